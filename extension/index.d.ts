@@ -1,0 +1,282 @@
+/**
+ * The k6 module `k6/x/tokenclock`: sends requests to LLM servers, stamps every receive where it happens (kernel time on
+ * Linux), and folds what it measured into k6 metrics, one record a request and one summary a level.
+ * All times that JavaScript sees are milliseconds (floats). Nothing here runs JavaScript per token.
+ */
+declare module "k6/x/tokenclock" {
+  /** Wire format of a request and its response. `json` is any JSON reply, its token counts found by JSON pointers. */
+  export type Api = "chat" | "completions" | "embeddings" | "responses" | "messages" | "json";
+
+  /** Part of a level a request belongs to, by the moment it was sent. Gates and reports judge `steady`. */
+  export type Phase = "warmup" | "steady" | "drain";
+
+  /** The one class a failed request is counted under. */
+  export type FailureClass =
+    | "connect" | "tls" | "timeout" | "http_4xx" | "http_429" | "http_5xx" | "reset" | "truncated" | "error_event"
+    | "malformed" | "empty" | "short" | "aborted" | "interrupted";
+
+  export interface ClientOptions {
+    /** Address requests go to, path included, e.g. http://127.0.0.1:8000/v1/chat/completions; also unix:///path.sock:/v1/... */
+    url: string;
+    api: Api;
+    /** HTTP method; default POST. */
+    method?: string;
+    /** Sent with every request. Values never appear in a log, record or summary. */
+    headers?: Record<string, string>;
+    /** Limit of one request from sent to its last byte, ms; default 600000. */
+    timeoutMs?: number;
+    /** The reply is expected to be an event stream (decides who reads the socket, not how it is parsed); default true for
+     * chat, completions, responses and messages. */
+    stream?: boolean;
+    /** Speak HTTP/2 (https: by ALPN, http: by prior knowledge); receives are then stamped in user space. Default false. */
+    http2?: boolean;
+    /** JSON pointers (RFC 6901) to the token counts of a reply; api `json` only. */
+    inputTokensPointer?: string;
+    outputTokensPointer?: string;
+  }
+
+  export interface RequestSpec {
+    /** Request body as it goes over the wire; "" for none. */
+    body: string | ArrayBuffer;
+    /** Overrides of the client's options for this request. */
+    url?: string;
+    method?: string;
+    headers?: Record<string, string>;
+    /** Forced output length in tokens: a reply with fewer is failure `short`. */
+    outputTokens?: number;
+    /** Input length in tokens as the workload knows it; used when the server sends no usage. */
+    inputTokens?: number;
+    /** Keep the output text in the result. */
+    keepText?: boolean;
+    /** Give the request up this long after it was sent, ms (failure `aborted`). */
+    abortAfterMs?: number;
+  }
+
+  /** A permission to send one request, given by a load shape. It carries the level, the phase and the scheduled time. */
+  export interface Slot {
+    readonly level: string;
+    readonly phase: Phase;
+    /** Number of this request in its level, from 0, warm-up included. */
+    readonly index: number;
+  }
+
+  interface Measured {
+    readonly status: number;
+    readonly queueDelayMs: number;
+    readonly inputTokens: number;
+    readonly outputTokens: number;
+    readonly retryAfter: string;
+    readonly text: string;
+  }
+  export interface Completed extends Measured {
+    readonly outcome: "completed";
+    readonly ttftMs: number;
+    readonly ttfoMs: number;
+    readonly e2eMs: number;
+    /** 0 where fewer than two output tokens came. */
+    readonly tpotMs: number;
+    readonly maxStallMs: number;
+    readonly finishReason: string;
+    readonly tokenSource: "usage" | "continuous_usage" | "chunks";
+  }
+  export interface Failed extends Measured {
+    readonly outcome: "failed";
+    readonly failure: FailureClass;
+    /** One line; the server's own words where it gave any. */
+    readonly message: string;
+  }
+  export type Result = Completed | Failed;
+
+  export interface BatchResult {
+    readonly results: Result[];
+    /** From the first request's send to the last end, ms. */
+    readonly totalMs: number;
+    /** From the first request's send to the last request's send, ms. */
+    readonly releaseSpreadMs: number;
+  }
+
+  /** One per VU and endpoint; keeps its connections alive. Construct it in the init context. */
+  export class Client {
+    constructor(options: ClientOptions);
+    /** Sends one request and returns when it has ended. Never throws for what the server or network does. */
+    request(spec: RequestSpec, slot?: Slot): Result;
+    /** Releases all requests behind one barrier and returns when all have ended. `staggerMs` spaces the sends. */
+    batch(specs: RequestSpec[], slot?: Slot, staggerMs?: number): BatchResult;
+    /** Like request, but the VU goes on at once: thousands of streams in one VU. */
+    start(spec: RequestSpec, slot?: Slot): Promise<Result>;
+  }
+
+  /** What one level of load is. Exactly one of requests and durationMs bounds the steady part. */
+  export interface LevelSpec {
+    /** Tag value: c8, r20, b64, ... unique in the run. */
+    name: string;
+    /** What the level's name stands for; copied into the summary. */
+    concurrency?: number;
+    rate?: number;
+    batchSize?: number;
+    /** Tags of the workload copied into the summary and the level's record, e.g. {inputTokens: 1024}. */
+    labels?: Record<string, string | number>;
+    requests?: number;
+    durationMs?: number;
+    warmupRequests?: number;
+    warmupMs?: number;
+  }
+
+  /**
+   * Levels of constant concurrency, one after the other, shared by all VUs of the process (the name identifies the
+   * object, so every VU's init code gets the same one). VU number n takes part in a level while n <= concurrency; the
+   * others wait. A level is drained before the next one begins; its warm-up is not drained before its steady part.
+   */
+  export class Levels {
+    constructor(name: string, specs: LevelSpec[]);
+    /** Blocks until this VU may send its next request. Calling it again gives the last slot back. null: all is done. */
+    acquire(): Slot | null;
+  }
+
+  export interface StageSpec {
+    name: string;
+    /** Requests per second at the beginning and the end of the stage (equal: constant). */
+    fromRate: number;
+    toRate: number;
+    durationMs: number;
+    phase?: Phase;
+    labels?: Record<string, string | number>;
+  }
+  export interface ArrivalSpec {
+    stages?: StageSpec[];
+    /** constant: evenly spaced (the integral of the rate); poisson; gamma with this coefficient of variation. */
+    arrival?: "constant" | "poisson" | "gamma";
+    cv?: number;
+    seed?: number;
+    /** Explicit offsets in ms, ascending, instead of stages; then one stage with this name. */
+    traceMs?: number[];
+    traceName?: string;
+  }
+  /** A seeded schedule of arrivals, shared by all VUs of the process. Late VUs send late; the lag is queue delay. */
+  export class Arrivals {
+    constructor(name: string, spec: ArrivalSpec);
+    /** Blocks until the next arrival that nobody took is due. null: the schedule is over. */
+    next(): Slot | null;
+    /** The slot of the i-th arrival when a k6 arrival-rate executor decides when to start; does not block. */
+    slot(i: number): Slot;
+    readonly count: number;
+  }
+
+  /** Windows that the script opens and closes itself (bursts, probes). All VUs of the process share them by name. */
+  export class Windows {
+    constructor(name: string, specs: LevelSpec[]);
+    /** Opens (or joins) a level's window and gives a slot; with phase "warmup" no window is opened. */
+    begin(level: string, phase?: Phase): Slot;
+    /** Closes the level's window now. */
+    end(level: string): void;
+  }
+
+  /** Statistics of one quantity; ms unless the name says otherwise. Percentiles are linearly interpolated; of pooled
+   * quantities (ITL, chunk gap) they come from an HDR histogram of three significant digits. */
+  export interface Stats {
+    count: number; mean: number; std: number; min: number;
+    p50: number; p90: number; p95: number; p99: number; p999: number; max: number;
+  }
+
+  export interface LevelSummary {
+    name: string;
+    concurrency?: number;
+    rate?: number;
+    batchSize?: number;
+    labels: Record<string, string | number>;
+    /** Steady requests: all, and by how they ended. */
+    requests: number;
+    completed: number;
+    failed: number;
+    failures: Partial<Record<FailureClass, number>>;
+    statuses: Record<string, number>;
+    inputTokens: number;
+    outputTokens: number;
+    /** The steady window, in seconds from the run's start. */
+    windowStartS: number;
+    durationS: number;
+    requestThroughput: number;
+    outputThroughput: number;
+    /** undefined where no SLO is set. */
+    requestGoodput?: number;
+    goodShare?: number;
+    outputSpeed: Stats;
+    ttftMs: Stats; ttftScheduledMs: Stats; ttfoMs: Stats; tpotMs: Stats; itlMs: Stats; chunkGapMs: Stats;
+    maxStallMs: Stats; e2eMs: Stats; e2eScheduledMs: Stats; queueDelayMs: Stats;
+    /** Sends of the level: first to last, ms (what a burst's release took). */
+    releaseSpreadMs: number;
+    tokenSources: Record<string, number>;
+    tokenMismatches: number;
+    coalescedShare: number;
+    kernelStampShare: number;
+    warmupRequests: number;
+    /** Whole level, warm-up and drain included. */
+    whole: { requests: number; completed: number; durationS: number; outputTokens: number; outputThroughput: number };
+  }
+
+  /** One second of the run, by the time requests were scheduled (asked), sent and ended. */
+  export interface Second {
+    t: number; asked: number; sent: number; succeeded: number; failed: number;
+    meanMs: number; p50Ms: number; p95Ms: number; inFlight: number; outputTokens: number;
+  }
+
+  export interface Validity {
+    state: "VALID" | "CLIENT-BOUND" | "NOT-MEASURED";
+    reasons: string[];
+    schedulingLagMs: Stats;
+    queueDelayMs: Stats;
+    kernelStampShare: number;
+    coalescedShare: number;
+    sendUncertaintyMs: Stats;
+    cpuShare: number;
+    droppedIterations: number;
+    retriedOnReuse: number;
+  }
+
+  export interface Report {
+    startUnixMs: number;
+    durationS: number;
+    levels: LevelSummary[];
+    /** Everything outside a level's steady window included. */
+    total: LevelSummary;
+    seconds: Second[];
+    validity: Validity;
+    versions: { tokenclock: string; k6: string; go: string; os: string };
+  }
+
+  export interface RunSpec {
+    scenario: string;
+    /** Effective settings without secrets; written into the records' first line. */
+    config: Record<string, unknown>;
+    sloMs: { ttft?: number; tpot?: number; e2e?: number };
+  }
+
+  /** Declares the run; the first VU's words count. Call it in the init context before any load shape is made. */
+  export function run(spec: RunSpec): void;
+  /** Everything measured so far; works in teardown and handleSummary. */
+  export function report(): Report;
+  /** Emits the per-level gauges (llm_itl_p50, _p90, _p99, llm_output_throughput, llm_request_throughput,
+   * llm_request_goodput; llm_client_bound 0 or 1) so that thresholds on them are judged. Call it in teardown. */
+  export function emitLevelMetrics(): void;
+
+  export interface HttpReply { status: number; body: string; error: string; }
+  /** A plain, unmeasured request (models, launch arguments, cache resets); no http_* or llm_* metric is touched. */
+  export function fetch(url: string, options?: { method?: string; headers?: Record<string, string>; body?: string; timeoutMs?: number }): HttpReply;
+
+  /** Polls a Prometheus endpoint in the background from the first VU's init until the run ends and keeps the gauges
+   * on the run's time axis. */
+  export class MetricsPoller {
+    constructor(name: string, options: { url: string; intervalMs: number; metrics: string[]; headers?: Record<string, string> });
+    start(): void;
+    stop(): void;
+    /** Points since start: t in seconds from the run's start, then one value a metric (null = not served). */
+    points(): { t: number; values: (number | null)[] }[];
+  }
+
+  /** Reads a file again and again without parsing it per VU: lines shared by all VUs of the process. */
+  export class Lines {
+    constructor(path: string);
+    readonly length: number;
+    get(i: number): string;
+  }
+}

@@ -1,0 +1,113 @@
+// Package stream turns the bytes of one HTTP response of an LLM server into what is measured: output chunks with the
+// time they arrived, token counts, and how the response ended. It does no I/O and reads no clock: the caller feeds
+// byte ranges together with the time at which they arrived.
+package stream
+
+import "fmt"
+
+// API is the wire format of a request and its response.
+type API uint8
+
+// The formats: OpenAI chat completions, completions, embeddings and responses, Anthropic messages, and any JSON reply
+// whose token counts are found by JSON pointers.
+const (
+	Chat API = iota
+	Completions
+	Embeddings
+	Responses
+	Messages
+	JSON
+)
+
+var apiNames = [...]string{"chat", "completions", "embeddings", "responses", "messages", "json"}
+
+// String returns the API's name as it stands in settings and records.
+func (a API) String() string { return apiNames[a] }
+
+// ParseAPI returns the API of that name, or an error that lists the allowed names.
+func ParseAPI(name string) (API, error) {
+	for i, n := range apiNames {
+		if n == name {
+			return API(i), nil
+		}
+	}
+	return 0, fmt.Errorf("api %q is not known; use one of %v", name, apiNames)
+}
+
+// Failure is the one class a request that did not complete is counted under; "" means that it completed.
+type Failure string
+
+// The failure classes. The parser assigns those from http_4xx down to short; the rest come from the connection.
+const (
+	None        Failure = ""
+	Connect     Failure = "connect"     // no connection: refused, unreachable, name not found
+	TLS         Failure = "tls"         // the TLS handshake failed
+	Timeout     Failure = "timeout"     // the request's time limit passed
+	HTTP4xx     Failure = "http_4xx"    // any 4xx but 429; also 3xx and 1xx, which an API never answers with
+	HTTP429     Failure = "http_429"    //
+	HTTP5xx     Failure = "http_5xx"    //
+	Reset       Failure = "reset"       // the connection broke before the response ended
+	Truncated   Failure = "truncated"   // the response ended cleanly with neither finish_reason nor [DONE]
+	ErrorEvent  Failure = "error_event" // an error object inside a 200 response
+	Malformed   Failure = "malformed"   // not HTTP, not SSE or not JSON
+	Empty       Failure = "empty"       // ended normally without one output token
+	Short       Failure = "short"       // fewer output tokens than were forced
+	Aborted     Failure = "aborted"     // given up on purpose
+	Interrupted Failure = "interrupted" // the run ended first
+)
+
+// TokenSource says where a request's output token count came from.
+type TokenSource string
+
+// The sources, the most trusted first.
+const (
+	FromUsage           TokenSource = "usage"            // the final usage object
+	FromContinuousUsage TokenSource = "continuous_usage" // the last usage seen in a chunk that was not the final one
+	FromChunks          TokenSource = "chunks"           // one token an output chunk, no usage was sent
+)
+
+// Arrival is one output chunk.
+type Arrival struct {
+	AtNs   int64 // when the segment that completed the chunk arrived
+	Tokens int32 // output tokens it carried by continuous usage; 1 where only the final usage or nothing is known
+}
+
+// Options say how to read one response.
+type Options struct {
+	API                  API
+	ExpectedOutputTokens int    // forced length; fewer is failure "short"; 0 = not forced
+	InputTokensPointer   string // JSON pointers (RFC 6901), API JSON only; "" = none
+	OutputTokensPointer  string
+	KeepText             bool // keep the output text (content only) in Result.Text
+}
+
+// Result is what one response came to. Times are those the caller gave with the bytes, 0 = never happened.
+type Result struct {
+	Failure Failure
+	Message string // for a failure: one line of at most 300 bytes, the server's own words where it gave any
+	Status  int    // HTTP status, 0 before the status line was read
+	Proto   string // "HTTP/1.1"
+
+	FirstByteNs      int64 // first byte of the response
+	FirstOutputNs    int64 // first output chunk, reasoning or not
+	FirstNonReasonNs int64 // first output chunk that is not reasoning (content, text or tool call)
+	LastOutputNs     int64 // last output chunk; for a non-streamed reply the last byte
+	EndNs            int64 // the byte that completed the response
+
+	Arrivals  []Arrival // the output chunks in order; valid until the parser is reset; empty for a non-streamed reply
+	Coalesced int       // output chunks that arrived in the same receive as the output chunk before them
+	Events    int       // SSE events of any kind, comments not counted
+
+	InputTokens     int
+	CachedTokens    int // usage.prompt_tokens_details.cached_tokens
+	ReasoningTokens int // usage.completion_tokens_details.reasoning_tokens
+	OutputTokens    int
+	TokenSource     TokenSource
+	TokenMismatch   bool // usage, continuous usage and (where they mean tokens) chunks contradict one another
+	FinishReason    string
+	Streamed        bool // the response was text/event-stream
+	KeepAlive       bool // the connection may carry another request
+	RetryAfter      string
+	Text            string
+	BodyBytes       int64
+}
