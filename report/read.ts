@@ -1,0 +1,170 @@
+/**
+ * Reads a results folder: summary.json, config.json and the records. Requests are kept as flat rows without their
+ * arrivals, so that a run of a million requests fits into memory.
+ */
+/// <reference path="../extension/index.d.ts" />
+import { existsSync } from "node:fs";
+import { readFile } from "node:fs/promises";
+import { basename, join, resolve } from "node:path";
+import type { LevelSummary, Phase, Second, Stats, Validity } from "k6/x/tokenclock";
+import { type Damage, type EndLine, type LevelLine, type PointsLine, type RequestLine, type RunLine, readRecords } from "./records";
+import { median, sampleStd } from "./statistics";
+
+export type { LevelSummary, Phase, Second, Stats, Validity };
+
+/** summary.json, as the run wrote it. */
+export interface Summary {
+  schema: number;
+  scenario: string;
+  verdict: { pass: boolean; validity: string; reasons: string[] };
+  config: Record<string, unknown>;
+  versions: Record<string, string>;
+  window?: unknown;
+  levels: LevelSummary[];
+  total: LevelSummary;
+  seconds: Second[];
+  validity: Validity;
+}
+
+/** One request of the records. Times are ns from the run's start; 0 where the moment never came. */
+export interface RequestRow {
+  level: string;
+  phase: Phase;
+  index: number;
+  scheduledNs: number;
+  startedNs: number;
+  sentNs: number;
+  firstOutputNs: number;
+  lastOutputNs: number;
+  endNs: number;
+  completed: boolean;
+  failure: string;
+  status: number;
+  inputTokens: number;
+  outputTokens: number;
+  /** Largest gap between two output chunks. */
+  maxStallNs: number;
+  /** Time the generation stood still after its first chunk; see pausesNs. */
+  pausesNs: number;
+}
+
+/** A results folder. `summary` is absent when the run was killed before it could write one. */
+export interface Results {
+  dir: string;
+  name: string;
+  scenario: string;
+  summary?: Summary;
+  config: Record<string, unknown>;
+  run?: RunLine;
+  levels: LevelLine[];
+  /** undefined: the folder has no records. */
+  requests?: RequestRow[];
+  points: PointsLine[];
+  end?: EndLine;
+  damage: Damage;
+}
+
+/**
+ * How long a generation stood still between its first and last chunk, ns: what each gap exceeds the median gap plus three
+ * standard deviations by (the rule of benchmark_llm_serving's total_waiting_time, less the TTFT that it adds). 0 with ten
+ * arrivals or fewer, where the rule has no meaning.
+ */
+export function pausesNs(arrivals: readonly (readonly [number, number])[]): number {
+  if (arrivals.length <= 10) return 0;
+  const gaps = arrivals.slice(1).map(([deltaNs]) => deltaNs);
+  const typicalNs = median(gaps) + 3 * sampleStd(gaps);
+  return gaps.reduce((sum, gapNs) => sum + Math.max(0, gapNs - typicalNs), 0);
+}
+
+function toRow(line: RequestLine): RequestRow {
+  const arrivals = line.arrivals ?? [];
+  let maxStallNs = 0;
+  for (let i = 1; i < arrivals.length; i++) maxStallNs = Math.max(maxStallNs, arrivals[i]?.[0] ?? 0);
+  return {
+    level: line.level,
+    phase: line.phase,
+    index: line.index ?? 0,
+    scheduledNs: line.scheduledNs ?? 0,
+    startedNs: line.startedNs ?? 0,
+    sentNs: line.sentNs ?? 0,
+    firstOutputNs: line.firstOutputNs ?? 0,
+    lastOutputNs: line.lastOutputNs ?? 0,
+    endNs: line.endNs ?? 0,
+    completed: line.outcome === "completed",
+    failure: line.failure ?? "",
+    status: line.status ?? 0,
+    inputTokens: line.inputTokens ?? 0,
+    outputTokens: line.outputTokens ?? 0,
+    maxStallNs,
+    pausesNs: pausesNs(arrivals),
+  };
+}
+
+async function readJson<T>(path: string, damage: Damage): Promise<T | undefined> {
+  if (!existsSync(path)) return undefined;
+  try {
+    return JSON.parse(await readFile(path, "utf8")) as T;
+  } catch (error) {
+    damage.push(`${basename(path)} cannot be read: ${(error as Error).message}`);
+    return undefined;
+  }
+}
+
+/** The records file of a results folder, if it has one. */
+export function recordsPath(dir: string): string | undefined {
+  return ["records.ndjson.gz", "records.ndjson"].map((name) => join(dir, name)).find((path) => existsSync(path));
+}
+
+/** Reads a results folder. Throws when it holds neither a summary nor records. */
+export async function readResults(dir: string): Promise<Results> {
+  const damage: Damage = [];
+  const summary = await readJson<Summary>(join(dir, "summary.json"), damage);
+  const config = await readJson<Record<string, unknown>>(join(dir, "config.json"), damage);
+  const results: Results = {
+    dir,
+    name: basename(resolve(dir)),
+    scenario: summary?.scenario ?? "",
+    summary,
+    config: config ?? summary?.config ?? {},
+    levels: [],
+    points: [],
+    damage,
+  };
+  const path = recordsPath(dir);
+  if (!path && !summary) throw new Error(`${dir} holds neither summary.json nor records.ndjson(.gz): not a results folder`);
+  if (!path) {
+    damage.push("the folder has no records: what is folded from single requests is missing");
+    return results;
+  }
+  results.requests = [];
+  for await (const line of readRecords(path, damage)) {
+    switch (line.type) {
+      case "run":
+        results.run = line;
+        results.scenario ||= line.scenario;
+        if (!config && !summary) results.config = line.config;
+        break;
+      case "level":
+        results.levels.push({ ...line, labels: line.labels ?? {} });
+        break;
+      case "request":
+        results.requests.push(toRow(line));
+        break;
+      case "points":
+        results.points.push(line);
+        break;
+      case "end":
+        results.end = line;
+        break;
+    }
+  }
+  return results;
+}
+
+/**
+ * A setting by its name in the environment (`OUTPUT_TOKENS`), also when the run echoed it in camel case (`outputTokens`).
+ */
+export function setting(config: Record<string, unknown>, name: string): unknown {
+  const camel = name.toLowerCase().replace(/_(.)/g, (_, letter: string) => letter.toUpperCase());
+  return config[name] ?? config[camel];
+}

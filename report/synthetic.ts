@@ -1,0 +1,342 @@
+/**
+ * Results folders made up from a seed, for the tests: requests with known times, the records and the summary that a run
+ * would have written. The arithmetic here is deliberately its own, so that a test compares two independent ways.
+ */
+/// <reference path="../extension/index.d.ts" />
+import { mkdirSync, mkdtempSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { gzipSync } from "node:zlib";
+import type { LevelSummary, Second, Stats, Validity } from "k6/x/tokenclock";
+import type { LevelLine, PointsLine, RecordLine, RequestLine } from "./records";
+import { seededRandom } from "./statistics";
+
+const msToNs = (ms: number): number => Math.round(ms * 1e6);
+
+/** A random source with the shapes that latencies have. */
+export function randomSource(seed: number) {
+  const uniform = seededRandom(seed);
+  return {
+    uniform,
+    /** Normal by Box and Muller. */
+    normal: (centre: number, std: number): number => centre + std * Math.sqrt(-2 * Math.log(1 - uniform())) * Math.cos(2 * Math.PI * uniform()),
+    pick: <T>(items: readonly T[]): T => items[Math.floor(uniform() * items.length)] as T,
+  };
+}
+
+export interface RequestSpec {
+  level: string;
+  phase?: RequestLine["phase"];
+  index?: number;
+  scheduledMs?: number;
+  sentMs: number;
+  /** TTFT, and then one gap a token; ms. */
+  ttftMs?: number;
+  gapsMs?: number[];
+  inputTokens?: number;
+  status?: number;
+  /** A failed request ends this long after it was sent. */
+  failure?: string;
+  failedAfterMs?: number;
+  message?: string;
+}
+
+export function requestLine(spec: RequestSpec): RequestLine {
+  const sentNs = msToNs(spec.sentMs);
+  const base = {
+    type: "request" as const,
+    level: spec.level,
+    phase: spec.phase ?? ("steady" as const),
+    index: spec.index ?? 0,
+    scheduledNs: msToNs(spec.scheduledMs ?? spec.sentMs),
+    startedNs: sentNs - 1000,
+    sentNs,
+    inputTokens: spec.inputTokens ?? 0,
+  };
+  if (spec.failure !== undefined) {
+    return {
+      ...base,
+      inputTokens: 0,
+      endNs: sentNs + msToNs(spec.failedAfterMs ?? 1),
+      status: spec.status ?? 500,
+      outcome: "failed",
+      failure: spec.failure,
+      ...(spec.message === undefined ? {} : { message: spec.message }),
+    };
+  }
+  const deltas = [spec.ttftMs ?? 0, ...(spec.gapsMs ?? [])].map(msToNs);
+  const lastOutputNs = sentNs + deltas.reduce((sum, delta) => sum + delta, 0);
+  return {
+    ...base,
+    firstByteNs: sentNs + (deltas[0] as number),
+    firstOutputNs: sentNs + (deltas[0] as number),
+    firstNonReasonNs: sentNs + (deltas[0] as number),
+    lastOutputNs,
+    endNs: lastOutputNs + 50_000,
+    arrivals: deltas.map((delta) => [delta, 1]),
+    status: spec.status ?? 200,
+    outcome: "completed",
+    outputTokens: deltas.length,
+  };
+}
+
+/** Statistics by plain sorting, with linear interpolation. */
+export function statsOf(values: number[]): Stats {
+  const sorted = [...values].sort((a, b) => a - b);
+  const n = sorted.length;
+  const at = (p: number): number => {
+    if (n === 0) return 0;
+    const rank = p * (n - 1);
+    const lower = sorted[Math.trunc(rank)] as number;
+    const upper = sorted[Math.ceil(rank)] as number;
+    return lower * (1 - (rank % 1)) + upper * (rank % 1);
+  };
+  const average = n === 0 ? 0 : sorted.reduce((a, b) => a + b, 0) / n;
+  const variance = n < 2 ? 0 : sorted.reduce((a, b) => a + (b - average) ** 2, 0) / (n - 1);
+  return {
+    count: n,
+    mean: average,
+    std: Math.sqrt(variance),
+    min: sorted[0] ?? 0,
+    p50: at(0.5),
+    p90: at(0.9),
+    p95: at(0.95),
+    p99: at(0.99),
+    p999: at(0.999),
+    max: sorted[n - 1] ?? 0,
+  };
+}
+
+export interface LevelSpec {
+  name: string;
+  concurrency?: number;
+  rate?: number;
+  batchSize?: number;
+  labels?: Record<string, string | number>;
+  openMs: number;
+  closeMs: number;
+}
+
+const requestNs = (line: RequestLine, key: "sentNs" | "firstOutputNs" | "lastOutputNs" | "scheduledNs" | "endNs"): number => line[key] ?? 0;
+
+function levelSummary(level: LevelSpec, all: RequestLine[], sloMs: { ttft?: number; tpot?: number; e2e?: number }): LevelSummary {
+  const own = all.filter((line) => line.level === level.name);
+  const steady = own.filter((line) => line.phase === "steady");
+  const completed = steady.filter((line) => line.outcome === "completed");
+  const durationS = (level.closeMs - level.openMs) / 1000;
+  const tally = (values: string[]): Record<string, number> => {
+    const counts: Record<string, number> = {};
+    for (const value of values) counts[value] = (counts[value] ?? 0) + 1;
+    return counts;
+  };
+  const ttft = completed.map((line) => (requestNs(line, "firstOutputNs") - requestNs(line, "sentNs")) / 1e6);
+  const e2e = completed.map((line) => (requestNs(line, "lastOutputNs") - requestNs(line, "sentNs")) / 1e6);
+  const delay = steady.map((line) => (requestNs(line, "sentNs") - requestNs(line, "scheduledNs")) / 1e6);
+  const several = completed.filter((line) => (line.outputTokens ?? 0) > 1);
+  const tpot = several.map((line) => (requestNs(line, "lastOutputNs") - requestNs(line, "firstOutputNs")) / 1e6 / ((line.outputTokens ?? 0) - 1));
+  const gaps = completed.flatMap((line) => (line.arrivals ?? []).slice(1).map(([delta]) => delta / 1e6));
+  const good = completed.filter((_, i) => {
+    const within = (value: number | undefined, limit: number | undefined): boolean => limit === undefined || (value ?? 0) <= limit;
+    const line = completed[i] as RequestLine;
+    const own = several.indexOf(line);
+    return within(ttft[i], sloMs.ttft) && within(e2e[i], sloMs.e2e) && within(own >= 0 ? tpot[own] : 0, sloMs.tpot);
+  }).length;
+  const openNs = msToNs(level.openMs);
+  const closeNs = msToNs(level.closeMs);
+  let windowTokens = 0;
+  for (const line of own) {
+    let t = requestNs(line, "sentNs");
+    for (const [delta, tokens] of line.arrivals ?? []) {
+      t += delta;
+      if (line.outcome === "completed" && t >= openNs && t < closeNs) windowTokens += tokens;
+    }
+  }
+  const sum = (lines: RequestLine[], key: "inputTokens" | "outputTokens"): number => lines.reduce((total, line) => total + (line[key] ?? 0), 0);
+  const withSlo = Object.keys(sloMs).length > 0;
+  const sent = steady.map((line) => requestNs(line, "sentNs"));
+  return {
+    name: level.name,
+    ...(level.concurrency === undefined ? {} : { concurrency: level.concurrency }),
+    ...(level.rate === undefined ? {} : { rate: level.rate }),
+    ...(level.batchSize === undefined ? {} : { batchSize: level.batchSize }),
+    labels: level.labels ?? {},
+    requests: steady.length,
+    completed: completed.length,
+    failed: steady.length - completed.length,
+    failures: tally(steady.flatMap((line) => (line.failure ? [line.failure] : []))),
+    statuses: tally(steady.map((line) => String(line.status ?? 0))),
+    inputTokens: sum(completed, "inputTokens"),
+    outputTokens: sum(completed, "outputTokens"),
+    windowStartS: level.openMs / 1000,
+    durationS,
+    requestThroughput: completed.length / durationS,
+    outputThroughput: windowTokens / durationS,
+    ...(withSlo ? { requestGoodput: good / durationS, goodShare: good / Math.max(1, steady.length) } : {}),
+    outputSpeed: statsOf(tpot.filter((ms) => ms > 0).map((ms) => 1000 / ms)),
+    ttftMs: statsOf(ttft),
+    ttftScheduledMs: statsOf(ttft.map((ms, i) => ms + (requestNs(completed[i] as RequestLine, "sentNs") - requestNs(completed[i] as RequestLine, "scheduledNs")) / 1e6)),
+    ttfoMs: statsOf(ttft),
+    tpotMs: statsOf(tpot),
+    itlMs: statsOf(gaps),
+    chunkGapMs: statsOf(gaps),
+    maxStallMs: statsOf(several.map((line) => Math.max(...(line.arrivals ?? []).slice(1).map(([delta]) => delta / 1e6)))),
+    e2eMs: statsOf(e2e),
+    e2eScheduledMs: statsOf(e2e.map((ms, i) => ms + (requestNs(completed[i] as RequestLine, "sentNs") - requestNs(completed[i] as RequestLine, "scheduledNs")) / 1e6)),
+    queueDelayMs: statsOf(delay),
+    releaseSpreadMs: sent.length === 0 ? 0 : (Math.max(...sent) - Math.min(...sent)) / 1e6,
+    tokenSources: { usage: completed.length },
+    tokenMismatches: 0,
+    coalescedShare: 0.01,
+    kernelStampShare: 1,
+    warmupRequests: own.filter((line) => line.phase === "warmup").length,
+    whole: {
+      requests: own.length,
+      completed: own.filter((line) => line.outcome === "completed").length,
+      durationS,
+      outputTokens: sum(own, "outputTokens"),
+      outputThroughput: sum(own, "outputTokens") / durationS,
+    },
+  };
+}
+
+function secondsOf(lines: RequestLine[]): Second[] {
+  const last = Math.max(0, ...lines.map((line) => Math.floor(requestNs(line, "endNs") / 1e9)));
+  return Array.from({ length: last + 1 }, (_, t) => {
+    const within = (ns: number): boolean => Math.floor(ns / 1e9) === t;
+    const ended = lines.filter((line) => within(requestNs(line, "endNs")));
+    const succeeded = ended.filter((line) => line.outcome === "completed");
+    const stats = statsOf(succeeded.map((line) => (requestNs(line, "lastOutputNs") - requestNs(line, "sentNs")) / 1e6));
+    return {
+      t,
+      asked: lines.filter((line) => within(requestNs(line, "scheduledNs"))).length,
+      sent: lines.filter((line) => within(requestNs(line, "sentNs"))).length,
+      succeeded: succeeded.length,
+      failed: ended.length - succeeded.length,
+      meanMs: stats.mean,
+      p50Ms: stats.p50,
+      p95Ms: stats.p95,
+      inFlight: lines.filter((line) => requestNs(line, "sentNs") <= (t + 1) * 1e9 && requestNs(line, "endNs") > (t + 1) * 1e9).length,
+      outputTokens: succeeded.reduce((total, line) => total + (line.outputTokens ?? 0), 0),
+    };
+  });
+}
+
+export interface RunSpec {
+  scenario: string;
+  levels: LevelSpec[];
+  requests: RequestLine[];
+  config?: Record<string, unknown>;
+  sloMs?: { ttft?: number; tpot?: number; e2e?: number };
+  points?: PointsLine[];
+  validity?: Partial<Validity>;
+  pass?: boolean;
+  reasons?: string[];
+}
+
+/** Writes a results folder and returns its path. */
+export function writeRun(spec: RunSpec, parent = mkdtempSync(join(tmpdir(), "tokenclock-report-")), name = spec.scenario): string {
+  const dir = join(parent, name);
+  mkdirSync(dir, { recursive: true });
+  const config = { BASE_URL: "http://127.0.0.1:8000/v1", API: "completions", SEED: 1, ...spec.config };
+  const sloMs = spec.sloMs ?? {};
+  const versions = { tokenclock: "0.1.0", k6: "2.2.0", go: "1.25", os: "linux" };
+  const levelLines: LevelLine[] = spec.levels.map(({ openMs, closeMs, labels, ...rest }) => ({
+    type: "level",
+    ...rest,
+    labels: labels ?? {},
+    openNs: msToNs(openMs),
+    closeNs: msToNs(closeMs),
+    endNs: msToNs(closeMs),
+  }));
+  const endNs = Math.max(...levelLines.map((level) => level.endNs), ...spec.requests.map((line) => requestNs(line, "endNs")));
+  const validity: Validity = {
+    state: "VALID",
+    reasons: [],
+    schedulingLagMs: statsOf([0.05, 0.1]),
+    queueDelayMs: statsOf([0.1, 0.2]),
+    kernelStampShare: 1,
+    coalescedShare: 0.01,
+    sendUncertaintyMs: statsOf([0.02]),
+    cpuShare: 0.2,
+    droppedIterations: 0,
+    retriedOnReuse: 0,
+    ...spec.validity,
+  };
+  const lines: RecordLine[] = [
+    { type: "run", schema: 1, scenario: spec.scenario, startUnixNs: Date.UTC(2026, 10, 20, 9, 30) * 1e6, config, sloMs, versions },
+    ...levelLines,
+    ...spec.requests,
+    ...(spec.points ?? []),
+    { type: "end", endNs, validity },
+  ];
+  writeFileSync(join(dir, "records.ndjson.gz"), gzipSync(`${lines.map((line) => JSON.stringify(line)).join("\n")}\n`));
+  const whole: LevelSpec = { name: "total", openMs: 0, closeMs: endNs / 1e6 };
+  writeFileSync(
+    join(dir, "summary.json"),
+    JSON.stringify({
+      schema: 1,
+      scenario: spec.scenario,
+      verdict: { pass: spec.pass ?? true, validity: validity.state, reasons: spec.reasons ?? [] },
+      config,
+      versions,
+      window: { startS: 0, durationS: endNs / 1e9 },
+      levels: spec.levels.map((level) => levelSummary(level, spec.requests, sloMs)),
+      total: levelSummary(whole, spec.requests.map((line) => ({ ...line, level: "total" })), sloMs),
+      seconds: secondsOf(spec.requests),
+      validity,
+    }),
+  );
+  writeFileSync(join(dir, "config.json"), JSON.stringify(config));
+  return dir;
+}
+
+export interface SweepOptions {
+  seed: number;
+  concurrencies?: number[];
+  requestsPerLevel?: number;
+  tokens?: number;
+  /** Multiplies every latency: version B of a comparison. */
+  slower?: number;
+  /** Requests beyond this many clients are refused with 429 in this share. */
+  failBeyond?: number;
+  config?: Record<string, unknown>;
+  sloMs?: RunSpec["sloMs"];
+  validity?: RunSpec["validity"];
+}
+
+/** A closed loop at several levels: a server whose TTFT and gaps grow with the number of clients. */
+export function sweep(options: SweepOptions): RunSpec {
+  const random = randomSource(options.seed);
+  const slower = options.slower ?? 1;
+  const requests: RequestLine[] = [];
+  const levels: LevelSpec[] = [];
+  let openMs = 1000;
+  for (const concurrency of options.concurrencies ?? [1, 2, 4, 8, 16, 32]) {
+    const level = `c${concurrency}`;
+    const ready = Array.from({ length: concurrency }, () => openMs);
+    let closeMs = openMs;
+    for (let index = 0; index < (options.requestsPerLevel ?? 100); index++) {
+      const client = ready.indexOf(Math.min(...ready));
+      const scheduledMs = ready[client] as number;
+      const sentMs = scheduledMs + 0.05 + 0.1 * random.uniform();
+      const refused = options.failBeyond !== undefined && concurrency > options.failBeyond && random.uniform() < 1 - options.failBeyond / concurrency;
+      const line = refused
+        ? requestLine({ level, index, scheduledMs, sentMs, failure: "http_429", status: 429, failedAfterMs: 2 + random.uniform() })
+        : requestLine({
+            level,
+            index,
+            scheduledMs,
+            sentMs,
+            ttftMs: slower * Math.max(5, random.normal(20 + 1.5 * concurrency ** 1.3, 2 + concurrency / 8)),
+            gapsMs: Array.from({ length: (options.tokens ?? 32) - 1 }, () => slower * Math.max(1, random.normal(8 + concurrency / 4, 1))),
+            inputTokens: 100 + Math.floor(random.uniform() * 20),
+          });
+      requests.push(line);
+      ready[client] = (line.endNs ?? 0) / 1e6;
+      closeMs = Math.max(closeMs, ready[client] as number);
+    }
+    levels.push({ name: level, concurrency, openMs, closeMs });
+    openMs = closeMs + 100;
+  }
+  return { scenario: "concurrency-sweep", levels, requests, config: { CONCURRENCY: levels.map(({ concurrency }) => concurrency), REQUESTS: options.requestsPerLevel ?? 100, ...options.config }, sloMs: options.sloMs, validity: options.validity };
+}
