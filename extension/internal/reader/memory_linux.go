@@ -1,0 +1,190 @@
+//go:build linux && (amd64 || arm64)
+
+package reader
+
+import (
+	"fmt"
+	"sync/atomic"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// Everything the reader thread touches lies in memory that Go's collector does not know: the thread runs outside Go's
+// scheduler (thread_linux.go) and may not allocate, grow its stack or cross a write barrier. Go code and the thread share it
+// through atomics only; each field names its writer.
+
+const (
+	maxSlots   = 1 << 16 // connections at once
+	blockBytes = 16 << 10
+	maxBlocks  = 1 << 16 // 1 GiB of address space; pages are touched as they are needed
+	readySize  = maxSlots
+	eventsSize = 512
+
+	segmentHead = 16  // bytes before each segment's data: stamp, length, flags
+	minRoom     = 768 // a receive is not started with less room than this left in a block
+
+	// pauseBytes is where a connection whose parser lags is no longer read, so that TCP slows its sender down.
+	pauseBytes = 8 << 20
+)
+
+// States of a slot. open -> closing is the owner's step, open -> ended the thread's; whoever finds the other's step
+// already done frees the slot.
+const (
+	slotFree uint32 = iota
+	slotOpen
+	slotClosing // the owner gave it up; the thread closes the descriptor
+	slotEnded   // end of file or an error; the thread no longer touches it
+)
+
+// slot is one connection.
+type slot struct {
+	state    atomic.Uint32
+	fd       int32
+	head     atomic.Uint32 // block to read from next: set by the thread with the first receive, then by the owner
+	tail     uint32        // thread: block being filled; 0 = none yet
+	offset   uint32        // owner: bytes of head block consumed
+	notified atomic.Uint32 // 1 while the slot stands in the ready ring
+	errno    atomic.Int32  // why it ended; 0 = orderly
+	paused   atomic.Uint32 // thread sets, owner clears
+	eagerEnd atomic.Uint32 // owner: a chunked stream is running: wake when a receive looks like its end
+	unread   atomic.Int64  // bytes received and not yet consumed
+	wakeAt   atomic.Int64  // owner: wake when unread reaches this
+	lastNs   int64         // thread: stamp of the receive before, for the rhythm of the stream
+	endNs    int64         // thread: when the end was seen (written before state)
+	sent     [4]sentStamp
+	sentHead atomic.Uint32 // thread: number of transmit stamps written so far
+	link     uint32        // stack of released slots
+	_        [4]byte
+}
+
+// sentStamp is the kernel's transmit time of the byte with that offset in the connection's stream.
+type sentStamp struct {
+	byteID atomic.Uint32
+	_      uint32
+	ns     atomic.Int64
+}
+
+// block holds segments one behind the other: head, data, padding to eight bytes.
+type block struct {
+	next atomic.Uint32 // set when the block is full; 0 = this is the last one
+	used atomic.Uint32 // bytes of data that are published
+	link uint32        // free list
+	_    uint32
+	data [blockBytes - 16]byte
+}
+
+// iovec and msghdr are the kernel's structures with integers for pointers: the thread must not store a Go pointer.
+type iovec struct {
+	base uintptr
+	size uintptr
+}
+
+type msghdr struct {
+	name       uintptr
+	nameSize   uint32
+	_          uint32
+	iov        uintptr
+	iovs       uintptr
+	control    uintptr
+	controlLen uintptr
+	flags      int32
+	_          uint32
+}
+
+// shared is what both sides know. Slot and block 0 are never used: 0 means none.
+type shared struct {
+	epfd     int32
+	notifyFd int32
+	stop     atomic.Uint32
+	exited   atomic.Uint32
+	waiting  atomic.Uint32 // 1: the dispatcher waits on notifyFd
+
+	freed      atomic.Uint32 // blocks given back by Go, a stack; the thread takes all of it at once
+	freeHead   uint32        // thread: blocks at hand
+	freshBlock uint32        // thread: first block never used
+	inUse      atomic.Int64  // blocks in use
+
+	readyHead atomic.Uint32 // dispatcher: next to take
+	readyTail atomic.Uint32 // thread: next to fill
+
+	nowNs         int64 // thread: CLOCK_MONOTONIC at the last poll
+	realMinusMono int64 // thread: offset of the wall clock from it
+
+	polls    atomic.Int64
+	receives atomic.Int64
+	rests    atomic.Int64
+	restNs   atomic.Int64
+
+	released atomic.Uint32 // slots that the thread closed, a stack; Go takes all of it at once
+
+	gapNs       int64 // thread: moving mean of the gap between two receives of one stream
+	windowNs    int64 // thread: begin of the window in which stream events are counted
+	windowCount int64
+	perSecond   int64 // thread: stream events a second in the last window
+
+	msg     msghdr
+	iov     iovec
+	control [256]byte
+	scratch [64]byte
+	events  [eventsSize]unix.EpollEvent
+	ready   [readySize]uint32
+}
+
+type memory struct {
+	sh     *shared
+	slots  unsafe.Pointer
+	blocks unsafe.Pointer
+	maps   [][]byte
+}
+
+func (m *memory) slot(i uint32) *slot {
+	return (*slot)(unsafe.Add(m.slots, uintptr(i)*unsafe.Sizeof(slot{})))
+}
+func (m *memory) block(i uint32) *block { return (*block)(unsafe.Add(m.blocks, uintptr(i)*blockBytes)) }
+
+func newMemory() (*memory, error) {
+	m := &memory{}
+	region := func(size uintptr) (unsafe.Pointer, error) {
+		b, err := unix.Mmap(-1, 0, int(size), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE|unix.MAP_NORESERVE)
+		if err != nil {
+			return nil, fmt.Errorf("reader: mapping %d bytes: %w", size, err)
+		}
+		m.maps = append(m.maps, b)
+		return unsafe.Pointer(&b[0]), nil
+	}
+	p, err := region(unsafe.Sizeof(shared{}))
+	if err == nil {
+		m.sh = (*shared)(p)
+		m.slots, err = region(maxSlots * unsafe.Sizeof(slot{}))
+	}
+	if err == nil {
+		m.blocks, err = region(maxBlocks * blockBytes)
+	}
+	if err != nil {
+		m.unmap()
+		return nil, err
+	}
+	m.sh.freshBlock = 1
+	return m, nil
+}
+
+func (m *memory) unmap() {
+	for _, b := range m.maps {
+		_ = unix.Munmap(b)
+	}
+	m.maps = nil
+}
+
+// giveBack returns a block to the thread.
+func (m *memory) giveBack(i uint32) {
+	b := m.block(i)
+	for {
+		old := m.sh.freed.Load()
+		b.link = old
+		if m.sh.freed.CompareAndSwap(old, i) {
+			m.sh.inUse.Add(-1)
+			return
+		}
+	}
+}

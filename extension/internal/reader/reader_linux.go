@@ -1,0 +1,400 @@
+//go:build linux && (amd64 || arm64)
+
+// Package reader receives for thousands of connections at once on one thread that Go's scheduler cannot hold up. The
+// thread only receives, takes the kernel's time of each segment, and appends; whoever parses is called when a response
+// looks complete, a wanted number of bytes is there, or the connection ended.
+package reader
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/tokenclock/tokenclock/extension/internal/clock"
+)
+
+// timestamping asks for the kernel's software times of receives and of sends; a send is named by the offset of its last
+// byte (OPT_ID), and only the time comes back, not the packet (OPT_TSONLY).
+const timestamping = unix.SOF_TIMESTAMPING_SOFTWARE | unix.SOF_TIMESTAMPING_RX_SOFTWARE |
+	unix.SOF_TIMESTAMPING_TX_SOFTWARE | unix.SOF_TIMESTAMPING_OPT_ID | unix.SOF_TIMESTAMPING_OPT_TSONLY
+
+// Reader is one reader thread with its connections.
+type Reader struct {
+	mem      *memory
+	wakeFd   int
+	notifyFd int
+	stampFd  int // see holdTimestamping
+
+	mu    sync.Mutex
+	free  []uint32
+	fresh uint32
+	conns []atomic.Pointer[Conn]
+	gone  sync.WaitGroup
+}
+
+// Conn is a connection that the reader thread serves. Its methods are for one goroutine at a time: ready is called on
+// the reader's dispatching goroutine, so an owner with another goroutine needs a lock that both hold, and under it a note
+// that the connection was closed, for ready may still be called once. ready must not block, and there may be nothing new
+// to see.
+type Conn struct {
+	r     *Reader
+	s     *slot
+	id    uint32
+	ready func()
+	wrote uint32 // bytes handed to the kernel, as the transmit stamps count them
+}
+
+// New starts a reader thread.
+func New() (*Reader, error) {
+	mem, err := newMemory()
+	if err != nil {
+		return nil, err
+	}
+	r := &Reader{mem: mem, conns: make([]atomic.Pointer[Conn], maxSlots), fresh: 1, wakeFd: -1, notifyFd: -1}
+	epfd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err == nil {
+		mem.sh.epfd = int32(epfd)
+		r.wakeFd, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
+	}
+	if err == nil {
+		r.notifyFd, err = unix.Eventfd(0, unix.EFD_CLOEXEC)
+	}
+	r.stampFd = holdTimestamping()
+	if err == nil {
+		mem.sh.notifyFd = int32(r.notifyFd)
+		err = unix.EpollCtl(epfd, unix.EPOLL_CTL_ADD, r.wakeFd, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: wakeFd})
+	}
+	if err != nil {
+		mem.unmap()
+		return nil, fmt.Errorf("reader: %w", err)
+	}
+	r.gone.Add(2)
+	go func() {
+		defer r.gone.Done()
+		runThread(mem.sh, mem.slots, mem.blocks)
+	}()
+	go func() {
+		defer r.gone.Done()
+		r.dispatch()
+	}()
+	return r, nil
+}
+
+// Close ends the thread. All connections must have been closed before.
+func (r *Reader) Close() error {
+	sh := r.mem.sh
+	sh.stop.Store(1)
+	one := [8]byte{1}
+	_, err := unix.Write(r.wakeFd, one[:])
+	for sh.exited.Load() == 0 {
+		time.Sleep(100 * time.Microsecond)
+	}
+	_, err2 := unix.Write(r.notifyFd, one[:])
+	r.gone.Wait()
+	err = errors.Join(err, err2, unix.Close(int(sh.epfd)), unix.Close(r.wakeFd), unix.Close(r.notifyFd))
+	if r.stampFd >= 0 {
+		err = errors.Join(err, unix.Close(r.stampFd))
+	}
+	r.mem.unmap()
+	return err
+}
+
+// holdTimestamping switches the kernel's receive times on and returns the descriptor of a socket that keeps them on, or
+// -1. The kernel begins to stamp some time after the first socket asked for it; until then packets would carry none, so
+// a datagram to itself is sent until one that waited in the queue comes out with a time from before the wait.
+func holdTimestamping() int {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	if err != nil {
+		return -1
+	}
+	self := &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}
+	if unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1) != nil || unix.Bind(fd, self) != nil {
+		return fd
+	}
+	addr, err := unix.Getsockname(fd)
+	if err != nil {
+		return fd
+	}
+	control := make([]byte, 64)
+	for range 200 {
+		if unix.Sendto(fd, control[:1], 0, addr) != nil {
+			break
+		}
+		sentNs := clock.Now()
+		time.Sleep(100 * time.Microsecond)
+		_, size, _, _, err := unix.Recvmsg(fd, make([]byte, 1), control, 0)
+		if err != nil {
+			continue
+		}
+		messages, _ := unix.ParseSocketControlMessage(control[:size])
+		for _, m := range messages {
+			if m.Header.Type == unix.SO_TIMESTAMPNS && len(m.Data) >= 16 {
+				ts := (*unix.Timespec)(unsafe.Pointer(&m.Data[0]))
+				if clock.FromMonotonic(ts.Nano()-clock.RealMinusMonotonic()) < sentNs+50_000 {
+					return fd
+				}
+			}
+		}
+	}
+	return fd
+}
+
+// Add hands a connected, non-blocking stream socket to the thread, which owns the descriptor from then on, also when
+// an error is returned. ready must be prepared to be called before Add returns.
+func (r *Reader) Add(fd int, ready func(*Conn)) (*Conn, error) {
+	// Refused on some socket types: receives are then stamped when the thread makes them.
+	_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPING, timestamping)
+	c := &Conn{r: r}
+	c.ready = func() { ready(c) }
+	sh := r.mem.sh
+	r.mu.Lock()
+	if len(r.free) == 0 {
+		for id := sh.released.Swap(0); id != 0; {
+			next := r.mem.slot(id).link
+			r.free = append(r.free, id)
+			id = next
+		}
+	}
+	switch {
+	case len(r.free) > 0:
+		c.id = r.free[len(r.free)-1]
+		r.free = r.free[:len(r.free)-1]
+	case r.fresh < maxSlots:
+		c.id = r.fresh
+		r.fresh++
+	default:
+		r.mu.Unlock()
+		_ = unix.Close(fd)
+		return nil, fmt.Errorf("reader: more than %d connections at once", maxSlots-1)
+	}
+	r.mu.Unlock()
+	s := r.mem.slot(c.id)
+	c.s = s
+	s.fd = int32(fd)
+	s.head.Store(0)
+	s.tail, s.offset, s.lastNs, s.endNs = 0, 0, 0, 0
+	s.notified.Store(0)
+	s.errno.Store(0)
+	s.paused.Store(0)
+	s.eagerEnd.Store(0)
+	s.unread.Store(0)
+	s.wakeAt.Store(1)
+	s.sentHead.Store(0)
+	r.conns[c.id].Store(c)
+	s.state.Store(slotOpen)
+	if err := unix.EpollCtl(int(sh.epfd), unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(c.id)}); err != nil {
+		s.state.Store(slotEnded) // the thread never saw it
+		c.Close(false)
+		return nil, fmt.Errorf("reader: %w", err)
+	}
+	return c, nil
+}
+
+func (r *Reader) recycle(id uint32) {
+	r.mu.Lock()
+	r.free = append(r.free, id)
+	r.mu.Unlock()
+}
+
+// dispatch calls ready for the connections that the thread found worth a look.
+func (r *Reader) dispatch() {
+	sh := r.mem.sh
+	var buf [8]byte
+	for {
+		h := sh.readyHead.Load()
+		if h == sh.readyTail.Load() {
+			sh.waiting.Store(1)
+			if h == sh.readyTail.Load() {
+				if sh.exited.Load() != 0 {
+					return
+				}
+				_, _ = unix.Read(r.notifyFd, buf[:])
+			}
+			sh.waiting.Store(0)
+			continue
+		}
+		id := sh.ready[h%readySize]
+		sh.readyHead.Store(h + 1)
+		r.mem.slot(id).notified.Store(0)
+		if c := r.conns[id].Load(); c != nil {
+			c.ready()
+		}
+	}
+}
+
+// Drain hands over what has arrived and not been handed over before, receive by receive, until f returns false. atNs is
+// a time of package clock; kernel says that the kernel took it.
+func (c *Conn) Drain(f func(data []byte, atNs int64, kernel bool) bool) {
+	m, s := c.r.mem, c.s
+	taken := int64(0)
+	for more := true; more; {
+		head := s.head.Load()
+		if head == 0 {
+			return // nothing ever arrived
+		}
+		b := m.block(head)
+		next := b.next.Load() // before used: a block with a next one grows no more
+		used := b.used.Load()
+		for s.offset < used && more {
+			seg := (*segment)(unsafe.Pointer(&b.data[s.offset]))
+			data := b.data[s.offset+segmentHead : s.offset+segmentHead+seg.size]
+			s.offset = (s.offset + segmentHead + seg.size + 7) &^ 7
+			taken += int64(seg.size)
+			more = f(data, clock.FromMonotonic(seg.atNs), seg.flags&segmentKernel != 0)
+		}
+		if s.offset < used {
+			break
+		}
+		if next == 0 {
+			break
+		}
+		s.head.Store(next)
+		s.offset = 0
+		m.giveBack(head)
+	}
+	if taken > 0 && s.unread.Add(-taken) < pauseBytes/2 && s.paused.Load() == 1 {
+		s.paused.Store(0)
+		_ = unix.EpollCtl(int(m.sh.epfd), unix.EPOLL_CTL_MOD, int(s.fd), &unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(c.id)})
+	}
+}
+
+// Want says when ready is to be called next: when bytes unread bytes are there, and, with stream, also when a receive
+// ends as a chunked body ends. It returns true when that is so already (look again, there may be no call).
+func (c *Conn) Want(bytes int64, stream bool) bool {
+	eager := uint32(0)
+	if stream {
+		eager = 1
+	}
+	c.s.eagerEnd.Store(eager)
+	c.s.wakeAt.Store(bytes)
+	return c.s.unread.Load() >= bytes || c.s.state.Load() == slotEnded
+}
+
+// Unread returns the number of bytes that have arrived and were not drained.
+func (c *Conn) Unread() int64 { return c.s.unread.Load() }
+
+// End returns nil while the connection is open, io.EOF after an orderly end by the peer, else the error. atNs is when
+// the thread saw it. Bytes received before may still be unread.
+func (c *Conn) End() (atNs int64, err error) {
+	if c.s.state.Load() != slotEnded {
+		return 0, nil
+	}
+	if e := c.s.errno.Load(); e != 0 {
+		return clock.FromMonotonic(c.s.endNs), syscall.Errno(e)
+	}
+	return clock.FromMonotonic(c.s.endNs), io.EOF
+}
+
+// Sent is when a write's last byte was handed to the kernel.
+type Sent struct {
+	BeforeNs, AfterNs int64  // clock readings around the system call that completed the write
+	last              uint32 // offset of the last byte, as transmit stamps name it
+}
+
+// Write sends all of b, waiting for room in the socket until the deadline (a time of package clock; 0 = none).
+func (c *Conn) Write(b []byte, deadlineNs int64) (Sent, error) {
+	var sent Sent
+	for {
+		sent.BeforeNs = clock.Now()
+		// A raw call: on the way the goroutine keeps its P, so that the time after is read at once.
+		n, _, e := syscall.RawSyscall6(unix.SYS_SENDTO, uintptr(c.s.fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)),
+			unix.MSG_NOSIGNAL|unix.MSG_DONTWAIT, 0, 0)
+		sent.AfterNs = clock.Now()
+		switch e {
+		case 0:
+			c.wrote += uint32(n)
+			b = b[n:]
+			if len(b) == 0 {
+				sent.last = c.wrote - 1
+				return sent, nil
+			}
+		case unix.EINTR:
+		case unix.EAGAIN:
+			waitMs := -1
+			if deadlineNs > 0 {
+				waitMs = int((deadlineNs - sent.AfterNs + 999_999) / 1_000_000)
+				if waitMs <= 0 {
+					return sent, os.ErrDeadlineExceeded
+				}
+			}
+			_, _ = unix.Poll([]unix.PollFd{{Fd: c.s.fd, Events: unix.POLLOUT}}, waitMs)
+		default:
+			return sent, e
+		}
+	}
+}
+
+// SentAt returns the kernel's transmit time of a write, where it is known by now.
+func (c *Conn) SentAt(sent Sent) (atNs int64, ok bool) {
+	for i := range c.s.sent {
+		st := &c.s.sent[i]
+		if ns := st.ns.Load(); ns != 0 && st.byteID.Load() == sent.last {
+			at := clock.FromMonotonic(ns)
+			// A stamp from before the slot's present connection, or after a step of the wall clock, is no time of this write.
+			if at >= sent.BeforeNs-1_000_000 && at <= sent.AfterNs+1_000_000_000 {
+				return at, true
+			}
+		}
+	}
+	return 0, false
+}
+
+// Close ends the connection; with abort the peer is told by a reset. The Conn must not be used afterwards.
+func (c *Conn) Close(abort bool) {
+	r, s := c.r, c.s
+	r.conns[c.id].Store(nil)
+	fd := int(s.fd)
+	if abort {
+		_ = unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
+	}
+	// The hang-up makes the thread look at the slot, whose state then tells it to do the rest. Shut down first: once the
+	// state says closing, the descriptor is the thread's to close.
+	_ = unix.Shutdown(fd, unix.SHUT_RDWR)
+	if s.state.CompareAndSwap(slotOpen, slotClosing) {
+		return
+	}
+	_ = unix.Close(fd)
+	for i := s.head.Load(); i != 0; {
+		next := r.mem.block(i).next.Load()
+		r.mem.giveBack(i)
+		i = next
+	}
+	s.state.Store(slotFree)
+	r.recycle(c.id)
+}
+
+// Stats counts what the thread did.
+type Stats struct{ Polls, Receives, Rests, BlocksInUse int64 }
+
+// Stats returns the thread's counters.
+func (r *Reader) Stats() Stats {
+	sh := r.mem.sh
+	return Stats{sh.polls.Load(), sh.receives.Load(), sh.rests.Load(), sh.inUse.Load()}
+}
+
+// AddFile is Add for the duplicate of a connection's descriptor that net.TCPConn.File returns; it closes f.
+func (r *Reader) AddFile(f *os.File, ready func(*Conn)) (*Conn, error) {
+	// A second duplicate, so that closing f does not close the thread's.
+	raw, err := f.SyscallConn()
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	fd := -1
+	ctlErr := raw.Control(func(p uintptr) { fd, err = unix.FcntlInt(p, unix.F_DUPFD_CLOEXEC, 0) })
+	if err = errors.Join(ctlErr, err, f.Close()); err != nil {
+		return nil, fmt.Errorf("reader: %w", err)
+	}
+	if err := unix.SetNonblock(fd, true); err != nil {
+		_ = unix.Close(fd)
+		return nil, fmt.Errorf("reader: %w", err)
+	}
+	return r.Add(fd, ready)
+}

@@ -1,0 +1,305 @@
+//go:build linux && (amd64 || arm64)
+
+package reader
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"runtime"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"github.com/tokenclock/tokenclock/extension/internal/clock"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// pair returns a connection on the reader and the peer's end of it.
+func pair(t *testing.T, r *Reader, ready func(*Conn)) (*Conn, *net.TCPConn) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer l.Close()
+	c, err := net.Dial("tcp", l.Addr().String())
+	require.NoError(t, err)
+	peer, err := l.Accept()
+	require.NoError(t, err)
+	f, err := c.(*net.TCPConn).File()
+	require.NoError(t, err)
+	require.NoError(t, c.Close())
+	conn, err := r.AddFile(f, ready)
+	require.NoError(t, err)
+	return conn, peer.(*net.TCPConn)
+}
+
+// inbox collects what a connection receives, on the dispatching goroutine.
+type inbox struct {
+	mu     sync.Mutex
+	data   []byte
+	stamps []int64
+	kernel int
+	ended  chan error
+	grown  chan struct{}
+	closed bool
+}
+
+// close does what every owner must: no ready call may use the connection while or after it is closed.
+func (b *inbox) close(c *Conn, abort bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.closed = true
+	c.Close(abort)
+}
+
+func newInbox() *inbox { return &inbox{ended: make(chan error, 1), grown: make(chan struct{}, 1)} }
+
+func (b *inbox) ready(c *Conn) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closed {
+		return
+	}
+	for {
+		c.Drain(func(d []byte, atNs int64, kernel bool) bool {
+			b.data = append(b.data, d...)
+			b.stamps = append(b.stamps, atNs)
+			if kernel {
+				b.kernel++
+			}
+			return true
+		})
+		_, err := c.End()
+		if err == nil && c.Want(1, false) {
+			continue
+		}
+		if err != nil && c.Unread() == 0 {
+			select {
+			case b.ended <- err:
+			default:
+			}
+		}
+		break
+	}
+	select {
+	case b.grown <- struct{}{}:
+	default:
+	}
+}
+
+func (b *inbox) waitFor(t *testing.T, n int) []byte {
+	t.Helper()
+	deadline := time.After(20 * time.Second)
+	for {
+		b.mu.Lock()
+		got := len(b.data)
+		b.mu.Unlock()
+		if got >= n {
+			return b.data
+		}
+		select {
+		case <-b.grown:
+		case <-deadline:
+			t.Fatalf("only %d of %d bytes arrived", got, n)
+		}
+	}
+}
+
+func TestBytesArriveInOrderWithKernelTimes(t *testing.T) {
+	r, err := New()
+	require.NoError(t, err)
+	in := newInbox()
+	c, peer := pair(t, r, in.ready)
+	rng := rand.New(rand.NewPCG(1, 2))
+	var want []byte
+	before := clock.Now()
+	for range 400 {
+		piece := make([]byte, 1+rng.IntN(9000))
+		for i := range piece {
+			piece[i] = byte(rng.Uint32())
+		}
+		want = append(want, piece...)
+		_, err := peer.Write(piece)
+		require.NoError(t, err)
+	}
+	require.NoError(t, peer.Close())
+	got := in.waitFor(t, len(want))
+	require.True(t, bytes.Equal(want, got))
+	require.ErrorIs(t, <-in.ended, io.EOF)
+	after := clock.Now()
+	last := before - 1_000_000
+	for _, ns := range in.stamps {
+		require.GreaterOrEqual(t, ns, last)
+		require.LessOrEqual(t, ns, after+1_000_000)
+		last = ns
+	}
+	require.Equal(t, len(in.stamps), in.kernel, "every receive on TCP carries the kernel's time")
+	in.close(c, false)
+	require.NoError(t, r.Close())
+}
+
+func TestStampsAreTheKernelsEvenWhenGoIsBusy(t *testing.T) {
+	// Goroutines keep every P busy for far longer than the gap between two sends. Receive times must still be a gap apart.
+	r, err := New()
+	require.NoError(t, err)
+	in := newInbox()
+	c, peer := pair(t, r, in.ready)
+	stop := make(chan struct{})
+	var busy sync.WaitGroup
+	for range 50 * runtime.GOMAXPROCS(0) {
+		busy.Go(func() {
+			x := 0
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+					x++
+				}
+			}
+		})
+	}
+	sent := make([]int64, 0, 40)
+	for range 40 {
+		_, err := peer.Write([]byte("data: token\n\n"))
+		require.NoError(t, err)
+		sent = append(sent, clock.Now())
+		time.Sleep(5 * time.Millisecond)
+	}
+	close(stop)
+	busy.Wait()
+	in.waitFor(t, 40*13)
+	in.mu.Lock()
+	require.Equal(t, len(in.stamps), in.kernel)
+	// The peer reads its clock after its write: never before the receive, but for the clocks' own error.
+	if len(in.stamps) == 40 {
+		for i, ns := range in.stamps {
+			require.LessOrEqual(t, ns, sent[i]+100_000)
+		}
+	}
+	in.mu.Unlock()
+	in.close(c, false)
+	_ = peer.Close()
+	require.NoError(t, r.Close())
+}
+
+func TestSendTimeComesFromTheKernel(t *testing.T) {
+	r, err := New()
+	require.NoError(t, err)
+	in := newInbox()
+	c, peer := pair(t, r, in.ready)
+	go func() { _, _ = io.Copy(peer, peer) }()
+	total := 0
+	for _, size := range []int{1, 100, 70_000, 3} {
+		total += size
+		sent, err := c.Write(make([]byte, size), 0)
+		require.NoError(t, err)
+		in.waitFor(t, total)
+		ns, ok := c.SentAt(sent)
+		require.True(t, ok, "a transmit stamp for %d bytes", size)
+		require.GreaterOrEqual(t, ns, sent.BeforeNs-50_000)
+	}
+	in.close(c, false)
+	_ = peer.Close()
+	require.NoError(t, r.Close())
+}
+
+func TestWantDelaysTheCall(t *testing.T) {
+	r, err := New()
+	require.NoError(t, err)
+	calls := make(chan int64, 100)
+	c, peer := pair(t, r, func(c *Conn) { calls <- c.Unread() })
+	require.False(t, c.Want(1000, true))
+	_, err = peer.Write([]byte("a part that is no end"))
+	require.NoError(t, err)
+	for c.Unread() != 21 {
+		runtime.Gosched()
+	}
+	require.Empty(t, calls)
+	_, err = peer.Write([]byte("0\r\n\r\n"))
+	require.NoError(t, err)
+	require.EqualValues(t, 26, <-calls)
+	c.Want(1<<40, false)
+	require.NoError(t, peer.SetLinger(0))
+	require.NoError(t, peer.Close())
+	<-calls
+	_, err = c.End()
+	require.Error(t, err)
+	require.NotErrorIs(t, err, io.EOF)
+	c.Close(false)
+	require.NoError(t, r.Close())
+}
+
+func TestManyConnectionsOpenAndClose(t *testing.T) {
+	r, err := New()
+	require.NoError(t, err)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	go func() {
+		for {
+			p, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() { _, _ = io.Copy(p, p); _ = p.Close() }()
+		}
+	}()
+	var all sync.WaitGroup
+	for g := range 16 {
+		all.Go(func() {
+			for i := range 60 {
+				d, err := net.Dial("tcp", l.Addr().String())
+				require.NoError(t, err)
+				f, err := d.(*net.TCPConn).File()
+				require.NoError(t, err)
+				_ = d.Close()
+				in := newInbox()
+				c, err := r.AddFile(f, in.ready)
+				require.NoError(t, err)
+				msg := []byte(fmt.Sprintf("hello %d %d", g, i))
+				_, err = c.Write(msg, 0)
+				require.NoError(t, err)
+				require.Equal(t, string(msg), string(in.waitFor(t, len(msg))))
+				in.close(c, i%3 == 0)
+			}
+		})
+	}
+	all.Wait()
+	_ = l.Close()
+	for r.Stats().BlocksInUse != 0 { // the thread closes what it was told to
+		time.Sleep(time.Millisecond)
+	}
+	require.NoError(t, r.Close())
+}
+
+func TestASlowParserPausesTheSender(t *testing.T) {
+	r, err := New()
+	require.NoError(t, err)
+	c, peer := pair(t, r, func(*Conn) {})
+	c.Want(1<<40, false)
+	wrote := make(chan int, 1)
+	total := 4 * pauseBytes
+	go func() {
+		n, _ := peer.Write(make([]byte, total))
+		wrote <- n
+	}()
+	for c.s.paused.Load() == 0 {
+		time.Sleep(time.Millisecond)
+	}
+	require.Less(t, c.Unread(), int64(2*pauseBytes))
+	got := 0
+	for got < total {
+		c.Drain(func(d []byte, _ int64, _ bool) bool { got += len(d); return true })
+		runtime.Gosched()
+	}
+	require.Equal(t, total, <-wrote)
+	c.Close(false)
+	_ = peer.Close()
+	require.NoError(t, r.Close())
+}

@@ -1,0 +1,397 @@
+//go:build linux && (amd64 || arm64)
+
+package reader
+
+import (
+	"runtime"
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// The reader thread runs beside Go's scheduler, not under it: it enters the state of a goroutine in a system call and
+// stays there, so that no number of runnable goroutines, no garbage collection and no preemption keeps it from the
+// sockets. In that state it owns no P: its code must not split the stack, allocate, or store Go pointers. Hence
+// nosplit everywhere, raw system calls, and memory from mmap. The kernel alone decides when it runs.
+
+const (
+	restMaxNs    = 1_500_000   // longest rest between two polls
+	restMinNs    = 60_000      // a shorter one costs more than it saves
+	restEvents   = 3           // stream events that a rest must gather to be worth it
+	rateWindowNs = 4_000_000   // over which stream events are counted
+	gapMaxNs     = 100_000_000 // a longer gap is a stall and says nothing about the rhythm
+	fairReads    = 4           // receives from one connection in one poll
+
+	offsetNoiseNs = 5_000
+
+	wakeFd = -1 // the epoll event that asks the thread to look at stop
+)
+
+// runThread is the body of the reader's goroutine; it returns after stop was set.
+func runThread(sh *shared, slots, blocks unsafe.Pointer) {
+	runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
+	leaveScheduler()
+	loop(sh, slots, blocks)
+	returnToScheduler()
+	sh.exited.Store(1)
+}
+
+// loop is a function of its own so that its frame lies below those that the collector scans.
+//
+//go:noinline
+//go:nosplit
+//go:norace
+func loop(sh *shared, slots, blocks unsafe.Pointer) {
+	for sh.stop.Load() == 0 {
+		n, e := pollEvents(sh)
+		if e != 0 {
+			continue // EINTR: a signal of Go's runtime
+		}
+		readClocks(sh)
+		sh.polls.Add(1)
+		pushed := false
+		for i := uintptr(0); i < n; i++ {
+			ev := (*unix.EpollEvent)(unsafe.Add(unsafe.Pointer(&sh.events[0]), i*unsafe.Sizeof(unix.EpollEvent{})))
+			if ev.Fd == wakeFd {
+				continue // only ever rung with stop set
+			}
+			id := uint32(ev.Fd)
+			s := (*slot)(unsafe.Add(slots, uintptr(id)*unsafe.Sizeof(slot{})))
+			if serve(sh, s, blocks, id, ev.Events) && s.notified.CompareAndSwap(0, 1) {
+				t := sh.readyTail.Load()
+				sh.ready[t%readySize] = id
+				sh.readyTail.Store(t + 1)
+				pushed = true
+			}
+		}
+		if pushed && sh.waiting.CompareAndSwap(1, 0) {
+			*(*uint64)(unsafe.Pointer(&sh.scratch[32])) = 1
+			_, _, _ = syscall.RawSyscall(unix.SYS_WRITE, uintptr(sh.notifyFd), uintptr(unsafe.Pointer(&sh.scratch[32])), 8)
+		}
+		rest(sh)
+	}
+}
+
+// rest sleeps between two polls when streams are many, so that one wake-up serves several of them. Times are the
+// kernel's, so nothing is lost while the rest is a small part of a stream's gap: segments that wait unread together
+// would be merged under the last one's time.
+//
+//go:nosplit
+//go:norace
+func rest(sh *shared) {
+	if d := sh.nowNs - sh.windowNs; d >= rateWindowNs {
+		sh.perSecond = sh.windowCount * 1_000_000_000 / d
+		sh.windowNs, sh.windowCount = sh.nowNs, 0
+	}
+	ns := sh.gapNs / 8
+	if ns > restMaxNs {
+		ns = restMaxNs
+	}
+	if ns < restMinNs || sh.perSecond*ns < restEvents*1_000_000_000 {
+		return
+	}
+	ts := (*unix.Timespec)(unsafe.Pointer(&sh.scratch[16]))
+	ts.Sec, ts.Nsec = 0, ns
+	_, _, _ = syscall.RawSyscall6(unix.SYS_CLOCK_NANOSLEEP, unix.CLOCK_MONOTONIC, 0, uintptr(unsafe.Pointer(ts)), 0, 0, 0)
+	sh.rests.Add(1)
+}
+
+// serve reads what a connection has and says whether its parser should look at it now.
+//
+//go:nosplit
+//go:norace
+func serve(sh *shared, s *slot, blocks unsafe.Pointer, id, events uint32) bool {
+	switch s.state.Load() {
+	case slotOpen:
+	case slotClosing:
+		stopListening(sh, s)
+		release(sh, s, blocks, id)
+		return false
+	default:
+		return false
+	}
+	if events&unix.EPOLLERR != 0 && readSentStamp(sh, s) && events&unix.EPOLLIN == 0 {
+		return false
+	}
+	wake := false
+	for range fairReads {
+		switch receive(sh, s, blocks) {
+		case receivedNothing:
+			return wake
+		case receivedFinal:
+			wake = wake || s.eagerEnd.Load() != 0 || s.unread.Load() >= s.wakeAt.Load()
+			return wake
+		case received:
+			return wake || s.unread.Load() >= s.wakeAt.Load()
+		case receivedFull: // there may be more
+			wake = wake || s.unread.Load() >= s.wakeAt.Load()
+			if s.unread.Load() < pauseBytes {
+				continue
+			}
+			fallthrough
+		case noRoom:
+			// First stop listening, then say so: the owner's answer must come after.
+			listen(sh, s, id, 0)
+			s.paused.Store(1)
+			return true
+		case ended:
+			s.endNs = rawClock(sh, unix.CLOCK_MONOTONIC)
+			stopListening(sh, s)
+			if s.state.CompareAndSwap(slotOpen, slotEnded) {
+				return true
+			}
+			release(sh, s, blocks, id)
+			return false
+		}
+	}
+	return wake
+}
+
+// What one receive came to.
+const (
+	received        = iota
+	receivedFinal   // the bytes end as a chunked body ends
+	receivedFull    // as many bytes as there was room for
+	receivedNothing // nothing was there
+	noRoom          // no block is left
+	ended           // end of file or an error
+)
+
+// receive makes one recvmsg call into the slot's current block and publishes the segment with its kernel time.
+//
+//go:nosplit
+//go:norace
+func receive(sh *shared, s *slot, blocks unsafe.Pointer) int {
+	b := (*block)(unsafe.Add(blocks, uintptr(s.tail)*blockBytes))
+	used := b.used.Load()
+	if s.tail == 0 || uint32(len(b.data))-used < segmentHead+minRoom {
+		next := takeBlock(sh, blocks)
+		if next == 0 {
+			return noRoom
+		}
+		if s.tail == 0 {
+			s.head.Store(next) // the only time that the thread sets it
+		} else {
+			b.next.Store(next)
+		}
+		s.tail = next
+		b = (*block)(unsafe.Add(blocks, uintptr(next)*blockBytes))
+		used = 0
+	}
+	room := uint32(len(b.data)) - used - segmentHead
+	data := unsafe.Add(unsafe.Pointer(&b.data[0]), uintptr(used)+segmentHead)
+	sh.iov.base = uintptr(data)
+	sh.iov.size = uintptr(room)
+	resetMsg(sh)
+	n, _, e := syscall.RawSyscall(unix.SYS_RECVMSG, uintptr(s.fd), uintptr(unsafe.Pointer(&sh.msg)), unix.MSG_DONTWAIT)
+	sh.receives.Add(1)
+	if e == unix.EAGAIN || e == unix.EINTR {
+		return receivedNothing
+	}
+	if e != 0 || n == 0 {
+		s.errno.Store(int32(e))
+		return ended
+	}
+	head := (*segment)(unsafe.Add(unsafe.Pointer(&b.data[0]), uintptr(used)))
+	head.size = uint32(n)
+	head.atNs, head.flags = sh.nowNs, 0
+	if ns := controlStamp(sh); ns != 0 {
+		head.atNs, head.flags = ns-sh.realMinusMono, segmentKernel
+	}
+	if head.atNs < s.lastNs {
+		head.atNs = s.lastNs // one without the kernel's time came before
+	}
+	if s.eagerEnd.Load() != 0 {
+		sh.windowCount++
+		if gap := head.atNs - s.lastNs; gap > 0 && gap < gapMaxNs {
+			if sh.gapNs == 0 {
+				sh.gapNs = gap
+			}
+			sh.gapNs += (gap - sh.gapNs) / 64
+		}
+	}
+	s.lastNs = head.atNs
+	b.used.Store((used + segmentHead + uint32(n) + 7) &^ 7)
+	s.unread.Add(int64(n))
+	if n == uintptr(room) {
+		return receivedFull
+	}
+	// "\r\n\r\n" closes the last chunk or its trailers. Shorter pieces may be the rest of it.
+	if n < 4 || *(*[4]byte)(unsafe.Add(data, n-4)) == [4]byte{'\r', '\n', '\r', '\n'} {
+		return receivedFinal
+	}
+	return received
+}
+
+// segment precedes the bytes of one receive in a block.
+type segment struct {
+	atNs  int64 // CLOCK_MONOTONIC
+	size  uint32
+	flags uint32
+}
+
+const segmentKernel = 1 // atNs is the kernel's receive time
+
+//go:nosplit
+//go:norace
+func resetMsg(sh *shared) {
+	sh.msg.iov = uintptr(unsafe.Pointer(&sh.iov))
+	sh.msg.iovs = 1
+	sh.msg.control = uintptr(unsafe.Pointer(&sh.control[0]))
+	sh.msg.controlLen = uintptr(len(sh.control))
+	sh.msg.flags = 0
+}
+
+// controlStamp returns the software time stamp among the control messages, wall clock in ns, or 0.
+//
+//go:nosplit
+//go:norace
+func controlStamp(sh *shared) int64 {
+	for at := uintptr(0); at+16 <= sh.msg.controlLen; {
+		h := unsafe.Add(unsafe.Pointer(&sh.control[0]), at)
+		size := *(*uintptr)(h)
+		if size < 16 {
+			return 0
+		}
+		if *(*int32)(unsafe.Add(h, 8)) == unix.SOL_SOCKET && *(*int32)(unsafe.Add(h, 12)) == unix.SO_TIMESTAMPING {
+			return *(*int64)(unsafe.Add(h, 16))*1_000_000_000 + *(*int64)(unsafe.Add(h, 24))
+		}
+		at += (size + 7) &^ 7
+	}
+	return 0
+}
+
+// readSentStamp takes one transmit stamp off the error queue; false: there was none.
+//
+//go:nosplit
+//go:norace
+func readSentStamp(sh *shared, s *slot) bool {
+	sh.iov.base = uintptr(unsafe.Pointer(&sh.scratch[48]))
+	sh.iov.size = 16
+	resetMsg(sh)
+	_, _, e := syscall.RawSyscall(unix.SYS_RECVMSG, uintptr(s.fd), uintptr(unsafe.Pointer(&sh.msg)), unix.MSG_ERRQUEUE|unix.MSG_DONTWAIT)
+	if e != 0 {
+		return false
+	}
+	ns := controlStamp(sh)
+	if ns == 0 {
+		return true
+	}
+	for at := uintptr(0); at+16 <= sh.msg.controlLen; {
+		h := unsafe.Add(unsafe.Pointer(&sh.control[0]), at)
+		size := *(*uintptr)(h)
+		if size < 16 {
+			break
+		}
+		level := *(*int32)(unsafe.Add(h, 8))
+		if level == unix.SOL_IP || level == unix.SOL_IPV6 {
+			e := (*unix.SockExtendedErr)(unsafe.Add(h, 16))
+			if e.Origin == unix.SO_EE_ORIGIN_TIMESTAMPING && e.Info == unix.SCM_TSTAMP_SND {
+				i := s.sentHead.Load()
+				st := &s.sent[i%uint32(len(s.sent))]
+				st.ns.Store(0)
+				st.byteID.Store(e.Data)
+				st.ns.Store(ns - sh.realMinusMono)
+				s.sentHead.Store(i + 1)
+			}
+			break
+		}
+		at += (size + 7) &^ 7
+	}
+	return true
+}
+
+// takeBlock returns a block that is empty and last in its chain, or 0 when none is left.
+//
+//go:nosplit
+//go:norace
+func takeBlock(sh *shared, blocks unsafe.Pointer) uint32 {
+	if sh.freeHead == 0 {
+		sh.freeHead = sh.freed.Swap(0)
+	}
+	i := sh.freeHead
+	if i != 0 {
+		sh.freeHead = (*block)(unsafe.Add(blocks, uintptr(i)*blockBytes)).link
+	} else {
+		if sh.freshBlock == maxBlocks {
+			return 0
+		}
+		i = sh.freshBlock
+		sh.freshBlock++
+	}
+	b := (*block)(unsafe.Add(blocks, uintptr(i)*blockBytes))
+	b.next.Store(0)
+	b.used.Store(0)
+	sh.inUse.Add(1)
+	return i
+}
+
+// release closes a connection that its owner gave up and hands its slot and blocks back.
+//
+//go:nosplit
+//go:norace
+func release(sh *shared, s *slot, blocks unsafe.Pointer, id uint32) {
+	_, _, _ = syscall.RawSyscall(unix.SYS_CLOSE, uintptr(s.fd), 0, 0)
+	for i := s.head.Load(); i != 0; {
+		b := (*block)(unsafe.Add(blocks, uintptr(i)*blockBytes))
+		next := b.next.Load()
+		b.link = sh.freeHead
+		sh.freeHead = i
+		sh.inUse.Add(-1)
+		i = next
+	}
+	s.state.Store(slotFree)
+	for {
+		old := sh.released.Load()
+		s.link = old
+		if sh.released.CompareAndSwap(old, id) {
+			return
+		}
+	}
+}
+
+//go:nosplit
+//go:norace
+func listen(sh *shared, s *slot, id, events uint32) {
+	ev := (*unix.EpollEvent)(unsafe.Pointer(&sh.scratch[0]))
+	ev.Events = events
+	ev.Fd = int32(id)
+	_, _, _ = syscall.RawSyscall6(unix.SYS_EPOLL_CTL, uintptr(sh.epfd), unix.EPOLL_CTL_MOD, uintptr(s.fd), uintptr(unsafe.Pointer(ev)), 0, 0)
+}
+
+// readClocks sets nowNs and follows the wall clock, by which the kernel stamps. The two clocks run at one rate, so the
+// offset changes only when the wall clock is set: a difference below offsetNoiseNs is the error of this comparison, and
+// one measured across an interruption says nothing.
+//
+//go:nosplit
+//go:norace
+func readClocks(sh *shared) {
+	before := rawClock(sh, unix.CLOCK_MONOTONIC)
+	real := rawClock(sh, unix.CLOCK_REALTIME)
+	after := rawClock(sh, unix.CLOCK_MONOTONIC)
+	sh.nowNs = after
+	if after-before > offsetNoiseNs && sh.realMinusMono != 0 {
+		return
+	}
+	offset := real - (before+after)/2
+	if d := offset - sh.realMinusMono; d > offsetNoiseNs || d < -offsetNoiseNs {
+		sh.realMinusMono = offset
+	}
+}
+
+// stopListening comes before every close: a descriptor that a system call still uses elsewhere stays in the epoll set
+// when it is closed, and its late event would meet the slot's next connection.
+//
+//go:nosplit
+//go:norace
+func stopListening(sh *shared, s *slot) {
+	_, _, _ = syscall.RawSyscall6(unix.SYS_EPOLL_CTL, uintptr(sh.epfd), unix.EPOLL_CTL_DEL, uintptr(s.fd), uintptr(unsafe.Pointer(&sh.scratch[0])), 0, 0)
+}
+
+//go:nosplit
+//go:norace
+func rawClock(sh *shared, id uintptr) int64 {
+	_, _, _ = syscall.RawSyscall(unix.SYS_CLOCK_GETTIME, id, uintptr(unsafe.Pointer(&sh.scratch[16])), 0)
+	return *(*int64)(unsafe.Pointer(&sh.scratch[16]))*1_000_000_000 + *(*int64)(unsafe.Pointer(&sh.scratch[24]))
+}
