@@ -259,6 +259,9 @@ declare module "k6/x/tokenclock" {
    * llm_request_goodput; llm_client_bound 0 or 1) so that thresholds on them are judged. Call it in teardown. */
   export function emitLevelMetrics(): void;
 
+  /** Ends the run at once with this line and exit code 104 (bad settings). For the init context, before any load. */
+  export function refuse(message: string): never;
+
   export interface HttpReply { status: number; body: string; error: string; }
   /** A plain, unmeasured request (models, launch arguments, cache resets); no http_* or llm_* metric is touched. */
   export function fetch(url: string, options?: { method?: string; headers?: Record<string, string>; body?: string; timeoutMs?: number }): HttpReply;

@@ -1,0 +1,117 @@
+/** `npm start [scenario] [-- k6 arguments]`: makes what is missing, runs the scenario and renders its report. */
+import { spawn } from "node:child_process";
+import { existsSync, mkdirSync } from "node:fs";
+import os from "node:os";
+import path from "node:path";
+import { bundleScenarios } from "./bundle";
+import { ensureK6 } from "./k6";
+import { distDir, root, shown } from "./paths";
+import { Problem, runProgram } from "./program";
+import { k6Environment, type Simulator, startSimulator } from "./simulator";
+
+const defaultScenario = "concurrency-sweep";
+
+/** What the command line of `npm start` asks for. */
+export interface StartRequest {
+  scenario: string;
+  /** Settings given as `-e NAME=value`. */
+  settings: Record<string, string>;
+  /** Everything else, handed to `k6 run` as it is. */
+  k6Args: string[];
+}
+
+/** Reads the command line: a scenario's name first, if any; `-e` and `--env` are taken out of k6's arguments. */
+export function parseStartArgs(argv: readonly string[]): StartRequest {
+  const args = argv.filter((arg) => arg !== "--");
+  const named = args[0] !== undefined && !args[0].startsWith("-");
+  const request: StartRequest = { scenario: named ? (args[0] ?? "") : defaultScenario, settings: {}, k6Args: [] };
+  const rest = args.slice(named ? 1 : 0);
+  for (let i = 0; i < rest.length; i++) {
+    const arg = rest[i] ?? "";
+    const joined = /^(?:-e|--env=)([A-Za-z_]\w*(?:=[\s\S]*)?)$/.exec(arg)?.[1];
+    const pair = arg === "-e" || arg === "--env" ? rest[++i] : joined;
+    if (pair === undefined) {
+      request.k6Args.push(arg);
+      continue;
+    }
+    const at = pair.indexOf("=");
+    if (at < 1) throw new Problem(`-e ${pair} is not NAME=value`);
+    request.settings[pair.slice(0, at)] = pair.slice(at + 1);
+  }
+  return request;
+}
+
+/** A new folder results/<time>-<scenario>/. */
+function makeResultsDir(scenario: string): string {
+  const time = new Date().toISOString().slice(0, 19).replaceAll(":", "").replace("T", "-");
+  for (let attempt = 1; ; attempt++) {
+    const dir = path.join(root, "results", `${time}-${scenario}${attempt > 1 ? `-${attempt}` : ""}`);
+    if (existsSync(dir)) continue;
+    mkdirSync(dir, { recursive: true });
+    return dir;
+  }
+}
+
+/** Runs k6 in the foreground; signals of the terminal are its to handle. Resolves to its exit code. */
+function runK6(k6: string, args: string[], env: NodeJS.ProcessEnv): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(k6, args, { stdio: "inherit", env });
+    const pass = (signal: NodeJS.Signals) => {
+      // A terminal has already sent Ctrl-C to the whole group; a second one would make k6 give up its teardown.
+      if (signal !== "SIGINT" || !process.stdin.isTTY) child.kill(signal);
+    };
+    const signals: NodeJS.Signals[] = ["SIGINT", "SIGTERM", "SIGHUP"];
+    for (const signal of signals) process.on(signal, pass);
+    child.on("error", reject);
+    child.on("close", (code, signal) => {
+      for (const each of signals) process.removeListener(each, pass);
+      resolve(code ?? 128 + (signal ? os.constants.signals[signal] : 0));
+    });
+  });
+}
+
+/** Renders the report of a results folder; a report that cannot be made does not change the run's verdict. */
+async function renderReport(dir: string): Promise<void> {
+  const renderer = path.join(root, "report", "render.ts");
+  if (!existsSync(renderer) || !existsSync(path.join(dir, "summary.json"))) return;
+  try {
+    const { renderReport: render } = (await import(renderer)) as { renderReport(dir: string): unknown };
+    await render(dir);
+  } catch (error) {
+    console.error(`tokenclock: the report could not be rendered: ${error instanceof Error ? error.stack : error}`);
+  }
+}
+
+/** The whole of `npm start`; resolves to the exit code. */
+export async function start(argv: readonly string[]): Promise<number> {
+  const { scenario, settings, k6Args } = parseStartArgs(argv);
+  const names = await bundleScenarios();
+  if (!names.includes(scenario)) {
+    throw new Problem(`there is no scenario ${scenario}; there are ${names.join(", ")}`);
+  }
+  const k6 = await ensureK6();
+  const results = settings.RESULTS ?? process.env.RESULTS;
+  const dir = results ? path.resolve(results) : makeResultsDir(scenario);
+  mkdirSync(dir, { recursive: true });
+
+  let simulator: Simulator | undefined;
+  if (!settings.BASE_URL && !process.env.BASE_URL) {
+    simulator = await startSimulator(k6);
+    console.log(`tokenclock: no BASE_URL is set, so the simulated server answers at ${simulator.baseUrl}`);
+    settings.BASE_URL = simulator.baseUrl;
+  }
+  try {
+    const records = path.join(dir, "records.ndjson.gz");
+    const bundle = path.join(distDir, `${scenario}.js`);
+    // Settings travel by environment: everyone on the machine can read a process's arguments, and one may be a key.
+    const env = k6Environment({ ...settings, RESULTS: dir, PWD: process.cwd() });
+    const code = await runK6(k6, ["run", bundle, "--out", `records=${records}`, ...k6Args], env);
+    await renderReport(dir);
+    console.log(`tokenclock: results are in ${shown(dir)}`);
+    return code;
+  } finally {
+    await simulator?.stop();
+  }
+}
+
+if (require.main === module || process.argv[1] === __filename) void runProgram(() => start(process.argv.slice(2)));

@@ -1,0 +1,129 @@
+/** What a run came to, in numbers. The same shapes as `report()` of the k6 module gives; client.ts checks that they agree. */
+
+/** Statistics of one quantity: ms unless the name says otherwise. All are 0 where count is 0. */
+export interface Stats {
+  count: number;
+  mean: number;
+  /** Standard deviation of the values themselves (divided by count, not by count - 1). */
+  std: number;
+  min: number;
+  p50: number;
+  p90: number;
+  p95: number;
+  p99: number;
+  p999: number;
+  max: number;
+}
+
+/** One level of load (or a whole run). Latencies are those of completed steady requests. */
+export interface LevelSummary {
+  name: string;
+  concurrency?: number;
+  rate?: number;
+  batchSize?: number;
+  labels: Record<string, string | number>;
+  /** Steady requests: all, and by how they ended. */
+  requests: number;
+  completed: number;
+  failed: number;
+  failures: Partial<Record<string, number>>;
+  statuses: Record<string, number>;
+  /** Tokens of completed steady requests. */
+  inputTokens: number;
+  outputTokens: number;
+  /** The steady window, in seconds from the run's start. */
+  windowStartS: number;
+  durationS: number;
+  requestThroughput: number;
+  outputThroughput: number;
+  /** undefined where no SLO is set. */
+  requestGoodput?: number;
+  goodShare?: number;
+  /** Tokens a second of one request, 1000 / TPOT. */
+  outputSpeed: Stats;
+  ttftMs: Stats;
+  ttftScheduledMs: Stats;
+  ttfoMs: Stats;
+  tpotMs: Stats;
+  itlMs: Stats;
+  chunkGapMs: Stats;
+  maxStallMs: Stats;
+  e2eMs: Stats;
+  e2eScheduledMs: Stats;
+  queueDelayMs: Stats;
+  /** First to last send of the level, ms. */
+  releaseSpreadMs: number;
+  tokenSources: Record<string, number>;
+  tokenMismatches: number;
+  coalescedShare: number;
+  kernelStampShare: number;
+  warmupRequests: number;
+  /** The whole level, warm-up and drain included. */
+  whole: { requests: number; completed: number; durationS: number; outputTokens: number; outputThroughput: number };
+}
+
+/** One second of the run. */
+export interface Second {
+  t: number;
+  asked: number;
+  sent: number;
+  succeeded: number;
+  failed: number;
+  meanMs: number;
+  p50Ms: number;
+  p95Ms: number;
+  inFlight: number;
+  outputTokens: number;
+}
+
+/** The run's judgement of its own client. */
+export interface Validity {
+  state: "VALID" | "CLIENT-BOUND" | "NOT-MEASURED";
+  reasons: string[];
+  schedulingLagMs: Stats;
+  queueDelayMs: Stats;
+  kernelStampShare: number;
+  coalescedShare: number;
+  sendUncertaintyMs: Stats;
+  cpuShare: number;
+  droppedIterations: number;
+  retriedOnReuse: number;
+}
+
+/** Everything measured in a run. */
+export interface RunReport {
+  startUnixMs: number;
+  durationS: number;
+  levels: LevelSummary[];
+  /** Everything outside a level's steady window included. */
+  total: LevelSummary;
+  seconds: Second[];
+  validity: Validity;
+  versions: { tokenclock: string; k6: string; go: string; os: string };
+}
+
+/** Limits that make a request good; ms. */
+export interface SloMs {
+  ttft?: number;
+  tpot?: number;
+  e2e?: number;
+}
+
+/** summary.json of a results folder. */
+export interface Summary extends RunReport {
+  schema: 1;
+  scenario: string;
+  verdict: Verdict;
+  config: Record<string, unknown>;
+  sloMs: SloMs;
+  /** First opening to last close of the levels' steady windows, seconds from the run's start. */
+  window: { startS: number; endS: number };
+}
+
+/** What the run says about the server, and whether the run may say so. */
+export interface Verdict {
+  pass: boolean;
+  validity: Validity["state"];
+  /** One line a crossed threshold or doubt, with level, value and limit. */
+  reasons: string[];
+}

@@ -1,0 +1,144 @@
+import exec from "k6/execution";
+import { type Prompt, requestBody } from "./body";
+import { type BatchResult, Client, fetch, type RequestSpec, type Result, type Slot } from "./client";
+import type { Config } from "./config";
+import { seededRng } from "./rng";
+import { wordSource } from "./words";
+
+/** What setup() learnt of the server; k6 hands it to every VU. */
+export interface Server {
+  /** "" where the API names no model. */
+  readonly model: string;
+  /** Tokens that the server's tokenizer makes of one of our words; 1 where it cannot be asked. */
+  readonly tokensPerWord: number;
+}
+
+/** Sends the workload's prompts in the wire format of API. One a VU. */
+export interface LlmClient {
+  /** Asks the server for its model and tokenizer. For setup(): an unreachable server ends the run there. */
+  ready(): Server;
+  request(server: Server, prompt: Prompt, slot?: Slot): Result;
+  /** Releases all prompts behind one barrier and returns when all have ended. */
+  batch(server: Server, prompts: readonly Prompt[], slot?: Slot, staggerMs?: number): BatchResult;
+  /** Like request, but returns at once. */
+  start(server: Server, prompt: Prompt, slot?: Slot): Promise<Result>;
+}
+
+const paths = {
+  chat: "/chat/completions",
+  completions: "/completions",
+  embeddings: "/embeddings",
+  responses: "/responses",
+  messages: "/messages",
+  json: "",
+} as const;
+
+/** Opens the client that BASE_URL, API and the other settings of the connection describe. Init context only. */
+export function openClient(config: Config): LlmClient {
+  const headers = requestHeaders(config);
+  const url = requestUrl(config);
+  const client = new Client({
+    url,
+    api: config.API,
+    method: config.API === "json" ? config.METHOD : "POST",
+    headers,
+    timeoutMs: config.TIMEOUT,
+    stream: config.STREAM && config.API !== "embeddings" && config.API !== "json",
+    http2: config.HTTP2,
+    inputTokensPointer: config.INPUT_TOKENS_POINTER,
+    outputTokensPointer: config.OUTPUT_TOKENS_POINTER,
+  });
+  const forced = config.IGNORE_EOS && config.API !== "embeddings" && config.API !== "json";
+  const specOf = (server: Server, prompt: Prompt): RequestSpec => ({
+    body: config.METHOD === "GET" && config.API === "json" ? "" : requestBody(config, server.model, prompt),
+    url: prompt.url === undefined ? undefined : addressOf(config, prompt.url),
+    inputTokens: prompt.inputTokens,
+    outputTokens: forced ? prompt.outputTokens : undefined,
+  });
+  return {
+    ready: () => ({ model: findModel(config, headers), tokensPerWord: findTokensPerWord(config, headers) }),
+    request: (server, prompt, slot) => client.request(specOf(server, prompt), slot),
+    batch: (server, prompts, slot, staggerMs) =>
+      client.batch(
+        prompts.map((prompt) => specOf(server, prompt)),
+        slot,
+        staggerMs,
+      ),
+    start: (server, prompt, slot) => client.start(specOf(server, prompt), slot),
+  };
+}
+
+/** Headers of every request: the key, the user's own, and those that the API demands. */
+export function requestHeaders(config: Config): Record<string, string> {
+  const headers: Record<string, string> = { "Content-Type": "application/json" };
+  if (config.API_KEY !== "") headers.Authorization = `Bearer ${config.API_KEY}`;
+  if (config.API === "messages") {
+    headers["anthropic-version"] = "2023-06-01";
+    if (config.API_KEY !== "") headers["x-api-key"] = config.API_KEY;
+  }
+  return { ...headers, ...config.HEADERS };
+}
+
+/** `path` below the host of BASE_URL; a whole address stays as it is. */
+export function addressOf(config: Config, path: string): string {
+  return /^https?:/.test(path) ? path : originOf(config.BASE_URL) + path;
+}
+
+/** Scheme and host of an address (of a unix: address the socket). */
+function originOf(url: string): string {
+  return /^(https?:\/\/[^/]+|unix:[^:]+:)/.exec(url)?.[0] ?? url;
+}
+
+function requestUrl(config: Config): string {
+  return config.ENDPOINT === "" ? config.BASE_URL + paths[config.API] : addressOf(config, config.ENDPOINT);
+}
+
+/** Ends the run: no request is sent, and no figure of a server that was not there is shown. */
+function giveUp(line: string): never {
+  exec.test.abort(`tokenclock: ${line}`);
+  throw new Error(line);
+}
+
+function findModel(config: Config, headers: Record<string, string>): string {
+  const url = `${config.BASE_URL}/models`;
+  const reply = fetch(url, { headers, timeoutMs: Math.min(config.TIMEOUT, 10_000) });
+  if (reply.status === 0) giveUp(`BASE_URL=${config.BASE_URL} cannot be reached: ${reply.error}`);
+  if (config.MODEL !== "" || config.API === "json") return config.MODEL;
+  const model = reply.status === 200 ? firstModel(reply.body) : undefined;
+  if (model === undefined) {
+    giveUp(`${url} lists no model (HTTP ${reply.status}); set MODEL, or check BASE_URL and API_KEY`);
+  }
+  return model;
+}
+
+function firstModel(body: string): string | undefined {
+  try {
+    const id: unknown = (JSON.parse(body) as { data?: { id?: unknown }[] }).data?.[0]?.id;
+    return typeof id === "string" ? id : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Asks /tokenize (vLLM, llama-server and the simulator have one) how many tokens our words become. */
+function findTokensPerWord(config: Config, headers: Record<string, string>): number {
+  if (config.API === "json" || config.TOKEN_IDS) return 1;
+  const words = 256;
+  const text = wordSource(seededRng(config.SEED)).text(words, seededRng(config.SEED, 1));
+  // vLLM reads `prompt`, llama-server `content`.
+  const body = JSON.stringify({
+    model: config.MODEL || undefined,
+    prompt: text,
+    content: text,
+    add_special_tokens: false,
+  });
+  const reply = fetch(addressOf(config, "/tokenize"), { method: "POST", headers, body, timeoutMs: 5000 });
+  if (reply.status !== 200) return 1;
+  try {
+    const { count, tokens } = JSON.parse(reply.body) as { count?: number; tokens?: unknown[] };
+    const total = count ?? tokens?.length ?? words;
+    return total > 0 ? total / words : 1;
+  } catch {
+    return 1;
+  }
+}

@@ -1,0 +1,205 @@
+/** Every k6 metric of a run, each defined once: docs/metrics.md, thresholds and reports follow from this table. */
+
+/** One metric as k6 sees it. */
+export interface Metric {
+  readonly type: "Trend" | "Counter" | "Rate" | "Gauge";
+  readonly unit: "ms" | "tokens/s" | "requests/s" | "requests" | "tokens" | "chunks" | "share" | "0 or 1";
+  /** Which way is better, for comparisons and for the sense of a limit. */
+  readonly better: "lower" | "higher" | "neither";
+  readonly definition: string;
+  /** Which tools mean the same, and where well-known ones differ. */
+  readonly sameAs: string;
+}
+
+const perRequest = "one sample a completed request";
+
+/** The metrics by name. Times are ms. Latencies are taken of completed requests only. */
+export const metrics = {
+  llm_ttft: {
+    type: "Trend",
+    unit: "ms",
+    better: "lower",
+    definition: `Time to first token: first output chunk - sent; ${perRequest}.`,
+    sameAs: "inference-perf, AIPerf, SGLang. vLLM's bench counts the empty role chunk as the first.",
+  },
+  llm_ttfo: {
+    type: "Trend",
+    unit: "ms",
+    better: "lower",
+    definition: `Time to first output: first output chunk that is not reasoning - sent; ${perRequest}.`,
+    sameAs: "AIPerf's TTFO, GuideLLM's TTFOT.",
+  },
+  llm_tpot: {
+    type: "Trend",
+    unit: "ms",
+    better: "lower",
+    definition:
+      "Time per output token: (last - first output chunk) / (output tokens - 1); one sample a completed request of two or more output tokens.",
+    sameAs: "vLLM, SGLang, MLPerf, genai-bench. AIPerf calls it ITL; GuideLLM's TPOT includes the TTFT.",
+  },
+  llm_itl_max: {
+    type: "Trend",
+    unit: "ms",
+    better: "lower",
+    definition: "Max stall: the largest gap between two output chunks of a request; one sample a completed request.",
+    sameAs: "",
+  },
+  llm_e2e_latency: {
+    type: "Trend",
+    unit: "ms",
+    better: "lower",
+    definition: `End-to-end latency: last output chunk - sent, of a reply that is not streamed its last byte - sent; ${perRequest}.`,
+    sameAs: "vLLM (since 2026-09), AIPerf's request latency.",
+  },
+  llm_queue_delay: {
+    type: "Trend",
+    unit: "ms",
+    better: "lower",
+    definition: "Queue delay: sent - scheduled, the load generator's own lag; one sample a request that was sent.",
+    sameAs: "vLLM's client_queue_time.",
+  },
+  llm_ttft_scheduled: {
+    type: "Trend",
+    unit: "ms",
+    better: "lower",
+    definition: `TTFT from the moment the load shape wanted the request: first output chunk - scheduled; ${perRequest}.`,
+    sameAs: "wrk2's and MLPerf loadgen's start of latency.",
+  },
+  llm_e2e_scheduled: {
+    type: "Trend",
+    unit: "ms",
+    better: "lower",
+    definition: `End-to-end latency from the moment the load shape wanted the request: last output chunk - scheduled; ${perRequest}.`,
+    sameAs: "wrk2's and MLPerf loadgen's latency.",
+  },
+  llm_output_speed: {
+    type: "Trend",
+    unit: "tokens/s",
+    better: "higher",
+    definition:
+      "Output speed of one request: 1000 / TPOT; one sample a completed request of two or more output tokens.",
+    sameAs: "genai-bench's output inference speed, InferenceX's interactivity.",
+  },
+  llm_requests: {
+    type: "Counter",
+    unit: "requests",
+    better: "neither",
+    definition: "Requests that ended, however they ended.",
+    sameAs: "",
+  },
+  llm_request_failed: {
+    type: "Rate",
+    unit: "share",
+    better: "lower",
+    definition: "Share of requests that failed.",
+    sameAs: "",
+  },
+  llm_failures: {
+    type: "Counter",
+    unit: "requests",
+    better: "lower",
+    definition: "Failed requests; the tag `failure` holds the class.",
+    sameAs: "",
+  },
+  llm_input_tokens: {
+    type: "Counter",
+    unit: "tokens",
+    better: "neither",
+    definition: "Input tokens of completed requests by the server's usage, else as the workload knows them.",
+    sameAs: "",
+  },
+  llm_output_tokens: {
+    type: "Counter",
+    unit: "tokens",
+    better: "neither",
+    definition: "Output tokens of completed requests by the final usage, else by continuous usage, else one a chunk.",
+    sameAs: "",
+  },
+  llm_chunks: {
+    type: "Counter",
+    unit: "chunks",
+    better: "neither",
+    definition: "Output chunks: non-empty content, text, reasoning or tool-call deltas.",
+    sameAs: "",
+  },
+  llm_goodput: {
+    type: "Rate",
+    unit: "share",
+    better: "higher",
+    definition: "Share of requests that met every SLO that is set; failed ones did not.",
+    sameAs: "DistServe's attainment, AIPerf's good request fraction. inference-perf leaves failures out.",
+  },
+  llm_itl_p50: {
+    type: "Gauge",
+    unit: "ms",
+    better: "lower",
+    definition:
+      "Median inter-token latency of a level's steady requests, pooled over tokens: the gap before a chunk shared by its tokens.",
+    sameAs: "vLLM and AIPerf (ICL) keep one gap a chunk; the two agree where a chunk is a token.",
+  },
+  llm_itl_p90: {
+    type: "Gauge",
+    unit: "ms",
+    better: "lower",
+    definition: "90th percentile of the pooled inter-token latency of a level's steady requests.",
+    sameAs: "See llm_itl_p50.",
+  },
+  llm_itl_p99: {
+    type: "Gauge",
+    unit: "ms",
+    better: "lower",
+    definition: "99th percentile of the pooled inter-token latency of a level's steady requests.",
+    sameAs: "See llm_itl_p50.",
+  },
+  llm_output_throughput: {
+    type: "Gauge",
+    unit: "tokens/s",
+    better: "higher",
+    definition:
+      "Output throughput of a level: output tokens of completed requests that arrived inside the steady window / window.",
+    sameAs: "Others divide by the whole run, ramp-up and drain included.",
+  },
+  llm_request_throughput: {
+    type: "Gauge",
+    unit: "requests/s",
+    better: "higher",
+    definition: "Request throughput of a level: completed requests that ended inside the steady window / window.",
+    sameAs: "",
+  },
+  llm_request_goodput: {
+    type: "Gauge",
+    unit: "requests/s",
+    better: "higher",
+    definition:
+      "Request goodput of a level: completed requests that ended inside the steady window and met every SLO / window.",
+    sameAs: "vLLM's and AIPerf's goodput.",
+  },
+  llm_client_bound: {
+    type: "Gauge",
+    unit: "0 or 1",
+    better: "lower",
+    definition: "1 where the run judged its own client too slow to be believed (CLIENT-BOUND), else 0.",
+    sameAs: "",
+  },
+} as const satisfies Record<string, Metric>;
+
+/** A metric's name. */
+export type MetricName = keyof typeof metrics;
+
+/** Whether a text is a metric's name. */
+export function isMetricName(text: string): text is MetricName {
+  return Object.hasOwn(metrics, text);
+}
+
+/** The gauges that exist once a level and only when it is over: their thresholds name the level, but no phase. */
+export function isLevelGauge(name: MetricName): boolean {
+  return metrics[name].type === "Gauge" && name !== "llm_client_bound";
+}
+
+/** docs/metrics.md's table, in Markdown. */
+export function metricsMarkdown(): string {
+  const rows = Object.entries(metrics).map(
+    ([name, { type, unit, definition, sameAs }]) => `| \`${name}\` | ${type} | ${unit} | ${definition} | ${sameAs} |`,
+  );
+  return ["| metric | k6 type | unit | definition | same as |", "|---|---|---|---|---|", ...rows, ""].join("\n");
+}

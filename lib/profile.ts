@@ -1,0 +1,56 @@
+import { isMetricName, type MetricName } from "./metrics-table";
+
+/** A gate: what every level must keep. Written in k6's threshold language, one list of expressions a metric. */
+export interface Profile {
+  /** What the profile is for, one sentence. */
+  readonly description?: string;
+  /** Fewest steady requests of a level; a gate without samples would pass. */
+  readonly minRequests: number;
+  /** Largest share of a level's steady requests that may fail (0..1). */
+  readonly maxFailureShare: number;
+  /** Limits of each level, e.g. {"llm_ttft": ["p(95)<500"], "llm_itl_p99": ["value<100"]}. */
+  readonly limits: Readonly<Partial<Record<MetricName, readonly string[]>>>;
+}
+
+/** The profiles in thresholds/, and "none" for no gate but the SLOs. */
+export const profileNames = ["smoke", "interactive", "batch", "none"] as const;
+
+/** The name of a shipped profile. */
+export type ProfileName = (typeof profileNames)[number];
+
+const expression = /^(avg|min|max|med|count|rate|value|p\(\d+(\.\d+)?\))\s*(<=|>=|<|>|===?|!=)\s*\d+(\.\d+)?$/;
+
+/**
+ * The profile in a user's JSON: limits at top level beside `minRequests` (default 1), `maxFailureShare` (default 0) and
+ * `description`.
+ * @throws Error with one line that names what is wrong.
+ */
+export function parseProfile(text: string): Profile {
+  let json: unknown;
+  try {
+    json = JSON.parse(text);
+  } catch (error) {
+    throw new Error(`it is not JSON (${error instanceof Error ? error.message : error})`);
+  }
+  if (typeof json !== "object" || json === null || Array.isArray(json)) throw new Error("it is not a JSON object");
+  const { description, minRequests = 1, maxFailureShare = 0, ...rest } = json as Record<string, unknown>;
+  if (description !== undefined && typeof description !== "string") throw new Error("description is not a text");
+  if (typeof minRequests !== "number" || !Number.isInteger(minRequests) || minRequests < 1) {
+    throw new Error(`minRequests ${JSON.stringify(minRequests)} is not a whole number from 1`);
+  }
+  if (typeof maxFailureShare !== "number" || !(maxFailureShare >= 0 && maxFailureShare <= 1)) {
+    throw new Error(`maxFailureShare ${JSON.stringify(maxFailureShare)} is not a number from 0 to 1`);
+  }
+  const limits: Partial<Record<MetricName, readonly string[]>> = {};
+  for (const [name, value] of Object.entries(rest)) {
+    if (!isMetricName(name)) throw new Error(`${name} is not a metric (see docs/metrics.md)`);
+    const expressions: unknown[] = Array.isArray(value) ? value : [value];
+    for (const each of expressions) {
+      if (typeof each !== "string" || !expression.test(each)) {
+        throw new Error(`${name}: ${JSON.stringify(each)} is not a threshold such as "p(95)<500"`);
+      }
+    }
+    limits[name] = expressions as string[];
+  }
+  return { description, minRequests, maxFailureShare, limits };
+}

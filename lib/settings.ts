@@ -1,0 +1,425 @@
+/** The settings of all scenarios: names, defaults, what is allowed, and the check of each. Pure: config.ts reads them. */
+import { type Distribution, distributionSyntax, formatDistribution, parseDistribution } from "./distribution";
+
+/** A setting whose value cannot be used. The message is one line that names the setting, the value and what is allowed. */
+export class SettingError extends Error {}
+
+/** A kind of value: how it is read, shown in results, and described in messages ("is not ..."). */
+interface Kind<T> {
+  readonly allowed: string;
+  /** undefined: not allowed. */
+  parse(text: string): T | undefined;
+  /** A form fit for results and logs; secrets are left out here. */
+  show(value: T): unknown;
+}
+
+/** Steps of the offered load in k6's notation: within `durationMs` the rate or number of users moves to `target`. */
+export interface LoadStep {
+  readonly durationMs: number;
+  readonly target: number;
+}
+
+/** How arrivals are spread in time. */
+export type Arrival =
+  | { readonly kind: "constant" }
+  | { readonly kind: "poisson" }
+  | { readonly kind: "gamma"; readonly cv: number };
+
+/** What precedes the steady part of a level: one request a slot, a number of requests, or a time. */
+export type Warmup = { readonly perSlot: 1 } | { readonly requests: number } | { readonly durationMs: number };
+
+const unitMs: Record<string, number> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 };
+
+/** Milliseconds of "500ms", "1.5s", "2m", "1h" or sums such as "1m30s"; undefined where the text is none of these. */
+export function parseDurationMs(text: string): number | undefined {
+  if (!/^(\d+(\.\d+)?(ms|s|m|h))+$/.test(text)) return text === "0" ? 0 : undefined;
+  let totalMs = 0;
+  for (const [, amount, unit] of text.matchAll(/(\d+(?:\.\d+)?)(ms|s|m|h)/g)) {
+    totalMs += Number(amount) * (unitMs[unit ?? ""] ?? 0);
+  }
+  return totalMs;
+}
+
+/** The shortest text that parses to this duration. */
+export function formatDurationMs(durationMs: number): string {
+  for (const unit of ["h", "m", "s"]) {
+    const size = unitMs[unit] ?? 1;
+    if (durationMs >= size && durationMs % size === 0) return `${durationMs / size}${unit}`;
+  }
+  return `${durationMs}ms`;
+}
+
+const asIs = <T>(value: T): unknown => value;
+
+const anyText: Kind<string> = { allowed: "a text", parse: (text) => text, show: asIs };
+
+const secret: Kind<string> = {
+  allowed: "a text",
+  parse: (text) => (/^[\x20-\x7e]*$/.test(text) ? text : undefined),
+  show: (value) => (value === "" ? "" : "(set)"),
+};
+
+const baseUrl: Kind<string> = {
+  allowed: "an address such as http://127.0.0.1:8000/v1 (http://, https:// or unix:///socket:/path)",
+  parse: (text) =>
+    /^(https?:\/\/[^\s/]+|unix:\/\/\/[^\s:]+:)(\/\S*)?$/.test(text) ? text.replace(/\/+$/, "") : undefined,
+  // A user name and password in an address are secrets like any other.
+  show: (value) => value.replace(/\/\/[^/@]*@/, "//"),
+};
+
+const anyUrl: Kind<string> = {
+  allowed: 'an address with http:// or https://, or ""',
+  parse: (text) => (text === "" || /^https?:\/\/\S+$/.test(text) ? text : undefined),
+  show: baseUrl.show,
+};
+
+const urlPath: Kind<string> = {
+  allowed: 'a path that begins with /, an address with http:// or https://, or ""',
+  parse: (text) => (text === "" || /^(\/|https?:\/\/)\S*$/.test(text) ? text : undefined),
+  show: baseUrl.show,
+};
+
+const jsonPointer: Kind<string> = {
+  allowed: 'a JSON pointer such as /usage/total_tokens, or ""',
+  parse: (text) => (text === "" || text.startsWith("/") ? text : undefined),
+  show: asIs,
+};
+
+const duration: Kind<number> = {
+  allowed: "a duration such as 500ms, 30s, 1m30s or 2h",
+  parse: parseDurationMs,
+  show: formatDurationMs,
+};
+
+const positiveDuration: Kind<number> = {
+  ...duration,
+  allowed: `${duration.allowed} and longer than 0`,
+  parse: (text) => parseDurationMs(text) || undefined,
+};
+
+const optionalDuration: Kind<number | undefined> = {
+  allowed: positiveDuration.allowed,
+  parse: positiveDuration.parse,
+  show: (value) => (value === undefined ? undefined : formatDurationMs(value)),
+};
+
+const yesNo: Kind<boolean> = {
+  allowed: "true or false",
+  parse: (text) => ({ true: true, "1": true, yes: true, false: false, "0": false, no: false })[text.toLowerCase()],
+  show: asIs,
+};
+
+const distribution: Kind<Distribution> = {
+  allowed: distributionSyntax,
+  parse: parseDistribution,
+  show: formatDistribution,
+};
+
+const arrival: Kind<Arrival> = {
+  allowed: "constant, poisson or gamma:CV with CV above 0",
+  parse: (text) => {
+    if (text === "constant" || text === "poisson") return { kind: text };
+    const cv = Number(/^gamma:(\d+(?:\.\d+)?)$/.exec(text)?.[1]);
+    return cv > 0 ? { kind: "gamma", cv } : undefined;
+  },
+  show: (value) => (value.kind === "gamma" ? `gamma:${value.cv}` : value.kind),
+};
+
+const warmup: Kind<Warmup> = {
+  allowed: "auto (one request a slot), a whole number of requests from 0, or a duration such as 5s",
+  parse: (text) => {
+    if (text === "auto") return { perSlot: 1 };
+    if (/^\d{1,7}$/.test(text)) return { requests: Number(text) };
+    const durationMs = parseDurationMs(text);
+    return durationMs === undefined ? undefined : { durationMs };
+  },
+  show: (value) => {
+    if ("requests" in value) return value.requests;
+    return "durationMs" in value ? formatDurationMs(value.durationMs) : "auto";
+  },
+};
+
+const steps: Kind<readonly LoadStep[]> = {
+  allowed: "steps as DURATION:TARGET, such as 30s:10,1m:50 (within 30s to 10, then within 1m to 50)",
+  parse: (text) => {
+    const parsed: LoadStep[] = [];
+    if (text === "") return parsed;
+    for (const word of text.split(",")) {
+      const [, time = "", target = ""] = /^\s*([^:]+):(\d+(?:\.\d+)?)\s*$/.exec(word) ?? [];
+      const durationMs = parseDurationMs(time);
+      if (durationMs === undefined || target === "") return undefined;
+      parsed.push({ durationMs, target: Number(target) });
+    }
+    return parsed.some(({ durationMs }) => durationMs > 0) ? parsed : undefined;
+  },
+  show: (value) => value.map(({ durationMs, target }) => `${formatDurationMs(durationMs)}:${target}`).join(","),
+};
+
+const headers: Kind<Readonly<Record<string, string>>> = {
+  allowed: 'a JSON object of texts, such as {"X-Team": "search"}',
+  parse: (text) => {
+    const value = parseJsonObject(text);
+    return value && Object.values(value).every((each) => typeof each === "string")
+      ? (value as Record<string, string>)
+      : undefined;
+  },
+  // Headers carry keys: their names are results, their values are not.
+  show: (value) => Object.fromEntries(Object.keys(value).map((name) => [name, "(set)"])),
+};
+
+const jsonObject: Kind<Readonly<Record<string, unknown>>> = {
+  allowed: 'a JSON object, such as {"top_p": 0.9}',
+  parse: parseJsonObject,
+  show: asIs,
+};
+
+function oneOf<const T extends string>(...names: T[]): Kind<T> {
+  return {
+    allowed: `one of ${names.join(", ")}`,
+    parse: (text) => names.find((name) => name === text),
+    show: asIs,
+  };
+}
+
+function whole(low: number, high: number): Kind<number> {
+  return {
+    allowed: `a whole number from ${low} to ${high}`,
+    parse: (text) => within(text, /^\d{1,10}$/, low, high),
+    show: asIs,
+  };
+}
+
+function optional<T>(kind: Kind<T>): Kind<T | undefined> {
+  return { ...kind, show: (value) => (value === undefined ? undefined : kind.show(value)) };
+}
+
+function wholes(low: number, high: number): Kind<readonly number[]> {
+  return list("whole numbers", /^\d{1,10}$/, low, high);
+}
+
+function list(what: string, pattern: RegExp, low: number, high: number): Kind<readonly number[]> {
+  return {
+    allowed: `a list of ${what} from ${low} to ${high}, such as 1,2,4`,
+    parse: (text) => {
+      const values = text.split(",").map((word) => within(word.trim(), pattern, low, high));
+      const distinct = new Set(values);
+      return distinct.has(undefined) || distinct.size < values.length ? undefined : (values as number[]);
+    },
+    show: (value) => value.join(","),
+  };
+}
+
+function number(low: number, high: number): Kind<number> {
+  return {
+    allowed: `a number from ${low} to ${high}`,
+    parse: (text) => within(text, /^\d+(\.\d+)?$/, low, high),
+    show: asIs,
+  };
+}
+
+function within(text: string, pattern: RegExp, low: number, high: number): number | undefined {
+  const value = pattern.test(text) ? Number(text) : Number.NaN;
+  return value >= low && value <= high ? value : undefined;
+}
+
+function parseJsonObject(text: string): Record<string, unknown> | undefined {
+  if (text === "") return {};
+  try {
+    const value: unknown = JSON.parse(text);
+    return typeof value === "object" && value !== null && !Array.isArray(value) ? { ...value } : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+interface Setting<T> extends Kind<T> {
+  readonly initial: T;
+  readonly doc: string;
+}
+
+function setting<T>(kind: Kind<T>, initial: T, doc: string): Setting<T> {
+  return { ...kind, initial, doc };
+}
+
+const sloMs = optional(number(0.001, 3_600_000));
+
+/** Every setting there is, in the order in which documentation lists them. */
+export const settings = {
+  BASE_URL: setting(baseUrl, "http://127.0.0.1:8000/v1", "Address of the API with /v1, as OpenAI's SDKs take it."),
+  API: setting(
+    oneOf("chat", "completions", "embeddings", "responses", "messages", "json"),
+    "chat",
+    "Wire format. json is any JSON reply, sent to ENDPOINT or to the addresses of TARGETS.",
+  ),
+  MODEL: setting(anyText, "", "Model name in the requests; by default the first that the server's /models lists."),
+  API_KEY: setting(secret, "", "Sent as `Authorization: Bearer`; never written anywhere."),
+  HEADERS: setting(headers, {}, "More headers of every request; their values are never written anywhere."),
+  TIMEOUT: setting(positiveDuration, 600_000, "Limit of one request, from sent to its last byte."),
+  HTTP2: setting(yesNo, false, "Speak HTTP/2; receives are then stamped in user space."),
+  STREAM: setting(yesNo, true, "Ask for an event stream; false waits for whole replies."),
+
+  CONTINUOUS_USAGE: setting(
+    yesNo,
+    false,
+    "Ask for token counts in every chunk (vLLM): exact tokens per chunk for ITL.",
+  ),
+
+  CONCURRENCY: setting(wholes(1, 100_000), [1, 2, 4, 8], "Clients that wait at once; a level each."),
+  REQUESTS: setting(optional(whole(1, 1e9)), undefined, "Steady requests of a level (or DURATION)."),
+  DURATION: setting(optionalDuration, undefined, "Length of a level's steady part (or REQUESTS)."),
+  WARMUP: setting(warmup, { perSlot: 1 }, "What precedes the steady part of a level; not drained before it."),
+  MAX_DURATION: setting(positiveDuration, 86_400_000, "Limit of the whole run; a run that meets it has failed."),
+
+  RATE: setting(list("numbers", /^\d+(\.\d+)?$/, 0.001, 1e6), [1], "Requests a second; a level each, DURATION long."),
+  STAGES: setting(steps, [], "A ramp instead of constant rates: requests a second, or users with LOOP=closed."),
+  ARRIVAL: setting(arrival, { kind: "constant" }, "How arrivals are spread in time."),
+  LOOP: setting(oneOf("open", "closed"), "open", "What STAGES counts: arrivals a second (open) or users (closed)."),
+  MAX_IN_FLIGHT: setting(whole(1, 100_000), 1000, "Most requests in flight at once under an open load."),
+  TRACE: setting(anyText, "", "File of arrivals and lengths: Mooncake JSONL, Azure or BurstGPT CSV."),
+
+  BATCH_SIZES: setting(wholes(1, 100_000), [1, 2, 4, 8], "Requests released at once; a level each."),
+  RUNS: setting(whole(1, 10_000), 3, "How often a batch is repeated."),
+  STAGGER: setting(duration, 0, "Time between two sends of a batch; 0 releases it at once."),
+  REFILL: setting(yesNo, false, "Start a request whenever one of the batch ends, instead of waiting for the slowest."),
+  DESCRIPTION: setting(anyText, "", "A text that is copied into the results."),
+
+  DATASET: setting(
+    anyText,
+    "",
+    "Prompts: a shipped set's name or a file (.jsonl, .json, .csv, .txt); by default synthetic.",
+  ),
+  INPUT_TOKENS: setting(distribution, { kind: "fixed", value: 128 }, "Input length in tokens: number or distribution."),
+  OUTPUT_TOKENS: setting(
+    distribution,
+    { kind: "fixed", value: 128 },
+    "Output length in tokens: number or distribution.",
+  ),
+  IGNORE_EOS: setting(yesNo, true, "Force the output length: min_tokens and ignore_eos are sent, fewer tokens fail."),
+  SHARED_PREFIX: setting(whole(0, 10_000_000), 0, "Leading tokens that all prompts share; the rest is unique to each."),
+  TOKEN_IDS: setting(yesNo, false, "Send synthetic prompts as token ids: exact input lengths (completions only)."),
+  TEMPERATURE: setting(optional(number(0, 100)), undefined, "Sampling temperature; by default not sent."),
+  EXTRA_BODY: setting(jsonObject, {}, "Merged into every request body; null takes a field out."),
+  SEED: setting(whole(0, 2 ** 31 - 1), 1, "Seed of the workload. It is never sent to the server."),
+  LENGTHS: setting(anyText, "", "Text lengths: short, medium, long, mixed, or numbers of words such as 10,500."),
+
+  METHOD: setting(oneOf("GET", "POST", "PUT"), "POST", "HTTP method; API=json only."),
+  ENDPOINT: setting(urlPath, "", "Path below the host of BASE_URL, or a whole address, instead of the API's own."),
+  TARGETS: setting(anyText, "", "File with a path or address a line, taken in turn; API=json only."),
+  BODY: setting(anyText, "", "Request body; {{prompt}}, {{model}}, {{max_tokens}} are filled in; API=json only."),
+  INPUT_TOKENS_POINTER: setting(jsonPointer, "", "JSON pointer to a reply's input token count; API=json only."),
+  OUTPUT_TOKENS_POINTER: setting(jsonPointer, "", "JSON pointer to a reply's output token count; API=json only."),
+
+  METRICS_URL: setting(anyUrl, "", "The server's Prometheus page; by default /metrics on BASE_URL's host."),
+  METRICS_INTERVAL: setting(positiveDuration, 10, "Time between two polls of METRICS_URL."),
+  PHASE: setting(oneOf("both", "full", "prefill"), "both", "Which half of prefill-decode to run."),
+  PAUSE: setting(duration, 0, "Rest between the phases of prefill-decode."),
+  RESET_URL: setting(urlPath, "", "Sent a POST between the phases, such as /reset_prefix_cache."),
+
+  THRESHOLDS: setting(anyText, "smoke", "Gate profile: smoke, interactive, batch, none, or a JSON file."),
+  SLO_TTFT: setting(sloMs, undefined, "Limit of the time to first token, ms: gated and counted into goodput."),
+  SLO_TPOT: setting(sloMs, undefined, "Limit of the time per output token, ms: gated and counted into goodput."),
+  SLO_E2E: setting(sloMs, undefined, "Limit of the end-to-end latency, ms: gated and counted into goodput."),
+  SLO_PERCENTILE: setting(number(1, 100), 95, "Percentile of each level that the SLOs above gate."),
+  RESULTS: setting(anyText, ".", "Folder that result files are written to; it must exist."),
+};
+
+/** A setting's name. */
+export type SettingName = keyof typeof settings;
+
+type ValueOf<N extends SettingName> = (typeof settings)[N]["initial"];
+
+/** The effective settings. Durations are ms. */
+export type Settings = { readonly [N in SettingName]: ValueOf<N> };
+
+/** A scenario's own defaults; lengths may be written as plain numbers. */
+export type Defaults = {
+  readonly [N in SettingName]?: ValueOf<N> extends Distribution ? Distribution | number : ValueOf<N>;
+};
+
+/** Settings by name as the environment holds them. */
+export type Environment = Readonly<Record<string, string | undefined>>;
+
+/**
+ * The effective settings: built-in default < scenario's default < environment. REQUESTS and DURATION bound the same
+ * thing, so the environment's one replaces the default's other.
+ * @throws SettingError for the first value that is not allowed.
+ */
+export function parseSettings(environment: Environment, defaults: Defaults): Settings {
+  const values: Record<string, unknown> = {};
+  for (const name of Object.keys(settings) as SettingName[]) {
+    const kind = settings[name] as Setting<unknown>;
+    const given = environment[name];
+    if (given === undefined) {
+      values[name] = fromDefault(name, defaults) ?? kind.initial;
+      continue;
+    }
+    const value = kind.parse(given.trim());
+    if (value === undefined) throw new SettingError(`${name}=${shownValue(name, given)} is not ${kind.allowed}`);
+    values[name] = value;
+  }
+  if (environment.REQUESTS !== undefined && environment.DURATION !== undefined) {
+    throw new SettingError(
+      `REQUESTS=${environment.REQUESTS} and DURATION=${environment.DURATION} both bound a level; set one of them`,
+    );
+  }
+  if (environment.REQUESTS !== undefined) values.DURATION = undefined;
+  if (environment.DURATION !== undefined) values.REQUESTS = undefined;
+  return Object.freeze(values) as Settings;
+}
+
+/** The settings without secrets, in a form to be read and set again. */
+export function shownSettings(of: Settings): Record<string, unknown> {
+  const shown: Record<string, unknown> = {};
+  for (const name of Object.keys(settings) as SettingName[]) {
+    const value = (settings[name] as Setting<unknown>).show(of[name]);
+    if (value !== undefined) shown[name] = value;
+  }
+  return shown;
+}
+
+/** A line for each variable that is most likely a setting with a typing error, such as CONCURENCY or SLO_TTTF. */
+export function likelyTypos(environment: Environment): string[] {
+  const names = Object.keys(settings);
+  const lines: string[] = [];
+  for (const variable of Object.keys(environment)) {
+    // Short names are neighbours of too many words.
+    if (variable in settings || variable.length < 6 || variable !== variable.toUpperCase()) continue;
+    const meant = names.find((name) => name.length >= 6 && editDistance(variable, name) <= (name.length >= 8 ? 2 : 1));
+    if (meant) lines.push(`${variable} is not a setting; did you mean ${meant}?`);
+  }
+  return lines;
+}
+
+/** Insertions, deletions, replacements and swaps of neighbours that lead from one text to the other. */
+export function editDistance(from: string, to: string): number {
+  let beforeLast: number[] = [];
+  let last = Array.from({ length: to.length + 1 }, (_, column) => column);
+  for (let row = 1; row <= from.length; row++) {
+    const current = [row];
+    for (let column = 1; column <= to.length; column++) {
+      const same = from[row - 1] === to[column - 1];
+      let best = Math.min(
+        (last[column] ?? 0) + 1,
+        (current[column - 1] ?? 0) + 1,
+        (last[column - 1] ?? 0) + (same ? 0 : 1),
+      );
+      if (row > 1 && column > 1 && from[row - 1] === to[column - 2] && from[row - 2] === to[column - 1]) {
+        best = Math.min(best, (beforeLast[column - 2] ?? 0) + 1);
+      }
+      current.push(best);
+    }
+    beforeLast = last;
+    last = current;
+  }
+  return last[to.length] ?? 0;
+}
+
+function fromDefault(name: SettingName, defaults: Defaults): unknown {
+  const value = defaults[name];
+  const lengths = name === "INPUT_TOKENS" || name === "OUTPUT_TOKENS";
+  return lengths && typeof value === "number" ? { kind: "fixed", value } : value;
+}
+
+function shownValue(name: SettingName, text: string): string {
+  return name === "API_KEY" || name === "HEADERS" ? "(hidden)" : text;
+}

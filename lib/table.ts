@@ -1,0 +1,42 @@
+/** A column of a text table: its heading and the cell of a row. */
+export interface Column<Row> {
+  readonly heading: string;
+  cell(row: Row): string;
+  /** Texts are set to the left, numbers (the default) to the right. */
+  readonly left?: boolean;
+}
+
+/** A table of plain text, a line a row, columns aligned; "" cells are kept blank. */
+export function textTable<Row>(columns: readonly Column<Row>[], rows: readonly Row[]): string {
+  const cells = [
+    columns.map(({ heading }) => heading),
+    ...rows.map((row) => columns.map((column) => column.cell(row))),
+  ];
+  const widths = columns.map((_, i) => Math.max(...cells.map((line) => (line[i] ?? "").length)));
+  const lines = cells.map((line) =>
+    columns
+      .map(({ left }, i) => {
+        const text = line[i] ?? "";
+        return left ? text.padEnd(widths[i] ?? 0) : text.padStart(widths[i] ?? 0);
+      })
+      .join("  ")
+      .trimEnd(),
+  );
+  return lines.join("\n");
+}
+
+/** A number with three or more significant digits and no needless ones: 0.0123, 1.23, 45.6, 789, 12345. */
+export function shortNumber(value: number): string {
+  if (!Number.isFinite(value)) return "-";
+  const size = Math.abs(value);
+  if (size === 0) return "0";
+  if (size >= 100) return value.toFixed(0);
+  if (size >= 10) return value.toFixed(1);
+  if (size >= 1) return value.toFixed(2);
+  return value.toPrecision(size < 0.001 ? 2 : 3);
+}
+
+/** A share of 1 in per cent. */
+export function percent(share: number): string {
+  return `${shortNumber(share * 100)} %`;
+}

@@ -1,0 +1,56 @@
+import type { RunReport, Verdict } from "./level-summary";
+import { isMetricName, metrics } from "./metrics-table";
+import { shortNumber } from "./table";
+
+/** A threshold as k6 judged it. */
+export interface Judged {
+  /** Metric with its tags, as k6 writes it: `llm_ttft{level:c8,phase:steady}`. */
+  readonly metric: string;
+  /** e.g. `p(95)<200`. */
+  readonly expression: string;
+  readonly ok: boolean;
+  /** The value that was compared; undefined where k6 gave none. */
+  readonly value: number | undefined;
+}
+
+/** k6's metrics in handleSummary's data, as far as they are read here. */
+export type SummaryMetrics = Readonly<
+  Record<string, { values: Readonly<Record<string, number>>; thresholds?: Readonly<Record<string, { ok: boolean }>> }>
+>;
+
+/** Every threshold in handleSummary's data with its value. */
+export function judgedThresholds(of: SummaryMetrics): Judged[] {
+  return Object.entries(of).flatMap(([metric, { values, thresholds = {} }]) =>
+    Object.entries(thresholds).map(([expression, { ok }]) => ({
+      metric,
+      expression,
+      ok,
+      value: values[/^[^<>=!\s]+/.exec(expression)?.[0] ?? ""],
+    })),
+  );
+}
+
+/** One line that names threshold, level, value and limit: "llm_ttft{level:c8} p(95) 812 ms, limit < 200 ms". */
+export function describeThreshold({ metric, expression, value }: Judged): string {
+  const [, aggregate = expression, comparison = "", limit = ""] =
+    /^([^<>=!\s]+)\s*([<>=!]+)\s*(\S+)$/.exec(expression) ?? [];
+  // The phase is steady in every gate, so that it says nothing.
+  const shown = metric.replace(/,phase:steady\}|\{phase:steady\}/, (end) => (end.startsWith(",") ? "}" : ""));
+  const name = metric.replace(/\{.*/, "");
+  const unit = isMetricName(name) && !["0 or 1", "share"].includes(metrics[name].unit) ? ` ${metrics[name].unit}` : "";
+  const measured = value === undefined ? "not measured" : `${shortNumber(value)}${unit}`;
+  return `${shown} ${aggregate} ${measured}, limit ${comparison} ${limit}${unit}`;
+}
+
+/**
+ * The verdict of a run: it passes when it is valid, something was measured and no threshold was crossed. k6's exit code
+ * follows the thresholds alone; llm_client_bound carries the validity into them.
+ */
+export function judge(report: RunReport, judged: readonly Judged[]): Verdict {
+  const reasons = judged.filter(({ ok }) => !ok).map(describeThreshold);
+  const { state } = report.validity;
+  if (state !== "VALID") reasons.push(...report.validity.reasons.map((reason) => `${state}: ${reason}`));
+  const measured = report.total.completed > 0;
+  if (!measured && reasons.length === 0) reasons.push("no request completed");
+  return { pass: reasons.length === 0, validity: state, reasons };
+}

@@ -1,0 +1,55 @@
+import type { Prompt } from "./body";
+import type { Config } from "./config";
+import { type Distribution, sample } from "./distribution";
+import { type Rng, randomInt, seededRng } from "./rng";
+import { wordSource } from "./words";
+
+/** The prompts of a run. The n-th prompt is the same whichever VU asks for it, so that equal seeds give equal runs. */
+export interface Prompts {
+  /** Prompt number `index` of the level called `level`. `tokensPerWord` turns words into the asked length. */
+  at(index: number, level: string, tokensPerWord: number): Prompt;
+}
+
+/** Lengths that replace the settings' own, for scenarios whose levels differ in them. */
+export interface Lengths {
+  readonly inputTokens?: Distribution;
+  readonly outputTokens?: Distribution;
+}
+
+/** Token ids that are words, not control tokens, in every vocabulary we met. */
+const lowestTokenId = 20;
+const highestTokenId = 220;
+
+/** Prompts made of common words (or random token ids), each unique from its first words on, unless SHARED_PREFIX asks otherwise. */
+export function syntheticPrompts(config: Config, lengths: Lengths = {}): Prompts {
+  const words = wordSource(seededRng(config.SEED));
+  const inputs = lengths.inputTokens ?? config.INPUT_TOKENS;
+  const outputs = lengths.outputTokens ?? config.OUTPUT_TOKENS;
+  return {
+    at(index, level, tokensPerWord) {
+      const rng = seededRng(config.SEED ^ hashText(level), index + 1);
+      const inputTokens = sample(inputs, rng);
+      const outputTokens = sample(outputs, rng);
+      const shared = Math.min(config.SHARED_PREFIX, inputTokens);
+      const sharedRng = () => seededRng(config.SEED, 0);
+      if (config.TOKEN_IDS) {
+        const tokenIds = [...randomIds(shared, sharedRng()), ...randomIds(inputTokens - shared, rng)];
+        return { input: { kind: "tokenIds", tokenIds }, inputTokens, outputTokens };
+      }
+      const wordsFor = (tokens: number) => Math.ceil(tokens / tokensPerWord);
+      const text = words.text(wordsFor(shared), sharedRng()) + words.text(wordsFor(inputTokens - shared), rng);
+      return { input: { kind: "text", text: text.trimStart() }, inputTokens, outputTokens };
+    },
+  };
+}
+
+/** A whole number that a text always gives (FNV-1a), for seeding. */
+export function hashText(text: string): number {
+  let hash = 0x811c9dc5;
+  for (let i = 0; i < text.length; i++) hash = Math.imul(hash ^ text.charCodeAt(i), 0x01000193);
+  return hash;
+}
+
+function randomIds(count: number, rng: Rng): number[] {
+  return Array.from({ length: count }, () => randomInt(rng, lowestTokenId, highestTokenId));
+}

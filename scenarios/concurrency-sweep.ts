@@ -1,0 +1,27 @@
+/** How do latency and throughput change as more clients wait at once? Levels of constant VUs, one after the other. */
+import { readConfig } from "../lib/config";
+import { concurrencyLevels } from "../lib/levels";
+import { openClient, type Server } from "../lib/llm-client";
+import { openPrompts } from "../lib/prompts";
+import { thresholds } from "../thresholds";
+
+const config = readConfig("concurrency-sweep", { CONCURRENCY: [1, 2, 4, 8], REQUESTS: 40, OUTPUT_TOKENS: 64 });
+const levels = concurrencyLevels(config);
+const client = openClient(config);
+const prompts = openPrompts(config);
+
+export const options = levels.options(thresholds(config, levels.specs));
+
+export function setup(): Server {
+  return client.ready();
+}
+
+export default function (server: Server): void {
+  levels.each((slot) => client.request(server, prompts.next(slot, server), slot));
+}
+
+export function teardown(): void {
+  levels.report();
+}
+
+export { handleSummary } from "../lib/summary";

@@ -1,0 +1,54 @@
+import { isLevelGauge, type MetricName } from "../lib/metrics-table";
+import type { Profile, ProfileName } from "../lib/profile";
+import { batch } from "./batch";
+import { interactive } from "./interactive";
+import { smoke } from "./smoke";
+
+/** The profiles that ship, by the name THRESHOLDS knows them under. */
+const profiles: Readonly<Record<ProfileName, Profile | undefined>> = { smoke, interactive, batch, none: undefined };
+
+/** k6's thresholds option. */
+export type Thresholds = Record<string, string[]>;
+
+/** What the gates of a run follow from. */
+export interface GateConfig {
+  /** The profile's name, or the user's own; "none" leaves only the gates of the SLOs. */
+  readonly profile: ProfileName | Profile;
+  readonly SLO_TTFT?: number;
+  readonly SLO_TPOT?: number;
+  readonly SLO_E2E?: number;
+  readonly SLO_PERCENTILE: number;
+}
+
+/**
+ * The thresholds of a run: each of the profile's limits and each SLO, for each level's steady requests. k6 lets a
+ * threshold on a metric without samples pass, so every level must also have sent requests that did not fail.
+ */
+export function thresholds(config: GateConfig, levels: readonly { readonly name: string }[]): Thresholds {
+  const profile = typeof config.profile === "string" ? profiles[config.profile] : config.profile;
+  const limits: Partial<Record<MetricName, string[]>> = {};
+  const limit = (name: MetricName, expressions: readonly string[]) => {
+    limits[name] = [...(limits[name] ?? []), ...expressions];
+  };
+
+  const percentile = `p(${config.SLO_PERCENTILE})`;
+  if (config.SLO_TTFT !== undefined) limit("llm_ttft", [`${percentile}<${config.SLO_TTFT}`]);
+  if (config.SLO_TPOT !== undefined) limit("llm_tpot", [`${percentile}<${config.SLO_TPOT}`]);
+  if (config.SLO_E2E !== undefined) limit("llm_e2e_latency", [`${percentile}<${config.SLO_E2E}`]);
+  if (profile) {
+    for (const [name, expressions] of Object.entries(profile.limits)) limit(name as MetricName, expressions);
+  }
+  const gated = profile !== undefined || Object.keys(limits).length > 0;
+  if (!gated) return {};
+  limit("llm_requests", [`count>=${profile?.minRequests ?? 1}`]);
+  limit("llm_request_failed", [`rate<=${profile?.maxFailureShare ?? 0}`]);
+
+  const thresholds: Thresholds = { llm_client_bound: ["value<1"] };
+  for (const { name: level } of levels) {
+    for (const [name, expressions] of Object.entries(limits)) {
+      const tags = isLevelGauge(name as MetricName) ? `level:${level}` : `level:${level},phase:steady`;
+      thresholds[`${name}{${tags}}`] = expressions;
+    }
+  }
+  return thresholds;
+}
