@@ -132,14 +132,20 @@ function echartsAxis(axis: Axis, gridIndex: number, side: "x" | "y" | "right") {
     ...(side === "right" ? { position: "right" } : {}),
     scale: horizontal,
     axisLine: { show: horizontal, lineStyle: { color: light("muted") }, onZero: false },
-    axisTick: { show: horizontal, lineStyle: { color: light("muted") }, ...(axis.ticks ? { customValues: axis.ticks } : {}) },
+    axisTick: {
+      show: horizontal,
+      lineStyle: { color: light("muted") },
+      ...(axis.ticks ? { customValues: axis.ticks } : {}),
+    },
     minorTick: { show: false },
     splitLine: { show: side === "y", lineStyle: { color: light("grid"), width: 1 } },
     axisLabel: {
       ...text,
       hideOverlap: true,
       ...(axis.ticks ? { customValues: axis.ticks } : {}),
-      ...(axis.categories ? {} : { formatter: axis.format ?? ((value: number) => (value === 0 ? "0" : trimZeros(formatNumber(value)))) }),
+      ...(axis.categories
+        ? {}
+        : { formatter: axis.format ?? ((value: number) => (value === 0 ? "0" : trimZeros(formatNumber(value)))) }),
     },
   };
 }
@@ -192,11 +198,19 @@ function echartsSeries(series: Series, index: number, axes: { x: number; y: numb
 function markings(panel: Panel) {
   const text = { color: light("muted"), fontFamily, fontSize: 11 };
   const data = [
-    ...(panel.marks ?? []).map(([x, words]) => ({ xAxis: x, label: { formatter: words, position: "end", rotate: 0, ...text } })),
-    ...(panel.limits ?? []).map(([y, words]) => ({ yAxis: y, label: { formatter: words, position: "insideStartTop", ...text } })),
+    ...(panel.marks ?? []).map(([x, words]) => ({
+      xAxis: x,
+      label: { formatter: words, position: "end", rotate: 0, ...text },
+    })),
+    ...(panel.limits ?? []).map(([y, words]) => ({
+      yAxis: y,
+      label: { formatter: words, position: "insideStartTop", ...text },
+    })),
   ];
   if (data.length === 0) return {};
-  return { markLine: { symbol: "none", silent: true, lineStyle: { color: light("muted"), type: "dashed", width: 1 }, data } };
+  return {
+    markLine: { symbol: "none", silent: true, lineStyle: { color: light("muted"), type: "dashed", width: 1 }, data },
+  };
 }
 
 /** Draws a picture of one or more panels under each other, 830 px wide unless told: a README's width. */
@@ -248,14 +262,26 @@ export function draw(spec: ChartSpec): Picture {
       animation: false,
       backgroundColor: light("paper"),
       textStyle: { fontFamily },
-      title: { text: spec.title, left: 8, top: 8, textStyle: { color: light("ink"), fontFamily, fontSize: 15, fontWeight: "bold" } },
+      title: {
+        text: spec.title,
+        left: 8,
+        top: 8,
+        textStyle: { color: light("ink"), fontFamily, fontSize: 15, fontWeight: "bold" },
+      },
       legend: legends,
       grid: grids,
       xAxis: xAxes,
       yAxis: yAxes,
       series: seriesOptions,
     } as Parameters<typeof chart.setOption>[0]);
-    return { name: spec.name, title: spec.title, alt: spec.alt, width, height, svg: ownIds(chart.renderToSVGString(), spec.name) };
+    return {
+      name: spec.name,
+      title: spec.title,
+      alt: spec.alt,
+      width,
+      height,
+      svg: ownIds(chart.renderToSVGString(), spec.name),
+    };
   } finally {
     chart.dispose(); // else ECharts keeps Node alive
   }
@@ -266,7 +292,10 @@ const panelName = (panel: number, name: string): string => "\u2063".repeat(panel
 /** ECharts numbers its ids and classes by process; named after the picture, the same data gives the same bytes. */
 function ownIds(svg: string, name: string): string {
   // The style block holds hover effects only.
-  return svg.replace(/<style[\s\S]*?<\/style>/g, "").replace(/\bzr\d+-/g, `${name}-`).replaceAll("\u2063", "");
+  return svg
+    .replace(/<style[\s\S]*?<\/style>/g, "")
+    .replace(/\bzr\d+-/g, `${name}-`)
+    .replaceAll("\u2063", "");
 }
 
 const variable = (name: ColorName): string => `var(--chart-${name})`;
@@ -295,5 +324,7 @@ export function levelAxis(title: string, values: number[]): Axis {
   const low = ticks[0] ?? 1;
   const high = ticks.at(-1) ?? 1;
   const spread = low > 0 && high / low >= 16;
-  return spread ? { title, scale: "log", ticks, min: low, max: high } : { title, ticks, min: Math.min(low, high > 10 ? 0 : low), max: high };
+  return spread
+    ? { title, scale: "log", ticks, min: low, max: high }
+    : { title, ticks, min: Math.min(low, high > 10 ? 0 : low), max: high };
 }

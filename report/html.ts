@@ -35,7 +35,11 @@ function list(items: string[]): string {
   return items.length === 0 ? "" : `<ul>${items.map((item) => `<li>${escapeHtml(item)}</li>`).join("")}</ul>`;
 }
 
-const validityClass: Record<Validity["state"], string> = { VALID: "good", "CLIENT-BOUND": "doubt", "NOT-MEASURED": "bad" };
+const validityClass: Record<Validity["state"], string> = {
+  VALID: "good",
+  "CLIENT-BOUND": "doubt",
+  "NOT-MEASURED": "bad",
+};
 
 function verdictHtml(run: Results): string {
   const { summary } = run;
@@ -60,7 +64,9 @@ function verdictHtml(run: Results): string {
 }
 
 function definitionTable(id: string, rows: [string, string][]): string {
-  const body = rows.map(([name, value]) => `<tr><td>${escapeHtml(name)}</td><td class="wrap">${escapeHtml(value)}</td></tr>`).join("\n");
+  const body = rows
+    .map(([name, value]) => `<tr><td>${escapeHtml(name)}</td><td class="wrap">${escapeHtml(value)}</td></tr>`)
+    .join("\n");
   return `<div class="scroll"><table id="${id}"><tbody>\n${body}\n</tbody></table></div>`;
 }
 
@@ -93,15 +99,23 @@ export function pageHtml(runs: [Results, ...Results[]], answer: Answer): string 
     many ? runs.map(({ name }, index) => `${"AB"[index] ?? index + 1}: ${name}`).join("   ") : run.name,
     startedMs > 0 ? new Date(startedMs).toISOString().replace("T", " ").slice(0, 19).concat(" UTC") : "",
   ].filter((text) => text !== "");
-  const verdicts = runs.map((each) => `${many ? `<h3>${escapeHtml(each.name)}</h3>` : ""}${verdictHtml(each)}${damageHtml(each)}`).join("\n");
+  const verdicts = runs
+    .map((each) => `${many ? `<h3>${escapeHtml(each.name)}</h3>` : ""}${verdictHtml(each)}${damageHtml(each)}`)
+    .join("\n");
   const sections = answer.sections
     .filter(({ tables, pictures, text }) => tables.length + pictures.length + (text?.length ?? 0) > 0)
     .map(
       ({ heading, text, tables, pictures }) => `<section><h2>${escapeHtml(heading)}</h2>
 ${(text ?? []).map((words) => `<p>${escapeHtml(words)}</p>`).join("\n")}
-${tables.filter(({ folded }) => !folded).map(tableHtml).join("\n")}
+${tables
+  .filter(({ folded }) => !folded)
+  .map(tableHtml)
+  .join("\n")}
 <div class="pictures">${pictures.map(pictureHtml).join("\n")}</div>
-${tables.filter(({ folded }) => folded).map(tableHtml).join("\n")}</section>`,
+${tables
+  .filter(({ folded }) => folded)
+  .map(tableHtml)
+  .join("\n")}</section>`,
     )
     .join("\n");
   const facts = runs.map((each) => factsHtml(each, many)).join("\n");

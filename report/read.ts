@@ -2,15 +2,23 @@
  * Reads a results folder: summary.json, config.json and the records. Requests are kept as flat rows without their
  * arrivals, so that a run of a million requests fits into memory.
  */
-/// <reference path="../extension/index.d.ts" />
 import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
-import type { LevelSummary, Phase, Second, Stats, Validity } from "k6/x/tokenclock";
-import { type Damage, type EndLine, type LevelLine, type PointsLine, type RequestLine, type RunLine, readRecords } from "./records";
+import type { LevelSummary, Second, SloMs, Stats, Validity } from "../lib/level-summary";
+import {
+  type Damage,
+  type EndLine,
+  type LevelLine,
+  type Phase,
+  type PointsLine,
+  type RequestLine,
+  type RunLine,
+  readRecords,
+} from "./records";
 import { median, sampleStd } from "./statistics";
 
-export type { LevelSummary, Phase, Second, Stats, Validity };
+export type { LevelSummary, Second, SloMs, Stats, Validity };
 
 /** summary.json, as the run wrote it. */
 export interface Summary {
@@ -20,6 +28,7 @@ export interface Summary {
   config: Record<string, unknown>;
   versions: Record<string, string>;
   window?: unknown;
+  sloMs?: SloMs;
   levels: LevelSummary[];
   total: LevelSummary;
   seconds: Second[];
@@ -131,7 +140,8 @@ export async function readResults(dir: string): Promise<Results> {
     damage,
   };
   const path = recordsPath(dir);
-  if (!path && !summary) throw new Error(`${dir} holds neither summary.json nor records.ndjson(.gz): not a results folder`);
+  if (!path && !summary)
+    throw new Error(`${dir} holds neither summary.json nor records.ndjson(.gz): not a results folder`);
   if (!path) {
     damage.push("the folder has no records: what is folded from single requests is missing");
     return results;

@@ -2,11 +2,13 @@
  * The lines of records.ndjson(.gz), as the extension's output writes them. All times are integer nanoseconds on the run's
  * own monotonic clock; a field that is zero or empty may be absent from a line.
  */
-/// <reference path="../extension/index.d.ts" />
 import { createReadStream } from "node:fs";
 import { open } from "node:fs/promises";
 import { constants, createGunzip } from "node:zlib";
-import type { Phase, Validity } from "k6/x/tokenclock";
+import type { Validity } from "../lib/level-summary";
+
+/** Part of a level that a request belongs to, by the moment it was sent. */
+export type Phase = "warmup" | "steady" | "drain";
 
 export interface RunLine {
   type: "run";
@@ -123,14 +125,18 @@ export async function* readRecords(path: string, damage: Damage): AsyncGenerator
       }
     }
   } catch (error) {
-    damage.push(`the records are damaged after line ${lineNumber} (${(error as Error).message}); what stands before is used`);
+    damage.push(
+      `the records are damaged after line ${lineNumber} (${(error as Error).message}); what stands before is used`,
+    );
   }
   const last = parse(rest);
   if (last) yield last;
   if (unreadable.length === 1 && unreadable[0] === lineNumber) {
     damage.push(`the records' last line (${lineNumber}) is cut off; it is left out`);
   } else if (unreadable.length > 0) {
-    damage.push(`${unreadable.length} lines of the records cannot be read (the first is line ${unreadable[0]}); they are left out`);
+    damage.push(
+      `${unreadable.length} lines of the records cannot be read (the first is line ${unreadable[0]}); they are left out`,
+    );
   }
   if (!ended) damage.push("the records have no end line: the run was killed, or is still going on");
 }

@@ -5,7 +5,13 @@
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Answerer } from "./answer";
+import { arrivalRateRamp } from "./answers/arrival-rate-ramp";
+import { burst } from "./answers/burst";
 import { concurrencySweep } from "./answers/concurrency-sweep";
+import { kvCacheProfile } from "./answers/kv-cache-profile";
+import { prefillDecode } from "./answers/prefill-decode";
+import { promptIngestion } from "./answers/prompt-ingestion";
+import { speedGeneration } from "./answers/speed-generation";
 import { pageHtml } from "./html";
 import { picturePng } from "./png";
 import { type Results, readResults } from "./read";
@@ -13,6 +19,13 @@ import { tableCsv, tableJson } from "./table";
 
 const answerers: Record<string, Answerer> = {
   "concurrency-sweep": concurrencySweep,
+  "arrival-rate-ramp": arrivalRateRamp,
+  "prefill-decode": prefillDecode,
+  "batch-burst": burst,
+  "embeddings-burst": burst,
+  "prompt-ingestion": promptIngestion,
+  "kv-cache-profile": kvCacheProfile,
+  "speed-generation": speedGeneration,
 };
 
 /** The fold of a scenario; one that this report does not know is shown as plain levels. */
@@ -24,13 +37,17 @@ function answererOf(scenario: string): Answerer {
  * Renders one results folder, or two that belong together (the two phases of prefill-decode, version A and B of a ramp);
  * the files go into `outputDir`, by default the first folder. Paths in `files` are relative to it.
  */
-export async function renderReport(dirs: string | [string, ...string[]], outputDir?: string): Promise<{ files: string[] }> {
+export async function renderReport(
+  dirs: string | [string, ...string[]],
+  outputDir?: string,
+): Promise<{ files: string[] }> {
   const [first, ...others] = typeof dirs === "string" ? [dirs] : dirs;
   if (first === undefined) throw new Error("no results folder was named");
   const runs: [Results, ...Results[]] = [await readResults(first)];
   for (const dir of others) runs.push(await readResults(dir));
   const scenarios = new Set(runs.map(({ scenario }) => scenario));
-  if (scenarios.size > 1) throw new Error(`the folders hold different scenarios (${[...scenarios].join(", ")}); a report covers one`);
+  if (scenarios.size > 1)
+    throw new Error(`the folders hold different scenarios (${[...scenarios].join(", ")}); a report covers one`);
 
   const answer = answererOf(runs[0].scenario)(runs);
   const target = outputDir ?? first;

@@ -1,4 +1,5 @@
-/** Statistics of samples; all pure. Percentiles are linearly interpolated between order statistics (R's type 7). */
+/** Statistics of samples; all pure. Percentiles as everywhere in the project: linearly interpolated. */
+import { percentile } from "../lib/percentile";
 
 export function sum(values: readonly number[]): number {
   return values.reduce((total, value) => total + value, 0);
@@ -22,12 +23,7 @@ export function ascending(values: readonly number[]): number[] {
 
 /** The q-quantile (0..1) of ascending values; NaN of nothing. */
 export function quantile(sorted: readonly number[], q: number): number {
-  if (sorted.length === 0) return Number.NaN;
-  const position = (sorted.length - 1) * q;
-  const below = Math.floor(position);
-  const low = sorted[below] as number;
-  const high = sorted[Math.min(below + 1, sorted.length - 1)] as number;
-  return low + (high - low) * (position - below);
+  return sorted.length === 0 ? Number.NaN : percentile(sorted, q);
 }
 
 export function median(values: readonly number[]): number {

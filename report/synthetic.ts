@@ -2,12 +2,11 @@
  * Results folders made up from a seed, for the tests: requests with known times, the records and the summary that a run
  * would have written. The arithmetic here is deliberately its own, so that a test compares two independent ways.
  */
-/// <reference path="../extension/index.d.ts" />
 import { mkdirSync, mkdtempSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
-import type { LevelSummary, Second, Stats, Validity } from "k6/x/tokenclock";
+import type { LevelSummary, Second, Stats, Validity } from "../lib/level-summary";
 import type { LevelLine, PointsLine, RecordLine, RequestLine } from "./records";
 import { seededRandom } from "./statistics";
 
@@ -19,7 +18,8 @@ export function randomSource(seed: number) {
   return {
     uniform,
     /** Normal by Box and Muller. */
-    normal: (centre: number, std: number): number => centre + std * Math.sqrt(-2 * Math.log(1 - uniform())) * Math.cos(2 * Math.PI * uniform()),
+    normal: (centre: number, std: number): number =>
+      centre + std * Math.sqrt(-2 * Math.log(1 - uniform())) * Math.cos(2 * Math.PI * uniform()),
     pick: <T>(items: readonly T[]): T => items[Math.floor(uniform() * items.length)] as T,
   };
 }
@@ -92,7 +92,7 @@ export function statsOf(values: number[]): Stats {
     return lower * (1 - (rank % 1)) + upper * (rank % 1);
   };
   const average = n === 0 ? 0 : sorted.reduce((a, b) => a + b, 0) / n;
-  const variance = n < 2 ? 0 : sorted.reduce((a, b) => a + (b - average) ** 2, 0) / (n - 1);
+  const variance = n === 0 ? 0 : sorted.reduce((a, b) => a + (b - average) ** 2, 0) / n;
   return {
     count: n,
     mean: average,
@@ -117,9 +117,16 @@ export interface LevelSpec {
   closeMs: number;
 }
 
-const requestNs = (line: RequestLine, key: "sentNs" | "firstOutputNs" | "lastOutputNs" | "scheduledNs" | "endNs"): number => line[key] ?? 0;
+const requestNs = (
+  line: RequestLine,
+  key: "sentNs" | "firstOutputNs" | "lastOutputNs" | "scheduledNs" | "endNs",
+): number => line[key] ?? 0;
 
-function levelSummary(level: LevelSpec, all: RequestLine[], sloMs: { ttft?: number; tpot?: number; e2e?: number }): LevelSummary {
+function levelSummary(
+  level: LevelSpec,
+  all: RequestLine[],
+  sloMs: { ttft?: number; tpot?: number; e2e?: number },
+): LevelSummary {
   const own = all.filter((line) => line.level === level.name);
   const steady = own.filter((line) => line.phase === "steady");
   const completed = steady.filter((line) => line.outcome === "completed");
@@ -133,10 +140,14 @@ function levelSummary(level: LevelSpec, all: RequestLine[], sloMs: { ttft?: numb
   const e2e = completed.map((line) => (requestNs(line, "lastOutputNs") - requestNs(line, "sentNs")) / 1e6);
   const delay = steady.map((line) => (requestNs(line, "sentNs") - requestNs(line, "scheduledNs")) / 1e6);
   const several = completed.filter((line) => (line.outputTokens ?? 0) > 1);
-  const tpot = several.map((line) => (requestNs(line, "lastOutputNs") - requestNs(line, "firstOutputNs")) / 1e6 / ((line.outputTokens ?? 0) - 1));
+  const tpot = several.map(
+    (line) =>
+      (requestNs(line, "lastOutputNs") - requestNs(line, "firstOutputNs")) / 1e6 / ((line.outputTokens ?? 0) - 1),
+  );
   const gaps = completed.flatMap((line) => (line.arrivals ?? []).slice(1).map(([delta]) => delta / 1e6));
   const good = completed.filter((_, i) => {
-    const within = (value: number | undefined, limit: number | undefined): boolean => limit === undefined || (value ?? 0) <= limit;
+    const within = (value: number | undefined, limit: number | undefined): boolean =>
+      limit === undefined || (value ?? 0) <= limit;
     const line = completed[i] as RequestLine;
     const own = several.indexOf(line);
     return within(ttft[i], sloMs.ttft) && within(e2e[i], sloMs.e2e) && within(own >= 0 ? tpot[own] : 0, sloMs.tpot);
@@ -151,7 +162,8 @@ function levelSummary(level: LevelSpec, all: RequestLine[], sloMs: { ttft?: numb
       if (line.outcome === "completed" && t >= openNs && t < closeNs) windowTokens += tokens;
     }
   }
-  const sum = (lines: RequestLine[], key: "inputTokens" | "outputTokens"): number => lines.reduce((total, line) => total + (line[key] ?? 0), 0);
+  const sum = (lines: RequestLine[], key: "inputTokens" | "outputTokens"): number =>
+    lines.reduce((total, line) => total + (line[key] ?? 0), 0);
   const withSlo = Object.keys(sloMs).length > 0;
   const sent = steady.map((line) => requestNs(line, "sentNs"));
   return {
@@ -174,14 +186,30 @@ function levelSummary(level: LevelSpec, all: RequestLine[], sloMs: { ttft?: numb
     ...(withSlo ? { requestGoodput: good / durationS, goodShare: good / Math.max(1, steady.length) } : {}),
     outputSpeed: statsOf(tpot.filter((ms) => ms > 0).map((ms) => 1000 / ms)),
     ttftMs: statsOf(ttft),
-    ttftScheduledMs: statsOf(ttft.map((ms, i) => ms + (requestNs(completed[i] as RequestLine, "sentNs") - requestNs(completed[i] as RequestLine, "scheduledNs")) / 1e6)),
+    ttftScheduledMs: statsOf(
+      ttft.map(
+        (ms, i) =>
+          ms +
+          (requestNs(completed[i] as RequestLine, "sentNs") - requestNs(completed[i] as RequestLine, "scheduledNs")) /
+            1e6,
+      ),
+    ),
     ttfoMs: statsOf(ttft),
     tpotMs: statsOf(tpot),
     itlMs: statsOf(gaps),
     chunkGapMs: statsOf(gaps),
-    maxStallMs: statsOf(several.map((line) => Math.max(...(line.arrivals ?? []).slice(1).map(([delta]) => delta / 1e6)))),
+    maxStallMs: statsOf(
+      several.map((line) => Math.max(...(line.arrivals ?? []).slice(1).map(([delta]) => delta / 1e6))),
+    ),
     e2eMs: statsOf(e2e),
-    e2eScheduledMs: statsOf(e2e.map((ms, i) => ms + (requestNs(completed[i] as RequestLine, "sentNs") - requestNs(completed[i] as RequestLine, "scheduledNs")) / 1e6)),
+    e2eScheduledMs: statsOf(
+      e2e.map(
+        (ms, i) =>
+          ms +
+          (requestNs(completed[i] as RequestLine, "sentNs") - requestNs(completed[i] as RequestLine, "scheduledNs")) /
+            1e6,
+      ),
+    ),
     queueDelayMs: statsOf(delay),
     releaseSpreadMs: sent.length === 0 ? 0 : (Math.max(...sent) - Math.min(...sent)) / 1e6,
     tokenSources: { usage: completed.length },
@@ -215,7 +243,9 @@ function secondsOf(lines: RequestLine[]): Second[] {
       meanMs: stats.mean,
       p50Ms: stats.p50,
       p95Ms: stats.p95,
-      inFlight: lines.filter((line) => requestNs(line, "sentNs") <= (t + 1) * 1e9 && requestNs(line, "endNs") > (t + 1) * 1e9).length,
+      inFlight: lines.filter(
+        (line) => requestNs(line, "sentNs") <= (t + 1) * 1e9 && requestNs(line, "endNs") > (t + 1) * 1e9,
+      ).length,
       outputTokens: succeeded.reduce((total, line) => total + (line.outputTokens ?? 0), 0),
     };
   });
@@ -234,7 +264,11 @@ export interface RunSpec {
 }
 
 /** Writes a results folder and returns its path. */
-export function writeRun(spec: RunSpec, parent = mkdtempSync(join(tmpdir(), "tokenclock-report-")), name = spec.scenario): string {
+export function writeRun(
+  spec: RunSpec,
+  parent = mkdtempSync(join(tmpdir(), "tokenclock-report-")),
+  name = spec.scenario,
+): string {
   const dir = join(parent, name);
   mkdirSync(dir, { recursive: true });
   const config = { BASE_URL: "http://127.0.0.1:8000/v1", API: "completions", SEED: 1, ...spec.config };
@@ -248,7 +282,10 @@ export function writeRun(spec: RunSpec, parent = mkdtempSync(join(tmpdir(), "tok
     closeNs: msToNs(closeMs),
     endNs: msToNs(closeMs),
   }));
-  const endNs = Math.max(...levelLines.map((level) => level.endNs), ...spec.requests.map((line) => requestNs(line, "endNs")));
+  const endNs = Math.max(
+    ...levelLines.map((level) => level.endNs),
+    ...spec.requests.map((line) => requestNs(line, "endNs")),
+  );
   const validity: Validity = {
     state: "VALID",
     reasons: [],
@@ -263,7 +300,15 @@ export function writeRun(spec: RunSpec, parent = mkdtempSync(join(tmpdir(), "tok
     ...spec.validity,
   };
   const lines: RecordLine[] = [
-    { type: "run", schema: 1, scenario: spec.scenario, startUnixNs: Date.UTC(2026, 10, 20, 9, 30) * 1e6, config, sloMs, versions },
+    {
+      type: "run",
+      schema: 1,
+      scenario: spec.scenario,
+      startUnixNs: Date.UTC(2026, 10, 20, 9, 30) * 1e6,
+      config,
+      sloMs,
+      versions,
+    },
     ...levelLines,
     ...spec.requests,
     ...(spec.points ?? []),
@@ -279,9 +324,14 @@ export function writeRun(spec: RunSpec, parent = mkdtempSync(join(tmpdir(), "tok
       verdict: { pass: spec.pass ?? true, validity: validity.state, reasons: spec.reasons ?? [] },
       config,
       versions,
-      window: { startS: 0, durationS: endNs / 1e9 },
+      sloMs,
+      window: { startS: 0, endS: endNs / 1e9 },
       levels: spec.levels.map((level) => levelSummary(level, spec.requests, sloMs)),
-      total: levelSummary(whole, spec.requests.map((line) => ({ ...line, level: "total" })), sloMs),
+      total: levelSummary(
+        whole,
+        spec.requests.map((line) => ({ ...line, level: "total" })),
+        sloMs,
+      ),
       seconds: secondsOf(spec.requests),
       validity,
     }),
@@ -319,16 +369,30 @@ export function sweep(options: SweepOptions): RunSpec {
       const client = ready.indexOf(Math.min(...ready));
       const scheduledMs = ready[client] as number;
       const sentMs = scheduledMs + 0.05 + 0.1 * random.uniform();
-      const refused = options.failBeyond !== undefined && concurrency > options.failBeyond && random.uniform() < 1 - options.failBeyond / concurrency;
+      const refused =
+        options.failBeyond !== undefined &&
+        concurrency > options.failBeyond &&
+        random.uniform() < 1 - options.failBeyond / concurrency;
       const line = refused
-        ? requestLine({ level, index, scheduledMs, sentMs, failure: "http_429", status: 429, failedAfterMs: 2 + random.uniform() })
+        ? requestLine({
+            level,
+            index,
+            scheduledMs,
+            sentMs,
+            failure: "http_429",
+            status: 429,
+            failedAfterMs: 2 + random.uniform(),
+          })
         : requestLine({
             level,
             index,
             scheduledMs,
             sentMs,
             ttftMs: slower * Math.max(5, random.normal(20 + 1.5 * concurrency ** 1.3, 2 + concurrency / 8)),
-            gapsMs: Array.from({ length: (options.tokens ?? 32) - 1 }, () => slower * Math.max(1, random.normal(8 + concurrency / 4, 1))),
+            gapsMs: Array.from(
+              { length: (options.tokens ?? 32) - 1 },
+              () => slower * Math.max(1, random.normal(8 + concurrency / 4, 1)),
+            ),
             inputTokens: 100 + Math.floor(random.uniform() * 20),
           });
       requests.push(line);
@@ -338,5 +402,165 @@ export function sweep(options: SweepOptions): RunSpec {
     levels.push({ name: level, concurrency, openMs, closeMs });
     openMs = closeMs + 100;
   }
-  return { scenario: "concurrency-sweep", levels, requests, config: { CONCURRENCY: levels.map(({ concurrency }) => concurrency), REQUESTS: options.requestsPerLevel ?? 100, ...options.config }, sloMs: options.sloMs, validity: options.validity };
+  return {
+    scenario: "concurrency-sweep",
+    levels,
+    requests,
+    config: {
+      CONCURRENCY: levels.map(({ concurrency }) => concurrency),
+      REQUESTS: options.requestsPerLevel ?? 100,
+      ...options.config,
+    },
+    sloMs: options.sloMs,
+    validity: options.validity,
+  };
+}
+
+/** A ramp of requests/s, a stage of 10 s each: a server that answers up to `capacity` and refuses a growing share beyond. */
+export function ramp(options: { seed: number; rates?: number[]; capacity: number; latencyMs?: number; slower?: number }): RunSpec {
+  const random = randomSource(options.seed);
+  const rates = options.rates ?? [20, 40, 60, 80, 100, 120];
+  const stageS = 10;
+  const requests: RequestLine[] = [];
+  const levels: LevelSpec[] = [];
+  let index = 0;
+  for (const [stage, rate] of rates.entries()) {
+    const level = `r${rate}`;
+    levels.push({ name: level, rate, openMs: stage * stageS * 1000, closeMs: (stage + 1) * stageS * 1000 });
+    for (let i = 0; i < rate * stageS; i++) {
+      const scheduledMs = stage * stageS * 1000 + (i * 1000) / rate;
+      const sentMs = scheduledMs + 0.2 * random.uniform();
+      const refused = random.uniform() < 1 - options.capacity / rate;
+      const load = Math.min(1, rate / options.capacity);
+      const latencyMs = (options.slower ?? 1) * (options.latencyMs ?? 30) * (1 + 4 * load ** 4) * (0.8 + 0.4 * random.uniform());
+      requests.push(
+        refused
+          ? requestLine({ level, index, scheduledMs, sentMs, failure: "http_5xx", status: 503, failedAfterMs: 5 })
+          : requestLine({ level, index, scheduledMs, sentMs, ttftMs: latencyMs, inputTokens: 8 }),
+      );
+      index++;
+    }
+  }
+  return { scenario: "arrival-rate-ramp", levels, requests, config: { STAGES: rates.map((rate) => `${rate}:${stageS}s`).join(","), RATE: rates } };
+}
+
+/** Both phases of the same prompts, one request after the other: prefill at 2 tokens/ms, decode at 10 ms a token. */
+export function phases(options: { seed: number; prompts?: number; tokens?: number; only?: "full" | "prefill" }): RunSpec {
+  const random = randomSource(options.seed);
+  const lengths = Array.from({ length: options.prompts ?? 20 }, () => 200 + Math.floor(800 * random.uniform()));
+  const requests: RequestLine[] = [];
+  const levels: LevelSpec[] = [];
+  const points: PointsLine = { type: "points", name: "server", metrics: ["vllm:num_requests_running", "vllm:num_requests_waiting"], points: [] };
+  let nowMs = 500;
+  for (const level of ["full", "prefill"] as const) {
+    if (options.only && options.only !== level) continue;
+    const openMs = nowMs;
+    for (const [index, inputTokens] of lengths.entries()) {
+      const tokens = level === "full" ? (options.tokens ?? 50) : 1;
+      const line = requestLine({ level, index, sentMs: nowMs, scheduledMs: nowMs - 0.2, ttftMs: inputTokens / 2, gapsMs: Array.from({ length: tokens - 1 }, () => 10), inputTokens });
+      requests.push(line);
+      points.points.push([msToNs(nowMs + 1), 1, index % 4 === 0 ? 1 : 0]);
+      nowMs = (line.lastOutputNs ?? 0) / 1e6 + 0.5;
+    }
+    levels.push({ name: level, openMs, closeMs: nowMs });
+    nowMs += 2000;
+  }
+  return { scenario: "prefill-decode", levels, requests, points: [points], config: { OUTPUT_TOKENS: options.tokens ?? 50 } };
+}
+
+/** Batches released at once, several runs each; requests of different lengths, so that some end early. */
+export function batches(options: { seed: number; sizes?: number[]; runs?: number; embeddings?: boolean; oneLevelPerSize?: boolean }): RunSpec {
+  const random = randomSource(options.seed);
+  const runs = options.runs ?? 3;
+  const requests: RequestLine[] = [];
+  const levels: LevelSpec[] = [];
+  let nowMs = 100;
+  for (const batchSize of options.sizes ?? [1, 2, 4, 8, 16, 32, 64]) {
+    const first = nowMs;
+    for (let run = 0; run < runs; run++) {
+      const level = options.oneLevelPerSize ? `b${batchSize}` : `b${batchSize}.${run + 1}`;
+      const openMs = nowMs;
+      let closeMs = openMs;
+      for (let i = 0; i < batchSize; i++) {
+        const tokens = options.embeddings ? 0 : 40 + Math.floor(40 * random.uniform());
+        const gapMs = 8 + batchSize / 8;
+        const inputTokens = 50 + Math.floor(100 * random.uniform());
+        const line = requestLine({ level, index: (options.oneLevelPerSize ? run * batchSize : 0) + i, sentMs: openMs + 0.02 * i, ttftMs: 20 + inputTokens / 10 + batchSize, gapsMs: Array.from({ length: Math.max(0, tokens - 1) }, () => gapMs * (0.9 + 0.2 * random.uniform())), inputTokens });
+        if (options.embeddings) {
+          line.outputTokens = 0;
+          line.firstOutputNs = 0;
+          line.lastOutputNs = 0;
+          line.arrivals = [];
+        }
+        requests.push(line);
+        closeMs = Math.max(closeMs, (line.endNs ?? 0) / 1e6);
+      }
+      if (!options.oneLevelPerSize) levels.push({ name: level, batchSize, labels: { batchSize, run: run + 1 }, openMs, closeMs });
+      nowMs = closeMs + 50;
+    }
+    if (options.oneLevelPerSize) levels.push({ name: `b${batchSize}`, batchSize, openMs: first, closeMs: nowMs });
+  }
+  return { scenario: options.embeddings ? "embeddings-burst" : "batch-burst", levels, requests, config: { MODEL: "tiny", BATCH_SIZES: options.sizes, RUNS: runs, OUTPUT_TOKENS: 80, DATASET: "short", TEMPERATURE: 0, DESCRIPTION: "synthetic" } };
+}
+
+/** Prompts of growing length, one at a time: TTFT = base + length / speed, with noise. */
+export function ingestion(options: { seed: number; tokensPerS: number; baseMs: number; noiseMs?: number; requests?: number }): RunSpec {
+  const random = randomSource(options.seed);
+  const requests: RequestLine[] = [];
+  let nowMs = 100;
+  for (let index = 0; index < (options.requests ?? 120); index++) {
+    const inputTokens = 32 + Math.floor(4064 * random.uniform());
+    const ttftMs = options.baseMs + (1000 * inputTokens) / options.tokensPerS + (options.noiseMs ? random.normal(0, options.noiseMs) : 0);
+    const line = requestLine({ level: "c1", index, sentMs: nowMs, ttftMs, inputTokens });
+    requests.push(line);
+    nowMs = (line.endNs ?? 0) / 1e6 + 1;
+  }
+  return { scenario: "prompt-ingestion", levels: [{ name: "c1", concurrency: 1, openMs: 100, closeMs: nowMs }], requests };
+}
+
+/**
+ * A server with a KV cache of `cacheTokens` and at most `slots` running sequences, polled every 10 ms. Levels of 1, 2, 3, ...
+ * simultaneous requests (`burst`), or a closed loop of N (`loop`); each request keeps its whole length in the cache.
+ */
+export function cache(options: { seed: number; shape: "burst" | "loop"; parallel: number[]; lengths?: [number, number][]; cacheTokens: number; slots: number; requestsPerLevel?: number }): RunSpec {
+  const random = randomSource(options.seed);
+  const requests: RequestLine[] = [];
+  const levels: LevelSpec[] = [];
+  const points: PointsLine = { type: "points", name: "server", metrics: ["vllm:kv_cache_usage_perc", "vllm:num_requests_running", "vllm:num_requests_waiting"], points: [] };
+  let nowMs = 200;
+  for (const [inputTokens, outputTokens] of options.lengths ?? [[128, 64]]) {
+    for (const parallel of options.parallel) {
+      const level = `i${inputTokens}-o${outputTokens}-n${parallel}`;
+      const running = Math.min(parallel, options.slots, Math.floor(options.cacheTokens / (inputTokens + outputTokens)));
+      const freeAt = Array.from({ length: running }, () => nowMs);
+      const clientFree = Array.from({ length: parallel }, () => nowMs);
+      const openMs = nowMs;
+      let closeMs = nowMs;
+      const lifetimes: { sentMs: number; startMs: number; endMs: number }[] = [];
+      const count = options.shape === "burst" ? parallel : (options.requestsPerLevel ?? 4 * parallel);
+      for (let index = 0; index < count; index++) {
+        const client = clientFree.indexOf(Math.min(...clientFree));
+        const slot = freeAt.indexOf(Math.min(...freeAt));
+        const sentMs = clientFree[client] as number;
+        const startMs = Math.max(sentMs, freeAt[slot] as number);
+        const gapMs = 10 + running;
+        const line = requestLine({ level, index, sentMs, ttftMs: startMs - sentMs + inputTokens / 10, gapsMs: Array.from({ length: outputTokens - 1 }, () => gapMs * (0.95 + 0.1 * random.uniform())), inputTokens });
+        const endMs = (line.lastOutputNs ?? 0) / 1e6;
+        requests.push(line);
+        lifetimes.push({ sentMs, startMs, endMs });
+        freeAt[slot] = endMs;
+        clientFree[client] = endMs + 0.5;
+        closeMs = Math.max(closeMs, endMs);
+      }
+      for (let t = openMs; t <= closeMs; t += 10) {
+        const active = lifetimes.filter(({ startMs, endMs }) => startMs <= t && t < endMs);
+        const queued = lifetimes.filter(({ sentMs, startMs }) => sentMs <= t && t < startMs).length;
+        const tokens = active.reduce((total, { startMs, endMs }) => total + inputTokens + (outputTokens * (t - startMs)) / (endMs - startMs), 0);
+        points.points.push([msToNs(t), tokens / options.cacheTokens, active.length, queued]);
+      }
+      levels.push({ name: level, ...(options.shape === "loop" ? { concurrency: parallel } : { batchSize: parallel }), labels: { inputTokens, outputTokens, requests: parallel }, openMs, closeMs });
+      nowMs = closeMs + 300;
+    }
+  }
+  return { scenario: options.shape === "loop" ? "speed-generation" : "kv-cache-profile", levels, requests, points: [points] };
 }

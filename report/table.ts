@@ -35,7 +35,9 @@ function cell(column: Column, value: Cell | undefined): string {
     case "change":
       return formatChange(value);
     case "integer":
-      return value === null || value === undefined || !Number.isFinite(value) ? "–" : Math.round(value).toLocaleString("en-US");
+      return value === null || value === undefined || !Number.isFinite(value)
+        ? "–"
+        : Math.round(value).toLocaleString("en-US");
     default:
       return formatNumber(value);
   }
@@ -43,7 +45,10 @@ function cell(column: Column, value: Cell | undefined): string {
 
 export function tableHtml(table: Table): string {
   const head = table.columns
-    .map((column) => `<th scope="col">${escapeHtml(column.title)}${column.unit ? ` <small>${escapeHtml(column.unit)}</small>` : ""}</th>`)
+    .map(
+      (column) =>
+        `<th scope="col">${escapeHtml(column.title)}${column.unit ? ` <small>${escapeHtml(column.unit)}</small>` : ""}</th>`,
+    )
     .join("");
   const body = table.rows
     .map((row) => {

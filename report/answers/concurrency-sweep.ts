@@ -5,7 +5,17 @@ import { formatMs, formatNumber, formatShare } from "../format";
 import { type LevelSummary, type RequestRow, type Results, type Stats, setting } from "../read";
 import { median } from "../statistics";
 import type { Table } from "../table";
-import { type DistributionKey, failureSentence, failuresTable, levelsTable, levelWords, measured, percentilesTable, present, statusTable } from "./levels";
+import {
+  type DistributionKey,
+  failureSentence,
+  failuresTable,
+  levelsTable,
+  levelWords,
+  measured,
+  percentilesTable,
+  present,
+  statusTable,
+} from "./levels";
 
 const concurrencyOf = (level: LevelSummary): number => level.concurrency ?? Number.NaN;
 
@@ -19,7 +29,13 @@ export function concurrencySweep([run]: [Results, ...Results[]]): Answer {
       {
         heading: "Throughput and latency",
         pictures: [...latencyPictures(levels, axisTitle), ...throughputPictures(levels, axisTitle)],
-        tables: [levelsTable(levels, { key: "concurrency", title: "Clients", format: "integer" }, (level) => level.concurrency ?? level.name)],
+        tables: [
+          levelsTable(
+            levels,
+            { key: "concurrency", title: "Clients", format: "integer" },
+            (level) => level.concurrency ?? level.name,
+          ),
+        ],
       },
       ...(json ? [{ heading: "Request benchmark", pictures: [], tables: requestBenchmark(levels, run.requests) }] : []),
       {
@@ -33,7 +49,10 @@ export function concurrencySweep([run]: [Results, ...Results[]]): Answer {
 }
 
 /** The level from which more clients buy little: the first that reaches nine tenths of the highest throughput. */
-function knee(levels: LevelSummary[], throughput: (level: LevelSummary) => number): { peak: LevelSummary; knee: LevelSummary } | undefined {
+function knee(
+  levels: LevelSummary[],
+  throughput: (level: LevelSummary) => number,
+): { peak: LevelSummary; knee: LevelSummary } | undefined {
   const worked = levels.filter((level) => level.completed > 0);
   const [first, ...rest] = worked;
   if (!first) return undefined;
@@ -60,15 +79,25 @@ function sentences(run: Results, levels: LevelSummary[]): string[] {
   const throughput = (level: LevelSummary) => (tokens ? level.outputThroughput : level.requestThroughput);
   const unit = tokens ? "tokens/s" : "requests/s";
   const found = knee(levels, throughput);
-  if (!found) return ["No request completed, so there is no latency and no throughput to report.", failureSentence(levels)];
+  if (!found)
+    return ["No request completed, so there is no latency and no throughput to report.", failureSentence(levels)];
   const { peak, knee: bend } = found;
   const result =
     levels.length === 1
-      ? [`With ${levelWords(peak)} the server delivers ${formatNumber(throughput(peak))} ${unit} (${latencyWords(peak)}).`]
-      : [`Throughput is highest with ${levelWords(peak)}: ${formatNumber(throughput(peak))} ${unit} (${latencyWords(peak)}).`];
+      ? [
+          `With ${levelWords(peak)} the server delivers ${formatNumber(throughput(peak))} ${unit} (${latencyWords(peak)}).`,
+        ]
+      : [
+          `Throughput is highest with ${levelWords(peak)}: ${formatNumber(throughput(peak))} ${unit} (${latencyWords(peak)}).`,
+        ];
   if (bend !== peak) {
     const share = formatShare(throughput(bend) / throughput(peak));
-    result.push(`${levelWords(bend)} already reach ${share} of that (${latencyWords(bend)}); more clients mostly wait.`.replace(/^1 client already reach/, "1 client already reaches"));
+    result.push(
+      `${levelWords(bend)} already reach ${share} of that (${latencyWords(bend)}); more clients mostly wait.`.replace(
+        /^1 client already reach/,
+        "1 client already reaches",
+      ),
+    );
   }
   const slo = sloSentence(run, levels);
   if (slo) result.push(slo);
@@ -80,12 +109,18 @@ function sentences(run: Results, levels: LevelSummary[]): string[] {
 function sloSentence(run: Results, levels: LevelSummary[]): string | undefined {
   const judged = levels.filter((level) => level.goodShare !== undefined);
   if (judged.length === 0) return undefined;
-  const limits = Object.entries(run.run?.sloMs ?? {}).map(([name, ms]) => `${name === "e2e" ? "e2e" : name.toUpperCase()} ≤ ${formatMs(ms)}`);
+  const limits = Object.entries(run.run?.sloMs ?? {}).map(
+    ([name, ms]) => `${name === "e2e" ? "e2e" : name.toUpperCase()} ≤ ${formatMs(ms)}`,
+  );
   const words = `the SLOs${limits.length > 0 ? ` (${limits.join(", ")})` : ""}`;
   const firstMiss = judged.findIndex((level) => (level.goodShare as number) < 0.99);
-  if (firstMiss === 0) return `At ${levelWords(judged[0] as LevelSummary)}, the lowest level, only ${formatShare(judged[0]?.goodShare)} of requests meet ${words}.`;
+  if (firstMiss === 0)
+    return `At ${levelWords(judged[0] as LevelSummary)}, the lowest level, only ${formatShare(judged[0]?.goodShare)} of requests meet ${words}.`;
   const last = judged[firstMiss === -1 ? judged.length - 1 : firstMiss - 1] as LevelSummary;
-  const then = firstMiss === -1 ? "the highest level that was tried" : `with ${levelWords(judged[firstMiss] as LevelSummary)} it is ${formatShare(judged[firstMiss]?.goodShare)}`;
+  const then =
+    firstMiss === -1
+      ? "the highest level that was tried"
+      : `with ${levelWords(judged[firstMiss] as LevelSummary)} it is ${formatShare(judged[firstMiss]?.goodShare)}`;
   return `At least 99 % of requests meet ${words} up to ${levelWords(last)} (${then}).`;
 }
 
@@ -112,7 +147,14 @@ function latencyPictures(levels: LevelSummary[], axisTitle: string): Picture[] {
       series,
     };
     const name = `${key.replace("Ms", "")}-by-concurrency`;
-    return [draw({ name, title: `${title} by concurrency`, alt: `${title} p50, p90 and p99 in ms against the number of clients`, panels: [panel] })];
+    return [
+      draw({
+        name,
+        title: `${title} by concurrency`,
+        alt: `${title} p50, p90 and p99 in ms against the number of clients`,
+        panels: [panel],
+      }),
+    ];
   });
 }
 
@@ -138,7 +180,9 @@ function throughputPictures(levels: LevelSummary[], axisTitle: string): Picture[
                   {
                     name: tokens ? "requests within SLOs, share of throughput" : "within SLOs",
                     dash: "dashed" as const,
-                    points: known.map((level) => [concurrencyOf(level), (level.goodShare ?? 0) * throughput(level)] as const),
+                    points: known.map(
+                      (level) => [concurrencyOf(level), (level.goodShare ?? 0) * throughput(level)] as const,
+                    ),
                   },
                 ]
               : []),
@@ -150,7 +194,9 @@ function throughputPictures(levels: LevelSummary[], axisTitle: string): Picture[
   if (known.length > 1) {
     const key: DistributionKey = tokens && known.some((level) => measured(level, "ttftMs")) ? "ttftMs" : "e2eMs";
     const title = key === "ttftMs" ? "TTFT" : "E2e latency";
-    const values = known.flatMap((level) => [measured(level, key)?.p50 ?? 0, measured(level, key)?.p99 ?? 0]).filter((y) => y > 0);
+    const values = known
+      .flatMap((level) => [measured(level, key)?.p50 ?? 0, measured(level, key)?.p99 ?? 0])
+      .filter((y) => y > 0);
     const wide = values.length > 0 && Math.max(...values) / Math.min(...values) > 50;
     pictures.push(
       draw({
@@ -178,7 +224,8 @@ function throughputPictures(levels: LevelSummary[], axisTitle: string): Picture[
 function failurePictures(levels: LevelSummary[], axisTitle: string): Picture[] {
   const names = [...new Set(levels.flatMap((level) => Object.keys(level.failures ?? {})))].sort();
   if (names.length === 0) return [];
-  const share = (level: LevelSummary, name: string) => (100 * ((level.failures as Record<string, number>)[name] ?? 0)) / Math.max(1, level.requests);
+  const share = (level: LevelSummary, name: string) =>
+    (100 * ((level.failures as Record<string, number>)[name] ?? 0)) / Math.max(1, level.requests);
   return [
     draw({
       name: "failures-by-concurrency",
@@ -282,7 +329,9 @@ function requestBenchmark(levels: LevelSummary[], requests: RequestRow[] | undef
       ],
       rows: levels.map((level) => {
         const rows = byLevel.get(level.name) ?? [];
-        const latenciesMs = rows.map((row) => ((row.completed ? row.lastOutputNs || row.endNs : row.endNs) - (row.sentNs || row.startedNs)) / 1e6);
+        const latenciesMs = rows.map(
+          (row) => ((row.completed ? row.lastOutputNs || row.endNs : row.endNs) - (row.sentNs || row.startedNs)) / 1e6,
+        );
         return {
           concurrency: level.concurrency ?? level.name,
           failed: level.failed,

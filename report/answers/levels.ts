@@ -32,7 +32,8 @@ export function levelWords(level: LevelSummary): string {
   return level.name;
 }
 
-const failureNames = (levels: LevelSummary[]): string[] => [...new Set(levels.flatMap((level) => Object.keys(level.failures ?? {})))].sort();
+const failureNames = (levels: LevelSummary[]): string[] =>
+  [...new Set(levels.flatMap((level) => Object.keys(level.failures ?? {})))].sort();
 
 /** Failures by class; undefined when nothing failed. */
 export function failuresTable(levels: LevelSummary[]): Table | undefined {
@@ -90,19 +91,27 @@ export function percentilesTable(levels: LevelSummary[]): Table {
       { key: "level", title: "Level" },
       { key: "metric", title: "Metric" },
       { key: "unit", title: "Unit" },
-      ...statisticNames.map((name): Column => ({ key: name, title: name, ...(name === "count" ? { format: "integer" as const } : {}) })),
+      ...statisticNames.map(
+        (name): Column => ({ key: name, title: name, ...(name === "count" ? { format: "integer" as const } : {}) }),
+      ),
     ],
     rows: levels.flatMap((level) =>
       distributions.flatMap(({ key, name, unit }) => {
         const stats = measured(level, key);
-        return stats ? [{ level: level.name, metric: name, unit, ...Object.fromEntries(statisticNames.map((s) => [s, stats[s]])) }] : [];
+        return stats
+          ? [{ level: level.name, metric: name, unit, ...Object.fromEntries(statisticNames.map((s) => [s, stats[s]])) }]
+          : [];
       }),
     ),
   };
 }
 
 /** The level table that opens most reports: load, outcome, latency, throughput. */
-export function levelsTable(levels: LevelSummary[], first: Column, valueOf: (level: LevelSummary) => number | string | null): Table {
+export function levelsTable(
+  levels: LevelSummary[],
+  first: Column,
+  valueOf: (level: LevelSummary) => number | string | null,
+): Table {
   const withGoodput = levels.some((level) => level.requestGoodput !== undefined);
   const tokens = levels.some((level) => level.outputTokens > 0);
   const latency = (key: DistributionKey, name: string, title: string, percentiles: (keyof Stats)[]) =>
@@ -129,7 +138,9 @@ export function levelsTable(levels: LevelSummary[], first: Column, valueOf: (lev
         : []),
       { key: "request_throughput_per_s", title: "Requests", unit: "1/s" },
       ...(withGoodput ? [{ key: "request_goodput_per_s", title: "Goodput", unit: "1/s" }] : []),
-      ...(withGoodput ? [{ key: "good_share", title: "Within SLOs", unit: "of requests", format: "share" as const }] : []),
+      ...(withGoodput
+        ? [{ key: "good_share", title: "Within SLOs", unit: "of requests", format: "share" as const }]
+        : []),
     ],
     rows: levels.map((level) => ({
       [first.key]: valueOf(level),

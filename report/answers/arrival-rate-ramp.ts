@@ -1,0 +1,407 @@
+/** Up to which request rate does a server answer, and what happens beyond? Two runs on one ramp: is version B better? */
+import type { Answer } from "../answer";
+import { draw, failureColor, type Panel, type Picture } from "../chart";
+import { formatChange, formatMs, formatNumber, formatShare } from "../format";
+import { type RequestRow, type Results, setting } from "../read";
+import { e2eMs } from "../request";
+import { ascending, mean, quantile } from "../statistics";
+import type { Table } from "../table";
+import { failureSentence, failuresTable, levelsTable, percentilesTable, present, statusTable } from "./levels";
+
+/** Length of the window that makes a rate "sustained", s. */
+const sustainedS = 5;
+/** A server fails from the first sustained rate at which more than this share of the requests fail. */
+const onsetShare = 0.01;
+
+/** One second of a ramp. */
+export interface RampSecond {
+  t: number;
+  /** Requests scheduled, sent, succeeded and failed in this second, each by its own moment. */
+  asked: number;
+  sent: number;
+  succeeded: number;
+  failed: number;
+  inFlight: number;
+  /** Response times of those that succeeded in this second, ms; NaN of none. */
+  meanMs: number;
+  p50Ms: number;
+  p95Ms: number;
+  /** Of those asked for in this second: how many failed in the end, and the response times of the rest. */
+  askedFailed: number;
+  askedLatenciesMs: number[];
+}
+
+/** Seconds from the records: failures count for the second in which the load shape asked for the request. */
+export function rampSeconds(rows: readonly RequestRow[]): RampSecond[] {
+  const secondOf = (ns: number): number => Math.floor(ns / 1e9);
+  const last = rows.reduce((latest, row) => Math.max(latest, secondOf(row.scheduledNs), secondOf(row.endNs)), -1);
+  const ended: number[][] = Array.from({ length: last + 1 }, () => []);
+  const seconds: RampSecond[] = ended.map((_, t) => ({
+    ...{ t, asked: 0, sent: 0, succeeded: 0, failed: 0, inFlight: 0, askedFailed: 0 },
+    ...{ meanMs: Number.NaN, p50Ms: Number.NaN, p95Ms: Number.NaN, askedLatenciesMs: [] },
+  }));
+  const at = (ns: number): RampSecond => seconds[secondOf(ns)] as RampSecond;
+  for (const row of rows) {
+    const asked = at(row.scheduledNs);
+    asked.asked++;
+    if (row.sentNs > 0) at(row.sentNs).sent++;
+    if (row.completed) {
+      at(row.endNs).succeeded++;
+      ended[secondOf(row.endNs)]?.push(e2eMs(row));
+      asked.askedLatenciesMs.push(e2eMs(row));
+    } else {
+      at(row.endNs).failed++;
+      asked.askedFailed++;
+    }
+  }
+  let sent = 0;
+  let gone = 0;
+  for (const [t, second] of seconds.entries()) {
+    sent += second.sent;
+    gone += second.succeeded + second.failed;
+    second.inFlight = Math.max(0, sent - gone);
+    const latencies = ascending(ended[t] as number[]);
+    second.meanMs = mean(latencies);
+    second.p50Ms = quantile(latencies, 0.5);
+    second.p95Ms = quantile(latencies, 0.95);
+  }
+  return seconds;
+}
+
+export interface RampFigures {
+  /** First sustained rate with failures; undefined when there was none. */
+  onset?: { atS: number; rate: number; failedShare: number; p95Ms: number };
+  highestSuccessRate: number;
+  highestAskedRate: number;
+  failedShareAtEnd: number;
+}
+
+/**
+ * The figures of a ramp. The onset is the first window of 5 s in which more than 1 % of the requests asked for fail, and
+ * in the 5 s after it too (unless the ramp ends before), so that a single bad moment is none.
+ */
+export function rampFigures(seconds: readonly RampSecond[]): RampFigures {
+  let lastAsked = -1;
+  for (const { t, asked } of seconds) if (asked > 0) lastAsked = t;
+  const window = (start: number) => seconds.slice(start, start + sustainedS);
+  const askedIn = (start: number) => window(start).reduce((count, { asked }) => count + asked, 0);
+  const failedShareIn = (start: number) =>
+    window(start).reduce((count, { askedFailed }) => count + askedFailed, 0) / Math.max(1, askedIn(start));
+  const figures: RampFigures = { highestSuccessRate: 0, highestAskedRate: 0, failedShareAtEnd: 0 };
+  const lastStart = Math.max(0, lastAsked - sustainedS + 1);
+  for (let start = 0; start <= lastStart; start++) {
+    figures.highestAskedRate = Math.max(figures.highestAskedRate, askedIn(start) / sustainedS);
+    if (figures.onset || failedShareIn(start) <= onsetShare) continue;
+    if (start + sustainedS <= lastStart && failedShareIn(start + sustainedS) <= onsetShare) continue;
+    const latencies = ascending(window(start).flatMap(({ askedLatenciesMs }) => askedLatenciesMs));
+    const first = window(start).find(({ askedFailed }) => askedFailed > 0) as RampSecond;
+    figures.onset = {
+      atS: first.t,
+      rate: askedIn(start) / sustainedS,
+      failedShare: failedShareIn(start),
+      p95Ms: quantile(latencies, 0.95),
+    };
+  }
+  for (let start = 0; start + sustainedS <= seconds.length; start++) {
+    const rate = window(start).reduce((count, { succeeded }) => count + succeeded, 0) / sustainedS;
+    figures.highestSuccessRate = Math.max(figures.highestSuccessRate, rate);
+  }
+  figures.failedShareAtEnd = lastAsked < 0 ? 0 : failedShareIn(lastStart);
+  return figures;
+}
+
+/** The seconds of a run; of a run without records those of its summary, where a failure counts when it happened. */
+function secondsOf(run: Results): RampSecond[] {
+  if (run.requests) return rampSeconds(run.requests);
+  return (run.summary?.seconds ?? []).map((second) => ({
+    ...second,
+    askedFailed: second.failed,
+    askedLatenciesMs: [],
+  }));
+}
+
+export function arrivalRateRamp(runs: [Results, ...Results[]]): Answer {
+  const [run, other] = runs;
+  const seconds = secondsOf(run);
+  const figures = rampFigures(seconds);
+  const levels = run.summary?.levels ?? [];
+  const comparison = other ? compareRamps(run, other) : undefined;
+  return {
+    sentences: [...(comparison?.sentences ?? []), ...sentences(figures), failureSentence(levels)],
+    sections: [
+      ...(comparison
+        ? [{ heading: "Version A against version B", pictures: comparison.pictures, tables: comparison.tables }]
+        : []),
+      {
+        heading: other ? "Version A along the ramp" : "Along the ramp",
+        text: [
+          `Sustained means over ${sustainedS} s. The failure onset is the first sustained rate at which more than ${formatShare(onsetShare)} of the requests fail, and go on failing for another ${sustainedS} s. A failure counts for the second in which its request was asked for.`,
+        ],
+        pictures: [rampPicture("ramp", "Requests per second and response times", seconds, figures)],
+        tables: [figuresTable([["ramp", figures]])],
+      },
+      {
+        heading: "Stages and details",
+        pictures: [],
+        tables: [
+          levelsTable(levels, { key: "stage", title: "Stage" }, (level) => level.name),
+          ...present([failuresTable(levels), statusTable(levels)]),
+          secondsTable("seconds", seconds),
+          percentilesTable(levels),
+        ],
+      },
+    ],
+    files: [],
+  };
+}
+
+function sentences(figures: RampFigures): string[] {
+  const highest = `The highest sustained success rate is ${formatNumber(figures.highestSuccessRate)} requests/s.`;
+  if (!figures.onset) {
+    return [
+      `The server kept up to the end of the ramp: no sustained failures up to ${formatNumber(figures.highestAskedRate)} requests/s asked for.`,
+      highest,
+    ];
+  }
+  const { rate, atS, p95Ms, failedShare } = figures.onset;
+  return [
+    `Requests begin to fail at ${formatNumber(rate)} requests/s (${atS} s into the run): ${formatShare(failedShare)} fail there, and the p95 of the rest is ${formatMs(p95Ms)}.`,
+    `${highest} At the end of the ramp ${formatShare(figures.failedShareAtEnd)} of the requests fail.`,
+  ];
+}
+
+function figuresTable(rows: [string, RampFigures][]): Table {
+  return {
+    name: "ramp_figures",
+    title: "Failure onset and capacity",
+    columns: [
+      { key: "run", title: "Run" },
+      { key: "highest_asked_rate_per_s", title: "Highest rate asked", unit: "requests/s" },
+      { key: "onset_rate_per_s", title: "Failure onset", unit: "requests/s" },
+      { key: "onset_at_s", title: "at", unit: "s into the run" },
+      { key: "onset_failed_share", title: "Failed there", format: "share" },
+      { key: "onset_p95_ms", title: "p95 there", unit: "ms" },
+      { key: "highest_success_rate_per_s", title: "Highest success rate", unit: "requests/s" },
+      { key: "failed_share_at_end", title: "Failed at the end", format: "share" },
+    ],
+    rows: rows.map(([run, figures]) => ({
+      run,
+      highest_asked_rate_per_s: figures.highestAskedRate,
+      onset_rate_per_s: figures.onset?.rate ?? null,
+      onset_at_s: figures.onset?.atS ?? null,
+      onset_failed_share: figures.onset?.failedShare ?? null,
+      onset_p95_ms: figures.onset?.p95Ms ?? null,
+      highest_success_rate_per_s: figures.highestSuccessRate,
+      failed_share_at_end: figures.failedShareAtEnd,
+    })),
+  };
+}
+
+function secondsTable(name: string, seconds: readonly RampSecond[]): Table {
+  return {
+    name,
+    title: "Second by second",
+    note: "Asked for by the load shape, sent, succeeded and failed: each counted in the second in which it happened. Response times are those of the requests that succeeded in the second.",
+    folded: true,
+    columns: [
+      { key: "t_s", title: "Second", format: "integer" },
+      { key: "asked_per_s", title: "Asked", unit: "1/s", format: "integer" },
+      { key: "sent_per_s", title: "Sent", unit: "1/s", format: "integer" },
+      { key: "succeeded_per_s", title: "Succeeded", unit: "1/s", format: "integer" },
+      { key: "failed_per_s", title: "Failed", unit: "1/s", format: "integer" },
+      { key: "in_flight", title: "In flight", format: "integer" },
+      { key: "average_ms", title: "Average", unit: "ms" },
+      { key: "p50_ms", title: "p50", unit: "ms" },
+      { key: "p95_ms", title: "p95", unit: "ms" },
+    ],
+    rows: seconds.map((second) => ({
+      t_s: second.t,
+      asked_per_s: second.asked,
+      sent_per_s: second.sent,
+      succeeded_per_s: second.succeeded,
+      failed_per_s: second.failed,
+      in_flight: second.inFlight,
+      average_ms: second.meanMs,
+      p50_ms: second.p50Ms,
+      p95_ms: second.p95Ms,
+    })),
+  };
+}
+
+const positive = (values: readonly number[]): number[] => values.filter((value) => value > 0);
+
+/** A response-time axis; logarithmic where the values span more than a factor of fifty. */
+function latencyAxis(values: readonly number[]): Panel["y"] {
+  const known = positive(values);
+  const wide = known.length > 0 && Math.max(...known) / Math.min(...known) > 50;
+  return { title: "Response time (ms)", ...(wide ? { scale: "log" as const } : { min: 0 }) };
+}
+
+const orNull = (value: number): number | null => (value > 0 ? value : null);
+
+function rampPicture(name: string, title: string, seconds: readonly RampSecond[], figures: RampFigures): Picture {
+  const x = { title: "Time since the run began (s)", min: 0, max: seconds.length };
+  // A second's count is drawn in the middle of the second.
+  const line = (key: "asked" | "succeeded" | "failed") =>
+    seconds.map((second) => [second.t + 0.5, second[key]] as const);
+  const marks: [number, string][] = figures.onset ? [[figures.onset.atS, "failure onset"]] : [];
+  return draw({
+    name,
+    title,
+    alt: "Requests asked for, succeeded and failed per second, and the response times of each second",
+    panels: [
+      {
+        x,
+        y: { title: "Requests/s", min: 0 },
+        marks,
+        series: [
+          { name: "succeeded", kind: "area", stack: "ended", color: 2, points: line("succeeded") },
+          { name: "failed", kind: "area", stack: "ended", color: failureColor, points: line("failed") },
+          { name: "asked for", kind: "line", symbols: false, dash: "dashed", color: 7, points: line("asked") },
+        ],
+      },
+      {
+        x,
+        y: latencyAxis(seconds.flatMap(({ meanMs, p50Ms, p95Ms }) => [meanMs, p50Ms, p95Ms])),
+        marks: marks.map(([at]) => [at, ""]),
+        series: (
+          [
+            ["p50", "p50Ms"],
+            ["average", "meanMs"],
+            ["p95", "p95Ms"],
+          ] as const
+        ).map(([label, key]) => ({
+          name: label,
+          symbols: false,
+          points: seconds.map((second) => [second.t + 0.5, orNull(second[key])] as const),
+        })),
+      },
+    ],
+  });
+}
+
+/** Settings that make a ramp what it is. */
+const rampSettings = ["RATE", "STAGES", "ARRIVAL", "TRACE", "SEED", "DURATION", "INPUT_TOKENS", "OUTPUT_TOKENS", "API"];
+
+function compareRamps(a: Results, b: Results): { sentences: string[]; pictures: Picture[]; tables: Table[] } {
+  const seconds = [secondsOf(a), secondsOf(b)] as const;
+  const figures = [rampFigures(seconds[0]), rampFigures(seconds[1])] as const;
+  const differing = rampSettings.filter(
+    (name) => JSON.stringify(setting(a.config, name)) !== JSON.stringify(setting(b.config, name)),
+  );
+  const firstOnsetS = Math.min(
+    figures[0].onset?.atS ?? Number.POSITIVE_INFINITY,
+    figures[1].onset?.atS ?? Number.POSITIVE_INFINITY,
+  );
+
+  const spans: [string, number][] = [["whole ramp", Number.POSITIVE_INFINITY]];
+  if (Number.isFinite(firstOnsetS)) spans.push([`before the first failure onset (${firstOnsetS} s)`, firstOnsetS]);
+  const rows = spans.flatMap(([span, untilS]) => {
+    const latencies = seconds.map((each) =>
+      ascending(each.filter(({ t }) => t < untilS).flatMap(({ askedLatenciesMs }) => askedLatenciesMs)),
+    );
+    const statistics: [string, (values: number[]) => number][] = [
+      ["average", mean],
+      ["p50", (values) => quantile(values, 0.5)],
+      ["p95", (values) => quantile(values, 0.95)],
+    ];
+    return statistics.map(([statistic, of]) => {
+      const [valueA, valueB] = latencies.map(of) as [number, number];
+      return { span, statistic, a_ms: valueA, b_ms: valueB, change: valueB / valueA - 1 };
+    });
+  });
+  const find = (span: number, statistic: string) =>
+    rows.find((row) => row.span === spans[span]?.[0] && row.statistic === statistic);
+  const words = (span: number) =>
+    `average ${formatChange(find(span, "average")?.change)} (${formatMs(find(span, "average")?.a_ms)} to ${formatMs(find(span, "average")?.b_ms)}), p95 ${formatChange(find(span, "p95")?.change)} (${formatMs(find(span, "p95")?.a_ms)} to ${formatMs(find(span, "p95")?.b_ms)})`;
+  const onset = (each: RampFigures) =>
+    each.onset ? `${formatNumber(each.onset.rate)} requests/s` : "no rate of this ramp";
+  return {
+    sentences: [
+      ...(differing.length > 0
+        ? [`The two runs did not follow the same ramp (${differing.join(", ")} differ): read the comparison with care.`]
+        : []),
+      `From A to B, over the whole ramp: ${words(0)}.`,
+      ...(spans.length > 1 ? [`While neither had begun to fail: ${words(1)}.`] : []),
+      `A begins to fail at ${onset(figures[0])}, B at ${onset(figures[1])}; A's highest sustained success rate is ${formatNumber(figures[0].highestSuccessRate)} requests/s, B's ${formatNumber(figures[1].highestSuccessRate)}.`,
+    ],
+    pictures: [
+      draw({
+        name: "ramp-a-against-b",
+        title: "Version A against version B on the same ramp",
+        alt: "Successful requests per second and p95 response times of both versions",
+        panels: [
+          {
+            x: { title: "Time since the run began (s)", min: 0, max: Math.max(seconds[0].length, seconds[1].length) },
+            y: { title: "Requests/s", min: 0 },
+            series: [
+              {
+                name: "A succeeded",
+                symbols: false,
+                color: 1,
+                points: seconds[0].map(({ t, succeeded }) => [t + 0.5, succeeded]),
+              },
+              {
+                name: "B succeeded",
+                symbols: false,
+                color: 0,
+                points: seconds[1].map(({ t, succeeded }) => [t + 0.5, succeeded]),
+              },
+              {
+                name: "asked for",
+                symbols: false,
+                dash: "dashed",
+                color: 7,
+                points: seconds[0].map(({ t, asked }) => [t + 0.5, asked]),
+              },
+            ],
+          },
+          {
+            x: { title: "Time since the run began (s)", min: 0, max: Math.max(seconds[0].length, seconds[1].length) },
+            y: {
+              ...latencyAxis(seconds.flatMap((each) => each.map(({ p95Ms }) => p95Ms))),
+              title: "p95 response time (ms)",
+            },
+            series: [
+              {
+                name: "A p95",
+                symbols: false,
+                color: 1,
+                points: seconds[0].map(({ t, p95Ms }) => [t + 0.5, orNull(p95Ms)]),
+              },
+              {
+                name: "B p95",
+                symbols: false,
+                color: 0,
+                points: seconds[1].map(({ t, p95Ms }) => [t + 0.5, orNull(p95Ms)]),
+              },
+            ],
+          },
+        ],
+      }),
+      rampPicture("ramp-b", "Version B: requests per second and response times", seconds[1], figures[1]),
+    ],
+    tables: [
+      {
+        name: "a_against_b",
+        title: "Response times of completed requests",
+        columns: [
+          { key: "span", title: "Part of the ramp" },
+          { key: "statistic", title: "Statistic" },
+          { key: "a_ms", title: "A", unit: "ms" },
+          { key: "b_ms", title: "B", unit: "ms" },
+          { key: "change", title: "Change", format: "change" },
+        ],
+        rows,
+      },
+      {
+        ...figuresTable([
+          ["A", figures[0]],
+          ["B", figures[1]],
+        ]),
+        name: "ramp_figures_a_b",
+      },
+      { ...secondsTable("seconds_b", seconds[1]), title: "Version B second by second" },
+    ],
+  };
+}

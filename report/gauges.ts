@@ -1,0 +1,66 @@
+/** The server's own gauges on the run's time axis, whatever the server calls them. */
+import type { PointsLine } from "./records";
+
+/** Names of vLLM (both of its KV gauges), happy_vllm, llama.cpp, SGLang. */
+const names = {
+  /** 0..1 of the KV cache in use. */
+  kvUsage: [
+    "vllm:kv_cache_usage_perc",
+    "vllm:gpu_cache_usage_perc",
+    "gpu_cache_usage_perc",
+    "sglang:token_usage",
+    "llamacpp:kv_cache_usage_ratio",
+  ],
+  running: [
+    "vllm:num_requests_running",
+    "num_requests_running",
+    "sglang:num_running_reqs",
+    "llamacpp:requests_processing",
+  ],
+  waiting: ["vllm:num_requests_waiting", "num_requests_waiting", "sglang:num_queue_reqs", "llamacpp:requests_deferred"],
+} as const;
+export type GaugeName = keyof typeof names;
+
+export interface GaugePoint {
+  tNs: number;
+  value: number;
+}
+
+/** One gauge from all polled series, ascending in time; empty where the server does not serve it. */
+export function gauge(lines: readonly PointsLine[], name: GaugeName): GaugePoint[] {
+  const points: GaugePoint[] = [];
+  for (const { metrics, points: rows } of lines) {
+    const columns = names[name].map((known) => metrics.indexOf(known)).filter((column) => column >= 0);
+    if (columns.length === 0) continue;
+    for (const [tNs, ...values] of rows) {
+      const value = columns.map((column) => values[column]).find((each) => typeof each === "number");
+      if (typeof value === "number") points.push({ tNs, value });
+    }
+  }
+  return points.sort((a, b) => a.tNs - b.tNs);
+}
+
+/** The points of a span of time, ns. */
+export function within(points: readonly GaugePoint[], fromNs: number, toNs: number): GaugePoint[] {
+  return points.filter(({ tNs }) => tNs >= fromNs && tNs <= toNs);
+}
+
+export interface GaugeFigures {
+  max: number;
+  /** Mean over the polls. */
+  mean: number;
+  /** Share of polls above zero. */
+  busyShare: number;
+  polls: number;
+}
+
+export function gaugeFigures(points: readonly GaugePoint[]): GaugeFigures | undefined {
+  if (points.length === 0) return undefined;
+  const values = points.map(({ value }) => value);
+  return {
+    max: values.reduce((a, b) => Math.max(a, b)),
+    mean: values.reduce((a, b) => a + b, 0) / values.length,
+    busyShare: values.filter((value) => value > 0).length / values.length,
+    polls: values.length,
+  };
+}
