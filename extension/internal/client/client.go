@@ -1,0 +1,279 @@
+// Package client sends requests to one endpoint over kept-alive HTTP/1.1 connections and measures each: when it was
+// handed to the kernel, when every segment of the response arrived, and how it ended.
+package client
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/tokenclock/tokenclock/extension/internal/clock"
+	"github.com/tokenclock/tokenclock/extension/internal/stream"
+)
+
+// Options say how to reach the endpoint and how to read what it answers.
+type Options struct {
+	URL       string
+	Method    string // default POST
+	Header    []Field
+	UserAgent string
+	TimeoutNs int64 // of one request, from its send; 0 = none
+	Stream    stream.Options
+	Streamed  bool // replies are expected to be event streams: the reader thread receives them
+	HTTP2     bool
+
+	Dial    func(ctx context.Context, network, address string) (Counted, error)
+	TLS     *tls.Config
+	Proxy   func(*url.URL) (*url.URL, error) // nil = none
+	NoReuse bool                             // a connection a request
+}
+
+// Counted is a dialed connection and where its bytes are counted. Nothing may wrap a TCP connection here: its descriptor
+// is read and written directly.
+type Counted struct {
+	net.Conn
+	Received, Sent *int64 // added to atomically; nil = not counted
+}
+
+func (c *Counted) received(n int) {
+	if c.Received != nil && n > 0 {
+		atomic.AddInt64(c.Received, int64(n))
+	}
+}
+
+func (c *Counted) sent(n int) {
+	if c.Sent != nil && n > 0 {
+		atomic.AddInt64(c.Sent, int64(n))
+	}
+}
+
+// Client keeps the connections of one VU to one endpoint. Its methods may be used by several goroutines.
+type Client struct {
+	o      Options
+	t      target
+	head   []byte // request head up to the value of X-Request-Id, for requests without overrides
+	fields []byte // the client's own header lines
+
+	mu     sync.Mutex
+	idle   []link
+	closed bool
+}
+
+// New checks the options and returns a client without a connection.
+func New(o Options) (*Client, error) {
+	t, err := parseTarget(o.URL)
+	if err != nil {
+		return nil, err
+	}
+	if o.Method == "" {
+		o.Method = "POST"
+	}
+	c := &Client{o: o, t: t}
+	for _, f := range o.Header {
+		if err := checkField(f); err != nil {
+			return nil, err
+		}
+		c.fields = appendField(c.fields, f)
+	}
+	c.head = c.appendHead(nil, o.Method, &t, nil)
+	return c, nil
+}
+
+// checkField refuses what would break out of a header line. The value stays out of the message: it may be a key.
+func checkField(f Field) error {
+	for i := range len(f.Name) {
+		if b := f.Name[i]; b <= ' ' || b == ':' || b >= 0x7f {
+			return fmt.Errorf("header name %q is not allowed", f.Name)
+		}
+	}
+	if f.Name == "" {
+		return errors.New("a header has no name")
+	}
+	for i := range len(f.Value) {
+		if b := f.Value[i]; (b < ' ' && b != '\t') || b == 0x7f {
+			return fmt.Errorf("the value of header %s has a control character", f.Name)
+		}
+	}
+	return nil
+}
+
+func appendField(b []byte, f Field) []byte {
+	b = append(b, f.Name...)
+	b = append(b, ": "...)
+	b = append(b, f.Value...)
+	return append(b, "\r\n"...)
+}
+
+func (c *Client) appendHead(b []byte, method string, t *target, more []Field) []byte {
+	b = append(b, method...)
+	b = append(b, ' ')
+	b = append(b, t.path...)
+	b = append(b, " HTTP/1.1\r\nHost: "...)
+	b = append(b, t.host...)
+	b = append(b, "\r\nUser-Agent: "...)
+	b = append(b, c.o.UserAgent...)
+	b = append(b, "\r\nContent-Type: application/json\r\nAccept: "...)
+	if c.o.Streamed {
+		b = append(b, "text/event-stream, "...)
+	}
+	b = append(b, "application/json\r\n"...)
+	b = append(b, c.fields...)
+	for _, f := range more {
+		b = appendField(b, f)
+	}
+	if c.o.NoReuse {
+		b = append(b, "Connection: close\r\n"...)
+	}
+	return append(b, "X-Request-Id: "...)
+}
+
+// appendRequest appends the bytes of r as they go over the wire.
+func (c *Client) appendRequest(b []byte, r *Request) ([]byte, *target, error) {
+	t := &c.t
+	if r.URL == "" && r.Method == "" && len(r.Header) == 0 {
+		b = append(b, c.head...)
+	} else {
+		if r.URL != "" && r.URL != c.o.URL {
+			own, err := parseTarget(r.URL)
+			if err != nil {
+				return b, nil, err
+			}
+			t = &own
+		}
+		method := r.Method
+		if method == "" {
+			method = c.o.Method
+		}
+		for _, f := range r.Header {
+			if err := checkField(f); err != nil {
+				return b, nil, err
+			}
+		}
+		b = c.appendHead(b, method, t, r.Header)
+	}
+	b = append(b, r.ID...)
+	b = append(b, "\r\nContent-Length: "...)
+	b = strconv.AppendInt(b, int64(len(r.Body)), 10)
+	b = append(b, "\r\n\r\n"...)
+	return append(b, r.Body...), t, nil
+}
+
+// take returns an idle connection to the target, or a new one. Idle connections that the server closed are dropped.
+func (c *Client) take(ctx context.Context, t *target, fresh bool) (link, setup, error) {
+	key := linkKey{t.network, t.address, t.tls}
+	for !fresh {
+		c.mu.Lock()
+		var l link
+		for i := len(c.idle) - 1; i >= 0; i-- { // the last used is the least likely to have been closed
+			if c.idle[i].key() == key {
+				l = c.idle[i]
+				c.idle = append(c.idle[:i], c.idle[i+1:]...)
+				break
+			}
+		}
+		c.mu.Unlock()
+		if l == nil {
+			break
+		}
+		if l.alive() {
+			return l, setup{reused: true}, nil
+		}
+		l.close(false)
+	}
+	return c.dial(ctx, t, key)
+}
+
+// give keeps a connection for the next request.
+func (c *Client) give(l link) {
+	c.mu.Lock()
+	if c.closed || c.o.NoReuse {
+		c.mu.Unlock()
+		l.close(false)
+		return
+	}
+	c.idle = append(c.idle, l)
+	c.mu.Unlock()
+}
+
+// Close closes the idle connections; those in use close when their request has ended.
+func (c *Client) Close() {
+	c.mu.Lock()
+	idle := c.idle
+	c.idle, c.closed = nil, true
+	c.mu.Unlock()
+	for _, l := range idle {
+		l.close(false)
+	}
+}
+
+// Reopen lets a closed client keep connections again.
+func (c *Client) Reopen() {
+	c.mu.Lock()
+	c.closed = false
+	c.mu.Unlock()
+}
+
+// Do sends one request and returns when it has ended. It ends early as aborted when ctx does; it never returns nil.
+func (c *Client) Do(ctx context.Context, r *Request) *Measurement {
+	x := newExchange(c, r)
+	x.m.StartedNs = clock.Now()
+	x.run(ctx, r)
+	return &x.m
+}
+
+// Prepared is a request whose connection is open and whose bytes are ready: sending it takes one system call.
+type Prepared struct{ x *exchange }
+
+// Prepare opens (or takes) the connection for a request and builds its bytes.
+func (c *Client) Prepare(ctx context.Context, r *Request) Prepared {
+	x := newExchange(c, r)
+	x.prepare(ctx, r)
+	return Prepared{x}
+}
+
+// Send releases a prepared request. done is called once, from any goroutine, when it has ended; it must not block.
+func (p Prepared) Send(ctx context.Context, done func(*Measurement)) {
+	p.x.m.StartedNs = clock.Now()
+	p.x.sendAsync(ctx, done)
+}
+
+// deadline returns the time at which a request sent now has to have ended, 0 = never, and whether that is on purpose.
+func (x *exchange) deadline(sentNs int64) (atNs int64, abort bool) {
+	if t := x.c.o.TimeoutNs; t > 0 {
+		atNs = sentNs + t
+	}
+	if a := x.r.AbortAfterNs; a > 0 && (atNs == 0 || sentNs+a < atNs) {
+		return sentNs + a, true
+	}
+	return atNs, false
+}
+
+// classify says why no connection came about.
+func classify(err error) stream.Failure {
+	var netErr net.Error
+	switch {
+	case errors.As(err, new(*tlsError)):
+		return stream.TLS
+	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &netErr) && netErr.Timeout():
+		return stream.Timeout
+	case errors.Is(err, context.Canceled):
+		return stream.Aborted
+	}
+	return stream.Connect
+}
+
+// tlsError is an error of the handshake, not of the connection under it.
+type tlsError struct{ err error }
+
+func (e *tlsError) Error() string { return "TLS: " + e.err.Error() }
+func (e *tlsError) Unwrap() error { return e.err }
+
+// connectTimeout bounds connecting where the request's own limit is longer: a dead host answers in seconds, not minutes.
+const connectTimeout = 10 * time.Second

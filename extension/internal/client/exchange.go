@@ -1,0 +1,265 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"github.com/tokenclock/tokenclock/extension/internal/clock"
+	"github.com/tokenclock/tokenclock/extension/internal/stream"
+)
+
+// exchange is one request on its way. What ends it calls finish, exactly once.
+type exchange struct {
+	c   *Client
+	r   *Request
+	ctx context.Context
+	p   stream.Parser
+	m   Measurement
+	l   link
+	t   *target
+	buf []byte
+
+	ended chan struct{} // capacity 1: finish was called
+	done  func(*Measurement)
+	err   error
+	end   endKind
+	timer *time.Timer
+	stop  func() bool
+}
+
+type endKind uint8
+
+const (
+	endComplete    endKind = iota // the response is complete
+	endConnection                 // the connection ended
+	endDeadline                   // the time limit, or the moment to abort, came
+	endInterrupted                // the context ended
+)
+
+var exchanges = sync.Pool{New: func() any { return &exchange{ended: make(chan struct{}, 1)} }}
+
+func newExchange(c *Client, r *Request) *exchange {
+	x := exchanges.Get().(*exchange)
+	x.c, x.r = c, r
+	x.m = Measurement{x: x}
+	return x
+}
+
+func (x *exchange) recycle() {
+	x.c, x.r, x.ctx, x.l, x.t, x.done, x.err, x.timer, x.stop = nil, nil, nil, nil, nil, nil, nil, nil, nil
+	if cap(x.buf) > 1<<20 {
+		x.buf = nil // a few huge prompts must not stay for ever
+	}
+	exchanges.Put(x)
+}
+
+// reset makes the parser ready for a (or another) response.
+func (x *exchange) reset() {
+	o := x.c.o.Stream
+	o.ExpectedOutputTokens, o.KeepText = x.r.ExpectedOutputTokens, x.r.KeepText
+	x.p.Reset(o)
+	x.m.KernelReceives, x.m.UserReceives = 0, 0
+	x.err, x.end = nil, endComplete
+}
+
+// prepare opens the connection and builds the request; on failure x.err is set.
+func (x *exchange) prepare(ctx context.Context, r *Request) {
+	x.reset()
+	x.buf, x.t, x.err = x.c.appendRequest(x.buf[:0], r)
+	if x.err == nil {
+		x.connect(ctx, false)
+	}
+}
+
+func (x *exchange) connect(ctx context.Context, fresh bool) {
+	var s setup
+	x.l, s, x.err = x.c.take(ctx, x.t, fresh)
+	x.m.Reused, x.m.ConnectNs, x.m.TLSNs = s.reused, s.connectNs, s.tlsNs
+}
+
+// run does the whole request on the calling goroutine.
+func (x *exchange) run(ctx context.Context, r *Request) {
+	x.prepare(ctx, r)
+	for {
+		if x.err != nil {
+			x.notSent(ctx)
+			return
+		}
+		over, err := x.l.send(x, x.buf)
+		if err != nil {
+			x.sendFailed(err)
+		} else if !over {
+			x.l.wait(ctx, x)
+		}
+		<-x.ended
+		if !x.again() {
+			break
+		}
+		x.reset()
+		x.connect(ctx, true)
+	}
+	x.settle()
+}
+
+// sendAsync sends a prepared request; x.done is called when it has ended.
+func (x *exchange) sendAsync(ctx context.Context, done func(*Measurement)) {
+	x.ctx, x.done = ctx, done
+	if x.err != nil {
+		x.notSent(ctx)
+		done(&x.m)
+		return
+	}
+	l := x.l // once over, x belongs to whoever done told
+	over, err := l.send(x, x.buf)
+	if err != nil {
+		x.sendFailed(err)
+		go x.conclude()
+	} else if !over {
+		l.async(ctx, x)
+	}
+}
+
+// conclude is what follows finish for a request that nobody waits for.
+func (x *exchange) conclude() {
+	<-x.ended
+	if x.again() {
+		done := x.done
+		x.reset()
+		x.connect(x.ctx, true)
+		x.sendAsync(x.ctx, done)
+		return
+	}
+	x.settle()
+	x.done(&x.m)
+}
+
+// sendFailed ends an exchange whose request could not be written.
+func (x *exchange) sendFailed(err error) {
+	if x.m.SentNs == 0 {
+		x.m.SentNs = clock.Now()
+	}
+	kind := endConnection
+	if isTimeout(err) {
+		kind = endDeadline
+	}
+	x.end, x.err = kind, err
+	x.ended <- struct{}{}
+}
+
+// finish records how the exchange ended. Nothing feeds the parser afterwards.
+func (x *exchange) finish(err error, kind endKind) {
+	x.end, x.err = kind, err
+	if x.stop != nil {
+		x.stop()
+		x.timer.Stop()
+	}
+	async := x.done != nil // read first: whoever waits may recycle x at once
+	x.ended <- struct{}{}
+	switch {
+	case !async:
+	case kind == endComplete:
+		x.conclude() // short: hands the connection back and reports
+	default:
+		go x.conclude() // may connect again
+	}
+}
+
+// again says that the request may be sent once more: the server had closed the kept-alive connection before it saw the
+// request, which shows as an end without a single byte of response.
+func (x *exchange) again() bool {
+	if x.end != endConnection || !x.m.Reused || x.m.Retries > 0 || x.m.KernelReceives+x.m.UserReceives > 0 {
+		return false
+	}
+	x.l.close(false)
+	x.m.Retries++
+	return true
+}
+
+// settle turns the parser's view and the way the exchange ended into the measurement, and lets the connection go.
+func (x *exchange) settle() {
+	now := clock.Now()
+	switch x.end {
+	case endComplete:
+	case endConnection:
+		if errors.Is(x.err, io.EOF) || errors.Is(x.err, io.ErrUnexpectedEOF) {
+			x.p.End(nil, now)
+		} else {
+			x.p.End(x.err, now)
+		}
+	case endDeadline, endInterrupted:
+		x.p.End(x.err, now)
+	}
+	r := x.p.Result()
+	x.m.Result = r
+	switch x.end {
+	case endDeadline:
+		if _, abort := x.deadline(x.m.SentNs); abort {
+			r.Failure, r.Message = stream.Aborted, fmt.Sprintf("given up after %.6g ms, on purpose", float64(x.r.AbortAfterNs)/1e6)
+		} else {
+			r.Failure, r.Message = stream.Timeout, fmt.Sprintf("no end within %.6g ms", float64(x.c.o.TimeoutNs)/1e6)
+		}
+	case endInterrupted:
+		r.Failure, r.Message = stream.Interrupted, "the run ended first"
+	case endComplete, endConnection:
+	}
+	if r.EndNs == 0 {
+		r.EndNs = now
+	}
+	if x.end == endComplete && r.KeepAlive {
+		x.c.give(x.l)
+	} else {
+		x.l.close(x.end == endDeadline || x.end == endInterrupted)
+	}
+	x.l = nil
+}
+
+// notSent ends an exchange that has no connection.
+func (x *exchange) notSent(ctx context.Context) {
+	now := clock.Now()
+	x.p.End(x.err, now)
+	r := x.p.Result()
+	r.Failure, r.Message, r.EndNs = classify(x.err), oneLine(x.err.Error()), now
+	if ctx.Err() != nil {
+		r.Failure, r.Message = stream.Interrupted, "the run ended first"
+	}
+	x.m.Result = r
+}
+
+func (x *exchange) count(kernel bool) {
+	if kernel {
+		x.m.KernelReceives++
+	} else {
+		x.m.UserReceives++
+	}
+}
+
+// takeSentStamp replaces the send's time by the kernel's own where that has come in since.
+func (x *exchange) takeSentStamp(atNs, uncertaintyNs int64, kernel bool) {
+	if kernel {
+		x.m.SentNs, x.m.SentUncertaintyNs, x.m.SentKernel = atNs, uncertaintyNs, true
+	}
+}
+
+func isTimeout(err error) bool {
+	var t interface{ Timeout() bool }
+	return errors.As(err, &t) && t.Timeout()
+}
+
+// oneLine keeps a message fit for a log line and a record.
+func oneLine(s string) string {
+	out := make([]rune, 0, len(s))
+	for _, r := range s {
+		if r < ' ' || r == 0x7f {
+			r = ' '
+		}
+		out = append(out, r)
+		if len(out) == 300 {
+			break
+		}
+	}
+	return string(out)
+}

@@ -1,0 +1,230 @@
+package client
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"time"
+
+	"github.com/tokenclock/tokenclock/extension/internal/clock"
+)
+
+// link is one connection to the server. One exchange at a time uses it.
+type link interface {
+	key() linkKey
+	// alive says that the server has not closed an idle connection, as far as can be known.
+	alive() bool
+	// send writes the request. From then on what comes back is fed to x until the response is complete or x is given up;
+	// then x.finish is called, once. over says that this has happened already.
+	send(x *exchange, request []byte) (over bool, err error)
+	// wait returns when finish was called; ctx and the exchange's deadline make that happen early.
+	wait(ctx context.Context, x *exchange)
+	// async is wait for nobody: it returns at once.
+	async(ctx context.Context, x *exchange)
+	close(abort bool)
+}
+
+type linkKey struct {
+	network, address string
+	tls              bool
+}
+
+// setup is what opening a connection cost.
+type setup struct {
+	connectNs, tlsNs int64
+	reused           bool
+}
+
+// segmentConn is a connection that tells when what it read had arrived.
+type segmentConn interface {
+	net.Conn
+	// stamp returns the arrival of the last bytes that Read returned.
+	stamp() (atNs int64, kernel bool)
+	// sentStamp returns when the last write was handed to the kernel and how wide the uncertainty is (0: kernel's own time).
+	sentStamp() (atNs, uncertaintyNs int64, kernel bool)
+	// quiet says that there is nothing to read, neither bytes nor an end.
+	quiet() bool
+	setAbort()
+}
+
+// dial opens a connection, through a proxy where one is configured, and shakes hands.
+func (c *Client) dial(ctx context.Context, t *target, key linkKey) (link, setup, error) {
+	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
+	defer cancel()
+	beganNs := clock.Now()
+	address, proxy, err := t.address, (*url.URL)(nil), error(nil)
+	if c.o.Proxy != nil && t.network == "tcp" {
+		if proxy, err = c.o.Proxy(t.url); err != nil {
+			return nil, setup{}, fmt.Errorf("proxy: %w", err)
+		}
+		if proxy != nil {
+			if address, err = proxyAddress(proxy); err != nil {
+				return nil, setup{}, err
+			}
+		}
+	}
+	var raw Counted
+	if t.network == "unix" {
+		raw.Conn, err = new(net.Dialer).DialContext(ctx, t.network, address)
+	} else {
+		raw, err = c.o.Dial(ctx, t.network, address)
+	}
+	if err != nil {
+		return nil, setup{}, err
+	}
+	if proxy != nil {
+		if err := connectThrough(ctx, raw.Conn, proxy, t.address); err != nil {
+			_ = raw.Close()
+			return nil, setup{}, err
+		}
+	}
+	s := setup{connectNs: clock.Now() - beganNs}
+	if !t.tls {
+		l, err := c.newLink(raw, key)
+		return l, s, err
+	}
+	seg, err := c.newSegmentConn(raw)
+	if err != nil {
+		return nil, s, err
+	}
+	cfg := c.o.TLS.Clone()
+	if cfg == nil {
+		cfg = &tls.Config{MinVersion: tls.VersionTLS12}
+	}
+	if cfg.ServerName == "" {
+		cfg.ServerName = t.server
+	}
+	cfg.NextProtos = []string{"http/1.1"}
+	tc := tls.Client(seg, cfg)
+	beganNs = clock.Now()
+	if err := tc.HandshakeContext(ctx); err != nil {
+		_ = seg.Close()
+		if ctx.Err() != nil {
+			return nil, s, ctx.Err()
+		}
+		return nil, s, &tlsError{err}
+	}
+	s.tlsNs = clock.Now() - beganNs
+	return &blockingLink{id: key, conn: tc, seg: seg}, s, nil
+}
+
+func proxyAddress(proxy *url.URL) (string, error) {
+	if proxy.Scheme != "http" {
+		return "", fmt.Errorf("proxy scheme %q is not supported; use http", proxy.Scheme)
+	}
+	port := proxy.Port()
+	if port == "" {
+		port = "80"
+	}
+	return net.JoinHostPort(proxy.Hostname(), port), nil
+}
+
+// connectThrough asks a proxy for a tunnel, for plain HTTP too: what is measured then is the server's bytes, unchanged.
+func connectThrough(ctx context.Context, raw net.Conn, proxy *url.URL, address string) error {
+	if d, ok := ctx.Deadline(); ok {
+		_ = raw.SetDeadline(d)
+		defer func() { _ = raw.SetDeadline(time.Time{}) }()
+	}
+	head := "CONNECT " + address + " HTTP/1.1\r\nHost: " + address + "\r\n"
+	if u := proxy.User; u != nil {
+		password, _ := u.Password()
+		head += "Proxy-Authorization: Basic " + base64.StdEncoding.EncodeToString([]byte(u.Username()+":"+password)) + "\r\n"
+	}
+	if _, err := raw.Write([]byte(head + "\r\n")); err != nil {
+		return fmt.Errorf("proxy: %w", err)
+	}
+	br := bufio.NewReader(raw)
+	resp, err := http.ReadResponse(br, &http.Request{Method: http.MethodConnect})
+	if err != nil {
+		return fmt.Errorf("proxy: %w", err)
+	}
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("proxy: CONNECT answered %s", resp.Status)
+	}
+	if br.Buffered() > 0 {
+		return errors.New("proxy: bytes after the answer to CONNECT")
+	}
+	return nil
+}
+
+// blockingLink is read by the goroutine that waits for the response: TLS, Unix sockets, replies that are not streamed,
+// and every connection where there is no reader thread.
+type blockingLink struct {
+	id   linkKey
+	conn net.Conn // what HTTP is spoken over: seg itself, or TLS on it
+	seg  segmentConn
+	buf  []byte
+}
+
+func (l *blockingLink) key() linkKey { return l.id }
+func (l *blockingLink) alive() bool  { return l.seg.quiet() }
+
+func (l *blockingLink) close(abort bool) {
+	if abort {
+		l.seg.setAbort()
+	}
+	_ = l.conn.Close()
+}
+
+func (l *blockingLink) send(x *exchange, request []byte) (over bool, err error) {
+	deadlineNs, _ := x.deadline(clock.Now())
+	if deadlineNs > 0 {
+		_ = l.conn.SetDeadline(clock.Wall(deadlineNs))
+	} else {
+		_ = l.conn.SetDeadline(time.Time{})
+	}
+	if _, err := l.conn.Write(request); err != nil {
+		return false, err
+	}
+	x.m.SentNs, x.m.SentUncertaintyNs, x.m.SentKernel = l.seg.sentStamp()
+	return false, nil
+}
+
+func (l *blockingLink) wait(ctx context.Context, x *exchange) {
+	stop := context.AfterFunc(ctx, func() { _ = l.conn.SetReadDeadline(time.Unix(1, 0)) })
+	defer stop()
+	deadlineNs, _ := x.deadline(x.m.SentNs)
+	if deadlineNs > 0 {
+		_ = l.conn.SetReadDeadline(clock.Wall(deadlineNs))
+		if ctx.Err() != nil {
+			_ = l.conn.SetReadDeadline(time.Unix(1, 0))
+		}
+	}
+	if l.buf == nil {
+		l.buf = make([]byte, 16<<10)
+	}
+	for {
+		n, err := l.conn.Read(l.buf)
+		if n > 0 {
+			atNs, kernel := l.seg.stamp()
+			x.count(kernel)
+			if x.p.Feed(l.buf[:n], atNs) {
+				x.takeSentStamp(l.seg.sentStamp())
+				x.finish(nil, endComplete)
+				return
+			}
+		}
+		if err == nil {
+			continue
+		}
+		x.takeSentStamp(l.seg.sentStamp())
+		switch {
+		case ctx.Err() != nil:
+			x.finish(ctx.Err(), endInterrupted)
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			x.finish(err, endDeadline)
+		default:
+			x.finish(err, endConnection)
+		}
+		return
+	}
+}
+
+func (l *blockingLink) async(ctx context.Context, x *exchange) { go l.wait(ctx, x) }

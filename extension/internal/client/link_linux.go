@@ -1,0 +1,514 @@
+//go:build linux && (amd64 || arm64)
+
+package client
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/tokenclock/tokenclock/extension/internal/clock"
+	"github.com/tokenclock/tokenclock/extension/internal/reader"
+)
+
+// sharedReader is the process's reader thread, started with the first connection that wants it and never ended. nil
+// where the host does not let it be made; connections are then read by goroutines.
+var sharedReader = sync.OnceValue(func() *reader.Reader {
+	r, err := reader.New()
+	if err != nil {
+		return nil
+	}
+	return r
+})
+
+// flushBytes of a stream may wait unread by the parser; the reader thread's memory a stream is this and a block.
+const flushBytes = 16 << 10
+
+// newLink puts a connection on the reader thread where its replies are streams, else leaves it to Go's poller: there a
+// reply is one receive, and the goroutine that waits for it is woken without a detour.
+func (c *Client) newLink(raw Counted, key linkKey) (link, error) {
+	tcp, ok := raw.Conn.(*net.TCPConn)
+	r := sharedReader()
+	if !ok || r == nil || !c.o.Streamed {
+		seg, err := newNetConn(raw)
+		if err != nil {
+			return nil, err
+		}
+		return &blockingLink{id: key, conn: seg, seg: seg}, nil
+	}
+	l := &readerLink{id: key, counted: raw}
+	conn, err := adopt(r, tcp, l.ready)
+	if err != nil {
+		return nil, err
+	}
+	l.mu.Lock()
+	l.conn = conn
+	l.mu.Unlock()
+	return l, nil
+}
+
+// adopt moves a connection's descriptor from Go's poller to the reader thread.
+func adopt(r *reader.Reader, tcp *net.TCPConn, ready func(*reader.Conn)) (*reader.Conn, error) {
+	_ = tcp.SetNoDelay(true)
+	f, err := tcp.File()
+	if err != nil {
+		return nil, errors.Join(err, tcp.Close())
+	}
+	if err := tcp.Close(); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return r.AddFile(f, ready)
+}
+
+// newSegmentConn is what TLS runs on: the reader thread's receives, one a read.
+func (c *Client) newSegmentConn(raw Counted) (segmentConn, error) {
+	tcp, ok := raw.Conn.(*net.TCPConn)
+	r := sharedReader()
+	if !ok || r == nil {
+		return newNetConn(raw)
+	}
+	s := &readerConn{counted: raw, local: tcp.LocalAddr(), remote: tcp.RemoteAddr(), wake: make(chan struct{}, 1), interrupt: make(chan struct{})}
+	conn, err := adopt(r, tcp, func(*reader.Conn) {
+		select {
+		case s.wake <- struct{}{}:
+		default:
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.conn = conn
+	return s, nil
+}
+
+// readerLink is a plain connection whose bytes the reader thread takes; the parser runs on its dispatching goroutine.
+type readerLink struct {
+	id      linkKey
+	counted Counted
+
+	mu     sync.Mutex // guards all below, and every use of conn but the write
+	conn   *reader.Conn
+	x      *exchange
+	sent   reader.Sent
+	closed bool
+}
+
+func (l *readerLink) key() linkKey { return l.id }
+
+func (l *readerLink) alive() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	_, err := l.conn.End()
+	return err == nil && l.conn.Unread() == 0
+}
+
+func (l *readerLink) close(abort bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.closed {
+		l.closed = true
+		l.conn.Close(abort)
+	}
+}
+
+func (l *readerLink) send(x *exchange, request []byte) (over bool, err error) {
+	l.mu.Lock()
+	l.conn.Want(1, false)
+	l.mu.Unlock()
+	deadlineNs, _ := x.deadline(clock.Now())
+	// Not under the lock: a peer that takes a long request slowly must not hold the dispatching goroutine up. The response
+	// may begin, and end, before Write returns; it waits with the reader until x is made known.
+	sent, writeErr := l.conn.Write(request, deadlineNs)
+	l.mu.Lock()
+	l.sent = sent
+	x.m.SentNs, x.m.SentUncertaintyNs, x.m.SentKernel = between(sent.BeforeNs, sent.AfterNs)
+	if writeErr == nil {
+		l.counted.sent(len(request))
+	}
+	finished, endErr := l.pump(x)
+	if !finished && writeErr == nil {
+		l.x = x
+	}
+	l.mu.Unlock()
+	switch {
+	case finished && endErr == nil:
+		x.finish(nil, endComplete) // with writeErr: an answer, an error most likely, came before all was sent
+	case writeErr != nil:
+		return false, writeErr
+	case finished:
+		x.finish(endErr, endConnection)
+	}
+	return finished, nil
+}
+
+// ready parses what has arrived. It runs on the reader's dispatching goroutine.
+func (l *readerLink) ready(*reader.Conn) {
+	l.mu.Lock()
+	x := l.x
+	if l.closed || x == nil {
+		l.mu.Unlock()
+		return // an idle connection was closed by the server: alive will see it
+	}
+	finished, err := l.pump(x)
+	if finished {
+		l.x = nil
+	}
+	l.mu.Unlock()
+	if !finished {
+		return
+	}
+	if err != nil {
+		x.finish(err, endConnection)
+	} else {
+		x.finish(nil, endComplete)
+	}
+}
+
+// pump feeds the parser all that is there and says whether the response is over: complete (nil) or cut (the error).
+func (l *readerLink) pump(x *exchange) (finished bool, err error) {
+	for {
+		done := false
+		received := 0
+		l.conn.Drain(func(data []byte, atNs int64, kernel bool) bool {
+			received += len(data)
+			x.count(kernel)
+			done = x.p.Feed(data, atNs)
+			return !done
+		})
+		l.counted.received(received)
+		if done {
+			l.noteSent(x)
+			return true, nil
+		}
+		if _, err := l.conn.End(); err != nil && l.conn.Unread() == 0 {
+			l.noteSent(x)
+			return true, err
+		}
+		want, stream := int64(1), false
+		if x.p.HeadDone() {
+			switch left := x.p.Remaining(); {
+			case left == -1:
+				want, stream = flushBytes, true
+			case left < 0:
+				want = flushBytes
+			default:
+				want = min(left, flushBytes)
+			}
+		}
+		if !l.conn.Want(want, stream) {
+			return false, nil
+		}
+	}
+}
+
+func (l *readerLink) noteSent(x *exchange) {
+	if ns, ok := l.conn.SentAt(l.sent); ok {
+		x.takeSentStamp(ns, 0, true)
+	}
+}
+
+// giveUp ends x from outside the dispatching goroutine, unless it has ended by itself.
+func (l *readerLink) giveUp(x *exchange, err error, kind endKind) {
+	l.mu.Lock()
+	if l.x != x {
+		l.mu.Unlock()
+		return
+	}
+	finished, endErr := l.pump(x) // what has arrived by now counts
+	l.x = nil
+	if !finished {
+		l.noteSent(x)
+	}
+	l.mu.Unlock()
+	switch {
+	case finished && endErr == nil:
+		x.finish(nil, endComplete)
+	case finished:
+		x.finish(endErr, endConnection)
+	default:
+		x.finish(err, kind)
+	}
+}
+
+func (l *readerLink) wait(ctx context.Context, x *exchange) {
+	var limit <-chan time.Time
+	if deadlineNs, _ := x.deadline(x.m.SentNs); deadlineNs > 0 {
+		timer := time.NewTimer(time.Duration(deadlineNs - clock.Now()))
+		defer timer.Stop()
+		limit = timer.C
+	}
+	select {
+	case <-x.ended:
+		x.ended <- struct{}{} // for run, which takes it
+	case <-ctx.Done():
+		l.giveUp(x, ctx.Err(), endInterrupted)
+	case <-limit:
+		l.giveUp(x, os.ErrDeadlineExceeded, endDeadline)
+	}
+}
+
+func (l *readerLink) async(ctx context.Context, x *exchange) {
+	// Under the lock, so that an end cannot run ahead of stop and timer being set.
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.x != x {
+		return
+	}
+	x.stop = context.AfterFunc(ctx, func() { l.giveUp(x, ctx.Err(), endInterrupted) })
+	wait := time.Duration(1<<63 - 1)
+	if deadlineNs, _ := x.deadline(x.m.SentNs); deadlineNs > 0 {
+		wait = time.Duration(deadlineNs - clock.Now())
+	}
+	x.timer = time.AfterFunc(wait, func() { l.giveUp(x, os.ErrDeadlineExceeded, endDeadline) })
+}
+
+// readerConn is a connection on the reader thread with the blocking reads that crypto/tls wants.
+type readerConn struct {
+	counted       Counted
+	conn          *reader.Conn
+	local, remote net.Addr
+	wake          chan struct{}
+	interrupt     chan struct{} // closed and replaced when the deadline changes
+
+	mu            sync.Mutex
+	readDeadline  time.Time
+	writeDeadline time.Time
+	abort, closed bool
+
+	pending []byte // rest of a receive that did not fit
+	buf     []byte
+	atNs    int64
+	kernel  bool
+	last    reader.Sent
+}
+
+func (c *readerConn) Read(b []byte) (int, error) {
+	for {
+		if len(c.pending) == 0 {
+			c.mu.Lock()
+			if c.closed {
+				c.mu.Unlock()
+				return 0, net.ErrClosed
+			}
+			c.conn.Drain(func(data []byte, atNs int64, kernel bool) bool {
+				c.buf = append(c.buf[:0], data...)
+				c.pending, c.atNs, c.kernel = c.buf, atNs, kernel
+				return false
+			})
+			c.counted.received(len(c.pending))
+			c.mu.Unlock()
+		}
+		if len(c.pending) > 0 {
+			n := copy(b, c.pending)
+			c.pending = c.pending[n:]
+			return n, nil
+		}
+		c.mu.Lock()
+		if c.closed {
+			c.mu.Unlock()
+			return 0, net.ErrClosed
+		}
+		_, err := c.conn.End()
+		if err != nil && c.conn.Unread() == 0 {
+			c.mu.Unlock()
+			return 0, err
+		}
+		more := c.conn.Want(1, false) && c.conn.Unread() > 0
+		deadline, interrupt := c.readDeadline, c.interrupt
+		c.mu.Unlock()
+		if more {
+			continue
+		}
+		var limit <-chan time.Time
+		if !deadline.IsZero() {
+			left := time.Until(deadline)
+			if left <= 0 {
+				return 0, os.ErrDeadlineExceeded
+			}
+			timer := time.NewTimer(left)
+			limit = timer.C
+			select {
+			case <-c.wake:
+			case <-interrupt:
+			case <-limit:
+			}
+			timer.Stop()
+			continue
+		}
+		select {
+		case <-c.wake:
+		case <-interrupt:
+		}
+	}
+}
+
+func (c *readerConn) Write(b []byte) (int, error) {
+	c.mu.Lock()
+	deadlineNs := int64(0)
+	if !c.writeDeadline.IsZero() {
+		deadlineNs = clock.Now() + int64(time.Until(c.writeDeadline))
+	}
+	c.mu.Unlock()
+	sent, err := c.conn.Write(b, deadlineNs)
+	if err != nil {
+		return 0, err
+	}
+	c.last = sent
+	c.counted.sent(len(b))
+	return len(b), nil
+}
+
+func (c *readerConn) Close() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.closed {
+		c.closed = true
+		c.conn.Close(c.abort)
+		close(c.interrupt)
+		c.interrupt = make(chan struct{})
+	}
+	return nil
+}
+
+func (c *readerConn) LocalAddr() net.Addr  { return c.local }
+func (c *readerConn) RemoteAddr() net.Addr { return c.remote }
+
+func (c *readerConn) SetDeadline(t time.Time) error {
+	_ = c.SetWriteDeadline(t)
+	return c.SetReadDeadline(t)
+}
+
+func (c *readerConn) SetReadDeadline(t time.Time) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.readDeadline = t
+	close(c.interrupt)
+	c.interrupt = make(chan struct{})
+	return nil
+}
+
+func (c *readerConn) SetWriteDeadline(t time.Time) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.writeDeadline = t
+	return nil
+}
+
+func (c *readerConn) stamp() (int64, bool) { return c.atNs, c.kernel }
+
+func (c *readerConn) sentStamp() (atNs, uncertaintyNs int64, kernel bool) {
+	if ns, ok := c.conn.SentAt(c.last); ok {
+		return ns, 0, true
+	}
+	return between(c.last.BeforeNs, c.last.AfterNs)
+}
+
+func (c *readerConn) quiet() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	_, err := c.conn.End()
+	return err == nil && c.conn.Unread() == 0
+}
+
+func (c *readerConn) setAbort() {
+	c.mu.Lock()
+	c.abort = true
+	c.mu.Unlock()
+}
+
+// netConn is a connection in Go's poller whose receives carry the kernel's time. Transmit times are not asked for: the
+// error queue's event would look to Go's poller like a broken descriptor.
+type netConn struct {
+	plainConn
+	raw     syscall.RawConn
+	control []byte
+	kernel  bool
+	offset  int64 // wall clock minus monotonic clock, and when it was read
+	offAtNs int64
+
+	into []byte
+	n    int
+	oob  int
+	err  error
+	read func(fd uintptr) bool
+}
+
+func newNetConn(raw Counted) (segmentConn, error) {
+	c := &netConn{plainConn: plainConn{Counted: raw}}
+	sc, ok := raw.Conn.(syscall.Conn)
+	if !ok {
+		return nil, errors.New("a connection without a descriptor")
+	}
+	var err error
+	if c.raw, err = sc.SyscallConn(); err != nil {
+		return nil, err
+	}
+	if _, tcp := raw.Conn.(*net.TCPConn); tcp {
+		ctlErr := c.raw.Control(func(fd uintptr) {
+			err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1)
+		})
+		if ctlErr == nil && err == nil {
+			c.control = make([]byte, 64)
+		}
+	}
+	c.read = func(fd uintptr) bool {
+		c.n, c.oob, _, _, c.err = unix.Recvmsg(int(fd), c.into, c.control, 0)
+		return c.err != unix.EAGAIN
+	}
+	return c, nil
+}
+
+func (c *netConn) Read(b []byte) (int, error) {
+	if c.control == nil {
+		return c.plainConn.Read(b)
+	}
+	c.into = b
+	if err := c.raw.Read(c.read); err != nil {
+		return 0, err
+	}
+	if c.err != nil {
+		return 0, c.err
+	}
+	if c.n == 0 && len(b) > 0 {
+		return 0, io.EOF
+	}
+	c.atNs, c.kernel = clock.Now(), false
+	c.received(c.n)
+	if c.oob >= unix.SizeofCmsghdr+16 {
+		h := (*unix.Cmsghdr)(unsafe.Pointer(&c.control[0]))
+		if h.Level == unix.SOL_SOCKET && h.Type == unix.SO_TIMESTAMPNS {
+			ts := (*unix.Timespec)(unsafe.Pointer(&c.control[unix.SizeofCmsghdr]))
+			if ns := clock.FromMonotonic(ts.Nano() - c.realMinusMono()); ns <= c.atNs+1_000_000 {
+				c.atNs, c.kernel = ns, true
+			}
+		}
+	}
+	return c.n, nil
+}
+
+// realMinusMono follows the wall clock, which may be set while a run goes on.
+func (c *netConn) realMinusMono() int64 {
+	if c.offAtNs == 0 || c.atNs-c.offAtNs > int64(time.Second) {
+		c.offset, c.offAtNs = clock.RealMinusMonotonic(), c.atNs
+	}
+	return c.offset
+}
+
+func (c *netConn) stamp() (int64, bool) { return c.atNs, c.kernel }
+
+func (c *netConn) quiet() bool {
+	quiet := false
+	_ = c.raw.Control(func(fd uintptr) {
+		_, _, err := unix.Recvfrom(int(fd), make([]byte, 1), unix.MSG_PEEK|unix.MSG_DONTWAIT)
+		quiet = err == unix.EAGAIN
+	})
+	return quiet
+}

@@ -1,0 +1,44 @@
+package client
+
+import "github.com/tokenclock/tokenclock/extension/internal/stream"
+
+// Request is one request to send.
+type Request struct {
+	Method string // "" = the client's
+	URL    string // "" = the client's
+	Header []Field
+	Body   []byte
+	ID     string // sent as X-Request-Id
+
+	ExpectedOutputTokens int
+	KeepText             bool
+	AbortAfterNs         int64 // give up this long after the send; 0 = never
+}
+
+// Field is one header line.
+type Field struct{ Name, Value string }
+
+// Measurement is what one request came to. Times are of package clock in ns; 0 = never happened. It is valid until its
+// Release is called.
+type Measurement struct {
+	*stream.Result
+	StartedNs         int64 // the client was called
+	SentNs            int64 // the request's last byte was handed to the kernel
+	SentUncertaintyNs int64 // width of the interval in which SentNs lies; 0 for a kernel transmit stamp
+	SentKernel        bool
+	ConnectNs, TLSNs  int64 // durations of this request's own connection set-up; 0 on a reused connection
+	Reused            bool
+	Retries           int // times it was sent again because a reused connection had been closed by the server
+	KernelReceives    int
+	UserReceives      int
+
+	x *exchange
+}
+
+// Release gives the measurement's memory back. Nothing of it may be used afterwards.
+func (m *Measurement) Release() {
+	if x := m.x; x != nil {
+		m.x = nil
+		x.recycle()
+	}
+}

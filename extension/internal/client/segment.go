@@ -1,0 +1,46 @@
+package client
+
+import (
+	"net"
+
+	"github.com/tokenclock/tokenclock/extension/internal/clock"
+)
+
+// plainConn stamps in user space, right after each read and around each write.
+type plainConn struct {
+	Counted
+	atNs            int64
+	writeNs, doneNs int64
+}
+
+func (c *plainConn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	c.atNs = clock.Now()
+	c.received(n)
+	return n, err
+}
+
+func (c *plainConn) Write(b []byte) (int, error) {
+	c.writeNs = clock.Now()
+	n, err := c.Conn.Write(b)
+	c.doneNs = clock.Now()
+	c.sent(n)
+	return n, err
+}
+
+func (c *plainConn) stamp() (int64, bool) { return c.atNs, false }
+
+func (c *plainConn) sentStamp() (atNs, uncertaintyNs int64, kernel bool) {
+	return between(c.writeNs, c.doneNs)
+}
+
+// between places an event that happened at some moment between two clock readings.
+func between(beforeNs, afterNs int64) (atNs, uncertaintyNs int64, kernel bool) {
+	return beforeNs + (afterNs-beforeNs)/2, afterNs - beforeNs, false
+}
+
+func (c *plainConn) setAbort() {
+	if t, ok := c.Conn.(*net.TCPConn); ok {
+		_ = t.SetLinger(0)
+	}
+}

@@ -1,0 +1,252 @@
+package tally
+
+import (
+	"strconv"
+
+	"github.com/tokenclock/tokenclock/extension/internal/stream"
+)
+
+// Spec names a level and says what its name stands for.
+type Spec struct {
+	Name        string
+	Concurrency int
+	Rate        float64
+	BatchSize   int
+	Labels      map[string]any
+}
+
+// SLO is what a request must meet to be good, in ns; 0 = no limit.
+type SLO struct{ TTFT, TPOT, E2E int64 }
+
+// Set says that there is any limit.
+func (s SLO) Set() bool { return s.TTFT > 0 || s.TPOT > 0 || s.E2E > 0 }
+
+// Met says whether a completed request is good. A figure that is not defined (TPOT of one token) breaks no limit.
+func (s SLO) Met(f Figures) bool {
+	return (s.TTFT == 0 || f.TTFT <= s.TTFT) && (s.TPOT == 0 || f.TPOT <= s.TPOT) && (s.E2E == 0 || f.E2E <= s.E2E)
+}
+
+// LevelSummary is a level's part of summary.json; extension/index.d.ts documents the fields.
+type LevelSummary struct {
+	Name              string         `json:"name" js:"name"`
+	Concurrency       int            `json:"concurrency,omitempty" js:"concurrency"`
+	Rate              float64        `json:"rate,omitempty" js:"rate"`
+	BatchSize         int            `json:"batchSize,omitempty" js:"batchSize"`
+	Labels            map[string]any `json:"labels" js:"labels"`
+	Requests          int64          `json:"requests" js:"requests"`
+	Completed         int64          `json:"completed" js:"completed"`
+	Failed            int64          `json:"failed" js:"failed"`
+	Failures          map[string]int `json:"failures" js:"failures"`
+	Statuses          map[string]int `json:"statuses" js:"statuses"`
+	InputTokens       int64          `json:"inputTokens" js:"inputTokens"`
+	OutputTokens      int64          `json:"outputTokens" js:"outputTokens"`
+	WindowStartS      float64        `json:"windowStartS" js:"windowStartS"`
+	DurationS         float64        `json:"durationS" js:"durationS"`
+	RequestThroughput float64        `json:"requestThroughput" js:"requestThroughput"`
+	OutputThroughput  float64        `json:"outputThroughput" js:"outputThroughput"`
+	RequestGoodput    *float64       `json:"requestGoodput,omitempty" js:"requestGoodput"`
+	GoodShare         *float64       `json:"goodShare,omitempty" js:"goodShare"`
+	OutputSpeed       Stats          `json:"outputSpeed" js:"outputSpeed"`
+	TTFTMs            Stats          `json:"ttftMs" js:"ttftMs"`
+	TTFTScheduledMs   Stats          `json:"ttftScheduledMs" js:"ttftScheduledMs"`
+	TTFOMs            Stats          `json:"ttfoMs" js:"ttfoMs"`
+	TPOTMs            Stats          `json:"tpotMs" js:"tpotMs"`
+	ITLMs             Stats          `json:"itlMs" js:"itlMs"`
+	ChunkGapMs        Stats          `json:"chunkGapMs" js:"chunkGapMs"`
+	MaxStallMs        Stats          `json:"maxStallMs" js:"maxStallMs"`
+	E2EMs             Stats          `json:"e2eMs" js:"e2eMs"`
+	E2EScheduledMs    Stats          `json:"e2eScheduledMs" js:"e2eScheduledMs"`
+	QueueDelayMs      Stats          `json:"queueDelayMs" js:"queueDelayMs"`
+	ReleaseSpreadMs   float64        `json:"releaseSpreadMs" js:"releaseSpreadMs"`
+	TokenSources      map[string]int `json:"tokenSources" js:"tokenSources"`
+	TokenMismatches   int64          `json:"tokenMismatches" js:"tokenMismatches"`
+	CoalescedShare    float64        `json:"coalescedShare" js:"coalescedShare"`
+	KernelStampShare  float64        `json:"kernelStampShare" js:"kernelStampShare"`
+	WarmupRequests    int64          `json:"warmupRequests" js:"warmupRequests"`
+	Whole             Whole          `json:"whole" js:"whole"`
+}
+
+// Whole is a level with its warm-up and drain.
+type Whole struct {
+	Requests         int64   `json:"requests" js:"requests"`
+	Completed        int64   `json:"completed" js:"completed"`
+	DurationS        float64 `json:"durationS" js:"durationS"`
+	OutputTokens     int64   `json:"outputTokens" js:"outputTokens"`
+	OutputThroughput float64 `json:"outputThroughput" js:"outputThroughput"`
+}
+
+// level collects one level. The window is [openNs, closeNs]; closeNs 0 = still open, or open to the last end.
+type level struct {
+	spec            Spec
+	openNs, closeNs int64
+	lastEndNs       int64
+	firstNs         int64 // first scheduled, of any phase
+
+	requests, completed, good, warmup        int64
+	inputTokens, outputTokens                int64
+	endedInWindow, goodInWindow, tokensIn    int64
+	wholeRequests, wholeCompleted, wholeToks int64
+	failures, statuses, sources              map[string]int
+	mismatches, chunks, coalesced            int64
+	kernelReceives, userReceives             int64
+	firstSentNs, lastSentNs                  int64
+
+	speed, ttft, ttftSched, ttfo, tpot, itl, gap, stall, e2e, e2eSched, queue distribution
+}
+
+func newLevel(s Spec) *level {
+	return &level{
+		spec: s, failures: map[string]int{}, statuses: map[string]int{}, sources: map[string]int{},
+		itl: distribution{pooled: true}, gap: distribution{pooled: true},
+	}
+}
+
+func (l *level) add(o *Observation, f Figures, slo SLO) {
+	l.wholeRequests++
+	l.lastEndNs = max(l.lastEndNs, o.EndNs)
+	if at := firstOf(o.ScheduledNs, o.StartedNs); l.firstNs == 0 || at < l.firstNs {
+		l.firstNs = at
+	}
+	completed := o.Failure == stream.None
+	good := completed && slo.Met(f)
+	if completed {
+		l.wholeCompleted++
+		l.wholeToks += int64(o.OutputTokens)
+		if l.openNs > 0 {
+			l.tokensIn += o.TokensBetween(l.openNs, l.closeNs)
+			if o.EndNs >= l.openNs && (l.closeNs == 0 || o.EndNs <= l.closeNs) {
+				l.endedInWindow++
+				if good {
+					l.goodInWindow++
+				}
+			}
+		}
+	}
+	if o.Phase == Warmup {
+		l.warmup++
+		return
+	}
+	if o.Phase != Steady {
+		return
+	}
+	l.requests++
+	if o.Status > 0 {
+		l.statuses[strconv.Itoa(o.Status)]++
+	}
+	l.kernelReceives += int64(o.KernelReceives)
+	l.userReceives += int64(o.UserReceives)
+	if o.SentNs > 0 {
+		if l.firstSentNs == 0 || o.SentNs < l.firstSentNs {
+			l.firstSentNs = o.SentNs
+		}
+		l.lastSentNs = max(l.lastSentNs, o.SentNs)
+	}
+	if f.QueueDelay >= 0 {
+		l.queue.add(f.QueueDelay, 1)
+	}
+	if !completed {
+		l.failures[string(o.Failure)]++
+		return // a failed request counts here and in nothing else
+	}
+	l.completed++
+	if good {
+		l.good++
+	}
+	l.inputTokens += int64(o.InputTokens)
+	l.outputTokens += int64(o.OutputTokens)
+	if o.TokenSource != "" {
+		l.sources[string(o.TokenSource)]++
+	}
+	if o.TokenMismatch {
+		l.mismatches++
+	}
+	l.chunks += int64(len(o.Arrivals))
+	l.coalesced += int64(o.Coalesced)
+	for _, x := range []struct {
+		d  *distribution
+		ns int64
+	}{
+		{&l.ttft, f.TTFT}, {&l.ttftSched, f.TTFTScheduled}, {&l.ttfo, f.TTFO}, {&l.tpot, f.TPOT}, {&l.stall, f.MaxStall},
+		{&l.e2e, f.E2E}, {&l.e2eSched, f.E2EScheduled},
+	} {
+		if x.ns >= 0 {
+			x.d.add(x.ns, 1)
+		}
+	}
+	if f.OutputSpeed > 0 {
+		l.speed.add(int64(f.OutputSpeed*1000), 1)
+	}
+	o.Gaps(func(gapNs int64, tokens int) {
+		l.gap.add(gapNs, 1)
+		if tokens > 0 {
+			l.itl.add(gapNs/int64(tokens), int64(tokens))
+		}
+	})
+}
+
+func firstOf(a, b int64) int64 {
+	if a > 0 {
+		return a
+	}
+	return b
+}
+
+// summary returns the level's figures; nowNs ends a window that is still open and has nothing that ended.
+func (l *level) summary(slo SLO, nowNs int64) LevelSummary {
+	const ms = 1e6
+	closeNs := l.closeNs
+	if closeNs == 0 || closeNs > nowNs {
+		closeNs = max(l.lastEndNs, l.openNs)
+	}
+	windowS := float64(closeNs-l.openNs) / 1e9
+	if l.openNs == 0 {
+		windowS = 0
+	}
+	per := func(n int64) float64 {
+		if windowS <= 0 {
+			return 0
+		}
+		return float64(n) / windowS
+	}
+	share := func(part, all int64) float64 {
+		if all == 0 {
+			return 0
+		}
+		return float64(part) / float64(all)
+	}
+	s := LevelSummary{
+		Name: l.spec.Name, Concurrency: l.spec.Concurrency, Rate: l.spec.Rate, BatchSize: l.spec.BatchSize, Labels: l.spec.Labels,
+		Requests: l.requests, Completed: l.completed, Failed: l.requests - l.completed,
+		Failures: copyCounts(l.failures), Statuses: copyCounts(l.statuses), TokenSources: copyCounts(l.sources),
+		InputTokens: l.inputTokens, OutputTokens: l.outputTokens,
+		WindowStartS: float64(l.openNs) / 1e9, DurationS: windowS,
+		RequestThroughput: per(l.endedInWindow), OutputThroughput: per(l.tokensIn),
+		OutputSpeed: l.speed.stats(1000), TTFTMs: l.ttft.stats(ms), TTFTScheduledMs: l.ttftSched.stats(ms), TTFOMs: l.ttfo.stats(ms),
+		TPOTMs: l.tpot.stats(ms), ITLMs: l.itl.stats(ms), ChunkGapMs: l.gap.stats(ms), MaxStallMs: l.stall.stats(ms),
+		E2EMs: l.e2e.stats(ms), E2EScheduledMs: l.e2eSched.stats(ms), QueueDelayMs: l.queue.stats(ms),
+		ReleaseSpreadMs: float64(l.lastSentNs-l.firstSentNs) / ms,
+		TokenMismatches: l.mismatches, CoalescedShare: share(l.coalesced, l.chunks),
+		KernelStampShare: share(l.kernelReceives, l.kernelReceives+l.userReceives), WarmupRequests: l.warmup,
+	}
+	if s.Labels == nil {
+		s.Labels = map[string]any{}
+	}
+	if slo.Set() {
+		goodput, goodShare := per(l.goodInWindow), share(l.good, l.requests)
+		s.RequestGoodput, s.GoodShare = &goodput, &goodShare
+	}
+	wholeS := float64(max(l.lastEndNs-l.firstNs, 0)) / 1e9
+	s.Whole = Whole{Requests: l.wholeRequests, Completed: l.wholeCompleted, DurationS: wholeS, OutputTokens: l.wholeToks}
+	if wholeS > 0 {
+		s.Whole.OutputThroughput = float64(l.wholeToks) / wholeS
+	}
+	return s
+}
+
+func copyCounts(m map[string]int) map[string]int {
+	out := make(map[string]int, len(m))
+	for k, v := range m {
+		out[k] = v
+	}
+	return out
+}

@@ -1,0 +1,125 @@
+// Package tally folds what requests came to into levels, seconds and the run, with memory that does not grow with the
+// number of tokens.
+package tally
+
+import "github.com/tokenclock/tokenclock/extension/internal/stream"
+
+// Phase is the part of a level that a request belongs to, decided when it is scheduled.
+type Phase string
+
+// The phases; gates and reports judge Steady.
+const (
+	Warmup Phase = "warmup"
+	Steady Phase = "steady"
+	Drain  Phase = "drain"
+)
+
+// Observation is one ended request. Times are of package clock in ns, 0 = never happened.
+type Observation struct {
+	Level string // "" = none
+	Phase Phase
+	Index int
+
+	ScheduledNs, StartedNs, SentNs int64
+	SentUncertaintyNs              int64
+	SentKernel                     bool
+	KernelReceives, UserReceives   int
+	Retries                        int
+	Streamed                       bool
+
+	*stream.Result
+}
+
+// Figures are the latencies of one completed request in ns; -1 = not defined for it.
+type Figures struct {
+	TTFT, TTFO, E2E, TPOT, MaxStall int64
+	TTFTScheduled, E2EScheduled     int64
+	QueueDelay                      int64
+	OutputSpeed                     float64 // tokens/s = 1000 / TPOT in ms; 0 = not defined
+}
+
+// QueueDelayNs is the generator's own lag: sent - scheduled.
+func (o *Observation) QueueDelayNs() int64 {
+	if o.SentNs == 0 || o.ScheduledNs == 0 {
+		return -1
+	}
+	return max(o.SentNs-o.ScheduledNs, 0)
+}
+
+// Figure computes the latencies of a completed request; definitions in DESIGN's metric table and docs/metrics.md.
+func (o *Observation) Figure() Figures {
+	f := Figures{TTFT: -1, TTFO: -1, E2E: -1, TPOT: -1, MaxStall: -1, TTFTScheduled: -1, E2EScheduled: -1, QueueDelay: o.QueueDelayNs()}
+	if o.LastOutputNs == 0 {
+		return f
+	}
+	f.E2E = o.LastOutputNs - o.SentNs
+	f.E2EScheduled = o.LastOutputNs - o.ScheduledNs
+	if !o.Streamed {
+		return f
+	}
+	if o.FirstOutputNs > 0 {
+		f.TTFT = o.FirstOutputNs - o.SentNs
+		f.TTFTScheduled = o.FirstOutputNs - o.ScheduledNs
+	}
+	if o.FirstNonReasonNs > 0 {
+		f.TTFO = o.FirstNonReasonNs - o.SentNs
+	}
+	if o.OutputTokens > 1 && o.LastOutputNs > o.FirstOutputNs {
+		f.TPOT = (o.LastOutputNs - o.FirstOutputNs) / int64(o.OutputTokens-1)
+		f.OutputSpeed = float64(o.OutputTokens-1) / (float64(o.LastOutputNs-o.FirstOutputNs) / 1e9)
+	}
+	for i := 1; i < len(o.Arrivals); i++ {
+		f.MaxStall = max(f.MaxStall, o.Arrivals[i].AtNs-o.Arrivals[i-1].AtNs)
+	}
+	return f
+}
+
+// Chunks calls f for each output chunk with the tokens it carried. They come from continuous usage; where that was not
+// sent and the final usage counts other than the chunks, every chunk is given its even share, made whole so that the
+// shares add up to the usage. A reply that was not streamed is one chunk.
+func (o *Observation) Chunks(f func(atNs int64, tokens int)) {
+	chunks := len(o.Arrivals)
+	if chunks == 0 {
+		if o.LastOutputNs > 0 {
+			f(o.LastOutputNs, o.OutputTokens)
+		}
+		return
+	}
+	known := 0
+	for _, a := range o.Arrivals {
+		known += int(a.Tokens)
+	}
+	even := known != o.OutputTokens && o.OutputTokens > 0
+	given := 0
+	for i, a := range o.Arrivals {
+		tokens := int(a.Tokens)
+		if even {
+			upTo := int(int64(i+1) * int64(o.OutputTokens) / int64(chunks))
+			tokens = upTo - given
+			given = upTo
+		}
+		f(a.AtNs, tokens)
+	}
+}
+
+// Gaps calls f for each gap between two output chunks with the tokens that share it.
+func (o *Observation) Gaps(f func(gapNs int64, tokens int)) {
+	lastNs := int64(-1)
+	o.Chunks(func(atNs int64, tokens int) {
+		if lastNs >= 0 {
+			f(atNs-lastNs, tokens)
+		}
+		lastNs = atNs
+	})
+}
+
+// TokensBetween returns how many output tokens arrived from fromNs up to toNs, both included (toNs 0 = no end).
+func (o *Observation) TokensBetween(fromNs, toNs int64) int64 {
+	sum := int64(0)
+	o.Chunks(func(atNs int64, tokens int) {
+		if atNs >= fromNs && (toNs == 0 || atNs <= toNs) {
+			sum += int64(tokens)
+		}
+	})
+	return sum
+}

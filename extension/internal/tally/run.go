@@ -1,0 +1,227 @@
+package tally
+
+import (
+	"slices"
+	"sync"
+
+	"github.com/tokenclock/tokenclock/extension/internal/stream"
+)
+
+// Run folds a whole run. Its methods may be called from any goroutine.
+type Run struct {
+	mu      sync.Mutex
+	slo     SLO
+	order   []string
+	levels  map[string]*level
+	total   *level
+	seconds []second
+	sendUnc distribution
+	retried int64
+}
+
+// second is one second of the run. Latencies are folded into figures when the second is long over.
+type second struct {
+	asked, sent, left, succeeded, failed, tokens int64 // left: sent ones that ended
+	latencies                                    []int64
+	sum                                          float64
+	p50, p95                                     float64
+}
+
+// keepSeconds is how long a second's latencies are kept exactly.
+const keepSeconds = 120
+
+// Second is one second of the run; extension/index.d.ts documents the fields.
+type Second struct {
+	T            int     `json:"t" js:"t"`
+	Asked        int64   `json:"asked" js:"asked"`
+	Sent         int64   `json:"sent" js:"sent"`
+	Succeeded    int64   `json:"succeeded" js:"succeeded"`
+	Failed       int64   `json:"failed" js:"failed"`
+	MeanMs       float64 `json:"meanMs" js:"meanMs"`
+	P50Ms        float64 `json:"p50Ms" js:"p50Ms"`
+	P95Ms        float64 `json:"p95Ms" js:"p95Ms"`
+	InFlight     int64   `json:"inFlight" js:"inFlight"`
+	OutputTokens int64   `json:"outputTokens" js:"outputTokens"`
+}
+
+// NewRun returns an empty run.
+func NewRun(slo SLO) *Run {
+	return &Run{slo: slo, levels: map[string]*level{}, total: newLevel(Spec{Name: "total"})}
+}
+
+// SLO returns what a request must meet to be good.
+func (r *Run) SLO() SLO { return r.slo }
+
+// Level declares a level, so that it is reported even when nothing reaches it.
+func (r *Run) Level(s Spec) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.levels[s.Name] == nil {
+		r.levels[s.Name] = newLevel(s)
+		r.order = append(r.order, s.Name)
+	}
+}
+
+// Open begins a level's steady window; closeNs is its end where that is known already, else 0.
+func (r *Run) Open(name string, openNs, closeNs int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if l := r.levels[name]; l != nil && l.openNs == 0 {
+		l.openNs, l.closeNs = openNs, closeNs
+		if r.total.openNs == 0 || openNs < r.total.openNs {
+			r.total.openNs = openNs
+		}
+	}
+}
+
+// Close ends a level's steady window, at a time not before any request folded so far had ended.
+func (r *Run) Close(name string, closeNs int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if l := r.levels[name]; l != nil && l.openNs > 0 && l.closeNs == 0 {
+		l.closeNs = closeNs
+	}
+}
+
+// Window returns a level's window and last end.
+func (r *Run) Window(name string) (openNs, closeNs, lastEndNs int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if l := r.levels[name]; l != nil {
+		return l.openNs, l.closeNs, l.lastEndNs
+	}
+	return 0, 0, 0
+}
+
+// Asked counts a request that the load shape wanted to begin.
+func (r *Run) Asked(scheduledNs int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if s := r.second(scheduledNs); s != nil {
+		s.asked++
+	}
+}
+
+// Add folds one ended request and returns its figures and whether it is good.
+func (r *Run) Add(o *Observation) (f Figures, good bool) {
+	f = o.Figure()
+	good = o.Failure == stream.None && r.slo.Met(f)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if o.SentNs > 0 {
+		r.sendUnc.add(o.SentUncertaintyNs, 1)
+		if s := r.second(o.SentNs); s != nil {
+			s.sent++
+		}
+	}
+	r.retried += int64(o.Retries)
+	if s := r.second(o.EndNs); s != nil {
+		if o.SentNs > 0 {
+			s.left++
+		}
+		if o.Failure == stream.None {
+			s.succeeded++
+			if f.E2E >= 0 {
+				s.latencies = append(s.latencies, f.E2E)
+				s.sum += float64(f.E2E)
+			}
+		} else {
+			s.failed++
+		}
+	}
+	if o.Failure == stream.None {
+		o.Chunks(func(atNs int64, tokens int) {
+			if s := r.second(atNs); s != nil {
+				s.tokens += int64(tokens)
+			}
+		})
+	}
+	if l := r.levels[o.Level]; l != nil {
+		l.add(o, f, r.slo)
+	}
+	if r.total.openNs == 0 {
+		r.total.openNs = firstOf(o.ScheduledNs, o.StartedNs)
+	}
+	all := *o
+	all.Phase = Steady // the whole run, warm-up and drain included
+	r.total.add(&all, f, r.slo)
+	return f, good
+}
+
+// second returns the second in which a time lies; times before the clock's zero have none.
+func (r *Run) second(ns int64) *second {
+	if ns < 0 {
+		return nil
+	}
+	i := int(ns / 1e9)
+	for len(r.seconds) <= i {
+		r.seconds = append(r.seconds, second{})
+		if old := len(r.seconds) - keepSeconds; old >= 0 {
+			r.seconds[old].fold()
+		}
+	}
+	return &r.seconds[i]
+}
+
+func (s *second) fold() {
+	if len(s.latencies) > 0 {
+		slices.Sort(s.latencies)
+		s.p50, s.p95 = Quantile(s.latencies, .5)/1e6, Quantile(s.latencies, .95)/1e6
+	}
+	s.latencies = nil
+}
+
+// Levels returns the levels' figures in the order in which they were declared.
+func (r *Run) Levels(nowNs int64) []LevelSummary {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	out := make([]LevelSummary, 0, len(r.order))
+	for _, name := range r.order {
+		out = append(out, r.levels[name].summary(r.slo, nowNs))
+	}
+	return out
+}
+
+// Total returns the figures of the whole run, warm-up and drain included.
+func (r *Run) Total(nowNs int64) LevelSummary {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.total.summary(r.slo, nowNs)
+}
+
+// Seconds returns the run second by second, from its first request on.
+func (r *Run) Seconds() []Second {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	out := make([]Second, 0, len(r.seconds))
+	inFlight := int64(0)
+	for i := range r.seconds {
+		s := &r.seconds[i]
+		inFlight += s.sent - s.left
+		if len(out) == 0 && s.asked+s.sent+s.succeeded+s.failed == 0 {
+			continue
+		}
+		p50, p95 := s.p50, s.p95
+		if len(s.latencies) > 0 {
+			slices.Sort(s.latencies)
+			p50, p95 = Quantile(s.latencies, .5)/1e6, Quantile(s.latencies, .95)/1e6
+		}
+		sec := Second{
+			T: i, Asked: s.asked, Sent: s.sent, Succeeded: s.succeeded, Failed: s.failed,
+			P50Ms: p50, P95Ms: p95, InFlight: max(inFlight, 0), OutputTokens: s.tokens,
+		}
+		if s.succeeded > 0 {
+			sec.MeanMs = s.sum / float64(s.succeeded) / 1e6
+		}
+		out = append(out, sec)
+	}
+	return out
+}
+
+// Client returns what concerns the client itself: the uncertainty of its sends and how often a request was sent again
+// because the server had closed a kept-alive connection.
+func (r *Run) Client() (sendUncertaintyMs Stats, retried int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.sendUnc.stats(1e6), r.retried
+}
