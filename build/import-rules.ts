@@ -1,0 +1,115 @@
+import { readdirSync, readFileSync } from "node:fs";
+import path from "node:path";
+import ts from "typescript";
+
+/** Files and modules a folder's files may import, as paths from the project's folder without endings. */
+interface Rule {
+  /** Which files the rule is for. */
+  files: RegExp;
+  /** What they may import; a module of a package is given by its name. */
+  allowed: RegExp;
+  why: string;
+}
+
+const testFile = /\.test\.ts$/;
+
+/** The two files that stand between the scenarios and a Go module; the second does it for a stock k6 with xk6-sse. */
+const boundary = /^lib\/client(-sse)?\.ts$/;
+
+const rules: Rule[] = [
+  {
+    files: /^scenarios\//,
+    allowed: /^(lib|thresholds)(\/|$)|^k6($|\/(?!x\/))/,
+    why: "scenarios import lib, thresholds and k6's own modules",
+  },
+  {
+    files: /^thresholds\//,
+    allowed: /^(lib\/(metrics-table|profile)$|thresholds\/)/,
+    why: "thresholds import the metric table, the shape of a profile and one another",
+  },
+  {
+    files: boundary,
+    allowed: /^(lib\/|k6($|\/))/,
+    why: "the boundary imports lib and k6",
+  },
+  {
+    files: /^lib\//,
+    allowed: /^(lib\/|papaparse$|k6($|\/(?!x\/)))/,
+    why: "lib imports lib, papaparse and k6's own modules; only lib/client.ts imports k6/x/*",
+  },
+  {
+    files: /^build\//,
+    allowed: /^(build\/|node:|esbuild$|typescript$|commander$)/,
+    why: "build imports build and Node",
+  },
+  {
+    files: /^report\//,
+    allowed: /^(report\/|lib\/|build\/|node:|commander$|echarts|@resvg\/resvg-js$|playwright-core$|papaparse$)/,
+    why: "report imports report, lib's pure files and build",
+  },
+];
+
+/** Every .ts file below the project's folders of code, as paths with forward slashes. */
+function sourceFiles(root: string): string[] {
+  return ["scenarios", "thresholds", "lib", "build", "report", "test"].flatMap((folder) => {
+    let names: string[] = [];
+    try {
+      names = readdirSync(path.join(root, folder), { recursive: true, encoding: "utf8" });
+    } catch {
+      // A folder without files is no folder in a clone.
+    }
+    return names
+      .map((name) => `${folder}/${name.replaceAll("\\", "/")}`)
+      .filter((file) => file.endsWith(".ts") && !file.endsWith(".d.ts"));
+  });
+}
+
+/** What a file imports: paths from the project's folder without endings, or names of modules. */
+export function importsOf(file: string, text: string): string[] {
+  const { importedFiles } = ts.preProcessFile(text, true, true);
+  return importedFiles.map(({ fileName }) => {
+    if (!fileName.startsWith(".")) return fileName;
+    return path.posix.join(path.posix.dirname(file), fileName).replace(/\.ts$/, "");
+  });
+}
+
+/** The lines that say which file imports what it may not; `read` gives the text of a file. */
+export function findViolations(files: readonly string[], read: (file: string) => string): string[] {
+  const imports = new Map(files.map((file) => [file, importsOf(file, read(file))]));
+  const lines: string[] = [];
+  const resolve = (name: string) => files.find((file) => file === `${name}.ts` || file === `${name}/index.ts`);
+
+  // Type imports vanish when the bundle is made, but preProcessFile does not tell them apart: they count as imports too.
+  const needsK6 = new Map<string, boolean>();
+  const usesK6 = (file: string): boolean => {
+    const known = needsK6.get(file);
+    if (known !== undefined) return known;
+    needsK6.set(file, false);
+    const found = (imports.get(file) ?? []).some((name) => {
+      if (/^k6($|\/)/.test(name)) return true;
+      const target = resolve(name);
+      return target !== undefined && usesK6(target);
+    });
+    needsK6.set(file, found);
+    return found;
+  };
+
+  for (const file of files) {
+    const names = imports.get(file) ?? [];
+    const inK6 = /^(scenarios|thresholds|lib)\//.test(file) && !testFile.test(file);
+    const rule = rules.find(({ files: which }) => which.test(file));
+    for (const name of names) {
+      if (rule && !testFile.test(file) && !rule.allowed.test(name)) lines.push(`${file} imports ${name}: ${rule.why}`);
+      const target = resolve(name);
+      if (!inK6 && target?.startsWith("lib/") && usesK6(target)) {
+        lines.push(`${file} imports ${name}, which needs k6: Node can only load lib's pure files`);
+      }
+    }
+  }
+  return lines;
+}
+
+/** The violations of the import rules in the project at `root`, a line each. */
+export function importViolations(root: string): string[] {
+  return findViolations(sourceFiles(root), (file) => readFileSync(path.join(root, file), "utf8"));
+}

@@ -1,0 +1,177 @@
+/** `npm test`: check, Go tests, Node tests; `npm test -- PATTERN` runs the Node tests whose path holds the pattern. */
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import os from "node:os";
+import path from "node:path";
+import { bundleScenarios } from "./bundle";
+import { check } from "./check";
+import { runCommand } from "./command";
+import { ensureK6, requireGo } from "./k6";
+import { root } from "./paths";
+import { Problem, runProgram } from "./program";
+
+/** How many tests ended how. */
+export interface Tally {
+  passed: number;
+  failed: number;
+  skipped: number;
+}
+
+const extensionDir = path.join(root, "extension");
+
+/** Counts `go test -json` output; `shown` gets what failed tests and packages printed. */
+export function tallyGoTests(json: string, shown: (text: string) => void): Tally {
+  const tally: Tally = { passed: 0, failed: 0, skipped: 0 };
+  const printed = new Map<string, string>();
+  let packageFailed = false;
+  for (const line of json.split("\n")) {
+    if (!line.startsWith("{")) {
+      if (line !== "") shown(`${line}\n`);
+      continue;
+    }
+    const event = JSON.parse(line) as {
+      Action: string;
+      Package?: string;
+      ImportPath?: string;
+      Test?: string;
+      Output?: string;
+    };
+    const key = `${event.Package ?? event.ImportPath} ${event.Test ?? ""}`;
+    if (event.Action === "output" || event.Action === "build-output") {
+      printed.set(key, (printed.get(key) ?? "") + (event.Output ?? ""));
+    } else if (event.Action === "fail" || event.Action === "build-fail") {
+      shown(printed.get(key) ?? "");
+      if (event.Test) tally.failed++;
+      else packageFailed = true;
+    } else if (event.Test && event.Action === "pass") {
+      tally.passed++;
+    } else if (event.Test && event.Action === "skip") {
+      tally.skipped++;
+      shown(printed.get(key) ?? "");
+    }
+  }
+  // A package that does not compile or dies outside a test has no failed test of its own.
+  if (packageFailed && tally.failed === 0) tally.failed = 1;
+  return tally;
+}
+
+/** Counts what node:test's TAP reporter wrote. */
+export function tallyNodeTests(tap: string): Tally {
+  const count = (what: string) => Number(new RegExp(`^# ${what} (\\d+)`, "m").exec(tap)?.[1] ?? 0);
+  return { passed: count("pass"), failed: count("fail") + count("cancelled"), skipped: count("skipped") };
+}
+
+/** Go's packages: those without k6 in them, which are cheap to test with the race detector, and the rest. */
+async function goPackages(): Promise<{ own: string[]; withK6: string[] }> {
+  const format = '{{.ImportPath}} {{join .Deps ","}}';
+  const { code, stdout, stderr } = await runCommand("go", ["list", "-mod=readonly", "-test", "-f", format, "./..."], {
+    cwd: extensionDir,
+  });
+  if (code !== 0) throw new Problem(`go list failed: ${stderr.trim()}`);
+  const own: string[] = [];
+  const withK6: string[] = [];
+  const needsK6 = new Map<string, boolean>();
+  for (const line of stdout.trim().split("\n")) {
+    // With -test a package is listed again as "p [p.test]" and "p.test"; what its tests import counts too.
+    const name = (line.split(" ")[0] ?? "").replace(/(_test|\.test)$/, "");
+    needsK6.set(name, needsK6.get(name) === true || line.includes("go.k6.io/k6"));
+  }
+  for (const [name, needs] of needsK6) (needs ? withK6 : own).push(name);
+  return { own, withK6 };
+}
+
+async function goTests(): Promise<Tally> {
+  const { own, withK6 } = await goPackages();
+  const { stdout } = await runCommand("go", ["env", "CC"], { cwd: extensionDir });
+  const haveC = (await runCommand(stdout.trim() || "cc", ["--version"])).code === 0;
+  if (!haveC) console.log("test: no C compiler, so Go's race detector is left out");
+  const total: Tally = { passed: 0, failed: 0, skipped: 0 };
+  const runs: [string[], boolean][] = [
+    [own, haveC],
+    [withK6, false],
+  ];
+  for (const [packages, race] of runs) {
+    if (packages.length === 0) continue;
+    console.log(`test: go test${race ? " -race" : ""} of ${packages.length} packages`);
+    const args = ["test", "-mod=readonly", "-json", ...(race ? ["-race"] : []), ...packages];
+    const ended = await runCommand("go", args, {
+      cwd: extensionDir,
+      env: { ...process.env, CGO_ENABLED: race ? "1" : "0" },
+      progress: { what: "go test", everyMs: 30_000 },
+    });
+    const tally = tallyGoTests(ended.stdout, (text) => process.stdout.write(text));
+    if (ended.code !== 0 && tally.failed === 0) {
+      console.log(ended.stderr.trim());
+      tally.failed = 1;
+    }
+    add(total, tally);
+  }
+  return total;
+}
+
+/** The test files below folders, sorted. */
+function testFiles(folders: readonly string[], pattern: string): string[] {
+  return folders
+    .filter((folder) => existsSync(path.join(root, folder)))
+    .flatMap((folder) =>
+      readdirSync(path.join(root, folder), { recursive: true, encoding: "utf8" }).map((file) =>
+        path.join(folder, file),
+      ),
+    )
+    .filter((file) => file.endsWith(".test.ts") && file.replaceAll("\\", "/").includes(pattern))
+    .sort();
+}
+
+async function nodeTests(what: string, files: string[], concurrency: number): Promise<Tally> {
+  if (files.length === 0) return { passed: 0, failed: 0, skipped: 0 };
+  console.log(`test: ${what}, ${files.length} files`);
+  const dir = mkdtempSync(path.join(os.tmpdir(), "tokenclock-test-"));
+  const tap = path.join(dir, "tap");
+  try {
+    const { code } = await runCommand(
+      process.execPath,
+      [
+        ...["-r", "ts-node/register/transpile-only", "--test", `--test-concurrency=${concurrency}`],
+        ...["--test-reporter=spec", "--test-reporter-destination=stdout"],
+        ...["--test-reporter=tap", `--test-reporter-destination=${tap}`],
+        ...files,
+      ],
+      { cwd: root, env: { ...process.env, TS_NODE_PROJECT: path.join(root, "tsconfig.json") }, inherit: true },
+    );
+    const tally = tallyNodeTests(existsSync(tap) ? readFileSync(tap, "utf8") : "");
+    if (code !== 0 && tally.failed === 0) tally.failed = 1;
+    return tally;
+  } finally {
+    rmSync(dir, { recursive: true, force: true });
+  }
+}
+
+function add(total: Tally, more: Tally): void {
+  total.passed += more.passed;
+  total.failed += more.failed;
+  total.skipped += more.skipped;
+}
+
+if (process.argv[1] === __filename) {
+  void runProgram(async () => {
+    const pattern = process.argv[2] ?? "";
+    const total: Tally = { passed: 0, failed: 0, skipped: 0 };
+    if (pattern === "") {
+      // What the check finds wrong counts as failed tests: a change that is not clean must not look green.
+      add(total, { passed: 0, failed: await check(), skipped: 0 });
+      add(total, await goTests());
+    }
+    const units = testFiles(["lib", "thresholds", "build", "datasets", "report"], pattern);
+    const endToEnd = testFiles(["test"], pattern);
+    add(total, await nodeTests("unit tests", units, Math.max(1, os.availableParallelism() - 1)));
+    if (endToEnd.length > 0) {
+      await requireGo();
+      await bundleScenarios();
+      await ensureK6();
+      // One after the other: they measure time, and share a machine's cores as it is.
+      add(total, await nodeTests("end-to-end tests", endToEnd, 1));
+    }
+    if (total.skipped > 0) console.log(`${total.skipped} skipped`);
+    console.log(`${total.passed} passed, ${total.failed} failed`);
+    return total.failed > 0 ? 1 : 0;
+  });
+}

@@ -1,0 +1,269 @@
+/**
+ * From records to the summary of a level: the definitions of every figure, once more and independent of the extension.
+ * Reports use it, and tests hold it against what the extension folded while the run went on.
+ */
+import type { LevelSummary, SloMs, Stats } from "./level-summary";
+import { statsOf } from "./percentile";
+import type { LevelLine, RecordLine, RequestLine } from "./records";
+
+const nsPerMs = 1e6;
+const nsPerS = 1e9;
+
+/** A request's own figures; undefined where the request has none. ms, tokens/s for speed. */
+export interface RequestFigures {
+  ttftMs?: number;
+  ttfoMs?: number;
+  tpotMs?: number;
+  outputSpeed?: number;
+  maxStallMs?: number;
+  e2eMs?: number;
+  queueDelayMs?: number;
+  /** Sent - scheduled is part of these two. */
+  ttftScheduledMs?: number;
+  e2eScheduledMs?: number;
+}
+
+/** A value that stands for `weight` values. */
+interface Weighted {
+  value: number;
+  weight: number;
+}
+
+/** The figures of one request, by the definitions in lib/metrics-table.ts. Failed requests have the queue delay only. */
+export function figuresOf(request: RequestLine): RequestFigures {
+  const { scheduledNs = 0, sentNs = 0, firstOutputNs = 0, firstNonReasonNs = 0, lastOutputNs = 0 } = request;
+  const figures: RequestFigures = {};
+  if (sentNs > 0) figures.queueDelayMs = (sentNs - scheduledNs) / nsPerMs;
+  if (request.outcome === "failed") return figures;
+  if (firstOutputNs > 0) {
+    figures.ttftMs = (firstOutputNs - sentNs) / nsPerMs;
+    figures.ttftScheduledMs = (firstOutputNs - scheduledNs) / nsPerMs;
+  }
+  if (firstNonReasonNs > 0) figures.ttfoMs = (firstNonReasonNs - sentNs) / nsPerMs;
+  if (lastOutputNs > 0) {
+    figures.e2eMs = (lastOutputNs - sentNs) / nsPerMs;
+    figures.e2eScheduledMs = (lastOutputNs - scheduledNs) / nsPerMs;
+  }
+  const { outputTokens = 0, arrivals = [] } = request;
+  if (arrivals.length > 1) {
+    figures.maxStallMs = Math.max(...arrivals.slice(1).map(([gapNs]) => gapNs)) / nsPerMs;
+    if (outputTokens > 1) {
+      figures.tpotMs = (lastOutputNs - firstOutputNs) / nsPerMs / (outputTokens - 1);
+      if (figures.tpotMs > 0) figures.outputSpeed = 1000 / figures.tpotMs;
+    }
+  }
+  return figures;
+}
+
+/** Whether a request met every SLO that is set; a failed one met none. A figure that does not exist breaks no limit. */
+export function isGood(request: RequestLine, figures: RequestFigures, slo: SloMs): boolean {
+  if (request.outcome === "failed") return false;
+  const { ttftMs = 0, tpotMs = 0, e2eMs = 0 } = figures;
+  return ttftMs <= (slo.ttft ?? Infinity) && tpotMs <= (slo.tpot ?? Infinity) && e2eMs <= (slo.e2e ?? Infinity);
+}
+
+/** The output chunks of a request as [time, tokens]; chunk counts are scaled to the final token count where they differ. */
+export function chunksOf(request: RequestLine): { atNs: number; gapNs: number; tokens: number }[] {
+  const { arrivals = [], outputTokens = 0, sentNs = 0 } = request;
+  const counted = arrivals.reduce((sum, [, tokens]) => sum + tokens, 0);
+  const scale = counted > 0 && outputTokens > 0 ? outputTokens / counted : 1;
+  let atNs = sentNs;
+  return arrivals.map(([gapNs, tokens]) => {
+    atNs += gapNs;
+    return { atNs, gapNs, tokens: tokens * scale };
+  });
+}
+
+/** The summary of one level from its line and its requests. Without a line (a killed run) the window is that of its steady requests. */
+export function foldLevel(
+  name: string,
+  requests: readonly RequestLine[],
+  line: LevelLine | undefined,
+  slo: SloMs,
+): LevelSummary {
+  const steady = requests.filter(({ phase }) => phase === "steady");
+  const openNs = line?.openNs ?? least(steady.map(({ scheduledNs = 0 }) => scheduledNs));
+  const closeNs = line?.closeNs ?? most(steady.map(({ endNs = 0 }) => endNs));
+  return foldWindow(name, requests, steady, { openNs, closeNs }, line, slo);
+}
+
+function foldWindow(
+  name: string,
+  all: readonly RequestLine[],
+  steady: readonly RequestLine[],
+  { openNs, closeNs }: { openNs: number; closeNs: number },
+  line: LevelLine | undefined,
+  slo: SloMs,
+): LevelSummary {
+  const figures = steady.map(figuresOf);
+  const completed = steady.filter(({ outcome }) => outcome === "completed");
+  const chunks = completed.map(chunksOf);
+  const gaps = chunks.flatMap((each) => each.slice(1));
+  const durationS = (closeNs - openNs) / nsPerS;
+  const perSecond = (amount: number) => (durationS > 0 ? amount / durationS : 0);
+  const inside = (atNs: number) => atNs >= openNs && atNs <= closeNs;
+  const stats = (name: keyof RequestFigures) => statsOf(figures.map((each) => each[name]).filter(isNumber));
+
+  // Throughputs count what happened inside the window, whoever sent the request: warm-up hands over without draining.
+  const endedInside = all.filter(({ outcome, endNs = 0 }) => outcome === "completed" && inside(endNs));
+  const haveSlo = Object.values(slo).some(isNumber);
+  const good = (request: RequestLine) => isGood(request, figuresOf(request), slo);
+  const stamped = steady.filter(({ stamp }) => stamp !== undefined);
+  const sends = steady.map(({ sentNs = 0 }) => sentNs).filter((sentNs) => sentNs > 0);
+  const wholeS =
+    (most(all.map(({ endNs = 0 }) => endNs)) - least(all.map(({ scheduledNs = 0 }) => scheduledNs))) / nsPerS;
+  const wholeTokens = sumOf(all.map((each) => (each.outcome === "completed" ? (each.outputTokens ?? 0) : 0)));
+
+  return {
+    name,
+    concurrency: line?.concurrency,
+    rate: line?.rate,
+    batchSize: line?.batchSize,
+    labels: line?.labels ?? {},
+    requests: steady.length,
+    completed: completed.length,
+    failed: steady.length - completed.length,
+    failures: countBy(steady, (each) => (each.outcome === "failed" ? each.failure : undefined)),
+    statuses: countBy(steady, ({ status }) => (status ? String(status) : undefined)),
+    inputTokens: sumOf(completed.map(({ inputTokens = 0 }) => inputTokens)),
+    outputTokens: sumOf(completed.map(({ outputTokens = 0 }) => outputTokens)),
+    windowStartS: openNs / nsPerS,
+    durationS,
+    requestThroughput: perSecond(endedInside.length),
+    outputThroughput: perSecond(sumOf(all.map((each) => tokensInside(each, inside)))),
+    requestGoodput: haveSlo ? perSecond(endedInside.filter(good).length) : undefined,
+    goodShare: haveSlo ? steady.filter(good).length / Math.max(1, steady.length) : undefined,
+    outputSpeed: stats("outputSpeed"),
+    ttftMs: stats("ttftMs"),
+    ttftScheduledMs: stats("ttftScheduledMs"),
+    ttfoMs: stats("ttfoMs"),
+    tpotMs: stats("tpotMs"),
+    itlMs: weightedStats(gaps.map(({ gapNs, tokens }) => ({ value: gapNs / nsPerMs / tokens, weight: tokens }))),
+    chunkGapMs: statsOf(gaps.map(({ gapNs }) => gapNs / nsPerMs)),
+    maxStallMs: stats("maxStallMs"),
+    e2eMs: stats("e2eMs"),
+    e2eScheduledMs: stats("e2eScheduledMs"),
+    queueDelayMs: stats("queueDelayMs"),
+    releaseSpreadMs: sends.length > 0 ? (most(sends) - least(sends)) / nsPerMs : 0,
+    tokenSources: countBy(completed, ({ tokenSource }) => tokenSource),
+    tokenMismatches: steady.filter(({ tokenMismatch }) => tokenMismatch).length,
+    coalescedShare: shareOf(
+      sumOf(steady.map(({ coalesced = 0 }) => coalesced)),
+      sumOf(steady.map(({ arrivals = [] }) => arrivals.length)),
+    ),
+    kernelStampShare: shareOf(stamped.filter(({ stamp }) => stamp === "kernel").length, stamped.length),
+    warmupRequests: all.filter(({ phase }) => phase === "warmup").length,
+    whole: {
+      requests: all.length,
+      completed: all.filter(({ outcome }) => outcome === "completed").length,
+      durationS: wholeS,
+      outputTokens: wholeTokens,
+      outputThroughput: wholeS > 0 ? wholeTokens / wholeS : 0,
+    },
+  };
+}
+
+/** The levels of a run in the order in which they began, and the whole run as one. */
+export function foldRecords(lines: Iterable<RecordLine>): { levels: LevelSummary[]; total: LevelSummary } {
+  const byLevel = new Map<string, RequestLine[]>();
+  const levelLines = new Map<string, LevelLine>();
+  let slo: SloMs = {};
+  for (const line of lines) {
+    if (line.type === "run") slo = line.sloMs;
+    if (line.type === "level") levelLines.set(line.name, line);
+    if (line.type !== "request") continue;
+    const requests = byLevel.get(line.level);
+    if (requests) requests.push(line);
+    else byLevel.set(line.level, [line]);
+  }
+  // Requests without a slot belong to no level.
+  const named = [...byLevel].filter(([name]) => name !== "");
+  const levels = named.map(([name, requests]) => foldLevel(name, requests, levelLines.get(name), slo));
+  levels.sort((a, b) => a.windowStartS - b.windowStartS);
+  const all = [...byLevel.values()].flat();
+  const window = {
+    openNs: least(all.map(({ scheduledNs = 0 }) => scheduledNs)),
+    closeNs: most(all.map(({ endNs = 0 }) => endNs)),
+  };
+  return { levels, total: foldWindow("total", all, all, window, undefined, slo) };
+}
+
+/** Statistics of weighted values; with whole weights they equal those of each value written down `weight` times. */
+export function weightedStats(values: readonly Weighted[]): Stats {
+  const ascending = values.filter(({ weight }) => weight > 0).sort((a, b) => a.value - b.value);
+  if (ascending.length === 0) return statsOf([]);
+  const total = sumOf(ascending.map(({ weight }) => weight));
+  const mean = sumOf(ascending.map(({ value, weight }) => value * weight)) / total;
+  const variance = sumOf(ascending.map(({ value, weight }) => weight * (value - mean) ** 2)) / total;
+  const upTo: number[] = [];
+  let sum = 0;
+  for (const { weight } of ascending) upTo.push((sum += weight));
+  // The value that covers the position when each value is as wide as its weight.
+  const at = (position: number) => {
+    let low = 0;
+    let high = ascending.length - 1;
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      // Sums of fractions miss whole numbers by their rounding.
+      if ((upTo[middle] ?? 0) > position + 1e-6) high = middle;
+      else low = middle + 1;
+    }
+    return ascending[low]?.value ?? 0;
+  };
+  const percentile = (p: number) => {
+    const rank = p * Math.max(0, total - 1);
+    const below = Math.floor(rank);
+    return at(below) + (at(below + 1) - at(below)) * (rank - below);
+  };
+  return {
+    count: Math.round(total),
+    mean,
+    std: Math.sqrt(variance),
+    min: ascending[0]?.value ?? 0,
+    p50: percentile(0.5),
+    p90: percentile(0.9),
+    p95: percentile(0.95),
+    p99: percentile(0.99),
+    p999: percentile(0.999),
+    max: ascending[ascending.length - 1]?.value ?? 0,
+  };
+}
+
+/** Output tokens of a completed request that arrived inside a window. */
+function tokensInside(request: RequestLine, inside: (atNs: number) => boolean): number {
+  if (request.outcome === "failed") return 0;
+  const chunks = chunksOf(request);
+  // A reply that was not streamed arrives as one.
+  if (chunks.length === 0) return inside(request.lastOutputNs ?? request.endNs ?? 0) ? (request.outputTokens ?? 0) : 0;
+  return sumOf(chunks.map(({ atNs, tokens }) => (inside(atNs) ? tokens : 0)));
+}
+
+function isNumber(value: number | undefined): value is number {
+  return value !== undefined;
+}
+
+function sumOf(values: readonly number[]): number {
+  return values.reduce((sum, value) => sum + value, 0);
+}
+
+// Math.min and Math.max take their arguments on the stack, which a million requests would overflow.
+function least(values: readonly number[]): number {
+  return values.length > 0 ? values.reduce((a, b) => (b < a ? b : a)) : 0;
+}
+
+function most(values: readonly number[]): number {
+  return values.reduce((a, b) => (b > a ? b : a), 0);
+}
+
+function shareOf(part: number, whole: number): number {
+  return whole > 0 ? part / whole : 0;
+}
+
+function countBy<T>(values: readonly T[], keyOf: (value: T) => string | undefined): Record<string, number> {
+  const counts: Record<string, number> = {};
+  for (const value of values) {
+    const key = keyOf(value);
+    if (key !== undefined) counts[key] = (counts[key] ?? 0) + 1;
+  }
+  return counts;
+}

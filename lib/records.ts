@@ -1,0 +1,109 @@
+/**
+ * The lines of records.ndjson(.gz), as the records output writes them. All times are whole nanoseconds from the run's
+ * start on its one clock; a field that is 0 or "" may be left out of a line.
+ */
+import type { SloMs, Validity } from "./level-summary";
+
+/** Part of a level that a request belongs to, decided when it is scheduled. */
+export type Phase = "warmup" | "steady" | "drain";
+
+/** The first line. */
+export interface RunLine {
+  type: "run";
+  schema: 1;
+  scenario: string;
+  startUnixNs: number;
+  /** Effective settings without secrets. */
+  config: Record<string, unknown>;
+  sloMs: SloMs;
+  versions: Record<string, string>;
+}
+
+/** Written when a level is over. */
+export interface LevelLine {
+  type: "level";
+  name: string;
+  concurrency?: number;
+  rate?: number;
+  batchSize?: number;
+  labels?: Record<string, string | number>;
+  /** The steady window. */
+  openNs: number;
+  closeNs: number;
+  /** The last end of a request of the level. */
+  endNs: number;
+}
+
+interface AnyRequestLine {
+  type: "request";
+  id?: number;
+  scenario?: string;
+  level: string;
+  phase: Phase;
+  /** Number in its level, from 0, warm-up included. */
+  index?: number;
+  vu?: number;
+  iter?: number;
+  scheduledNs?: number;
+  startedNs?: number;
+  sentNs?: number;
+  sentUncertaintyNs?: number;
+  firstByteNs?: number;
+  firstOutputNs?: number;
+  firstNonReasonNs?: number;
+  lastOutputNs?: number;
+  endNs?: number;
+  /** [ns since the previous output chunk (the first: since sentNs), output tokens] of each output chunk. */
+  arrivals?: [number, number][];
+  status?: number;
+  inputTokens?: number;
+  outputTokens?: number;
+  cachedTokens?: number;
+  reasoningTokens?: number;
+  tokenSource?: string;
+  tokenMismatch?: boolean;
+  finishReason?: string;
+  streamed?: boolean;
+  reused?: boolean;
+  retries?: number;
+  stamp?: "kernel" | "user";
+  coalesced?: number;
+  bodyBytes?: number;
+  connectNs?: number;
+  tlsNs?: number;
+}
+
+/** A request that completed. */
+export interface CompletedLine extends AnyRequestLine {
+  outcome: "completed";
+}
+
+/** A request that failed, under its one failure class. */
+export interface FailedLine extends AnyRequestLine {
+  outcome: "failed";
+  failure: string;
+  message?: string;
+}
+
+/** One request, written when it has ended. */
+export type RequestLine = CompletedLine | FailedLine;
+
+/** The last line of a run that was not killed. */
+export interface EndLine {
+  type: "end";
+  endNs: number;
+  validity: Validity;
+}
+
+/** Any line of the file. */
+export type RecordLine = RunLine | LevelLine | RequestLine | EndLine;
+
+/** The line in a text; undefined for a text that is none, such as the torn last line of a killed run. */
+export function parseRecordLine(text: string): RecordLine | undefined {
+  try {
+    const line: unknown = JSON.parse(text);
+    return typeof line === "object" && line !== null && "type" in line ? (line as RecordLine) : undefined;
+  } catch {
+    return undefined;
+  }
+}
