@@ -13,6 +13,8 @@ export interface Axis {
   max?: number;
   /** Values that get a tick, e.g. the levels that were measured. */
   ticks?: number[];
+  /** Counts: no ticks between whole numbers. */
+  whole?: boolean;
   /** Names instead of numbers; x values are then indices. */
   categories?: string[];
   format?: (value: number) => string;
@@ -22,7 +24,8 @@ export interface Series {
   name: string;
   /** [x, y]; a null y breaks the line. */
   points: (readonly [number, number | null])[];
-  kind?: "line" | "step" | "scatter" | "bar" | "area" | "spans";
+  /** `spans`: single thin lines, broken by null; `range`: the same, thick and pale (a spread around a value). */
+  kind?: "line" | "step" | "scatter" | "bar" | "area" | "spans" | "range";
   /** Index into the palette; by default the series' number. Series that belong together share one. */
   color?: number;
   dash?: "solid" | "dashed" | "dotted";
@@ -78,18 +81,19 @@ const colors = {
   series1: ["#bc4c00", "#f0883e"],
   series2: ["#1a7f37", "#3fb950"],
   series3: ["#8250df", "#ab7df8"],
-  series4: ["#cf222e", "#f85149"],
-  series5: ["#0f7b83", "#39c5cf"],
-  series6: ["#9a6700", "#d29922"],
-  series7: ["#6e7781", "#8b949e"],
+  series4: ["#0f7b83", "#39c5cf"],
+  series5: ["#9a6700", "#d29922"],
+  series6: ["#6e7781", "#8b949e"],
+  series7: ["#cf222e", "#f85149"],
 } as const;
 type ColorName = keyof typeof colors;
 const seriesColors = Object.keys(colors).filter((name) => name.startsWith("series")) as ColorName[];
 const light = (name: ColorName): string => colors[name][0];
 const paletteColor = (index: number): string => light(seriesColors[index % seriesColors.length] as ColorName);
 
-/** The series colour of failures in every picture. */
-export const failureColor = 4;
+/** Series colours with one meaning in every picture: what was asked for, and failures (the last: rarely used by number). */
+export const askedColor = 6;
+export const failureColor = 7;
 
 /** Arimo has the widths of Arial and Helvetica, which ECharts lays its text out for. */
 export const fontFamily = "Arimo, Arial, Helvetica, sans-serif";
@@ -97,7 +101,7 @@ export const fontFamily = "Arimo, Arial, Helvetica, sans-serif";
 const titleHeight = 34;
 const legendLine = 20;
 const axisHeight = 46;
-const symbols = ["circle", "rect", "triangle", "diamond", "roundRect", "pin"];
+const symbols = ["circle", "rect", "triangle", "diamond", "roundRect", "arrow"];
 
 /** Rows that a legend of these names takes in a picture of this width; about 6.6 px a letter of 12 px text. */
 function legendRows(names: string[], width: number): number {
@@ -123,9 +127,10 @@ function echartsAxis(axis: Axis, gridIndex: number, side: "x" | "y" | "right") {
     type: axis.categories ? "category" : log ? "log" : "value",
     ...(axis.categories ? { data: axis.categories } : {}),
     ...(log ? { logBase: horizontal && axis.ticks ? 2 : 10 } : {}),
+    ...(axis.whole ? { minInterval: 1 } : {}),
     name: axis.title,
     nameLocation: "middle",
-    nameGap: horizontal ? 28 : 52,
+    nameGap: horizontal ? 28 : side === "right" ? 46 : 52,
     nameTextStyle: { ...text, color: light("ink") },
     ...(axis.min === undefined ? {} : { min: axis.min }),
     ...(axis.max === undefined ? {} : { max: axis.max }),
@@ -176,20 +181,26 @@ function echartsSeries(series: Series, index: number, axes: { x: number; y: numb
         }
       : {}),
   };
-  if (kind === "bar") return { ...common, type: "bar", barMaxWidth: 36 };
+  if (kind === "bar") return { ...common, type: "bar", barMaxWidth: 56 };
   if (kind === "scatter") return { ...common, type: "scatter", symbolSize: 5, itemStyle: { color, opacity: 0.6 } };
-  const spans = kind === "spans";
-  const many = series.points.length > 60;
+  const showSymbol = series.symbols ?? (kind === "line" && series.points.length <= 60);
+  const widths: Partial<Record<NonNullable<Series["kind"]>, number>> = { spans: 1.5, range: 9, area: 0 };
   return {
     ...common,
     type: "line",
     ...(kind === "step" ? { step: "end" } : {}),
-    symbol: symbols[index % symbols.length],
+    // Without symbols in the plot there shall be none in the legend.
+    symbol: showSymbol ? symbols[index % symbols.length] : "none",
     symbolSize: 6,
-    showSymbol: !spans && (series.symbols ?? (!many && kind === "line")),
+    showSymbol,
     showAllSymbol: true,
-    lineStyle: { color, width: spans ? 1.5 : 2, type: series.dash ?? "solid" },
-    ...(kind === "area" ? { areaStyle: { color, opacity: 0.25 } } : {}),
+    lineStyle: {
+      color,
+      width: widths[kind] ?? 2,
+      type: series.dash ?? "solid",
+      ...(kind === "range" ? { opacity: 0.3 } : {}),
+    },
+    ...(kind === "area" ? { areaStyle: { color, opacity: 0.5 } } : {}),
     connectNulls: false,
     silent: true,
   };
@@ -222,6 +233,8 @@ export function draw(spec: ChartSpec): Picture {
   const seriesOptions: object[] = [];
   const legends: object[] = [];
   let top = titleHeight;
+  // One right margin for all panels, so that their x axes stand under each other.
+  const right = spec.panels.some((panel) => panel.right) ? 74 : 28;
   for (const [panelIndex, panel] of spec.panels.entries()) {
     const plotHeight = panel.height ?? 250;
     const names = [...new Set(panel.series.map(({ name }) => name))];
@@ -236,14 +249,17 @@ export function draw(spec: ChartSpec): Picture {
         itemHeight: 10,
         textStyle: { color: light("ink"), fontFamily, fontSize: 12 },
         // A legend matches series by name; the invisible prefix keeps panels apart.
-        data: names.map((name) => ({ name: panelName(panelIndex, name) })),
+        data: names.map((name) => ({
+          name: panelName(panelIndex, name),
+          ...(panel.series.find((series) => series.name === name)?.kind === "area" ? { icon: "roundRect" } : {}),
+        })),
         formatter: (name: string) => name.replaceAll("\u2063", ""),
       });
       top += legendRows(names, width - 16) * legendLine + 8;
     } else {
       top += 6;
     }
-    grids.push({ left: 74, right: panel.right ? 74 : 28, top: top + 6, height: plotHeight, outerBoundsMode: "none" });
+    grids.push({ left: 74, right, top: top + 6, height: plotHeight, outerBoundsMode: "none" });
     const yIndex = yAxes.length;
     xAxes.push(echartsAxis(panel.x, panelIndex, "x"));
     yAxes.push(echartsAxis(panel.y, panelIndex, "y"));

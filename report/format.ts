@@ -15,7 +15,7 @@ export function formatNumber(value: number | null | undefined): string {
 export function formatShare(share: number | null | undefined): string {
   if (share === null || share === undefined || !Number.isFinite(share)) return "–";
   const percent = share * 100;
-  if (percent === 0 || percent === 100) return `${percent} %`;
+  if (Math.abs(percent - Math.round(percent)) < 1e-9) return `${Math.round(percent)} %`;
   const edge = Math.min(Math.abs(percent), Math.abs(100 - percent));
   return `${percent.toFixed(edge < 0.1 ? 3 : edge < 1 ? 2 : 1)} %`;
 }

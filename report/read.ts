@@ -5,7 +5,9 @@
 import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
+import { foldRecords } from "../lib/fold";
 import type { LevelSummary, Second, SloMs, Stats, Validity } from "../lib/level-summary";
+import type { RecordLine as CommonLine } from "../lib/records";
 import {
   type Damage,
   type EndLine,
@@ -65,6 +67,8 @@ export interface Results {
   summary?: Summary;
   config: Record<string, unknown>;
   run?: RunLine;
+  /** What each level came to: the summary's, or folded from the records of a run that was killed before it wrote one. */
+  levelSummaries: LevelSummary[];
   levels: LevelLine[];
   /** undefined: the folder has no records. */
   requests?: RequestRow[];
@@ -100,7 +104,7 @@ function toRow(line: RequestLine): RequestRow {
     lastOutputNs: line.lastOutputNs ?? 0,
     endNs: line.endNs ?? 0,
     completed: line.outcome === "completed",
-    failure: line.failure ?? "",
+    failure: line.outcome === "failed" ? line.failure : "",
     status: line.status ?? 0,
     inputTokens: line.inputTokens ?? 0,
     outputTokens: line.outputTokens ?? 0,
@@ -135,6 +139,7 @@ export async function readResults(dir: string): Promise<Results> {
     scenario: summary?.scenario ?? "",
     summary,
     config: config ?? summary?.config ?? {},
+    levelSummaries: summary?.levels ?? [],
     levels: [],
     points: [],
     damage,
@@ -147,7 +152,9 @@ export async function readResults(dir: string): Promise<Results> {
     return results;
   }
   results.requests = [];
+  const unfolded: CommonLine[] = [];
   for await (const line of readRecords(path, damage)) {
+    if (!summary && line.type !== "points") unfolded.push(line);
     switch (line.type) {
       case "run":
         results.run = line;
@@ -155,7 +162,7 @@ export async function readResults(dir: string): Promise<Results> {
         if (!config && !summary) results.config = line.config;
         break;
       case "level":
-        results.levels.push({ ...line, labels: line.labels ?? {} });
+        results.levels.push(line);
         break;
       case "request":
         results.requests.push(toRow(line));
@@ -168,13 +175,16 @@ export async function readResults(dir: string): Promise<Results> {
         break;
     }
   }
+  if (!summary) {
+    damage.push(
+      "there is no summary.json: the run was killed before it wrote one; the levels are folded from the records",
+    );
+    results.levelSummaries = foldRecords(unfolded).levels;
+  }
   return results;
 }
 
-/**
- * A setting by its name in the environment (`OUTPUT_TOKENS`), also when the run echoed it in camel case (`outputTokens`).
- */
+/** A setting as the run echoed it; undefined where it has none of this name. */
 export function setting(config: Record<string, unknown>, name: string): unknown {
-  const camel = name.toLowerCase().replace(/_(.)/g, (_, letter: string) => letter.toUpperCase());
-  return config[name] ?? config[camel];
+  return config[name];
 }

@@ -1,75 +1,21 @@
-/**
- * The lines of records.ndjson(.gz), as the extension's output writes them. All times are integer nanoseconds on the run's
- * own monotonic clock; a field that is zero or empty may be absent from a line.
- */
+/** Streams records.ndjson(.gz) and forgives what a killed run leaves behind. The lines are lib/records.ts', plus polled gauges. */
 import { createReadStream } from "node:fs";
 import { open } from "node:fs/promises";
 import { constants, createGunzip } from "node:zlib";
-import type { Validity } from "../lib/level-summary";
+import type { RecordLine as CommonLine } from "../lib/records";
 
-/** Part of a level that a request belongs to, by the moment it was sent. */
-export type Phase = "warmup" | "steady" | "drain";
-
-export interface RunLine {
-  type: "run";
-  schema: number;
-  scenario: string;
-  startUnixNs: number;
-  config: Record<string, unknown>;
-  sloMs: { ttft?: number; tpot?: number; e2e?: number };
-  versions: Record<string, string>;
-}
-
-export interface LevelLine {
-  type: "level";
-  name: string;
-  concurrency?: number;
-  rate?: number;
-  batchSize?: number;
-  labels: Record<string, string | number>;
-  openNs: number;
-  closeNs: number;
-  endNs: number;
-}
-
-export interface RequestLine {
-  type: "request";
-  level: string;
-  phase: Phase;
-  index?: number;
-  scheduledNs?: number;
-  startedNs?: number;
-  sentNs?: number;
-  firstByteNs?: number;
-  firstOutputNs?: number;
-  firstNonReasonNs?: number;
-  lastOutputNs?: number;
-  endNs?: number;
-  /** [ns since the previous arrival (the first: since sent), output tokens] of every output chunk. */
-  arrivals?: [number, number][];
-  status?: number;
-  outcome: "completed" | "failed";
-  failure?: string;
-  message?: string;
-  inputTokens?: number;
-  outputTokens?: number;
-}
+export type { EndLine, LevelLine, Phase, RequestLine, RunLine } from "../lib/records";
 
 /** Server gauges polled during the run: one column a metric, null where the server did not serve it. */
 export interface PointsLine {
   type: "points";
   name: string;
   metrics: string[];
+  /** [ns from the run's start, one value a metric]. */
   points: [number, ...(number | null)[]][];
 }
 
-export interface EndLine {
-  type: "end";
-  endNs: number;
-  validity: Validity;
-}
-
-export type RecordLine = RunLine | LevelLine | RequestLine | PointsLine | EndLine;
+export type RecordLine = CommonLine | PointsLine;
 
 /** What could not be read, in words for the report; empty for a whole file. */
 export type Damage = string[];

@@ -149,7 +149,7 @@ function levelSummary(
     const within = (value: number | undefined, limit: number | undefined): boolean =>
       limit === undefined || (value ?? 0) <= limit;
     const line = completed[i] as RequestLine;
-    const own = several.indexOf(line);
+    const own = several.indexOf(line as (typeof several)[number]);
     return within(ttft[i], sloMs.ttft) && within(e2e[i], sloMs.e2e) && within(own >= 0 ? tpot[own] : 0, sloMs.tpot);
   }).length;
   const openNs = msToNs(level.openMs);
@@ -175,7 +175,7 @@ function levelSummary(
     requests: steady.length,
     completed: completed.length,
     failed: steady.length - completed.length,
-    failures: tally(steady.flatMap((line) => (line.failure ? [line.failure] : []))),
+    failures: tally(steady.flatMap((line) => (line.outcome === "failed" ? [line.failure] : []))),
     statuses: tally(steady.map((line) => String(line.status ?? 0))),
     inputTokens: sum(completed, "inputTokens"),
     outputTokens: sum(completed, "outputTokens"),
@@ -417,7 +417,13 @@ export function sweep(options: SweepOptions): RunSpec {
 }
 
 /** A ramp of requests/s, a stage of 10 s each: a server that answers up to `capacity` and refuses a growing share beyond. */
-export function ramp(options: { seed: number; rates?: number[]; capacity: number; latencyMs?: number; slower?: number }): RunSpec {
+export function ramp(options: {
+  seed: number;
+  rates?: number[];
+  capacity: number;
+  latencyMs?: number;
+  slower?: number;
+}): RunSpec {
   const random = randomSource(options.seed);
   const rates = options.rates ?? [20, 40, 60, 80, 100, 120];
   const stageS = 10;
@@ -432,7 +438,8 @@ export function ramp(options: { seed: number; rates?: number[]; capacity: number
       const sentMs = scheduledMs + 0.2 * random.uniform();
       const refused = random.uniform() < 1 - options.capacity / rate;
       const load = Math.min(1, rate / options.capacity);
-      const latencyMs = (options.slower ?? 1) * (options.latencyMs ?? 30) * (1 + 4 * load ** 4) * (0.8 + 0.4 * random.uniform());
+      const latencyMs =
+        (options.slower ?? 1) * (options.latencyMs ?? 30) * (1 + 4 * load ** 4) * (0.8 + 0.4 * random.uniform());
       requests.push(
         refused
           ? requestLine({ level, index, scheduledMs, sentMs, failure: "http_5xx", status: 503, failedAfterMs: 5 })
@@ -441,23 +448,46 @@ export function ramp(options: { seed: number; rates?: number[]; capacity: number
       index++;
     }
   }
-  return { scenario: "arrival-rate-ramp", levels, requests, config: { STAGES: rates.map((rate) => `${rate}:${stageS}s`).join(","), RATE: rates } };
+  return {
+    scenario: "arrival-rate-ramp",
+    levels,
+    requests,
+    config: { STAGES: rates.map((rate) => `${rate}:${stageS}s`).join(","), RATE: rates },
+  };
 }
 
 /** Both phases of the same prompts, one request after the other: prefill at 2 tokens/ms, decode at 10 ms a token. */
-export function phases(options: { seed: number; prompts?: number; tokens?: number; only?: "full" | "prefill" }): RunSpec {
+export function phases(options: {
+  seed: number;
+  prompts?: number;
+  tokens?: number;
+  only?: "full" | "prefill";
+}): RunSpec {
   const random = randomSource(options.seed);
   const lengths = Array.from({ length: options.prompts ?? 20 }, () => 200 + Math.floor(800 * random.uniform()));
   const requests: RequestLine[] = [];
   const levels: LevelSpec[] = [];
-  const points: PointsLine = { type: "points", name: "server", metrics: ["vllm:num_requests_running", "vllm:num_requests_waiting"], points: [] };
+  const points: PointsLine = {
+    type: "points",
+    name: "server",
+    metrics: ["vllm:num_requests_running", "vllm:num_requests_waiting"],
+    points: [],
+  };
   let nowMs = 500;
   for (const level of ["full", "prefill"] as const) {
     if (options.only && options.only !== level) continue;
     const openMs = nowMs;
     for (const [index, inputTokens] of lengths.entries()) {
       const tokens = level === "full" ? (options.tokens ?? 50) : 1;
-      const line = requestLine({ level, index, sentMs: nowMs, scheduledMs: nowMs - 0.2, ttftMs: inputTokens / 2, gapsMs: Array.from({ length: tokens - 1 }, () => 10), inputTokens });
+      const line = requestLine({
+        level,
+        index,
+        sentMs: nowMs,
+        scheduledMs: nowMs - 0.2,
+        ttftMs: inputTokens / 2,
+        gapsMs: Array.from({ length: tokens - 1 }, () => 10),
+        inputTokens,
+      });
       requests.push(line);
       points.points.push([msToNs(nowMs + 1), 1, index % 4 === 0 ? 1 : 0]);
       nowMs = (line.lastOutputNs ?? 0) / 1e6 + 0.5;
@@ -465,11 +495,23 @@ export function phases(options: { seed: number; prompts?: number; tokens?: numbe
     levels.push({ name: level, openMs, closeMs: nowMs });
     nowMs += 2000;
   }
-  return { scenario: "prefill-decode", levels, requests, points: [points], config: { OUTPUT_TOKENS: options.tokens ?? 50 } };
+  return {
+    scenario: "prefill-decode",
+    levels,
+    requests,
+    points: [points],
+    config: { OUTPUT_TOKENS: options.tokens ?? 50 },
+  };
 }
 
 /** Batches released at once, several runs each; requests of different lengths, so that some end early. */
-export function batches(options: { seed: number; sizes?: number[]; runs?: number; embeddings?: boolean; oneLevelPerSize?: boolean }): RunSpec {
+export function batches(options: {
+  seed: number;
+  sizes?: number[];
+  runs?: number;
+  embeddings?: boolean;
+  oneLevelPerSize?: boolean;
+}): RunSpec {
   const random = randomSource(options.seed);
   const runs = options.runs ?? 3;
   const requests: RequestLine[] = [];
@@ -485,7 +527,14 @@ export function batches(options: { seed: number; sizes?: number[]; runs?: number
         const tokens = options.embeddings ? 0 : 40 + Math.floor(40 * random.uniform());
         const gapMs = 8 + batchSize / 8;
         const inputTokens = 50 + Math.floor(100 * random.uniform());
-        const line = requestLine({ level, index: (options.oneLevelPerSize ? run * batchSize : 0) + i, sentMs: openMs + 0.02 * i, ttftMs: 20 + inputTokens / 10 + batchSize, gapsMs: Array.from({ length: Math.max(0, tokens - 1) }, () => gapMs * (0.9 + 0.2 * random.uniform())), inputTokens });
+        const line = requestLine({
+          level,
+          index: (options.oneLevelPerSize ? run * batchSize : 0) + i,
+          sentMs: openMs + 0.02 * i,
+          ttftMs: 20 + inputTokens / 10 + batchSize,
+          gapsMs: Array.from({ length: Math.max(0, tokens - 1) }, () => gapMs * (0.9 + 0.2 * random.uniform())),
+          inputTokens,
+        });
         if (options.embeddings) {
           line.outputTokens = 0;
           line.firstOutputNs = 0;
@@ -495,38 +544,78 @@ export function batches(options: { seed: number; sizes?: number[]; runs?: number
         requests.push(line);
         closeMs = Math.max(closeMs, (line.endNs ?? 0) / 1e6);
       }
-      if (!options.oneLevelPerSize) levels.push({ name: level, batchSize, labels: { batchSize, run: run + 1 }, openMs, closeMs });
+      if (!options.oneLevelPerSize)
+        levels.push({ name: level, batchSize, labels: { batchSize, run: run + 1 }, openMs, closeMs });
       nowMs = closeMs + 50;
     }
     if (options.oneLevelPerSize) levels.push({ name: `b${batchSize}`, batchSize, openMs: first, closeMs: nowMs });
   }
-  return { scenario: options.embeddings ? "embeddings-burst" : "batch-burst", levels, requests, config: { MODEL: "tiny", BATCH_SIZES: options.sizes, RUNS: runs, OUTPUT_TOKENS: 80, DATASET: "short", TEMPERATURE: 0, DESCRIPTION: "synthetic" } };
+  return {
+    scenario: options.embeddings ? "embeddings-burst" : "batch-burst",
+    levels,
+    requests,
+    config: {
+      MODEL: "tiny",
+      BATCH_SIZES: options.sizes,
+      RUNS: runs,
+      OUTPUT_TOKENS: 80,
+      DATASET: "short",
+      TEMPERATURE: 0,
+      DESCRIPTION: "synthetic",
+    },
+  };
 }
 
 /** Prompts of growing length, one at a time: TTFT = base + length / speed, with noise. */
-export function ingestion(options: { seed: number; tokensPerS: number; baseMs: number; noiseMs?: number; requests?: number }): RunSpec {
+export function ingestion(options: {
+  seed: number;
+  tokensPerS: number;
+  baseMs: number;
+  noiseMs?: number;
+  requests?: number;
+}): RunSpec {
   const random = randomSource(options.seed);
   const requests: RequestLine[] = [];
   let nowMs = 100;
   for (let index = 0; index < (options.requests ?? 120); index++) {
     const inputTokens = 32 + Math.floor(4064 * random.uniform());
-    const ttftMs = options.baseMs + (1000 * inputTokens) / options.tokensPerS + (options.noiseMs ? random.normal(0, options.noiseMs) : 0);
+    const ttftMs =
+      options.baseMs +
+      (1000 * inputTokens) / options.tokensPerS +
+      (options.noiseMs ? random.normal(0, options.noiseMs) : 0);
     const line = requestLine({ level: "c1", index, sentMs: nowMs, ttftMs, inputTokens });
     requests.push(line);
     nowMs = (line.endNs ?? 0) / 1e6 + 1;
   }
-  return { scenario: "prompt-ingestion", levels: [{ name: "c1", concurrency: 1, openMs: 100, closeMs: nowMs }], requests };
+  return {
+    scenario: "prompt-ingestion",
+    levels: [{ name: "c1", concurrency: 1, openMs: 100, closeMs: nowMs }],
+    requests,
+  };
 }
 
 /**
  * A server with a KV cache of `cacheTokens` and at most `slots` running sequences, polled every 10 ms. Levels of 1, 2, 3, ...
  * simultaneous requests (`burst`), or a closed loop of N (`loop`); each request keeps its whole length in the cache.
  */
-export function cache(options: { seed: number; shape: "burst" | "loop"; parallel: number[]; lengths?: [number, number][]; cacheTokens: number; slots: number; requestsPerLevel?: number }): RunSpec {
+export function cache(options: {
+  seed: number;
+  shape: "burst" | "loop";
+  parallel: number[];
+  lengths?: [number, number][];
+  cacheTokens: number;
+  slots: number;
+  requestsPerLevel?: number;
+}): RunSpec {
   const random = randomSource(options.seed);
   const requests: RequestLine[] = [];
   const levels: LevelSpec[] = [];
-  const points: PointsLine = { type: "points", name: "server", metrics: ["vllm:kv_cache_usage_perc", "vllm:num_requests_running", "vllm:num_requests_waiting"], points: [] };
+  const points: PointsLine = {
+    type: "points",
+    name: "server",
+    metrics: ["vllm:kv_cache_usage_perc", "vllm:num_requests_running", "vllm:num_requests_waiting"],
+    points: [],
+  };
   let nowMs = 200;
   for (const [inputTokens, outputTokens] of options.lengths ?? [[128, 64]]) {
     for (const parallel of options.parallel) {
@@ -544,7 +633,14 @@ export function cache(options: { seed: number; shape: "burst" | "loop"; parallel
         const sentMs = clientFree[client] as number;
         const startMs = Math.max(sentMs, freeAt[slot] as number);
         const gapMs = 10 + running;
-        const line = requestLine({ level, index, sentMs, ttftMs: startMs - sentMs + inputTokens / 10, gapsMs: Array.from({ length: outputTokens - 1 }, () => gapMs * (0.95 + 0.1 * random.uniform())), inputTokens });
+        const line = requestLine({
+          level,
+          index,
+          sentMs,
+          ttftMs: startMs - sentMs + inputTokens / 10,
+          gapsMs: Array.from({ length: outputTokens - 1 }, () => gapMs * (0.95 + 0.1 * random.uniform())),
+          inputTokens,
+        });
         const endMs = (line.lastOutputNs ?? 0) / 1e6;
         requests.push(line);
         lifetimes.push({ sentMs, startMs, endMs });
@@ -555,12 +651,26 @@ export function cache(options: { seed: number; shape: "burst" | "loop"; parallel
       for (let t = openMs; t <= closeMs; t += 10) {
         const active = lifetimes.filter(({ startMs, endMs }) => startMs <= t && t < endMs);
         const queued = lifetimes.filter(({ sentMs, startMs }) => sentMs <= t && t < startMs).length;
-        const tokens = active.reduce((total, { startMs, endMs }) => total + inputTokens + (outputTokens * (t - startMs)) / (endMs - startMs), 0);
+        const tokens = active.reduce(
+          (total, { startMs, endMs }) => total + inputTokens + (outputTokens * (t - startMs)) / (endMs - startMs),
+          0,
+        );
         points.points.push([msToNs(t), tokens / options.cacheTokens, active.length, queued]);
       }
-      levels.push({ name: level, ...(options.shape === "loop" ? { concurrency: parallel } : { batchSize: parallel }), labels: { inputTokens, outputTokens, requests: parallel }, openMs, closeMs });
+      levels.push({
+        name: level,
+        ...(options.shape === "loop" ? { concurrency: parallel } : { batchSize: parallel }),
+        labels: { inputTokens, outputTokens, requests: parallel },
+        openMs,
+        closeMs,
+      });
       nowMs = closeMs + 300;
     }
   }
-  return { scenario: options.shape === "loop" ? "speed-generation" : "kv-cache-profile", levels, requests, points: [points] };
+  return {
+    scenario: options.shape === "loop" ? "speed-generation" : "kv-cache-profile",
+    levels,
+    requests,
+    points: [points],
+  };
 }

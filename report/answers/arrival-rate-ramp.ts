@@ -1,6 +1,6 @@
 /** Up to which request rate does a server answer, and what happens beyond? Two runs on one ramp: is version B better? */
 import type { Answer } from "../answer";
-import { draw, failureColor, type Panel, type Picture } from "../chart";
+import { askedColor, draw, failureColor, type Panel, type Picture } from "../chart";
 import { formatChange, formatMs, formatNumber, formatShare } from "../format";
 import { type RequestRow, type Results, setting } from "../read";
 import { e2eMs } from "../request";
@@ -77,8 +77,8 @@ export interface RampFigures {
 }
 
 /**
- * The figures of a ramp. The onset is the first window of 5 s in which more than 1 % of the requests asked for fail, and
- * in the 5 s after it too (unless the ramp ends before), so that a single bad moment is none.
+ * The figures of a ramp. The onset is the first second with a failure from which on, for 5 s, more than 1 % of the
+ * requests asked for fail, and in the 5 s after that too (unless the ramp ends before), so that a single bad moment is none.
  */
 export function rampFigures(seconds: readonly RampSecond[]): RampFigures {
   let lastAsked = -1;
@@ -91,12 +91,11 @@ export function rampFigures(seconds: readonly RampSecond[]): RampFigures {
   const lastStart = Math.max(0, lastAsked - sustainedS + 1);
   for (let start = 0; start <= lastStart; start++) {
     figures.highestAskedRate = Math.max(figures.highestAskedRate, askedIn(start) / sustainedS);
-    if (figures.onset || failedShareIn(start) <= onsetShare) continue;
+    if (figures.onset || !seconds[start]?.askedFailed || failedShareIn(start) <= onsetShare) continue;
     if (start + sustainedS <= lastStart && failedShareIn(start + sustainedS) <= onsetShare) continue;
     const latencies = ascending(window(start).flatMap(({ askedLatenciesMs }) => askedLatenciesMs));
-    const first = window(start).find(({ askedFailed }) => askedFailed > 0) as RampSecond;
     figures.onset = {
-      atS: first.t,
+      atS: start,
       rate: askedIn(start) / sustainedS,
       failedShare: failedShareIn(start),
       p95Ms: quantile(latencies, 0.95),
@@ -124,7 +123,7 @@ export function arrivalRateRamp(runs: [Results, ...Results[]]): Answer {
   const [run, other] = runs;
   const seconds = secondsOf(run);
   const figures = rampFigures(seconds);
-  const levels = run.summary?.levels ?? [];
+  const levels = run.levelSummaries;
   const comparison = other ? compareRamps(run, other) : undefined;
   return {
     sentences: [...(comparison?.sentences ?? []), ...sentences(figures), failureSentence(levels)],
@@ -239,7 +238,13 @@ function latencyAxis(values: readonly number[]): Panel["y"] {
 
 const orNull = (value: number): number | null => (value > 0 ? value : null);
 
-function rampPicture(name: string, title: string, seconds: readonly RampSecond[], figures: RampFigures): Picture {
+/** Seconds fit to be drawn: without the run's last, broken-off second, which would look like a collapse. */
+function drawable(seconds: readonly RampSecond[]): readonly RampSecond[] {
+  return seconds.at(-1)?.asked === 0 ? seconds.slice(0, -1) : seconds;
+}
+
+function rampPicture(name: string, title: string, all: readonly RampSecond[], figures: RampFigures): Picture {
+  const seconds = drawable(all);
   const x = { title: "Time since the run began (s)", min: 0, max: seconds.length };
   // A second's count is drawn in the middle of the second.
   const line = (key: "asked" | "succeeded" | "failed") =>
@@ -257,7 +262,7 @@ function rampPicture(name: string, title: string, seconds: readonly RampSecond[]
         series: [
           { name: "succeeded", kind: "area", stack: "ended", color: 2, points: line("succeeded") },
           { name: "failed", kind: "area", stack: "ended", color: failureColor, points: line("failed") },
-          { name: "asked for", kind: "line", symbols: false, dash: "dashed", color: 7, points: line("asked") },
+          { name: "asked for", kind: "line", symbols: false, dash: "dashed", color: askedColor, points: line("asked") },
         ],
       },
       {
@@ -285,6 +290,7 @@ const rampSettings = ["RATE", "STAGES", "ARRIVAL", "TRACE", "SEED", "DURATION", 
 
 function compareRamps(a: Results, b: Results): { sentences: string[]; pictures: Picture[]; tables: Table[] } {
   const seconds = [secondsOf(a), secondsOf(b)] as const;
+  const drawn = seconds.map(drawable) as [readonly RampSecond[], readonly RampSecond[]];
   const figures = [rampFigures(seconds[0]), rampFigures(seconds[1])] as const;
   const differing = rampSettings.filter(
     (name) => JSON.stringify(setting(a.config, name)) !== JSON.stringify(setting(b.config, name)),
@@ -332,34 +338,34 @@ function compareRamps(a: Results, b: Results): { sentences: string[]; pictures: 
         alt: "Successful requests per second and p95 response times of both versions",
         panels: [
           {
-            x: { title: "Time since the run began (s)", min: 0, max: Math.max(seconds[0].length, seconds[1].length) },
+            x: { title: "Time since the run began (s)", min: 0, max: Math.max(drawn[0].length, drawn[1].length) },
             y: { title: "Requests/s", min: 0 },
             series: [
               {
                 name: "A succeeded",
                 symbols: false,
                 color: 1,
-                points: seconds[0].map(({ t, succeeded }) => [t + 0.5, succeeded]),
+                points: drawn[0].map(({ t, succeeded }) => [t + 0.5, succeeded]),
               },
               {
                 name: "B succeeded",
                 symbols: false,
                 color: 0,
-                points: seconds[1].map(({ t, succeeded }) => [t + 0.5, succeeded]),
+                points: drawn[1].map(({ t, succeeded }) => [t + 0.5, succeeded]),
               },
               {
                 name: "asked for",
                 symbols: false,
                 dash: "dashed",
-                color: 7,
-                points: seconds[0].map(({ t, asked }) => [t + 0.5, asked]),
+                color: askedColor,
+                points: drawn[0].map(({ t, asked }) => [t + 0.5, asked]),
               },
             ],
           },
           {
-            x: { title: "Time since the run began (s)", min: 0, max: Math.max(seconds[0].length, seconds[1].length) },
+            x: { title: "Time since the run began (s)", min: 0, max: Math.max(drawn[0].length, drawn[1].length) },
             y: {
-              ...latencyAxis(seconds.flatMap((each) => each.map(({ p95Ms }) => p95Ms))),
+              ...latencyAxis(drawn.flatMap((each) => each.map(({ p95Ms }) => p95Ms))),
               title: "p95 response time (ms)",
             },
             series: [
@@ -367,13 +373,13 @@ function compareRamps(a: Results, b: Results): { sentences: string[]; pictures: 
                 name: "A p95",
                 symbols: false,
                 color: 1,
-                points: seconds[0].map(({ t, p95Ms }) => [t + 0.5, orNull(p95Ms)]),
+                points: drawn[0].map(({ t, p95Ms }) => [t + 0.5, orNull(p95Ms)]),
               },
               {
                 name: "B p95",
                 symbols: false,
                 color: 0,
-                points: seconds[1].map(({ t, p95Ms }) => [t + 0.5, orNull(p95Ms)]),
+                points: drawn[1].map(({ t, p95Ms }) => [t + 0.5, orNull(p95Ms)]),
               },
             ],
           },

@@ -3,7 +3,7 @@
  * in the format of tugot17/tokenomics, so that its plots and older results can be used.
  */
 import type { Answer } from "../answer";
-import { draw, failureColor, levelAxis, type Picture, type Series } from "../chart";
+import { draw, levelAxis, type Picture, type Series } from "../chart";
 import { formatMs, formatNumber, formatShare } from "../format";
 import type { LevelSummary, RequestRow, Results } from "../read";
 import { setting } from "../read";
@@ -55,7 +55,10 @@ function variantOf(level: LevelSummary): string {
 }
 
 function isContinuous(level: LevelSummary): boolean {
-  return ["continuous", "refill"].includes(String(level.labels?.mode ?? "")) || String(level.labels?.continuous ?? "") === "true";
+  return (
+    ["continuous", "refill"].includes(String(level.labels?.mode ?? "")) ||
+    String(level.labels?.continuous ?? "") === "true"
+  );
 }
 
 function batchRun(level: string, run: number, rows: RequestRow[]): BatchRun {
@@ -75,7 +78,7 @@ export function batchGroups(run: Results): BatchGroup[] {
     if (rows) rows.push(row);
     else rowsOf.set(row.level, [row]);
   }
-  for (const level of run.summary?.levels ?? []) {
+  for (const level of run.levelSummaries) {
     const batchSize = batchSizeOf(level);
     const rows = [...(rowsOf.get(level.name) ?? [])].sort((a, b) => a.index - b.index);
     if (rows.length === 0 || !(batchSize > 0)) continue;
@@ -134,7 +137,10 @@ export function occupancyOf(batch: BatchRun, batchSize: number): Occupancy {
     steps,
     meanShare: totalNs > 0 ? busyNs / (batchSize * totalNs) : Number.NaN,
     fullShare: totalNs > 0 ? fullNs / totalNs : Number.NaN,
-    releaseSpreadMs: sent.length === 0 ? Number.NaN : (sent.reduce((a, b) => Math.max(a, b)) - sent.reduce((a, b) => Math.min(a, b))) / 1e6,
+    releaseSpreadMs:
+      sent.length === 0
+        ? Number.NaN
+        : (sent.reduce((a, b) => Math.max(a, b)) - sent.reduce((a, b) => Math.min(a, b))) / 1e6,
   };
 }
 
@@ -150,7 +156,12 @@ function meanStd(values: number[]): MeanStd {
 
 export interface BatchResult {
   tokens: { input_per_request: MeanStd; output_per_request: MeanStd };
-  timings: { batch_total_seconds: MeanStd; fastest_seconds: MeanStd; slowest_seconds: MeanStd; spread_seconds: MeanStd };
+  timings: {
+    batch_total_seconds: MeanStd;
+    fastest_seconds: MeanStd;
+    slowest_seconds: MeanStd;
+    spread_seconds: MeanStd;
+  };
   throughput: { batch_tokens_per_second: MeanStd; request_tokens_per_second: MeanStd };
 }
 
@@ -179,7 +190,9 @@ export function batchResult(group: BatchGroup, embeddings: boolean): BatchResult
     },
     throughput: {
       batch_tokens_per_second: meanStd(runs.map((run) => sum(run.completed.map(tokens)) / run.totalS)),
-      request_tokens_per_second: meanStd(completed.filter((row) => e2eMs(row) > 0).map((row) => (1000 * tokens(row)) / e2eMs(row))),
+      request_tokens_per_second: meanStd(
+        completed.filter((row) => e2eMs(row) > 0).map((row) => (1000 * tokens(row)) / e2eMs(row)),
+      ),
     },
   };
 }
@@ -206,13 +219,17 @@ export function resultFile(run: Results, groups: BatchGroup[], embeddings: boole
   return `${JSON.stringify({ metadata, results }, null, 2)}\n`;
 }
 
-const fileStem = (text: string): string => text.toLowerCase().replace(/[^a-z0-9]+/g, "-").replace(/^-|-$/g, "");
+const fileStem = (text: string): string =>
+  text
+    .toLowerCase()
+    .replace(/[^a-z0-9]+/g, "-")
+    .replace(/^-|-$/g, "");
 
 export function burst([run]: [Results, ...Results[]]): Answer {
   const embeddings = run.scenario === "embeddings-burst";
   const groups = batchGroups(run);
   const variants = [...new Set(groups.map(({ variant }) => variant))];
-  const levels = run.summary?.levels ?? [];
+  const levels = run.levelSummaries;
   const unit = embeddings ? "input tokens/s" : "output tokens/s";
   return {
     sentences: [...sentences(groups, embeddings), failureSentence(levels)],
@@ -230,16 +247,29 @@ export function burst([run]: [Results, ...Results[]]): Answer {
         tables: [occupancyTable(groups)],
         pictures: occupancyPictures(groups, variants),
       },
-      { heading: "Details", pictures: [], tables: [...present([failuresTable(levels), statusTable(levels)]), runsTable(groups, embeddings), percentilesTable(levels)] },
+      {
+        heading: "Details",
+        pictures: [],
+        tables: [
+          ...present([failuresTable(levels), statusTable(levels)]),
+          runsTable(groups, embeddings),
+          percentilesTable(levels),
+        ],
+      },
     ],
     files: variants.map((variant) => ({
       name: `${[run.scenario, fileStem(variant)].filter((part) => part !== "").join("-")}.json`,
-      content: resultFile(run, groups.filter((group) => group.variant === variant), embeddings),
+      content: resultFile(
+        run,
+        groups.filter((group) => group.variant === variant),
+        embeddings,
+      ),
     })),
   };
 }
 
-const groupWords = (group: BatchGroup): string => `a batch of ${group.batchSize}${group.variant ? ` (${group.variant})` : ""}`;
+const groupWords = (group: BatchGroup): string =>
+  `a batch of ${group.batchSize}${group.variant ? ` (${group.variant})` : ""}`;
 
 function sentences(groups: BatchGroup[], embeddings: boolean): string[] {
   const measured = groups.filter((group) => group.runs.some(({ completed }) => completed.length > 0));
@@ -250,10 +280,16 @@ function sentences(groups: BatchGroup[], embeddings: boolean): string[] {
   const result = batchResult(best, embeddings);
   const unit = embeddings ? "input tokens/s" : "output tokens/s";
   const occupancy = best.runs.map((each) => occupancyOf(each, best.batchSize));
-  const spreads = measured.flatMap((group) => group.runs.map((each) => occupancyOf(each, group.batchSize).releaseSpreadMs));
+  const spreads = measured.flatMap((group) =>
+    group.runs.map((each) => occupancyOf(each, group.batchSize).releaseSpreadMs),
+  );
   return [
-    `Throughput is highest with ${groupWords(best)}: ${formatNumber(throughput(best).mean)} ${unit} (standard deviation ${formatNumber(throughput(best).std)} over ${best.runs.length} runs), done after ${formatNumber(result.timings.batch_total_seconds.mean)} s; a single request gets ${formatNumber(result.throughput.request_tokens_per_second.mean)} tokens/s.`,
-    ...(best === first ? [] : [`That is ${formatNumber(throughput(best).mean / throughput(first).mean)} times the throughput of ${groupWords(first)}.`]),
+    `Throughput is highest with ${groupWords(best)}: ${formatNumber(throughput(best).mean)} ${unit} (standard deviation ${formatNumber(throughput(best).std)} over ${best.runs.length} runs), done after ${formatMs(1000 * result.timings.batch_total_seconds.mean)}; a single request gets ${formatNumber(result.throughput.request_tokens_per_second.mean)} tokens/s.`,
+    ...(best === first
+      ? []
+      : [
+          `That is ${formatNumber(throughput(best).mean / throughput(first).mean)} times the throughput of ${groupWords(first)}.`,
+        ]),
     `It was full for ${formatShare(mean(occupancy.map(({ fullShare }) => fullShare)))} of its time, its mean occupancy is ${formatShare(mean(occupancy.map(({ meanShare }) => meanShare)))}. The widest release of any batch took ${formatMs(Math.max(...spreads))}.`,
   ];
 }
@@ -360,7 +396,8 @@ function runsTable(groups: BatchGroup[], embeddings: boolean): Table {
           completed: each.completed.length,
           failed: each.rows.length - each.completed.length,
           batch_total_s: each.totalS,
-          batch_tokens_per_s: sum(each.completed.map((row) => (embeddings ? row.inputTokens : row.outputTokens))) / each.totalS,
+          batch_tokens_per_s:
+            sum(each.completed.map((row) => (embeddings ? row.inputTokens : row.outputTokens))) / each.totalS,
           mean_occupancy: occupancy.meanShare,
           release_spread_ms: occupancy.releaseSpreadMs,
         };
@@ -373,7 +410,7 @@ function runsTable(groups: BatchGroup[], embeddings: boolean): Table {
 function whiskers(name: string, color: number, right: boolean, points: [number, MeanStd][]): Series {
   return {
     name,
-    kind: "spans",
+    kind: "range",
     color,
     right,
     points: points.flatMap(([x, { mean: centre, std }]) => [
@@ -386,11 +423,16 @@ function whiskers(name: string, color: number, right: boolean, points: [number, 
 
 function throughputPicture(groups: BatchGroup[], variants: string[], embeddings: boolean, unit: string): Picture {
   const panel = (key: "batch_tokens_per_second" | "request_tokens_per_second", title: string) => ({
-    x: levelAxis("Batch size (requests released at once)", groups.map(({ batchSize }) => batchSize)),
+    x: levelAxis(
+      "Batch size (requests released at once)",
+      groups.map(({ batchSize }) => batchSize),
+    ),
     y: { title, min: 0 },
     height: 210,
     series: variants.flatMap((variant, index): Series[] => {
-      const points = groups.filter((group) => group.variant === variant).map((group): [number, MeanStd] => [group.batchSize, batchResult(group, embeddings).throughput[key]]);
+      const points = groups
+        .filter((group) => group.variant === variant)
+        .map((group): [number, MeanStd] => [group.batchSize, batchResult(group, embeddings).throughput[key]]);
       const name = variant || (key === "batch_tokens_per_second" ? "whole batch" : "one request");
       return [
         { name, color: index, points: points.map(([x, { mean: y }]) => [x, y]) },
@@ -402,14 +444,19 @@ function throughputPicture(groups: BatchGroup[], variants: string[], embeddings:
     name: "throughput-by-batch-size",
     title: "Throughput by batch size",
     alt: `Throughput of the whole batch and of one request in ${unit} against the batch size, with standard deviations`,
-    panels: [panel("batch_tokens_per_second", `Batch (${unit})`), panel("request_tokens_per_second", `Request (${unit})`)],
+    panels: [
+      panel("batch_tokens_per_second", `Batch (${unit})`),
+      panel("request_tokens_per_second", `Request (${unit})`),
+    ],
   });
 }
 
 /** In flight over time, in per cent of the batch so that all sizes share an axis; the first run of each size. */
 function occupancyPictures(groups: BatchGroup[], variants: string[]): Picture[] {
   return variants.flatMap((variant) => {
-    const own = groups.filter((group) => group.variant === variant && group.runs.some(({ completed }) => completed.length > 0));
+    const own = groups.filter(
+      (group) => group.variant === variant && group.runs.some(({ completed }) => completed.length > 0),
+    );
     if (own.length === 0) return [];
     return [
       draw({
@@ -419,14 +466,23 @@ function occupancyPictures(groups: BatchGroup[], variants: string[]): Picture[] 
         panels: [
           {
             x: { title: "Time since the release (s)", min: 0 },
-            y: { title: "In flight (% of the batch)", min: 0, max: Math.max(100, ...own.map((group) => peakPercent(group))) },
+            y: {
+              title: "In flight (% of the batch)",
+              min: 0,
+              max: Math.max(100, ...own.map((group) => peakPercent(group))),
+            },
             series: own.map((group, index): Series => {
               const run = group.runs.find(({ completed }) => completed.length > 0) as BatchRun;
               return {
                 name: `batch of ${group.batchSize}`,
                 kind: "step",
-                color: index === failureColor ? failureColor + 1 : index,
-                points: [[0, 0] as const, ...occupancyOf(run, group.batchSize).steps.map(([ns, inFlight]) => [ns / 1e9, (100 * inFlight) / group.batchSize] as const)],
+                color: index,
+                points: [
+                  [0, 0] as const,
+                  ...occupancyOf(run, group.batchSize).steps.map(
+                    ([ns, inFlight]) => [ns / 1e9, (100 * inFlight) / group.batchSize] as const,
+                  ),
+                ],
               };
             }),
           },
@@ -438,6 +494,9 @@ function occupancyPictures(groups: BatchGroup[], variants: string[]): Picture[] 
 
 function peakPercent(group: BatchGroup): number {
   const run = group.runs.find(({ completed }) => completed.length > 0) as BatchRun;
-  const peak = occupancyOf(run, group.batchSize).steps.reduce((highest, [, inFlight]) => Math.max(highest, inFlight), 0);
+  const peak = occupancyOf(run, group.batchSize).steps.reduce(
+    (highest, [, inFlight]) => Math.max(highest, inFlight),
+    0,
+  );
   return (100 * peak) / group.batchSize;
 }

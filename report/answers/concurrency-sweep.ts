@@ -20,7 +20,7 @@ import {
 const concurrencyOf = (level: LevelSummary): number => level.concurrency ?? Number.NaN;
 
 export function concurrencySweep([run]: [Results, ...Results[]]): Answer {
-  const levels = [...(run.summary?.levels ?? [])].sort((a, b) => concurrencyOf(a) - concurrencyOf(b));
+  const levels = [...run.levelSummaries].sort((a, b) => concurrencyOf(a) - concurrencyOf(b));
   const json = String(setting(run.config, "API") ?? "").toLowerCase() === "json";
   const axisTitle = "Concurrency (clients)";
   return {
@@ -178,7 +178,7 @@ function throughputPictures(levels: LevelSummary[], axisTitle: string): Picture[
             ...(known.some((level) => level.requestGoodput !== undefined)
               ? [
                   {
-                    name: tokens ? "requests within SLOs, share of throughput" : "within SLOs",
+                    name: tokens ? "of requests within the SLOs" : "within SLOs",
                     dash: "dashed" as const,
                     points: known.map(
                       (level) => [concurrencyOf(level), (level.goodShare ?? 0) * throughput(level)] as const,

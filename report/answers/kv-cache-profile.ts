@@ -12,7 +12,13 @@ import { failureSentence, failuresTable, measured, percentilesTable, present, st
 export const fullCache = 0.95;
 
 export function simultaneous(level: LevelSummary): number {
-  return level.batchSize ?? level.concurrency ?? labelNumber(level, "requests") ?? labelNumber(level, "batchSize") ?? level.requests;
+  return (
+    level.batchSize ??
+    level.concurrency ??
+    labelNumber(level, "requests") ??
+    labelNumber(level, "batchSize") ??
+    level.requests
+  );
 }
 
 interface Gauges {
@@ -32,7 +38,10 @@ export function spanOf(run: Results, levels: readonly LevelSummary[]): [number, 
   const names = new Set(levels.map(({ name }) => name));
   const lines = run.levels.filter(({ name }) => names.has(name));
   if (lines.length === 0) return [0, 0];
-  return [Math.min(...lines.map(({ openNs }) => openNs)), Math.max(...lines.map((line) => Math.max(line.endNs || 0, line.closeNs)))];
+  return [
+    Math.min(...lines.map(({ openNs }) => openNs)),
+    Math.max(...lines.map((line) => Math.max(line.endNs || 0, line.closeNs))),
+  ];
 }
 
 /**
@@ -41,7 +50,10 @@ export function spanOf(run: Results, levels: readonly LevelSummary[]): [number, 
  */
 export function cacheTokens(rows: readonly RequestRow[], gauges: Gauges): number | undefined {
   const completed = rows.filter((row) => row.completed);
-  const fullest = gauges.kvUsage.reduce<GaugePoint | undefined>((best, point) => (!best || point.value > best.value ? point : best), undefined);
+  const fullest = gauges.kvUsage.reduce<GaugePoint | undefined>(
+    (best, point) => (!best || point.value > best.value ? point : best),
+    undefined,
+  );
   if (!fullest || fullest.value <= 0 || completed.length === 0) return undefined;
   const running = [...gauges.running].reverse().find(({ tNs }) => tNs <= fullest.tNs)?.value;
   if (!running) return undefined;
@@ -51,7 +63,7 @@ export function cacheTokens(rows: readonly RequestRow[], gauges: Gauges): number
 
 export function kvCacheProfile([run]: [Results, ...Results[]]): Answer {
   const gauges = gaugesOf(run);
-  const levels = run.summary?.levels ?? [];
+  const levels = run.levelSummaries;
   const found = combinations(levels);
   return {
     sentences: [...sentences(run, gauges, found), failureSentence(levels)],
@@ -61,7 +73,11 @@ export function kvCacheProfile([run]: [Results, ...Results[]]): Answer {
         tables: [profileTable(run, gauges, found)],
         pictures: found.map((combination) => profilePicture(run, gauges, combination)),
       },
-      { heading: "Details", pictures: [], tables: present([failuresTable(levels), statusTable(levels), percentilesTable(levels)]) },
+      {
+        heading: "Details",
+        pictures: [],
+        tables: present([failuresTable(levels), statusTable(levels), percentilesTable(levels)]),
+      },
     ],
     files: [],
   };
@@ -69,7 +85,9 @@ export function kvCacheProfile([run]: [Results, ...Results[]]): Answer {
 
 function sentences(run: Results, gauges: Gauges, found: Combination[]): string[] {
   if (gauges.kvUsage.length + gauges.running.length + gauges.waiting.length === 0) {
-    return ["The server's metrics were not polled or have none of the gauges, so that only the requests' lifetimes can be shown."];
+    return [
+      "The server's metrics were not polled or have none of the gauges, so that only the requests' lifetimes can be shown.",
+    ];
   }
   const result: string[] = [];
   for (const combination of found) {
@@ -88,14 +106,17 @@ function sentences(run: Results, gauges: Gauges, found: Combination[]): string[]
     const queue = figures.find(({ waiting }) => waiting !== undefined && waiting > 0);
     const most = Math.max(...figures.map(({ n }) => n));
     const parts = [
-      highest === undefined ? "the server has no KV gauge" : `KV usage reaches ${formatShare(highest)} with up to ${most} requests at once`,
+      highest === undefined
+        ? "the server has no KV gauge"
+        : `KV usage reaches ${formatShare(highest)} with up to ${most} requests at once`,
       full ? `it is full (${formatShare(fullCache)}) from ${full.n} on` : "",
       queue ? `requests wait from ${queue.n} on` : gauges.waiting.length > 0 ? "no request had to wait" : "",
     ].filter((part) => part !== "");
     result.push(`${prefix}${parts.join("; ")}.`.replace(/^./, (letter) => letter.toUpperCase()));
   }
   const tokens = cacheTokens(run.requests ?? [], gauges);
-  if (tokens !== undefined) result.push(`By the fullest moment, the KV cache holds about ${formatNumber(tokens)} tokens.`);
+  if (tokens !== undefined)
+    result.push(`By the fullest moment, the KV cache holds about ${formatNumber(tokens)} tokens.`);
   return result;
 }
 
@@ -139,15 +160,27 @@ function profileTable(run: Results, gauges: Gauges, found: Combination[]): Table
 }
 
 /** Gauges above, below them every request from send to first token (waiting and prefill) and from there to its end. */
-export function profilePicture(run: Results, gauges: Gauges, combination: Combination, title = "KV cache profile"): Picture {
+export function profilePicture(
+  run: Results,
+  gauges: Gauges,
+  combination: Combination,
+  title = "KV cache profile",
+): Picture {
   const [fromNs, toNs] = spanOf(run, combination.levels);
   const seconds = (ns: number): number => (ns - fromNs) / 1e9;
-  const points = (all: GaugePoint[], scale = 1) => within(all, fromNs, toNs).map(({ tNs, value }) => [seconds(tNs), value * scale] as const);
+  const points = (all: GaugePoint[], scale = 1) =>
+    within(all, fromNs, toNs).map(({ tNs, value }) => [seconds(tNs), value * scale] as const);
   const names = new Set(combination.levels.map(({ name }) => name));
-  const rows = (run.requests ?? []).filter((row) => names.has(row.level) && row.completed).sort((a, b) => a.sentNs - b.sentNs);
+  const rows = (run.requests ?? [])
+    .filter((row) => names.has(row.level) && row.completed)
+    .sort((a, b) => a.sentNs - b.sentNs);
   const x = { title: "Time since the first requests (s)", min: 0, max: Math.ceil(seconds(toNs) * 10) / 10 };
   const spans = (from: "sentNs" | "firstOutputNs", to: "firstOutputNs" | "lastOutputNs") =>
-    rows.flatMap((row, i) => [[seconds(row[from]), i + 1] as const, [seconds(row[to]), i + 1] as const, [seconds(row[to]), null] as const]);
+    rows.flatMap((row, i) => [
+      [seconds(row[from]), i + 1] as const,
+      [seconds(row[to]), i + 1] as const,
+      [seconds(row[to]), null] as const,
+    ]);
   return draw({
     name: ["kv-cache-profile", combination.stem.replaceAll("_", "-")].filter((part) => part !== "").join("-"),
     title: `${title}${combination.words ? ` (${combination.words})` : ""}`,
@@ -156,7 +189,7 @@ export function profilePicture(run: Results, gauges: Gauges, combination: Combin
       {
         x,
         y: { title: "KV cache in use (%)", min: 0, max: 100 },
-        right: { title: "Requests", min: 0 },
+        right: { title: "Requests", min: 0, whole: true },
         height: 210,
         series: [
           { name: "KV cache", kind: "step", color: 2, points: points(gauges.kvUsage, 100) },

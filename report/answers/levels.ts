@@ -110,7 +110,7 @@ export function percentilesTable(levels: LevelSummary[]): Table {
 export function levelsTable(
   levels: LevelSummary[],
   first: Column,
-  valueOf: (level: LevelSummary) => number | string | null,
+  firstCell: (level: LevelSummary) => number | string | null,
 ): Table {
   const withGoodput = levels.some((level) => level.requestGoodput !== undefined);
   const tokens = levels.some((level) => level.outputTokens > 0);
@@ -143,7 +143,7 @@ export function levelsTable(
         : []),
     ],
     rows: levels.map((level) => ({
-      [first.key]: valueOf(level),
+      [first.key]: firstCell(level),
       requests: level.requests,
       failed: level.failed,
       ...Object.fromEntries(columns.map(({ column, key, p }) => [column.key, measured(level, key)?.[p] ?? null])),

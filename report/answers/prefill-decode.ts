@@ -111,7 +111,7 @@ function queueingOf(phase: Phase): Queueing {
 export function prefillDecode(runs: [Results, ...Results[]]): Answer {
   const full = phaseOf(runs, "full");
   const prefill = phaseOf(runs, "prefill");
-  const levels = runs.flatMap((run) => run.summary?.levels ?? []);
+  const levels = runs.flatMap((run) => run.levelSummaries);
   const details = {
     heading: "Details",
     pictures: [],
@@ -329,7 +329,7 @@ function queuePictures(full: Phase, prefill: Phase): Picture[] {
         panels: [
           {
             x: { title: "Time since the run began (s)" },
-            y: { title: "Requests", min: 0 },
+            y: { title: "Requests", min: 0, whole: true },
             height: 200,
             marks: phases.map((phase) => [Math.min(...phase.completed.map((row) => row.sentNs)) / 1e9, phase.level]),
             series: [

@@ -75,7 +75,7 @@ const fitRow = (fit: string, line: Line | undefined) => ({
 
 export function promptIngestion([run]: [Results, ...Results[]]): Answer {
   const ingestion = ingestionOf(run.requests ?? []);
-  const levels = run.summary?.levels ?? [];
+  const levels = run.levelSummaries;
   const fits: Table = {
     name: "prompt_ingestion",
     title: "Fitted lines: TTFT = intercept + prompt length x time a token",
@@ -93,11 +93,20 @@ export function promptIngestion([run]: [Results, ...Results[]]): Answer {
   return {
     sentences: [...sentences(ingestion), failureSentence(levels)],
     sections: [
-      { heading: "Prompt ingestion", tables: [fits], pictures: ingestion.points.length > 0 ? [ingestionPicture(ingestion)] : [] },
+      {
+        heading: "Prompt ingestion",
+        tables: [fits],
+        pictures: ingestion.points.length > 0 ? [ingestionPicture(ingestion)] : [],
+      },
       {
         heading: "Details",
         pictures: [],
-        tables: present([levelsTable(levels, { key: "level", title: "Level" }, (level) => level.name), failuresTable(levels), statusTable(levels), percentilesTable(levels)]),
+        tables: present([
+          levelsTable(levels, { key: "level", title: "Level" }, (level) => level.name),
+          failuresTable(levels),
+          statusTable(levels),
+          percentilesTable(levels),
+        ]),
       },
     ],
     files: [],
@@ -106,11 +115,17 @@ export function promptIngestion([run]: [Results, ...Results[]]): Answer {
 
 function sentences({ points, all }: Ingestion): string[] {
   if (!all) return ["No line can be fitted: there are not two prompt lengths with a completed request."];
-  if (!(all.slope > 0)) return ["TTFT does not grow with the prompt's length, so there is no ingestion speed: the prompts are too short, or the server cached their prefixes."];
+  if (!(all.slope > 0))
+    return [
+      "TTFT does not grow with the prompt's length, so there is no ingestion speed: the prompts are too short, or the server cached their prefixes.",
+    ];
   const lengths = points.map(([x]) => x);
   const result = [
     `Prompts are read at ${formatNumber(ingestionSpeed(all))} tokens/s: TTFT is ${formatMs(all.intercept)} plus ${formatNumber(1000 * all.slope)} µs a token, over ${points.length} requests of ${Math.min(...lengths)} to ${Math.max(...lengths)} tokens (R² ${all.r2.toFixed(3)}).`,
   ];
-  if (all.r2 < 0.9) result.push("The line explains less than nine tenths of the differences between requests: the speed is a rough one.");
+  if (all.r2 < 0.9)
+    result.push(
+      "The line explains less than nine tenths of the differences between requests: the speed is a rough one.",
+    );
   return result;
 }

@@ -5,7 +5,15 @@ import { draw, levelAxis, type Picture, type Series } from "../chart";
 import { formatNumber, formatShare } from "../format";
 import { gaugeFigures, within } from "../gauges";
 import { type LevelSummary, type Results, setting } from "../read";
-import { type Combination, combinations, defined, speedFromBeginning, speedWithoutWaiting, steadyRows, ttftMs } from "../request";
+import {
+  type Combination,
+  combinations,
+  defined,
+  speedFromBeginning,
+  speedWithoutWaiting,
+  steadyRows,
+  ttftMs,
+} from "../request";
 import { ascending, quantile } from "../statistics";
 import type { Table } from "../table";
 import { fullCache, gaugesOf, simultaneous, spanOf } from "./kv-cache-profile";
@@ -70,10 +78,14 @@ export interface Thresholds {
  * least `minSpeed` tokens/s, and the largest whose KV usage stays below 0.95; 0 where none does.
  */
 export function thresholdsOf(points: readonly SpeedPoint[], minSpeed: number): Thresholds {
-  const largest = (holds: (point: SpeedPoint) => boolean) => points.filter(holds).reduce((most, { parallelRequests }) => Math.max(most, parallelRequests), 0);
+  const largest = (holds: (point: SpeedPoint) => boolean) =>
+    points.filter(holds).reduce((most, { parallelRequests }) => Math.max(most, parallelRequests), 0);
   const speedThreshold = largest(({ fromBeginning }) => fromBeginning.median >= minSpeed);
   if (points.every(({ maxKvUsage }) => maxKvUsage === undefined)) return { speedThreshold };
-  return { speedThreshold, kvCacheThreshold: largest(({ maxKvUsage }) => maxKvUsage !== undefined && maxKvUsage < fullCache) };
+  return {
+    speedThreshold,
+    kvCacheThreshold: largest(({ maxKvUsage }) => maxKvUsage !== undefined && maxKvUsage < fullCache),
+  };
 }
 
 export interface ThresholdRow extends Thresholds {
@@ -85,19 +97,38 @@ export interface ThresholdRow extends Thresholds {
 export function thresholdsCsv(rows: readonly ThresholdRow[]): string {
   const withKv = rows.some(({ kvCacheThreshold }) => kvCacheThreshold !== undefined);
   const fields = ["speed_threshold", ...(withKv ? ["kv_cache_threshold"] : []), "input_length", "output_length"];
-  const data = rows.map((row) => [row.speedThreshold, ...(withKv ? [row.kvCacheThreshold ?? ""] : []), row.inputTokens ?? "", row.outputTokens ?? ""]);
+  const data = rows.map((row) => [
+    row.speedThreshold,
+    ...(withKv ? [row.kvCacheThreshold ?? ""] : []),
+    row.inputTokens ?? "",
+    row.outputTokens ?? "",
+  ]);
   return `${Papa.unparse({ fields, data }, { newline: "\n" })}\n`;
 }
 
 export const defaultSpeedThreshold = 20;
 
 export function speedGeneration([run]: [Results, ...Results[]]): Answer {
-  const levels = run.summary?.levels ?? [];
+  const levels = run.levelSummaries;
   const minSpeed = Number(setting(run.config, "SPEED_THRESHOLD") ?? defaultSpeedThreshold);
-  const found = combinations(levels).map((combination) => ({ combination, points: speedPoints(run, combination.levels) }));
-  const thresholds = found.map(({ combination, points }): ThresholdRow => ({ ...thresholdsOf(points, minSpeed), inputTokens: combination.inputTokens, outputTokens: combination.outputTokens }));
+  const found = combinations(levels).map((combination) => ({
+    combination,
+    points: speedPoints(run, combination.levels),
+  }));
+  const thresholds = found.map(
+    ({ combination, points }): ThresholdRow => ({
+      ...thresholdsOf(points, minSpeed),
+      inputTokens: combination.inputTokens,
+      outputTokens: combination.outputTokens,
+    }),
+  );
   return {
-    sentences: [...found.map(({ combination, points }, i) => sentence(combination, points, thresholds[i] as ThresholdRow, minSpeed)), failureSentence(levels)],
+    sentences: [
+      ...found.map(({ combination, points }, i) =>
+        sentence(combination, points, thresholds[i] as ThresholdRow, minSpeed),
+      ),
+      failureSentence(levels),
+    ],
     sections: [
       {
         heading: "Speed of each request",
@@ -105,15 +136,27 @@ export function speedGeneration([run]: [Results, ...Results[]]): Answer {
           "With waiting: output tokens over the time from send to the last token. Without waiting: tokens after the first over the time they took, standstills (gaps beyond the median plus three standard deviations) taken out.",
         ],
         tables: [speedTable(found)],
-        pictures: [...found.map(({ combination, points }) => speedPicture(combination, points, minSpeed)), ...(found.length > 0 ? [totalSpeedPicture(found)] : [])],
+        pictures: [
+          ...found.map(({ combination, points }) => speedPicture(combination, points, minSpeed)),
+          ...(found.length > 0 ? [totalSpeedPicture(found)] : []),
+        ],
       },
-      { heading: "Details", pictures: [], tables: present([failuresTable(levels), statusTable(levels), percentilesTable(levels)]) },
+      {
+        heading: "Details",
+        pictures: [],
+        tables: present([failuresTable(levels), statusTable(levels), percentilesTable(levels)]),
+      },
     ],
     files: found.length > 0 ? [{ name: "thresholds.csv", content: thresholdsCsv(thresholds) }] : [],
   };
 }
 
-function sentence(combination: Combination, points: SpeedPoint[], { speedThreshold, kvCacheThreshold }: Thresholds, minSpeed: number): string {
+function sentence(
+  combination: Combination,
+  points: SpeedPoint[],
+  { speedThreshold, kvCacheThreshold }: Thresholds,
+  minSpeed: number,
+): string {
   const tried = points.map(({ parallelRequests }) => parallelRequests);
   const at = points.find(({ parallelRequests }) => parallelRequests === speedThreshold);
   const speed = at
@@ -125,7 +168,9 @@ function sentence(combination: Combination, points: SpeedPoint[], { speedThresho
       : kvCacheThreshold === 0
         ? `KV usage reaches ${formatShare(fullCache)} with every number that was tried`
         : `KV usage stays below ${formatShare(fullCache)} up to ${kvCacheThreshold}`;
-  return `${combination.words ? `${combination.words}: ` : ""}${speed}; ${kv}.`.replace(/^./, (letter) => letter.toUpperCase());
+  return `${combination.words ? `${combination.words}: ` : ""}${speed}; ${kv}.`.replace(/^./, (letter) =>
+    letter.toUpperCase(),
+  );
 }
 
 function speedTable(found: { combination: Combination; points: SpeedPoint[] }[]): Table {
@@ -133,7 +178,9 @@ function speedTable(found: { combination: Combination; points: SpeedPoint[] }[])
     name: "speed_generation",
     title: "By number of parallel requests",
     columns: [
-      ...(found.some(({ combination }) => combination.words !== "") ? [{ key: "lengths", title: "Lengths", unit: "tokens" }] : []),
+      ...(found.some(({ combination }) => combination.words !== "")
+        ? [{ key: "lengths", title: "Lengths", unit: "tokens" }]
+        : []),
       { key: "parallel_requests", title: "Parallel", format: "integer" },
       { key: "completed", title: "Completed", format: "integer" },
       { key: "speed_from_beginning_p25", title: "With waiting p25", unit: "tok/s" },
@@ -163,9 +210,14 @@ function speedTable(found: { combination: Combination; points: SpeedPoint[] }[])
   };
 }
 
-const quartileSpans = (name: string, color: number, points: readonly SpeedPoint[], of: (point: SpeedPoint) => Quartiles): Series => ({
+const quartileSpans = (
+  name: string,
+  color: number,
+  points: readonly SpeedPoint[],
+  of: (point: SpeedPoint) => Quartiles,
+): Series => ({
   name,
-  kind: "spans",
+  kind: "range",
   color,
   points: points.flatMap((point) => [
     [point.parallelRequests, of(point).p25] as const,
@@ -175,8 +227,12 @@ const quartileSpans = (name: string, color: number, points: readonly SpeedPoint[
 });
 
 export function speedPicture(combination: Combination, points: SpeedPoint[], minSpeed: number): Picture {
-  const x = levelAxis("Parallel requests", points.map(({ parallelRequests }) => parallelRequests));
-  const median = (of: (point: SpeedPoint) => Quartiles) => points.map((point) => [point.parallelRequests, of(point).median] as const);
+  const x = levelAxis(
+    "Parallel requests",
+    points.map(({ parallelRequests }) => parallelRequests),
+  );
+  const median = (of: (point: SpeedPoint) => Quartiles) =>
+    points.map((point) => [point.parallelRequests, of(point).median] as const);
   const kv = points.some(({ maxKvUsage }) => maxKvUsage !== undefined);
   return draw({
     name: ["speed-generation", combination.stem.replaceAll("_", "-")].filter((part) => part !== "").join("-"),
@@ -191,8 +247,26 @@ export function speedPicture(combination: Combination, points: SpeedPoint[], min
         series: [
           { name: "with waiting, median", color: 0, points: median((point) => point.fromBeginning) },
           quartileSpans("p25 to p75", 0, points, (point) => point.fromBeginning),
-          { name: "without waiting, median", color: 1, dash: "dashed", points: median((point) => point.withoutWaiting) },
-          ...(kv ? [{ name: "highest KV usage", color: 2, dash: "dotted" as const, right: true, points: points.map((point) => [point.parallelRequests, point.maxKvUsage === undefined ? null : 100 * point.maxKvUsage] as const) }] : []),
+          {
+            name: "without waiting, median",
+            color: 1,
+            dash: "dashed",
+            points: median((point) => point.withoutWaiting),
+          },
+          ...(kv
+            ? [
+                {
+                  name: "highest KV usage",
+                  color: 2,
+                  dash: "dotted" as const,
+                  right: true,
+                  points: points.map(
+                    (point) =>
+                      [point.parallelRequests, point.maxKvUsage === undefined ? null : 100 * point.maxKvUsage] as const,
+                  ),
+                },
+              ]
+            : []),
         ],
       },
       {
@@ -215,9 +289,15 @@ export function totalSpeedPicture(found: { combination: Combination; points: Spe
     alt: "Output tokens per second of all requests against the number of parallel requests",
     panels: [
       {
-        x: levelAxis("Parallel requests", found.flatMap(({ points }) => points.map(({ parallelRequests }) => parallelRequests))),
+        x: levelAxis(
+          "Parallel requests",
+          found.flatMap(({ points }) => points.map(({ parallelRequests }) => parallelRequests)),
+        ),
         y: { title: "Output throughput (tokens/s)", min: 0 },
-        series: found.map(({ combination, points }) => ({ name: combination.words || "all requests", points: points.map(({ parallelRequests, totalSpeed }) => [parallelRequests, totalSpeed] as const) })),
+        series: found.map(({ combination, points }) => ({
+          name: combination.words || "all requests",
+          points: points.map(({ parallelRequests, totalSpeed }) => [parallelRequests, totalSpeed] as const),
+        })),
       },
     ],
   });

@@ -1,0 +1,307 @@
+/**
+ * `npm run compare -- A B`: is B worse than A? Per level and metric the change with a bootstrap interval over requests.
+ * Exit 0: no regression shown; 99: at least one; 98: a run is not valid; 104: the runs are not of one workload.
+ */
+import { Command, InvalidArgumentError } from "commander";
+import { formatChange, formatNumber, formatShare } from "./format";
+import { type LevelSummary, type RequestRow, type Results, readResults } from "./read";
+import { defined, e2eMs, steadyRows, tpotMs, ttftMs } from "./request";
+import { ascending, quantile, seededRandom } from "./statistics";
+
+/**
+ * Settings that may differ between two runs of one workload: where the server is and what it is called, how results are
+ * written and judged. Everything else makes another workload.
+ */
+const mayDiffer = new Set([
+  "BASE_URL",
+  "MODEL",
+  "API_KEY",
+  "HEADERS",
+  "RESULTS",
+  "DESCRIPTION",
+  "THRESHOLDS",
+  "METRICS_URL",
+  "METRICS_INTERVAL",
+  "SLO_TTFT",
+  "SLO_TPOT",
+  "SLO_E2E",
+  "SLO_PERCENTILE",
+  "TIMEOUT",
+  "MAX_DURATION",
+]);
+
+export interface Difference {
+  setting: string;
+  a: unknown;
+  b: unknown;
+}
+
+/** Settings of the workload in which two runs differ. */
+export function workloadDifferences(a: Results, b: Results): Difference[] {
+  const names = [...new Set([...Object.keys(a.config), ...Object.keys(b.config)])].sort();
+  const differences = names
+    .filter((name) => !mayDiffer.has(name) && JSON.stringify(a.config[name]) !== JSON.stringify(b.config[name]))
+    .map((name) => ({ setting: name, a: a.config[name], b: b.config[name] }));
+  return a.scenario === b.scenario
+    ? differences
+    : [{ setting: "scenario", a: a.scenario, b: b.scenario }, ...differences];
+}
+
+/** Standard normal variable by Box and Muller. */
+const normal = (random: () => number): number =>
+  Math.sqrt(-2 * Math.log(1 - random())) * Math.cos(2 * Math.PI * random());
+
+/** Gamma variable with shape >= 1 and scale 1 (Marsaglia and Tsang 2000). */
+function gammaVariable(shape: number, random: () => number): number {
+  const d = shape - 1 / 3;
+  const c = 1 / Math.sqrt(9 * d);
+  for (;;) {
+    const x = normal(random);
+    const v = (1 + c * x) ** 3;
+    if (v > 0 && Math.log(1 - random()) < 0.5 * x * x + d - d * v + d * Math.log(v)) return d * v;
+  }
+}
+
+/**
+ * A quantile of a bootstrap resample of ascending values, without drawing the resample: its j-th smallest uniform is
+ * Beta(j, n + 1 - j) distributed, and falls on the value that this share of the sample lies below.
+ */
+function resampledQuantile(sorted: readonly number[], q: number, random: () => number): number {
+  const n = sorted.length;
+  const j = Math.min(n, Math.max(1, Math.round(q * (n - 1)) + 1));
+  const x = gammaVariable(j, random);
+  const share = x / (x + gammaVariable(n + 1 - j, random));
+  return sorted[Math.min(n - 1, Math.floor(share * n))] as number;
+}
+
+export interface Change {
+  a: number;
+  b: number;
+  /** b / a - 1. */
+  change: number;
+  /** Bounds of the change at the asked confidence. */
+  low: number;
+  high: number;
+}
+
+/** Change of a quantile from sample a to sample b with a percentile bootstrap interval; requests count as independent. */
+export function changeOfQuantile(
+  a: readonly number[],
+  b: readonly number[],
+  q: number,
+  confidence: number,
+  seed: number,
+  resamples = 4000,
+): Change {
+  const random = seededRandom(seed);
+  const sortedA = ascending(a);
+  const sortedB = ascending(b);
+  const changes: number[] = [];
+  for (let i = 0; i < resamples; i++)
+    changes.push(resampledQuantile(sortedB, q, random) / resampledQuantile(sortedA, q, random) - 1);
+  const sorted = ascending(changes);
+  const valueA = quantile(sortedA, q);
+  const valueB = quantile(sortedB, q);
+  const change = valueB / valueA - 1;
+  // The resampled order statistic is not interpolated; the interval shall not exclude what it is an interval of.
+  const low = Math.min(change, quantile(sorted, (1 - confidence) / 2));
+  const high = Math.max(change, quantile(sorted, (1 + confidence) / 2));
+  return { a: valueA, b: valueB, change, low, high };
+}
+
+export type ComparisonVerdict = "regression" | "improvement" | "no change" | "unclear" | "not judged";
+
+export interface ComparedMetric extends Partial<Change> {
+  level: string;
+  metric: string;
+  unit: string;
+  verdict: ComparisonVerdict;
+  samples: [number, number];
+}
+
+/** Quantities with one value a request; all ms, lower is better. */
+const compared: [string, (rows: RequestRow[]) => number[]][] = [
+  ["TTFT", (rows) => rows.filter((row) => row.firstOutputNs > 0).map(ttftMs)],
+  ["TPOT", (rows) => defined(rows.map(tpotMs))],
+  ["max stall", (rows) => rows.filter((row) => row.maxStallNs > 0).map((row) => row.maxStallNs / 1e6)],
+  ["e2e latency", (rows) => rows.map(e2eMs)],
+];
+
+/** Fewest samples a side for a quantile: below, the sample's own extremes decide. */
+const fewest = (q: number): number => Math.ceil(5 / Math.min(q, 1 - q));
+
+export interface CompareOptions {
+  /** Largest change for the worse that is no regression, e.g. 0.05. */
+  limit: number;
+  confidence: number;
+  seed: number;
+}
+
+/**
+ * Compares level by level. A regression is shown when even the favourable end of the interval is worse than the limit, an
+ * improvement when the whole interval is better than none; "no change" when the interval stays within the limit.
+ */
+export function compareRuns(a: Results, b: Results, options: CompareOptions): ComparedMetric[] {
+  const rows: ComparedMetric[] = [];
+  let seed = options.seed;
+  for (const levelA of a.levelSummaries) {
+    const levelB = b.levelSummaries.find(({ name }) => name === levelA.name);
+    if (!levelB) continue;
+    const [requestsA, requestsB] = [a, b].map((run) => steadyRows(run, levelA.name).filter((row) => row.completed)) as [
+      RequestRow[],
+      RequestRow[],
+    ];
+    for (const [metric, of] of compared) {
+      const valuesA = of(requestsA);
+      const valuesB = of(requestsB);
+      if (valuesA.length === 0 || valuesB.length === 0) continue;
+      for (const q of [0.5, 0.9, 0.99]) {
+        seed++;
+        const samples: [number, number] = [valuesA.length, valuesB.length];
+        const name = `${metric} p${100 * q}`;
+        if (Math.min(...samples) < fewest(q)) {
+          const [valueA, valueB] = [valuesA, valuesB].map((values) => quantile(ascending(values), q)) as [
+            number,
+            number,
+          ];
+          rows.push({
+            level: levelA.name,
+            metric: name,
+            unit: "ms",
+            a: valueA,
+            b: valueB,
+            change: valueB / valueA - 1,
+            verdict: "not judged",
+            samples,
+          });
+          continue;
+        }
+        const change = changeOfQuantile(valuesA, valuesB, q, options.confidence, seed);
+        rows.push({
+          level: levelA.name,
+          metric: name,
+          unit: "ms",
+          ...change,
+          verdict: judgeChange(change, options.limit),
+          samples,
+        });
+      }
+    }
+    rows.push(...pointMetrics(levelA, levelB));
+  }
+  return rows;
+}
+
+function judgeChange({ low, high }: Change, limit: number): ComparisonVerdict {
+  if (low > limit) return "regression";
+  if (high < 0) return "improvement";
+  return high <= limit ? "no change" : "unclear";
+}
+
+/** Figures with one value a run: shown, not judged, for there is nothing to estimate their noise from. */
+function pointMetrics(a: LevelSummary, b: LevelSummary): ComparedMetric[] {
+  const point = (metric: string, unit: string, of: (level: LevelSummary) => number): ComparedMetric => ({
+    level: a.name,
+    metric,
+    unit,
+    a: of(a),
+    b: of(b),
+    ...(of(a) > 0 ? { change: of(b) / of(a) - 1 } : {}),
+    verdict: "not judged",
+    samples: [a.requests, b.requests],
+  });
+  return [
+    ...(a.outputThroughput > 0 ? [point("output throughput", "tokens/s", (level) => level.outputThroughput)] : []),
+    point("request throughput", "requests/s", (level) => level.requestThroughput),
+    point("failed", "requests", (level) => level.failed),
+  ];
+}
+
+/** The comparison as lines of text. */
+export function compareLines(rows: readonly ComparedMetric[], options: CompareOptions): string[] {
+  const header = ["level", "metric", "A", "B", "change", `${formatShare(options.confidence)} interval`, "verdict"];
+  const body = rows.map(({ level, metric, unit, a, b, change, low, high, verdict }) => [
+    level,
+    metric,
+    `${formatNumber(a)} ${unit}`,
+    `${formatNumber(b)} ${unit}`,
+    formatChange(change),
+    low === undefined ? "" : `${formatChange(low)} to ${formatChange(high)}`,
+    verdict === "regression" ? "REGRESSION" : verdict,
+  ]);
+  const widths = header.map((title, column) =>
+    Math.max(title.length, ...body.map((cells) => (cells[column] as string).length)),
+  );
+  return [header, ...body].map((cells) =>
+    cells
+      .map((cell, column) =>
+        column < 2 || column === 6 ? cell.padEnd(widths[column] as number) : cell.padStart(widths[column] as number),
+      )
+      .join("  ")
+      .trimEnd(),
+  );
+}
+
+function percentage(text: string): number {
+  const value = Number(text.replace(/\s*%$/, ""));
+  if (!(value >= 0)) throw new InvalidArgumentError("a percentage such as 5 or 5% is needed");
+  return value / 100;
+}
+
+async function main(): Promise<void> {
+  const program = new Command("compare")
+    .description("Compares results folder B with A, level by level, with bootstrap intervals over requests")
+    .argument("<a>", "results folder of the old version")
+    .argument("<b>", "results folder of the new version")
+    .option("--limit <percent>", "largest change for the worse that is no regression", percentage, 0.05)
+    .option("--confidence <percent>", "of each interval; high, because many are judged", percentage, 0.99)
+    .option("--seed <n>", "of the bootstrap", Number, 1)
+    .option("--anyway", "compare although the workloads differ")
+    .option("--json", "print the comparison as JSON");
+  program.parse();
+  const options = program.opts<CompareOptions & { anyway?: boolean; json?: boolean }>();
+  const [a, b] = [await readResults(program.args[0] as string), await readResults(program.args[1] as string)] as const;
+
+  const differences = workloadDifferences(a, b);
+  if (differences.length > 0) {
+    const say = options.json ? console.error : console.log;
+    say("The runs are not of one workload:");
+    for (const { setting, a: valueA, b: valueB } of differences)
+      say(`  ${setting}: ${JSON.stringify(valueA)} and ${JSON.stringify(valueB)}`);
+    if (!options.anyway) {
+      say("Not compared; --anyway compares them all the same.");
+      process.exitCode = 104;
+      return;
+    }
+  }
+  const invalid = [a, b].filter((run) => run.summary?.validity.state !== "VALID");
+  const rows = compareRuns(a, b, options);
+  if (options.json) console.log(JSON.stringify({ differences, options, rows }, null, 2));
+  else console.log(compareLines(rows, options).join("\n"));
+  const say = options.json ? console.error : console.log;
+  if (rows.length === 0) {
+    say("The runs have no level in common.");
+    process.exitCode = 104;
+  } else if (invalid.length > 0) {
+    say(
+      `NOT VALID: ${invalid.map((run) => `${run.name} is ${run.summary?.validity.state ?? "without a summary"}`).join(", ")}; a difference may be the client's.`,
+    );
+    process.exitCode = 98;
+  } else {
+    const regressions = rows.filter(({ verdict }) => verdict === "regression");
+    const unclear = rows.filter(({ verdict }) => verdict === "unclear").length;
+    say(
+      regressions.length > 0
+        ? `REGRESSION: ${regressions.length} figures are worse by more than ${formatShare(options.limit)}, with ${formatShare(options.confidence)} confidence each.`
+        : `No regression beyond ${formatShare(options.limit)} is shown${unclear > 0 ? `; of ${unclear} figures it cannot be ruled out (more requests would tell)` : ""}.`,
+    );
+    process.exitCode = regressions.length > 0 ? 99 : 0;
+  }
+}
+
+if (require.main === module) {
+  main().catch((error: Error) => {
+    console.error(`compare: ${error.message}`);
+    process.exitCode = 104;
+  });
+}

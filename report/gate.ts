@@ -1,0 +1,281 @@
+/**
+ * `npm run gate -- DIR`: judges a finished run. Exit 0 passed, 99 a limit is broken, 98 not valid (client-bound, no
+ * summary, or the server was not measured at all), 96 inconclusive: too few samples to be sure either way.
+ */
+import { existsSync, readFileSync } from "node:fs";
+import { Command, InvalidArgumentError } from "commander";
+import { isMetricName, type MetricName, metrics } from "../lib/metrics-table";
+import { parseProfile, profileNames } from "../lib/profile";
+import { type GateConfig, thresholds } from "../thresholds";
+import { type Confidence, judgeShare, type LimitVerdict, mlperfConfidence, samplesInAll } from "./early-stopping";
+import { formatNumber, formatShare } from "./format";
+import { type LevelSummary, type RequestRow, type Results, readResults, setting } from "./read";
+import { defined, e2eMs, queueDelayMs, steadyRows, tpotMs, ttftMs } from "./request";
+import { ascending, mean, quantile } from "./statistics";
+
+export type GateState = "passed" | "failed" | "not valid" | "inconclusive";
+
+export const exitCodes: Record<GateState, number> = { passed: 0, failed: 99, "not valid": 98, inconclusive: 96 };
+
+/** One limit of one level, judged. */
+export interface Judgement {
+  level: string;
+  metric: MetricName;
+  /** As in k6: "p(99)<200". */
+  expression: string;
+  verdict: LimitVerdict;
+  /** One line with value, limit and, of percentiles, the samples it rests on. */
+  reason: string;
+}
+
+export interface GateResult {
+  state: GateState;
+  /** Why the run is not valid; empty otherwise. */
+  invalid: string[];
+  judgements: Judgement[];
+}
+
+/** Values of the metrics that have one a request. */
+const perRequest: Partial<Record<MetricName, (rows: RequestRow[]) => number[]>> = {
+  llm_ttft: (rows) =>
+    completed(rows)
+      .filter((row) => row.firstOutputNs > 0)
+      .map(ttftMs),
+  llm_ttft_scheduled: (rows) =>
+    completed(rows)
+      .filter((row) => row.firstOutputNs > 0)
+      .map((row) => ttftMs(row) + queueDelayMs(row)),
+  llm_tpot: (rows) => defined(completed(rows).map(tpotMs)),
+  llm_e2e_latency: (rows) => completed(rows).map(e2eMs),
+  llm_e2e_scheduled: (rows) => completed(rows).map((row) => e2eMs(row) + queueDelayMs(row)),
+  llm_itl_max: (rows) =>
+    completed(rows)
+      .filter((row) => row.maxStallNs > 0)
+      .map((row) => row.maxStallNs / 1e6),
+  llm_queue_delay: (rows) => rows.filter((row) => row.sentNs > 0).map(queueDelayMs),
+  llm_output_speed: (rows) =>
+    defined(completed(rows).map(tpotMs))
+      .filter((ms) => ms > 0)
+      .map((ms) => 1000 / ms),
+};
+
+const completed = (rows: RequestRow[]): RequestRow[] => rows.filter((row) => row.completed);
+
+/** Values of the metrics that have one a level. */
+const perLevel: Partial<Record<MetricName, (level: LevelSummary) => number | undefined>> = {
+  llm_itl_p50: (level) => (level.itlMs.count > 0 ? level.itlMs.p50 : undefined),
+  llm_itl_p90: (level) => (level.itlMs.count > 0 ? level.itlMs.p90 : undefined),
+  llm_itl_p99: (level) => (level.itlMs.count > 0 ? level.itlMs.p99 : undefined),
+  llm_output_throughput: (level) => level.outputThroughput,
+  llm_request_throughput: (level) => level.requestThroughput,
+  llm_request_goodput: (level) => level.requestGoodput,
+  llm_requests: (level) => level.requests,
+  llm_failures: (level) => level.failed,
+  llm_request_failed: (level) => (level.requests > 0 ? level.failed / level.requests : undefined),
+  llm_goodput: (level) => level.goodShare,
+  llm_input_tokens: (level) => level.inputTokens,
+  llm_output_tokens: (level) => level.outputTokens,
+};
+
+const comparisons: Record<string, (value: number, limit: number) => boolean> = {
+  "<": (value, limit) => value < limit,
+  "<=": (value, limit) => value <= limit,
+  ">": (value, limit) => value > limit,
+  ">=": (value, limit) => value >= limit,
+  "==": (value, limit) => value === limit,
+  "===": (value, limit) => value === limit,
+  "!=": (value, limit) => value !== limit,
+};
+
+function judge(
+  level: LevelSummary,
+  rows: RequestRow[],
+  metric: MetricName,
+  expression: string,
+  by: Confidence,
+): Judgement {
+  const [, aggregate = "", comparison = "", limitText = ""] =
+    /^([^<>=!\s]+)\s*([<>=!]+)\s*(\S+)$/.exec(expression) ?? [];
+  const limit = Number(limitText);
+  const keeps = comparisons[comparison];
+  const judged = { level: level.name, metric, expression };
+  if (!keeps || !Number.isFinite(limit))
+    return { ...judged, verdict: "failed", reason: `${expression} is no threshold` };
+  const unit = ["share", "0 or 1"].includes(metrics[metric].unit) ? "" : ` ${metrics[metric].unit}`;
+  const values = perRequest[metric]?.(rows);
+  const percent = aggregate === "med" ? 50 : Number(/^p\((\d+(?:\.\d+)?)\)$/.exec(aggregate)?.[1] ?? Number.NaN);
+
+  if (values && percent > 0 && percent < 100) {
+    // "p(99)<200": 99 % of requests are below 200. "p(10)>20": 90 % are above 20.
+    const below = comparison.startsWith("<");
+    const share = below ? percent / 100 : 1 - percent / 100;
+    const over = values.filter((value) => !keeps(value, limit)).length;
+    const verdict = judgeShare(values.length, over, share, by);
+    const value =
+      values.length > 0 ? `${formatNumber(quantile(ascending(values), percent / 100))}${unit}` : "not measured";
+    const count = `${over} of ${values.length} requests beyond ${formatNumber(limit)}${unit}`;
+    const needed = samplesInAll(values.length, over, share, by);
+    const more =
+      verdict === "inconclusive"
+        ? Number.isFinite(needed)
+          ? `; at this share ${needed.toLocaleString("en-US")} would be needed`
+          : "; too close to the limit for any number"
+        : "";
+    return {
+      ...judged,
+      verdict,
+      reason: `${aggregate} ${value}, limit ${comparison} ${formatNumber(limit)}${unit}: ${count}${more}`,
+    };
+  }
+  const value = values ? pointValue(values, aggregate) : perLevel[metric]?.(level);
+  if (value === undefined || !Number.isFinite(value)) return { ...judged, verdict: "failed", reason: "not measured" };
+  return {
+    ...judged,
+    verdict: keeps(value, limit) ? "passed" : "failed",
+    reason: `${aggregate} ${formatNumber(value)}${unit}, limit ${comparison} ${formatNumber(limit)}${unit}`,
+  };
+}
+
+function pointValue(values: number[], aggregate: string): number | undefined {
+  if (values.length === 0) return undefined;
+  if (aggregate === "avg") return mean(values);
+  if (aggregate === "min" || aggregate === "max")
+    return values.reduce((a, b) => (aggregate === "min" ? Math.min(a, b) : Math.max(a, b)));
+  return aggregate === "count" ? values.length : undefined;
+}
+
+/** Why a run may not be judged at all. */
+function invalidity(run: Results): string[] {
+  if (!run.summary) return ["there is no summary.json: the run did not end"];
+  const reasons: string[] = [];
+  const { validity } = run.summary;
+  if (validity.state !== "VALID")
+    reasons.push(`${validity.state}${validity.reasons.length > 0 ? `: ${validity.reasons.join("; ")}` : ""}`);
+  if (run.levelSummaries.every((level) => level.requests === 0))
+    reasons.push("no request was sent in a steady window: the server was not measured");
+  else if (run.levelSummaries.every((level) => level.completed === 0))
+    reasons.push("no request completed: the server was not measured");
+  if (!run.requests) reasons.push("there are no records: percentiles cannot be judged");
+  return reasons;
+}
+
+/** Judges a run by the thresholds of a gate configuration, level by level. */
+export function gate(run: Results, config: GateConfig, by: Confidence = mlperfConfidence, only?: string): GateResult {
+  const invalid = invalidity(run);
+  if (invalid.length > 0) return { state: "not valid", invalid, judgements: [] };
+  const levels = run.levelSummaries.filter((level) => only === undefined || level.name === only);
+  const judgements: Judgement[] = [];
+  for (const level of levels) {
+    const rows = steadyRows(run, level.name);
+    for (const [key, expressions] of Object.entries(thresholds(config, [{ name: level.name }]))) {
+      const metric = key.replace(/\{.*/, "");
+      // The validity was judged above.
+      if (!isMetricName(metric) || metric === "llm_client_bound") continue;
+      for (const expression of expressions) judgements.push(judge(level, rows, metric, expression, by));
+    }
+  }
+  const has = (verdict: LimitVerdict): boolean => judgements.some((each) => each.verdict === verdict);
+  return { state: has("failed") ? "failed" : has("inconclusive") ? "inconclusive" : "passed", invalid: [], judgements };
+}
+
+interface Options {
+  profile?: string;
+  sloTtft?: number;
+  sloTpot?: number;
+  sloE2e?: number;
+  percentile?: number;
+  confidence: number;
+  tolerance: number;
+  level?: string;
+  json?: boolean;
+}
+
+/** What the run itself was gated by, unless an option says otherwise. */
+export function gateConfig(run: Results, options: Partial<Options>): GateConfig {
+  const number = (given: number | undefined, name: string): number | undefined => {
+    const value = given ?? setting(run.config, name);
+    return value === undefined || value === null ? undefined : Number(value);
+  };
+  const name = options.profile ?? String(setting(run.config, "THRESHOLDS") ?? "none");
+  const shipped = profileNames.find((known) => known === name);
+  if (!shipped && !existsSync(name))
+    throw new Error(`${name} is neither a profile (${profileNames.join(", ")}) nor a file`);
+  return {
+    profile: shipped ?? parseProfile(readFileSync(name, "utf8")),
+    SLO_TTFT: number(options.sloTtft, "SLO_TTFT"),
+    SLO_TPOT: number(options.sloTpot, "SLO_TPOT"),
+    SLO_E2E: number(options.sloE2e, "SLO_E2E"),
+    SLO_PERCENTILE: number(options.percentile, "SLO_PERCENTILE") ?? 99,
+  };
+}
+
+/** The lines that the command prints. */
+export function gateLines(result: GateResult, by: Confidence): string[] {
+  const marks: Record<LimitVerdict, string> = { passed: "ok  ", failed: "FAIL", inconclusive: "??  " };
+  const lines = result.judgements.map(
+    ({ verdict, level, metric, reason }) => `${marks[verdict]} ${level} ${metric} ${reason}`,
+  );
+  const words: Record<GateState, string> = {
+    passed: `PASSED: ${result.judgements.length} limits kept, percentiles with ${formatShare(by.confidence)} confidence`,
+    failed: "FAILED: at least one limit is broken",
+    "not valid": `NOT VALID: ${result.invalid.join("; ")}`,
+    inconclusive: `INCONCLUSIVE: too few samples to be ${formatShare(by.confidence)} sure of a percentile either way`,
+  };
+  if (result.state === "passed" && result.judgements.length === 0)
+    return ["PASSED: the run is valid, and no limit was set (--profile, --slo-ttft, ...)"];
+  return [...lines, words[result.state]];
+}
+
+function positiveNumber(text: string): number {
+  const value = Number(text);
+  if (!(value > 0)) throw new InvalidArgumentError("a number above 0 is needed");
+  return value;
+}
+
+function share(text: string): number {
+  const value = Number(text);
+  if (!(value >= 0 && value < 1)) throw new InvalidArgumentError("a number from 0 to below 1 is needed");
+  return value;
+}
+
+async function main(): Promise<void> {
+  const program = new Command("gate")
+    .description("Judges a results folder by SLOs and a threshold profile, percentiles with MLPerf's early stopping")
+    .argument("<dir>", "results folder")
+    .option("--profile <name>", "smoke, interactive, batch, none, or a JSON file (default: the run's)")
+    .option("--slo-ttft <ms>", "limit of TTFT (default: the run's)", positiveNumber)
+    .option("--slo-tpot <ms>", "limit of TPOT (default: the run's)", positiveNumber)
+    .option("--slo-e2e <ms>", "limit of the e2e latency (default: the run's)", positiveNumber)
+    .option("--percentile <p>", "percentile of the SLOs (default: the run's, or 99)", positiveNumber)
+    .option("--confidence <share>", "how sure a percentile's verdict has to be", share, mlperfConfidence.confidence)
+    .option(
+      "--tolerance <share>",
+      "MLPerf's d: how much of the share may be missing",
+      share,
+      mlperfConfidence.tolerance,
+    )
+    .option("--level <name>", "judge this level only")
+    .option("--json", "print the verdict as JSON");
+  program.parse();
+  const options = program.opts<Options>();
+  const by = { confidence: options.confidence, tolerance: options.tolerance };
+  const run = await readResults(program.args[0] as string).catch((error: Error) => error);
+  if (run instanceof Error) {
+    console.log(`NOT VALID: ${run.message}`);
+    process.exitCode = exitCodes["not valid"];
+    return;
+  }
+  if (options.level !== undefined && !run.levelSummaries.some(({ name }) => name === options.level)) {
+    throw new Error(`the run has no level ${options.level} (${run.levelSummaries.map(({ name }) => name).join(", ")})`);
+  }
+  const result = gate(run, gateConfig(run, options), by, options.level);
+  console.log(options.json ? JSON.stringify(result, null, 2) : gateLines(result, by).join("\n"));
+  process.exitCode = exitCodes[result.state];
+}
+
+if (require.main === module) {
+  main().catch((error: Error) => {
+    console.error(`gate: ${error.message}`);
+    process.exitCode = 104;
+  });
+}
