@@ -299,7 +299,7 @@ async function main(): Promise<void> {
   }
 }
 
-if (require.main === module) {
+if (process.argv[1] === __filename) {
   main().catch((error: Error) => {
     console.error(`compare: ${error.message}`);
     process.exitCode = 104;

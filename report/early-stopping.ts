@@ -15,6 +15,9 @@ export interface Confidence {
 /** MLPerf's own: 99 %, no tolerance. */
 export const mlperfConfidence: Confidence = { confidence: 0.99, tolerance: 0 };
 
+/** The chance of being wrong that is left. A hair of slack, for where it is met exactly rounding would decide. */
+const doubt = (confidence: number): number => (1 - confidence) * (1 + 1e-9);
+
 /** The smallest number of samples within the limit that outweighs `over` samples beyond it, for the share p (0..1). */
 export function samplesNeeded(
   over: number,
@@ -23,8 +26,8 @@ export function samplesNeeded(
 ): number {
   const share = p - tolerance;
   if (!(share > 0 && share < 1)) throw new RangeError(`a share between 0 and 1 is needed, not ${share}`);
-  // The chance falls with h: double until it is low enough, then bisect. A hair of slack, for at exact powers rounding decides.
-  const enough = (h: number): boolean => incompleteBeta(share, h, over + 1) <= (1 - confidence) * (1 + 1e-9);
+  // The chance falls with h: double until it is low enough, then bisect.
+  const enough = (h: number): boolean => incompleteBeta(share, h, over + 1) <= doubt(confidence);
   let high = 1;
   while (!enough(high)) high *= 2;
   let low = high >> 1;
@@ -48,7 +51,7 @@ export function judgeShare(n: number, over: number, p: number, by: Confidence = 
   if (kept > 0 && kept >= samplesNeeded(over, p, by)) return "passed";
   if (over === 0) return "inconclusive";
   // P(X <= kept), X binomial(n, p), is I_{1-p}(n - kept, kept + 1).
-  return incompleteBeta(1 - p, over, kept + 1) <= 1 - by.confidence ? "failed" : "inconclusive";
+  return incompleteBeta(1 - p, over, kept + 1) <= doubt(by.confidence) ? "failed" : "inconclusive";
 }
 
 /** How many samples would be needed in all if the same share stays over the limit; Infinity where that share is too high. */

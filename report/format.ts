@@ -16,7 +16,8 @@ export function formatShare(share: number | null | undefined): string {
   if (share === null || share === undefined || !Number.isFinite(share)) return "–";
   const percent = share * 100;
   if (Math.abs(percent - Math.round(percent)) < 1e-9) return `${Math.round(percent)} %`;
-  const edge = Math.min(Math.abs(percent), Math.abs(100 - percent));
+  // 100 - 99.9 is a little less than 0.1.
+  const edge = Math.min(Math.abs(percent), Math.abs(100 - percent)) + 1e-9;
   return `${percent.toFixed(edge < 0.1 ? 3 : edge < 1 ? 2 : 1)} %`;
 }
 

@@ -273,7 +273,7 @@ async function main(): Promise<void> {
   process.exitCode = exitCodes[result.state];
 }
 
-if (require.main === module) {
+if (process.argv[1] === __filename) {
   main().catch((error: Error) => {
     console.error(`gate: ${error.message}`);
     process.exitCode = 104;
