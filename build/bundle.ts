@@ -63,6 +63,8 @@ export async function bundle(entries: string[], outDir: string, plugins: Plugin[
       mainFields: ["module", "main"],
       external: ["k6", "k6/*"],
       sourcemap: true,
+      // The same library with short names, a third of the size.
+      alias: { papaparse: "papaparse/papaparse.min.js" },
       define: { DATASETS_PATH: JSON.stringify(datasetsPath) },
       // Names stay readable in k6's stack traces; syntax and white space alone bring most of the saving.
       minifySyntax: true,

@@ -44,7 +44,8 @@ const rules: Rule[] = [
   },
   {
     files: /^report\//,
-    allowed: /^(report\/|lib\/|thresholds(\/|$)|build\/|node:|commander$|echarts|@resvg\/resvg-js$|playwright-core$|papaparse$)/,
+    allowed:
+      /^(report\/|lib\/|thresholds(\/|$)|build\/|node:|commander$|echarts|@resvg\/resvg-js$|playwright-core$|papaparse$)/,
     why: "report imports report, lib's pure files, the gate profiles and build",
   },
 ];

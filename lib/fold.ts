@@ -197,7 +197,10 @@ export function weightedStats(values: readonly Weighted[]): Stats {
   const variance = sumOf(ascending.map(({ value, weight }) => weight * (value - mean) ** 2)) / total;
   const upTo: number[] = [];
   let sum = 0;
-  for (const { weight } of ascending) upTo.push((sum += weight));
+  for (const { weight } of ascending) {
+    sum += weight;
+    upTo.push(sum);
+  }
   // The value that covers the position when each value is as wide as its weight.
   const at = (position: number) => {
     let low = 0;
@@ -248,11 +251,11 @@ function sumOf(values: readonly number[]): number {
 
 // Math.min and Math.max take their arguments on the stack, which a million requests would overflow.
 function least(values: readonly number[]): number {
-  return values.length > 0 ? values.reduce((a, b) => (b < a ? b : a)) : 0;
+  return values.length > 0 ? values.reduce((a, b) => Math.min(a, b)) : 0;
 }
 
 function most(values: readonly number[]): number {
-  return values.reduce((a, b) => (b > a ? b : a), 0);
+  return values.reduce((a, b) => Math.max(a, b), 0);
 }
 
 function shareOf(part: number, whole: number): number {

@@ -5,6 +5,7 @@ import { formatDurationMs, type Warmup } from "./settings";
 
 /** Levels of load as the scenario file uses them. */
 export interface LoadLevels {
+  /** The levels that gates judge. */
   readonly specs: readonly LevelSpec[];
   /** k6's options for this load with these thresholds. */
   options(thresholds: Record<string, string[]>): Options;
@@ -15,31 +16,39 @@ export interface LoadLevels {
 }
 
 /** Levels of constant concurrency, one after the other: c1, c2, c4, ... */
-export function concurrencyLevels(config: Config): LoadLevels {
-  const specs = config.CONCURRENCY.map(
-    (concurrency): LevelSpec => ({
-      name: `c${concurrency}`,
-      concurrency,
-      requests: config.REQUESTS,
-      durationMs: config.DURATION,
-      ...warmupOf(config.WARMUP, concurrency),
-    }),
+export function concurrencyLevels(config: Config, labels?: Labels): LoadLevels {
+  return levelsInTurn(
+    config,
+    config.CONCURRENCY.map((concurrency) => concurrencyLevel(config, `c${concurrency}`, concurrency, labels)),
   );
-  const levels = new Levels(config.scenario, specs);
+}
+
+/** Tags of the workload that go into a level's summary. */
+export type Labels = Readonly<Record<string, string | number>>;
+
+/** The lengths of the workload where they are the same for all requests. */
+export function lengthLabels({ INPUT_TOKENS: input, OUTPUT_TOKENS: output }: Config): Labels {
+  const labels: Record<string, number> = {};
+  if (input.kind === "fixed") labels.inputTokens = input.value;
+  if (output.kind === "fixed") labels.outputTokens = output.value;
+  return labels;
+}
+
+/** One level of constant concurrency, bounded by REQUESTS or DURATION. */
+export function concurrencyLevel(config: Config, name: string, concurrency: number, labels: Labels = {}): LevelSpec {
+  const bound =
+    config.DURATION === undefined ? { requests: config.REQUESTS ?? concurrency } : { durationMs: config.DURATION };
+  return { name, concurrency, labels, ...bound, ...warmupOf(config.WARMUP, concurrency) };
+}
+
+/** Levels of constant concurrency that follow each other in one k6 scenario. */
+export function levelsInTurn(config: Config, specs: readonly LevelSpec[]): LoadLevels {
+  const levels = new Levels(config.scenario, [...specs]);
   return {
     specs,
-    options: (thresholds) => ({
-      ...commonOptions(thresholds),
-      scenarios: {
-        // Each VU goes through all levels in one iteration: k6 cannot start a level when another has ended, the module can.
-        [config.scenario.replaceAll("-", "_")]: {
-          executor: "per-vu-iterations",
-          vus: Math.max(...config.CONCURRENCY),
-          iterations: 1,
-          maxDuration: formatDurationMs(config.MAX_DURATION),
-        },
-      },
-    }),
+    // Each VU goes through all levels in one iteration: k6 cannot start a level when another has ended, the module can.
+    options: (thresholds) =>
+      loadOptions(config, thresholds, Math.max(...specs.map(({ concurrency }) => concurrency ?? 1))),
     each(send) {
       for (let slot = levels.acquire(); slot !== null; slot = levels.acquire()) send(slot);
     },
@@ -47,13 +56,25 @@ export function concurrencyLevels(config: Config): LoadLevels {
   };
 }
 
+/** Options of a load that lasts one iteration of each VU. */
+export function loadOptions(config: Config, thresholds: Record<string, string[]>, vus: number): Options {
+  return {
+    ...commonOptions(thresholds),
+    scenarios: {
+      [config.scenario.replaceAll("-", "_")]: {
+        executor: "per-vu-iterations",
+        vus,
+        iterations: 1,
+        maxDuration: formatDurationMs(config.MAX_DURATION),
+      },
+    },
+  };
+}
+
 /** Options that all loads share. */
 export function commonOptions(thresholds: Record<string, string[]>): Options {
   return {
     thresholds,
-    // Requests that run into TIMEOUT must still end as such while k6 waits for the last of them.
-    setupTimeout: "60s",
-    teardownTimeout: "60s",
     noUsageReport: true,
     summaryTrendStats: trendStats(thresholds) as Options["summaryTrendStats"],
   };

@@ -49,12 +49,14 @@ export function openClient(config: Config): LlmClient {
     outputTokensPointer: config.OUTPUT_TOKENS_POINTER,
   });
   const forced = config.IGNORE_EOS && config.API !== "embeddings" && config.API !== "json";
-  const specOf = (server: Server, prompt: Prompt): RequestSpec => ({
-    body: config.METHOD === "GET" && config.API === "json" ? "" : requestBody(config, server.model, prompt),
-    url: prompt.url === undefined ? undefined : addressOf(config, prompt.url),
-    inputTokens: prompt.inputTokens,
-    outputTokens: forced ? prompt.outputTokens : undefined,
-  });
+  const bodyless = config.API === "json" && config.METHOD === "GET";
+  const specOf = (server: Server, prompt: Prompt): RequestSpec => {
+    const spec: RequestSpec = { body: bodyless ? "" : requestBody(config, server.model, prompt) };
+    if (prompt.inputTokens > 0) spec.inputTokens = prompt.inputTokens;
+    if (forced) spec.outputTokens = prompt.outputTokens;
+    if (prompt.url !== undefined) spec.url = addressOf(config, prompt.url);
+    return spec;
+  };
   return {
     ready: () => ({ model: findModel(config, headers), tokensPerWord: findTokensPerWord(config, headers) }),
     request: (server, prompt, slot) => client.request(specOf(server, prompt), slot),

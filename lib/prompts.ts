@@ -1,17 +1,119 @@
+import { SharedArray } from "k6/data";
 import type { Prompt } from "./body";
-import type { Slot } from "./client";
-import type { Config } from "./config";
+import { Lines, type Slot } from "./client";
+import { type Config, orRefuse, shippedPath, userPath } from "./config";
+import { type Entry, entrySyntax, parseCsv, parseEntry, parseJsonArray, parseLine } from "./dataset";
+import { sample } from "./distribution";
 import type { Server } from "./llm-client";
-import { type Lengths, syntheticPrompts } from "./workload";
+import { seededRng } from "./rng";
+import { SettingError } from "./settings";
+import type { TraceRow } from "./trace";
+import { hashText, type Lengths, recordedPrompts, syntheticPrompts } from "./workload";
 
 /** Where a scenario takes its prompts from. */
 export interface PromptSource {
   /** The prompt that belongs to this slot: the same in every run with the same seed. */
-  next(slot: Slot, server: Server): Prompt;
+  next(slot: Pick<Slot, "index" | "level">, server: Server): Prompt;
+  /** The prompts of a batch that this slot releases. */
+  batch(slot: Pick<Slot, "index" | "level">, server: Server, size: number): Prompt[];
 }
 
 /** The prompts that DATASET, INPUT_TOKENS and the other settings of the workload describe. Init context only. */
 export function openPrompts(config: Config, lengths: Lengths = {}): PromptSource {
+  return sourceOf(openNext(config, lengths));
+}
+
+function sourceOf(next: PromptSource["next"]): PromptSource {
+  return {
+    next,
+    batch: (slot, server, size) =>
+      Array.from({ length: size }, (_, i) => next({ level: slot.level, index: slot.index * size + i }, server)),
+  };
+}
+
+function openNext(config: Config, lengths: Lengths): PromptSource["next"] {
+  if (config.TARGETS !== "") return targetPrompts(config);
+  if (config.DATASET !== "") return datasetPrompts(config, lengths);
   const prompts = syntheticPrompts(config, lengths);
-  return { next: (slot, server) => prompts.at(slot.index, slot.level, server.tokensPerWord) };
+  return (slot, server) => prompts.at(slot.index, slot.level, server.tokensPerWord);
+}
+
+/** The elements of a file, shared by all VUs; each access parses the element anew. */
+interface Elements {
+  readonly length: number;
+  at(index: number): unknown;
+}
+
+/** The datasets that ship, by name. */
+const shipped: Readonly<Record<string, string>> = {
+  prompts: "prompts.jsonl",
+  chats: "chats.jsonl",
+  "token-ids": "token-ids.jsonl",
+};
+
+/** A dataset's entries in turn, each with the settings' output length where it has none of its own. */
+function datasetPrompts(config: Config, lengths: Lengths): PromptSource["next"] {
+  const elements = openElements("DATASET", config.DATASET, shipped[config.DATASET]);
+  const entryAt = (index: number): Entry => {
+    const entry = parseEntry(elements.at(index % elements.length));
+    if (!entry) throw new SettingError(`DATASET=${config.DATASET}: element ${index + 1} is not ${entrySyntax}`);
+    return entry;
+  };
+  // One bad row in a file of thousands is met in the middle of a run; the first tells whether the format is understood.
+  orRefuse(() => entryAt(0));
+  const outputs = lengths.outputTokens ?? config.OUTPUT_TOKENS;
+  return (slot) => {
+    const { input, inputTokens, outputTokens } = clipped(entryAt(slot.index), config.MAX_INPUT_TOKENS);
+    const rng = seededRng(config.SEED ^ hashText(slot.level), slot.index);
+    const length = outputTokens ?? sample(outputs, rng);
+    return { input, inputTokens, outputTokens: Math.min(length, config.MAX_OUTPUT_TOKENS ?? length) };
+  };
+}
+
+/** The addresses of TARGETS in turn: every line is a path or an address, the prompt is what BODY makes of nothing. */
+function targetPrompts(config: Config): PromptSource["next"] {
+  const elements = openElements("TARGETS", config.TARGETS, undefined);
+  return (slot) => {
+    const url = String(elements.at(slot.index % elements.length)).trim();
+    return { input: { kind: "text", text: "" }, inputTokens: 0, outputTokens: 0, url };
+  };
+}
+
+/** Token ids can be cut to a length; what a text's length in tokens is, only the server knows. */
+function clipped(entry: Entry, maxTokens: number | undefined): Entry {
+  if (maxTokens === undefined || entry.input.kind !== "tokenIds" || entry.input.tokenIds.length <= maxTokens)
+    return entry;
+  const tokenIds = entry.input.tokenIds.slice(0, maxTokens);
+  return { ...entry, input: { kind: "tokenIds", tokenIds }, inputTokens: maxTokens };
+}
+
+function openElements(setting: string, name: string, shippedFile: string | undefined): Elements {
+  const path = shippedFile ? shippedPath(shippedFile) : userPath(name);
+  return orRefuse(() => {
+    let elements: Elements;
+    try {
+      elements = readElements(path);
+    } catch (error) {
+      const reason = error instanceof Error ? error.message : String(error);
+      throw new SettingError(`${setting}=${name} cannot be read: ${reason}`);
+    }
+    if (elements.length === 0) throw new SettingError(`${setting}=${name} has no element in it`);
+    return elements;
+  });
+}
+
+function readElements(path: string): Elements {
+  const parse = path.endsWith(".csv") ? parseCsv : path.endsWith(".json") ? parseJsonArray : undefined;
+  if (!parse) {
+    const lines = new Lines(path);
+    return { length: lines.length, at: (index) => parseLine(lines.get(index)) };
+  }
+  const array = new SharedArray(`tokenclock ${path}`, () => parse(open(path)));
+  return { length: array.length, at: (index) => array[index] };
+}
+
+/** Prompts with the lengths of a trace's rows; where the trace knows blocks, equal blocks become equal text. */
+export function tracePrompts(config: Config, trace: readonly TraceRow[]): PromptSource {
+  const prompts = recordedPrompts(config, trace);
+  return sourceOf((slot, server) => prompts.at(slot.index, slot.level, server.tokensPerWord));
 }

@@ -281,6 +281,11 @@ export const settings = {
   RUNS: setting(whole(1, 10_000), 3, "How often a batch is repeated."),
   STAGGER: setting(duration, 0, "Time between two sends of a batch; 0 releases it at once."),
   REFILL: setting(yesNo, false, "Start a request whenever one of the batch ends, instead of waiting for the slowest."),
+  INPUT_LENGTHS: setting(
+    wholes(1, 10_000_000),
+    [32, 128, 512, 1024, 2048],
+    "Prompt lengths of prompt-ingestion, tokens.",
+  ),
   DESCRIPTION: setting(anyText, "", "A text that is copied into the results."),
 
   DATASET: setting(
@@ -294,6 +299,12 @@ export const settings = {
     { kind: "fixed", value: 128 },
     "Output length in tokens: number or distribution.",
   ),
+  MAX_INPUT_TOKENS: setting(
+    optional(whole(1, 10_000_000)),
+    undefined,
+    "Cuts a dataset's token-id prompts to this length.",
+  ),
+  MAX_OUTPUT_TOKENS: setting(optional(whole(1, 10_000_000)), undefined, "Upper limit of every output length."),
   IGNORE_EOS: setting(yesNo, true, "Force the output length: min_tokens and ignore_eos are sent, fewer tokens fail."),
   SHARED_PREFIX: setting(whole(0, 10_000_000), 0, "Leading tokens that all prompts share; the rest is unique to each."),
   TOKEN_IDS: setting(yesNo, false, "Send synthetic prompts as token ids: exact input lengths (completions only)."),
@@ -311,6 +322,11 @@ export const settings = {
 
   METRICS_URL: setting(anyUrl, "", "The server's Prometheus page; by default /metrics on BASE_URL's host."),
   METRICS_INTERVAL: setting(positiveDuration, 10, "Time between two polls of METRICS_URL."),
+  SPEED_THRESHOLD: setting(
+    number(0, 1e6),
+    20,
+    "Least tokens/s of one request that counts as fast enough in the report.",
+  ),
   PHASE: setting(oneOf("both", "full", "prefill"), "both", "Which half of prefill-decode to run."),
   PAUSE: setting(duration, 0, "Rest between the phases of prefill-decode."),
   RESET_URL: setting(urlPath, "", "Sent a POST between the phases, such as /reset_prefix_cache."),

@@ -1,6 +1,7 @@
 import { runReport } from "./client";
 import { type Config, currentConfig, sloMs } from "./config";
 import type { LevelSummary, RunReport, Summary, Verdict } from "./level-summary";
+import { pauseLevel } from "./pause";
 import { shownSettings } from "./settings";
 import { type Column, percent, shortNumber, textTable } from "./table";
 import { judge, judgedThresholds, type SummaryMetrics } from "./verdict";
@@ -35,7 +36,7 @@ function writeSummary(
   own: (report: RunReport, config: Config) => OwnResults,
 ): Record<string, string> {
   const config = currentConfig();
-  const report = runReport(data);
+  const report = withoutPauses(runReport(data));
   const verdict = judge(report, judgedThresholds(data.metrics));
   const summary = summaryOf(config, report, verdict);
   const { text = "", files = {} } = report.total.requests > 0 ? own(report, config) : {};
@@ -47,6 +48,11 @@ function writeSummary(
   };
   for (const [file, content] of Object.entries(files)) output[inResults(file)] = content;
   return output;
+}
+
+/** A pause stands among the levels so that nothing runs beside it; it is none. */
+function withoutPauses(report: RunReport): RunReport {
+  return { ...report, levels: report.levels.filter(({ name }) => name !== pauseLevel) };
 }
 
 function summaryOf(config: Config, report: RunReport, verdict: Verdict): Summary {

@@ -2,6 +2,7 @@ import type { Prompt } from "./body";
 import type { Config } from "./config";
 import { type Distribution, sample } from "./distribution";
 import { type Rng, randomInt, seededRng } from "./rng";
+import { blockTokens, type TraceRow } from "./trace";
 import { wordSource } from "./words";
 
 /** The prompts of a run. The n-th prompt is the same whichever VU asks for it, so that equal seeds give equal runs. */
@@ -14,6 +15,8 @@ export interface Prompts {
 export interface Lengths {
   readonly inputTokens?: Distribution;
   readonly outputTokens?: Distribution;
+  /** The input length counts words, whatever tokens the server makes of them. */
+  readonly inWords?: boolean;
 }
 
 /** Token ids that are words, not control tokens, in every vocabulary we met. */
@@ -28,16 +31,42 @@ export function syntheticPrompts(config: Config, lengths: Lengths = {}): Prompts
   return {
     at(index, level, tokensPerWord) {
       const rng = seededRng(config.SEED ^ hashText(level), index + 1);
-      const inputTokens = sample(inputs, rng);
-      const outputTokens = sample(outputs, rng);
+      const inputTokens = Math.min(sample(inputs, rng), config.MAX_INPUT_TOKENS ?? Infinity);
+      const outputTokens = Math.min(sample(outputs, rng), config.MAX_OUTPUT_TOKENS ?? Infinity);
       const shared = Math.min(config.SHARED_PREFIX, inputTokens);
       const sharedRng = () => seededRng(config.SEED, 0);
       if (config.TOKEN_IDS) {
         const tokenIds = [...randomIds(shared, sharedRng()), ...randomIds(inputTokens - shared, rng)];
         return { input: { kind: "tokenIds", tokenIds }, inputTokens, outputTokens };
       }
-      const wordsFor = (tokens: number) => Math.ceil(tokens / tokensPerWord);
+      const wordsFor = (tokens: number) => (lengths.inWords ? tokens : Math.ceil(tokens / tokensPerWord));
       const text = words.text(wordsFor(shared), sharedRng()) + words.text(wordsFor(inputTokens - shared), rng);
+      const knownTokens = lengths.inWords ? 0 : inputTokens;
+      return { input: { kind: "text", text: text.trimStart() }, inputTokens: knownTokens, outputTokens };
+    },
+  };
+}
+
+/**
+ * Prompts of a trace's lengths. Blocks of a Mooncake trace become the same words wherever their id occurs, so that a
+ * server's prefix cache hits as often as it did when the trace was recorded.
+ */
+export function recordedPrompts(config: Config, trace: readonly TraceRow[]): Prompts {
+  const words = wordSource(seededRng(config.SEED));
+  return {
+    at(index, level, tokensPerWord) {
+      const row = trace[index % trace.length];
+      if (!row) throw new Error("the trace is empty");
+      const { inputTokens, outputTokens, blockIds } = row;
+      const wordsFor = (tokens: number) => Math.ceil(tokens / tokensPerWord);
+      let text = "";
+      let left = inputTokens;
+      for (const id of blockIds) {
+        const taken = Math.min(left, blockTokens);
+        text += words.text(wordsFor(taken), seededRng(config.SEED, id + 1));
+        left -= taken;
+      }
+      if (left > 0) text += words.text(wordsFor(left), seededRng(config.SEED ^ hashText(level), index + 1));
       return { input: { kind: "text", text: text.trimStart() }, inputTokens, outputTokens };
     },
   };

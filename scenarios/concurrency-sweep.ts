@@ -1,8 +1,10 @@
 /** How do latency and throughput change as more clients wait at once? Levels of constant VUs, one after the other. */
 import { readConfig } from "../lib/config";
+import { requestFigures } from "../lib/figures";
 import { concurrencyLevels } from "../lib/levels";
 import { openClient, type Server } from "../lib/llm-client";
 import { openPrompts } from "../lib/prompts";
+import { handleSummaryWith } from "../lib/summary";
 import { thresholds } from "../thresholds";
 
 const config = readConfig("concurrency-sweep", { CONCURRENCY: [1, 2, 4, 8], REQUESTS: 40, OUTPUT_TOKENS: 64 });
@@ -24,4 +26,6 @@ export function teardown(): void {
   levels.report();
 }
 
-export { handleSummary } from "../lib/summary";
+export const handleSummary = handleSummaryWith((report) =>
+  config.API === "json" ? { text: report.levels.map(requestFigures).join("\n\n") } : {},
+);

@@ -20,11 +20,18 @@ export interface GateConfig {
   readonly SLO_PERCENTILE: number;
 }
 
+/** A level as far as its gates need it. */
+export interface Gated {
+  readonly name: string;
+  /** A batch cannot have more requests than its size. */
+  readonly batchSize?: number;
+}
+
 /**
  * The thresholds of a run: each of the profile's limits and each SLO, for each level's steady requests. k6 lets a
  * threshold on a metric without samples pass, so every level must also have sent requests that did not fail.
  */
-export function thresholds(config: GateConfig, levels: readonly { readonly name: string }[]): Thresholds {
+export function thresholds(config: GateConfig, levels: readonly Gated[]): Thresholds {
   const profile = typeof config.profile === "string" ? profiles[config.profile] : config.profile;
   const limits: Partial<Record<MetricName, string[]>> = {};
   const limit = (name: MetricName, expressions: readonly string[]) => {
@@ -40,14 +47,16 @@ export function thresholds(config: GateConfig, levels: readonly { readonly name:
   }
   const gated = profile !== undefined || Object.keys(limits).length > 0;
   if (!gated) return {};
-  limit("llm_requests", [`count>=${profile?.minRequests ?? 1}`]);
+  const minRequests = profile?.minRequests ?? 1;
   limit("llm_request_failed", [`rate<=${profile?.maxFailureShare ?? 0}`]);
 
   const thresholds: Thresholds = { llm_client_bound: ["value<1"] };
-  for (const { name: level } of levels) {
+  for (const { name: level, batchSize = minRequests } of levels) {
+    thresholds[`llm_requests{level:${level},phase:steady}`] = [`count>=${Math.min(minRequests, batchSize)}`];
     for (const [name, expressions] of Object.entries(limits)) {
       const tags = isLevelGauge(name as MetricName) ? `level:${level}` : `level:${level},phase:steady`;
-      thresholds[`${name}{${tags}}`] = expressions;
+      const key = `${name}{${tags}}`;
+      thresholds[key] = [...(thresholds[key] ?? []), ...expressions];
     }
   }
   return thresholds;

@@ -1,0 +1,123 @@
+import type { Options } from "k6/options";
+import { type ArrivalSpec, Arrivals, emitLevelMetrics, type Slot, type StageSpec, Windows } from "./client";
+import { type Config, orRefuse, userPath } from "./config";
+import { commonOptions, loadOptions } from "./levels";
+import { formatDurationMs, SettingError } from "./settings";
+import { parseTrace, type TraceRow, traceSyntax } from "./trace";
+
+/** A load that follows a schedule, whatever the server does. */
+export interface ScheduledLoad {
+  readonly specs: readonly { readonly name: string }[];
+  /** The requests of TRACE by number; empty where no trace is set. */
+  readonly trace: readonly TraceRow[];
+  options(thresholds: Record<string, string[]>): Options;
+  each(send: (slot: Slot) => void): void;
+  report(): void;
+}
+
+/** The load of RATE, STAGES or TRACE: arrivals a second, or with LOOP=closed a changing number of users. */
+export function openArrivals(config: Config): ScheduledLoad {
+  return config.LOOP === "closed" ? changingUsers(config) : arrivals(config);
+}
+
+/**
+ * Arrivals on a schedule that all VUs share. A VU is busy until its request has ended, so their number bounds the
+ * requests in flight; when all are busy the next request is sent late and its lag is queue delay.
+ */
+function arrivals(config: Config): ScheduledLoad {
+  const trace = config.TRACE === "" ? [] : readTrace(config.TRACE);
+  const stages = orRefuse(() => stagesOf(config));
+  const spec: ArrivalSpec = { arrival: config.ARRIVAL.kind, seed: config.SEED };
+  if (config.ARRIVAL.kind === "gamma") spec.cv = config.ARRIVAL.cv;
+  if (trace.length > 0) {
+    spec.traceMs = trace.map(({ atMs }) => atMs);
+    spec.traceName = "trace";
+  } else {
+    spec.stages = stages;
+  }
+  const schedule = new Arrivals(config.scenario, spec);
+  return {
+    specs: trace.length > 0 ? [{ name: "trace" }] : stages.filter(({ phase }) => phase !== "warmup"),
+    trace,
+    options: (thresholds) => loadOptions(config, thresholds, config.MAX_IN_FLIGHT),
+    each(send) {
+      for (let slot = schedule.next(); slot !== null; slot = schedule.next()) send(slot);
+    },
+    report: emitLevelMetrics,
+  };
+}
+
+/** The stages of RATE (each DURATION long) or STAGES, with a warm-up stage before them where WARMUP is a duration. */
+export function stagesOf(config: Config): StageSpec[] {
+  const stages: StageSpec[] = [];
+  if (config.STAGES.length === 0) {
+    const durationMs = config.DURATION;
+    if (durationMs === undefined) throw new SettingError("an open load is bounded by time: set DURATION (or STAGES)");
+    for (const rate of config.RATE) stages.push({ name: `r${rate}`, fromRate: rate, toRate: rate, durationMs });
+  } else {
+    let rate = 0;
+    for (const { durationMs, target } of config.STAGES) {
+      // As in k6, a step of no length is a jump.
+      if (durationMs > 0) stages.push({ name: `s${stages.length + 1}`, fromRate: rate, toRate: target, durationMs });
+      rate = target;
+    }
+  }
+  const { WARMUP: warmup } = config;
+  if ("requests" in warmup && warmup.requests > 0) {
+    throw new SettingError(`WARMUP=${warmup.requests} counts requests; the warm-up of an open load is a duration`);
+  }
+  const first = stages[0];
+  if (first && "durationMs" in warmup && warmup.durationMs > 0) {
+    const rate = first.fromRate || first.toRate;
+    stages.unshift({ name: first.name, fromRate: rate, toRate: rate, durationMs: warmup.durationMs, phase: "warmup" });
+  }
+  return stages;
+}
+
+/** Users that send one request after the other; their number follows STAGES. One window spans the whole ramp. */
+function changingUsers(config: Config): ScheduledLoad {
+  if (config.STAGES.length === 0) {
+    orRefuse(() => {
+      throw new SettingError("LOOP=closed needs STAGES, the number of users over time");
+    });
+  }
+  const windows = new Windows(config.scenario, [{ name: "ramp" }]);
+  return {
+    specs: [{ name: "ramp" }],
+    trace: [],
+    options: (thresholds) => ({
+      ...commonOptions(thresholds),
+      scenarios: {
+        [config.scenario.replaceAll("-", "_")]: {
+          executor: "ramping-vus",
+          stages: config.STAGES.map(({ durationMs, target }) => ({
+            duration: formatDurationMs(durationMs),
+            target: Math.round(target),
+          })),
+          gracefulRampDown: formatDurationMs(config.TIMEOUT),
+          gracefulStop: formatDurationMs(config.TIMEOUT),
+        },
+      },
+    }),
+    each(send) {
+      send(windows.begin("ramp"));
+    },
+    report() {
+      windows.end("ramp");
+      emitLevelMetrics();
+    },
+  };
+}
+
+function readTrace(name: string): TraceRow[] {
+  return orRefuse(() => {
+    let rows: TraceRow[];
+    try {
+      rows = parseTrace(open(userPath(name)));
+    } catch (error) {
+      throw new SettingError(`TRACE=${name} cannot be read: ${error instanceof Error ? error.message : error}`);
+    }
+    if (rows.length === 0) throw new SettingError(`TRACE=${name} is not ${traceSyntax}`);
+    return rows;
+  });
+}

@@ -1,0 +1,146 @@
+/** What single scenarios say of a level beside the common table. Pure: text from summaries. */
+import type { LevelSummary, Second } from "./level-summary";
+import { type Column, percent, shortNumber, textTable } from "./table";
+
+/**
+ * The figures that request benchmarks print (status codes, latencies, tokens a request), one block a level. A failed
+ * request counts in the status codes and in nothing else; tools that mix it in as zero tokens get the second line.
+ */
+export function requestFigures(level: LevelSummary): string {
+  const { requests, completed, e2eMs, whole } = level;
+  const average = (tokens: number, count: number) => (count > 0 ? shortNumber(tokens / count) : "-");
+  const perSecond = (tokens: number) => (level.durationS > 0 ? shortNumber(tokens / level.durationS) : "-");
+  const latency = (ms: number) => (e2eMs.count > 0 ? `${shortNumber(ms / 1000)} s` : "-");
+  const statuses = Object.entries(level.statuses).map(([status, count]) => `${status}: ${count}`);
+  const lines: [string, string][] = [
+    ["Status codes", statuses.join(", ") || "none"],
+    ["Success ratio", requests > 0 ? percent(completed / requests) : "-"],
+    ["Total time", `${shortNumber(whole.durationS)} s`],
+    ["Median request latency", latency(e2eMs.p50)],
+    ["Average request latency", latency(e2eMs.mean)],
+    ["Shortest request latency", latency(e2eMs.min)],
+    ["Longest request latency", latency(e2eMs.max)],
+    ["90th, 95th, 99th percentile", [e2eMs.p90, e2eMs.p95, e2eMs.p99].map(latency).join(", ")],
+    ["Requests per second", shortNumber(level.requestThroughput)],
+    ["Average input tokens per request", average(level.inputTokens, completed)],
+    ["Average output tokens per request", average(level.outputTokens, completed)],
+    [
+      "... with failures counted as zero",
+      `${average(level.inputTokens, requests)}, ${average(level.outputTokens, requests)}`,
+    ],
+    ["Input token throughput", `${perSecond(level.inputTokens)} tokens/s`],
+    ["Output token throughput", `${shortNumber(level.outputThroughput)} tokens/s`],
+  ];
+  return `${level.name}\n${textTable(
+    [
+      { heading: "", left: true, cell: ([name]) => `  ${name}` },
+      { heading: "", cell: ([, value]) => value, left: true },
+    ],
+    lines,
+  ).trimStart()}`;
+}
+
+/** Latencies and throughputs of prefill and decode apart; in seconds and tokens/s. */
+export interface PhaseSplit {
+  inputTokens: number;
+  outputTokens: number;
+  e2eLatencyS: number;
+  summarizationLatencyS: number;
+  generationLatencyS: number;
+  summarizationThroughput: number;
+  e2eThroughput: number;
+  generationThroughput: number;
+}
+
+/**
+ * Phase 1 asked for the whole output, phase 2 for one token of the same prompts. Latencies are those of the phases as a
+ * whole, first send to last end: summarization = phase 2; generation = phase 1 - phase 2.
+ */
+export function phaseSplit(full: LevelSummary, prefill: LevelSummary): PhaseSplit {
+  const e2eLatencyS = full.whole.durationS;
+  const summarizationLatencyS = prefill.whole.durationS;
+  const generationLatencyS = e2eLatencyS - summarizationLatencyS;
+  const { inputTokens, outputTokens } = full;
+  const rate = (tokens: number, seconds: number) => (seconds > 0 ? tokens / seconds : 0);
+  return {
+    inputTokens,
+    outputTokens,
+    e2eLatencyS,
+    summarizationLatencyS,
+    generationLatencyS,
+    summarizationThroughput: rate(inputTokens, summarizationLatencyS),
+    e2eThroughput: rate(outputTokens, e2eLatencyS),
+    generationThroughput: rate(outputTokens, generationLatencyS),
+  };
+}
+
+/** What a ramp came to. Rates are requests/s. */
+export interface RampFigures {
+  /** The first second from which on, for `sustainedS`, the failure share stayed above `onsetShare`; none: no onset. */
+  onset?: { t: number; askedRate: number; p95Ms: number };
+  /** Highest mean of succeeded requests a second over `sustainedS`. */
+  highestSuccessRate: number;
+  /** Share of failed requests in the last `sustainedS`. */
+  failureShareAtEnd: number;
+}
+
+/** Length of what counts as sustained, s, and the share of failures that counts as failing. */
+export const sustainedS = 5;
+export const onsetShare = 0.01;
+
+/** Failure onset and highest rate of a ramp from the run's seconds. */
+export function rampFigures(seconds: readonly Second[]): RampFigures {
+  const windows = seconds.map((_, i) => seconds.slice(i, i + sustainedS)).filter(({ length }) => length === sustainedS);
+  const sum = (window: readonly Second[], key: "asked" | "succeeded" | "failed") =>
+    window.reduce((total, second) => total + second[key], 0);
+  const failureShare = (window: readonly Second[]) => {
+    const ended = sum(window, "succeeded") + sum(window, "failed");
+    return ended > 0 ? sum(window, "failed") / ended : 0;
+  };
+  const onset = windows.find((window) => (window[0]?.failed ?? 0) > 0 && failureShare(window) > onsetShare);
+  const first = onset?.[0];
+  return {
+    onset: first && { t: first.t, askedRate: sum(onset, "asked") / sustainedS, p95Ms: first.p95Ms },
+    highestSuccessRate: windows.reduce((most, window) => Math.max(most, sum(window, "succeeded") / sustainedS), 0),
+    failureShareAtEnd: failureShare(seconds.slice(-sustainedS)),
+  };
+}
+
+/** One line a second: what was asked, sent, and how it ended. */
+export function secondsCsv(seconds: readonly Second[]): string {
+  const heading = "t_s,asked,sent,succeeded,failed,mean_ms,p50_ms,p95_ms,in_flight,output_tokens";
+  const rows = seconds.map((s) =>
+    [s.t, s.asked, s.sent, s.succeeded, s.failed, s.meanMs, s.p50Ms, s.p95Ms, s.inFlight, s.outputTokens].join(","),
+  );
+  return `${[heading, ...rows].join("\n")}\n`;
+}
+
+/** The least-squares line through points; undefined for fewer than two different x. */
+export function fitLine(
+  points: readonly (readonly [number, number])[],
+): { slope: number; intercept: number } | undefined {
+  const n = points.length;
+  const meanX = points.reduce((sum, [x]) => sum + x, 0) / n;
+  const meanY = points.reduce((sum, [, y]) => sum + y, 0) / n;
+  const spread = points.reduce((sum, [x]) => sum + (x - meanX) ** 2, 0);
+  if (!(spread > 0)) return undefined;
+  const slope = points.reduce((sum, [x, y]) => sum + (x - meanX) * (y - meanY), 0) / spread;
+  return { slope, intercept: meanY - slope * meanX };
+}
+
+/** Releases of a batch: how long it took, the first and the last to end, and what it gave. */
+export function burstTable(levels: readonly LevelSummary[]): string {
+  const columns: Column<LevelSummary>[] = [
+    { heading: "batch", left: true, cell: ({ name }) => name },
+    { heading: "released in ms", cell: ({ releaseSpreadMs }) => shortNumber(releaseSpreadMs) },
+    { heading: "total s", cell: ({ durationS }) => shortNumber(durationS) },
+    { heading: "fastest s", cell: ({ e2eMs }) => shortNumber(e2eMs.min / 1000) },
+    { heading: "slowest s", cell: ({ e2eMs }) => shortNumber(e2eMs.max / 1000) },
+    { heading: "input tok/s", cell: ({ inputTokens, durationS }) => shortNumber(inputTokens / durationS) },
+    { heading: "output tok/s", cell: ({ outputTokens, durationS }) => shortNumber(outputTokens / durationS) },
+  ];
+  return textTable(
+    columns,
+    levels.filter(({ completed }) => completed > 0),
+  );
+}

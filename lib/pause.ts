@@ -1,0 +1,30 @@
+import { sleep } from "k6";
+import { fetch, type LevelSpec } from "./client";
+import type { Config } from "./config";
+import { addressOf, requestHeaders } from "./llm-client";
+
+/** A rest between two levels, with a request to the server that resets what the first level left behind. */
+export interface Pause {
+  /** Stands between the two levels: one VU takes its only slot and pauses, while all others wait for the next level. */
+  readonly level: LevelSpec;
+  run(): void;
+}
+
+/** The name of a pause's level, which sends no request and is left out of summaries. */
+export const pauseLevel = "pause";
+
+/** The rest that PAUSE and RESET_URL ask for. */
+export function openPause(config: Config): Pause {
+  return {
+    level: { name: pauseLevel, concurrency: 1, requests: 1, warmupRequests: 0 },
+    run() {
+      if (config.RESET_URL !== "") {
+        const reply = fetch(addressOf(config, config.RESET_URL), { method: "POST", headers: requestHeaders(config) });
+        if (reply.status < 200 || reply.status > 299) {
+          throw new Error(`RESET_URL=${config.RESET_URL} answered HTTP ${reply.status} ${reply.error}`);
+        }
+      }
+      sleep(config.PAUSE / 1000);
+    },
+  };
+}

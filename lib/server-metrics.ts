@@ -1,0 +1,52 @@
+import { MetricsPoller } from "./client";
+import type { Config } from "./config";
+import { addressOf, requestHeaders } from "./llm-client";
+import type { OwnResults } from "./summary";
+
+/** The gauges of KV cache, running and waiting requests under the names that servers give them. */
+const gauges = [
+  "vllm:kv_cache_usage_perc",
+  "vllm:gpu_cache_usage_perc",
+  "vllm:num_requests_running",
+  "vllm:num_requests_waiting",
+  "vllm:num_preemptions_total",
+  "sglang:token_usage",
+  "sglang:num_running_reqs",
+  "sglang:num_queue_reqs",
+  "llamacpp:kv_cache_usage_ratio",
+  "llamacpp:requests_processing",
+  "llamacpp:requests_deferred",
+];
+
+/** The server's own gauges, polled while the load runs. */
+export interface ServerMetrics {
+  start(): void;
+  stop(): void;
+  /** server-metrics.json: the gauges that the server has, [ns from the run's start, a value a gauge] a poll. */
+  results(): OwnResults;
+}
+
+/** Polls METRICS_URL (by default /metrics on BASE_URL's host) every METRICS_INTERVAL. Init context only. */
+export function openServerMetrics(config: Config): ServerMetrics {
+  const poller = new MetricsPoller(config.scenario, {
+    url: config.METRICS_URL || addressOf(config, "/metrics"),
+    intervalMs: config.METRICS_INTERVAL,
+    metrics: gauges,
+    headers: requestHeaders(config),
+  });
+  return {
+    start: () => poller.start(),
+    stop: () => poller.stop(),
+    results() {
+      const points = poller.points();
+      const served = gauges.map((_, column) => points.some(({ values }) => values[column] !== null));
+      const ours = <T>(values: readonly T[]) => values.filter((_, column) => served[column]);
+      const content = {
+        type: "points",
+        metrics: ours(gauges),
+        points: points.map(({ t, values }) => [Math.round(t * 1e9), ...ours(values)]),
+      };
+      return { files: { "server-metrics.json": `${JSON.stringify(content)}\n` } };
+    },
+  };
+}

@@ -1,0 +1,40 @@
+import { type Config, orRefuse } from "./config";
+import type { Distribution } from "./distribution";
+import { openPrompts, type PromptSource } from "./prompts";
+import { SettingError } from "./settings";
+
+/** Texts of one length. */
+export interface Texts {
+  /** "short", "medium", "long", "mixed" or a number of words. */
+  readonly length: string;
+  readonly prompts: PromptSource;
+}
+
+/** Words of the named lengths; mixed draws one of the three for each text. */
+const namedWords: Readonly<Record<string, readonly number[]>> = {
+  short: [10],
+  medium: [100],
+  long: [400],
+  mixed: [10, 100, 400],
+};
+
+/** The texts that LENGTHS asks for: names or numbers of words, separated by commas. */
+export function openTexts(config: Config): Texts[] {
+  return config.LENGTHS.split(",").map((word) => {
+    const length = word.trim();
+    const inputTokens = orRefuse(() => wordsOf(length, config.LENGTHS));
+    // Lengths are words here, whatever tokens a server makes of them.
+    const prompts = openPrompts(config, { inputTokens, inWords: true });
+    return { length, prompts };
+  });
+}
+
+function wordsOf(length: string, setting: string): Distribution {
+  const values = namedWords[length] ?? (/^[1-9]\d{0,6}$/.test(length) ? [Number(length)] : undefined);
+  if (!values) {
+    throw new SettingError(
+      `LENGTHS=${setting} is not a list of ${Object.keys(namedWords).join(", ")} or numbers of words such as 10,500`,
+    );
+  }
+  return { kind: "oneof", values };
+}

@@ -1,0 +1,69 @@
+import Papa from "papaparse";
+
+/** One request of a recorded trace. */
+export interface TraceRow {
+  /** Arrival, ms from the trace's first. */
+  readonly atMs: number;
+  readonly inputTokens: number;
+  readonly outputTokens: number;
+  /** Mooncake's: one id a block of 512 input tokens; equal ids at the beginning mean a shared prefix. */
+  readonly blockIds: readonly number[];
+}
+
+/** Input tokens that one of a Mooncake trace's block ids stands for. */
+export const blockTokens = 512;
+
+/** Which traces are understood, for messages. */
+export const traceSyntax =
+  "a Mooncake trace (JSONL: timestamp, input_length, output_length), an Azure trace (CSV: TIMESTAMP, ContextTokens, " +
+  "GeneratedTokens) or a BurstGPT trace (CSV: Timestamp, Request tokens, Response tokens)";
+
+/**
+ * The requests of a trace file in order of arrival, the first at 0. Rows without output (BurstGPT's failed requests)
+ * are left out. Empty where the text is no known trace.
+ */
+export function parseTrace(text: string): TraceRow[] {
+  const rows = /^\s*\{/.test(text) ? mooncakeRows(text) : csvRows(text);
+  const valid = rows.filter(
+    ({ atMs, inputTokens, outputTokens }) => Number.isFinite(atMs) && inputTokens > 0 && outputTokens > 0,
+  );
+  valid.sort((a, b) => a.atMs - b.atMs);
+  const firstMs = valid[0]?.atMs ?? 0;
+  return valid.map((row) => ({ ...row, atMs: row.atMs - firstMs }));
+}
+
+/** https://github.com/kvcache-ai/Mooncake: times in ms. */
+function mooncakeRows(text: string): TraceRow[] {
+  return text
+    .split("\n")
+    .filter((line) => line.trim() !== "")
+    .map((line) => {
+      const row = JSON.parse(line) as Record<string, unknown>;
+      return {
+        atMs: Number(row.timestamp),
+        inputTokens: Number(row.input_length),
+        outputTokens: Number(row.output_length),
+        blockIds: Array.isArray(row.hash_ids) ? row.hash_ids.map(Number) : [],
+      };
+    });
+}
+
+function csvRows(text: string): TraceRow[] {
+  const { data } = Papa.parse<Record<string, string>>(text.replace(/^\uFEFF/, ""), {
+    header: true,
+    skipEmptyLines: "greedy",
+  });
+  return data.map((row) => ({
+    // Azure's traces hold dates (UTC, seven decimals of a second), BurstGPT's seconds.
+    atMs: row.TIMESTAMP === undefined ? Number(row.Timestamp) * 1000 : dateMs(row.TIMESTAMP),
+    inputTokens: Number(row.ContextTokens ?? row["Request tokens"]),
+    outputTokens: Number(row.GeneratedTokens ?? row["Response tokens"]),
+    blockIds: [],
+  }));
+}
+
+/** ms of "2023-11-16 18:15:46.6805900"; dates keep three decimals, so the fraction is read apart. */
+function dateMs(text: string): number {
+  const [, seconds = "", fraction = ""] = /^(\S+[ T]\d\d:\d\d:\d\d)(\.\d+)?/.exec(text.trim()) ?? [];
+  return Date.parse(`${seconds.replace(" ", "T")}Z`) + Number(fraction || 0) * 1000;
+}

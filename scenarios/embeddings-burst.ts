@@ -1,0 +1,40 @@
+/** How many texts a second does an embedding server take in, by batch size and length of text? */
+import { batchBursts, openBursts } from "../lib/bursts";
+import { readConfig } from "../lib/config";
+import { burstTable } from "../lib/figures";
+import { openClient, type Server } from "../lib/llm-client";
+import { handleSummaryWith } from "../lib/summary";
+import { openTexts } from "../lib/texts";
+import { thresholds } from "../thresholds";
+
+const config = readConfig("embeddings-burst", {
+  API: "embeddings",
+  BATCH_SIZES: [1, 8, 64],
+  RUNS: 3,
+  LENGTHS: "short,medium,long,mixed",
+});
+const client = openClient(config);
+const texts = openTexts(config);
+const bursts = openBursts(
+  config,
+  texts.flatMap(({ length }) => batchBursts(config, { length }, `-${length}`)),
+);
+
+export const options = bursts.options(thresholds(config, bursts.specs));
+
+export function setup(): Server {
+  return client.ready();
+}
+
+export default function (server: Server): void {
+  bursts.each((slot, { size, labels }) => {
+    const source = texts.find(({ length }) => length === labels.length);
+    if (source) client.batch(server, source.prompts.batch(slot, server, size), slot, config.STAGGER);
+  });
+}
+
+export function teardown(): void {
+  bursts.report();
+}
+
+export const handleSummary = handleSummaryWith(({ levels }) => ({ text: burstTable(levels) }));

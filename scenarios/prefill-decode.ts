@@ -1,0 +1,75 @@
+/**
+ * What do reading a prompt and writing the answer cost, apart? The same prompts twice: with the whole output, then with
+ * one output token. The second is prefill, what the first takes longer is decode.
+ */
+import { readConfig } from "../lib/config";
+import { phaseSplit } from "../lib/figures";
+import { concurrencyLevel, levelsInTurn } from "../lib/levels";
+import { openClient, type Server } from "../lib/llm-client";
+import { openPause } from "../lib/pause";
+import { openPrompts } from "../lib/prompts";
+import { openServerMetrics } from "../lib/server-metrics";
+import { handleSummaryWith } from "../lib/summary";
+import { shortNumber } from "../lib/table";
+import { thresholds } from "../thresholds";
+
+const config = readConfig("prefill-decode", {
+  API: "completions",
+  TOKEN_IDS: true,
+  CONCURRENCY: [8],
+  REQUESTS: 32,
+  WARMUP: { requests: 0 },
+  INPUT_TOKENS: 512,
+  OUTPUT_TOKENS: 64,
+});
+const phases = config.PHASE === "both" ? ["full", "prefill"] : [config.PHASE];
+const pause = openPause(config);
+const levels = levelsInTurn(
+  config,
+  phases.flatMap((phase, i) => {
+    const level = concurrencyLevel(config, phase, config.CONCURRENCY[0] ?? 1);
+    return i > 0 ? [pause.level, level] : [level];
+  }),
+);
+const client = openClient(config);
+const prompts = openPrompts(config);
+const serverMetrics = openServerMetrics(config);
+
+export const options = levels.options(
+  thresholds(
+    config,
+    levels.specs.filter(({ name }) => name !== pause.level.name),
+  ),
+);
+
+export function setup(): Server {
+  serverMetrics.start();
+  return client.ready();
+}
+
+export default function (server: Server): void {
+  levels.each((slot) => {
+    if (slot.level === pause.level.name) return pause.run();
+    // Both phases ask the same: the number of the prompt counts, not the phase it is asked in.
+    const prompt = prompts.next({ index: slot.index, level: "" }, server);
+    client.request(server, slot.level === "prefill" ? { ...prompt, outputTokens: 1 } : prompt, slot);
+  });
+}
+
+export function teardown(): void {
+  serverMetrics.stop();
+  levels.report();
+}
+
+export const handleSummary = handleSummaryWith((report) => {
+  const [full, prefill] = ["full", "prefill"].map((phase) => report.levels.find(({ name }) => name === phase));
+  if (!full?.completed || !prefill?.completed) return serverMetrics.results();
+  const split = phaseSplit(full, prefill);
+  const text = [
+    `input tokens ${split.inputTokens}, generated tokens ${split.outputTokens}`,
+    `e2e ${shortNumber(split.e2eLatencyS)} s = summarization ${shortNumber(split.summarizationLatencyS)} s + generation ${shortNumber(split.generationLatencyS)} s`,
+    `summarization ${shortNumber(split.summarizationThroughput)} tokens/s, generation ${shortNumber(split.generationThroughput)} tokens/s, e2e ${shortNumber(split.e2eThroughput)} tokens/s`,
+    `of this the client waited ${shortNumber(full.queueDelayMs.mean)} ms a request before it could send`,
+  ].join("\n");
+  return { ...serverMetrics.results(), text };
+});

@@ -1,0 +1,46 @@
+/** How fast does the server read prompts? One request at a time, prompts of growing length, a line through their TTFT. */
+import { readConfig } from "../lib/config";
+import { fitLine } from "../lib/figures";
+import { concurrencyLevel, levelsInTurn } from "../lib/levels";
+import { openClient, type Server } from "../lib/llm-client";
+import { openPrompts } from "../lib/prompts";
+import { handleSummaryWith } from "../lib/summary";
+import { shortNumber } from "../lib/table";
+import { thresholds } from "../thresholds";
+
+const config = readConfig("prompt-ingestion", { REQUESTS: 5, OUTPUT_TOKENS: 1, API: "completions" });
+const levels = levelsInTurn(
+  config,
+  config.INPUT_LENGTHS.map((inputTokens) => concurrencyLevel(config, `i${inputTokens}`, 1, { inputTokens })),
+);
+const client = openClient(config);
+const prompts = new Map(
+  config.INPUT_LENGTHS.map((value) => [`i${value}`, openPrompts(config, { inputTokens: { kind: "fixed", value } })]),
+);
+
+export const options = levels.options(thresholds(config, levels.specs));
+
+export function setup(): Server {
+  return client.ready();
+}
+
+export default function (server: Server): void {
+  levels.each((slot) => {
+    const source = prompts.get(slot.level);
+    if (source) client.request(server, source.next(slot, server), slot);
+  });
+}
+
+export function teardown(): void {
+  levels.report();
+}
+
+export const handleSummary = handleSummaryWith((report) => {
+  const answered = report.levels.filter(({ completed }) => completed > 0);
+  const line = fitLine(answered.map((level) => [level.inputTokens / level.completed, level.ttftMs.p50]));
+  if (!line || line.slope <= 0) return { text: "TTFT does not grow with the prompt: no ingestion speed" };
+  const speed = shortNumber(1000 / line.slope);
+  return {
+    text: `ingestion ${speed} tokens/s; TTFT = ${shortNumber(line.intercept)} ms + ${shortNumber(line.slope)} ms a token`,
+  };
+});

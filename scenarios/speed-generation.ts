@@ -1,0 +1,38 @@
+/** How fast does each of N parallel requests get its tokens, and how full is the KV cache then? */
+import { readConfig } from "../lib/config";
+import { concurrencyLevels, lengthLabels } from "../lib/levels";
+import { openClient, type Server } from "../lib/llm-client";
+import { openPrompts } from "../lib/prompts";
+import { openServerMetrics } from "../lib/server-metrics";
+import { handleSummaryWith } from "../lib/summary";
+import { thresholds } from "../thresholds";
+
+const config = readConfig("speed-generation", {
+  API: "completions",
+  CONCURRENCY: [1, 2, 3, 4, 6, 8, 10, 14],
+  REQUESTS: 28,
+  INPUT_TOKENS: 32,
+  OUTPUT_TOKENS: 128,
+});
+const levels = concurrencyLevels(config, lengthLabels(config));
+const client = openClient(config);
+const prompts = openPrompts(config);
+const serverMetrics = openServerMetrics(config);
+
+export const options = levels.options(thresholds(config, levels.specs));
+
+export function setup(): Server {
+  serverMetrics.start();
+  return client.ready();
+}
+
+export default function (server: Server): void {
+  levels.each((slot) => client.request(server, prompts.next(slot, server), slot));
+}
+
+export function teardown(): void {
+  serverMetrics.stop();
+  levels.report();
+}
+
+export const handleSummary = handleSummaryWith(() => serverMetrics.results());
