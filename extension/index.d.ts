@@ -227,6 +227,8 @@ declare module "k6/x/tokenclock" {
     queueDelayMs: Stats;
     kernelStampShare: number;
     coalescedShare: number;
+    /** Receives of streams read later than the streams' mean gap after they arrived: their chunks may have merged. */
+    lateReceiveShare: number;
     sendUncertaintyMs: Stats;
     cpuShare: number;
     droppedIterations: number;
@@ -253,8 +255,10 @@ declare module "k6/x/tokenclock" {
 
   /** Declares the run; the first VU's words count. Call it in the init context before any load shape is made. */
   export function run(spec: RunSpec): void;
-  /** Everything measured so far; works in teardown and handleSummary. */
-  export function report(): Report;
+  /** Everything measured so far; works in teardown and handleSummary. droppedIterations is k6's own count. */
+  export function report(droppedIterations?: number): Report;
+  /** Ends the test with k6's exit code for a bad configuration (104) and this line; unlike an exception it cannot be caught. */
+  export function refuse(line: string): never;
   /** Emits the per-level gauges (llm_itl_p50, _p90, _p99, llm_output_throughput, llm_request_throughput,
    * llm_request_goodput; llm_client_bound 0 or 1) so that thresholds on them are judged. Call it in teardown. */
   export function emitLevelMetrics(): void;

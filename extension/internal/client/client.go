@@ -61,9 +61,8 @@ type Client struct {
 	head   []byte // request head up to the value of X-Request-Id, for requests without overrides
 	fields []byte // the client's own header lines
 
-	mu     sync.Mutex
-	idle   []link
-	closed bool
+	mu   sync.Mutex
+	idle []link
 }
 
 // New checks the options and returns a client without a connection.
@@ -193,7 +192,7 @@ func (c *Client) take(ctx context.Context, t *target, fresh bool) (link, setup, 
 // give keeps a connection for the next request.
 func (c *Client) give(l link) {
 	c.mu.Lock()
-	if c.closed || c.o.NoReuse {
+	if c.o.NoReuse {
 		c.mu.Unlock()
 		l.close(false)
 		return
@@ -202,22 +201,22 @@ func (c *Client) give(l link) {
 	c.mu.Unlock()
 }
 
-// Close closes the idle connections; those in use close when their request has ended.
-func (c *Client) Close() {
+// CloseIdle closes the connections that no request uses.
+func (c *Client) CloseIdle() {
 	c.mu.Lock()
 	idle := c.idle
-	c.idle, c.closed = nil, true
+	c.idle = nil
 	c.mu.Unlock()
 	for _, l := range idle {
 		l.close(false)
 	}
 }
 
-// Reopen lets a closed client keep connections again.
-func (c *Client) Reopen() {
+// HasIdle says that a request would find an open connection.
+func (c *Client) HasIdle() bool {
 	c.mu.Lock()
-	c.closed = false
-	c.mu.Unlock()
+	defer c.mu.Unlock()
+	return len(c.idle) > 0
 }
 
 // Do sends one request and returns when it has ended. It ends early as aborted when ctx does; it never returns nil.

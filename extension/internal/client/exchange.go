@@ -45,7 +45,7 @@ var exchanges = sync.Pool{New: func() any { return &exchange{ended: make(chan st
 func newExchange(c *Client, r *Request) *exchange {
 	x := exchanges.Get().(*exchange)
 	x.c, x.r = c, r
-	x.m = Measurement{x: x}
+	x.m = Measurement{x: x, ID: r.ID}
 	return x
 }
 

@@ -29,6 +29,17 @@ var sharedReader = sync.OnceValue(func() *reader.Reader {
 	return r
 })
 
+// LateReceives returns how many receives of running streams the reader thread read so late that chunks may have merged,
+// and how many receives there were.
+func LateReceives() (late, all int64) {
+	r := sharedReader()
+	if r == nil {
+		return 0, 0
+	}
+	s := r.Stats()
+	return s.Late, s.StreamReceives
+}
+
 // flushBytes of a stream may wait unread by the parser; the reader thread's memory a stream is this and a block.
 const flushBytes = 16 << 10
 

@@ -31,6 +31,7 @@ type Measurement struct {
 	Retries           int // times it was sent again because a reused connection had been closed by the server
 	KernelReceives    int
 	UserReceives      int
+	ID                string // the request's X-Request-Id
 
 	x *exchange
 }

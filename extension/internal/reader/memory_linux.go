@@ -114,7 +114,9 @@ type shared struct {
 	polls    atomic.Int64
 	receives atomic.Int64
 	rests    atomic.Int64
-	restNs   atomic.Int64
+
+	streamReceives atomic.Int64
+	late           atomic.Int64 // of them, read later than the streams' mean gap after they arrived
 
 	released atomic.Uint32 // slots that the thread closed, a stack; Go takes all of it at once
 

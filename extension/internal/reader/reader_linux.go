@@ -372,12 +372,20 @@ func (c *Conn) Close(abort bool) {
 }
 
 // Stats counts what the thread did.
-type Stats struct{ Polls, Receives, Rests, BlocksInUse int64 }
+type Stats struct {
+	Polls, Receives, Rests, BlocksInUse int64
+
+	StreamReceives int64 // receives of running streams
+	Late           int64 // of them, those read later than the streams' mean gap after they arrived, so that chunks may have merged
+}
 
 // Stats returns the thread's counters.
 func (r *Reader) Stats() Stats {
 	sh := r.mem.sh
-	return Stats{sh.polls.Load(), sh.receives.Load(), sh.rests.Load(), sh.inUse.Load()}
+	return Stats{
+		Polls: sh.polls.Load(), Receives: sh.receives.Load(), Rests: sh.rests.Load(), BlocksInUse: sh.inUse.Load(),
+		StreamReceives: sh.streamReceives.Load(), Late: sh.late.Load(),
+	}
 }
 
 // AddFile is Add for the duplicate of a connection's descriptor that net.TCPConn.File returns; it closes f.

@@ -24,6 +24,7 @@ const (
 	fairReads    = 4           // receives from one connection in one poll
 
 	offsetNoiseNs = 5_000
+	lateMinNs     = 3_000_000 // a receive read within this, twice the longest rest, is not late
 
 	wakeFd = -1 // the epoll event that asks the thread to look at stop
 )
@@ -204,6 +205,10 @@ func receive(sh *shared, s *slot, blocks unsafe.Pointer) int {
 	}
 	if s.eagerEnd.Load() != 0 {
 		sh.windowCount++
+		sh.streamReceives.Add(1)
+		if lag := sh.nowNs - head.atNs; lag > lateMinNs && lag > sh.gapNs {
+			sh.late.Add(1)
+		}
 		if gap := head.atNs - s.lastNs; gap > 0 && gap < gapMaxNs {
 			if sh.gapNs == 0 {
 				sh.gapNs = gap

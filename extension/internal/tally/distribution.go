@@ -104,3 +104,12 @@ func Quantile(sorted []int64, q float64) float64 {
 	}
 	return float64(sorted[low]) + (rank-float64(low))*float64(sorted[low+1]-sorted[low])
 }
+
+// Quantity is a distribution for others: integer values, exact while few.
+type Quantity struct{ d distribution }
+
+// Add counts one value.
+func (q *Quantity) Add(value int64) { q.d.add(value, 1) }
+
+// Stats returns the figures with every value divided by unit.
+func (q *Quantity) Stats(unit float64) Stats { return q.d.stats(unit) }

@@ -1,0 +1,248 @@
+package tokenclock
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+
+	"github.com/grafana/sobek"
+
+	"github.com/tokenclock/tokenclock/extension/internal/clock"
+	"github.com/tokenclock/tokenclock/extension/internal/tally"
+)
+
+// stageSpec is StageSpec of index.d.ts.
+type stageSpec struct {
+	Name       string         `js:"name"`
+	FromRate   float64        `js:"fromRate"`
+	ToRate     float64        `js:"toRate"`
+	DurationMs float64        `js:"durationMs"`
+	Phase      string         `js:"phase"`
+	Labels     map[string]any `js:"labels"`
+}
+
+// arrivalSpec is ArrivalSpec of index.d.ts.
+type arrivalSpec struct {
+	Stages    []stageSpec `js:"stages"`
+	Arrival   string      `js:"arrival"`
+	CV        float64     `js:"cv"`
+	Seed      uint64      `js:"seed"`
+	TraceMs   []float64   `js:"traceMs"`
+	TraceName string      `js:"traceName"`
+}
+
+// arrivals is a schedule of sends, shared by all VUs of the process.
+type arrivals struct {
+	stages    []stageSpec
+	offsetsNs []int64
+	stageOf   []int
+
+	run   *run
+	begin sync.Once
+	next  atomic.Int64
+	zero  int64   // the time of offset 0
+	seen  []int32 // requests given per stage, by atomic additions
+}
+
+type arrivalsOf struct {
+	i     *instance
+	a     *arrivals
+	Count int `js:"count"`
+}
+
+func (i *instance) newArrivals(call sobek.ConstructorCall) *sobek.Object {
+	rt := i.vu.Runtime()
+	a, err := shared(i.root, "arrivals", call.Argument(0).String(), func() (*arrivals, error) {
+		var spec arrivalSpec
+		if err := decode(rt, call.Argument(1), &spec); err != nil {
+			return nil, err
+		}
+		return newArrivals(spec)
+	})
+	if err != nil {
+		i.throw(fmt.Errorf("Arrivals: %w", err))
+	}
+	run := i.root.current()
+	i.root.mu.Lock()
+	if a.run == nil {
+		a.run = run
+		for _, s := range a.stages {
+			run.tally.Level(tally.Spec{Name: s.Name, Rate: max(s.FromRate, s.ToRate), Labels: s.Labels})
+		}
+	}
+	i.root.mu.Unlock()
+	return rt.ToValue(&arrivalsOf{i: i, a: a, Count: len(a.offsetsNs)}).ToObject(rt)
+}
+
+// newArrivals computes the whole schedule. The i-th arrival comes when the integral of the rate reaches the sum of the
+// first i gaps of a process with rate 1 (time rescaling): every gap 1 for constant arrivals, exponential for poisson,
+// gamma distributed with the given coefficient of variation for gamma.
+func newArrivals(spec arrivalSpec) (*arrivals, error) {
+	a := &arrivals{stages: spec.Stages}
+	if len(spec.TraceMs) > 0 {
+		name := spec.TraceName
+		if name == "" {
+			name = "trace"
+		}
+		last := 0.0
+		for k, ms := range spec.TraceMs {
+			if ms < last || math.IsNaN(ms) {
+				return nil, fmt.Errorf("trace offset %d is %v ms, before the one in front of it", k, ms)
+			}
+			last = ms
+			a.offsetsNs = append(a.offsetsNs, int64(ms*1e6))
+			a.stageOf = append(a.stageOf, 0)
+		}
+		rate := 0.0
+		if last > 0 {
+			rate = float64(len(spec.TraceMs)) / last * 1000
+		}
+		a.stages = []stageSpec{{Name: name, FromRate: rate, ToRate: rate, DurationMs: last + 1}}
+		a.seen = make([]int32, 1)
+		return a, nil
+	}
+	if len(spec.Stages) == 0 {
+		return nil, errors.New("there is neither a stage nor a trace")
+	}
+	names := map[string]bool{}
+	for _, s := range spec.Stages {
+		if s.Name == "" || names[s.Name] {
+			return nil, fmt.Errorf("stage name %q is empty or stands twice", s.Name)
+		}
+		names[s.Name] = true
+		if !(s.FromRate >= 0) || !(s.ToRate >= 0) || !(s.DurationMs > 0) {
+			return nil, fmt.Errorf("stage %s: rates must be at least 0 and durationMs above 0", s.Name)
+		}
+	}
+	gap, err := gapSource(spec)
+	if err != nil {
+		return nil, err
+	}
+	due := 0.0 // in arrivals of rate 1
+	if spec.Arrival == "poisson" || spec.Arrival == "gamma" {
+		due = gap()
+	}
+	before, startMs := 0.0, 0.0 // integral of the rate, and time, up to the stage
+	for k, s := range spec.Stages {
+		d := s.DurationMs / 1000
+		in := (s.FromRate + s.ToRate) / 2 * d
+		for due < before+in {
+			t := timeOf(due-before, s.FromRate, s.ToRate, d)
+			a.offsetsNs = append(a.offsetsNs, int64((startMs/1000+t)*1e9))
+			a.stageOf = append(a.stageOf, k)
+			due += gap()
+			if len(a.offsetsNs) > 50_000_000 {
+				return nil, errors.New("more than 50,000,000 arrivals")
+			}
+		}
+		before += in
+		startMs += s.DurationMs
+	}
+	a.seen = make([]int32, len(a.stages))
+	return a, nil
+}
+
+// timeOf returns the t at which the integral of a rate that goes from r0 to r1 in d seconds reaches n.
+func timeOf(n, r0, r1, d float64) float64 {
+	slope := (r1 - r0) / d
+	if slope == 0 {
+		return n / r0
+	}
+	// r0*t + slope*t²/2 = n, in the form that loses no digits for small slopes.
+	return 2 * n / (r0 + math.Sqrt(max(r0*r0+2*slope*n, 0)))
+}
+
+func gapSource(spec arrivalSpec) (func() float64, error) {
+	rng := rand.New(rand.NewPCG(spec.Seed, 0x746f6b656e636c6b))
+	switch spec.Arrival {
+	case "", "constant":
+		return func() float64 { return 1 }, nil
+	case "poisson":
+		return rng.ExpFloat64, nil
+	case "gamma":
+		if !(spec.CV > 0) {
+			return nil, fmt.Errorf("gamma arrivals need a coefficient of variation above 0, got %v", spec.CV)
+		}
+		shape := 1 / (spec.CV * spec.CV)
+		return func() float64 { return gamma(rng, shape) / shape }, nil
+	}
+	return nil, fmt.Errorf("arrival %q is not one of constant, poisson, gamma", spec.Arrival)
+}
+
+// gamma draws from the gamma distribution of that shape and scale 1 (Marsaglia and Tsang 2000).
+func gamma(rng *rand.Rand, shape float64) float64 {
+	if shape < 1 {
+		return gamma(rng, shape+1) * math.Pow(1-rng.Float64(), 1/shape)
+	}
+	d := shape - 1.0/3
+	c := 1 / math.Sqrt(9*d)
+	for {
+		x := rng.NormFloat64()
+		v := 1 + c*x
+		if v <= 0 {
+			continue
+		}
+		v = v * v * v
+		if u := 1 - rng.Float64(); math.Log(u) < x*x/2+d-d*v+d*math.Log(v) {
+			return d * v
+		}
+	}
+}
+
+// open fixes the time of offset 0 and the stages' windows.
+func (a *arrivals) open(zeroNs int64) {
+	a.begin.Do(func() {
+		a.zero = zeroNs
+		startNs := zeroNs
+		for _, s := range a.stages {
+			endNs := startNs + int64(s.DurationMs*1e6)
+			if s.phase() == tally.Steady {
+				a.run.tally.Open(s.Name, startNs, endNs)
+			}
+			startNs = endNs
+		}
+	})
+}
+
+func (s *stageSpec) phase() tally.Phase {
+	if s.Phase == "" {
+		return tally.Steady
+	}
+	return tally.Phase(s.Phase)
+}
+
+func (a *arrivals) slot(k int) *slot {
+	stage := a.stageOf[k]
+	s := &slot{
+		Level: a.stages[stage].Name, Phase: string(a.stages[stage].phase()), Index: int(atomic.AddInt32(&a.seen[stage], 1)) - 1,
+		scheduledNs: a.zero + a.offsetsNs[k],
+	}
+	a.run.tally.Asked(s.scheduledNs)
+	return s
+}
+
+// Next is `arrivals.next()`.
+func (h *arrivalsOf) Next() *slot {
+	a := h.a
+	a.open(clock.Now())
+	k := int(a.next.Add(1) - 1)
+	if k >= len(a.offsetsNs) || !waitUntil(h.i.vu.Context(), a.zero+a.offsetsNs[k]) {
+		return nil
+	}
+	return a.slot(k)
+}
+
+// Slot is `arrivals.slot(i)`.
+func (h *arrivalsOf) Slot(k int) *slot {
+	a := h.a
+	if k < 0 || len(a.offsetsNs) == 0 {
+		return nil
+	}
+	// k6's executors may start one iteration more than the integral of the rate.
+	k = min(k, len(a.offsetsNs)-1)
+	a.open(clock.Now() - a.offsetsNs[k])
+	return a.slot(k)
+}

@@ -1,0 +1,88 @@
+package tokenclock
+
+import (
+	"context"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/grafana/sobek"
+)
+
+// fetchOptions are the options of fetch of index.d.ts.
+type fetchOptions struct {
+	Method    string            `js:"method"`
+	Headers   map[string]string `js:"headers"`
+	Body      string            `js:"body"`
+	TimeoutMs float64           `js:"timeoutMs"`
+}
+
+// httpReply is HttpReply of index.d.ts.
+type httpReply struct {
+	Status int    `js:"status"`
+	Body   string `js:"body"`
+	Error  string `js:"error"`
+}
+
+const (
+	fetchTimeoutMs = 10_000
+	fetchMaxBytes  = 64 << 20
+)
+
+// fetch is `fetch(url, options?)`. It works in setup, teardown and VU code, and in the init context without k6's host
+// settings.
+func (i *instance) fetch(url string, optionsV sobek.Value) (*httpReply, error) {
+	var o fetchOptions
+	if optionsV != nil && !sobek.IsUndefined(optionsV) && !sobek.IsNull(optionsV) {
+		if err := decode(i.vu.Runtime(), optionsV, &o); err != nil {
+			return nil, err
+		}
+	}
+	if o.TimeoutMs <= 0 {
+		o.TimeoutMs = fetchTimeoutMs
+	}
+	if o.Method == "" {
+		o.Method = http.MethodGet
+	}
+	ctx, cancel := context.WithTimeout(i.vu.Context(), time.Duration(o.TimeoutMs*1e6))
+	defer cancel()
+	transport := i.httpTransport()
+	defer transport.CloseIdleConnections()
+	return httpDo(ctx, &http.Client{Transport: transport}, url, o), nil
+}
+
+func httpDo(ctx context.Context, c *http.Client, url string, o fetchOptions) *httpReply {
+	req, err := http.NewRequestWithContext(ctx, o.Method, url, strings.NewReader(o.Body))
+	if err != nil {
+		return &httpReply{Error: err.Error()}
+	}
+	if o.Body != "" {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	for name, value := range o.Headers {
+		req.Header.Set(name, value)
+	}
+	resp, err := c.Do(req)
+	if err != nil {
+		return &httpReply{Error: err.Error()}
+	}
+	defer func() { _ = resp.Body.Close() }()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, fetchMaxBytes))
+	reply := &httpReply{Status: resp.StatusCode, Body: string(body)}
+	if err != nil {
+		reply.Error = err.Error()
+	}
+	return reply
+}
+
+// httpTransport is for unmeasured requests: under the VU's dialer and TLS settings, but with connections of its own.
+func (i *instance) httpTransport() *http.Transport {
+	t := &http.Transport{Proxy: http.ProxyFromEnvironment, DialContext: new(net.Dialer).DialContext}
+	if state := i.vu.State(); state != nil {
+		t.DialContext = state.Dialer.DialContext
+		t.TLSClientConfig = state.TLSConfig.Clone()
+	}
+	return t
+}

@@ -1,0 +1,105 @@
+package tokenclock
+
+import (
+	"errors"
+	"sync"
+
+	"github.com/grafana/sobek"
+	"go.k6.io/k6/v2/errext/exitcodes"
+	"go.k6.io/k6/v2/js/common"
+	"go.k6.io/k6/v2/js/modules"
+)
+
+// rootModule is one per process: what the VUs share.
+type rootModule struct {
+	mu    sync.Mutex
+	run   *run
+	m     *llmMetrics
+	named map[string]any // load shapes and pollers by kind and name
+}
+
+// instance is one per VU.
+type instance struct {
+	root *rootModule
+	vu   modules.VU
+	m    *llmMetrics
+	tags tagCache
+	io   ioClock
+}
+
+var (
+	_ modules.Module   = &rootModule{}
+	_ modules.Instance = &instance{}
+)
+
+// NewModuleInstance implements modules.Module. The first VU's init registers the metrics.
+func (r *rootModule) NewModuleInstance(vu modules.VU) modules.Instance {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.m == nil {
+		m, err := registerMetrics(vu.InitEnv().Registry)
+		if err != nil {
+			common.Throw(vu.Runtime(), err)
+		}
+		r.m = m
+	}
+	return &instance{root: r, vu: vu, m: r.m}
+}
+
+// Exports implements modules.Instance.
+func (i *instance) Exports() modules.Exports {
+	return modules.Exports{Named: map[string]any{
+		"Client":           i.newClient,
+		"Levels":           i.newLevels,
+		"Arrivals":         i.newArrivals,
+		"Windows":          i.newWindows,
+		"MetricsPoller":    i.newPoller,
+		"Lines":            i.newLines,
+		"run":              i.declareRun,
+		"report":           i.report,
+		"emitLevelMetrics": i.emitLevelMetrics,
+		"fetch":            i.fetch,
+		"refuse":           i.refuse,
+	}}
+}
+
+// shared returns the object of that kind and name, made by the first VU that asks.
+func shared[T any](r *rootModule, kind, name string, make func() (T, error)) (T, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	key := kind + "\x00" + name
+	if v, ok := r.named[key]; ok {
+		return v.(T), nil
+	}
+	v, err := make()
+	if err != nil {
+		return v, err
+	}
+	if r.named == nil {
+		r.named = map[string]any{}
+	}
+	r.named[key] = v
+	return v, nil
+}
+
+// throw ends the calling JavaScript with an exception.
+func (i *instance) throw(err error) { common.Throw(i.vu.Runtime(), err) }
+
+// refusal ends the test with k6's exit code for a bad configuration, as one line without a stack.
+type refusal struct{ line string }
+
+func (r refusal) Error() string                { return r.line }
+func (r refusal) ExitCode() exitcodes.ExitCode { return exitcodes.InvalidConfig }
+
+// refuse interrupts the script, which unlike an exception can neither be caught nor be mistaken for the script's fault.
+func (i *instance) refuse(line string) {
+	i.vu.Runtime().Interrupt(refusal{line})
+}
+
+// decode reads a JavaScript object into a Go struct with js tags.
+func decode(rt *sobek.Runtime, v sobek.Value, into any) error {
+	if v == nil || sobek.IsUndefined(v) || sobek.IsNull(v) {
+		return errors.New("an object is missing")
+	}
+	return rt.ExportTo(v, into)
+}

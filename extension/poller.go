@@ -1,0 +1,188 @@
+package tokenclock
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/grafana/sobek"
+	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/common/model"
+
+	"github.com/tokenclock/tokenclock/extension/internal/clock"
+)
+
+// pollerOptions are the options of MetricsPoller of index.d.ts.
+type pollerOptions struct {
+	URL        string            `js:"url"`
+	IntervalMs float64           `js:"intervalMs"`
+	Metrics    []string          `js:"metrics"`
+	Headers    map[string]string `js:"headers"`
+}
+
+// poller reads a server's Prometheus metrics at a fixed pace and keeps the wanted ones on the run's time axis. A metric
+// with several series (labels) is their sum, as the gauges of one server's engines are.
+type poller struct {
+	name   string
+	o      pollerOptions
+	client *http.Client
+
+	mu     sync.Mutex
+	cancel context.CancelFunc
+	done   chan struct{}
+	points []point
+}
+
+type point struct {
+	ns     int64
+	values []*float64
+}
+
+type pollerOf struct {
+	i *instance
+	p *poller
+}
+
+func (i *instance) newPoller(call sobek.ConstructorCall) *sobek.Object {
+	rt := i.vu.Runtime()
+	name := call.Argument(0).String()
+	p, err := shared(i.root, "poller", name, func() (*poller, error) {
+		p := &poller{name: name}
+		if err := decode(rt, call.Argument(1), &p.o); err != nil {
+			return nil, err
+		}
+		if p.o.URL == "" || len(p.o.Metrics) == 0 || !(p.o.IntervalMs > 0) {
+			return nil, errors.New("url, metrics and an intervalMs above 0 are needed")
+		}
+		return p, nil
+	})
+	if err != nil {
+		i.throw(fmt.Errorf("MetricsPoller: %w", err))
+	}
+	return rt.ToValue(&pollerOf{i, p}).ToObject(rt)
+}
+
+// Start is `poller.start()`; it does nothing while the poller runs.
+func (h *pollerOf) Start() {
+	p := h.p
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.cancel != nil {
+		return
+	}
+	transport := h.i.httpTransport()
+	p.client = &http.Client{Transport: transport, Timeout: 5 * time.Second}
+	// Not the VU's context: setup, which may start it, ends before the load begins.
+	ctx, cancel := context.WithCancel(context.Background())
+	p.cancel, p.done = cancel, make(chan struct{})
+	go func() {
+		defer close(p.done)
+		defer transport.CloseIdleConnections()
+		p.loop(ctx)
+	}()
+}
+
+// Stop is `poller.stop()`; it returns when the last answer has come.
+func (h *pollerOf) Stop() {
+	p := h.p
+	p.mu.Lock()
+	cancel, done := p.cancel, p.done
+	p.cancel = nil
+	p.mu.Unlock()
+	if cancel == nil {
+		return
+	}
+	cancel()
+	<-done
+	p.record()
+}
+
+// loop polls at absolute times; what a slow answer makes late is skipped, not made up.
+func (p *poller) loop(ctx context.Context) {
+	period := int64(p.o.IntervalMs * 1e6)
+	dueNs := clock.Now()
+	for waitUntil(ctx, dueNs) {
+		if values, ok := p.poll(ctx); ok {
+			p.mu.Lock()
+			p.points = append(p.points, point{clock.Now(), values})
+			p.mu.Unlock()
+		}
+		dueNs += period
+		if now := clock.Now(); dueNs < now {
+			dueNs = now + period - (now-dueNs)%period
+		}
+	}
+}
+
+func (p *poller) poll(ctx context.Context) ([]*float64, bool) {
+	reply := httpDo(ctx, p.client, p.o.URL, fetchOptions{Method: http.MethodGet, Headers: p.o.Headers})
+	if reply.Error != "" || reply.Status != http.StatusOK {
+		return nil, false
+	}
+	parser := expfmt.NewTextParser(model.UTF8Validation)
+	families, err := parser.TextToMetricFamilies(strings.NewReader(reply.Body))
+	if err != nil && len(families) == 0 {
+		return nil, false
+	}
+	values := make([]*float64, len(p.o.Metrics))
+	for k, name := range p.o.Metrics {
+		f := families[name]
+		if f == nil {
+			f = families[strings.TrimSuffix(name, "_total")]
+		}
+		if f == nil || len(f.GetMetric()) == 0 {
+			continue
+		}
+		sum := 0.0
+		for _, m := range f.GetMetric() {
+			sum += m.GetGauge().GetValue() + m.GetCounter().GetValue() + m.GetUntyped().GetValue()
+		}
+		values[k] = &sum
+	}
+	return values, true
+}
+
+// record writes the points into the records.
+func (p *poller) record() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	rows := make([][]any, 0, len(p.points))
+	for _, pt := range p.points {
+		row := []any{pt.ns}
+		for _, v := range pt.values {
+			row = append(row, v)
+		}
+		rows = append(rows, row)
+	}
+	records.line(map[string]any{"type": "points", "name": p.name, "metrics": p.o.Metrics, "points": rows})
+}
+
+// pollerPoint is one element of `poller.points()`.
+type pollerPoint struct {
+	T      float64 `js:"t"`
+	Values []any   `js:"values"`
+}
+
+// Points is `poller.points()`.
+func (h *pollerOf) Points() []pollerPoint {
+	p := h.p
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	out := make([]pollerPoint, 0, len(p.points))
+	for _, pt := range p.points {
+		row := pollerPoint{T: float64(pt.ns) / 1e9, Values: make([]any, 0, len(pt.values))}
+		for _, v := range pt.values {
+			if v == nil {
+				row.Values = append(row.Values, nil)
+			} else {
+				row.Values = append(row.Values, *v)
+			}
+		}
+		out = append(out, row)
+	}
+	return out
+}

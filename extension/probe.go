@@ -1,0 +1,145 @@
+package tokenclock
+
+import (
+	"fmt"
+	"runtime"
+	"sync"
+	"time"
+
+	"github.com/tokenclock/tokenclock/extension/internal/client"
+	"github.com/tokenclock/tokenclock/extension/internal/clock"
+	"github.com/tokenclock/tokenclock/extension/internal/tally"
+)
+
+// probe measures how late this process gets to run while it carries the load: it sleeps and looks by how much it
+// overslept.
+type probe struct {
+	mu      sync.Mutex
+	started bool
+	stopped chan struct{}
+	lag     tally.Quantity
+	cpuNs   int64
+	beganNs int64
+}
+
+const probePeriod = 10 * time.Millisecond
+
+func newProbe() *probe { return &probe{stopped: make(chan struct{})} }
+
+// start begins with the first request; later calls do nothing.
+func (p *probe) start() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.started {
+		return
+	}
+	p.started = true
+	p.beganNs, p.cpuNs = clock.Now(), processCPUNs()
+	go func() {
+		for {
+			before := clock.Now()
+			select {
+			case <-p.stopped:
+				return
+			case <-time.After(probePeriod):
+			}
+			late := clock.Now() - before - int64(probePeriod)
+			p.mu.Lock()
+			p.lag.Add(max(late, 0))
+			p.mu.Unlock()
+		}
+	}()
+}
+
+// stop ends the probe's goroutine; what it measured stays.
+func (p *probe) stop() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	select {
+	case <-p.stopped:
+	default:
+		close(p.stopped)
+	}
+}
+
+// figures returns the lag in ms and the share of the machine's cores that the process used since start.
+func (p *probe) figures() (lagMs tally.Stats, cpuShare float64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.started {
+		return tally.Stats{}, 0
+	}
+	if wall := clock.Now() - p.beganNs; wall > 0 {
+		cpuShare = float64(processCPUNs()-p.cpuNs) / float64(wall) / float64(runtime.NumCPU())
+	}
+	return p.lag.Stats(1e6), cpuShare
+}
+
+// validity is Validity of index.d.ts.
+type validity struct {
+	State             string      `json:"state"`
+	Reasons           []string    `json:"reasons"`
+	SchedulingLagMs   tally.Stats `json:"schedulingLagMs"`
+	QueueDelayMs      tally.Stats `json:"queueDelayMs"`
+	KernelStampShare  float64     `json:"kernelStampShare"`
+	CoalescedShare    float64     `json:"coalescedShare"`
+	LateReceiveShare  float64     `json:"lateReceiveShare"`
+	SendUncertaintyMs tally.Stats `json:"sendUncertaintyMs"`
+	CPUShare          float64     `json:"cpuShare"`
+	DroppedIterations int64       `json:"droppedIterations"`
+	RetriedOnReuse    int64       `json:"retriedOnReuse"`
+}
+
+// What a run may show of its own client before its figures are no longer the server's. Each is far above what a sound
+// run shows (docs/performance.md) and below what moves a percentile that a gate looks at.
+const (
+	maxQueueDelayMs    = 5.0  // mean queue delay, or...
+	maxQueueDelayShare = 0.05 // ...this share of the mean e2e latency, whichever is larger
+	maxLateShare       = 0.02 // of receives read more than a stream's own gap after they arrived
+	maxUserLagMs       = 5.0  // p99 of the scheduling lag where stamps were taken in user space
+	maxSendUncertainMs = 5.0  // p99 of the send's uncertainty
+)
+
+// judge says whether the client measured the server or itself.
+func (r *run) judge(levels []tally.LevelSummary, total tally.LevelSummary, dropped int64) validity {
+	v := validity{State: "VALID", Reasons: []string{}}
+	v.SchedulingLagMs, v.CPUShare = r.probe.figures()
+	v.QueueDelayMs, v.KernelStampShare, v.CoalescedShare = total.QueueDelayMs, total.KernelStampShare, total.CoalescedShare
+	v.SendUncertaintyMs, v.RetriedOnReuse = r.tally.Client()
+	v.DroppedIterations = dropped
+	late, receives := client.LateReceives()
+	if receives > 0 {
+		v.LateReceiveShare = float64(late) / float64(receives)
+	}
+	bound := func(format string, args ...any) {
+		v.State = "CLIENT-BOUND"
+		v.Reasons = append(v.Reasons, fmt.Sprintf(format, args...))
+	}
+	judged := levels
+	if len(judged) == 0 {
+		judged = []tally.LevelSummary{total}
+	}
+	for _, l := range judged {
+		if limit := max(maxQueueDelayMs, maxQueueDelayShare*l.E2EMs.Mean); l.Completed > 0 && l.QueueDelayMs.Mean > limit {
+			bound("level %s: requests were sent %.1f ms after they were due on average, limit %.1f ms", l.Name, l.QueueDelayMs.Mean, limit)
+		}
+	}
+	if v.DroppedIterations > 0 {
+		bound("%d iterations were dropped because no VU was free", v.DroppedIterations)
+	}
+	if v.LateReceiveShare > maxLateShare {
+		bound("%.1f %% of receives were read so late that chunks may have merged, limit %g %%", v.LateReceiveShare*100, maxLateShare*100)
+	}
+	if v.KernelStampShare < 0.99 && v.SchedulingLagMs.P99 > maxUserLagMs && total.Completed > 0 {
+		bound("%.0f %% of the stamps were taken in user space while the process ran up to %.1f ms late (p99), limit %g ms",
+			(1-v.KernelStampShare)*100, v.SchedulingLagMs.P99, maxUserLagMs)
+	}
+	if v.SendUncertaintyMs.P99 > maxSendUncertainMs {
+		bound("send times are uncertain by %.1f ms (p99), limit %g ms", v.SendUncertaintyMs.P99, maxSendUncertainMs)
+	}
+	if total.Completed == 0 {
+		v.State = "NOT-MEASURED"
+		v.Reasons = append(v.Reasons, "no request completed")
+	}
+	return v
+}

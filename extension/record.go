@@ -1,0 +1,176 @@
+package tokenclock
+
+import (
+	"encoding/json"
+	"strconv"
+
+	"go.k6.io/k6/v2/lib"
+
+	"github.com/tokenclock/tokenclock/extension/internal/client"
+	"github.com/tokenclock/tokenclock/extension/internal/clock"
+	"github.com/tokenclock/tokenclock/extension/internal/stream"
+	"github.com/tokenclock/tokenclock/extension/internal/tally"
+)
+
+// runLine is the first line of the records.
+type runLine struct {
+	Type        string         `json:"type"`
+	Schema      int            `json:"schema"`
+	Scenario    string         `json:"scenario"`
+	StartUnixNs int64          `json:"startUnixNs"`
+	Config      map[string]any `json:"config"`
+	SLOMs       sloMs          `json:"sloMs"`
+	Versions    versionsOf     `json:"versions"`
+}
+
+// levelLine follows the last request of a level.
+type levelLine struct {
+	Type        string         `json:"type"`
+	Name        string         `json:"name"`
+	Concurrency int            `json:"concurrency,omitempty"`
+	Rate        float64        `json:"rate,omitempty"`
+	BatchSize   int            `json:"batchSize,omitempty"`
+	Labels      map[string]any `json:"labels,omitempty"`
+	OpenNs      int64          `json:"openNs"`
+	CloseNs     int64          `json:"closeNs"`
+	EndNs       int64          `json:"endNs"`
+}
+
+// endLine is the last line of a run that was not killed.
+type endLine struct {
+	Type     string   `json:"type"`
+	EndNs    int64    `json:"endNs"`
+	Validity validity `json:"validity"`
+}
+
+// levelOver writes a level's line, once.
+func (r *run) levelOver(s tally.Spec) {
+	if _, twice := r.over.LoadOrStore(s.Name, true); twice {
+		return
+	}
+	openNs, closeNs, endNs := r.tally.Window(s.Name)
+	records.line(levelLine{
+		Type: "level", Name: s.Name, Concurrency: s.Concurrency, Rate: s.Rate, BatchSize: s.BatchSize, Labels: s.Labels,
+		OpenNs: openNs, CloseNs: closeNs, EndNs: endNs,
+	})
+}
+
+// finish writes the lines that end the records: levels that the run's end cut, and the verdict on the client.
+func (r *run) finish() {
+	now := clock.Now()
+	levels := r.tally.Levels(now)
+	for _, l := range levels {
+		if l.DurationS > 0 || l.Whole.Requests > 0 {
+			r.levelOver(tally.Spec{Name: l.Name, Concurrency: l.Concurrency, Rate: l.Rate, BatchSize: l.BatchSize, Labels: l.Labels})
+		}
+	}
+	records.line(endLine{Type: "end", EndNs: now, Validity: r.judge(levels, r.tally.Total(now), 0)})
+}
+
+// appendRequestLine appends a request's line without its newline. Zero and empty fields are left out.
+func appendRequestLine(b []byte, scenario string, state *lib.State, o *tally.Observation, m *client.Measurement) []byte {
+	if cap(b) == 0 {
+		b = make([]byte, 0, 600+8*len(o.Arrivals))
+	}
+	str := func(name, value string) {
+		if value != "" {
+			b = append(b, ',', '"')
+			b = append(b, name...)
+			b = append(b, '"', ':')
+			b = appendString(b, value)
+		}
+	}
+	num := func(name string, value int64) {
+		if value != 0 {
+			b = append(b, ',', '"')
+			b = append(b, name...)
+			b = append(b, '"', ':')
+			b = strconv.AppendInt(b, value, 10)
+		}
+	}
+	flag := func(name string, value bool) {
+		if value {
+			b = append(b, ',', '"')
+			b = append(b, name...)
+			b = append(b, `":true`...)
+		}
+	}
+	b = append(b, `{"type":"request"`...)
+	str("id", m.ID)
+	str("scenario", scenario)
+	str("level", o.Level)
+	str("phase", string(o.Phase))
+	b = append(b, `,"index":`...)
+	b = strconv.AppendInt(b, int64(o.Index), 10)
+	num("vu", int64(state.VUIDGlobal))
+	b = append(b, `,"iter":`...)
+	b = strconv.AppendInt(b, state.Iteration, 10)
+	num("scheduledNs", o.ScheduledNs)
+	num("startedNs", o.StartedNs)
+	num("sentNs", o.SentNs)
+	num("sentUncertaintyNs", o.SentUncertaintyNs)
+	num("firstByteNs", o.FirstByteNs)
+	num("firstOutputNs", o.FirstOutputNs)
+	num("firstNonReasonNs", o.FirstNonReasonNs)
+	num("lastOutputNs", o.LastOutputNs)
+	num("endNs", o.EndNs)
+	if len(o.Arrivals) > 0 {
+		b = append(b, `,"arrivals":[`...)
+		last := o.SentNs
+		for k, a := range o.Arrivals {
+			if k > 0 {
+				b = append(b, ',')
+			}
+			b = append(b, '[')
+			b = strconv.AppendInt(b, a.AtNs-last, 10)
+			b = append(b, ',')
+			b = strconv.AppendInt(b, int64(a.Tokens), 10)
+			b = append(b, ']')
+			last = a.AtNs
+		}
+		b = append(b, ']')
+	}
+	num("status", int64(o.Status))
+	if o.Failure == stream.None {
+		str("outcome", "completed")
+	} else {
+		str("outcome", "failed")
+		str("failure", string(o.Failure))
+		str("message", o.Message)
+	}
+	num("inputTokens", int64(o.InputTokens))
+	num("outputTokens", int64(o.OutputTokens))
+	num("cachedTokens", int64(o.CachedTokens))
+	num("reasoningTokens", int64(o.ReasoningTokens))
+	str("tokenSource", string(o.TokenSource))
+	flag("tokenMismatch", o.TokenMismatch)
+	str("finishReason", o.FinishReason)
+	flag("streamed", o.Streamed)
+	flag("reused", m.Reused)
+	num("retries", int64(m.Retries))
+	switch {
+	case m.UserReceives > 0:
+		str("stamp", "user")
+	case m.KernelReceives > 0:
+		str("stamp", "kernel")
+	}
+	flag("sentKernel", m.SentKernel)
+	num("coalesced", int64(o.Coalesced))
+	num("bodyBytes", o.BodyBytes)
+	num("connectNs", m.ConnectNs)
+	num("tlsNs", m.TLSNs)
+	return append(b, '}')
+}
+
+// appendString appends s as a JSON string; the common case needs no escape.
+func appendString(b []byte, s string) []byte {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c == '"' || c == '\\' || c >= 0x7f {
+			quoted, _ := json.Marshal(s)
+			return append(b, quoted...)
+		}
+	}
+	b = append(b, '"')
+	b = append(b, s...)
+	return append(b, '"')
+}

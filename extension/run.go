@@ -1,0 +1,121 @@
+package tokenclock
+
+import (
+	"runtime"
+	"runtime/debug"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/grafana/sobek"
+
+	"github.com/tokenclock/tokenclock/extension/internal/clock"
+	"github.com/tokenclock/tokenclock/extension/internal/tally"
+)
+
+// run is the state of one test run.
+type run struct {
+	scenario  string
+	config    map[string]any
+	tally     *tally.Run
+	probe     *probe
+	over      sync.Map // levels whose line was written
+	requestID atomic.Uint64
+	idPrefix  string
+}
+
+// runSpec is RunSpec of index.d.ts.
+type runSpec struct {
+	Scenario string         `js:"scenario"`
+	Config   map[string]any `js:"config"`
+	SLOMs    sloMs          `js:"sloMs"`
+}
+
+type sloMs struct {
+	TTFT float64 `js:"ttft" json:"ttft,omitempty"`
+	TPOT float64 `js:"tpot" json:"tpot,omitempty"`
+	E2E  float64 `js:"e2e" json:"e2e,omitempty"`
+}
+
+// declareRun is `run(spec)`: the first VU's words count.
+func (i *instance) declareRun(v sobek.Value) {
+	var spec runSpec
+	if err := decode(i.vu.Runtime(), v, &spec); err != nil {
+		i.throw(err)
+	}
+	i.root.declare(spec)
+}
+
+func (r *rootModule) declare(spec runSpec) *run {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.run != nil {
+		return r.run
+	}
+	slo := tally.SLO{TTFT: int64(spec.SLOMs.TTFT * 1e6), TPOT: int64(spec.SLOMs.TPOT * 1e6), E2E: int64(spec.SLOMs.E2E * 1e6)}
+	r.run = &run{
+		scenario: spec.Scenario, config: spec.Config, tally: tally.NewRun(slo), probe: newProbe(),
+		idPrefix: "tc-" + strconv.FormatInt(clock.StartUnixNs(), 36) + "-",
+	}
+	records.begin(r.run, runLine{
+		Type: "run", Schema: 1, Scenario: spec.Scenario, StartUnixNs: clock.StartUnixNs(), Config: spec.Config,
+		SLOMs: spec.SLOMs, Versions: versions(),
+	})
+	return r.run
+}
+
+// current returns the run, declaring a nameless one where the script declared none.
+func (r *rootModule) current() *run {
+	r.mu.Lock()
+	run := r.run
+	r.mu.Unlock()
+	if run == nil {
+		run = r.declare(runSpec{})
+	}
+	return run
+}
+
+func (r *run) nextID() string { return r.idPrefix + strconv.FormatUint(r.requestID.Add(1), 10) }
+
+// versionsOf is what made a run.
+type versionsOf struct {
+	Tokenclock string `json:"tokenclock" js:"tokenclock"`
+	K6         string `json:"k6" js:"k6"`
+	Go         string `json:"go" js:"go"`
+	OS         string `json:"os" js:"os"`
+}
+
+func versions() versionsOf {
+	v := versionsOf{Tokenclock: Version, Go: runtime.Version(), OS: runtime.GOOS + "/" + runtime.GOARCH}
+	if info, ok := debug.ReadBuildInfo(); ok {
+		for _, dep := range info.Deps {
+			if dep.Path == "go.k6.io/k6/v2" {
+				v.K6 = dep.Version
+			}
+		}
+	}
+	return v
+}
+
+// reportOf is Report of index.d.ts.
+type reportOf struct {
+	StartUnixMs int64                `json:"startUnixMs"`
+	DurationS   float64              `json:"durationS"`
+	Levels      []tally.LevelSummary `json:"levels"`
+	Total       tally.LevelSummary   `json:"total"`
+	Seconds     []tally.Second       `json:"seconds"`
+	Validity    validity             `json:"validity"`
+	Versions    versionsOf           `json:"versions"`
+}
+
+// report folds what was measured; dropped is k6's count of iterations that found no free VU.
+func (r *run) report(dropped int64) reportOf {
+	now := clock.Now()
+	total := r.tally.Total(now)
+	levels := r.tally.Levels(now)
+	return reportOf{
+		StartUnixMs: clock.StartUnixNs() / int64(time.Millisecond), DurationS: float64(now) / 1e9,
+		Levels: levels, Total: total, Seconds: r.tally.Seconds(), Validity: r.judge(levels, total, dropped), Versions: versions(),
+	}
+}

@@ -1,0 +1,61 @@
+package tokenclock
+
+import (
+	"slices"
+	"sync"
+
+	"github.com/tokenclock/tokenclock/extension/internal/clock"
+	"github.com/tokenclock/tokenclock/extension/internal/tally"
+)
+
+// slot is Slot of index.d.ts: the permission to send one request.
+type slot struct {
+	Level string `js:"level"`
+	Phase string `js:"phase"`
+	Index int    `js:"index"`
+
+	scheduledNs int64
+	endNs       int64 // when its request ended, by the bytes
+}
+
+// slotOrNone makes the slot of a request that no load shape asked for.
+func (i *instance) slotOrNone(s *slot) *slot {
+	if s != nil {
+		return s
+	}
+	s = &slot{Phase: string(tally.Steady), scheduledNs: clock.Now()}
+	i.root.current().tally.Asked(s.scheduledNs)
+	return s
+}
+
+// twin is the slot of the k-th request of a batch.
+func (s *slot) twin(k int, scheduledNs int64) *slot {
+	return &slot{Level: s.Level, Phase: s.Phase, Index: s.Index + k, scheduledNs: scheduledNs}
+}
+
+// inParallel calls f for 0 to n-1, at most width calls at a time.
+func inParallel(n, width int, f func(k int)) {
+	var all sync.WaitGroup
+	next := make(chan int)
+	for range min(n, width) {
+		all.Go(func() {
+			for k := range next {
+				f(k)
+			}
+		})
+	}
+	for k := range n {
+		next <- k
+	}
+	close(next)
+	all.Wait()
+}
+
+func sortedKeys(m map[string]string) []string {
+	keys := make([]string, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return keys
+}

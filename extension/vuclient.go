@@ -1,0 +1,347 @@
+package tokenclock
+
+import (
+	"context"
+	"fmt"
+	"net/url"
+	"sync"
+	"time"
+
+	"github.com/grafana/sobek"
+	"go.k6.io/k6/v2/js/common"
+	"go.k6.io/k6/v2/lib"
+	"go.k6.io/k6/v2/lib/netext"
+	"golang.org/x/net/http/httpproxy"
+
+	"github.com/tokenclock/tokenclock/extension/internal/client"
+	"github.com/tokenclock/tokenclock/extension/internal/clock"
+	"github.com/tokenclock/tokenclock/extension/internal/stream"
+	"github.com/tokenclock/tokenclock/extension/internal/tally"
+)
+
+// clientOptions is ClientOptions of index.d.ts.
+type clientOptions struct {
+	URL                 string            `js:"url"`
+	API                 string            `js:"api"`
+	Method              string            `js:"method"`
+	Headers             map[string]string `js:"headers"`
+	TimeoutMs           float64           `js:"timeoutMs"`
+	Stream              *bool             `js:"stream"`
+	HTTP2               bool              `js:"http2"`
+	InputTokensPointer  string            `js:"inputTokensPointer"`
+	OutputTokensPointer string            `js:"outputTokensPointer"`
+}
+
+// requestSpec is RequestSpec of index.d.ts.
+type requestSpec struct {
+	Body         any               `js:"body"`
+	URL          string            `js:"url"`
+	Method       string            `js:"method"`
+	Headers      map[string]string `js:"headers"`
+	OutputTokens int               `js:"outputTokens"`
+	InputTokens  int               `js:"inputTokens"`
+	KeepText     bool              `js:"keepText"`
+	AbortAfterMs float64           `js:"abortAfterMs"`
+}
+
+// proxyFromEnvironment follows HTTP_PROXY, HTTPS_PROXY and NO_PROXY as k6 does.
+var proxyFromEnvironment = sync.OnceValue(func() func(*url.URL) (*url.URL, error) {
+	return httpproxy.FromEnvironment().ProxyFunc()
+})
+
+// defaultTimeoutMs is long: a queue at a saturated server is what is measured, not an error.
+const defaultTimeoutMs = 600_000
+
+// vuClient is Client of index.d.ts: one per VU and endpoint.
+type vuClient struct {
+	i    *instance
+	o    clientOptions
+	api  stream.API
+	c    *client.Client
+	ctx  context.Context // of the VU's present iteration
+	urlT string          // url and name tag
+}
+
+// newClient is `new Client(options)`. It only checks: connections need a VU that runs.
+func (i *instance) newClient(call sobek.ConstructorCall) *sobek.Object {
+	rt := i.vu.Runtime()
+	c := &vuClient{i: i}
+	if err := decode(rt, call.Argument(0), &c.o); err != nil {
+		i.throw(fmt.Errorf("Client: %w", err))
+	}
+	var err error
+	if c.api, err = stream.ParseAPI(c.o.API); err != nil {
+		i.throw(fmt.Errorf("Client: %w", err))
+	}
+	if c.o.TimeoutMs == 0 {
+		c.o.TimeoutMs = defaultTimeoutMs
+	}
+	if c.o.TimeoutMs < 0 {
+		i.throw(fmt.Errorf("Client: timeoutMs is %v; it must be above 0", c.o.TimeoutMs))
+	}
+	if _, err := client.New(c.engineOptions(nil)); err != nil {
+		i.throw(fmt.Errorf("Client: %w", err))
+	}
+	c.urlT = c.o.URL
+	return rt.ToValue(c).ToObject(rt)
+}
+
+func (c *vuClient) engineOptions(state *lib.State) client.Options {
+	o := client.Options{
+		URL: c.o.URL, Method: c.o.Method, UserAgent: "tokenclock/" + Version, TimeoutNs: int64(c.o.TimeoutMs * 1e6), HTTP2: c.o.HTTP2,
+		Stream: stream.Options{API: c.api, InputTokensPointer: c.o.InputTokensPointer, OutputTokensPointer: c.o.OutputTokensPointer},
+		Proxy:  proxyFromEnvironment(),
+	}
+	o.Streamed = c.api != stream.Embeddings && c.api != stream.JSON
+	if c.o.Stream != nil {
+		o.Streamed = *c.o.Stream
+	}
+	for _, name := range sortedKeys(c.o.Headers) {
+		o.Header = append(o.Header, client.Field{Name: name, Value: c.o.Headers[name]})
+	}
+	if state == nil {
+		return o
+	}
+	if ua := state.Options.UserAgent; ua.Valid && ua.String != "" {
+		o.UserAgent = ua.String
+	}
+	o.NoReuse = state.Options.NoConnectionReuse.Bool
+	o.TLS = state.TLSConfig
+	o.Dial = func(ctx context.Context, network, address string) (client.Counted, error) {
+		conn, err := state.Dialer.DialContext(ctx, network, address)
+		if err != nil {
+			return client.Counted{}, err
+		}
+		if k6conn, ok := conn.(*netext.Conn); ok {
+			return client.Counted{Conn: k6conn.Conn, Received: k6conn.BytesRead, Sent: k6conn.BytesWritten}, nil
+		}
+		return client.Counted{Conn: conn}, nil
+	}
+	return o
+}
+
+// open returns the engine's client for the VU that runs now.
+func (c *vuClient) open() (*client.Client, *lib.State, context.Context) {
+	state, ctx := c.i.vu.State(), c.i.vu.Context()
+	if state == nil {
+		c.i.throw(common.NewInitContextError("requests cannot be sent in the init context"))
+	}
+	if c.c == nil {
+		engine, err := client.New(c.engineOptions(state))
+		if err != nil {
+			c.i.throw(err)
+		}
+		c.c = engine
+	}
+	if c.ctx != ctx {
+		c.ctx = ctx
+		if state.Options.NoVUConnectionReuse.Bool {
+			context.AfterFunc(ctx, c.c.CloseIdle)
+		}
+	}
+	c.i.root.current().probe.start()
+	return c.c, state, ctx
+}
+
+func (c *vuClient) request(spec *requestSpec) (*client.Request, error) {
+	r := &client.Request{
+		Method: spec.Method, URL: spec.URL, ID: c.i.root.current().nextID(), ExpectedOutputTokens: spec.OutputTokens,
+		KeepText: spec.KeepText, AbortAfterNs: int64(spec.AbortAfterMs * 1e6),
+	}
+	for _, name := range sortedKeys(spec.Headers) {
+		r.Header = append(r.Header, client.Field{Name: name, Value: spec.Headers[name]})
+	}
+	switch body := spec.Body.(type) {
+	case nil:
+	case string:
+		r.Body = []byte(body)
+	case sobek.ArrayBuffer:
+		r.Body = body.Bytes()
+	default:
+		return nil, fmt.Errorf("body is a %T; it must be a string or an ArrayBuffer", body)
+	}
+	return r, nil
+}
+
+// result is Result of index.d.ts.
+type result struct {
+	Outcome      string  `js:"outcome"`
+	Failure      string  `js:"failure"`
+	Message      string  `js:"message"`
+	Status       int     `js:"status"`
+	QueueDelayMs float64 `js:"queueDelayMs"`
+	InputTokens  int     `js:"inputTokens"`
+	OutputTokens int     `js:"outputTokens"`
+	RetryAfter   string  `js:"retryAfter"`
+	Text         string  `js:"text"`
+	TTFTMs       float64 `js:"ttftMs"`
+	TTFOMs       float64 `js:"ttfoMs"`
+	E2EMs        float64 `js:"e2eMs"`
+	TPOTMs       float64 `js:"tpotMs"`
+	MaxStallMs   float64 `js:"maxStallMs"`
+	FinishReason string  `js:"finishReason"`
+	TokenSource  string  `js:"tokenSource"`
+}
+
+// Request is `client.request(spec, slot?)`.
+func (c *vuClient) Request(specV sobek.Value, s *slot) *result {
+	spec := c.spec(specV)
+	engine, state, ctx := c.open()
+	s = c.i.slotOrNone(s)
+	r, err := c.request(spec)
+	if err != nil {
+		c.i.throw(err)
+	}
+	m := engine.Do(ctx, r)
+	defer m.Release()
+	return c.ended(state, s, spec, r, m)
+}
+
+func (c *vuClient) spec(v sobek.Value) *requestSpec {
+	spec := &requestSpec{}
+	if err := decode(c.i.vu.Runtime(), v, spec); err != nil {
+		c.i.throw(fmt.Errorf("request: %w", err))
+	}
+	return spec
+}
+
+// batchResult is BatchResult of index.d.ts.
+type batchResult struct {
+	Results         []*result `js:"results"`
+	TotalMs         float64   `js:"totalMs"`
+	ReleaseSpreadMs float64   `js:"releaseSpreadMs"`
+}
+
+// Batch is `client.batch(specs, slot?, staggerMs?)`. Connections are opened and requests built first; then they are sent
+// one right behind the other from one goroutine, which is the shortest release there is.
+func (c *vuClient) Batch(specVs []sobek.Value, s *slot, staggerMs float64) *batchResult {
+	engine, state, ctx := c.open()
+	s = c.i.slotOrNone(s)
+	specs := make([]*requestSpec, len(specVs))
+	requests := make([]*client.Request, len(specVs))
+	slots := make([]*slot, len(specVs))
+	for k, v := range specVs {
+		specs[k] = c.spec(v)
+		var err error
+		if requests[k], err = c.request(specs[k]); err != nil {
+			c.i.throw(err)
+		}
+	}
+	prepared := make([]client.Prepared, len(specVs))
+	inParallel(len(specVs), 64, func(k int) { prepared[k] = engine.Prepare(ctx, requests[k]) })
+	type end struct {
+		k int
+		m *client.Measurement
+	}
+	ends := make(chan end, len(specVs))
+	beganNs := clock.Now()
+	for k := range prepared {
+		dueNs := beganNs + int64(float64(k)*staggerMs*1e6)
+		waitUntil(ctx, dueNs)
+		slots[k] = s.twin(k, dueNs)
+		prepared[k].Send(ctx, func(m *client.Measurement) { ends <- end{k, m} })
+	}
+	out := &batchResult{Results: make([]*result, len(specVs))}
+	first, last, lastEnd := int64(0), int64(0), int64(0)
+	for range prepared {
+		e := <-ends
+		if at := e.m.SentNs; at > 0 {
+			if first == 0 || at < first {
+				first = at
+			}
+			last = max(last, at)
+		}
+		lastEnd = max(lastEnd, e.m.EndNs)
+		out.Results[e.k] = c.ended(state, slots[e.k], specs[e.k], requests[e.k], e.m)
+		e.m.Release()
+	}
+	if first > 0 {
+		out.TotalMs, out.ReleaseSpreadMs = float64(lastEnd-first)/1e6, float64(last-first)/1e6
+	}
+	return out
+}
+
+// Start is `client.start(spec, slot?)`: a promise of the result.
+func (c *vuClient) Start(specV sobek.Value, s *slot) *sobek.Promise {
+	rt := c.i.vu.Runtime()
+	promise, resolve, _ := rt.NewPromise()
+	spec := c.spec(specV)
+	engine, state, ctx := c.open()
+	s = c.i.slotOrNone(s)
+	r, err := c.request(spec)
+	if err != nil {
+		c.i.throw(err)
+	}
+	enqueue := c.i.vu.RegisterCallback()
+	send := func() {
+		engine.Prepare(ctx, r).Send(ctx, func(m *client.Measurement) {
+			enqueue(func() error {
+				defer m.Release()
+				return resolve(c.ended(state, s, spec, r, m))
+			})
+		})
+	}
+	if engine.HasIdle() {
+		send()
+	} else {
+		go send() // connecting must not hold the VU up
+	}
+	return promise
+}
+
+// ended folds one measurement into the run, emits its samples and record, and returns what JavaScript sees.
+func (c *vuClient) ended(state *lib.State, s *slot, spec *requestSpec, r *client.Request, m *client.Measurement) *result {
+	if m.TokenSource == "" && m.InputTokens == 0 && spec.InputTokens > 0 {
+		m.InputTokens = spec.InputTokens
+	}
+	run := c.i.root.current()
+	o := &tally.Observation{
+		Level: s.Level, Phase: tally.Phase(s.Phase), Index: s.Index, ScheduledNs: s.scheduledNs, StartedNs: m.StartedNs, SentNs: m.SentNs,
+		SentUncertaintyNs: m.SentUncertaintyNs, SentKernel: m.SentKernel, KernelReceives: m.KernelReceives, UserReceives: m.UserReceives,
+		Retries: m.Retries, Streamed: m.Streamed, Result: m.Result,
+	}
+	if o.ScheduledNs == 0 {
+		o.ScheduledNs = m.StartedNs
+	}
+	s.endNs = m.EndNs
+	f, good := run.tally.Add(o)
+	c.i.emit(state, c, o, m, f, good, r)
+	return toResult(o, f)
+}
+
+func toResult(o *tally.Observation, f tally.Figures) *result {
+	out := &result{
+		Outcome: "completed", Status: o.Status, InputTokens: o.InputTokens, OutputTokens: o.OutputTokens, RetryAfter: o.RetryAfter, Text: o.Text,
+		QueueDelayMs: max(float64(f.QueueDelay), 0) / 1e6,
+	}
+	if o.Failure != stream.None {
+		out.Outcome, out.Failure, out.Message = "failed", string(o.Failure), o.Message
+		return out
+	}
+	ms := func(ns int64) float64 { return max(float64(ns), 0) / 1e6 }
+	out.TTFTMs, out.TTFOMs, out.E2EMs, out.TPOTMs, out.MaxStallMs = ms(f.TTFT), ms(f.TTFO), ms(f.E2E), ms(f.TPOT), ms(f.MaxStall)
+	out.FinishReason, out.TokenSource = o.FinishReason, string(o.TokenSource)
+	return out
+}
+
+// waitUntil sleeps until a time of package clock, or until ctx ends.
+func waitUntil(ctx context.Context, ns int64) bool {
+	left := time.Duration(ns - clock.Now())
+	if left <= 0 {
+		return ctx.Err() == nil
+	}
+	if left > precise {
+		timer := time.NewTimer(left - precise)
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			return false
+		}
+	}
+	sleepPrecisely(ns)
+	return ctx.Err() == nil
+}
+
+// precise is how much of a wait is left to a sleep of the thread: Go's timers may fire a millisecond late.
+const precise = 1500 * time.Microsecond

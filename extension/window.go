@@ -1,0 +1,90 @@
+package tokenclock
+
+import (
+	"fmt"
+	"sync"
+
+	"github.com/grafana/sobek"
+
+	"github.com/tokenclock/tokenclock/extension/internal/clock"
+	"github.com/tokenclock/tokenclock/extension/internal/tally"
+)
+
+// windowSet is levels that the script opens and closes itself.
+type windowSet struct {
+	mu    sync.Mutex
+	run   *run
+	specs map[string]levelSpec
+	index map[string]int
+}
+
+type windowsOf struct{ w *windowSet }
+
+func (i *instance) newWindows(call sobek.ConstructorCall) *sobek.Object {
+	rt := i.vu.Runtime()
+	var specs []levelSpec
+	if err := decode(rt, call.Argument(1), &specs); err != nil {
+		i.throw(fmt.Errorf("Windows: %w", err))
+	}
+	w, err := shared(i.root, "windows", call.Argument(0).String(), func() (*windowSet, error) {
+		w := &windowSet{specs: map[string]levelSpec{}, index: map[string]int{}}
+		for _, s := range specs {
+			if _, twice := w.specs[s.Name]; twice || s.Name == "" {
+				return nil, fmt.Errorf("level name %q is empty or stands twice", s.Name)
+			}
+			w.specs[s.Name] = s
+		}
+		return w, nil
+	})
+	if err != nil {
+		i.throw(fmt.Errorf("Windows: %w", err))
+	}
+	w.mu.Lock()
+	if w.run == nil {
+		w.run = i.root.current()
+		for _, s := range specs {
+			w.run.tally.Level(s.tally())
+		}
+	}
+	w.mu.Unlock()
+	return rt.ToValue(&windowsOf{w}).ToObject(rt)
+}
+
+// Begin is `windows.begin(level, phase?)`.
+func (h *windowsOf) Begin(level, phase string) (*slot, error) {
+	w := h.w
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if _, ok := w.specs[level]; !ok {
+		return nil, fmt.Errorf("Windows: there is no level %q", level)
+	}
+	now := clock.Now()
+	if phase == "" {
+		phase = string(tally.Steady)
+	}
+	if phase == string(tally.Steady) {
+		w.run.tally.Open(level, now, 0)
+	}
+	s := &slot{Level: level, Phase: phase, Index: w.index[level], scheduledNs: now}
+	w.index[level]++
+	w.run.tally.Asked(now)
+	return s, nil
+}
+
+// End is `windows.end(level)`: the window closes with the last request that has ended.
+func (h *windowsOf) End(level string) error {
+	w := h.w
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	spec, ok := w.specs[level]
+	if !ok {
+		return fmt.Errorf("Windows: there is no level %q", level)
+	}
+	openNs, closeNs, lastEndNs := w.run.tally.Window(level)
+	if openNs == 0 || closeNs != 0 {
+		return nil
+	}
+	w.run.tally.Close(level, max(lastEndNs, openNs))
+	w.run.levelOver(spec.tally())
+	return nil
+}
