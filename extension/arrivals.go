@@ -148,7 +148,10 @@ func newArrivals(spec arrivalSpec) (*arrivals, error) {
 // timeOf returns the t at which the integral of a rate that goes from r0 to r1 in d seconds reaches n.
 func timeOf(n, r0, r1, d float64) float64 {
 	slope := (r1 - r0) / d
-	if slope == 0 {
+	switch {
+	case n == 0:
+		return 0
+	case slope == 0:
 		return n / r0
 	}
 	// r0*t + slope*t²/2 = n, in the form that loses no digits for small slopes.

@@ -1,0 +1,85 @@
+package tokenclock
+
+import (
+	"math"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestConstantArrivalsAreEvenlySpaced(t *testing.T) {
+	a, err := newArrivals(arrivalSpec{Stages: []stageSpec{{Name: "r4", FromRate: 4, ToRate: 4, DurationMs: 2000}}})
+	require.NoError(t, err)
+	require.Len(t, a.offsetsNs, 8)
+	for i, ns := range a.offsetsNs {
+		require.InDelta(t, float64(i)*0.25e9, float64(ns), 10)
+	}
+}
+
+func TestRampFollowsTheIntegralOfItsRate(t *testing.T) {
+	// From 0 to 10 requests/s in 10 s: the n-th comes when t²/2 = n.
+	a, err := newArrivals(arrivalSpec{Stages: []stageSpec{
+		{Name: "up", FromRate: 0, ToRate: 10, DurationMs: 10_000}, {Name: "hold", FromRate: 10, ToRate: 10, DurationMs: 1000},
+	}})
+	require.NoError(t, err)
+	require.Len(t, a.offsetsNs, 60)
+	for i := range 50 {
+		require.InDelta(t, math.Sqrt(2*float64(i)), float64(a.offsetsNs[i])/1e9, 1e-6)
+		require.Equal(t, 0, a.stageOf[i])
+	}
+	require.InDelta(t, 10.0, float64(a.offsetsNs[50])/1e9, 1e-6)
+	require.Equal(t, 1, a.stageOf[50])
+}
+
+func TestRandomArrivalsHaveTheirRateAndVariation(t *testing.T) {
+	for _, c := range []struct {
+		sentence string
+		spec     arrivalSpec
+		cv       float64
+	}{
+		{"exponential gaps vary as much as their mean", arrivalSpec{Arrival: "poisson", Seed: 7}, 1},
+		{"gamma gaps with CV 3 are bursty", arrivalSpec{Arrival: "gamma", CV: 3, Seed: 7}, 3},
+		{"gamma gaps with CV 0.5 are smoother than Poisson", arrivalSpec{Arrival: "gamma", CV: 0.5, Seed: 7}, 0.5},
+	} {
+		t.Run(c.sentence, func(t *testing.T) {
+			c.spec.Stages = []stageSpec{{Name: "r", FromRate: 1000, ToRate: 1000, DurationMs: 100_000}}
+			a, err := newArrivals(c.spec)
+			require.NoError(t, err)
+			n := len(a.offsetsNs)
+			require.InEpsilon(t, 100_000, n, 0.05*math.Max(1, c.cv))
+			sum, squares := 0.0, 0.0
+			for i := 1; i < n; i++ {
+				gap := float64(a.offsetsNs[i]-a.offsetsNs[i-1]) / 1e9
+				sum += gap
+				squares += gap * gap
+			}
+			mean := sum / float64(n-1)
+			cv := math.Sqrt(squares/float64(n-1)-mean*mean) / mean
+			require.InEpsilon(t, c.cv, cv, 0.05)
+			again, err := newArrivals(c.spec)
+			require.NoError(t, err)
+			require.Equal(t, a.offsetsNs, again.offsetsNs, "the same seed gives the same schedule")
+		})
+	}
+}
+
+func TestTraceIsTakenAsItIs(t *testing.T) {
+	a, err := newArrivals(arrivalSpec{TraceMs: []float64{0, 0, 12.5, 100}})
+	require.NoError(t, err)
+	require.Equal(t, []int64{0, 0, 12_500_000, 100_000_000}, a.offsetsNs)
+	_, err = newArrivals(arrivalSpec{TraceMs: []float64{5, 4}})
+	require.ErrorContains(t, err, "trace offset 1 is 4 ms")
+}
+
+func TestArrivalsRefuseWhatMakesNoSchedule(t *testing.T) {
+	for sentence, spec := range map[string]arrivalSpec{
+		"neither a stage nor a trace": {},
+		"stands twice":                {Stages: []stageSpec{{Name: "a", FromRate: 1, ToRate: 1, DurationMs: 1}, {Name: "a", FromRate: 1, ToRate: 1, DurationMs: 1}}},
+		"durationMs above 0":          {Stages: []stageSpec{{Name: "a", FromRate: 1, ToRate: 1}}},
+		"coefficient of variation":    {Arrival: "gamma", Stages: []stageSpec{{Name: "a", FromRate: 1, ToRate: 1, DurationMs: 1}}},
+		"is not one of":               {Arrival: "uniform", Stages: []stageSpec{{Name: "a", FromRate: 1, ToRate: 1, DurationMs: 1}}},
+	} {
+		_, err := newArrivals(spec)
+		require.ErrorContains(t, err, sentence)
+	}
+}

@@ -1,0 +1,149 @@
+package tally
+
+import (
+	"math"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/tokenclock/tokenclock/extension/internal/stream"
+)
+
+// reply builds a completed streamed request: sent at sentNs, chunks at the given offsets with one token each.
+func reply(level string, phase Phase, scheduledNs, sentNs int64, tokens int, offsetsNs ...int64) *Observation {
+	r := &stream.Result{Status: 200, Streamed: true, OutputTokens: tokens, InputTokens: 7, TokenSource: stream.FromUsage}
+	for _, o := range offsetsNs {
+		r.Arrivals = append(r.Arrivals, stream.Arrival{AtNs: sentNs + o, Tokens: 1})
+	}
+	if n := len(offsetsNs); n > 0 {
+		r.FirstOutputNs, r.FirstNonReasonNs, r.LastOutputNs = sentNs+offsetsNs[0], sentNs+offsetsNs[0], sentNs+offsetsNs[n-1]
+		r.EndNs = r.LastOutputNs + 1000
+	}
+	return &Observation{Level: level, Phase: phase, ScheduledNs: scheduledNs, SentNs: sentNs, Streamed: true, Result: r}
+}
+
+func TestFiguresFollowTheirDefinitions(t *testing.T) {
+	o := reply("c1", Steady, 900, 1000, 5, 100, 110, 150, 160, 180)
+	f := o.Figure()
+	require.EqualValues(t, 100, f.TTFT, "first output chunk - sent")
+	require.EqualValues(t, 200, f.TTFTScheduled, "first output chunk - scheduled")
+	require.EqualValues(t, 180, f.E2E, "last output chunk - sent, whatever comes after it")
+	require.EqualValues(t, 280, f.E2EScheduled)
+	require.EqualValues(t, 20, f.TPOT, "(180-100)/(5-1)")
+	require.EqualValues(t, 40, f.MaxStall)
+	require.EqualValues(t, 100, f.QueueDelay)
+	require.InDelta(t, 4/80e-9, f.OutputSpeed, 1)
+}
+
+func TestOneTokenHasNoTPOT(t *testing.T) {
+	f := reply("c1", Steady, 900, 1000, 1, 100).Figure()
+	require.EqualValues(t, -1, f.TPOT)
+	require.EqualValues(t, -1, f.MaxStall)
+	require.EqualValues(t, 100, f.TTFT)
+}
+
+func TestITLSharesAGapAmongItsTokens(t *testing.T) {
+	for _, c := range []struct {
+		sentence string
+		chunks   []int32 // tokens by continuous usage
+		usage    int
+		want     [][2]int64 // gap, tokens
+	}{
+		{"one token a chunk", []int32{1, 1, 1}, 3, [][2]int64{{10, 1}, {10, 1}}},
+		{"continuous usage tells what each chunk carried", []int32{1, 4, 2}, 7, [][2]int64{{10, 4}, {10, 2}}},
+		{"without it the usage is spread evenly", []int32{1, 1, 1}, 6, [][2]int64{{10, 2}, {10, 2}}},
+		{"a share that is not whole is made whole", []int32{1, 1, 1}, 4, [][2]int64{{10, 1}, {10, 2}}},
+		{"fewer tokens than chunks leave some gaps without one", []int32{1, 1, 1, 1}, 2, [][2]int64{{10, 1}, {10, 0}, {10, 1}}},
+	} {
+		t.Run(c.sentence, func(t *testing.T) {
+			o := &Observation{Result: &stream.Result{OutputTokens: c.usage}}
+			for i, n := range c.chunks {
+				o.Arrivals = append(o.Arrivals, stream.Arrival{AtNs: int64(i) * 10, Tokens: n})
+			}
+			var got [][2]int64
+			o.Gaps(func(gapNs int64, tokens int) { got = append(got, [2]int64{gapNs, int64(tokens)}) })
+			require.Equal(t, c.want, got)
+		})
+	}
+}
+
+func TestAFailedRequestFeedsNothingButCounts(t *testing.T) {
+	r := NewRun(SLO{})
+	r.Level(Spec{Name: "c1"})
+	r.Open("c1", 1, 0)
+	bad := reply("c1", Steady, 10, 10, 3, 5, 6, 7)
+	bad.Failure, bad.Status = stream.HTTP429, 429
+	r.Add(bad)
+	r.Add(reply("c1", Steady, 10, 10, 3, 50, 60, 70))
+	l := r.Levels(100_000)[0]
+	require.EqualValues(t, 2, l.Requests)
+	require.EqualValues(t, 1, l.Failed)
+	require.Equal(t, map[string]int{"http_429": 1}, l.Failures)
+	require.Equal(t, map[string]int{"429": 1, "200": 1}, l.Statuses)
+	require.EqualValues(t, 1, l.TTFTMs.Count)
+	require.EqualValues(t, 3, l.OutputTokens)
+	require.EqualValues(t, 2, l.ITLMs.Count)
+}
+
+func TestThroughputCountsWhatArrivedInTheWindow(t *testing.T) {
+	const s = int64(1e9)
+	r := NewRun(SLO{TTFT: s / 2})
+	r.Level(Spec{Name: "c1"})
+	r.Open("c1", 10*s, 12*s)
+	r.Add(reply("c1", Warmup, 9*s, 9*s, 3, s/2, 3*s/2, 2*s))  // tokens at 9.5, 10.5, 11: two inside; ends inside
+	r.Add(reply("c1", Steady, 10*s, 10*s, 2, s/10, s))        // at 10.1, 11; ends inside and is good
+	r.Add(reply("c1", Steady, 11*s, 11*s, 3, s*6/10, s, 2*s)) // at 11.6, 12, 13: two inside; ends outside
+	l := r.Levels(100 * s)[0]
+	require.InDelta(t, 2.0, l.DurationS, 1e-9)
+	require.InDelta(t, 6.0/2, l.OutputThroughput, 1e-9)
+	require.InDelta(t, 2.0/2, l.RequestThroughput, 1e-9)
+	require.InDelta(t, 2.0/2, *l.RequestGoodput, 1e-9, "the warm-up request met the SLO inside the window, too")
+	require.InDelta(t, 1.0/2, *l.GoodShare, 1e-9)
+	require.EqualValues(t, 2, l.Requests)
+	require.EqualValues(t, 1, l.WarmupRequests)
+}
+
+func TestPercentilesAreInterpolatedAndHistogramsAreClose(t *testing.T) {
+	require.InDelta(t, 2.5, Quantile([]int64{1, 2, 3, 4}, .5), 1e-12)
+	require.InDelta(t, 3.7, Quantile([]int64{1, 2, 3, 4}, .9), 1e-12)
+	rng := rand.New(rand.NewPCG(3, 4))
+	var exact, pooled distribution
+	pooled.pooled = true
+	values := make([]int64, 0, 2*exactLimit)
+	for range 2 * exactLimit { // past the limit: exact turns into a histogram on the way
+		v := int64(math.Exp(rng.NormFloat64()+16) + 1)
+		values = append(values, v)
+		exact.add(v, 1)
+		pooled.add(v, 1)
+	}
+	slices.Sort(values)
+	for name, d := range map[string]*distribution{"exact first": &exact, "pooled": &pooled} {
+		s := d.stats(1)
+		for q, got := range map[float64]float64{.5: s.P50, .9: s.P90, .99: s.P99, .999: s.P999} {
+			require.InEpsilon(t, Quantile(values, q), got, 0.002, "%s %v", name, q)
+		}
+		require.EqualValues(t, values[0], s.Min)
+		require.EqualValues(t, values[len(values)-1], s.Max)
+	}
+	require.Nil(t, exact.values)
+}
+
+func TestSecondsCountWhenThingsHappened(t *testing.T) {
+	const s = int64(1e9)
+	r := NewRun(SLO{})
+	for range 3 {
+		r.Asked(5*s + 1)
+	}
+	r.Add(reply("", Steady, 5*s+1, 5*s+2, 3, s/2, s, 2*s)) // tokens in 5, 6 and 7; ends in 7
+	secs := r.Seconds()
+	require.Equal(t, 5, secs[0].T)
+	require.EqualValues(t, 3, secs[0].Asked)
+	require.EqualValues(t, 1, secs[0].Sent)
+	require.EqualValues(t, 1, secs[0].InFlight)
+	require.EqualValues(t, 1, secs[2].Succeeded)
+	require.EqualValues(t, 0, secs[2].InFlight)
+	require.Equal(t, []int64{1, 1, 1}, []int64{secs[0].OutputTokens, secs[1].OutputTokens, secs[2].OutputTokens})
+	require.InDelta(t, 2000, secs[2].P50Ms, 1e-6)
+}
