@@ -1,0 +1,206 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import fc from "fast-check";
+import { chunksOf, figuresOf, foldRecords, weightedStats } from "./fold";
+import { statsOf } from "./percentile";
+import type { CompletedLine, FailedLine, LevelLine, RecordLine } from "./records";
+
+const ms = (value: number) => value * 1e6;
+
+/** A completed request whose chunks arrive `gapsMs` after one another, the first that long after it was sent. */
+function completed(sentMs: number, gapsMs: number[], more: Partial<CompletedLine> = {}): CompletedLine {
+  const lastMs = sentMs + gapsMs.reduce((sum, gap) => sum + gap, 0);
+  return {
+    type: "request",
+    level: "c1",
+    phase: "steady",
+    scheduledNs: ms(sentMs - 1),
+    sentNs: ms(sentMs),
+    firstOutputNs: ms(sentMs + (gapsMs[0] ?? 0)),
+    firstNonReasonNs: ms(sentMs + (gapsMs[0] ?? 0)),
+    lastOutputNs: ms(lastMs),
+    endNs: ms(lastMs),
+    arrivals: gapsMs.map((gap) => [ms(gap), 1]),
+    status: 200,
+    inputTokens: 10,
+    outputTokens: gapsMs.length,
+    tokenSource: "usage",
+    stamp: "kernel",
+    outcome: "completed",
+    ...more,
+  };
+}
+
+function failed(sentMs: number, failure: string, more: Partial<FailedLine> = {}): FailedLine {
+  return {
+    type: "request",
+    level: "c1",
+    phase: "steady",
+    scheduledNs: ms(sentMs),
+    sentNs: ms(sentMs),
+    endNs: ms(sentMs + 1),
+    outcome: "failed",
+    failure,
+    ...more,
+  };
+}
+
+const window = (openMs: number, closeMs: number): LevelLine => ({
+  type: "level",
+  name: "c1",
+  concurrency: 1,
+  openNs: ms(openMs),
+  closeNs: ms(closeMs),
+  endNs: ms(closeMs),
+});
+
+function foldOne(lines: RecordLine[]) {
+  const [level] = foldRecords(lines).levels;
+  assert.ok(level);
+  return level;
+}
+
+test("latencies follow the metric table: all from sent, TPOT over the tokens after the first", () => {
+  assert.deepEqual(figuresOf(completed(100, [50, 10, 20])), {
+    queueDelayMs: 1,
+    ttftMs: 50,
+    ttftScheduledMs: 51,
+    ttfoMs: 50,
+    e2eMs: 80,
+    e2eScheduledMs: 81,
+    maxStallMs: 20,
+    tpotMs: 15,
+    outputSpeed: 1000 / 15,
+  });
+});
+
+test("a failed request has a queue delay and no latency, even if it got output", () => {
+  const request = failed(100, "truncated", { firstOutputNs: ms(150), lastOutputNs: ms(160), scheduledNs: ms(98) });
+  assert.deepEqual(figuresOf(request), { queueDelayMs: 2 });
+});
+
+test("of one token there is no TPOT, no gap and no stall", () => {
+  const level = foldOne([window(0, 1000), completed(100, [50])]);
+  assert.equal(level.ttftMs.count, 1);
+  for (const stats of [level.tpotMs, level.itlMs, level.chunkGapMs, level.maxStallMs]) assert.equal(stats.count, 0);
+});
+
+test("ITL shares a gap among the tokens that arrived in it; the chunk gap does not", () => {
+  const request = completed(100, [50, 30, 10], {
+    outputTokens: 5,
+    arrivals: [
+      [ms(50), 1],
+      [ms(30), 3],
+      [ms(10), 1],
+    ],
+  });
+  const { itlMs, chunkGapMs } = foldOne([window(0, 1000), request]);
+  assert.deepEqual([itlMs.count, itlMs.mean, itlMs.max], [4, 10, 10]);
+  assert.deepEqual([chunkGapMs.count, chunkGapMs.min, chunkGapMs.max], [2, 10, 30]);
+});
+
+test("where chunks and the final usage differ, every chunk is scaled to the usage", () => {
+  const request = completed(100, [50, 20, 20], { outputTokens: 6 });
+  assert.deepEqual(
+    chunksOf(request).map(({ tokens }) => tokens),
+    [2, 2, 2],
+  );
+  const { itlMs } = foldOne([window(0, 1000), request]);
+  assert.deepEqual([itlMs.count, itlMs.p50], [4, 10]);
+});
+
+test("throughput counts the tokens that arrived inside the window, and requests that ended inside it", () => {
+  const lines = [
+    window(1000, 2000),
+    // Sent as warm-up, its last two tokens arrive inside.
+    completed(900, [50, 100, 100], { phase: "warmup" }),
+    completed(1200, [100, 100, 100]),
+    // Its last token comes after the close: the latencies count, that token and the request do not.
+    completed(1900, [50, 20, 200]),
+  ];
+  const level = foldOne(lines);
+  assert.equal(level.durationS, 1);
+  assert.equal(level.outputThroughput, 2 + 3 + 2);
+  assert.equal(level.requestThroughput, 2);
+  assert.equal(level.ttftMs.count, 2);
+  assert.equal(level.warmupRequests, 1);
+  assert.deepEqual([level.whole.requests, level.whole.outputTokens], [3, 9]);
+});
+
+test("goodput: failed requests and those that break one SLO are no good", () => {
+  const run: RecordLine = {
+    type: "run",
+    schema: 1,
+    scenario: "s",
+    startUnixNs: 0,
+    config: {},
+    sloMs: { ttft: 60, e2e: 100 },
+    versions: {},
+  };
+  const level = foldOne([
+    run,
+    window(0, 1000),
+    completed(100, [50, 10]),
+    completed(200, [61, 10]),
+    completed(300, [50, 60]),
+    failed(400, "timeout"),
+  ]);
+  assert.equal(level.goodShare, 0.25);
+  assert.equal(level.requestGoodput, 1);
+  assert.equal(level.requestThroughput, 3);
+});
+
+test("without an SLO there is no goodput", () => {
+  assert.equal(foldOne([window(0, 1000), completed(100, [50])]).requestGoodput, undefined);
+});
+
+test("failures are counted by class, statuses by number, token sources by name", () => {
+  const level = foldOne([
+    window(0, 1000),
+    completed(100, [50]),
+    failed(200, "http_429", { status: 429 }),
+    failed(300, "http_429", { status: 429 }),
+    failed(400, "connect"),
+  ]);
+  assert.deepEqual([level.requests, level.completed, level.failed], [4, 1, 3]);
+  assert.deepEqual(level.failures, { http_429: 2, connect: 1 });
+  assert.deepEqual(level.statuses, { "200": 1, "429": 2 });
+  assert.deepEqual(level.tokenSources, { usage: 1 });
+  assert.deepEqual([level.inputTokens, level.outputTokens], [10, 1]);
+});
+
+test("a killed run has no level line: its window is that of the steady requests", () => {
+  const level = foldOne([completed(100, [50]), completed(200, [50])]);
+  assert.equal(level.windowStartS, 0.099);
+  assert.ok(Math.abs(level.durationS - 0.151) < 1e-9);
+});
+
+test("levels come in the order in which they ran, and requests without a level only count in the total", () => {
+  const { levels, total } = foldRecords([
+    { ...window(500, 900), name: "c2" },
+    completed(500, [50], { level: "c2" }),
+    window(0, 400),
+    completed(100, [50]),
+    completed(950, [50], { level: "" }),
+  ]);
+  assert.deepEqual(
+    levels.map(({ name }) => name),
+    ["c1", "c2"],
+  );
+  assert.equal(total.requests, 3);
+});
+
+test("weighted statistics equal those of the values written down as often", () => {
+  const values = fc.array(fc.tuple(fc.integer({ min: 0, max: 1000 }), fc.integer({ min: 1, max: 9 })), {
+    minLength: 1,
+  });
+  fc.assert(
+    fc.property(values, (pairs) => {
+      const weighted = weightedStats(pairs.map(([value, weight]) => ({ value, weight })));
+      const plain = statsOf(pairs.flatMap(([value, weight]) => Array<number>(weight).fill(value)));
+      for (const [name, value] of Object.entries(plain)) {
+        assert.ok(Math.abs(value - weighted[name as keyof typeof weighted]) < 1e-6, name);
+      }
+    }),
+  );
+});

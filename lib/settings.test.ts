@@ -1,0 +1,156 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import fc from "fast-check";
+import {
+  type Environment,
+  editDistance,
+  formatDurationMs,
+  likelyTypos,
+  parseDurationMs,
+  parseSettings,
+  SettingError,
+  settings,
+  shownSettings,
+} from "./settings";
+
+test("built-in default, scenario's default and environment follow one another", () => {
+  const defaults = { CONCURRENCY: [1, 2], OUTPUT_TOKENS: 64, REQUESTS: 10 };
+  assert.equal(parseSettings({}, {}).API, "chat");
+  assert.deepEqual(parseSettings({}, defaults).CONCURRENCY, [1, 2]);
+  assert.deepEqual(parseSettings({ CONCURRENCY: "4, 8" }, defaults).CONCURRENCY, [4, 8]);
+  assert.deepEqual(parseSettings({}, defaults).OUTPUT_TOKENS, { kind: "fixed", value: 64 });
+});
+
+test("the environment's DURATION replaces the scenario's REQUESTS and the other way round", () => {
+  const byTime = parseSettings({ DURATION: "30s" }, { REQUESTS: 10 });
+  assert.deepEqual([byTime.REQUESTS, byTime.DURATION], [undefined, 30_000]);
+  const byCount = parseSettings({ REQUESTS: "7" }, { DURATION: 5000 });
+  assert.deepEqual([byCount.REQUESTS, byCount.DURATION], [7, undefined]);
+  assert.throws(() => parseSettings({ REQUESTS: "7", DURATION: "5s" }, {}), /REQUESTS=7 and DURATION=5s both bound/);
+});
+
+const refused: [Environment, RegExp][] = [
+  [{ CONCURRENCY: "eight" }, /^CONCURRENCY=eight is not a list of whole numbers from 1 to 100000/],
+  [{ CONCURRENCY: "0" }, /^CONCURRENCY=0 is not/],
+  [{ CONCURRENCY: "100001" }, /^CONCURRENCY=100001 is not/],
+  [{ CONCURRENCY: "1,2,1" }, /^CONCURRENCY=1,2,1 is not/],
+  [{ CONCURRENCY: "1,,2" }, /^CONCURRENCY=1,,2 is not/],
+  [{ CONCURRENCY: "" }, /^CONCURRENCY= is not/],
+  [{ BASE_URL: "127.0.0.1:8000" }, /^BASE_URL=127.0.0.1:8000 is not an address/],
+  [{ API: "chats" }, /^API=chats is not one of chat, completions/],
+  [{ TIMEOUT: "30" }, /^TIMEOUT=30 is not a duration/],
+  [{ TIMEOUT: "0s" }, /^TIMEOUT=0s is not/],
+  [{ REQUESTS: "-1" }, /^REQUESTS=-1 is not a whole number/],
+  [{ RATE: "fast" }, /^RATE=fast is not a list of numbers/],
+  [{ STAGES: "30s" }, /^STAGES=30s is not steps/],
+  [{ STAGES: "0s:10" }, /^STAGES=0s:10 is not steps/],
+  [{ ARRIVAL: "gamma" }, /^ARRIVAL=gamma is not constant/],
+  [{ ARRIVAL: "gamma:0" }, /^ARRIVAL=gamma:0 is not/],
+  [{ WARMUP: "some" }, /^WARMUP=some is not auto/],
+  [{ INPUT_TOKENS: "uniform:9:3" }, /^INPUT_TOKENS=uniform:9:3 is not a whole number from 1 or one of/],
+  [{ OUTPUT_TOKENS: "0" }, /^OUTPUT_TOKENS=0 is not/],
+  [{ EXTRA_BODY: "[1]" }, /^EXTRA_BODY=\[1\] is not a JSON object/],
+  [{ IGNORE_EOS: "maybe" }, /^IGNORE_EOS=maybe is not true or false/],
+  [{ SLO_TTFT: "200ms" }, /^SLO_TTFT=200ms is not a number/],
+  [{ SEED: "1.5" }, /^SEED=1.5 is not/],
+  [{ INPUT_TOKENS_POINTER: "usage" }, /^INPUT_TOKENS_POINTER=usage is not a JSON pointer/],
+];
+for (const [environment, message] of refused) {
+  test(`${JSON.stringify(environment)} is refused by name, value and what is allowed`, () => {
+    assert.throws(
+      () => parseSettings(environment, {}),
+      (error) => error instanceof SettingError && message.test(error.message) && !error.message.includes("\n"),
+    );
+  });
+}
+
+test("a secret is in no message and in no echo", () => {
+  const secret = "sk-very-secret";
+  const environment = {
+    API_KEY: secret,
+    HEADERS: `{"X-Key": "${secret}"}`,
+    BASE_URL: `http://user:${secret}@host/v1`,
+  };
+  const shown = shownSettings(parseSettings(environment, {}));
+  assert.doesNotMatch(JSON.stringify(shown), /secret/);
+  assert.deepEqual(shown.HEADERS, { "X-Key": "(set)" });
+  assert.equal(shown.BASE_URL, "http://host/v1");
+  assert.throws(
+    () => parseSettings({ HEADERS: `{"X-Key": "${secret}"` }, {}),
+    (error) => error instanceof SettingError && !error.message.includes(secret),
+  );
+});
+
+test("what is shown of a setting can be set again", () => {
+  const environment: Environment = {
+    CONCURRENCY: "1,2,4",
+    DURATION: "1m30s",
+    WARMUP: "5s",
+    STAGES: "30s:10,0ms:20,1m:20",
+    ARRIVAL: "gamma:0.5",
+    INPUT_TOKENS: "lognormal:512:100",
+    OUTPUT_TOKENS: "oneof:16:128",
+    RATE: "0.5,2",
+    TEMPERATURE: "0",
+  };
+  const first = parseSettings(environment, {});
+  const shown = shownSettings(first);
+  const again = Object.fromEntries(Object.keys(environment).map((name) => [name, String(shown[name])]));
+  assert.deepEqual(parseSettings(again, {}), first);
+});
+
+test("every setting has a documentation line and says what is allowed", () => {
+  for (const [name, { doc, allowed }] of Object.entries(settings)) {
+    assert.match(doc, /\.$/, name);
+    assert.ok(allowed.length > 5, name);
+  }
+});
+
+test("typing errors of settings are noticed, other variables are not", () => {
+  const lines = likelyTypos({
+    CONCURENCY: "8",
+    SLO_TTTF: "1",
+    REQUEST: "1",
+    API_KEYS: "x",
+    PATH: "/bin",
+    STAGE: "prod",
+    HOME: "/root",
+    concurency: "8",
+    CONCURRENCY: "8",
+  });
+  assert.deepEqual(lines, [
+    "CONCURENCY is not a setting; did you mean CONCURRENCY?",
+    "SLO_TTTF is not a setting; did you mean SLO_TTFT?",
+    "REQUEST is not a setting; did you mean REQUESTS?",
+    "API_KEYS is not a setting; did you mean API_KEY?",
+  ]);
+});
+
+test("edit distance is a metric that counts a swap of neighbours once", () => {
+  assert.equal(editDistance("CONCURENCY", "CONCURRENCY"), 1);
+  assert.equal(editDistance("TTTF", "TTFT"), 1);
+  const word = fc.string({ maxLength: 8 });
+  fc.assert(
+    fc.property(word, word, (a, b) => {
+      assert.equal(editDistance(a, b), editDistance(b, a));
+      assert.equal(editDistance(a, b) === 0, a === b);
+      assert.ok(editDistance(a, b) <= Math.max(a.length, b.length));
+    }),
+  );
+});
+
+test("durations", () => {
+  const rows: [string, number | undefined][] = [
+    ["500ms", 500],
+    ["1.5s", 1500],
+    ["1m30s", 90_000],
+    ["2h", 7_200_000],
+    ["0", 0],
+    ["30", undefined],
+    ["s", undefined],
+    ["-1s", undefined],
+    ["1s ", undefined],
+  ];
+  for (const [text, ms] of rows) assert.equal(parseDurationMs(text), ms, text);
+  fc.assert(fc.property(fc.nat(1e9), (ms) => assert.equal(parseDurationMs(formatDurationMs(ms)), ms)));
+});

@@ -1,0 +1,52 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { thresholds } from ".";
+
+const levels = [{ name: "c1" }, { name: "c8" }];
+
+test("every level has a floor of requests and a failure gate, whatever else is asked", () => {
+  const gates = thresholds({ profile: "smoke", SLO_PERCENTILE: 95 }, levels);
+  for (const { name } of levels) {
+    assert.deepEqual(gates[`llm_requests{level:${name},phase:steady}`], ["count>=1"]);
+    assert.deepEqual(gates[`llm_request_failed{level:${name},phase:steady}`], ["rate<=0"]);
+  }
+  assert.deepEqual(gates.llm_client_bound, ["value<1"]);
+});
+
+test("an SLO is gated at SLO_PERCENTILE in every level, beside the profile's own limit on that metric", () => {
+  const gates = thresholds({ profile: "interactive", SLO_TTFT: 200, SLO_PERCENTILE: 99 }, levels);
+  assert.deepEqual(gates["llm_ttft{level:c8,phase:steady}"], ["p(99)<200", "p(95)<450", "p(99)<1000"]);
+});
+
+test("gauges exist once a level, so that their gates name no phase", () => {
+  const gates = thresholds({ profile: "interactive", SLO_PERCENTILE: 95 }, levels);
+  assert.deepEqual(gates["llm_itl_p99{level:c1}"], ["value<100"]);
+  assert.equal(gates["llm_itl_p99{level:c1,phase:steady}"], undefined);
+});
+
+test("with no profile the SLOs still gate, and still not on nothing", () => {
+  const gates = thresholds({ profile: "none", SLO_E2E: 1000, SLO_PERCENTILE: 95 }, [{ name: "c1" }]);
+  assert.deepEqual(gates, {
+    llm_client_bound: ["value<1"],
+    "llm_requests{level:c1,phase:steady}": ["count>=1"],
+    "llm_e2e_latency{level:c1,phase:steady}": ["p(95)<1000"],
+    "llm_request_failed{level:c1,phase:steady}": ["rate<=0"],
+  });
+});
+
+test("with no profile and no SLO there is no gate", () => {
+  assert.deepEqual(thresholds({ profile: "none", SLO_PERCENTILE: 95 }, levels), {});
+});
+
+test("a user's profile is used as it is", () => {
+  const profile = { minRequests: 5, maxFailureShare: 0.1, limits: { llm_tpot: ["avg<30"] } };
+  const gates = thresholds({ profile, SLO_PERCENTILE: 95 }, [{ name: "c1" }]);
+  assert.deepEqual(gates["llm_requests{level:c1,phase:steady}"], ["count>=5"]);
+  assert.deepEqual(gates["llm_request_failed{level:c1,phase:steady}"], ["rate<=0.1"]);
+  assert.deepEqual(gates["llm_tpot{level:c1,phase:steady}"], ["avg<30"]);
+});
+
+test("a batch cannot have more requests than its size", () => {
+  const gates = thresholds({ profile: "interactive", SLO_PERCENTILE: 95 }, [{ name: "b4", batchSize: 4 }]);
+  assert.deepEqual(gates["llm_requests{level:b4,phase:steady}"], ["count>=4"]);
+});
