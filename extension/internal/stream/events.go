@@ -1,0 +1,551 @@
+package stream
+
+// scan reads one JSON object of the API into f: an event's data, or a whole reply. false = it is not valid JSON.
+func (s *scanner) scan(api API, streamed bool, f *facts) bool {
+	switch {
+	case s.peek() != '{':
+		s.skip()
+		s.slots.off = true
+	case api == Responses:
+		s.responses(streamed, f)
+	case api == Messages:
+		s.messages(streamed, f)
+	case api == Embeddings:
+		s.embeddings(f)
+	default:
+		s.completion(f)
+	}
+	return s.end()
+}
+
+// completion reads a chat or text completion, a chunk of one or a whole one:
+// https://platform.openai.com/docs/api-reference/chat
+func (s *scanner) completion(f *facts) {
+	s.enter('{')
+	for first := true; s.more('}', first); first = false {
+		switch string(s.member()) {
+		case "choices":
+			if s.enter('[') {
+				for first := true; s.more(']', first); first = false {
+					s.choice(f)
+				}
+			}
+		case "usage":
+			s.usage(&f.usage)
+		case "error":
+			s.failure(f)
+		case "object":
+			s.objectType(f)
+		case "message":
+			s.bareMessage(f)
+		case "obfuscation":
+			s.textSlot(slotSkipped)
+		default:
+			s.skip()
+		}
+	}
+}
+
+func (s *scanner) choice(f *facts) {
+	if f.choices++; f.choices > 1 {
+		s.slots.off = true
+	}
+	if !s.enter('{') {
+		return
+	}
+	text := f.text
+	f.text, f.choice = nil, 0
+	ends := false
+	for first := true; s.more('}', first); first = false {
+		switch string(s.member()) {
+		case "index":
+			if n, ok := s.countSlot(slotChoice); ok {
+				f.choice = min(n, maxChoices-1)
+			}
+		case "delta", "message":
+			s.message(f)
+		case "text":
+			s.delta(slotContent, f)
+		case "finish_reason":
+			if reason, ok := s.text(); ok && len(reason) > 0 {
+				f.finish = reason
+				ends = true
+				s.slots.off = true
+			}
+		default:
+			s.skip()
+		}
+	}
+	f.seen |= 1 << f.choice
+	if ends {
+		f.ended |= 1 << f.choice
+	}
+	if f.choice != 0 {
+		f.text = text
+	}
+}
+
+// message reads the delta or the message of a choice.
+func (s *scanner) message(f *facts) {
+	if !s.enter('{') {
+		return
+	}
+	for first := true; s.more('}', first); first = false {
+		switch string(s.member()) {
+		case "content":
+			if s.peek() == '[' {
+				s.parts(f)
+			} else {
+				s.delta(slotContent, f)
+			}
+		case "reasoning_content", "reasoning":
+			s.delta(slotReasoning, f)
+		case "refusal":
+			s.delta(slotRefusal, f)
+		case "tool_calls":
+			if s.enter('[') {
+				for first := true; s.more(']', first); first = false {
+					s.toolCall(f)
+				}
+			}
+		case "function_call":
+			s.function(f)
+		default:
+			s.skip()
+		}
+	}
+}
+
+func (s *scanner) delta(kind slotKind, f *facts) {
+	if raw, ok := s.textSlot(kind); ok {
+		f.setText(kind, raw)
+	}
+}
+
+func (s *scanner) toolCall(f *facts) {
+	if !s.enter('{') {
+		return
+	}
+	for first := true; s.more('}', first); first = false {
+		switch string(s.member()) {
+		case "index":
+			s.countSlot(slotCount)
+		case "function":
+			s.function(f)
+		default:
+			s.skip()
+		}
+	}
+}
+
+func (s *scanner) function(f *facts) {
+	if !s.enter('{') {
+		return
+	}
+	for first := true; s.more('}', first); first = false {
+		switch string(s.member()) {
+		case "name", "arguments":
+			s.delta(slotTool, f)
+		default:
+			s.skip()
+		}
+	}
+}
+
+// parts reads content that is a list of typed parts: text is content, thinking is reasoning, a tool use is a tool call.
+func (s *scanner) parts(f *facts) {
+	s.slots.off = true
+	if !s.enter('[') {
+		return
+	}
+	for first := true; s.more(']', first); first = false {
+		s.part(f)
+	}
+}
+
+func (s *scanner) part(f *facts) {
+	if !s.enter('{') {
+		return
+	}
+	f.items++
+	for first := true; s.more('}', first); first = false {
+		switch string(s.member()) {
+		case "text":
+			if raw, ok := s.text(); ok {
+				f.setText(slotContent, raw)
+				if s.keepText {
+					s.kept = appendUnescaped(s.kept, raw)
+				}
+			}
+		case "refusal":
+			if raw, ok := s.text(); ok {
+				f.setText(slotRefusal, raw)
+			}
+		case "thinking":
+			if s.peek() == '[' || s.peek() == '{' {
+				start := s.i
+				if s.skip(); s.i > start+2 {
+					f.output |= outReasoning
+				}
+			} else if raw, ok := s.text(); ok {
+				f.setText(slotReasoning, raw)
+			}
+		case "name":
+			if raw, ok := s.text(); ok {
+				f.setText(slotTool, raw)
+			}
+		default:
+			s.skip()
+		}
+	}
+}
+
+// usage reads a usage object under the names of any API.
+func (s *scanner) usage(u *usage) {
+	if !s.enter('{') {
+		return
+	}
+	for first := true; s.more('}', first); first = false {
+		switch string(s.member()) {
+		case "prompt_tokens", "input_tokens":
+			if n, ok := s.countSlot(slotInput); ok {
+				u.input, u.known = n, true
+			}
+		case "completion_tokens", "output_tokens":
+			if n, ok := s.countSlot(slotOutput); ok {
+				u.output, u.known, u.outputKnown = n, true, true
+			}
+		case "total_tokens":
+			s.countSlot(slotCount)
+		case "prompt_tokens_details", "input_tokens_details":
+			if n, ok := s.nestedCount("cached_tokens", slotCached); ok {
+				u.cached = n
+			}
+		case "completion_tokens_details", "output_tokens_details":
+			if n, ok := s.nestedCount("reasoning_tokens", slotThought); ok {
+				u.reasoning = n
+			}
+		case "cache_read_input_tokens":
+			u.cacheRead, _ = s.count()
+			s.slots.off = true
+		case "cache_creation_input_tokens":
+			u.cacheWrite, _ = s.count()
+			s.slots.off = true
+		default:
+			s.skip()
+		}
+	}
+}
+
+func (s *scanner) nestedCount(name string, kind slotKind) (n int, ok bool) {
+	if !s.enter('{') {
+		return 0, false
+	}
+	for first := true; s.more('}', first); first = false {
+		if string(s.member()) == name {
+			n, ok = s.countSlot(kind)
+		} else {
+			s.skip()
+		}
+	}
+	return n, ok
+}
+
+// failure reads the value of a member "error": null, false and "" are none.
+func (s *scanner) failure(f *facts) {
+	start := 0
+	switch s.peek() {
+	case 'n', 'f':
+		s.skip()
+		return
+	case '"':
+		raw, ok := s.text()
+		if !ok || len(raw) == 0 {
+			return
+		}
+		f.message, f.quoted = raw, true
+	case '{':
+		start = s.i
+		found := false
+		s.enter('{')
+		for first := true; s.more('}', first); first = false {
+			if string(s.member()) != "message" {
+				s.skip()
+			} else if raw, ok := s.text(); ok && len(raw) > 0 {
+				f.message, f.quoted, found = raw, true, true
+			}
+		}
+		if !found && !s.bad {
+			f.message, f.quoted = s.b[start:s.i], false
+		}
+	default:
+		start = s.i
+		s.skip()
+		if !s.bad {
+			f.message, f.quoted = s.b[start:s.i], false
+		}
+	}
+	f.failed = true
+	s.slots.off = true
+}
+
+// objectType recognises {"object": "error", "message": "..."}, as vLLM wrote errors before it wrapped them.
+func (s *scanner) objectType(f *facts) {
+	if raw, ok := s.text(); ok && string(raw) == "error" {
+		f.failed = true
+		s.slots.off = true
+	}
+}
+
+// bareMessage keeps a top-level message, which is an error's if the object turns out to be one.
+func (s *scanner) bareMessage(f *facts) {
+	if raw, ok := s.text(); ok && f.message == nil {
+		f.message, f.quoted = raw, true
+	}
+	s.slots.off = true
+}
+
+// embeddings reads https://platform.openai.com/docs/api-reference/embeddings
+func (s *scanner) embeddings(f *facts) {
+	s.enter('{')
+	for first := true; s.more('}', first); first = false {
+		switch string(s.member()) {
+		case "data":
+			if s.enter('[') {
+				for first := true; s.more(']', first); first = false {
+					s.skip()
+					f.items++
+				}
+			}
+		case "usage":
+			s.usage(&f.usage)
+		case "error":
+			s.failure(f)
+		case "object":
+			s.objectType(f)
+		case "message":
+			s.bareMessage(f)
+		default:
+			s.skip()
+		}
+	}
+}
+
+// responses reads https://platform.openai.com/docs/api-reference/responses: an event of its stream, or the reply itself.
+func (s *scanner) responses(streamed bool, f *facts) {
+	if !streamed {
+		s.response(f)
+		return
+	}
+	var kind, delta []byte
+	s.enter('{')
+	for first := true; s.more('}', first); first = false {
+		switch string(s.member()) {
+		case "type":
+			kind, _ = s.text()
+		case "delta":
+			delta, _ = s.textSlot(slotDelta)
+		case "sequence_number", "output_index", "content_index", "summary_index":
+			s.countSlot(slotCount)
+		case "obfuscation":
+			s.textSlot(slotSkipped)
+		case "response":
+			s.response(f)
+		case "error":
+			s.failure(f)
+		case "message":
+			s.bareMessage(f)
+		default:
+			s.skip()
+		}
+	}
+	slot := slotSkipped
+	switch string(kind) {
+	case "response.output_text.delta":
+		slot = slotContent
+	case "response.refusal.delta":
+		slot = slotRefusal
+	case "response.reasoning_text.delta", "response.reasoning_summary_text.delta", "response.reasoning.delta",
+		"response.reasoning_summary.delta":
+		slot = slotReasoning
+	case "response.function_call_arguments.delta", "response.mcp_call_arguments.delta",
+		"response.custom_tool_call_input.delta", "response.code_interpreter_call_code.delta":
+		slot = slotTool
+	case "response.completed", "response.incomplete":
+		f.done = true
+	case "response.failed", "error":
+		f.failed = true
+		s.slots.off = true
+	}
+	// What the finished response repeats is no output chunk.
+	f.output, f.text = 0, nil
+	s.kept = s.kept[:0]
+	s.slots.rename(slotDelta, slot)
+	f.setText(slot, delta)
+}
+
+// response reads the response object.
+func (s *scanner) response(f *facts) {
+	s.slots.off = true
+	if !s.enter('{') {
+		return
+	}
+	for first := true; s.more('}', first); first = false {
+		switch string(s.member()) {
+		case "status":
+			if raw, ok := s.text(); ok && f.finish == nil {
+				switch string(raw) {
+				case "completed", "incomplete", "cancelled":
+					f.finish = raw
+				case "failed":
+					f.failed = true
+				}
+			}
+		case "incomplete_details":
+			if s.enter('{') {
+				for first := true; s.more('}', first); first = false {
+					if string(s.member()) != "reason" {
+						s.skip()
+					} else if raw, ok := s.text(); ok && len(raw) > 0 {
+						f.finish = raw
+					}
+				}
+			}
+		case "output":
+			if s.enter('[') {
+				for first := true; s.more(']', first); first = false {
+					s.outputItem(f)
+				}
+			}
+		case "usage":
+			s.usage(&f.usage)
+		case "error":
+			s.failure(f)
+		case "object":
+			s.objectType(f)
+		case "message":
+			s.bareMessage(f)
+		default:
+			s.skip()
+		}
+	}
+}
+
+// outputItem reads one entry of a response's output: a message, a reasoning item, a call.
+func (s *scanner) outputItem(f *facts) {
+	if !s.enter('{') {
+		return
+	}
+	reasoning := false
+	before, text, kept := f.output, f.text, len(s.kept)
+	for first := true; s.more('}', first); first = false {
+		switch string(s.member()) {
+		case "type":
+			raw, _ := s.text()
+			reasoning = string(raw) == "reasoning"
+		case "content", "summary":
+			if s.peek() == '[' {
+				s.parts(f)
+			} else {
+				s.skip()
+			}
+		case "name", "arguments":
+			if raw, ok := s.text(); ok {
+				f.setText(slotTool, raw)
+			}
+		default:
+			s.skip()
+		}
+	}
+	if reasoning && f.output != before {
+		f.output, f.text, s.kept = before|outReasoning, text, s.kept[:kept]
+	}
+}
+
+// messages reads https://docs.anthropic.com/en/api/messages: an event of its stream, or the reply itself.
+func (s *scanner) messages(streamed bool, f *facts) {
+	var kind []byte
+	var start usage
+	s.enter('{')
+	for first := true; s.more('}', first); first = false {
+		switch string(s.member()) {
+		case "type":
+			kind, _ = s.text()
+		case "index":
+			s.countSlot(slotCount)
+		case "delta":
+			s.blockDelta(f)
+		case "message":
+			if s.peek() == '{' {
+				s.startedMessage(&start)
+			} else {
+				s.bareMessage(f)
+			}
+		case "content":
+			if streamed || s.peek() != '[' {
+				s.skip()
+			} else {
+				s.parts(f)
+			}
+		case "stop_reason":
+			if raw, ok := s.text(); ok && len(raw) > 0 {
+				f.finish = raw
+				s.slots.off = true
+			}
+		case "usage":
+			s.usage(&f.usage)
+		case "error":
+			s.failure(f)
+		default:
+			s.skip()
+		}
+	}
+	switch string(kind) {
+	case "message_start":
+		start.outputKnown = false // what the first event says of output is not the final count
+		f.usage = start
+	case "message_stop":
+		f.done = true
+	case "error":
+		f.failed = true
+		s.slots.off = true
+	}
+}
+
+func (s *scanner) startedMessage(u *usage) {
+	s.slots.off = true
+	if !s.enter('{') {
+		return
+	}
+	for first := true; s.more('}', first); first = false {
+		if string(s.member()) == "usage" {
+			s.usage(u)
+		} else {
+			s.skip()
+		}
+	}
+}
+
+// blockDelta reads the delta of content_block_delta and of message_delta.
+func (s *scanner) blockDelta(f *facts) {
+	if !s.enter('{') {
+		return
+	}
+	for first := true; s.more('}', first); first = false {
+		switch string(s.member()) {
+		case "text":
+			s.delta(slotContent, f)
+		case "thinking":
+			s.delta(slotReasoning, f)
+		case "partial_json":
+			s.delta(slotTool, f)
+		case "stop_reason":
+			if raw, ok := s.text(); ok && len(raw) > 0 {
+				f.finish = raw
+				s.slots.off = true
+			}
+		default:
+			s.skip()
+		}
+	}
+}

@@ -1,0 +1,313 @@
+package stream
+
+import (
+	"bytes"
+	"fmt"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// maxMessageBytes limits Result.Message.
+const maxMessageBytes = 300
+
+// finish makes the result final. Where several classes fit, the first of this list counts:
+//
+//  1. http_429, http_5xx, http_4xx: the status is not 2xx. The server refused, however the connection ended.
+//  2. error_event: the server said in a 2xx response that it failed, even if it went on to [DONE] or broke off.
+//  3. malformed: what came cannot be read.
+//  4. reset, truncated: the response is not complete. It is reset if the connection broke or ended before the head, and
+//     truncated if it ended in good order; a stream is also truncated if its body is whole but holds neither a finish
+//     reason for every choice nor the API's end ([DONE], message_stop, response.completed or .incomplete). A stream
+//     that has those is complete however the connection ended.
+//  5. empty: no output chunk, or in a reply that is not streamed no output token and no text.
+//  6. short: fewer output tokens than were forced.
+func (p *Parser) finish() {
+	if p.finished {
+		return
+	}
+	p.finished = true
+	r := &p.res
+	r.EndNs = p.lastNs
+	ok := r.Status >= 200 && r.Status <= 299
+	if ok && p.problem == "" {
+		if r.Streamed {
+			if p.sse.flush() {
+				p.event(nil, p.lastNs)
+			}
+		} else if !p.broken {
+			p.reply()
+		}
+	}
+	p.countTokens()
+	r.Failure, r.Message = p.judge(ok)
+	r.KeepAlive = !p.broken && !p.excess && (p.framed || p.frame.state == stateComplete && p.frame.persistent)
+	if p.options.KeepText {
+		r.Text = string(p.text)
+	}
+}
+
+// reply reads the body of a response that is not streamed.
+func (p *Parser) reply() {
+	r := &p.res
+	if len(bytes.TrimSpace(p.body)) == 0 {
+		return
+	}
+	f := &p.facts
+	*f = facts{}
+	p.scan.reset(p.body)
+	var valid bool
+	if p.options.API == JSON {
+		valid = p.scan.anyReply(&p.ptrs, f)
+	} else {
+		valid = p.scan.scan(p.options.API, false, f)
+	}
+	switch {
+	case valid && f.failed:
+		p.fail(f.message, f.quoted)
+		return
+	case valid:
+	case p.scan.short && p.frame.state == stateUntilEOF:
+		p.broken = true // the end of the connection was not the end of the body
+		return
+	default:
+		p.problem = "the body is not JSON: " + oneLine(p.body, maxMessageBytes)
+		return
+	}
+	p.apply(p.lastNs)
+	if u := &f.usage; u.outputKnown {
+		p.finalUsage, p.finalOutput = true, u.output
+	}
+	switch p.options.API {
+	case Embeddings:
+		p.bodyHasToken = f.items > 0
+	case JSON:
+		p.bodyHasToken = p.ptrs[1].path == nil || p.ptrs[1].count > 0
+	default:
+		p.bodyHasToken = p.bodyHasToken || f.usage.output > 0
+	}
+	if p.bodyHasToken {
+		r.FirstOutputNs, r.LastOutputNs = r.EndNs, r.EndNs
+		if f.output != outReasoning {
+			r.FirstNonReasonNs = r.EndNs
+		}
+	}
+}
+
+// countTokens decides where the number of output tokens comes from.
+func (p *Parser) countTokens() {
+	r := &p.res
+	if n := len(r.Arrivals); n > 0 {
+		r.Arrivals[n-1].Tokens += p.pending
+	}
+	if p.options.API == JSON {
+		r.InputTokens = p.ptrs[0].count
+		p.finalUsage, p.finalOutput = p.ptrs[1].found, p.ptrs[1].count
+	}
+	chunks := len(r.Arrivals)
+	if !r.Streamed && p.bodyHasToken && p.options.API != Embeddings && p.options.API != JSON {
+		chunks = 1
+	}
+	switch {
+	case p.options.API == Embeddings:
+		r.TokenSource = FromUsage
+		return
+	case p.finalUsage && (p.finalOutput > 0 || chunks == 0):
+		r.OutputTokens, r.TokenSource = p.finalOutput, FromUsage
+		r.TokenMismatch = p.continuous && p.continuousTotal() != p.finalOutput
+	case p.continuous && p.continuousTotal() > 0:
+		r.OutputTokens, r.TokenSource = p.continuousTotal(), FromContinuousUsage
+		r.TokenMismatch = p.finalUsage
+	default:
+		r.OutputTokens, r.TokenSource = chunks, FromChunks
+		r.TokenMismatch = (p.finalUsage || p.continuous) && chunks > 0
+	}
+	if r.Streamed && p.textChunks > r.OutputTokens {
+		r.TokenMismatch = true
+	}
+}
+
+func (p *Parser) judge(ok bool) (Failure, string) {
+	r := &p.res
+	switch {
+	case r.Status == 0:
+		if p.problem != "" {
+			return Malformed, oneLine([]byte(p.problem), maxMessageBytes)
+		}
+		return Reset, p.brokenOff("before the head of the response was complete")
+	case r.Status == 429:
+		return HTTP429, p.refusal()
+	case r.Status >= 500:
+		return HTTP5xx, p.refusal()
+	case !ok:
+		return HTTP4xx, p.refusal()
+	case p.failed:
+		return ErrorEvent, p.failure
+	case p.problem != "":
+		return Malformed, oneLine([]byte(p.problem), maxMessageBytes)
+	case p.broken && !p.complete():
+		if p.endErr != nil || !p.HeadDone() {
+			return Reset, p.brokenOff("within the response")
+		}
+		return Truncated, p.brokenOff("within the response")
+	case r.Streamed && !p.complete():
+		return Truncated, "the stream ended with neither a finish reason nor its end mark"
+	case r.Streamed && len(r.Arrivals) == 0:
+		return Empty, "the stream held no output"
+	case !r.Streamed && !p.bodyHasToken:
+		if p.options.API == JSON && len(p.body) > 0 {
+			return Empty, "the reply counts no output tokens at " + p.options.OutputTokensPointer
+		}
+		return Empty, "the reply held no output"
+	case r.OutputTokens < p.options.ExpectedOutputTokens && p.options.API != Embeddings:
+		return Short, fmt.Sprintf("%d of %d output tokens came (counted by %s)", r.OutputTokens,
+			p.options.ExpectedOutputTokens, r.TokenSource)
+	}
+	return None, ""
+}
+
+// complete tells whether a stream said that it ended; a reply that is not streamed says so by its length alone.
+func (p *Parser) complete() bool {
+	r := &p.res
+	if !r.Streamed {
+		return !p.broken
+	}
+	switch p.options.API {
+	case Embeddings, JSON:
+		return p.sawEnd || !p.broken
+	case Chat, Completions:
+		return p.sawEnd || p.seen != 0 && p.ended == p.seen
+	}
+	return p.sawEnd || r.FinishReason != ""
+}
+
+func (p *Parser) brokenOff(where string) string {
+	if p.endErr == nil {
+		return "the connection was closed " + where
+	}
+	return oneLine([]byte("the connection broke "+where+": "+p.endErr.Error()), maxMessageBytes)
+}
+
+// refusal returns the server's message in the body of a response that is not 2xx.
+func (p *Parser) refusal() string {
+	if p.frame.contentEncoding == "" {
+		if message := bodyMessage(p.body); message != "" {
+			return message
+		}
+	}
+	return fmt.Sprintf("HTTP status %d without a message", p.res.Status)
+}
+
+// bodyMessage finds {"error": {"message": ...}}, {"error": ...}, {"message": ...} or {"detail": ...}, else the first
+// line of text.
+func bodyMessage(body []byte) string {
+	text := bytes.TrimSpace(body)
+	if data, found := bytes.CutPrefix(text, []byte("data:")); found {
+		text, _, _ = bytes.Cut(data, []byte("\n"))
+	}
+	var s scanner
+	var f facts
+	var bare, detail []byte
+	var bareQuoted, detailQuoted bool
+	s.reset(text)
+	if s.peek() == '{' {
+		s.enter('{')
+		for first := true; s.more('}', first); first = false {
+			key := s.member()
+			switch string(key) {
+			case "error":
+				s.failure(&f)
+			case "message":
+				bare, bareQuoted = s.value()
+			case "detail":
+				detail, detailQuoted = s.value()
+			default:
+				s.skip()
+			}
+		}
+		if s.end() {
+			message, quoted := f.message, f.quoted
+			if len(message) == 0 {
+				message, quoted = bare, bareQuoted
+			}
+			if len(message) == 0 {
+				message, quoted = detail, detailQuoted
+			}
+			if quoted {
+				message = appendUnescaped(nil, message)
+			}
+			if line := oneLine(message, maxMessageBytes); line != "" {
+				return line
+			}
+		}
+	}
+	for line := range bytes.Lines(text) {
+		if message := oneLine(withoutTags(line), maxMessageBytes); message != "" {
+			return message
+		}
+	}
+	return ""
+}
+
+// value reads any value: a string's inside, or the JSON of all else.
+func (s *scanner) value() (raw []byte, quoted bool) {
+	if s.peek() == '"' {
+		raw, _ = s.str()
+		return raw, true
+	}
+	start := s.i
+	s.skip()
+	if s.bad {
+		return nil, false
+	}
+	return s.b[start:s.i], false
+}
+
+// withoutTags leaves the text of a line of HTML, as proxies answer with.
+func withoutTags(line []byte) []byte {
+	var text []byte
+	for len(line) > 0 {
+		before, rest, found := bytes.Cut(line, []byte{'<'})
+		text = append(text, before...)
+		if !found {
+			break
+		}
+		_, line, found = bytes.Cut(rest, []byte{'>'})
+		if !found {
+			break
+		}
+	}
+	return text
+}
+
+// oneLine returns b as a line of at most limit bytes: no control characters, no invalid UTF-8, single spaces.
+func oneLine(b []byte, limit int) string {
+	const cut = "..."
+	var line strings.Builder
+	space := false
+	for len(b) > 0 {
+		r, n := utf8.DecodeRune(b)
+		b = b[n:]
+		switch {
+		case unicode.IsSpace(r) || r == 0x2028 || r == 0x2029:
+			space = line.Len() > 0
+			continue
+		case unicode.IsControl(r) || r == utf8.RuneError && n == 1:
+			continue
+		}
+		size := n
+		if space {
+			size++
+		}
+		if line.Len()+size > limit-len(cut) {
+			// The rest may still fit; cutting a few bytes early is simpler and loses nothing of use.
+			return line.String() + cut
+		}
+		if space {
+			line.WriteByte(' ')
+			space = false
+		}
+		line.WriteRune(r)
+	}
+	return line.String()
+}

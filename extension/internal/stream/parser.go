@@ -1,0 +1,444 @@
+package stream
+
+import (
+	"bytes"
+	"io"
+	"net/http"
+)
+
+// errorBodyBytes is how much of an error's body is kept for its message.
+const errorBodyBytes = 64 << 10
+
+// Parser turns the bytes of one response after another into Results. The caller either feeds an HTTP/1.x response with
+// Feed, or, from a transport that does its own framing, FeedHead and then FeedBody; it calls End when the connection
+// ends, or the transport's response does. In steady state nothing is allocated, but for Result.Text and the messages of
+// failures. It is for one goroutine at a time. The zero value is not ready: call Reset.
+type Parser struct {
+	options Options
+	res     Result
+	frame   framer
+	framed  bool // the caller does the framing
+	sse     Decoder
+	tmpl    template
+	scan    scanner
+	facts   facts
+	body    []byte // of a reply that is not streamed
+	text    []byte
+	ptrs    [2]pointer // input, output tokens
+
+	receive       int   // number of the Feed call
+	outputReceive int   // that of the last output chunk
+	lastNs        int64 // stamp of the last byte
+	finished      bool  // the result is final
+	broken        bool  // the connection broke off, orderly or not
+	excess        bool  // bytes came after the response
+	endErr        error
+
+	problem      string // why the response is malformed
+	failed       bool   // an error event came
+	failure      string // its message
+	sawEnd       bool   // [DONE] or the API's own last event
+	seen, ended  uint64 // choices: of which a chunk came, which have a finish reason
+	finalUsage   bool   // finalOutput is known
+	finalOutput  int
+	continuous   bool // usage came in chunks that were not the last
+	counted      [maxChoices]int32
+	latest       [maxChoices]int32
+	pending      int32 // tokens of chunks without text since the last output chunk
+	textChunks   int   // output chunks that are not tool calls
+	bodyHasToken bool  // a reply that is not streamed has output
+}
+
+// Reset makes the parser ready for the next response. The slices of the last Result become invalid.
+func (p *Parser) Reset(o Options) {
+	arrivals := p.res.Arrivals[:0]
+	if cap(arrivals)*16 > keepBytes {
+		arrivals = nil
+	}
+	p.options = o
+	p.res = Result{Arrivals: arrivals}
+	p.frame.reset()
+	p.sse.errorField = true
+	p.sse.Reset()
+	p.tmpl.valid = false
+	p.scan.keepText = o.KeepText
+	p.body, p.text = reuse(p.body), reuse(p.text)
+	p.ptrs[0].set(o.InputTokensPointer)
+	p.ptrs[1].set(o.OutputTokensPointer)
+	p.framed, p.finished, p.broken, p.excess, p.endErr = false, false, false, false, nil
+	p.receive, p.outputReceive, p.lastNs = 0, 0, 0
+	p.problem, p.failed, p.failure, p.sawEnd = "", false, "", false
+	p.seen, p.ended, p.finalUsage, p.finalOutput, p.continuous = 0, 0, false, 0, false
+	clear(p.counted[:])
+	clear(p.latest[:])
+	p.pending, p.textChunks, p.bodyHasToken = 0, 0, false
+}
+
+// Feed takes the bytes of one receive of an HTTP/1.x response. done: the response is complete, or it is not HTTP; the
+// caller need not go on, and bytes that come nevertheless only make KeepAlive false.
+func (p *Parser) Feed(b []byte, atNs int64) (done bool) {
+	if len(b) == 0 {
+		return p.finished
+	}
+	p.received(atNs)
+	for len(b) > 0 && p.frame.state < stateComplete {
+		head := p.frame.headDone()
+		body, n := p.frame.next(b)
+		if !head {
+			p.headRead()
+		}
+		if len(body) > 0 {
+			p.feedBody(body, atNs)
+		}
+		b = b[n:]
+	}
+	if p.frame.state < stateComplete {
+		return false
+	}
+	if p.frame.state == stateBroken && p.problem == "" {
+		p.problem = p.frame.problem
+	}
+	if len(b) > 0 || p.finished {
+		p.excess = true
+		p.res.KeepAlive = false
+	}
+	p.finish()
+	return true
+}
+
+// headRead takes over what the head says once it is read.
+func (p *Parser) headRead() {
+	f := &p.frame
+	p.res.Status, p.res.Proto = f.status, f.proto
+	if f.headDone() {
+		p.head(f.eventStream, f.retryAfter, f.contentEncoding)
+	}
+}
+
+func (p *Parser) head(eventStream bool, retryAfter, contentEncoding string) {
+	p.res.Streamed = eventStream
+	p.res.RetryAfter = retryAfter
+	if contentEncoding != "" {
+		p.problem = "the body is encoded (" + contentEncoding + "), which was not asked for"
+	}
+}
+
+// FeedHead takes the head of a response from a transport that reads heads itself.
+func (p *Parser) FeedHead(status int, header http.Header, atNs int64) {
+	p.received(atNs)
+	p.framed = true
+	p.res.Status, p.res.Proto = status, "HTTP/2.0"
+	encoding := header.Get("Content-Encoding")
+	if encoding == "identity" {
+		encoding = ""
+	}
+	p.head(isEventStream([]byte(header.Get("Content-Type"))), header.Get("Retry-After"), encoding)
+}
+
+// FeedBody takes the body bytes of one receive after FeedHead.
+func (p *Parser) FeedBody(b []byte, atNs int64) {
+	if len(b) == 0 || p.finished {
+		return
+	}
+	p.received(atNs)
+	p.feedBody(b, atNs)
+}
+
+// End tells that the connection has ended, or after FeedHead that the response has: nil and io.EOF mean in good order,
+// anything else that it broke. A response that was complete before stays so, but its connection is gone.
+func (p *Parser) End(err error, atNs int64) {
+	if p.finished {
+		p.res.KeepAlive = false
+		return
+	}
+	if err == io.EOF {
+		err = nil
+	}
+	p.endErr = err
+	switch {
+	case err == nil && (p.framed || p.frame.state == stateUntilEOF):
+		p.finish()
+	default:
+		p.broken = true
+		p.lastNs = atNs
+		p.finish()
+	}
+}
+
+// HeadDone tells whether the status and all headers have been read.
+func (p *Parser) HeadDone() bool { return p.framed || p.frame.headDone() }
+
+// Remaining returns what of the response is missing: body bytes where their number is known, -1 where the body is
+// chunked or the head not read yet, -2 where only the end of the connection ends it, 0 when nothing is.
+func (p *Parser) Remaining() int64 {
+	switch {
+	case p.finished:
+		return 0
+	case p.framed:
+		return remainingUntilEOF
+	}
+	return p.frame.remaining()
+}
+
+// OutputTokensSoFar returns the output tokens known by now, by the best source so far.
+func (p *Parser) OutputTokensSoFar() int {
+	switch {
+	case p.finished:
+		return p.res.OutputTokens
+	case p.finalUsage:
+		return p.finalOutput
+	case p.continuous:
+		return p.continuousTotal()
+	}
+	return len(p.res.Arrivals)
+}
+
+// Result returns the outcome; it is final once Feed returned true or End was called, and valid until Reset. The caller
+// may change it, for example to a failure that only the caller knows of.
+func (p *Parser) Result() *Result { return &p.res }
+
+func (p *Parser) received(atNs int64) {
+	if p.res.FirstByteNs == 0 {
+		p.res.FirstByteNs = atNs
+	}
+	p.receive++
+	p.lastNs = atNs
+}
+
+func (p *Parser) feedBody(b []byte, atNs int64) {
+	p.res.BodyBytes += int64(len(b))
+	switch {
+	case p.res.Status < 200 || p.res.Status > 299:
+		p.body = append(p.body, b[:min(len(b), errorBodyBytes-len(p.body))]...)
+	case p.problem != "":
+	case p.res.Streamed:
+		p.feedEvents(b, atNs)
+	case len(p.body)+len(b) > maxEventBytes:
+		p.problem = "the body is larger than 64 MB"
+	default:
+		p.body = append(p.body, b...)
+	}
+}
+
+func (p *Parser) feedEvents(b []byte, atNs int64) {
+	for len(b) > 0 {
+		if p.tmpl.valid && p.sse.atBoundary() {
+			if p.sse.skipLF && b[0] == '\n' {
+				p.sse.skipLF = false
+				b = b[1:]
+				continue
+			}
+			if n := p.tmpl.matchEvent(b, &p.facts); n > 0 {
+				p.sse.skipLF = b[n-1] == '\r'
+				p.res.Events++
+				p.apply(atNs)
+				b = b[n:]
+				continue
+			}
+		}
+		n, ok := p.sse.next(b)
+		if ok {
+			p.event(b, atNs)
+		}
+		b = b[n:]
+	}
+	if p.sse.err != nil && p.problem == "" {
+		p.problem = p.sse.err.Error()
+	}
+}
+
+var doneMark = []byte("[DONE]")
+
+// event takes the event that the decoder holds; b is what next was given, nil at the end of the stream.
+func (p *Parser) event(b []byte, atNs int64) {
+	defer p.sse.clear()
+	isError := string(p.sse.name) == "error"
+	if !p.sse.hasData && !isError {
+		return
+	}
+	p.res.Events++
+	data := p.sse.eventData()
+	if p.tmpl.valid && !isError && p.tmpl.matchData(data, &p.facts) {
+		p.apply(atNs)
+		return
+	}
+	trimmed := bytes.TrimSpace(data)
+	if bytes.Equal(trimmed, doneMark) {
+		p.sawEnd = true
+		return
+	}
+	f := &p.facts
+	*f = facts{}
+	p.scan.reset(data)
+	valid := false
+	if p.options.API == JSON {
+		p.scan.slots.off = true
+		valid = p.scan.anyReply(&p.ptrs, f)
+		f.output = outContent
+	} else {
+		valid = p.scan.scan(p.options.API, true, f)
+	}
+	switch {
+	case isError && !f.failed, f.failed && !valid:
+		p.fail(data, false)
+	case f.failed:
+		p.fail(f.message, f.quoted)
+	case len(trimmed) == 0:
+	case valid:
+		p.apply(atNs)
+		var raw []byte
+		if p.sse.view != nil && p.sse.eventStart >= 0 && b != nil {
+			raw = b[p.sse.eventStart:p.sse.ended]
+		}
+		p.tmpl.learn(&p.scan.slots, data, raw, p.sse.viewStart-p.sse.eventStart, f)
+	case b == nil: // cut off in the middle
+	case p.problem == "":
+		p.problem = "an event's data is not JSON: " + oneLine(data, maxMessageBytes)
+	}
+}
+
+// fail notes the first error that the server reported.
+func (p *Parser) fail(message []byte, quoted bool) {
+	if p.failed {
+		return
+	}
+	p.failed = true
+	if quoted {
+		message = appendUnescaped(nil, message)
+	}
+	p.failure = oneLine(message, maxMessageBytes)
+	if p.failure == "" {
+		p.failure = "the server reported an error without a message"
+	}
+}
+
+// apply takes over what an event or a reply says.
+func (p *Parser) apply(atNs int64) {
+	f := &p.facts
+	p.seen |= f.seen
+	p.ended |= f.ended
+	p.sawEnd = p.sawEnd || f.done
+	if len(f.finish) > 0 {
+		p.res.FinishReason = intern(f.finish)
+	}
+	tokens := int32(1)
+	if f.usage.known {
+		tokens = p.applyUsage(f)
+	} else if f.output != 0 {
+		if p.continuous {
+			// A chunk that should have carried usage: one token, which the next difference must not count again.
+			tokens += p.pending
+			p.pending = 0
+		}
+		p.counted[f.choice]++
+	}
+	if f.output == 0 {
+		return
+	}
+	if p.options.KeepText {
+		if len(p.scan.kept) > 0 {
+			p.text = append(p.text, p.scan.kept...)
+			p.scan.kept = p.scan.kept[:0]
+		} else if f.choice == 0 || f.choices > 1 {
+			p.text = appendUnescaped(p.text, f.text)
+		}
+	}
+	if !p.res.Streamed {
+		p.bodyHasToken = true
+		return
+	}
+	if len(p.res.Arrivals) == 0 {
+		p.res.FirstOutputNs = atNs
+	} else if p.outputReceive == p.receive {
+		p.res.Coalesced++
+	}
+	if f.output&^outReasoning != 0 && p.res.FirstNonReasonNs == 0 {
+		p.res.FirstNonReasonNs = atNs
+	}
+	if f.output&outTool == 0 {
+		p.textChunks++
+	}
+	p.res.LastOutputNs = atNs
+	p.outputReceive = p.receive
+	p.res.Arrivals = append(p.res.Arrivals, Arrival{AtNs: atNs, Tokens: tokens})
+}
+
+// applyUsage takes over a usage object and returns the tokens of the chunk that carries it.
+func (p *Parser) applyUsage(f *facts) (tokens int32) {
+	u := &f.usage
+	if input := u.input + u.cacheRead + u.cacheWrite; input > 0 {
+		p.res.InputTokens = input
+	}
+	if cached := u.cached + u.cacheRead; cached > 0 {
+		p.res.CachedTokens = cached
+	}
+	if u.reasoning > 0 {
+		p.res.ReasoningTokens = u.reasoning
+	}
+	if !u.outputKnown {
+		return 1
+	}
+	if f.choices == 0 {
+		p.finalUsage, p.finalOutput = true, u.output
+		return 1
+	}
+	// Usage in a chunk of one of several choices counts that choice only; the chunk that finishes the only choice may
+	// carry the final usage.
+	last := f.ended != 0 && p.seen&(p.seen-1) == 0
+	if last {
+		p.finalUsage, p.finalOutput = true, u.output
+	}
+	output := int32(min(u.output, 1<<30))
+	if !last {
+		p.continuous = true
+	}
+	if !p.continuous && len(p.res.Arrivals) > 0 {
+		p.counted[f.choice]++
+		return 1
+	}
+	grown := max(output-p.counted[f.choice], 0)
+	p.counted[f.choice] = max(output, p.counted[f.choice])
+	p.latest[f.choice] = output
+	if f.output == 0 {
+		p.pending += grown
+		return 0
+	}
+	grown += p.pending
+	p.pending = 0
+	return grown
+}
+
+func (p *Parser) continuousTotal() int {
+	total := 0
+	for _, n := range p.latest {
+		total += int(n)
+	}
+	return total
+}
+
+// intern returns the reason as a string, without allocating for those that servers send.
+func intern(reason []byte) string {
+	switch string(reason) {
+	case "stop":
+		return "stop"
+	case "length":
+		return "length"
+	case "tool_calls":
+		return "tool_calls"
+	case "content_filter":
+		return "content_filter"
+	case "completed":
+		return "completed"
+	case "max_output_tokens":
+		return "max_output_tokens"
+	case "end_turn":
+		return "end_turn"
+	case "max_tokens":
+		return "max_tokens"
+	case "stop_sequence":
+		return "stop_sequence"
+	case "tool_use":
+		return "tool_use"
+	}
+	return oneLine(appendUnescaped(nil, reason), maxMessageBytes)
+}

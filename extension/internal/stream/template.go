@@ -1,0 +1,182 @@
+package stream
+
+import "bytes"
+
+// slotKind says what stands in a slot of a template.
+type slotKind uint8
+
+const (
+	slotContent   slotKind = iota // strings
+	slotReasoning                 //
+	slotRefusal                   //
+	slotTool                      //
+	slotDelta                     // a string whose meaning the event's type decides; never left in a finished template
+	slotSkipped                   // a string that means nothing here
+	slotCount                     // whole numbers: one that means nothing here
+	slotChoice                    // choices[].index
+	slotInput                     // usage
+	slotOutput                    //
+	slotCached                    //
+	slotThought                   // reasoning tokens of the usage
+)
+
+func (k slotKind) isString() bool { return k <= slotSkipped }
+
+type slot struct {
+	start, end int // in the event's data; of a string without its quotes
+	kind       slotKind
+}
+
+const maxSlots = 12
+
+// slots are the values of an event that may differ in the next one of its kind, in the order they stand.
+type slots struct {
+	list [maxSlots]slot
+	n    int
+	off  bool // the event is no template: it means more than its slots say
+}
+
+func (s *slots) reset() { s.n, s.off = 0, false }
+
+func (s *slots) add(start, end int, kind slotKind) {
+	if s.n == maxSlots {
+		s.off = true
+		return
+	}
+	s.list[s.n] = slot{start, end, kind}
+	s.n++
+}
+
+func (s *slots) rename(from, to slotKind) {
+	for i := range s.list[:s.n] {
+		if s.list[i].kind == from {
+			s.list[i].kind = to
+		}
+	}
+}
+
+// textSlot is text, and notes where it was.
+func (s *scanner) textSlot(kind slotKind) (raw []byte, ok bool) {
+	raw, ok = s.text()
+	if ok {
+		s.slots.add(s.i-1-len(raw), s.i-1, kind)
+	}
+	return raw, ok
+}
+
+// countSlot is count, and notes where it was if it is a plain whole number.
+func (s *scanner) countSlot(kind slotKind) (n int, ok bool) {
+	s.peek()
+	start := s.i
+	n, ok = s.count()
+	if ok {
+		if _, end, plain := wholeNumber(s.b, start); plain && end == s.i {
+			s.slots.add(start, end, kind)
+		} else {
+			s.slots.off = true
+		}
+	}
+	return n, ok
+}
+
+// wholeNumber reads digits as JSON permits them, at most 15.
+func wholeNumber(b []byte, i int) (n, end int, ok bool) {
+	end = i
+	for end < len(b) && isDigit(b[end]) {
+		n = n*10 + int(b[end]-'0')
+		end++
+	}
+	length := end - i
+	return n, end, length > 0 && length <= 15 && (length == 1 || b[i] != '0')
+}
+
+// template is the last event that was scanned in full. Events of a stream differ in little but the text: where all
+// bytes outside the template's slots are the same, and each slot holds a valid string or whole number again, the event
+// is valid JSON of the same structure, so that what it says is what the template said with the new slots. That is
+// exact, and costs a comparison instead of a scan. The shared bytes are cut into literals, one before each slot and one
+// after the last.
+type template struct {
+	bytes  []byte
+	slots  slots
+	before int   // bytes in front of the data within the event
+	data   int   // bytes of the data
+	facts  facts // what the event said; fields that slots stand for are set anew
+	valid  bool
+	whole  bool // before and what follows the data are known, so that it can be matched against the stream itself
+}
+
+// learn takes over the event in data. raw is the whole event with its line breaks and holds data at dataAt; nil =
+// unknown.
+func (t *template) learn(s *slots, data, raw []byte, dataAt int, f *facts) {
+	t.valid = !s.off && s.n > 0
+	if !t.valid {
+		return
+	}
+	t.whole = raw != nil
+	if !t.whole {
+		raw, dataAt = data, 0
+	}
+	t.bytes = append(t.bytes[:0], raw...)
+	t.before, t.data = dataAt, len(data)
+	t.slots.n = s.n
+	for i, slot := range s.list[:s.n] {
+		slot.start += dataAt
+		slot.end += dataAt
+		t.slots.list[i] = slot
+	}
+	t.facts = *f
+	t.facts.text, t.facts.output = nil, 0
+}
+
+// matchEvent reads b as one whole event like the template's and returns its length, 0 = it is none.
+func (t *template) matchEvent(b []byte, f *facts) int {
+	if !t.whole || len(b) < t.before {
+		return 0
+	}
+	return t.match(b, 0, len(t.bytes), f)
+}
+
+// matchData reads data as the data of an event like the template's.
+func (t *template) matchData(data []byte, f *facts) bool {
+	return t.match(data, t.before, t.before+t.data, f) == len(data)
+}
+
+// match compares b with the template's bytes from..to and returns how many bytes of b that took, 0 = they differ.
+func (t *template) match(b []byte, from, to int, f *facts) int {
+	i := 0
+	literal := from
+	for k := range t.slots.n {
+		s := &t.slots.list[k]
+		length := s.start - literal
+		if len(b)-i < length || !bytes.Equal(b[i:i+length], t.bytes[literal:s.start]) {
+			return 0
+		}
+		i += length
+		literal = s.end
+		if s.kind.isString() {
+			end, _ := stringEnd(b, i)
+			if end < i {
+				return 0
+			}
+			if k == 0 {
+				*f = t.facts
+			}
+			f.setText(s.kind, b[i:end])
+			i = end
+			continue
+		}
+		n, end, ok := wholeNumber(b, i)
+		if !ok {
+			return 0
+		}
+		if k == 0 {
+			*f = t.facts
+		}
+		f.setCount(s.kind, n)
+		i = end
+	}
+	if len(b)-i < to-literal || !bytes.Equal(b[i:i+to-literal], t.bytes[literal:to]) {
+		return 0
+	}
+	return i + to - literal
+}
