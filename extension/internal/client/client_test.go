@@ -1,0 +1,326 @@
+package client
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/tokenclock/tokenclock/extension/internal/clock"
+	"github.com/tokenclock/tokenclock/extension/internal/stream"
+)
+
+// script is a server that answers each request on each connection with what answer writes.
+type script struct {
+	net.Listener
+	connections atomic.Int32
+	requests    atomic.Int32
+	done        sync.WaitGroup
+}
+
+// serve runs answer for each request; false closes the connection (with a reset where linger is 0).
+func serve(t *testing.T, l net.Listener, answer func(w net.Conn, body []byte, n int) bool) *script {
+	t.Helper()
+	s := &script{Listener: l}
+	s.done.Go(func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			s.connections.Add(1)
+			s.done.Go(func() {
+				defer func() { _ = c.Close() }()
+				br := bufio.NewReader(c)
+				for {
+					r, err := http.ReadRequest(br)
+					if err != nil {
+						return
+					}
+					body, err := io.ReadAll(r.Body)
+					if err != nil {
+						return
+					}
+					if !answer(c, body, int(s.requests.Add(1))) {
+						return
+					}
+				}
+			})
+		}
+	})
+	t.Cleanup(func() { _ = l.Close() })
+	return s
+}
+
+func listen(t *testing.T) net.Listener {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	return l
+}
+
+func dialTCP(ctx context.Context, network, address string) (Counted, error) {
+	c, err := new(net.Dialer).DialContext(ctx, network, address)
+	return Counted{Conn: c}, err
+}
+
+func newClient(t *testing.T, url string, change func(*Options)) *Client {
+	t.Helper()
+	o := Options{URL: url, Stream: stream.Options{API: stream.Completions}, Streamed: true, Dial: dialTCP, UserAgent: "test"}
+	if change != nil {
+		change(&o)
+	}
+	c, err := New(o)
+	require.NoError(t, err)
+	t.Cleanup(c.CloseIdle)
+	return c
+}
+
+const streamHead = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+func chunk(data string) string { return fmt.Sprintf("%x\r\n%s\r\n", len(data), data) }
+
+func token(text string) string {
+	return chunk(`data: {"choices":[{"index":0,"text":"` + text + `"}]}` + "\n\n")
+}
+
+const lastEvents = "data: {\"choices\":[{\"index\":0,\"text\":\"\",\"finish_reason\":\"length\"}],\"usage\":{\"prompt_tokens\":2,\"completion_tokens\":3}}\n\ndata: [DONE]\n\n"
+
+func answerThree(w net.Conn, _ []byte, _ int) bool {
+	_, err := io.WriteString(w, streamHead+token("a")+token("b")+token("c")+chunk(lastEvents)+"0\r\n\r\n")
+	return err == nil
+}
+
+func modes(t *testing.T, run func(t *testing.T, streamed bool)) {
+	for _, streamed := range []bool{true, false} {
+		t.Run(fmt.Sprintf("reader thread %v", streamed), func(t *testing.T) { run(t, streamed) })
+	}
+}
+
+func TestAStreamIsMeasuredAndItsConnectionReused(t *testing.T) {
+	modes(t, func(t *testing.T, streamed bool) {
+		s := serve(t, listen(t), answerThree)
+		c := newClient(t, "http://"+s.Addr().String()+"/v1/completions", func(o *Options) { o.Streamed = streamed })
+		for i := range 20 {
+			before := clock.Now()
+			m := c.Do(t.Context(), &Request{Body: []byte("{}"), ID: "x"})
+			require.Equal(t, stream.None, m.Failure, m.Message)
+			require.Equal(t, 3, m.OutputTokens)
+			require.Equal(t, 2, m.InputTokens)
+			require.Len(t, m.Arrivals, 3)
+			require.Equal(t, "length", m.FinishReason)
+			require.Equal(t, i > 0, m.Reused)
+			require.LessOrEqual(t, before, m.StartedNs)
+			require.LessOrEqual(t, m.StartedNs, m.SentNs)
+			require.LessOrEqual(t, m.SentNs-m.SentUncertaintyNs, m.FirstByteNs)
+			require.LessOrEqual(t, m.FirstByteNs, m.FirstOutputNs)
+			require.LessOrEqual(t, m.LastOutputNs, m.EndNs)
+			m.Release()
+		}
+		require.EqualValues(t, 1, s.connections.Load())
+	})
+}
+
+func TestEveryBadEndHasItsClass(t *testing.T) {
+	reset := func(w net.Conn) bool {
+		_ = w.(*net.TCPConn).SetLinger(0)
+		return false
+	}
+	for _, tt := range []struct {
+		sentence string
+		answer   func(w net.Conn, body []byte, n int) bool
+		want     stream.Failure
+	}{
+		{"a plain 429", func(w net.Conn, _ []byte, _ int) bool {
+			_, _ = io.WriteString(w, "HTTP/1.1 429 Too Many Requests\r\nContent-Length: 28\r\n\r\n{\"error\":{\"message\":\"full\"}}")
+			return true
+		}, stream.HTTP429},
+		{"a reset in mid-stream", func(w net.Conn, _ []byte, _ int) bool {
+			_, _ = io.WriteString(w, streamHead+token("a"))
+			time.Sleep(20 * time.Millisecond) // so that the bytes are not thrown away with the connection
+			return reset(w)
+		}, stream.Reset},
+		{"an end without a word", func(w net.Conn, _ []byte, _ int) bool {
+			_, _ = io.WriteString(w, streamHead+token("a")+"0\r\n\r\n")
+			return true
+		}, stream.Truncated},
+		{"no answer at all in time", func(net.Conn, []byte, int) bool {
+			time.Sleep(400 * time.Millisecond)
+			return false
+		}, stream.Timeout},
+		{"a close before the first byte of the first request", func(net.Conn, []byte, int) bool { return false }, stream.Reset},
+	} {
+		t.Run(tt.sentence, func(t *testing.T) {
+			modes(t, func(t *testing.T, streamed bool) {
+				s := serve(t, listen(t), tt.answer)
+				c := newClient(t, "http://"+s.Addr().String()+"/v1/completions", func(o *Options) {
+					o.Streamed = streamed
+					o.TimeoutNs = int64(200 * time.Millisecond)
+				})
+				m := c.Do(t.Context(), &Request{Body: []byte("{}")})
+				require.Equal(t, tt.want, m.Failure, m.Message)
+				require.NotEmpty(t, m.Message)
+				m.Release()
+			})
+		})
+	}
+}
+
+func TestNoServerIsAConnectFailure(t *testing.T) {
+	l := listen(t)
+	address := l.Addr().String()
+	require.NoError(t, l.Close())
+	c := newClient(t, "http://"+address+"/v1/completions", nil)
+	m := c.Do(t.Context(), &Request{Body: []byte("{}")})
+	require.Equal(t, stream.Connect, m.Failure)
+	require.Zero(t, m.SentNs)
+	m.Release()
+}
+
+func TestAClosedKeepAliveConnectionLosesNoRequest(t *testing.T) {
+	// The server closes each connection right behind its response, as llama-server does, without saying so.
+	modes(t, func(t *testing.T, streamed bool) {
+		s := serve(t, listen(t), func(w net.Conn, b []byte, n int) bool { answerThree(w, b, n); return false })
+		c := newClient(t, "http://"+s.Addr().String()+"/v1/completions", func(o *Options) { o.Streamed = streamed })
+		for range 100 {
+			m := c.Do(t.Context(), &Request{Body: []byte("{}")})
+			require.Equal(t, stream.None, m.Failure, m.Message)
+			m.Release()
+		}
+		require.EqualValues(t, 100, s.requests.Load(), "no request was answered twice")
+	})
+}
+
+func TestARequestThatMetAClosingConnectionIsSentAgainOnce(t *testing.T) {
+	modes(t, func(t *testing.T, streamed bool) {
+		s := serve(t, listen(t), func(w net.Conn, b []byte, n int) bool {
+			return n != 2 && answerThree(w, b, n) // takes the second request and closes without a byte
+		})
+		c := newClient(t, "http://"+s.Addr().String()+"/v1/completions", func(o *Options) { o.Streamed = streamed })
+		for i := range 2 {
+			m := c.Do(t.Context(), &Request{Body: []byte("{}")})
+			require.Equal(t, stream.None, m.Failure, m.Message)
+			require.Equal(t, i, m.Retries)
+			m.Release()
+		}
+	})
+}
+
+func TestCancelledAndAbortedRequestsEndAtOnce(t *testing.T) {
+	modes(t, func(t *testing.T, streamed bool) {
+		hold := make(chan struct{})
+		defer close(hold)
+		s := serve(t, listen(t), func(w net.Conn, _ []byte, _ int) bool {
+			_, _ = io.WriteString(w, streamHead+token("a"))
+			<-hold
+			return false
+		})
+		c := newClient(t, "http://"+s.Addr().String()+"/v1/completions", func(o *Options) { o.Streamed = streamed })
+		ctx, cancel := context.WithCancel(t.Context())
+		time.AfterFunc(50*time.Millisecond, cancel)
+		m := c.Do(ctx, &Request{Body: []byte("{}")})
+		require.Equal(t, stream.Interrupted, m.Failure)
+		require.Len(t, m.Arrivals, 1, "what came before the end is kept")
+		m.Release()
+		m = c.Do(t.Context(), &Request{Body: []byte("{}"), AbortAfterNs: int64(50 * time.Millisecond)})
+		require.Equal(t, stream.Aborted, m.Failure)
+		require.Contains(t, m.Message, "50 ms")
+		m.Release()
+	})
+}
+
+func TestManyPreparedRequestsAreReleasedTogether(t *testing.T) {
+	s := serve(t, listen(t), answerThree)
+	c := newClient(t, "http://"+s.Addr().String()+"/v1/completions", nil)
+	const n = 200
+	for range 2 { // the second round on the connections of the first
+		prepared := make([]Prepared, n)
+		for i := range prepared {
+			prepared[i] = c.Prepare(t.Context(), &Request{Body: []byte("{}")})
+		}
+		ends := make(chan *Measurement, n)
+		for _, p := range prepared {
+			p.Send(t.Context(), func(m *Measurement) { ends <- m })
+		}
+		for range n {
+			m := <-ends
+			require.Equal(t, stream.None, m.Failure, m.Message)
+			require.Equal(t, 3, m.OutputTokens)
+			m.Release()
+		}
+	}
+	require.EqualValues(t, n, s.connections.Load())
+}
+
+func TestLargeRequestsArriveWhole(t *testing.T) {
+	const size = 8 << 20
+	modes(t, func(t *testing.T, streamed bool) {
+		got := make(chan int, 1)
+		s := serve(t, listen(t), func(w net.Conn, b []byte, n int) bool { got <- len(b); return answerThree(w, b, n) })
+		c := newClient(t, "http://"+s.Addr().String()+"/v1/completions", func(o *Options) { o.Streamed = streamed })
+		m := c.Do(t.Context(), &Request{Body: []byte(strings.Repeat("x", size))})
+		require.Equal(t, stream.None, m.Failure, m.Message)
+		require.Equal(t, size, <-got)
+		m.Release()
+	})
+}
+
+func TestTLSAndUnixSockets(t *testing.T) {
+	s := httptest.NewUnstartedServer(nil)
+	s.StartTLS()
+	certificate := s.TLS.Certificates[0]
+	pool := s.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs
+	s.Close()
+	l, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12})
+	require.NoError(t, err)
+	secure := serve(t, l, answerThree)
+	c := newClient(t, "https://"+secure.Addr().String()+"/v1/completions", func(o *Options) {
+		o.TLS = &tls.Config{RootCAs: pool, ServerName: "example.com", MinVersion: tls.VersionTLS12}
+	})
+	for i := range 3 {
+		m := c.Do(t.Context(), &Request{Body: []byte("{}")})
+		require.Equal(t, stream.None, m.Failure, m.Message)
+		require.Equal(t, i == 0, m.TLSNs > 0)
+		m.Release()
+	}
+	require.EqualValues(t, 1, secure.connections.Load())
+	untrusting := newClient(t, "https://"+secure.Addr().String()+"/", nil)
+	m := untrusting.Do(t.Context(), &Request{Body: []byte("{}")})
+	require.Equal(t, stream.TLS, m.Failure, m.Message)
+	m.Release()
+
+	socket := filepath.Join(t.TempDir(), "s")
+	u, err := net.Listen("unix", socket)
+	require.NoError(t, err)
+	local := serve(t, u, answerThree)
+	c = newClient(t, "unix://"+socket+":/v1/completions", nil)
+	m = c.Do(t.Context(), &Request{Body: []byte("{}")})
+	require.Equal(t, stream.None, m.Failure, m.Message)
+	m.Release()
+	require.EqualValues(t, 1, local.requests.Load())
+	_, err = os.Stat(socket)
+	require.NoError(t, err)
+}
+
+func TestAddressesAndHeadersAreChecked(t *testing.T) {
+	for _, bad := range []string{"", "localhost:8000", "ftp://x/", "http://", "unix://"} {
+		_, err := New(Options{URL: bad})
+		require.Error(t, err, bad)
+	}
+	_, err := New(Options{URL: "http://x/", Header: []Field{{Name: "Authorization", Value: "Bearer secret\r\nX: y"}}})
+	require.Error(t, err)
+	require.NotContains(t, err.Error(), "secret")
+}
