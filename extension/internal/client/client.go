@@ -243,17 +243,6 @@ func (p Prepared) Send(ctx context.Context, done func(*Measurement)) {
 	p.x.sendAsync(ctx, done)
 }
 
-// deadline returns the time at which a request sent now has to have ended, 0 = never, and whether that is on purpose.
-func (x *exchange) deadline(sentNs int64) (atNs int64, abort bool) {
-	if t := x.c.o.TimeoutNs; t > 0 {
-		atNs = sentNs + t
-	}
-	if a := x.r.AbortAfterNs; a > 0 && (atNs == 0 || sentNs+a < atNs) {
-		return sentNs + a, true
-	}
-	return atNs, false
-}
-
 // classify says why no connection came about.
 func classify(err error) stream.Failure {
 	var netErr net.Error

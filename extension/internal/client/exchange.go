@@ -23,6 +23,9 @@ type exchange struct {
 	t   *target
 	buf []byte
 
+	endAtNs int64 // when it has to have ended, 0 = never; set with the send, before anybody else knows x
+	abort   bool  // that is on purpose
+
 	ended chan struct{} // capacity 1: finish was called
 	done  func(*Measurement)
 	err   error
@@ -64,6 +67,24 @@ func (x *exchange) reset() {
 	x.p.Reset(o)
 	x.m.KernelReceives, x.m.UserReceives = 0, 0
 	x.err, x.end = nil, endComplete
+	x.endAtNs, x.abort = 0, false
+}
+
+// sentAt notes the send; both limits count from it.
+func (x *exchange) sentAt(atNs, uncertaintyNs int64, kernel bool) {
+	x.m.SentNs, x.m.SentUncertaintyNs, x.m.SentKernel = atNs, uncertaintyNs, kernel
+	x.endAtNs, x.abort = x.limit(atNs)
+}
+
+// limit returns the time at which a request sent at sentNs has to have ended, 0 = never, and whether that is on purpose.
+func (x *exchange) limit(sentNs int64) (atNs int64, abort bool) {
+	if t := x.c.o.TimeoutNs; t > 0 {
+		atNs = sentNs + t
+	}
+	if a := x.r.AbortAfterNs; a > 0 && (atNs == 0 || sentNs+a < atNs) {
+		return sentNs + a, true
+	}
+	return atNs, false
 }
 
 // prepare opens the connection and builds the request; on failure x.err is set.
@@ -197,7 +218,7 @@ func (x *exchange) settle() {
 	x.m.Result = r
 	switch x.end {
 	case endDeadline:
-		if _, abort := x.deadline(x.m.SentNs); abort {
+		if x.abort {
 			r.Failure, r.Message = stream.Aborted, fmt.Sprintf("given up after %.6g ms, on purpose", float64(x.r.AbortAfterNs)/1e6)
 		} else {
 			r.Failure, r.Message = stream.Timeout, fmt.Sprintf("no end within %.6g ms", float64(x.c.o.TimeoutNs)/1e6)

@@ -174,7 +174,7 @@ func (l *blockingLink) close(abort bool) {
 }
 
 func (l *blockingLink) send(x *exchange, request []byte) (over bool, err error) {
-	deadlineNs, _ := x.deadline(clock.Now())
+	deadlineNs, _ := x.limit(clock.Now())
 	if deadlineNs > 0 {
 		_ = l.conn.SetDeadline(clock.Wall(deadlineNs))
 	} else {
@@ -183,16 +183,15 @@ func (l *blockingLink) send(x *exchange, request []byte) (over bool, err error) 
 	if _, err := l.conn.Write(request); err != nil {
 		return false, err
 	}
-	x.m.SentNs, x.m.SentUncertaintyNs, x.m.SentKernel = l.seg.sentStamp()
+	x.sentAt(l.seg.sentStamp())
 	return false, nil
 }
 
 func (l *blockingLink) wait(ctx context.Context, x *exchange) {
 	stop := context.AfterFunc(ctx, func() { _ = l.conn.SetReadDeadline(time.Unix(1, 0)) })
 	defer stop()
-	deadlineNs, _ := x.deadline(x.m.SentNs)
-	if deadlineNs > 0 {
-		_ = l.conn.SetReadDeadline(clock.Wall(deadlineNs))
+	if x.endAtNs > 0 {
+		_ = l.conn.SetReadDeadline(clock.Wall(x.endAtNs))
 		if ctx.Err() != nil {
 			_ = l.conn.SetReadDeadline(time.Unix(1, 0))
 		}

@@ -134,13 +134,13 @@ func (l *readerLink) send(x *exchange, request []byte) (over bool, err error) {
 	l.mu.Lock()
 	l.conn.Want(1, false)
 	l.mu.Unlock()
-	deadlineNs, _ := x.deadline(clock.Now())
+	deadlineNs, _ := x.limit(clock.Now())
 	// Not under the lock: a peer that takes a long request slowly must not hold the dispatching goroutine up. The response
 	// may begin, and end, before Write returns; it waits with the reader until x is made known.
 	sent, writeErr := l.conn.Write(request, deadlineNs)
 	l.mu.Lock()
 	l.sent = sent
-	x.m.SentNs, x.m.SentUncertaintyNs, x.m.SentKernel = between(sent.BeforeNs, sent.AfterNs)
+	x.sentAt(between(sent.BeforeNs, sent.AfterNs))
 	if writeErr == nil {
 		l.counted.sent(len(request))
 	}
@@ -251,8 +251,8 @@ func (l *readerLink) giveUp(x *exchange, err error, kind endKind) {
 
 func (l *readerLink) wait(ctx context.Context, x *exchange) {
 	var limit <-chan time.Time
-	if deadlineNs, _ := x.deadline(x.m.SentNs); deadlineNs > 0 {
-		timer := time.NewTimer(time.Duration(deadlineNs - clock.Now()))
+	if x.endAtNs > 0 {
+		timer := time.NewTimer(time.Duration(x.endAtNs - clock.Now()))
 		defer timer.Stop()
 		limit = timer.C
 	}
@@ -275,8 +275,8 @@ func (l *readerLink) async(ctx context.Context, x *exchange) {
 	}
 	x.stop = context.AfterFunc(ctx, func() { l.giveUp(x, ctx.Err(), endInterrupted) })
 	wait := time.Duration(1<<63 - 1)
-	if deadlineNs, _ := x.deadline(x.m.SentNs); deadlineNs > 0 {
-		wait = time.Duration(deadlineNs - clock.Now())
+	if x.endAtNs > 0 {
+		wait = time.Duration(x.endAtNs - clock.Now())
 	}
 	x.timer = time.AfterFunc(wait, func() { l.giveUp(x, os.ErrDeadlineExceeded, endDeadline) })
 }
