@@ -40,7 +40,7 @@ const rules: Rule[] = [
   {
     files: /^build\//,
     allowed: /^(build\/|node:|esbuild$|typescript$|commander$)/,
-    why: "build imports build and Node",
+    why: "build imports build, lib's pure files and Node",
   },
   {
     files: /^report\//,

@@ -114,4 +114,4 @@ export async function start(argv: readonly string[]): Promise<number> {
   }
 }
 
-if (require.main === module || process.argv[1] === __filename) void runProgram(() => start(process.argv.slice(2)));
+if (process.argv[1] === __filename) void runProgram(() => start(process.argv.slice(2)));

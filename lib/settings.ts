@@ -393,6 +393,18 @@ export function shownSettings(of: Settings): Record<string, unknown> {
   return shown;
 }
 
+/** docs/settings.md's table, in Markdown. */
+export function settingsMarkdown(): string {
+  const rows = (Object.keys(settings) as SettingName[]).map((name) => {
+    const { doc, allowed, initial, show } = settings[name] as Setting<unknown>;
+    const shown = show(initial);
+    const text = typeof shown === "object" ? JSON.stringify(shown) : String(shown ?? "");
+    const code = text === "" ? "" : `\`${text}\``;
+    return `| \`${name}\` | ${doc} | ${allowed} | ${code} |`;
+  });
+  return ["| setting | meaning | allowed | default |", "|---|---|---|---|", ...rows, ""].join("\n");
+}
+
 /** A line for each variable that is most likely a setting with a typing error, such as CONCURENCY or SLO_TTTF. */
 export function likelyTypos(environment: Environment): string[] {
   const names = Object.keys(settings);

@@ -1,0 +1,68 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { findViolations, importsOf } from "./import-rules";
+
+function violations(files: Record<string, string>): string[] {
+  return findViolations(Object.keys(files), (file) => files[file] ?? "");
+}
+
+test("imports are found in all their forms, as paths from the project's folder", () => {
+  const text =
+    'import a from "../lib/a";\nexport * from "./b";\nimport type { C } from "k6";\nconst d = import("node:fs");';
+  assert.deepEqual(importsOf("scenarios/x.ts", text), ["lib/a", "scenarios/b", "k6", "node:fs"]);
+});
+
+const refused: { why: string; files: Record<string, string>; line: RegExp }[] = [
+  {
+    why: "only the boundary imports k6/x/*",
+    files: { "lib/levels.ts": 'import { Levels } from "k6/x/tokenclock";' },
+    line: /^lib\/levels\.ts imports k6\/x\/tokenclock/,
+  },
+  {
+    why: "a scenario does not go past lib",
+    files: { "scenarios/s.ts": 'import { Client } from "k6/x/tokenclock";' },
+    line: /^scenarios\/s\.ts imports k6\/x/,
+  },
+  {
+    why: "thresholds know the metric table and nothing of the load",
+    files: { "thresholds/t.ts": 'import { x } from "../lib/levels";' },
+    line: /^thresholds\/t\.ts imports lib\/levels/,
+  },
+  {
+    why: "lib does not import thresholds",
+    files: { "lib/a.ts": 'import { x } from "../thresholds";' },
+    line: /^lib\/a\.ts imports thresholds/,
+  },
+  {
+    why: "a report may not reach k6, not even by a detour",
+    files: {
+      "report/r.ts": 'import { a } from "../lib/a";',
+      "lib/a.ts": 'import { b } from "./b";',
+      "lib/b.ts": 'import http from "k6/http";',
+    },
+    line: /^report\/r\.ts imports lib\/a, which needs k6/,
+  },
+];
+for (const { why, files, line } of refused) {
+  test(why, () => {
+    const lines = violations(files);
+    assert.equal(lines.length, 1, lines.join("\n"));
+    assert.match(lines[0] ?? "", line);
+  });
+}
+
+test("what is allowed is allowed", () => {
+  assert.deepEqual(
+    violations({
+      "lib/client.ts": 'import { Client } from "k6/x/tokenclock";',
+      "lib/levels.ts": 'import { Client } from "./client";\nimport exec from "k6/execution";',
+      "lib/pure.ts": 'import type { A } from "./other";',
+      "lib/other.ts": "export interface A {}",
+      "report/r.ts": 'import { a } from "../lib/pure";\nimport { x } from "node:fs";',
+      "thresholds/t.ts": 'import { metrics } from "../lib/metrics-table";',
+      "scenarios/s.ts":
+        'import { levels } from "../lib/levels";\nimport { t } from "../thresholds";\nimport { sleep } from "k6";',
+    }),
+    [],
+  );
+});

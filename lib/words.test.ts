@@ -1,0 +1,27 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import fc from "fast-check";
+import { seededRng } from "./rng";
+import { wordSource } from "./words";
+
+const source = wordSource(seededRng(1));
+
+test("a text has exactly as many words as were asked for", () => {
+  fc.assert(
+    fc.property(fc.integer({ min: 0, max: 9000 }), fc.nat(), (count, seed) => {
+      const text = source.text(count, seededRng(seed));
+      assert.equal(text.length, 5 * count);
+      assert.equal(text.split(" ").filter((word) => word.length === 4).length, count);
+    }),
+    { numRuns: 50 },
+  );
+});
+
+test("no two texts begin alike, however many there are", () => {
+  const beginnings = new Set(Array.from({ length: 20_000 }, (_, i) => source.text(32, seededRng(1, i)).slice(0, 40)));
+  assert.equal(beginnings.size, 20_000);
+});
+
+test("equal seeds give equal texts", () => {
+  assert.equal(source.text(500, seededRng(3, 4)), wordSource(seededRng(1)).text(500, seededRng(3, 4)));
+});
