@@ -101,7 +101,7 @@ export const fontFamily = "Arimo, Arial, Helvetica, sans-serif";
 const titleHeight = 34;
 const legendLine = 20;
 const axisHeight = 46;
-const symbols = ["circle", "rect", "triangle", "diamond", "roundRect", "arrow"];
+const symbolShapes = ["circle", "rect", "triangle", "diamond", "roundRect", "arrow"];
 
 /** Rows that a legend of these names takes in a picture of this width; about 6.6 px a letter of 12 px text. */
 function legendRows(names: string[], width: number): number {
@@ -157,6 +157,12 @@ function echartsAxis(axis: Axis, gridIndex: number, side: "x" | "y" | "right") {
 
 const trimZeros = (text: string): string => (text.includes(".") ? text.replace(/\.?0+$/, "") : text);
 
+/** Points of a line are marked unless there are too many; bars and scattered points are their own marks. */
+function hasSymbols({ kind = "line", symbols, points }: Series): boolean {
+  if (kind === "bar" || kind === "scatter") return true;
+  return symbols ?? (kind === "line" && points.length <= 60);
+}
+
 function echartsSeries(series: Series, index: number, axes: { x: number; y: number }) {
   const color = paletteColor(series.color ?? index);
   const kind = series.kind ?? "line";
@@ -183,14 +189,14 @@ function echartsSeries(series: Series, index: number, axes: { x: number; y: numb
   };
   if (kind === "bar") return { ...common, type: "bar", barMaxWidth: 56 };
   if (kind === "scatter") return { ...common, type: "scatter", symbolSize: 5, itemStyle: { color, opacity: 0.6 } };
-  const showSymbol = series.symbols ?? (kind === "line" && series.points.length <= 60);
+  const showSymbol = hasSymbols(series);
   const widths: Partial<Record<NonNullable<Series["kind"]>, number>> = { spans: 1.5, range: 9, area: 0 };
   return {
     ...common,
     type: "line",
     ...(kind === "step" ? { step: "end" } : {}),
     // Without symbols in the plot there shall be none in the legend.
-    symbol: showSymbol ? symbols[index % symbols.length] : "none",
+    symbol: showSymbol ? symbolShapes[index % symbolShapes.length] : "none",
     symbolSize: 6,
     showSymbol,
     showAllSymbol: true,
@@ -249,10 +255,12 @@ export function draw(spec: ChartSpec): Picture {
         itemHeight: 10,
         textStyle: { color: light("ink"), fontFamily, fontSize: 12 },
         // A legend matches series by name; the invisible prefix keeps panels apart.
-        data: names.map((name) => ({
-          name: panelName(panelIndex, name),
-          ...(panel.series.find((series) => series.name === name)?.kind === "area" ? { icon: "roundRect" } : {}),
-        })),
+        data: names.map((name) => {
+          const series = panel.series.find((each) => each.name === name) as Series;
+          // ECharts puts a symbol into the legend of lines that have none.
+          const plain = hasSymbols(series) ? {} : { itemStyle: { opacity: 0 } };
+          return { name: panelName(panelIndex, name), ...(series.kind === "area" ? { icon: "roundRect" } : plain) };
+        }),
         formatter: (name: string) => name.replaceAll("\u2063", ""),
       });
       top += legendRows(names, width - 16) * legendLine + 8;
@@ -305,13 +313,20 @@ export function draw(spec: ChartSpec): Picture {
 
 const panelName = (panel: number, name: string): string => "\u2063".repeat(panel) + name;
 
-/** ECharts numbers its ids and classes by process; named after the picture, the same data gives the same bytes. */
+/**
+ * ECharts numbers its ids by process; named after the picture, the same data gives the same bytes. Its style block, the
+ * classes for it and the ecmeta attributes serve hovering only, which these pictures do not do.
+ */
 function ownIds(svg: string, name: string): string {
-  // The style block holds hover effects only.
-  return svg
-    .replace(/<style[\s\S]*?<\/style>/g, "")
-    .replace(/\bzr\d+-/g, `${name}-`)
-    .replaceAll("\u2063", "");
+  return (
+    svg
+      .replace(/<style[\s\S]*?<\/style>/g, "")
+      // Boxes around title and legend, without fill and without a line.
+      .replace(/<path [^>]*fill-opacity="0"[^>]* stroke-width="0"[^>]*><\/path>\n?/g, "")
+      .replace(/ (class|ecmeta_\w+|pointer-events)="[^"]*"/g, "")
+      .replace(/\bzr\d+-/g, `${name}-`)
+      .replaceAll("\u2063", "")
+  );
 }
 
 const variable = (name: ColorName): string => `var(--chart-${name})`;

@@ -12,7 +12,7 @@ test("numbers have three digits, or are whole", () => {
     [999.4, "999"],
     [999.6, "1,000"],
     [1234567.8, "1,234,568"],
-    [-3.14159, "-3.14"],
+    [-Math.PI, "-3.14"],
     [12, "12"],
     [Number.NaN, "–"],
     [Number.POSITIVE_INFINITY, "–"],

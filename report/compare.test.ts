@@ -1,0 +1,116 @@
+import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, test } from "node:test";
+import { changeOfQuantile, compareRuns, workloadDifferences } from "./compare";
+import { readResults } from "./read";
+import { ascending, quantile, seededRandom } from "./statistics";
+import { type RunSpec, randomSource, sweep, writeRun } from "./synthetic";
+
+const dir = mkdtempSync(join(tmpdir(), "tokenclock-compare-"));
+after(() => rmSync(dir, { recursive: true }));
+let written = 0;
+const write = (spec: RunSpec): string => writeRun(spec, dir, `run-${written++}`);
+const options = { limit: 0.05, confidence: 0.99, seed: 1 };
+const small = (seed: number, slower = 1, config = {}) =>
+  sweep({ seed, concurrencies: [4], requestsPerLevel: 300, tokens: 8, slower, config });
+
+test("the interval agrees with a bootstrap that draws every resample", () => {
+  const random = randomSource(3);
+  const a = Array.from({ length: 200 }, () => Math.exp(random.normal(3, 0.4)));
+  const b = Array.from({ length: 250 }, () => 1.1 * Math.exp(random.normal(3, 0.4)));
+  for (const q of [0.5, 0.9]) {
+    const fast = changeOfQuantile(a, b, q, 0.95, 1, 20_000);
+    const uniform = seededRandom(99);
+    const resample = (values: number[]) =>
+      quantile(ascending(values.map(() => values[Math.floor(uniform() * values.length)] as number)), q);
+    const changes = ascending(Array.from({ length: 4000 }, () => resample(b) / resample(a) - 1));
+    for (const [bound, share] of [
+      ["low", 0.025],
+      ["high", 0.975],
+    ] as const) {
+      assert.ok(
+        Math.abs(fast[bound] - quantile(changes, share)) < 0.015,
+        `${bound} of p${100 * q}: ${fast[bound]} and ${quantile(changes, share)}`,
+      );
+    }
+    assert.ok(Math.abs(fast.change - (quantile(ascending(b), q) / quantile(ascending(a), q) - 1)) < 1e-12);
+  }
+});
+
+test("the interval holds the true change about as often as it says", () => {
+  const random = randomSource(4);
+  let held = 0;
+  const trials = 400;
+  for (let trial = 0; trial < trials; trial++) {
+    const draw = () => Array.from({ length: 200 }, () => Math.exp(random.normal(3, 0.5)));
+    const { low, high } = changeOfQuantile(draw(), draw(), 0.9, 0.95, trial, 500);
+    if (low <= 0 && high >= 0) held++;
+  }
+  // 95 % of 400 is 380, standard deviation 4.4; a percentile bootstrap is a little off either way.
+  assert.ok(held > 360 && held < 400, `${held} of ${trials}`);
+});
+
+test("the same workload twice shows no regression, a slower server does", async () => {
+  const a = await readResults(write(small(1)));
+  const same = compareRuns(a, await readResults(write(small(2))), options);
+  assert.deepEqual(
+    same.filter(({ verdict }) => verdict === "regression"),
+    [],
+  );
+  const slower = compareRuns(a, await readResults(write(small(3, 1.2))), options);
+  for (const row of slower.filter(({ metric }) => /p50/.test(metric))) {
+    assert.equal(row.verdict, "regression", row.metric);
+    assert.ok((row.low ?? 1) < 0.2 && (row.high ?? 0) > 0.2, `${row.metric}: 20 % is in ${row.low} to ${row.high}`);
+  }
+  const faster = compareRuns(await readResults(write(small(3, 1.2))), a, options);
+  assert.ok(faster.filter(({ metric }) => /p50/.test(metric)).every(({ verdict }) => verdict === "improvement"));
+});
+
+test("too few samples for a quantile are not judged", async () => {
+  const rows = compareRuns(await readResults(write(small(1))), await readResults(write(small(3, 2))), options);
+  assert.equal(
+    rows.find(({ metric }) => metric === "TTFT p99")?.verdict,
+    "not judged",
+    "300 requests have three beyond p99",
+  );
+});
+
+test("workloads differ by any setting but those of address, results and judgement", async () => {
+  const a = await readResults(write(small(1)));
+  const other = await readResults(
+    write(small(1, 1, { OUTPUT_TOKENS: 7, BASE_URL: "http://elsewhere/v1", MODEL: "new", SLO_TTFT: 1 })),
+  );
+  assert.deepEqual(workloadDifferences(a, other), [{ setting: "OUTPUT_TOKENS", a: undefined, b: 7 }]);
+});
+
+function runCompare(...args: string[]) {
+  const { status, stdout, stderr } = spawnSync(
+    process.execPath,
+    ["-r", "ts-node/register/transpile-only", join(__dirname, "compare.ts"), ...args],
+    { encoding: "utf8", cwd: join(__dirname, "..") },
+  );
+  return { status, output: stdout + stderr };
+}
+
+test("exit codes: 0, 99 beyond the limit only, 98 for a client-bound run, 104 for another workload", () => {
+  const a = write(small(1));
+  const slower = write(small(3, 1.2));
+  const bound = write({ ...small(2), validity: { state: "CLIENT-BOUND", reasons: [] } });
+  const other = write(small(2, 1, { REQUESTS: 301 }));
+  for (const [args, status, words] of [
+    [[a, a], 0, /No regression beyond 5 % is shown/],
+    [[a, slower], 99, /REGRESSION: \d+ figures are worse by more than 5 %/],
+    [[a, slower, "--limit", "40%"], 0, /No regression beyond 40 %/],
+    [[a, bound], 98, /CLIENT-BOUND/],
+    [[a, other], 104, /REQUESTS: 300 and 301\nNot compared/],
+    [[a, other, "--anyway"], 0, /REQUESTS: 300 and 301/],
+  ] as const) {
+    const result = runCompare(...args);
+    assert.match(result.output, words);
+    assert.equal(result.status, status, result.output);
+  }
+  assert.equal(runCompare(a, slower).output, runCompare(a, slower).output, "the same seed gives the same intervals");
+});

@@ -1,0 +1,168 @@
+import assert from "node:assert/strict";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, test } from "node:test";
+import Papa from "papaparse";
+import { renderReport } from "./render";
+import { batches, cache, ingestion, phases, type RunSpec, ramp, requestLine, sweep, writeRun } from "./synthetic";
+
+const dir = mkdtempSync(join(tmpdir(), "tokenclock-render-"));
+after(() => rmSync(dir, { recursive: true }));
+
+const runs: Record<string, RunSpec> = {
+  "concurrency-sweep": sweep({ seed: 1, failBeyond: 16, sloMs: { ttft: 100 }, config: { API: "json" } }),
+  "arrival-rate-ramp": ramp({ seed: 2, capacity: 85 }),
+  "prefill-decode": phases({ seed: 3 }),
+  "batch-burst": batches({ seed: 4 }),
+  "embeddings-burst": batches({ seed: 5, embeddings: true }),
+  "prompt-ingestion": ingestion({ seed: 6, tokensPerS: 8000, baseMs: 12, noiseMs: 6 }),
+  "kv-cache-profile": cache({ seed: 7, shape: "burst", parallel: [1, 2, 3, 4], cacheTokens: 600, slots: 8 }),
+  "speed-generation": cache({ seed: 8, shape: "loop", parallel: [1, 2, 4, 8], cacheTokens: 900, slots: 8 }),
+};
+
+/** Width and height in a PNG's header. */
+function pngSize(path: string): [number, number] {
+  const bytes = readFileSync(path);
+  assert.equal(bytes.subarray(1, 4).toString(), "PNG", path);
+  return [bytes.readUInt32BE(16), bytes.readUInt32BE(20)];
+}
+
+/** The elements of the page in order, as far as they give it its shape. */
+function structure(html: string): string[] {
+  return [...html.matchAll(/<(h1|h2|h3|summary)>([^<]*)<|<(?:div|section|figure|table)[^>]* id="([^"]+)"/g)].map(
+    ([, tag, text, id]) => (tag ? `${tag} ${text}` : `#${id}`),
+  );
+}
+
+for (const [scenario, spec] of Object.entries(runs)) {
+  test(`${scenario}: verdict first, then the answer, then settings and versions; every file is there`, async () => {
+    const run = writeRun(spec, dir, scenario);
+    const { files } = await renderReport(run);
+    for (const file of files) assert.ok(existsSync(join(run, file)), file);
+    const html = readFileSync(join(run, "report.html"), "utf8");
+    const shape = structure(html);
+    assert.deepEqual(shape.slice(0, 4), [`h1 ${scenario}`, "#verdict", "#validity", "#answer"]);
+    assert.deepEqual(shape.slice(-6), [
+      "h2 How well the client measured",
+      "#client",
+      "h2 Settings",
+      "#settings",
+      "h2 Versions",
+      "#versions",
+    ]);
+    assert.match(html, /<section class="answer" id="answer"><p>[^<]*\d[^<]*<\/p>/, "the answer has numbers");
+
+    // Self-contained: nothing that a browser would fetch or run.
+    assert.deepEqual(html.match(/<script|<link[^>]+stylesheet|@import|url\((?!#)/gi), null);
+    for (const [, address] of html.matchAll(/(?:src|href)="([^"]*)"/g)) assert.match(address as string, /^(data:|#)/);
+
+    // Pictures: drawn once, in the page and as PNG at twice the size; ids of one page are unique.
+    const pictures = files.filter((file) => file.endsWith(".png"));
+    assert.ok(pictures.length > 0);
+    for (const picture of pictures) {
+      const [width, height] = pngSize(join(run, picture));
+      assert.equal(width, 1660, picture);
+      assert.ok(height > 400 && height < 2400, `${picture} is ${height} high`);
+      assert.ok(html.includes(`id="picture-${picture.replace(/^pictures.|\.png$/g, "")}"`));
+    }
+    const ids = [...html.matchAll(/ id="([^"]+)"/g)].map(([, id]) => id);
+    assert.equal(new Set(ids).size, ids.length, `ids twice: ${ids.filter((id, i) => ids.indexOf(id) !== i)}`);
+    // Colours follow the scheme: no drawn element keeps one of the light palette's.
+    const fixed = html.slice(html.indexOf("<body>")).match(/(fill|stroke)="#(?!000")[0-9a-f]{3,6}"/g) ?? [];
+    assert.deepEqual([...new Set(fixed)], []);
+
+    // CSV and JSON say the same.
+    const tables = files.filter((file) => file.endsWith(".csv") && file.startsWith("tables"));
+    for (const file of tables) {
+      const csv = Papa.parse<Record<string, string>>(readFileSync(join(run, file), "utf8").trim(), { header: true });
+      assert.deepEqual(csv.errors, [], file);
+      const json = JSON.parse(readFileSync(join(run, file.replace(/csv$/, "json")), "utf8")) as {
+        columns: { key: string }[];
+        rows: Record<string, unknown>[];
+      };
+      assert.deepEqual(
+        csv.meta.fields,
+        json.columns.map(({ key }) => key),
+      );
+      assert.equal(csv.data.length, json.rows.length);
+      for (const [i, row] of json.rows.entries())
+        for (const [key, value] of Object.entries(row))
+          assert.equal(csv.data[i]?.[key], value === null ? "" : String(value), `${file} ${key}`);
+    }
+  });
+}
+
+test("the same folder gives the same bytes", async () => {
+  const run = writeRun(runs["arrival-rate-ramp"] as RunSpec, dir, "twice");
+  await renderReport(run);
+  const contents = () =>
+    readdirSync(run, { recursive: true, encoding: "utf8" })
+      .filter((file) => /\.(html|csv|json|png)$/.test(file))
+      .sort()
+      .map((file) => [file, readFileSync(join(run, file), "base64")]);
+  const first = contents();
+  await renderReport(run);
+  assert.deepEqual(contents(), first);
+});
+
+test("what a server or a user wrote is text, in the page and in spreadsheets", async () => {
+  const evil = `</style><script>alert("x")</script><img src=x onerror=alert(1)>`;
+  const requests = [
+    requestLine({ level: "c1", sentMs: 10, ttftMs: 5, gapsMs: [5] }),
+    requestLine({ level: "c1", sentMs: 30, failure: `=cmd|' /C calc'!A0<script>`, status: 500, message: evil }),
+  ];
+  const run = writeRun(
+    {
+      scenario: "concurrency-sweep",
+      requests,
+      levels: [{ name: `c1`, concurrency: 1, openMs: 0, closeMs: 50, labels: { evil } }],
+      config: { MODEL: evil, [evil]: "x" },
+      reasons: [evil],
+      pass: false,
+    },
+    dir,
+    "evil",
+  );
+  await renderReport(run);
+  const html = readFileSync(join(run, "report.html"), "utf8");
+  assert.deepEqual(html.match(/<script|<img/gi), null);
+  assert.ok(html.includes("&lt;script&gt;"));
+  // A column of failures is named by the class; spreadsheets must not run it.
+  assert.doesNotMatch(readFileSync(join(run, "tables", "failures.csv"), "utf8"), /(^|,)=/m);
+});
+
+test("a run that failed, or whose client was the limit, says so at the top", async () => {
+  const spec = sweep({
+    seed: 1,
+    concurrencies: [2],
+    requestsPerLevel: 20,
+    validity: { state: "CLIENT-BOUND", reasons: ["scheduling lag p99 31 ms"] },
+  });
+  const run = writeRun(
+    { ...spec, pass: false, reasons: ["llm_ttft{level:c2} p(95) 812 ms, limit < 200 ms"] },
+    dir,
+    "failed",
+  );
+  await renderReport(run);
+  const html = readFileSync(join(run, "report.html"), "utf8");
+  const top = html.slice(0, html.indexOf('id="answer"'));
+  for (const words of ["FAILED", "p(95) 812 ms", "CLIENT-BOUND", "scheduling lag p99 31 ms"])
+    assert.ok(top.includes(words), words);
+});
+
+test("a killed run is rendered from its records, and the page says what is missing", async () => {
+  const run = writeRun(sweep({ seed: 1, concurrencies: [1, 2], requestsPerLevel: 50 }), dir, "killed");
+  rmSync(join(run, "summary.json"));
+  await renderReport(run);
+  const html = readFileSync(join(run, "report.html"), "utf8");
+  assert.ok(html.includes("NO VERDICT"));
+  assert.match(html, /class="damage"[\s\S]*summary\.json/);
+  assert.match(html, /Throughput is highest with 2 clients/);
+});
+
+test("two folders of different scenarios are refused", async () => {
+  const a = writeRun(runs["prefill-decode"] as RunSpec, dir, "a");
+  const b = writeRun(runs["prompt-ingestion"] as RunSpec, dir, "b");
+  await assert.rejects(renderReport([a, b]), /different scenarios/);
+});
