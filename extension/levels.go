@@ -76,8 +76,20 @@ func (i *instance) newLevels(call sobek.ConstructorCall) *sobek.Object {
 	if err != nil {
 		i.throw(fmt.Errorf("Levels: %w", err))
 	}
+	i.needConnections(specs)
 	l.bind(i.root.current())
 	return rt.ToValue(&levelsOf{i: i, l: l, number: -1}).ToObject(rt)
+}
+
+// needConnections refuses a load that this host cannot carry, before it begins.
+func (i *instance) needConnections(specs []levelSpec) {
+	most := 0
+	for _, s := range specs {
+		most = max(most, s.Concurrency, s.BatchSize)
+	}
+	if err := checkCapacity(most); err != nil {
+		i.refuse("tokenclock: " + err.Error())
+	}
 }
 
 func newLevels(specs []levelSpec) (*levels, error) {

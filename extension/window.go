@@ -39,6 +39,7 @@ func (i *instance) newWindows(call sobek.ConstructorCall) *sobek.Object {
 	if err != nil {
 		i.throw(fmt.Errorf("Windows: %w", err))
 	}
+	i.needConnections(specs)
 	w.mu.Lock()
 	if w.run == nil {
 		w.run = i.root.current()

@@ -9,7 +9,9 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -110,19 +112,27 @@ func appendField(b []byte, f Field) []byte {
 	return append(b, "\r\n"...)
 }
 
+// named says that the user set this header, which then takes the default's place.
+func named(fields []Field, name string) bool {
+	return slices.ContainsFunc(fields, func(f Field) bool { return strings.EqualFold(f.Name, name) })
+}
+
 func (c *Client) appendHead(b []byte, method string, t *target, more []Field) []byte {
 	b = append(b, method...)
 	b = append(b, ' ')
 	b = append(b, t.path...)
 	b = append(b, " HTTP/1.1\r\nHost: "...)
 	b = append(b, t.host...)
-	b = append(b, "\r\nUser-Agent: "...)
-	b = append(b, c.o.UserAgent...)
-	b = append(b, "\r\nContent-Type: application/json\r\nAccept: "...)
+	b = append(b, "\r\n"...)
+	accept := "application/json"
 	if c.o.Streamed {
-		b = append(b, "text/event-stream, "...)
+		accept = "text/event-stream, application/json"
 	}
-	b = append(b, "application/json\r\n"...)
+	for _, f := range [...]Field{{"User-Agent", c.o.UserAgent}, {"Content-Type", "application/json"}, {"Accept", accept}} {
+		if f.Value != "" && !named(c.o.Header, f.Name) && !named(more, f.Name) {
+			b = appendField(b, f)
+		}
+	}
 	b = append(b, c.fields...)
 	for _, f := range more {
 		b = appendField(b, f)

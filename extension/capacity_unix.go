@@ -1,0 +1,39 @@
+//go:build unix
+
+package tokenclock
+
+import (
+	"fmt"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// spareDescriptors are those that a run needs besides its connections.
+const spareDescriptors = 128
+
+// checkCapacity says in one line what keeps this process from opening so many connections at once to one address.
+func checkCapacity(connections int) error {
+	var limit unix.Rlimit
+	if unix.Getrlimit(unix.RLIMIT_NOFILE, &limit) == nil {
+		need := uint64(connections) + spareDescriptors
+		if limit.Max >= need && limit.Cur < need {
+			limit.Cur = limit.Max
+			_ = unix.Setrlimit(unix.RLIMIT_NOFILE, &limit)
+			_ = unix.Getrlimit(unix.RLIMIT_NOFILE, &limit)
+		}
+		if limit.Cur < need {
+			return fmt.Errorf("%d connections at once need %d file descriptors, the limit is %d; raise it with ulimit -n %d", connections, need, limit.Cur, need)
+		}
+	}
+	b, err := os.ReadFile("/proc/sys/net/ipv4/ip_local_port_range")
+	if err != nil {
+		return nil // not Linux
+	}
+	var first, last int
+	if n, _ := fmt.Sscan(string(b), &first, &last); n == 2 && last-first+1 < connections {
+		return fmt.Errorf("%d connections at once need as many local ports, net.ipv4.ip_local_port_range %d %d has %d; widen it with sysctl",
+			connections, first, last, last-first+1)
+	}
+	return nil
+}
