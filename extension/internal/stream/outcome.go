@@ -74,10 +74,7 @@ func (p *Parser) reply() {
 		p.problem = "the body is not JSON: " + oneLine(p.body, maxMessageBytes)
 		return
 	}
-	p.apply(p.lastNs)
-	if u := &f.usage; u.outputKnown {
-		p.finalUsage, p.finalOutput = true, u.output
-	}
+	p.apply(f, p.lastNs)
 	switch p.options.API {
 	case Embeddings:
 		p.bodyHasToken = f.items > 0

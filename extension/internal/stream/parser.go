@@ -160,8 +160,10 @@ func (p *Parser) End(err error, atNs int64) {
 		p.finish()
 	default:
 		p.broken = true
-		p.lastNs = atNs
 		p.finish()
+		if p.res.Failure == Reset || p.res.Failure == Truncated || p.lastNs == 0 {
+			p.res.EndNs = atNs
+		}
 	}
 }
 
@@ -228,10 +230,10 @@ func (p *Parser) feedEvents(b []byte, atNs int64) {
 				b = b[1:]
 				continue
 			}
-			if n := p.tmpl.matchEvent(b, &p.facts); n > 0 {
+			if n := p.tmpl.matchEvent(b); n > 0 {
 				p.sse.skipLF = b[n-1] == '\r'
 				p.res.Events++
-				p.apply(atNs)
+				p.apply(&p.tmpl.facts, atNs)
 				b = b[n:]
 				continue
 			}
@@ -258,8 +260,8 @@ func (p *Parser) event(b []byte, atNs int64) {
 	}
 	p.res.Events++
 	data := p.sse.eventData()
-	if p.tmpl.valid && !isError && p.tmpl.matchData(data, &p.facts) {
-		p.apply(atNs)
+	if p.tmpl.valid && !isError && p.tmpl.matchData(data) {
+		p.apply(&p.tmpl.facts, atNs)
 		return
 	}
 	trimmed := bytes.TrimSpace(data)
@@ -285,7 +287,7 @@ func (p *Parser) event(b []byte, atNs int64) {
 		p.fail(f.message, f.quoted)
 	case len(trimmed) == 0:
 	case valid:
-		p.apply(atNs)
+		p.apply(f, atNs)
 		var raw []byte
 		if p.sse.view != nil && p.sse.eventStart >= 0 && b != nil {
 			raw = b[p.sse.eventStart:p.sse.ended]
@@ -313,8 +315,7 @@ func (p *Parser) fail(message []byte, quoted bool) {
 }
 
 // apply takes over what an event or a reply says.
-func (p *Parser) apply(atNs int64) {
-	f := &p.facts
+func (p *Parser) apply(f *facts, atNs int64) {
 	p.seen |= f.seen
 	p.ended |= f.ended
 	p.sawEnd = p.sawEnd || f.done
@@ -378,10 +379,11 @@ func (p *Parser) applyUsage(f *facts) (tokens int32) {
 	if !u.outputKnown {
 		return 1
 	}
-	if f.choices == 0 {
+	if f.choices == 0 || !p.res.Streamed {
 		p.finalUsage, p.finalOutput = true, u.output
 		return 1
 	}
+
 	// Usage in a chunk of one of several choices counts that choice only; the chunk that finishes the only choice may
 	// carry the final usage.
 	last := f.ended != 0 && p.seen&(p.seen-1) == 0
@@ -389,11 +391,10 @@ func (p *Parser) applyUsage(f *facts) (tokens int32) {
 		p.finalUsage, p.finalOutput = true, u.output
 	}
 	output := int32(min(u.output, 1<<30))
-	if !last {
+	if !last && output > 0 { // 0 may stand in a first chunk that no others like it follow
 		p.continuous = true
 	}
 	if !p.continuous && len(p.res.Arrivals) > 0 {
-		p.counted[f.choice]++
 		return 1
 	}
 	grown := max(output-p.counted[f.choice], 0)

@@ -46,8 +46,8 @@ const (
 	HTTP4xx     Failure = "http_4xx"    // any 4xx but 429; also 3xx and 1xx, which an API never answers with
 	HTTP429     Failure = "http_429"    //
 	HTTP5xx     Failure = "http_5xx"    //
-	Reset       Failure = "reset"       // the connection broke before the response ended
-	Truncated   Failure = "truncated"   // the response ended cleanly with neither finish_reason nor [DONE]
+	Reset       Failure = "reset"       // the connection broke within the response, or ended before its head
+	Truncated   Failure = "truncated"   // ended in good order, but within the body or with neither finish_reason nor [DONE]
 	ErrorEvent  Failure = "error_event" // an error object inside a 200 response
 	Malformed   Failure = "malformed"   // not HTTP, not SSE or not JSON
 	Empty       Failure = "empty"       // ended normally without one output token
@@ -68,8 +68,10 @@ const (
 
 // Arrival is one output chunk.
 type Arrival struct {
-	AtNs   int64 // when the segment that completed the chunk arrived
-	Tokens int32 // output tokens it carried by continuous usage; 1 where only the final usage or nothing is known
+	AtNs int64 // when the segment that completed the chunk arrived
+	// Output tokens it carried by continuous usage, with those of the chunks without text before it (after the last
+	// output chunk they are added to that one); 0 where the usage did not grow. 1 without continuous usage.
+	Tokens int32
 }
 
 // Options say how to read one response.
@@ -78,7 +80,7 @@ type Options struct {
 	ExpectedOutputTokens int    // forced length; fewer is failure "short"; 0 = not forced
 	InputTokensPointer   string // JSON pointers (RFC 6901), API JSON only; "" = none
 	OutputTokensPointer  string
-	KeepText             bool // keep the output text (content only) in Result.Text
+	KeepText             bool // keep the output text in Result.Text
 }
 
 // Result is what one response came to. Times are those the caller gave with the bytes, 0 = never happened.
@@ -88,26 +90,26 @@ type Result struct {
 	Status  int    // HTTP status, 0 before the status line was read
 	Proto   string // "HTTP/1.1"
 
-	FirstByteNs      int64 // first byte of the response
-	FirstOutputNs    int64 // first output chunk, reasoning or not
-	FirstNonReasonNs int64 // first output chunk that is not reasoning (content, text or tool call)
+	FirstByteNs      int64 // first byte of the response, also of an interim one (1xx)
+	FirstOutputNs    int64 // first output chunk, reasoning or not; for a non-streamed reply the last byte
+	FirstNonReasonNs int64 // first output chunk that is not reasoning (content, text or tool call); so for a reply
 	LastOutputNs     int64 // last output chunk; for a non-streamed reply the last byte
-	EndNs            int64 // the byte that completed the response
+	EndNs            int64 // the byte that completed the response; for a reset or truncated one, when that was known
 
 	Arrivals  []Arrival // the output chunks in order; valid until the parser is reset; empty for a non-streamed reply
 	Coalesced int       // output chunks that arrived in the same receive as the output chunk before them
-	Events    int       // SSE events of any kind, comments not counted
+	Events    int       // SSE events with data of any kind, [DONE] included, comments not counted
 
 	InputTokens     int
 	CachedTokens    int // usage.prompt_tokens_details.cached_tokens
 	ReasoningTokens int // usage.completion_tokens_details.reasoning_tokens
 	OutputTokens    int
 	TokenSource     TokenSource
-	TokenMismatch   bool // usage, continuous usage and (where they mean tokens) chunks contradict one another
+	TokenMismatch   bool // final and continuous usage differ, or chunks of text outnumber the tokens of the usage
 	FinishReason    string
 	Streamed        bool // the response was text/event-stream
 	KeepAlive       bool // the connection may carry another request
 	RetryAfter      string
-	Text            string
-	BodyBytes       int64
+	Text            string // of the first choice, without reasoning, refusal and tool calls
+	BodyBytes       int64  // body bytes without chunk sizes
 }

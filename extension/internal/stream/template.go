@@ -1,7 +1,5 @@
 package stream
 
-import "bytes"
-
 // slotKind says what stands in a slot of a template.
 type slotKind uint8
 
@@ -100,18 +98,18 @@ type template struct {
 	slots  slots
 	before int   // bytes in front of the data within the event
 	data   int   // bytes of the data
-	facts  facts // what the event said; fields that slots stand for are set anew
+	facts  facts // what the event said last matched says
 	valid  bool
 	whole  bool // before and what follows the data are known, so that it can be matched against the stream itself
 }
 
-// learn takes over the event in data. raw is the whole event with its line breaks and holds data at dataAt; nil =
+// learn takes over the event in data if it is an output chunk; an event in between does not displace it. raw is the whole event with its line breaks and holds data at dataAt; nil =
 // unknown.
 func (t *template) learn(s *slots, data, raw []byte, dataAt int, f *facts) {
-	t.valid = !s.off && s.n > 0
-	if !t.valid {
+	if s.off || f.output == 0 {
 		return
 	}
+	t.valid = true
 	t.whole = raw != nil
 	if !t.whole {
 		raw, dataAt = data, 0
@@ -125,58 +123,54 @@ func (t *template) learn(s *slots, data, raw []byte, dataAt int, f *facts) {
 		t.slots.list[i] = slot
 	}
 	t.facts = *f
-	t.facts.text, t.facts.output = nil, 0
 }
 
-// matchEvent reads b as one whole event like the template's and returns its length, 0 = it is none.
-func (t *template) matchEvent(b []byte, f *facts) int {
-	if !t.whole || len(b) < t.before {
+// matchEvent reads the start of b as one whole event like the template's, with what it says in facts, and returns its
+// length; 0 = it is none.
+func (t *template) matchEvent(b []byte) int {
+	if !t.whole {
 		return 0
 	}
-	return t.match(b, 0, len(t.bytes), f)
+	return t.match(b, 0, len(t.bytes))
 }
 
-// matchData reads data as the data of an event like the template's.
-func (t *template) matchData(data []byte, f *facts) bool {
-	return t.match(data, t.before, t.before+t.data, f) == len(data)
+// matchData reads data as the data of an event like the template's, with what it says in facts.
+func (t *template) matchData(data []byte) bool {
+	return t.match(data, t.before, t.before+t.data) == len(data)
 }
 
 // match compares b with the template's bytes from..to and returns how many bytes of b that took, 0 = they differ.
-func (t *template) match(b []byte, from, to int, f *facts) int {
+func (t *template) match(b []byte, from, to int) int {
 	i := 0
-	literal := from
-	for k := range t.slots.n {
+	f := &t.facts
+	f.output, f.text = 0, nil
+	for k := range t.slots.list[:t.slots.n] {
 		s := &t.slots.list[k]
-		length := s.start - literal
-		if len(b)-i < length || !bytes.Equal(b[i:i+length], t.bytes[literal:s.start]) {
+		literal := t.bytes[from:s.start]
+		if len(b)-i < len(literal) || string(b[i:i+len(literal)]) != string(literal) {
 			return 0
 		}
-		i += length
-		literal = s.end
+		i += len(literal)
+		from = s.end
 		if s.kind.isString() {
 			end, _ := stringEnd(b, i)
 			if end < i {
 				return 0
 			}
-			if k == 0 {
-				*f = t.facts
-			}
 			f.setText(s.kind, b[i:end])
 			i = end
-			continue
+		} else {
+			n, end, ok := wholeNumber(b, i)
+			if !ok {
+				return 0
+			}
+			f.setCount(s.kind, n)
+			i = end
 		}
-		n, end, ok := wholeNumber(b, i)
-		if !ok {
-			return 0
-		}
-		if k == 0 {
-			*f = t.facts
-		}
-		f.setCount(s.kind, n)
-		i = end
 	}
-	if len(b)-i < to-literal || !bytes.Equal(b[i:i+to-literal], t.bytes[literal:to]) {
+	literal := t.bytes[from:to]
+	if len(b)-i < len(literal) || string(b[i:i+len(literal)]) != string(literal) {
 		return 0
 	}
-	return i + to - literal
+	return i + len(literal)
 }
