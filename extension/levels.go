@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/grafana/sobek"
@@ -35,8 +36,9 @@ type levels struct {
 	specs []levelSpec
 
 	mu       sync.Mutex
-	joined   int // VUs that have asked for a slot so far; each has the number at which it came
-	at       int // the level that runs
+	joined   int   // VUs that have asked for a slot so far; each has the number at which it came
+	vacant   []int // numbers of VUs that are gone; one that waits takes the place
+	at       int   // the level that runs
 	state    levelState
 	advanced chan struct{} // closed when the next level begins
 }
@@ -131,13 +133,17 @@ func (h *levelsOf) Acquire() *slot {
 	if h.ctx != ctx {
 		h.ctx = ctx
 		// An exception or an interruption ends the VU's iteration without another call.
-		context.AfterFunc(ctx, h.giveBack)
+		context.AfterFunc(ctx, h.leave)
 	}
 	for {
 		l.mu.Lock()
 		if h.number < 0 {
 			h.number = l.joined
 			l.joined++
+		}
+		if len(l.vacant) > 0 && slices.Min(l.vacant) < h.number {
+			k := slices.Index(l.vacant, slices.Min(l.vacant))
+			h.number, l.vacant[k] = l.vacant[k], h.number
 		}
 		if l.at >= len(l.specs) || ctx.Err() != nil {
 			l.mu.Unlock()
@@ -252,6 +258,19 @@ func (l *levels) advanceIfDrained() {
 	l.state = levelState{}
 	close(l.advanced)
 	l.advanced = make(chan struct{})
+}
+
+// leave gives back the slot and the place of a VU whose iteration ended; a level must not wait for it.
+func (h *levelsOf) leave() {
+	h.giveBack()
+	h.l.mu.Lock()
+	defer h.l.mu.Unlock()
+	if h.number >= 0 {
+		h.l.vacant = append(h.l.vacant, h.number)
+		h.number = -1
+		close(h.l.advanced)
+		h.l.advanced = make(chan struct{})
+	}
 }
 
 // giveBack returns the held slot, if any. A level that gives no more and has nothing in flight is over.

@@ -1,0 +1,140 @@
+package tokenclock
+
+import (
+	"context"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.k6.io/k6/v2/js/modulestest"
+
+	"github.com/tokenclock/tokenclock/extension/internal/clock"
+	"github.com/tokenclock/tokenclock/extension/internal/stream"
+	"github.com/tokenclock/tokenclock/extension/internal/tally"
+)
+
+// vuOn gives one VU's hold on levels.
+func vuOn(ctx context.Context, t *testing.T, l *levels) *levelsOf {
+	t.Helper()
+	vu := modulestest.NewRuntime(t).VU
+	vu.CtxField = ctx
+	return &levelsOf{i: &instance{root: &rootModule{}, vu: vu}, l: l, number: -1}
+}
+
+func boundLevels(t *testing.T, specs ...levelSpec) (*levels, *run) {
+	t.Helper()
+	l, err := newLevels(specs)
+	require.NoError(t, err)
+	r := &run{tally: tally.NewRun(tally.SLO{}), probe: newProbe()}
+	l.bind(r)
+	return l, r
+}
+
+// request pretends to be one request of that slot.
+func request(r *run, s *slot, lasts time.Duration) {
+	sentNs := clock.Now()
+	time.Sleep(lasts)
+	s.endNs = clock.Now()
+	r.tally.Add(&tally.Observation{
+		Level: s.Level, Phase: tally.Phase(s.Phase), Index: s.Index, ScheduledNs: s.scheduledNs, SentNs: sentNs,
+		Result: &stream.Result{Status: 200, LastOutputNs: s.endNs, EndNs: s.endNs, OutputTokens: 1},
+	})
+}
+
+func TestLevelsRunOneAfterTheOtherWithTheirConcurrency(t *testing.T) {
+	three := 3
+	l, r := boundLevels(t,
+		levelSpec{Name: "c2", Concurrency: 2, Requests: 20},
+		levelSpec{Name: "c8", Concurrency: 8, Requests: 50, WarmupRequests: &three},
+		levelSpec{Name: "c4", Concurrency: 4, DurationMs: 60, WarmupMs: 20},
+	)
+	var inFlight, most [3]atomic.Int64
+	at := map[string]int{"c2": 0, "c8": 1, "c4": 2}
+	var all sync.WaitGroup
+	for range 8 {
+		h := vuOn(t.Context(), t, l)
+		all.Go(func() {
+			for s := h.Acquire(); s != nil; s = h.Acquire() {
+				k := at[s.Level]
+				now := inFlight[k].Add(1)
+				for old := most[k].Load(); now > old && !most[k].CompareAndSwap(old, now); old = most[k].Load() {
+				}
+				for other := range inFlight {
+					if other != k && inFlight[other].Load() != 0 {
+						t.Errorf("%s runs while level %d does", s.Level, other)
+					}
+				}
+				request(r, s, time.Duration(rand.IntN(3000))*time.Microsecond)
+				inFlight[k].Add(-1)
+			}
+		})
+	}
+	all.Wait()
+	out := r.tally.Levels(clock.Now())
+	require.EqualValues(t, 20, out[0].Requests)
+	require.EqualValues(t, 2, out[0].WarmupRequests, "one a slot unless told otherwise")
+	require.EqualValues(t, 50, out[1].Requests)
+	require.EqualValues(t, 3, out[1].WarmupRequests)
+	require.Positive(t, out[2].Requests)
+	require.InDelta(t, 0.060, out[2].DurationS, 1e-9, "a window bounded by time is as long as asked")
+	for k, want := range []int64{2, 8, 4} {
+		require.Equal(t, want, most[k].Load())
+	}
+	require.Greater(t, out[1].WindowStartS, out[0].WindowStartS+out[0].DurationS)
+}
+
+func TestALevelThatRefillsNoSlotEndsWithItsLastRequest(t *testing.T) {
+	zero := 0
+	l, r := boundLevels(t, levelSpec{Name: "c4", Concurrency: 4, Requests: 4, WarmupRequests: &zero})
+	var all sync.WaitGroup
+	for k := range 4 {
+		h := vuOn(t.Context(), t, l)
+		all.Go(func() {
+			for s := h.Acquire(); s != nil; s = h.Acquire() {
+				request(r, s, time.Duration(10+20*k)*time.Millisecond)
+			}
+		})
+	}
+	all.Wait()
+	out := r.tally.Levels(clock.Now())[0]
+	require.EqualValues(t, 4, out.Requests)
+	require.GreaterOrEqual(t, out.DurationS, 0.070)
+	require.InDelta(t, 4/out.DurationS, out.RequestThroughput, 1e-6, "all four ended inside")
+}
+
+func TestAVUThatVanishesDoesNotHoldItsLevelUp(t *testing.T) {
+	zero := 0
+	l, r := boundLevels(t,
+		levelSpec{Name: "c2", Concurrency: 2, Requests: 4, WarmupRequests: &zero},
+		levelSpec{Name: "c1", Concurrency: 1, Requests: 1, WarmupRequests: &zero},
+	)
+	ctx, cancel := context.WithCancel(t.Context())
+	lost := vuOn(ctx, t, l)
+	require.NotNil(t, lost.Acquire())
+	other := vuOn(t.Context(), t, l)
+	for range 3 {
+		s := other.Acquire()
+		require.Equal(t, "c2", s.Level)
+		request(r, s, time.Millisecond)
+	}
+	cancel() // as when its script threw
+	s := other.Acquire()
+	require.Equal(t, "c1", s.Level, "the VU that is left takes the place of the one that is gone")
+	request(r, s, time.Millisecond)
+	require.Nil(t, other.Acquire())
+}
+
+func TestLevelsRefuseWhatMakesNoLevel(t *testing.T) {
+	for sentence, specs := range map[string][]levelSpec{
+		"there is no level":                  {},
+		"stands twice":                       {{Name: "a", Concurrency: 1, Requests: 1}, {Name: "a", Concurrency: 1, Requests: 1}},
+		"must be at least 1":                 {{Name: "a", Requests: 1}},
+		"give either requests or durationMs": {{Name: "a", Concurrency: 1}},
+	} {
+		_, err := newLevels(specs)
+		require.ErrorContains(t, err, sentence)
+	}
+}
