@@ -1,0 +1,264 @@
+package simulate
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"errors"
+	"io"
+	"math/big"
+	"net"
+	"sync"
+	"time"
+)
+
+// secureLayer puts TLS between the poller's sockets and the connections. The loop encrypts and writes; only decryption
+// has a goroutine of its own for each connection, because crypto/tls reads by blocking. A request's begin is the kernel's
+// time of the segment that completed its last TLS record.
+type secureLayer struct {
+	srv    *Server
+	config *tls.Config
+	group  sync.WaitGroup
+}
+
+// newSecureLayer makes a certificate for this host that is valid for a day.
+func newSecureLayer(s *Server) (*secureLayer, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, err
+	}
+	template := x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "tokenclock simulated server"},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
+		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+		DNSNames: []string{"localhost"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback},
+	}
+	der, err := x509.CreateCertificate(rand.Reader, &template, &template, &key.PublicKey, key)
+	if err != nil {
+		return nil, err
+	}
+	return &secureLayer{srv: s, config: &tls.Config{
+		Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}},
+		NextProtos:   []string{"http/1.1"},
+		MinVersion:   tls.VersionTLS12,
+	}}, nil
+}
+
+// close returns when every goroutine has ended.
+func (l *secureLayer) close() { l.group.Wait() }
+
+// accept begins TLS on a new socket.
+func (l *secureLayer) accept(sock socket) sink {
+	s := &secureSocket{layer: l, sock: sock}
+	s.more.L = &s.mu
+	s.tls = tls.Server((*cipherConn)(s), l.config)
+	l.group.Add(1)
+	go s.decrypt()
+	return s
+}
+
+// secureSocket is the sink of the ciphertext and the socket of the plain text.
+type secureSocket struct {
+	layer  *secureLayer
+	sock   socket
+	inner  sink // set once the handshake is done
+	tls    *tls.Conn
+	closed bool
+	ending bool
+
+	mu      sync.Mutex
+	more    sync.Cond
+	in      []cipherSegment
+	inErr   error
+	readNs  int64 // time of the segment that was read last
+	kernel  bool
+	out     []byte // ciphertext on its way to the socket
+	flushed int
+}
+
+type cipherSegment struct {
+	b      []byte
+	atNs   int64
+	kernel bool
+}
+
+// decrypt is the connection's goroutine.
+func (s *secureSocket) decrypt() {
+	l := s.layer
+	defer l.group.Done()
+	if err := s.tls.Handshake(); err != nil {
+		l.srv.loop.post(s.reset)
+		return
+	}
+	if s.tls.ConnectionState().NegotiatedProtocol == "h2" {
+		l.srv.serveHTTP2(s)
+		return
+	}
+	if !l.srv.loop.call(func() { s.inner = l.srv.accept(s) }) {
+		return
+	}
+	buf := make([]byte, 32<<10)
+	for {
+		n, err := s.tls.Read(buf)
+		s.mu.Lock()
+		atNs, kernel := s.readNs, s.kernel
+		s.mu.Unlock()
+		if n > 0 && !l.srv.loop.call(func() {
+			if !s.closed {
+				s.inner.onData(buf[:n], atNs, kernel)
+			}
+		}) {
+			return
+		}
+		if err != nil {
+			l.srv.loop.post(func() {
+				if !s.closed {
+					s.closed = true
+					s.sock.close()
+					s.inner.onClosed()
+				}
+			})
+			return
+		}
+	}
+}
+
+func (s *secureSocket) onData(b []byte, atNs int64, kernel bool) {
+	s.mu.Lock()
+	s.in = append(s.in, cipherSegment{append([]byte(nil), b...), atNs, kernel})
+	s.mu.Unlock()
+	s.more.Signal()
+}
+
+func (s *secureSocket) onClosed() { s.failReads(io.EOF) }
+
+func (s *secureSocket) failReads(err error) {
+	s.mu.Lock()
+	s.inErr = err
+	s.mu.Unlock()
+	s.more.Broadcast()
+}
+
+// onWritable sends on; the plain side goes on when all ciphertext is gone.
+func (s *secureSocket) onWritable() {
+	if err := s.flush(); err != nil || s.backedUp() {
+		return
+	}
+	switch {
+	case s.ending:
+		s.ending = false
+		s.sock.close()
+		s.failReads(net.ErrClosed)
+	case s.inner != nil:
+		s.inner.onWritable()
+	}
+}
+
+// flush hands ciphertext to the socket; called by the loop.
+func (s *secureSocket) flush() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.flushed == len(s.out) {
+		return nil
+	}
+	n, err := s.sock.write(s.out[s.flushed:])
+	s.flushed += n
+	if s.flushed == len(s.out) {
+		s.out, s.flushed = s.out[:0], 0
+	}
+	return err
+}
+
+func (s *secureSocket) backedUp() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.flushed < len(s.out)
+}
+
+func (s *secureSocket) write(b []byte) (int, error) {
+	if s.closed {
+		return 0, net.ErrClosed
+	}
+	if s.backedUp() {
+		return 0, nil
+	}
+	// Blocks never: what it encrypts is appended to out. A megabyte at a time bounds what waits for a slow reader.
+	n, err := s.tls.Write(b[:min(len(b), 1<<20)])
+	if err == nil {
+		err = s.flush()
+	}
+	if err == nil && n < len(b) && !s.backedUp() {
+		more, err := s.write(b[n:])
+		return n + more, err
+	}
+	return n, err
+}
+
+func (s *secureSocket) close() {
+	if s.closed {
+		return
+	}
+	s.closed = true
+	_ = s.tls.CloseWrite()
+	_ = s.flush()
+	if s.backedUp() {
+		s.ending = true
+		return
+	}
+	s.sock.close()
+	s.failReads(net.ErrClosed)
+}
+
+func (s *secureSocket) reset() {
+	s.closed = true
+	s.sock.reset()
+	s.failReads(net.ErrClosed)
+}
+
+// cipherConn is the secureSocket as crypto/tls sees it: reads block for ciphertext, writes go to the loop.
+type cipherConn secureSocket
+
+func (c *cipherConn) Read(b []byte) (int, error) {
+	s := (*secureSocket)(c)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for len(s.in) == 0 {
+		if s.inErr != nil {
+			return 0, s.inErr
+		}
+		s.more.Wait()
+	}
+	// A segment a read, so that the time is that of the bytes returned.
+	segment := &s.in[0]
+	n := copy(b, segment.b)
+	s.readNs, s.kernel = segment.atNs, segment.kernel
+	if segment.b = segment.b[n:]; len(segment.b) == 0 {
+		s.in[0] = cipherSegment{}
+		s.in = s.in[1:]
+	}
+	return n, nil
+}
+
+func (c *cipherConn) Write(b []byte) (int, error) {
+	s := (*secureSocket)(c)
+	s.mu.Lock()
+	s.out = append(s.out, b...)
+	closed := errors.Is(s.inErr, net.ErrClosed)
+	s.mu.Unlock()
+	if closed {
+		return 0, net.ErrClosed
+	}
+	// The loop flushes right after its own writes; those of the handshake and of HTTP/2 come from other goroutines.
+	s.layer.srv.loop.flushLater(s)
+	return len(b), nil
+}
+
+func (c *cipherConn) Close() error                     { return nil }
+func (c *cipherConn) LocalAddr() net.Addr              { return &net.TCPAddr{} }
+func (c *cipherConn) RemoteAddr() net.Addr             { return &net.TCPAddr{} }
+func (c *cipherConn) SetDeadline(time.Time) error      { return nil }
+func (c *cipherConn) SetReadDeadline(time.Time) error  { return nil }
+func (c *cipherConn) SetWriteDeadline(time.Time) error { return nil }
