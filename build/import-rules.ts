@@ -39,7 +39,7 @@ const rules: Rule[] = [
   },
   {
     files: /^build\//,
-    allowed: /^(build\/|node:|esbuild$|typescript$|commander$)/,
+    allowed: /^(build\/|lib\/|node:|esbuild$|typescript$|commander$)/,
     why: "build imports build, lib's pure files and Node",
   },
   {

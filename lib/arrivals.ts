@@ -1,5 +1,13 @@
 import type { Options } from "k6/options";
-import { type ArrivalSpec, Arrivals, emitLevelMetrics, type Slot, type StageSpec, Windows } from "./client";
+import {
+  type ArrivalSpec,
+  Arrivals,
+  adaptOptions,
+  emitLevelMetrics,
+  type Slot,
+  type StageSpec,
+  Windows,
+} from "./client";
 import { type Config, orRefuse, userPath } from "./config";
 import { commonOptions, loadOptions } from "./levels";
 import { formatDurationMs, SettingError } from "./settings";
@@ -85,20 +93,21 @@ function changingUsers(config: Config): ScheduledLoad {
   return {
     specs: [{ name: "ramp" }],
     trace: [],
-    options: (thresholds) => ({
-      ...commonOptions(thresholds),
-      scenarios: {
-        [config.scenario.replaceAll("-", "_")]: {
-          executor: "ramping-vus",
-          stages: config.STAGES.map(({ durationMs, target }) => ({
-            duration: formatDurationMs(durationMs),
-            target: Math.round(target),
-          })),
-          gracefulRampDown: formatDurationMs(config.TIMEOUT),
-          gracefulStop: formatDurationMs(config.TIMEOUT),
+    options: (thresholds) =>
+      adaptOptions({
+        ...commonOptions(thresholds),
+        scenarios: {
+          [config.scenario.replaceAll("-", "_")]: {
+            executor: "ramping-vus",
+            stages: config.STAGES.map(({ durationMs, target }) => ({
+              duration: formatDurationMs(durationMs),
+              target: Math.round(target),
+            })),
+            gracefulRampDown: formatDurationMs(config.TIMEOUT),
+            gracefulStop: formatDurationMs(config.TIMEOUT),
+          },
         },
-      },
-    }),
+      }),
     each(send) {
       send(windows.begin("ramp"));
     },

@@ -1,5 +1,5 @@
 import type { Options } from "k6/options";
-import { emitLevelMetrics, type LevelSpec, type Slot, Windows } from "./client";
+import { emitLevelMetrics, type LevelSpec, runsHere, type Slot, Windows } from "./client";
 import type { Config } from "./config";
 import { type Labels, loadOptions } from "./levels";
 
@@ -32,6 +32,7 @@ export function openBursts(config: Config, bursts: readonly Burst[]): Bursts {
     each(release) {
       const warm = new Set<string>();
       for (const burst of bursts) {
+        if (!runsHere(burst.name)) continue;
         const { run: _, ...kind } = burst.labels;
         const key = JSON.stringify([burst.size, kind]);
         if (wantsWarmup(config) && !warm.has(key)) release(windows.begin(burst.name, "warmup"), burst);

@@ -78,7 +78,8 @@ export interface Second {
 
 /** The run's judgement of its own client. */
 export interface Validity {
-  state: "VALID" | "CLIENT-BOUND" | "NOT-MEASURED";
+  /** UNJUDGED: measured through xk6-sse, where a run cannot judge its client. */
+  state: "VALID" | "CLIENT-BOUND" | "NOT-MEASURED" | "UNJUDGED";
   reasons: string[];
   schedulingLagMs: Stats;
   queueDelayMs: Stats;

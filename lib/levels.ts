@@ -1,5 +1,5 @@
 import type { Options } from "k6/options";
-import { emitLevelMetrics, type LevelSpec, Levels, type Slot } from "./client";
+import { adaptOptions, emitLevelMetrics, type LevelSpec, Levels, type Slot } from "./client";
 import type { Config } from "./config";
 import { formatDurationMs, type Warmup } from "./settings";
 
@@ -58,7 +58,7 @@ export function levelsInTurn(config: Config, specs: readonly LevelSpec[]): LoadL
 
 /** Options of a load that lasts one iteration of each VU. */
 export function loadOptions(config: Config, thresholds: Record<string, string[]>, vus: number): Options {
-  return {
+  return adaptOptions({
     ...commonOptions(thresholds),
     scenarios: {
       [config.scenario.replaceAll("-", "_")]: {
@@ -68,7 +68,7 @@ export function loadOptions(config: Config, thresholds: Record<string, string[]>
         maxDuration: formatDurationMs(config.MAX_DURATION),
       },
     },
-  };
+  });
 }
 
 /** Options that all loads share. */

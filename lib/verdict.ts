@@ -49,7 +49,8 @@ export function describeThreshold({ metric, expression, value }: Judged): string
 export function judge(report: RunReport, judged: readonly Judged[]): Verdict {
   const reasons = judged.filter(({ ok }) => !ok).map(describeThreshold);
   const { state } = report.validity;
-  if (state !== "VALID") reasons.push(...report.validity.reasons.map((reason) => `${state}: ${reason}`));
+  if (state !== "VALID" && state !== "UNJUDGED")
+    reasons.push(...report.validity.reasons.map((reason) => `${state}: ${reason}`));
   const measured = report.total.completed > 0;
   if (!measured && reasons.length === 0) reasons.push("no request completed");
   return { pass: reasons.length === 0, validity: state, reasons };
