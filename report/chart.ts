@@ -108,7 +108,7 @@ function legendRows(names: string[], width: number): number {
   let rows = 1;
   let used = 0;
   for (const name of names) {
-    const needed = name.length * 6.6 + 48;
+    const needed = name.length * 6.6 + 58;
     if (used > 0 && used + needed > width) {
       rows++;
       used = 0;
@@ -250,7 +250,7 @@ export function draw(spec: ChartSpec): Picture {
         top,
         left: 8,
         right: 8,
-        itemGap: 16,
+        itemGap: 26,
         itemWidth: 22,
         itemHeight: 10,
         textStyle: { color: light("ink"), fontFamily, fontSize: 12 },

@@ -64,3 +64,26 @@ export function gaugeFigures(points: readonly GaugePoint[]): GaugeFigures | unde
     polls: values.length,
   };
 }
+
+/**
+ * Fewer points that draw the same line: of every slice of time the first, lowest, highest and last. A run of minutes has
+ * a hundred polls a second, a picture some hundred columns.
+ */
+export function thinned(points: readonly GaugePoint[], slices = 700): readonly GaugePoint[] {
+  const [first, last] = [points[0], points.at(-1)];
+  if (!first || !last || points.length <= 4 * slices) return points;
+  const widthNs = (last.tNs - first.tNs) / slices;
+  const kept: GaugePoint[] = [];
+  for (let from = 0; from < points.length; ) {
+    const slice = Math.floor(((points[from] as GaugePoint).tNs - first.tNs) / widthNs);
+    let to = from;
+    while (to < points.length && Math.floor(((points[to] as GaugePoint).tNs - first.tNs) / widthNs) === slice) to++;
+    const inSlice = points.slice(from, to);
+    const lowest = inSlice.reduce((a, b) => (b.value < a.value ? b : a));
+    const highest = inSlice.reduce((a, b) => (b.value > a.value ? b : a));
+    const chosen = new Set([inSlice[0] as GaugePoint, lowest, highest, inSlice.at(-1) as GaugePoint]);
+    kept.push(...inSlice.filter((point) => chosen.has(point)));
+    from = to;
+  }
+  return kept;
+}

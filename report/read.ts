@@ -53,8 +53,9 @@ export interface RequestRow {
   status: number;
   inputTokens: number;
   outputTokens: number;
-  /** Largest gap between two output chunks. */
+  /** Largest and median gap between two output chunks. */
   maxStallNs: number;
+  medianGapNs: number;
   /** Time the generation stood still after its first chunk; see pausesNs. */
   pausesNs: number;
 }
@@ -109,6 +110,7 @@ function toRow(line: RequestLine): RequestRow {
     inputTokens: line.inputTokens ?? 0,
     outputTokens: line.outputTokens ?? 0,
     maxStallNs,
+    medianGapNs: arrivals.length > 1 ? median(arrivals.slice(1).map(([gapNs]) => gapNs)) : 0,
     pausesNs: pausesNs(arrivals),
   };
 }

@@ -2,7 +2,7 @@
 import type { Answer } from "../answer";
 import { draw, type Picture } from "../chart";
 import { formatNumber, formatShare } from "../format";
-import { type GaugePoint, gauge, gaugeFigures, within } from "../gauges";
+import { type GaugePoint, gauge, gaugeFigures, thinned, within } from "../gauges";
 import type { LevelSummary, RequestRow, Results } from "../read";
 import { type Combination, combinations, labelNumber } from "../request";
 import type { Table } from "../table";
@@ -169,7 +169,7 @@ export function profilePicture(
   const [fromNs, toNs] = spanOf(run, combination.levels);
   const seconds = (ns: number): number => (ns - fromNs) / 1e9;
   const points = (all: GaugePoint[], scale = 1) =>
-    within(all, fromNs, toNs).map(({ tNs, value }) => [seconds(tNs), value * scale] as const);
+    thinned(within(all, fromNs, toNs)).map(({ tNs, value }) => [seconds(tNs), value * scale] as const);
   const names = new Set(combination.levels.map(({ name }) => name));
   const rows = (run.requests ?? [])
     .filter((row) => names.has(row.level) && row.completed)

@@ -5,7 +5,7 @@
 import type { Answer } from "../answer";
 import { draw, type Picture } from "../chart";
 import { formatMs, formatNumber, formatShare } from "../format";
-import { type GaugeFigures, gauge, gaugeFigures, within } from "../gauges";
+import { type GaugeFigures, gauge, gaugeFigures, thinned, within } from "../gauges";
 import type { RequestRow, Results } from "../read";
 import { defined, e2eMs, queueDelayMs, tpotMs, ttftMs } from "../request";
 import { ascending, mean, quantile, sum } from "../statistics";
@@ -317,8 +317,8 @@ function splitPicture(each: PhaseSplit): Picture {
 function queuePictures(full: Phase, prefill: Phase): Picture[] {
   const runs = [...new Set([full.run, prefill.run])];
   return runs.flatMap((run, index) => {
-    const waiting = gauge(run.points, "waiting");
-    const running = gauge(run.points, "running");
+    const waiting = thinned(gauge(run.points, "waiting"));
+    const running = thinned(gauge(run.points, "running"));
     if (waiting.length + running.length === 0) return [];
     const phases = [full, prefill].filter((phase) => phase.run === run);
     return [
