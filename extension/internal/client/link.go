@@ -86,13 +86,17 @@ func (c *Client) dial(ctx context.Context, t *target, key linkKey) (link, setup,
 		}
 	}
 	s := setup{connectNs: clock.Now() - beganNs}
-	if !t.tls {
+	if !t.tls && !c.o.HTTP2 {
 		l, err := c.newLink(raw, key)
 		return l, s, err
 	}
 	seg, err := c.newSegmentConn(raw)
 	if err != nil {
 		return nil, s, err
+	}
+	if !t.tls {
+		l, err := startHTTP2(ctx, key, seg, seg, &s) // by prior knowledge
+		return l, s, err
 	}
 	cfg := c.o.TLS.Clone()
 	if cfg == nil {
@@ -102,6 +106,9 @@ func (c *Client) dial(ctx context.Context, t *target, key linkKey) (link, setup,
 		cfg.ServerName = t.server
 	}
 	cfg.NextProtos = []string{"http/1.1"}
+	if c.o.HTTP2 {
+		cfg.NextProtos = []string{"h2", "http/1.1"}
+	}
 	tc := tls.Client(seg, cfg)
 	beganNs = clock.Now()
 	if err := tc.HandshakeContext(ctx); err != nil {
@@ -112,6 +119,10 @@ func (c *Client) dial(ctx context.Context, t *target, key linkKey) (link, setup,
 		return nil, s, &tlsError{err}
 	}
 	s.tlsNs = clock.Now() - beganNs
+	if tc.ConnectionState().NegotiatedProtocol == "h2" {
+		l, err := startHTTP2(ctx, key, tc, seg, &s)
+		return l, s, err
+	}
 	return &blockingLink{id: key, conn: tc, seg: seg}, s, nil
 }
 
