@@ -191,8 +191,8 @@ func (f *framer) headLine(b []byte) int {
 	}
 	if !whole {
 		f.line = append(f.line, b...)
-		if f.state == stateStatusLine && !couldBeHTTP(f.line) {
-			f.fail("the response is not HTTP/1: it begins with %q", clip(f.line, 40))
+		if f.state == stateStatusLine && len(f.line) >= quotedBytes {
+			f.end()
 		}
 		return n
 	}
@@ -213,7 +213,7 @@ func (f *framer) headLine(b []byte) int {
 		if f.state == stateHeader {
 			f.header(line)
 		} else if bytes.IndexByte(line, ':') <= 0 {
-			f.fail("a trailer line has no name: %q", clip(line, 40))
+			f.fail("a trailer line has no name: %q", quote(line))
 		}
 	case f.state == stateHeader:
 		f.endHead()
@@ -221,6 +221,17 @@ func (f *framer) headLine(b []byte) int {
 		f.state = stateComplete
 	}
 	return n
+}
+
+// end judges what came of a status line that does not go on.
+func (f *framer) end() {
+	if f.state == stateStatusLine && !couldBeHTTP(f.line) {
+		f.notHTTP(f.line)
+	}
+}
+
+func (f *framer) notHTTP(line []byte) {
+	f.fail("the response is not HTTP/1: it begins with %q", bytes.TrimRight(quote(line), "\r"))
 }
 
 const http1 = "HTTP/1."
@@ -234,13 +245,13 @@ func (f *framer) statusLine(line []byte) {
 	const least = len("HTTP/1.1 200")
 	if !couldBeHTTP(line) || len(line) < least || line[7] < '0' || line[7] > '9' || line[8] != ' ' ||
 		len(line) > least && line[least] != ' ' {
-		f.fail("the response is not HTTP/1: it begins with %q", clip(line, 40))
+		f.notHTTP(line)
 		return
 	}
 	status := 0
 	for _, c := range line[9:least] {
 		if c < '0' || c > '9' {
-			f.fail("the status is not a number: %q", clip(line, 40))
+			f.fail("the status is not a number: %q", quote(line))
 			return
 		}
 		status = status*10 + int(c-'0')
@@ -262,7 +273,7 @@ func (f *framer) statusLine(line []byte) {
 func (f *framer) header(line []byte) {
 	colon := bytes.IndexByte(line, ':')
 	if colon <= 0 || !isToken(line[:colon]) {
-		f.fail("a header line has no name: %q", clip(line, 40))
+		f.fail("a header line has no name: %q", quote(line))
 		return
 	}
 	name, value := line[:colon], bytes.Trim(line[colon+1:], " \t")
@@ -309,7 +320,7 @@ func (f *framer) contentLength(value []byte) {
 		item = bytes.Trim(item, " \t")
 		length, err := strconv.ParseInt(string(item), 10, 64)
 		if err != nil || item[0] == '+' || item[0] == '-' || f.left >= 0 && f.left != length {
-			f.fail("the Content-Length is not one number: %q", clip(item, 40))
+			f.fail("the Content-Length is not one number: %q", quote(item))
 			return
 		}
 		f.left = length
@@ -328,7 +339,7 @@ func (f *framer) endHead() {
 		f.persistent = f.persistent && f.status != 101
 		f.state = stateComplete
 	case f.transferCoding != "":
-		f.fail("the Transfer-Encoding %q was not asked for", clip([]byte(f.transferCoding), 40))
+		f.fail("the Transfer-Encoding %q was not asked for", quote([]byte(f.transferCoding)))
 		return
 	case f.chunked:
 		if f.left >= 0 || f.proto == "HTTP/1.0" {
@@ -390,4 +401,7 @@ func isEventStream(contentType []byte) bool {
 	return equalFold(bytes.Trim(media, " \t"), "text/event-stream")
 }
 
-func clip(b []byte, n int) []byte { return b[:min(len(b), n)] }
+// quotedBytes is how much of a line that cannot be read is shown.
+const quotedBytes = 40
+
+func quote(b []byte) []byte { return b[:min(len(b), quotedBytes)] }

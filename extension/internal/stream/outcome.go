@@ -107,8 +107,10 @@ func (p *Parser) countTokens() {
 	}
 	switch {
 	case p.options.API == Embeddings:
-		r.TokenSource = FromUsage
-		return
+		r.TokenSource = FromChunks
+		if r.InputTokens > 0 {
+			r.TokenSource = FromUsage
+		}
 	case p.finalUsage && (p.finalOutput > 0 || chunks == 0):
 		r.OutputTokens, r.TokenSource = p.finalOutput, FromUsage
 		r.TokenMismatch = p.continuous && p.continuousTotal() != p.finalOutput
@@ -131,7 +133,7 @@ func (p *Parser) judge(ok bool) (Failure, string) {
 		if p.problem != "" {
 			return Malformed, oneLine([]byte(p.problem), maxMessageBytes)
 		}
-		return Reset, p.brokenOff("before the head of the response was complete")
+		return Reset, p.brokenOff()
 	case r.Status == 429:
 		return HTTP429, p.refusal()
 	case r.Status >= 500:
@@ -144,9 +146,9 @@ func (p *Parser) judge(ok bool) (Failure, string) {
 		return Malformed, oneLine([]byte(p.problem), maxMessageBytes)
 	case p.broken && !p.complete():
 		if p.endErr != nil || !p.HeadDone() {
-			return Reset, p.brokenOff("within the response")
+			return Reset, p.brokenOff()
 		}
-		return Truncated, p.brokenOff("within the response")
+		return Truncated, p.brokenOff()
 	case r.Streamed && !p.complete():
 		return Truncated, "the stream ended with neither a finish reason nor its end mark"
 	case r.Streamed && len(r.Arrivals) == 0:
@@ -178,7 +180,14 @@ func (p *Parser) complete() bool {
 	return p.sawEnd || r.FinishReason != ""
 }
 
-func (p *Parser) brokenOff(where string) string {
+func (p *Parser) brokenOff() string {
+	where := "within the body of the response"
+	switch {
+	case p.res.FirstByteNs == 0:
+		where = "before a byte of the response came"
+	case !p.HeadDone():
+		where = "within the head of the response"
+	}
 	if p.endErr == nil {
 		return "the connection was closed " + where
 	}

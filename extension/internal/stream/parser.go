@@ -160,6 +160,9 @@ func (p *Parser) End(err error, atNs int64) {
 		p.finish()
 	default:
 		p.broken = true
+		if p.frame.end(); p.frame.state == stateBroken {
+			p.problem = p.frame.problem
+		}
 		p.finish()
 		if p.res.Failure == Reset || p.res.Failure == Truncated || p.lastNs == 0 {
 			p.res.EndNs = atNs
