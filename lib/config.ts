@@ -11,6 +11,8 @@ export interface Config extends Settings {
   readonly scenario: string;
   /** The gate: a shipped profile's name or the profile of the user's own file. */
   readonly profile: ProfileName | Profile;
+  /** What looks like a mistake in the settings, a line each; shown once by setup(). */
+  readonly warnings: readonly string[];
 }
 
 let current: Config | undefined;
@@ -22,11 +24,12 @@ let current: Config | undefined;
 export function readConfig(scenario: string, defaults: Defaults): Config {
   const config = orRefuse(() => {
     const settings = parseSettings(__ENV, defaults);
-    return Object.freeze({ ...settings, scenario, profile: readProfile(settings.THRESHOLDS) });
+    // Only the runtimes with number 0, setup()'s among them, have the time to look for typing errors.
+    const warnings = __VU === 0 ? likelyTypos(__ENV) : [];
+    return Object.freeze({ ...settings, scenario, warnings, profile: readProfile(settings.THRESHOLDS) });
   });
-  // The init code runs once a VU; the first has number 0 and speaks for all.
-  if (__VU === 0) for (const line of likelyTypos(__ENV)) console.warn(`tokenclock: ${line}`);
-  run({ scenario, config: shownSettings(config), sloMs: sloMs(config) });
+  // The first runtime's words count, and it has number 0; with thousands of VUs the others' time is better spent.
+  if (__VU === 0) run({ scenario, config: shownSettings(config), sloMs: sloMs(config) });
   current = config;
   return config;
 }

@@ -75,7 +75,6 @@ export function loadOptions(config: Config, thresholds: Record<string, string[]>
 export function commonOptions(thresholds: Record<string, string[]>): Options {
   return {
     thresholds,
-    noUsageReport: true,
     summaryTrendStats: trendStats(thresholds) as Options["summaryTrendStats"],
   };
 }

@@ -3,7 +3,8 @@ import { type Prompt, requestBody } from "./body";
 import { type BatchResult, Client, fetch, type RequestSpec, type Result, type Slot } from "./client";
 import type { Config } from "./config";
 import { seededRng } from "./rng";
-import { wordSource } from "./words";
+import { openWords } from "./shared-words";
+import type { WordSource } from "./words";
 
 /** What setup() learnt of the server; k6 hands it to every VU. */
 export interface Server {
@@ -37,6 +38,7 @@ const paths = {
 export function openClient(config: Config): LlmClient {
   const headers = requestHeaders(config);
   const url = requestUrl(config);
+  const words = openWords(config);
   const client = new Client({
     url,
     api: config.API,
@@ -58,7 +60,11 @@ export function openClient(config: Config): LlmClient {
     return spec;
   };
   return {
-    ready: () => ({ model: findModel(config, headers), tokensPerWord: findTokensPerWord(config, headers) }),
+    ready() {
+      // setup() runs once, the init code once a VU: a warning is given here.
+      for (const line of config.warnings) console.warn(`tokenclock: ${line}`);
+      return { model: findModel(config, headers), tokensPerWord: findTokensPerWord(config, headers, words) };
+    },
     request: (server, prompt, slot) => client.request(specOf(server, prompt), slot),
     batch: (server, prompts, slot, staggerMs) =>
       client.batch(
@@ -123,10 +129,10 @@ function firstModel(body: string): string | undefined {
 }
 
 /** Asks /tokenize (vLLM, llama-server and the simulator have one) how many tokens our words become. */
-function findTokensPerWord(config: Config, headers: Record<string, string>): number {
-  if (config.API === "json" || config.TOKEN_IDS) return 1;
+function findTokensPerWord(config: Config, headers: Record<string, string>, source: WordSource): number {
+  if (config.API === "json" || config.TOKEN_IDS || config.DATASET !== "") return 1;
   const words = 256;
-  const text = wordSource(seededRng(config.SEED)).text(words, seededRng(config.SEED, 1));
+  const text = source.text(words, seededRng(config.SEED, 1));
   // vLLM reads `prompt`, llama-server `content`.
   const body = JSON.stringify({
     model: config.MODEL || undefined,

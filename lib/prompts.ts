@@ -7,6 +7,7 @@ import { sample } from "./distribution";
 import type { Server } from "./llm-client";
 import { seededRng } from "./rng";
 import { SettingError } from "./settings";
+import { openWords } from "./shared-words";
 import type { TraceRow } from "./trace";
 import { hashText, type Lengths, recordedPrompts, syntheticPrompts } from "./workload";
 
@@ -34,7 +35,7 @@ function sourceOf(next: PromptSource["next"]): PromptSource {
 function openNext(config: Config, lengths: Lengths): PromptSource["next"] {
   if (config.TARGETS !== "") return targetPrompts(config);
   if (config.DATASET !== "") return datasetPrompts(config, lengths);
-  const prompts = syntheticPrompts(config, lengths);
+  const prompts = syntheticPrompts(config, openWords(config), lengths);
   return (slot, server) => prompts.at(slot.index, slot.level, server.tokensPerWord);
 }
 
@@ -114,6 +115,6 @@ function readElements(path: string): Elements {
 
 /** Prompts with the lengths of a trace's rows; where the trace knows blocks, equal blocks become equal text. */
 export function tracePrompts(config: Config, trace: readonly TraceRow[]): PromptSource {
-  const prompts = recordedPrompts(config, trace);
+  const prompts = recordedPrompts(config, openWords(config), trace);
   return sourceOf((slot, server) => prompts.at(slot.index, slot.level, server.tokensPerWord));
 }

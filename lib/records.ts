@@ -36,7 +36,7 @@ export interface LevelLine {
 
 interface AnyRequestLine {
   type: "request";
-  id?: number;
+  id?: string;
   scenario?: string;
   level: string;
   phase: Phase;

@@ -14,7 +14,11 @@ const metrics = {
 };
 
 function report(state: RunReport["validity"]["state"], completed: number, reasons: string[] = []): RunReport {
-  return { validity: { state, reasons }, total: { completed } } as unknown as RunReport;
+  return {
+    validity: { state, reasons },
+    total: { requests: completed, completed },
+    levels: [],
+  } as unknown as RunReport;
 }
 
 test("a crossed threshold is told with metric, level, value, limit and unit", () => {
@@ -43,6 +47,6 @@ test("a run whose client was too slow does not pass, whatever the thresholds say
   });
 });
 
-test("a run that measured nothing does not pass", () => {
-  assert.deepEqual(judge(report("VALID", 0), []).reasons, ["no request completed"]);
+test("a run that sent nothing does not pass, and says only that", () => {
+  assert.deepEqual(judge(report("VALID", 0), judgedThresholds(metrics)).reasons, ["no request was sent"]);
 });

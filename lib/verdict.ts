@@ -47,11 +47,16 @@ export function describeThreshold({ metric, expression, value }: Judged): string
  * follows the thresholds alone; llm_client_bound carries the validity into them.
  */
 export function judge(report: RunReport, judged: readonly Judged[]): Verdict {
-  const reasons = judged.filter(({ ok }) => !ok).map(describeThreshold);
   const { state } = report.validity;
-  if (state !== "VALID" && state !== "UNJUDGED")
+  // Without a request every gate has failed, and none of them says why.
+  if (report.total.requests === 0) return { pass: false, validity: state, reasons: ["no request was sent"] };
+  const order = new Map(report.levels.map(({ name }, i) => [name, i]));
+  const placeOf = ({ metric }: Judged) => order.get(/level:([^,}]+)/.exec(metric)?.[1] ?? "") ?? -1;
+  const crossed = judged.filter(({ ok }) => !ok).sort((a, b) => placeOf(a) - placeOf(b));
+  const reasons = crossed.map(describeThreshold);
+  if (state !== "VALID" && state !== "UNJUDGED") {
     reasons.push(...report.validity.reasons.map((reason) => `${state}: ${reason}`));
-  const measured = report.total.completed > 0;
-  if (!measured && reasons.length === 0) reasons.push("no request completed");
+  }
+  if (report.total.completed === 0 && reasons.length === 0) reasons.push("no request completed");
   return { pass: reasons.length === 0, validity: state, reasons };
 }

@@ -2,9 +2,9 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
 import { seededRng } from "./rng";
-import { wordSource } from "./words";
+import { wordRing, wordSource } from "./words";
 
-const source = wordSource(seededRng(1));
+const source = wordSource(wordRing(seededRng(1)));
 
 test("a text has exactly as many words as were asked for", () => {
   fc.assert(
@@ -23,5 +23,5 @@ test("no two texts begin alike, however many there are", () => {
 });
 
 test("equal seeds give equal texts", () => {
-  assert.equal(source.text(500, seededRng(3, 4)), wordSource(seededRng(1)).text(500, seededRng(3, 4)));
+  assert.equal(source.text(500, seededRng(3, 4)), wordSource(wordRing(seededRng(1))).text(500, seededRng(3, 4)));
 });

@@ -19,12 +19,11 @@ const words = (
   .filter((word) => word.length === 4);
 
 const wordBytes = 5;
+const ringWords = 2048;
 
-/** Random words joined once; texts are cut out of it, so that a prompt of thousands of words costs no loop. */
-function makeRing(rng: Rng, count: number): string {
-  let ring = "";
-  for (let i = 0; i < count; i++) ring += ` ${words[randomInt(rng, 0, words.length - 1)]}`;
-  return ring;
+/** Words joined once, that texts are cut out of: a prompt of thousands of words then costs no loop. Some 10 kB. */
+export function wordRing(rng: Rng): string {
+  return randomWords(rng, ringWords);
 }
 
 /** Makes texts of a given number of words. */
@@ -33,18 +32,16 @@ export interface WordSource {
   text(count: number, rng: Rng): string;
 }
 
-/** A source that needs some 10 kB, whatever the length of its texts. */
-export function wordSource(rng: Rng): WordSource {
-  const ringWords = 2048;
-  const ring = makeRing(rng, ringWords);
+/** A source of texts cut out of a ring. */
+export function wordSource(ring: string): WordSource {
   return {
-    text(count, textRng) {
+    text(count, rng) {
       // Fresh words first: 16 of 200 are 122 bits, so that no prefix cache of a server meets a text twice.
       const fresh = Math.min(count, 16);
-      let text = makeRing(textRng, fresh);
+      let text = randomWords(rng, fresh);
       let left = count - fresh;
       while (left > 0) {
-        const from = randomInt(textRng, 0, ringWords - 1);
+        const from = randomInt(rng, 0, ringWords - 1);
         const taken = Math.min(left, ringWords - from);
         text += ring.slice(from * wordBytes, (from + taken) * wordBytes);
         left -= taken;
@@ -52,4 +49,10 @@ export function wordSource(rng: Rng): WordSource {
       return text;
     },
   };
+}
+
+function randomWords(rng: Rng, count: number): string {
+  const chosen = new Array<string>(count);
+  for (let i = 0; i < count; i++) chosen[i] = ` ${words[randomInt(rng, 0, words.length - 1)]}`;
+  return chosen.join("");
 }

@@ -1,9 +1,9 @@
 import type { Prompt } from "./body";
-import type { Config } from "./config";
 import { type Distribution, sample } from "./distribution";
 import { type Rng, randomInt, seededRng } from "./rng";
+import type { Settings } from "./settings";
 import { blockTokens, type TraceRow } from "./trace";
-import { wordSource } from "./words";
+import type { WordSource } from "./words";
 
 /** The prompts of a run. The n-th prompt is the same whichever VU asks for it, so that equal seeds give equal runs. */
 export interface Prompts {
@@ -24,8 +24,7 @@ const lowestTokenId = 20;
 const highestTokenId = 220;
 
 /** Prompts made of common words (or random token ids), each unique from its first words on, unless SHARED_PREFIX asks otherwise. */
-export function syntheticPrompts(config: Config, lengths: Lengths = {}): Prompts {
-  const words = wordSource(seededRng(config.SEED));
+export function syntheticPrompts(config: Settings, words: WordSource, lengths: Lengths = {}): Prompts {
   const inputs = lengths.inputTokens ?? config.INPUT_TOKENS;
   const outputs = lengths.outputTokens ?? config.OUTPUT_TOKENS;
   return {
@@ -51,8 +50,7 @@ export function syntheticPrompts(config: Config, lengths: Lengths = {}): Prompts
  * Prompts of a trace's lengths. Blocks of a Mooncake trace become the same words wherever their id occurs, so that a
  * server's prefix cache hits as often as it did when the trace was recorded.
  */
-export function recordedPrompts(config: Config, trace: readonly TraceRow[]): Prompts {
-  const words = wordSource(seededRng(config.SEED));
+export function recordedPrompts(config: Settings, words: WordSource, trace: readonly TraceRow[]): Prompts {
   return {
     at(index, level, tokensPerWord) {
       const row = trace[index % trace.length];

@@ -7,7 +7,7 @@ import { openPrompts } from "../lib/prompts";
 import { handleSummaryWith } from "../lib/summary";
 import { thresholds } from "../thresholds";
 
-const config = readConfig("concurrency-sweep", { CONCURRENCY: [1, 2, 4, 8], REQUESTS: 40, OUTPUT_TOKENS: 64 });
+const config = readConfig("concurrency-sweep", { CONCURRENCY: [1, 2, 4, 8], REQUESTS: 32, OUTPUT_TOKENS: 32 });
 const levels = concurrencyLevels(config);
 const client = openClient(config);
 const prompts = openPrompts(config);
