@@ -30,14 +30,14 @@ func (p *Parser) finish() {
 	r := &p.res
 	r.EndNs = p.lastNs
 	ok := r.Status >= 200 && r.Status <= 299
-	if ok && p.problem == "" {
-		if r.Streamed {
-			if p.sse.flush() {
-				p.event(nil, p.lastNs)
-			}
-		} else if !p.broken {
-			p.reply()
+	switch {
+	case !ok || p.unreadable:
+	case r.Streamed:
+		if p.sse.flush() {
+			p.event(nil, p.lastNs)
 		}
+	case !p.broken && p.problem == "":
+		p.reply()
 	}
 	p.countTokens()
 	r.Failure, r.Message = p.judge(ok)

@@ -34,7 +34,8 @@ type Parser struct {
 	excess        bool  // bytes came after the response
 	endErr        error
 
-	problem      string // why the response is malformed
+	problem      string // why the response is malformed; what follows is read nevertheless, unless it is
+	unreadable   bool
 	failed       bool   // an error event came
 	failure      string // its message
 	sawEnd       bool   // [DONE] or the API's own last event
@@ -67,7 +68,7 @@ func (p *Parser) Reset(o Options) {
 	p.ptrs[1].set(o.OutputTokensPointer)
 	p.framed, p.finished, p.broken, p.excess, p.endErr = false, false, false, false, nil
 	p.receive, p.outputReceive, p.lastNs = 0, 0, 0
-	p.problem, p.failed, p.failure, p.sawEnd = "", false, "", false
+	p.problem, p.unreadable, p.failed, p.failure, p.sawEnd = "", false, false, "", false
 	p.seen, p.ended, p.finalUsage, p.finalOutput, p.continuous = 0, 0, false, 0, false
 	clear(p.counted[:])
 	clear(p.latest[:])
@@ -119,7 +120,7 @@ func (p *Parser) head(eventStream bool, retryAfter, contentEncoding string) {
 	p.res.Streamed = eventStream
 	p.res.RetryAfter = retryAfter
 	if contentEncoding != "" {
-		p.problem = "the body is encoded (" + contentEncoding + "), which was not asked for"
+		p.problem, p.unreadable = "the body is encoded ("+contentEncoding+"), which was not asked for", true
 	}
 }
 
@@ -215,11 +216,11 @@ func (p *Parser) feedBody(b []byte, atNs int64) {
 	switch {
 	case p.res.Status < 200 || p.res.Status > 299:
 		p.body = append(p.body, b[:min(len(b), errorBodyBytes-len(p.body))]...)
-	case p.problem != "":
+	case p.unreadable:
 	case p.res.Streamed:
 		p.feedEvents(b, atNs)
 	case len(p.body)+len(b) > maxEventBytes:
-		p.problem = "the body is larger than 64 MB"
+		p.problem, p.unreadable = "the body is larger than 64 MB", true
 	default:
 		p.body = append(p.body, b...)
 	}

@@ -39,8 +39,8 @@ func data(texts ...string) []string {
 	return events
 }
 
-// parse feeds the response in one receive, and byte by byte, requires that both come to the same, and returns it.
-// Receive i has the stamp i+1; the end comes after them.
+// parse feeds the response in one receive, and byte by byte, requires that both come to the same, and returns the latter,
+// in which byte i has the stamp i+1.
 func parse(t *testing.T, o Options, response string, end error) Result {
 	t.Helper()
 	var whole, bytewise Parser
@@ -54,7 +54,7 @@ func parse(t *testing.T, o Options, response string, end error) Result {
 	bytewise.End(end, int64(len(response))+1)
 	require.Equal(t, comparable(*whole.Result()), comparable(*bytewise.Result()))
 	require.Len(t, bytewise.Result().Arrivals, len(whole.Result().Arrivals))
-	return *whole.Result()
+	return *bytewise.Result()
 }
 
 const (
