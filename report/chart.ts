@@ -99,7 +99,9 @@ export const failureColor = 7;
 export const fontFamily = "Arimo, Arial, Helvetica, sans-serif";
 
 const titleHeight = 34;
-const legendLine = 20;
+const legendLine = 14;
+/** Between items of a legend, and between its rows. */
+const legendGap = 18;
 const axisHeight = 46;
 const symbolShapes = ["circle", "rect", "triangle", "diamond", "roundRect", "arrow"];
 
@@ -108,7 +110,7 @@ function legendRows(names: string[], width: number): number {
   let rows = 1;
   let used = 0;
   for (const name of names) {
-    const needed = name.length * 6.6 + 58;
+    const needed = name.length * 6.8 + 28 + legendGap;
     if (used > 0 && used + needed > width) {
       rows++;
       used = 0;
@@ -130,7 +132,7 @@ function echartsAxis(axis: Axis, gridIndex: number, side: "x" | "y" | "right") {
     ...(axis.whole ? { minInterval: 1 } : {}),
     name: axis.title,
     nameLocation: "middle",
-    nameGap: horizontal ? 28 : side === "right" ? 46 : 52,
+    nameGap: horizontal ? 28 : side === "right" ? 46 : 62,
     nameTextStyle: { ...text, color: light("ink") },
     ...(axis.min === undefined ? {} : { min: axis.min }),
     ...(axis.max === undefined ? {} : { max: axis.max }),
@@ -148,11 +150,15 @@ function echartsAxis(axis: Axis, gridIndex: number, side: "x" | "y" | "right") {
       ...text,
       hideOverlap: true,
       ...(axis.ticks ? { customValues: axis.ticks } : {}),
-      ...(axis.categories
-        ? {}
-        : { formatter: axis.format ?? ((value: number) => (value === 0 ? "0" : trimZeros(formatNumber(value)))) }),
+      ...(axis.categories ? {} : { formatter: axis.format ?? ((value: number) => tickText(value)) }),
     },
   };
+}
+
+/** Ticks from a million on are short, so that they fit beside the axis. */
+function tickText(value: number): string {
+  if (Math.abs(value) >= 1e6) return `${trimZeros(formatNumber(value / 1e6))} M`;
+  return value === 0 ? "0" : trimZeros(formatNumber(value));
 }
 
 const trimZeros = (text: string): string => (text.includes(".") ? text.replace(/\.?0+$/, "") : text);
@@ -250,7 +256,7 @@ export function draw(spec: ChartSpec): Picture {
         top,
         left: 8,
         right: 8,
-        itemGap: 26,
+        itemGap: legendGap,
         itemWidth: 22,
         itemHeight: 10,
         textStyle: { color: light("ink"), fontFamily, fontSize: 12 },
@@ -263,11 +269,11 @@ export function draw(spec: ChartSpec): Picture {
         }),
         formatter: (name: string) => name.replaceAll("\u2063", ""),
       });
-      top += legendRows(names, width - 16) * legendLine + 8;
+      top += legendRows(names, width - 16) * (legendLine + legendGap) - legendGap + 14;
     } else {
       top += 6;
     }
-    grids.push({ left: 74, right, top: top + 6, height: plotHeight, outerBoundsMode: "none" });
+    grids.push({ left: 88, right, top: top + 6, height: plotHeight, outerBoundsMode: "none" });
     const yIndex = yAxes.length;
     xAxes.push(echartsAxis(panel.x, panelIndex, "x"));
     yAxes.push(echartsAxis(panel.y, panelIndex, "y"));

@@ -39,6 +39,7 @@ const validityClass: Record<Validity["state"], string> = {
   VALID: "good",
   "CLIENT-BOUND": "doubt",
   "NOT-MEASURED": "bad",
+  UNJUDGED: "doubt",
 };
 
 function verdictHtml(run: Results): string {
@@ -49,6 +50,7 @@ function verdictHtml(run: Results): string {
     VALID: "The client kept up: what was measured is the server.",
     "CLIENT-BOUND": "The client could not keep up: its own delay is in these numbers, and no gate may pass on them.",
     "NOT-MEASURED": "The server was not measured.",
+    UNJUDGED: "Measured through xk6-sse, which cannot tell whether the client kept up.",
   };
   const pass = summary?.verdict.pass;
   const verdict =

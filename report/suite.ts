@@ -56,7 +56,9 @@ async function serverParameters(options: SuiteOptions): Promise<ServerParameters
   };
   const { model_name, version, vllm_version } = await get(options.infoEndpoint);
   const launch = await get(options.launchArgumentsEndpoint);
-  const known = { model_name, happy_vllm_version: version, vllm_version };
+  const { data } = await get("/v1/models");
+  const model = Array.isArray(data) ? (data[0] as { id?: unknown } | undefined)?.id : undefined;
+  const known = { model, model_name, happy_vllm_version: version, vllm_version };
   return { ...Object.fromEntries(Object.entries(known).filter(([, value]) => value !== undefined)), ...launch };
 }
 

@@ -197,6 +197,12 @@ export function batchResult(group: BatchGroup, embeddings: boolean): BatchResult
   };
 }
 
+/** A setting as a number where it is one; a distribution stays a text, what is not set is null. */
+function numeric(value: unknown): unknown {
+  if (value === undefined || value === null || value === "") return null;
+  return Number.isFinite(Number(value)) ? Number(value) : value;
+}
+
 /** The whole result file of that tool, key for key; `metadata.std` says what std is. */
 export function resultFile(run: Results, groups: BatchGroup[], embeddings: boolean): string {
   const { config } = run;
@@ -208,10 +214,11 @@ export function resultFile(run: Results, groups: BatchGroup[], embeddings: boole
     api_base: setting(config, "BASE_URL") ?? "",
     batch_sizes: [...new Set(groups.map(({ batchSize }) => batchSize))],
     num_runs: Math.max(0, ...groups.map(({ runs }) => runs.length)),
-    max_tokens: setting(config, "OUTPUT_TOKENS") ?? null,
-    temperature: setting(config, "TEMPERATURE") ?? null,
-    seed: setting(config, "SEED") ?? null,
-    warmup_runs: setting(config, "WARMUP") ?? 0,
+    max_tokens: embeddings ? null : numeric(setting(config, "OUTPUT_TOKENS")),
+    temperature: numeric(setting(config, "TEMPERATURE")),
+    seed: numeric(setting(config, "SEED")),
+    // However long it is said to be, the warm-up of a batch is one batch.
+    warmup_runs: ["0", "0ms", ""].includes(String(setting(config, "WARMUP") ?? "")) ? 0 : 1,
     description: setting(config, "DESCRIPTION") ?? "",
     std: "sample standard deviation (n - 1); timings and batch_tokens_per_second over runs, the rest over the requests of all runs",
   };
@@ -422,6 +429,8 @@ function whiskers(name: string, color: number, right: boolean, points: [number, 
 }
 
 function throughputPicture(groups: BatchGroup[], variants: string[], embeddings: boolean, unit: string): Picture {
+  // With several variants a line and its whiskers share one entry of the legend.
+  const several = variants.length > 1;
   const panel = (key: "batch_tokens_per_second" | "request_tokens_per_second", title: string) => ({
     x: levelAxis(
       "Batch size (requests released at once)",
@@ -436,7 +445,7 @@ function throughputPicture(groups: BatchGroup[], variants: string[], embeddings:
       const name = variant || (key === "batch_tokens_per_second" ? "whole batch" : "one request");
       return [
         { name, color: index, points: points.map(([x, { mean: y }]) => [x, y]) },
-        whiskers(`${name} ± standard deviation`, index, false, points),
+        whiskers(several ? name : `${name} ± standard deviation`, index, false, points),
       ];
     }),
   });

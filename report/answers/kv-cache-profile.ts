@@ -199,7 +199,7 @@ export function profilePicture(
       },
       {
         x,
-        y: { title: "Request (in order of sending)", min: 0, max: rows.length + 1 },
+        y: { title: "Request number", min: 0, max: rows.length + 1 },
         height: Math.min(320, Math.max(120, rows.length * 6)),
         series: [
           { name: "waiting and prefill", kind: "spans", color: 1, points: spans("sentNs", "firstOutputNs") },
