@@ -1,0 +1,213 @@
+/**
+ * `npm run bench [-- --quick] [--case NAME]... [--client NAME]... [--runs N] [--json FILE]`: load clients side by side,
+ * one after the other and all over again, against one simulated server a case that knows the truth of each run.
+ */
+import { spawn } from "node:child_process";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import os from "node:os";
+import path from "node:path";
+import { Command, InvalidArgumentError } from "commander";
+import { runCommand } from "../../build/command";
+import { ensureK6 } from "../../build/k6";
+import { root, shown } from "../../build/paths";
+import { Problem, runProgram } from "../../build/program";
+import { startSimulator } from "../../build/simulator";
+import { type BenchCase, cases, type Load } from "./cases";
+import { type BenchClient, compileUsage, type Job, knownClients, left } from "./clients";
+import {
+  type CaseResult,
+  type Cost,
+  caseTable,
+  figuresOf,
+  judge,
+  mediansOf,
+  type Run,
+  type Truth,
+  verdictLine,
+} from "./figures";
+
+/** What is asked for; undefined lists stand for all. */
+export interface BenchOptions {
+  quick?: boolean;
+  case?: string[];
+  client?: string[];
+  runs?: number;
+  json?: string;
+}
+
+/** A run that hangs must not hold the whole benchmark up. */
+const longestRunS = 180;
+
+/** The processors that this process may use, e.g. [0, 1]; empty where nobody says. */
+function processors(): number[] {
+  try {
+    const list = /^Cpus_allowed_list:\s*(\S+)/m.exec(readFileSync("/proc/self/status", "utf8"))?.[1] ?? "";
+    return list.split(",").flatMap((part) => {
+      const [from = 0, to = from] = part.split("-").map(Number);
+      return Array.from({ length: to - from + 1 }, (_, i) => from + i);
+    });
+  } catch {
+    return [];
+  }
+}
+
+/** Keeps one processor busy until its end is called, or this process is gone. */
+function startBusyLoop(processor: number): () => void {
+  const loop = "const parent = process.ppid; while (process.ppid === parent) for (let i = 0; i < 1e8; i++);";
+  const child = spawn("taskset", ["-c", String(processor), process.execPath, "-e", loop], { stdio: "ignore" });
+  return () => child.kill("SIGKILL");
+}
+
+/** Makes one run and reads what it cost, what the client says and what is true. */
+async function runOnce(client: BenchClient, each: BenchCase, job: Job, usage: string, pin: string[]): Promise<Run> {
+  const reset = await fetch(`${job.origin}/reset`, { method: "POST" });
+  if (!reset.ok) throw new Problem(`POST /reset was answered with ${reset.status}`);
+  const { file, args, env } = client.command(job);
+  const costFile = path.join(job.dir, "cost.json");
+  const limited = [costFile, String(longestRunS), ...pin, file, ...args];
+  const { stdout, stderr } = await runCommand(usage, limited, { env: env ?? process.env });
+  const cost = JSON.parse(readFileSync(costFile, "utf8")) as Cost;
+  if (!left(job)) {
+    const said = `${stdout}${stderr}`.trim().split("\n").slice(-5).join("\n");
+    throw new Problem(`${client.name} ended with code ${cost.code} and without a result:\n${said}`);
+  }
+  const truth = (await (await fetch(`${job.origin}/truth?requests=0&path=${each.path}`)).json()) as Truth;
+  const measured = client.read(job);
+  const figures = figuresOf(job.load, cost, measured, truth);
+  return { client: client.name, load: job.load, cost, measured, truth, figures };
+}
+
+/** Runs a case: every client once, and all over again. */
+export async function runCase(
+  each: BenchCase,
+  clients: readonly BenchClient[],
+  k6: string,
+  usage: string,
+  runs: number,
+  quick: boolean,
+): Promise<CaseResult> {
+  const result: CaseResult = { name: each.name, what: each.what, runs: [], medians: {}, verdicts: [], skipped: {} };
+  const taking: BenchClient[] = [];
+  for (const client of clients) {
+    if (!each.clients.includes(client.name)) continue;
+    const reason = await client.missing(k6);
+    if (reason === undefined) taking.push(client);
+    else result.skipped[client.name] = reason;
+  }
+  let pin: string[] = [];
+  let endBusyLoop = () => {};
+  if (each.crowded) {
+    const [first] = processors();
+    if (first === undefined || (await runCommand("taskset", ["--version"])).code !== 0) {
+      for (const client of taking) result.skipped[client.name] = "there is no taskset to pin it with";
+      return result;
+    }
+    pin = ["taskset", "-c", String(first)];
+    endBusyLoop = startBusyLoop(first);
+  }
+  const simulator = await startSimulator(k6, each.simulator);
+  try {
+    for (let run = 1; run <= runs; run++) {
+      for (const client of taking) {
+        const load: Load = quick ? each.quick : (each.smaller?.[client.name] ?? each.load);
+        process.stderr.write(`bench: ${each.name}, run ${run} of ${runs}: ${client.name}\n`);
+        const dir = mkdtempSync(path.join(os.tmpdir(), "tokenclock-bench-"));
+        try {
+          const job: Job = { k6, origin: simulator.baseUrl.replace(/\/v1$/, ""), path: each.path, load, dir };
+          result.runs.push(await runOnce(client, each, job, usage, pin));
+        } finally {
+          rmSync(dir, { recursive: true, force: true });
+        }
+      }
+    }
+  } finally {
+    endBusyLoop();
+    await simulator.stop();
+  }
+  result.medians = mediansOf(result.runs);
+  // Small loads say nothing about speed: start-up is most of them.
+  if (!quick) result.verdicts = each.targets.map((target) => judge(target, result.medians));
+  return result;
+}
+
+/** The whole benchmark; resolves to the results after they were printed. */
+export async function bench(options: BenchOptions): Promise<CaseResult[]> {
+  const k6 = await ensureK6();
+  const cache = path.join(root, ".cache", "bench");
+  mkdirSync(cache, { recursive: true });
+  const usage = await compileUsage(cache);
+  const clients = knownClients(cache).filter(({ name }) => !options.client || options.client.includes(name));
+  const results: CaseResult[] = [];
+  for (const each of cases) {
+    if (options.case && !options.case.includes(each.name)) continue;
+    const result = await runCase(
+      each,
+      clients,
+      k6,
+      usage,
+      options.runs ?? (options.quick ? 1 : 3),
+      options.quick ?? false,
+    );
+    results.push(result);
+    console.log(`\n${result.name}: ${result.what}`);
+    if (result.runs.length > 0) console.log(caseTable(result));
+    for (const [name, why] of Object.entries(result.skipped)) console.log(`left out    ${name}: ${why}`);
+    for (const verdict of result.verdicts) console.log(verdictLine(verdict));
+  }
+  return results;
+}
+
+function names<Name extends string>(what: string, allowed: readonly Name[]) {
+  return (value: string, before: string[] = []): string[] => {
+    if (!(allowed as readonly string[]).includes(value)) {
+      throw new InvalidArgumentError(`There is no ${what} ${value}; there are ${allowed.join(", ")}.`);
+    }
+    return [...before, value];
+  };
+}
+
+async function main(): Promise<number> {
+  const command = new Command("bench")
+    .description("Load clients side by side against a simulated server that knows the truth")
+    .option("--quick", "small loads, once: does everything run? Says nothing about speed")
+    .option(
+      "--case <name>",
+      "this case only; can be repeated",
+      names(
+        "case",
+        cases.map(({ name }) => name),
+      ),
+    )
+    .option(
+      "--client <name>",
+      "this client only; can be repeated",
+      names(
+        "client",
+        knownClients("").map(({ name }) => name),
+      ),
+    )
+    .option("--runs <n>", "runs of each client", (value) => {
+      if (!/^[1-9]\d?$/.test(value)) throw new InvalidArgumentError("A number from 1 to 99.");
+      return Number(value);
+    })
+    .option("--json <file>", "where to write the results")
+    .parse(process.argv);
+  const options = command.opts<BenchOptions>();
+  const startMs = Date.now();
+  const results = await bench(options);
+  const time = new Date().toISOString().slice(0, 19).replaceAll(":", "").replace("T", "-");
+  const file = path.resolve(options.json ?? path.join(root, "results", `${time}-bench.json`));
+  mkdirSync(path.dirname(file), { recursive: true });
+  const machine = {
+    processors: os.availableParallelism(),
+    model: os.cpus()[0]?.model ?? "",
+    memoryGB: Math.round(os.totalmem() / 2 ** 30),
+    system: `${os.type()} ${os.release()} ${os.arch()}`,
+    node: process.version,
+  };
+  writeFileSync(file, `${JSON.stringify({ schema: 1, quick: options.quick ?? false, machine, results }, null, 1)}\n`);
+  console.log(`\nbench: ${Math.round((Date.now() - startMs) / 1000)} s; the results are in ${shown(file)}`);
+  return 0;
+}
+
+if (process.argv[1] === __filename) void runProgram(main);

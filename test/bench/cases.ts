@@ -1,0 +1,208 @@
+/** How a case loads the server. */
+export interface Load {
+  /**
+   * closed: each of `streams` sends `requests` streamed requests one behind the other. start: the same from four VUs
+   * that do not wait. batch: `requests` times `streams` requests released at once. json: as closed, without streams.
+   */
+  readonly kind: "closed" | "start" | "batch" | "json";
+  readonly streams: number;
+  readonly requests: number;
+  /** Output tokens a request. */
+  readonly tokens: number;
+  /** What the server takes for one request when nobody is in its way, s; undefined where nothing is paced. */
+  readonly requestS?: number;
+}
+
+/** Clients of a case, by the names in clients.ts. */
+export type ClientName = "tokenclock" | "xk6-sse" | "floor" | "locust";
+
+/** A figure of a case, a median over its runs, and what it has to be. */
+export interface Target {
+  readonly what: string;
+  readonly figure: Figure;
+  readonly of: ClientName;
+  /** The figure is divided by another client's. */
+  readonly per?: ClientName;
+  readonly atMost?: number;
+  readonly atLeast?: number;
+  readonly unit: string;
+}
+
+/** What is known of one run. Errors are the client's figure minus the server's truth of that run. */
+export type Figure =
+  | "cpuS"
+  | "cpuPerTokenUs"
+  | "peakMB"
+  | "tokensPerS"
+  | "requestsPerS"
+  | "deliveredShare"
+  | "mostInFlight"
+  | "ttftMeanErrorMs"
+  | "ttftP50ErrorMs"
+  | "ttftP99ErrorMs"
+  | "itlP50Error"
+  | "itlP90Error"
+  | "itlP99Error";
+
+export interface BenchCase {
+  readonly name: string;
+  readonly what: string;
+  /** Flags of `k6 x tokenclock simulate`. */
+  readonly simulator: readonly string[];
+  readonly path: string;
+  readonly load: Load;
+  /** Loads of clients that would take minutes for the full one. */
+  readonly smaller?: Partial<Record<ClientName, Load>>;
+  /** With --quick. */
+  readonly quick: Load;
+  readonly clients: readonly ClientName[];
+  /** The client shares one core with a busy loop; the server has the others. */
+  readonly crowded?: boolean;
+  readonly targets: readonly Target[];
+}
+
+const chat = "/v1/chat/completions";
+const paced = ["--ttft", "uniform:40ms,60ms", "--itl", "10ms"];
+
+function closed(streams: number, requests: number, tokens: number): Load {
+  return { kind: "closed", streams, requests, tokens, requestS: 0.05 + (tokens - 1) * 0.01 };
+}
+
+const delivered: Target = {
+  what: "share of the asked load",
+  figure: "deliveredShare",
+  of: "tokenclock",
+  atLeast: 0.99,
+  unit: "",
+};
+
+export const cases: readonly BenchCase[] = [
+  {
+    name: "streams-100",
+    what: "100 streams x 100 tokens/s",
+    simulator: paced,
+    path: chat,
+    load: closed(100, 6, 200),
+    quick: closed(100, 1, 200),
+    clients: ["tokenclock", "xk6-sse", "floor", "locust"],
+    targets: [
+      {
+        what: "CPU per token / floor",
+        figure: "cpuPerTokenUs",
+        of: "tokenclock",
+        per: "floor",
+        atMost: 3.5,
+        unit: "x",
+      },
+      {
+        what: "CPU per token / xk6-sse",
+        figure: "cpuPerTokenUs",
+        of: "tokenclock",
+        per: "xk6-sse",
+        atMost: 0.25,
+        unit: "x",
+      },
+      delivered,
+    ],
+  },
+  {
+    name: "streams-300",
+    what: "300 streams x 100 tokens/s",
+    simulator: paced,
+    path: chat,
+    load: closed(300, 6, 200),
+    quick: closed(300, 1, 200),
+    clients: ["tokenclock", "xk6-sse", "floor", "locust"],
+    targets: [
+      { what: "TTFT mean error", figure: "ttftMeanErrorMs", of: "tokenclock", atMost: 1, unit: "ms" },
+      { what: "ITL p50 error", figure: "itlP50Error", of: "tokenclock", atMost: 0.01, unit: "" },
+      { what: "ITL p90 error", figure: "itlP90Error", of: "tokenclock", atMost: 0.05, unit: "" },
+      { what: "ITL p99 error", figure: "itlP99Error", of: "tokenclock", atMost: 0.07, unit: "" },
+      delivered,
+    ],
+  },
+  {
+    name: "crowded",
+    what: "100 streams x 100 tokens/s, the client on one core beside a busy loop",
+    simulator: paced,
+    path: chat,
+    load: closed(100, 6, 200),
+    quick: closed(100, 1, 200),
+    clients: ["tokenclock", "xk6-sse", "floor"],
+    crowded: true,
+    targets: [
+      { what: "TTFT p50 error", figure: "ttftP50ErrorMs", of: "tokenclock", atMost: 0.3, unit: "ms" },
+      { what: "ITL p50 error", figure: "itlP50Error", of: "tokenclock", atMost: 0.02, unit: "" },
+      { what: "ITL p90 error", figure: "itlP90Error", of: "tokenclock", atMost: 0.02, unit: "" },
+      { what: "ITL p99 error", figure: "itlP99Error", of: "tokenclock", atMost: 0.02, unit: "" },
+    ],
+  },
+  {
+    name: "unpaced",
+    what: "8 streams of 4,000 tokens, as fast as the client takes them",
+    simulator: ["--itl", "0", "--events-per-write", "32"],
+    path: chat,
+    load: { kind: "closed", streams: 8, requests: 30, tokens: 4000 },
+    smaller: { "xk6-sse": { kind: "closed", streams: 8, requests: 3, tokens: 4000 } },
+    quick: { kind: "closed", streams: 8, requests: 2, tokens: 4000 },
+    clients: ["tokenclock", "xk6-sse", "floor"],
+    targets: [
+      {
+        what: "tokens/s / xk6-sse",
+        figure: "tokensPerS",
+        of: "tokenclock",
+        per: "xk6-sse",
+        atLeast: 20,
+        unit: "x",
+      },
+      { what: "tokens/s", figure: "tokensPerS", of: "tokenclock", atLeast: 1_000_000, unit: "tokens/s" },
+    ],
+  },
+  {
+    name: "open-10000",
+    what: "10,000 streams open at once from 4 VUs, 1 token/s each",
+    simulator: ["--ttft", "uniform:3s,4s", "--itl", "1s"],
+    path: chat,
+    load: { kind: "start", streams: 10_000, requests: 1, tokens: 10, requestS: 13 },
+    quick: { kind: "start", streams: 1000, requests: 1, tokens: 3, requestS: 6 },
+    clients: ["tokenclock"],
+    targets: [
+      { what: "peak memory", figure: "peakMB", of: "tokenclock", atMost: 600, unit: "MB" },
+      { what: "streams open at once", figure: "mostInFlight", of: "tokenclock", atLeast: 10_000, unit: "" },
+      { what: "TTFT mean error", figure: "ttftMeanErrorMs", of: "tokenclock", atMost: 2, unit: "ms" },
+    ],
+  },
+  {
+    name: "batch-2000",
+    what: "2,000 requests released at once",
+    simulator: ["--ttft", "500ms", "--itl", "50ms"],
+    path: chat,
+    load: { kind: "batch", streams: 2000, requests: 1, tokens: 20 },
+    quick: { kind: "batch", streams: 500, requests: 1, tokens: 5 },
+    clients: ["tokenclock", "floor"],
+    targets: [{ what: "TTFT mean error", figure: "ttftMeanErrorMs", of: "tokenclock", atMost: 2, unit: "ms" }],
+  },
+  {
+    name: "json",
+    what: "one-token JSON requests, 10 in flight",
+    simulator: ["--ttft", "0"],
+    path: "/tokenizer",
+    load: { kind: "json", streams: 10, requests: 8000, tokens: 1 },
+    quick: { kind: "json", streams: 10, requests: 1000, tokens: 1 },
+    clients: ["tokenclock", "floor"],
+    targets: [{ what: "requests/s", figure: "requestsPerS", of: "tokenclock", atLeast: 8000, unit: "requests/s" }],
+  },
+];
+
+/** The request's body, as all clients send it. */
+export function bodyOf(load: Load): string {
+  if (load.kind === "json") return JSON.stringify({ output_tokens: load.tokens, input_text: "abcdefgh" });
+  return JSON.stringify({
+    model: "simulated",
+    messages: [{ role: "user", content: "Say something of some length about nothing in particular." }],
+    max_tokens: load.tokens,
+    ignore_eos: true,
+    stream: true,
+    stream_options: { include_usage: true },
+  });
+}

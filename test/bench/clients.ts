@@ -1,0 +1,183 @@
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import path from "node:path";
+import { runCommand } from "../../build/command";
+import { Problem } from "../../build/program";
+import { k6Environment } from "../../build/simulator";
+import { statsOf } from "../../lib/percentile";
+import { bodyOf, type ClientName, type Load } from "./cases";
+import type { Measured } from "./figures";
+
+/** One run to be made. */
+export interface Job {
+  readonly k6: string;
+  /** http://127.0.0.1:PORT */
+  readonly origin: string;
+  readonly path: string;
+  readonly load: Load;
+  /** Folder of the job's own files. */
+  readonly dir: string;
+}
+
+export interface Command {
+  readonly file: string;
+  readonly args: readonly string[];
+  readonly env?: NodeJS.ProcessEnv;
+}
+
+/** A load client that the benchmark knows how to run. */
+export interface BenchClient {
+  readonly name: ClientName;
+  readonly about: string;
+  /** Why it cannot run here; undefined: it can. */
+  missing(k6: string): Promise<string | undefined>;
+  command(job: Job): Command;
+  read(job: Job): Measured;
+}
+
+const here = (file: string) => path.join(__dirname, "clients", file);
+
+/** What the scripts take from the environment. */
+function environment(job: Job): NodeJS.ProcessEnv {
+  const body = path.join(job.dir, "body.json");
+  writeFileSync(body, bodyOf(job.load));
+  return {
+    LOAD: job.load.kind,
+    URL: job.origin + job.path,
+    BODY: body,
+    STREAMS: String(job.load.streams),
+    REQUESTS: String(job.load.requests),
+    TOKENS: String(job.load.tokens),
+    RESULT: path.join(job.dir, "result.json"),
+  };
+}
+
+function readResult(job: Job): Measured {
+  return JSON.parse(readFileSync(path.join(job.dir, "result.json"), "utf8")) as Measured;
+}
+
+async function extensionsOf(k6: string): Promise<string> {
+  return (await runCommand(k6, ["version"], { env: k6Environment() })).stdout;
+}
+
+function k6Client(name: ClientName, about: string, script: string, module: string): BenchClient {
+  return {
+    name,
+    about,
+    missing: async (k6) =>
+      new RegExp(`\\b${module}\\b`).test(await extensionsOf(k6)) ? undefined : `the k6 binary has no ${module}`,
+    command: (job) => ({
+      file: job.k6,
+      args: ["run", "--quiet", here(script)],
+      env: k6Environment(environment(job)),
+    }),
+    read: readResult,
+  };
+}
+
+/** Compiles a program beside this file's into the cache folder; resolves to its path, or throws what the compiler said. */
+async function compile(cache: string, name: string, compiler: string, args: readonly string[]): Promise<string> {
+  const out = path.join(cache, name);
+  const { code, stderr } = await runCommand(compiler, [...args.slice(0, -1), "-o", out, args.at(-1) ?? ""]);
+  if (code !== 0) throw new Problem(`compiling ${args.at(-1)} failed: ${stderr.trim()}`);
+  return out;
+}
+
+/** Compiles the program that counts what another one cost. */
+export function compileUsage(cache: string): Promise<string> {
+  return compile(cache, "usage", "go", ["build", path.join(__dirname, "usage.go")]);
+}
+
+/** Nanoseconds as 64-bit integers in a file, as statistics in ms. */
+function statsOfFile(file: string) {
+  const bytes = readFileSync(file);
+  const ns = new BigInt64Array(bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.length));
+  return statsOf(Float64Array.from(ns, (value) => Number(value) / 1e6));
+}
+
+/** The floor, compiled here. */
+class Floor implements BenchClient {
+  readonly name = "floor";
+  readonly about = "one epoll loop in C with kernel receive times, which parses nothing (clients/floor.c)";
+  #binary = "";
+
+  constructor(readonly cache: string) {}
+
+  async missing(): Promise<string | undefined> {
+    if (process.platform !== "linux") return "it is made of epoll and SO_TIMESTAMPNS, so it needs Linux";
+    if ((await runCommand("cc", ["--version"])).code !== 0) return "there is no C compiler (cc)";
+    this.#binary = await compile(this.cache, "floor", "cc", ["-O2", here("floor.c")]);
+    return undefined;
+  }
+
+  command(job: Job): Command {
+    const body = bodyOf(job.load);
+    const request = path.join(job.dir, "request.http");
+    const head = [
+      `POST ${job.path} HTTP/1.1`,
+      `Host: ${new URL(job.origin).host}`,
+      "Content-Type: application/json",
+      `Content-Length: ${Buffer.byteLength(body)}`,
+    ];
+    writeFileSync(request, `${head.join("\r\n")}\r\n\r\n${body}`);
+    const marker = job.load.kind === "json" ? "" : '"content":"';
+    const { hostname, port } = new URL(job.origin);
+    const { streams, requests } = job.load;
+    return {
+      file: this.#binary,
+      args: [hostname, port, request, marker, String(streams), String(requests), path.join(job.dir, "floor")],
+    };
+  }
+
+  read(job: Job): Measured {
+    const file = (ending: string) => path.join(job.dir, `floor.${ending}`);
+    const said = JSON.parse(readFileSync(file("json"), "utf8")) as {
+      tokens: number;
+      broken: number;
+      spanS: number;
+      peakMB: number;
+    };
+    const ttftMs = statsOfFile(file("ttft"));
+    return {
+      requests: ttftMs.count,
+      failed: said.broken,
+      tokens: said.tokens,
+      spanS: said.spanS,
+      ttftMs,
+      itlMs: statsOfFile(file("itl")),
+    };
+  }
+}
+
+/** Every client, those that are not installed included. */
+export function knownClients(cache: string): BenchClient[] {
+  return [
+    k6Client("tokenclock", "this project's k6 module (clients/tokenclock.js)", "tokenclock.js", "k6/x/tokenclock"),
+    k6Client(
+      "xk6-sse",
+      "k6/x/sse of the same binary, used as xk6-sse's users write it (clients/xk6-sse.js)",
+      "xk6-sse.js",
+      "k6/x/sse",
+    ),
+    new Floor(cache),
+    {
+      name: "locust",
+      about: "locust with a streaming locustfile (clients/locustfile.py)",
+      missing: async () =>
+        (await runCommand("locust", ["--version"])).code === 0 ? undefined : "locust is not installed",
+      command: (job) => ({
+        file: "locust",
+        args: [
+          ...["--headless", "--only-summary", "--loglevel", "ERROR", "-f", here("locustfile.py"), "-H", job.origin],
+          ...["-u", String(job.load.streams), "-r", String(job.load.streams)],
+        ],
+        env: { ...process.env, ...environment(job) },
+      }),
+      read: readResult,
+    },
+  ];
+}
+
+/** That a run left what it measured. */
+export function left(job: Job): boolean {
+  return existsSync(path.join(job.dir, "result.json")) || existsSync(path.join(job.dir, "floor.json"));
+}

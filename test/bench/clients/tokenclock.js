@@ -1,0 +1,58 @@
+// This project's client, as its scenarios use it. One file for the four loads, chosen by LOAD.
+import { Client, report, run } from "k6/x/tokenclock";
+
+// biome-ignore lint/style/noRestrictedGlobals: a benchmark's script takes no settings of the project
+const { LOAD, URL, BODY, STREAMS, REQUESTS, TOKENS, RESULT } = __ENV;
+const streams = Number(STREAMS);
+const requests = Number(REQUESTS);
+const body = open(BODY);
+
+const fewVus = 4;
+const loads = {
+  // Each VU sends one request behind the other.
+  closed: { vus: streams, iterations: requests },
+  // The same for replies that are no streams.
+  json: { vus: streams, iterations: requests },
+  // All requests behind one barrier.
+  batch: { vus: 1, iterations: requests },
+  // All at once, from few VUs.
+  start: { vus: fewVus, iterations: requests },
+};
+
+export const options = {
+  scenarios: { load: { executor: "per-vu-iterations", maxDuration: "5m", ...loads[LOAD] } },
+};
+
+run({ scenario: `bench-${LOAD}`, config: {}, sloMs: {} });
+const client = new Client(
+  LOAD === "json"
+    ? { url: URL, api: "json", inputTokensPointer: "/input_tokens", outputTokensPointer: "/output_tokens" }
+    : { url: URL, api: "chat" },
+);
+const spec = { body, outputTokens: Number(TOKENS) };
+
+export default async function () {
+  if (LOAD === "batch") {
+    client.batch(Array(streams).fill(spec));
+  } else if (LOAD === "start") {
+    await Promise.all(Array.from({ length: streams / fewVus }, () => client.start(spec)));
+  } else {
+    client.request(spec);
+  }
+}
+
+export function handleSummary() {
+  const { total, validity, seconds } = report();
+  return {
+    [RESULT]: JSON.stringify({
+      requests: total.completed,
+      failed: total.failed,
+      tokens: total.outputTokens,
+      spanS: total.whole.durationS,
+      ttftMs: total.ttftMs,
+      itlMs: total.itlMs,
+      mostInFlight: Math.max(0, ...seconds.map(({ inFlight }) => inFlight)),
+      validity: [validity.state, ...validity.reasons].join(": "),
+    }),
+  };
+}
