@@ -17,6 +17,16 @@ export function sampleStd(values: readonly number[]): number {
   return Math.sqrt(sum(values.map((value) => (value - centre) ** 2)) / (values.length - 1));
 }
 
+/** The least of values; Infinity of nothing. Not by spreading them: a call takes some hundred thousand arguments at most. */
+export function least(values: readonly number[]): number {
+  return values.reduce((lowest, value) => Math.min(lowest, value), Number.POSITIVE_INFINITY);
+}
+
+/** The greatest of values; -Infinity of nothing. */
+export function greatest(values: readonly number[]): number {
+  return values.reduce((highest, value) => Math.max(highest, value), Number.NEGATIVE_INFINITY);
+}
+
 export function ascending(values: readonly number[]): number[] {
   return [...values].sort((a, b) => a - b);
 }

@@ -8,7 +8,7 @@ import { formatMs, formatNumber, formatShare } from "../format";
 import type { LevelSummary, RequestRow, Results } from "../read";
 import { setting } from "../read";
 import { defined, e2eMs, labelNumber, tpotMs, ttftMs } from "../request";
-import { ascending, mean, quantile, sampleStd, sum } from "../statistics";
+import { ascending, greatest, least, mean, quantile, sampleStd, sum } from "../statistics";
 import type { Table } from "../table";
 import { failureSentence, failuresTable, percentilesTable, present, statusTable } from "./levels";
 
@@ -174,8 +174,8 @@ export function batchResult(group: BatchGroup, embeddings: boolean): BatchResult
   const runs = group.runs.filter(({ completed }) => completed.length > 0);
   const tokens = (row: RequestRow): number => (embeddings ? row.inputTokens : row.outputTokens);
   const ends = runs.map((run) => run.completed.map((row) => (endNs(row) - run.startNs) / 1e9));
-  const fastest = ends.map((seconds) => Math.min(...seconds));
-  const slowest = ends.map((seconds) => Math.max(...seconds));
+  const fastest = ends.map((seconds) => least(seconds));
+  const slowest = ends.map((seconds) => greatest(seconds));
   const completed = runs.flatMap((run) => run.completed);
   return {
     tokens: {

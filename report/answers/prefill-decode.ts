@@ -8,7 +8,7 @@ import { formatMs, formatNumber, formatShare } from "../format";
 import { type GaugeFigures, gauge, gaugeFigures, thinned, within } from "../gauges";
 import type { RequestRow, Results } from "../read";
 import { defined, e2eMs, queueDelayMs, tpotMs, ttftMs } from "../request";
-import { ascending, mean, quantile, sum } from "../statistics";
+import { ascending, greatest, least, mean, quantile, sum } from "../statistics";
 import type { Cell, Table } from "../table";
 import { failureSentence, failuresTable, percentilesTable, present, statusTable } from "./levels";
 
@@ -98,8 +98,8 @@ interface Queueing {
 
 function queueingOf(phase: Phase): Queueing {
   const level = phase.run.levels.find(({ name }) => name === phase.level);
-  const fromNs = level?.openNs ?? Math.min(...phase.completed.map((row) => row.sentNs));
-  const toNs = level?.endNs ?? Math.max(...phase.completed.map((row) => row.endNs));
+  const fromNs = level?.openNs ?? least(phase.completed.map((row) => row.sentNs));
+  const toNs = level?.endNs ?? greatest(phase.completed.map((row) => row.endNs));
   const figures = (name: "waiting" | "running") => gaugeFigures(within(gauge(phase.run.points, name), fromNs, toNs));
   return {
     delaysMs: ascending(phase.completed.map(queueDelayMs)),
@@ -331,7 +331,7 @@ function queuePictures(full: Phase, prefill: Phase): Picture[] {
             x: { title: "Time since the run began (s)" },
             y: { title: "Requests", min: 0, whole: true },
             height: 200,
-            marks: phases.map((phase) => [Math.min(...phase.completed.map((row) => row.sentNs)) / 1e9, phase.level]),
+            marks: phases.map((phase) => [least(phase.completed.map((row) => row.sentNs)) / 1e9, phase.level]),
             series: [
               {
                 name: "running",

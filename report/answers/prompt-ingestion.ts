@@ -4,7 +4,7 @@ import { draw, type Picture } from "../chart";
 import { formatMs, formatNumber } from "../format";
 import type { RequestRow, Results } from "../read";
 import { ttftMs } from "../request";
-import { fitLine, type Line } from "../statistics";
+import { fitLine, greatest, type Line, least } from "../statistics";
 import type { Table } from "../table";
 import { failureSentence, failuresTable, levelsTable, percentilesTable, present, statusTable } from "./levels";
 
@@ -121,7 +121,7 @@ function sentences({ points, all }: Ingestion): string[] {
     ];
   const lengths = points.map(([x]) => x);
   const result = [
-    `Prompts are read at ${formatNumber(ingestionSpeed(all))} tokens/s: TTFT is ${formatMs(all.intercept)} plus ${formatNumber(1000 * all.slope)} µs a token, over ${points.length} requests of ${Math.min(...lengths)} to ${Math.max(...lengths)} tokens (R² ${all.r2.toFixed(3)}).`,
+    `Prompts are read at ${formatNumber(ingestionSpeed(all))} tokens/s: TTFT is ${formatMs(all.intercept)} plus ${formatNumber(1000 * all.slope)} µs a token, over ${points.length} requests of ${least(lengths)} to ${greatest(lengths)} tokens (R² ${all.r2.toFixed(3)}).`,
   ];
   if (all.r2 < 0.9)
     result.push(
