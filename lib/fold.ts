@@ -62,16 +62,32 @@ export function isGood(request: RequestLine, figures: RequestFigures, slo: SloMs
   return ttftMs <= (slo.ttft ?? Infinity) && tpotMs <= (slo.tpot ?? Infinity) && e2eMs <= (slo.e2e ?? Infinity);
 }
 
-/** The output chunks of a request as [time, tokens]; chunk counts are scaled to the final token count where they differ. */
+/**
+ * The output chunks of a request. Where the final usage counts other than the chunks, every chunk is given its even
+ * share, made whole so that the shares add up to the usage (as the extension's tally does).
+ */
 export function chunksOf(request: RequestLine): { atNs: number; gapNs: number; tokens: number }[] {
   const { arrivals = [], outputTokens = 0, sentNs = 0 } = request;
-  const counted = arrivals.reduce((sum, [, tokens]) => sum + tokens, 0);
-  const scale = counted > 0 && outputTokens > 0 ? outputTokens / counted : 1;
+  const known = arrivals.reduce((sum, [, tokens]) => sum + tokens, 0);
+  const even = known !== outputTokens && outputTokens > 0;
+  const upTo = (count: number) => Math.floor((count * outputTokens) / arrivals.length);
   let atNs = sentNs;
-  return arrivals.map(([gapNs, tokens]) => {
+  return arrivals.map(([gapNs, tokens], i) => {
     atNs += gapNs;
-    return { atNs, gapNs, tokens: tokens * scale };
+    return { atNs, gapNs, tokens: even ? upTo(i + 1) - upTo(i) : tokens };
   });
+}
+
+/** The gaps between receives with the tokens that arrived in each: chunks of one receive share the gap before it. */
+function sharedGaps(chunks: readonly { atNs: number; tokens: number }[]): { gapNs: number; tokens: number }[] {
+  const gaps: { gapNs: number; tokens: number }[] = [];
+  chunks.forEach(({ atNs, tokens }, i) => {
+    const gapNs = atNs - (chunks[i - 1]?.atNs ?? atNs);
+    const last = gaps.at(-1);
+    if (gapNs > 0) gaps.push({ gapNs, tokens });
+    else if (last) last.tokens += tokens;
+  });
+  return gaps.filter(({ tokens }) => tokens > 0);
 }
 
 /** The summary of one level from its line and its requests. Without a line (a killed run) the window is that of its steady requests. */
@@ -138,7 +154,9 @@ function foldWindow(
     ttftScheduledMs: stats("ttftScheduledMs"),
     ttfoMs: stats("ttfoMs"),
     tpotMs: stats("tpotMs"),
-    itlMs: weightedStats(gaps.map(({ gapNs, tokens }) => ({ value: gapNs / nsPerMs / tokens, weight: tokens }))),
+    itlMs: weightedStats(
+      chunks.flatMap(sharedGaps).map(({ gapNs, tokens }) => ({ value: gapNs / nsPerMs / tokens, weight: tokens })),
+    ),
     chunkGapMs: statsOf(gaps.map(({ gapNs }) => gapNs / nsPerMs)),
     maxStallMs: stats("maxStallMs"),
     e2eMs: stats("e2eMs"),

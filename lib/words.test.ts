@@ -2,9 +2,9 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
 import { seededRng } from "./rng";
-import { wordRing, wordSource } from "./words";
+import { drawRing, wordSource } from "./words";
 
-const source = wordSource(wordRing(seededRng(1)));
+const source = wordSource(drawRing(seededRng(1)));
 
 test("a text has exactly as many words as were asked for", () => {
   fc.assert(
@@ -17,11 +17,19 @@ test("a text has exactly as many words as were asked for", () => {
   );
 });
 
+test("token ids: exactly as many, none a control token", () => {
+  for (const count of [0, 1, 16, 17, 5000]) {
+    const ids = source.tokenIds(count, seededRng(9, count));
+    assert.equal(ids.length, count);
+    assert.ok(ids.every((id) => Number.isInteger(id) && id >= 20 && id <= 220));
+  }
+});
+
 test("no two texts begin alike, however many there are", () => {
   const beginnings = new Set(Array.from({ length: 20_000 }, (_, i) => source.text(32, seededRng(1, i)).slice(0, 40)));
   assert.equal(beginnings.size, 20_000);
 });
 
 test("equal seeds give equal texts", () => {
-  assert.equal(source.text(500, seededRng(3, 4)), wordSource(wordRing(seededRng(1))).text(500, seededRng(3, 4)));
+  assert.equal(source.text(500, seededRng(3, 4)), wordSource(drawRing(seededRng(1))).text(500, seededRng(3, 4)));
 });

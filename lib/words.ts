@@ -19,40 +19,70 @@ const words = (
   .filter((word) => word.length === 4);
 
 const wordBytes = 5;
-const ringWords = 2048;
+const ringLength = 2048;
 
-/** Words joined once, that texts are cut out of: a prompt of thousands of words then costs no loop. Some 10 kB. */
-export function wordRing(rng: Rng): string {
-  return randomWords(rng, ringWords);
+/** Token ids that are words, not control tokens, in every vocabulary we met. */
+const lowestTokenId = 20;
+const highestTokenId = 220;
+
+/** Words and token ids drawn once, that prompts are cut out of: one of thousands of tokens then costs no loop. */
+export interface Ring {
+  readonly text: string;
+  readonly tokenIds: readonly number[];
 }
 
-/** Makes texts of a given number of words. */
+/** Draws a ring, some 20 kB. */
+export function drawRing(rng: Rng): Ring {
+  return { text: randomWords(rng, ringLength), tokenIds: randomTokenIds(rng, ringLength) };
+}
+
+/** Makes inputs of a given length. Those of different `rng` states share no beginning to speak of. */
 export interface WordSource {
-  /** `count` words, with a space before each. Texts of different `rng` states share no beginning to speak of. */
+  /** `count` words, with a space before each. */
   text(count: number, rng: Rng): string;
+  /** `count` token ids. */
+  tokenIds(count: number, rng: Rng): number[];
 }
 
-/** A source of texts cut out of a ring. */
-export function wordSource(ring: string): WordSource {
+/** A source of inputs cut out of a ring. */
+export function wordSource(ring: Ring): WordSource {
   return {
     text(count, rng) {
-      // Fresh words first: 16 of 200 are 122 bits, so that no prefix cache of a server meets a text twice.
-      const fresh = Math.min(count, 16);
+      const fresh = Math.min(count, freshLength);
       let text = randomWords(rng, fresh);
-      let left = count - fresh;
-      while (left > 0) {
-        const from = randomInt(rng, 0, ringWords - 1);
-        const taken = Math.min(left, ringWords - from);
-        text += ring.slice(from * wordBytes, (from + taken) * wordBytes);
-        left -= taken;
-      }
+      for (const [from, to] of cuts(count - fresh, rng)) text += ring.text.slice(from * wordBytes, to * wordBytes);
       return text;
     },
+    tokenIds(count, rng) {
+      const fresh = Math.min(count, freshLength);
+      const ids = [randomTokenIds(rng, fresh)];
+      for (const [from, to] of cuts(count - fresh, rng)) ids.push(ring.tokenIds.slice(from, to));
+      return ids.flat();
+    },
   };
+}
+
+/** Every input begins with this many of its own: 16 of 200 are 122 bits, so that no prefix cache meets one twice. */
+const freshLength = 16;
+
+/** Pieces of the ring that have `count` elements together, each from a random place. */
+function cuts(count: number, rng: Rng): [from: number, to: number][] {
+  const pieces: [number, number][] = [];
+  for (let left = count; left > 0; ) {
+    const from = randomInt(rng, 0, ringLength - 1);
+    const taken = Math.min(left, ringLength - from);
+    pieces.push([from, from + taken]);
+    left -= taken;
+  }
+  return pieces;
 }
 
 function randomWords(rng: Rng, count: number): string {
   const chosen = new Array<string>(count);
   for (let i = 0; i < count; i++) chosen[i] = ` ${words[randomInt(rng, 0, words.length - 1)]}`;
   return chosen.join("");
+}
+
+function randomTokenIds(rng: Rng, count: number): number[] {
+  return Array.from({ length: count }, () => randomInt(rng, lowestTokenId, highestTokenId));
 }

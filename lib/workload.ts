@@ -1,6 +1,6 @@
 import type { Prompt } from "./body";
 import { type Distribution, sample } from "./distribution";
-import { type Rng, randomInt, seededRng } from "./rng";
+import { seededRng } from "./rng";
 import type { Settings } from "./settings";
 import { blockTokens, type TraceRow } from "./trace";
 import type { WordSource } from "./words";
@@ -19,10 +19,6 @@ export interface Lengths {
   readonly inWords?: boolean;
 }
 
-/** Token ids that are words, not control tokens, in every vocabulary we met. */
-const lowestTokenId = 20;
-const highestTokenId = 220;
-
 /** Prompts made of common words (or random token ids), each unique from its first words on, unless SHARED_PREFIX asks otherwise. */
 export function syntheticPrompts(config: Settings, words: WordSource, lengths: Lengths = {}): Prompts {
   const inputs = lengths.inputTokens ?? config.INPUT_TOKENS;
@@ -35,7 +31,7 @@ export function syntheticPrompts(config: Settings, words: WordSource, lengths: L
       const shared = Math.min(config.SHARED_PREFIX, inputTokens);
       const sharedRng = () => seededRng(config.SEED, 0);
       if (config.TOKEN_IDS) {
-        const tokenIds = [...randomIds(shared, sharedRng()), ...randomIds(inputTokens - shared, rng)];
+        const tokenIds = [...words.tokenIds(shared, sharedRng()), ...words.tokenIds(inputTokens - shared, rng)];
         return { input: { kind: "tokenIds", tokenIds }, inputTokens, outputTokens };
       }
       const wordsFor = (tokens: number) => (lengths.inWords ? tokens : Math.ceil(tokens / tokensPerWord));
@@ -75,8 +71,4 @@ export function hashText(text: string): number {
   let hash = 0x811c9dc5;
   for (let i = 0; i < text.length; i++) hash = Math.imul(hash ^ text.charCodeAt(i), 0x01000193);
   return hash;
-}
-
-function randomIds(count: number, rng: Rng): number[] {
-  return Array.from({ length: count }, () => randomInt(rng, lowestTokenId, highestTokenId));
 }
