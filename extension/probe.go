@@ -93,7 +93,7 @@ type validity struct {
 // What a run may show of its own client before its figures are no longer the server's. Each is far above what a sound
 // run shows (docs/performance.md) and below what moves a percentile that a gate looks at.
 const (
-	maxQueueDelayMs    = 5.0  // mean queue delay, or...
+	maxQueueDelayMs    = 10.0 // 90th percentile of the queue delay, or...
 	maxQueueDelayShare = 0.05 // ...this share of the mean e2e latency, whichever is larger
 	maxLateShare       = 0.02 // of receives read more than a stream's own gap after they arrived
 	maxUserLagMs       = 5.0  // p99 of the scheduling lag where stamps were taken in user space
@@ -120,8 +120,8 @@ func (r *run) judge(levels []tally.LevelSummary, total tally.LevelSummary, dropp
 		judged = []tally.LevelSummary{total}
 	}
 	for _, l := range judged {
-		if limit := max(maxQueueDelayMs, maxQueueDelayShare*l.E2EMs.Mean); l.Completed > 0 && l.QueueDelayMs.Mean > limit {
-			bound("level %s: requests were sent %.1f ms after they were due on average, limit %.1f ms", l.Name, l.QueueDelayMs.Mean, limit)
+		if limit := max(maxQueueDelayMs, maxQueueDelayShare*l.E2EMs.Mean); l.Completed > 0 && l.QueueDelayMs.P90 > limit {
+			bound("level %s: requests were sent up to %.1f ms after they were due (p90), limit %.1f ms", l.Name, l.QueueDelayMs.P90, limit)
 		}
 	}
 	if v.DroppedIterations > 0 {

@@ -176,12 +176,8 @@ func (l *level) add(o *Observation, f Figures, slo SLO) {
 	if f.OutputSpeed > 0 {
 		l.speed.add(int64(f.OutputSpeed*1000), 1)
 	}
-	o.Gaps(func(gapNs int64, tokens int) {
-		l.gap.add(gapNs, 1)
-		if tokens > 0 {
-			l.itl.add(gapNs/int64(tokens), int64(tokens))
-		}
-	})
+	o.Gaps(func(gapNs int64) { l.gap.add(gapNs, 1) })
+	o.SharedGaps(func(gapNs int64, tokens int) { l.itl.add(gapNs/int64(tokens), int64(tokens)) })
 }
 
 func firstOf(a, b int64) int64 {

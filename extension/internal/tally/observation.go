@@ -102,15 +102,30 @@ func (o *Observation) Chunks(f func(atNs int64, tokens int)) {
 	}
 }
 
-// Gaps calls f for each gap between two output chunks with the tokens that share it.
-func (o *Observation) Gaps(f func(gapNs int64, tokens int)) {
-	lastNs := int64(-1)
+// Gaps calls f for each gap between two output chunks; one of chunks that came in one receive is 0.
+func (o *Observation) Gaps(f func(gapNs int64)) {
+	for i := 1; i < len(o.Arrivals); i++ {
+		f(o.Arrivals[i].AtNs - o.Arrivals[i-1].AtNs)
+	}
+}
+
+// SharedGaps calls f for each gap between two receives with the tokens that arrived at its end: chunks that came in one
+// receive share the gap before it, and so do the tokens of a chunk. What came with the first output has no gap.
+func (o *Observation) SharedGaps(f func(gapNs int64, tokens int)) {
+	lastNs, gapNs, sum := int64(-1), int64(0), 0
 	o.Chunks(func(atNs int64, tokens int) {
-		if lastNs >= 0 {
-			f(atNs-lastNs, tokens)
+		if lastNs >= 0 && atNs > lastNs {
+			if gapNs > 0 && sum > 0 {
+				f(gapNs, sum)
+			}
+			gapNs, sum = atNs-lastNs, 0
 		}
 		lastNs = atNs
+		sum += tokens
 	})
+	if gapNs > 0 && sum > 0 {
+		f(gapNs, sum)
+	}
 }
 
 // TokensBetween returns how many output tokens arrived from fromNs up to toNs, both included (toNs 0 = no end).

@@ -47,23 +47,26 @@ func TestOneTokenHasNoTPOT(t *testing.T) {
 func TestITLSharesAGapAmongItsTokens(t *testing.T) {
 	for _, c := range []struct {
 		sentence string
+		atNs     []int64
 		chunks   []int32 // tokens by continuous usage
 		usage    int
 		want     [][2]int64 // gap, tokens
 	}{
-		{"one token a chunk", []int32{1, 1, 1}, 3, [][2]int64{{10, 1}, {10, 1}}},
-		{"continuous usage tells what each chunk carried", []int32{1, 4, 2}, 7, [][2]int64{{10, 4}, {10, 2}}},
-		{"without it the usage is spread evenly", []int32{1, 1, 1}, 6, [][2]int64{{10, 2}, {10, 2}}},
-		{"a share that is not whole is made whole", []int32{1, 1, 1}, 4, [][2]int64{{10, 1}, {10, 2}}},
-		{"fewer tokens than chunks leave some gaps without one", []int32{1, 1, 1, 1}, 2, [][2]int64{{10, 1}, {10, 0}, {10, 1}}},
+		{"one token a chunk", []int64{5, 15, 25}, []int32{1, 1, 1}, 3, [][2]int64{{10, 1}, {10, 1}}},
+		{"continuous usage tells what each chunk carried", []int64{5, 15, 25}, []int32{1, 4, 2}, 7, [][2]int64{{10, 4}, {10, 2}}},
+		{"without it the usage is spread evenly", []int64{5, 15, 25}, []int32{1, 1, 1}, 6, [][2]int64{{10, 2}, {10, 2}}},
+		{"a share that is not whole is made whole", []int64{5, 15, 25}, []int32{1, 1, 1}, 4, [][2]int64{{10, 1}, {10, 2}}},
+		{"a gap without a token counts nothing", []int64{5, 15, 25, 35}, []int32{1, 1, 1, 1}, 2, [][2]int64{{10, 1}, {10, 1}}},
+		{"chunks of one receive share the gap before it", []int64{5, 25, 25, 35}, []int32{1, 1, 1, 1}, 4, [][2]int64{{20, 2}, {10, 1}}},
+		{"what came with the first output has no gap", []int64{5, 5, 15}, []int32{1, 1, 1}, 3, [][2]int64{{10, 1}}},
 	} {
 		t.Run(c.sentence, func(t *testing.T) {
 			o := &Observation{Result: &stream.Result{OutputTokens: c.usage}}
 			for i, n := range c.chunks {
-				o.Arrivals = append(o.Arrivals, stream.Arrival{AtNs: int64(i) * 10, Tokens: n})
+				o.Arrivals = append(o.Arrivals, stream.Arrival{AtNs: c.atNs[i], Tokens: n})
 			}
 			var got [][2]int64
-			o.Gaps(func(gapNs int64, tokens int) { got = append(got, [2]int64{gapNs, int64(tokens)}) })
+			o.SharedGaps(func(gapNs int64, tokens int) { got = append(got, [2]int64{gapNs, int64(tokens)}) })
 			require.Equal(t, c.want, got)
 		})
 	}
