@@ -83,14 +83,16 @@ type http2Link struct {
 	lastID   uint32 // with goneAway: the last stream the server may have looked at
 	awayErr  error  // with goneAway: its reason, if there was one
 
-	stream    uint32 // of the last request
-	unsent    []byte // of its body
-	allSent   bool   // END_STREAM was written
-	sentKnown bool   // the time of the last write of the request has been taken over, as well as can be
-	headDone  bool   // the final response's HEADERS are in
-	lengthNow int64  // body bytes so far
-	length    int64  // what Content-Length says, -1 = nothing
-	countedNs int64  // the receive that was counted last
+	x         *exchange // while one is on its way
+	stream    uint32    // of the last request
+	unsent    []byte    // of its body
+	allSent   bool      // END_STREAM was written
+	sentKnown bool      // the time of the last write of the request has been taken over, as well as can be
+	headDone  bool      // the final response's HEADERS are in
+	body      []byte    // of the response: what came in the last receive
+	lengthNow int64     // body bytes so far
+	length    int64     // what Content-Length says, -1 = nothing
+	countedNs int64     // the receive that was counted last
 }
 
 // startHTTP2 speaks first: the preface, and then the server's settings are awaited. conn is seg or TLS on it; it is closed
@@ -151,10 +153,22 @@ type receives struct{ l *http2Link }
 
 func (r receives) Read(b []byte) (int, error) {
 	n, err := r.l.conn.Read(b)
-	if n > 0 {
-		r.l.atNs, r.l.kernel = r.l.seg.stamp()
+	if n == 0 {
+		return n, err
+	}
+	if atNs, kernel := r.l.seg.stamp(); atNs != r.l.atNs {
+		r.l.feed() // TLS may return one receive in several reads, so only now is the last one known to be over
+		r.l.atNs, r.l.kernel = atNs, kernel
 	}
 	return n, err
+}
+
+// feed hands the parser what the frames of one receive held.
+func (l *http2Link) feed() {
+	if len(l.body) > 0 {
+		l.x.p.FeedBody(l.body, l.atNs)
+		l.body = l.body[:0]
+	}
 }
 
 func (l *http2Link) key() linkKey { return l.id }
@@ -191,6 +205,7 @@ func (l *http2Link) send(x *exchange, _ []byte) (over bool, err error) {
 		_ = l.conn.SetDeadline(time.Time{})
 	}
 	l.headDone, l.lengthNow, l.length, l.countedNs, l.streamTaken = false, 0, -1, 0, 0
+	l.x, l.body = x, l.body[:0]
 	if err := l.writeHead(x); err != nil {
 		return false, err
 	}
@@ -358,11 +373,15 @@ func (l *http2Link) wait(ctx context.Context, x *exchange) {
 		if errors.As(err, &ofStream) && ofStream.StreamID != l.stream {
 			continue // a stream that is over
 		}
+		l.feed()
 		l.takeSent(x)
-		l.unsent = nil // it is the request's
+		l.x, l.unsent = nil, nil
+		if cap(l.body) > http2Write {
+			l.body = nil
+		}
 		undisturbed := stop()
 		switch {
-		case done:
+		case err == nil:
 			x.p.End(nil, l.atNs)
 			r := x.p.Result()
 			r.EndNs = max(r.EndNs, l.atNs)
@@ -513,7 +532,7 @@ func (l *http2Link) takeData(x *exchange, f *http2.DataFrame) (done bool, err er
 	}
 	l.replenish(x, f)
 	l.lengthNow += int64(len(f.Data()))
-	x.p.FeedBody(f.Data(), l.atNs)
+	l.body = append(l.body, f.Data()...)
 	if !f.StreamEnded() {
 		return false, nil
 	}
