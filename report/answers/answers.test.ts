@@ -190,6 +190,27 @@ test("ramp: the onset is the first sustained rate with failures; one bad moment 
   assert.equal(rampFigures(failing(20, 40, 1)).onset, undefined, "one per cent is not more than one per cent");
 });
 
+test("ramp: time counts from the ramp's beginning, however long the set-up took", async () => {
+  const spec = ramp({ seed: 8, capacity: 85 });
+  const lateMs = 3700;
+  const late: RunSpec = {
+    ...spec,
+    levels: spec.levels.map((level) => ({ ...level, openMs: level.openMs + lateMs, closeMs: level.closeMs + lateMs })),
+    requests: spec.requests.map((line) => {
+      const moved = { ...line };
+      for (const key of ["scheduledNs", "startedNs", "sentNs", "firstOutputNs", "lastOutputNs", "endNs"] as const)
+        if (moved[key] !== undefined) moved[key] += lateMs * 1e6;
+      return moved;
+    }),
+  };
+  const [first, second] = [
+    arrivalRateRamp([await readResults(write(spec))]),
+    arrivalRateRamp([await readResults(write(late))]),
+  ];
+  assert.deepEqual(table(second, "seconds").rows, table(first, "seconds").rows);
+  assert.deepEqual(table(second, "ramp_figures").rows, table(first, "ramp_figures").rows);
+});
+
 test("ramp: version B against version A on the same ramp, in per cent", async () => {
   const a = ramp({ seed: 9, capacity: 1000 });
   const b = ramp({ seed: 9, capacity: 1000, slower: 0.75 });

@@ -4,7 +4,7 @@ import { askedColor, draw, failureColor, type Panel, type Picture } from "../cha
 import { formatChange, formatMs, formatNumber, formatShare } from "../format";
 import { type RequestRow, type Results, setting } from "../read";
 import { e2eMs } from "../request";
-import { ascending, mean, quantile } from "../statistics";
+import { ascending, least, mean, quantile } from "../statistics";
 import type { Table } from "../table";
 import { failureSentence, failuresTable, levelsTable, percentilesTable, present, statusTable } from "./levels";
 
@@ -31,9 +31,13 @@ export interface RampSecond {
   askedLatenciesMs: number[];
 }
 
-/** Seconds from the records: failures count for the second in which the load shape asked for the request. */
-export function rampSeconds(rows: readonly RequestRow[]): RampSecond[] {
-  const secondOf = (ns: number): number => Math.floor(ns / 1e9);
+/**
+ * Seconds from the records, counted from `originNs`; requests scheduled before are left out. Failures count for the second
+ * in which the load shape asked for the request.
+ */
+export function rampSeconds(all: readonly RequestRow[], originNs = 0): RampSecond[] {
+  const rows = all.filter((row) => row.scheduledNs >= originNs);
+  const secondOf = (ns: number): number => Math.floor((ns - originNs) / 1e9);
   const last = rows.reduce((latest, row) => Math.max(latest, secondOf(row.scheduledNs), secondOf(row.endNs)), -1);
   const ended: number[][] = Array.from({ length: last + 1 }, () => []);
   const seconds: RampSecond[] = ended.map((_, t) => ({
@@ -109,9 +113,16 @@ export function rampFigures(seconds: readonly RampSecond[]): RampFigures {
   return figures;
 }
 
-/** The seconds of a run; of a run without records those of its summary, where a failure counts when it happened. */
+/**
+ * The seconds of a run from the beginning of its ramp, so that two runs stand beside each other however long their set-up
+ * took; of a run without records those of its summary, from the run's start, where a failure counts when it happened.
+ */
 function secondsOf(run: Results): RampSecond[] {
-  if (run.requests) return rampSeconds(run.requests);
+  const beginNs =
+    run.levels.length > 0
+      ? least(run.levels.map(({ openNs }) => openNs))
+      : least((run.requests ?? []).map((row) => row.scheduledNs));
+  if (run.requests) return rampSeconds(run.requests, beginNs);
   return (run.summary?.seconds ?? []).map((second) => ({
     ...second,
     askedFailed: second.failed,
@@ -164,7 +175,7 @@ function sentences(figures: RampFigures): string[] {
   }
   const { rate, atS, p95Ms, failedShare } = figures.onset;
   return [
-    `Requests begin to fail at ${formatNumber(rate)} requests/s (${atS} s into the run): ${formatShare(failedShare)} fail there, and the p95 of the rest is ${formatMs(p95Ms)}.`,
+    `Requests begin to fail at ${formatNumber(rate)} requests/s (${atS} s into the ramp): ${formatShare(failedShare)} fail there, and the p95 of the rest is ${formatMs(p95Ms)}.`,
     `${highest} At the end of the ramp ${formatShare(figures.failedShareAtEnd)} of the requests fail.`,
   ];
 }
@@ -177,7 +188,7 @@ function figuresTable(rows: [string, RampFigures][]): Table {
       { key: "run", title: "Run" },
       { key: "highest_asked_rate_per_s", title: "Highest rate asked", unit: "requests/s" },
       { key: "onset_rate_per_s", title: "Failure onset", unit: "requests/s" },
-      { key: "onset_at_s", title: "at", unit: "s into the run" },
+      { key: "onset_at_s", title: "at", unit: "s into the ramp" },
       { key: "onset_failed_share", title: "Failed there", format: "share" },
       { key: "onset_p95_ms", title: "p95 there", unit: "ms" },
       { key: "highest_success_rate_per_s", title: "Highest success rate", unit: "requests/s" },
@@ -245,7 +256,7 @@ function drawable(seconds: readonly RampSecond[]): readonly RampSecond[] {
 
 function rampPicture(name: string, title: string, all: readonly RampSecond[], figures: RampFigures): Picture {
   const seconds = drawable(all);
-  const x = { title: "Time since the run began (s)", min: 0, max: seconds.length };
+  const x = { title: "Time since the ramp began (s)", min: 0, max: seconds.length };
   // A second's count is drawn in the middle of the second.
   const line = (key: "asked" | "succeeded" | "failed") =>
     seconds.map((second) => [second.t + 0.5, second[key]] as const);
@@ -338,7 +349,7 @@ function compareRamps(a: Results, b: Results): { sentences: string[]; pictures: 
         alt: "Successful requests per second and p95 response times of both versions",
         panels: [
           {
-            x: { title: "Time since the run began (s)", min: 0, max: Math.max(drawn[0].length, drawn[1].length) },
+            x: { title: "Time since the ramp began (s)", min: 0, max: Math.max(drawn[0].length, drawn[1].length) },
             y: { title: "Requests/s", min: 0 },
             series: [
               {
@@ -363,7 +374,7 @@ function compareRamps(a: Results, b: Results): { sentences: string[]; pictures: 
             ],
           },
           {
-            x: { title: "Time since the run began (s)", min: 0, max: Math.max(drawn[0].length, drawn[1].length) },
+            x: { title: "Time since the ramp began (s)", min: 0, max: Math.max(drawn[0].length, drawn[1].length) },
             y: {
               ...latencyAxis(drawn.flatMap((each) => each.map(({ p95Ms }) => p95Ms))),
               title: "p95 response time (ms)",
