@@ -1,0 +1,79 @@
+/** How far the client's times lie from the server's, request by request. */
+import assert from "node:assert/strict";
+import type { RequestLine } from "../../lib/records";
+import type { RequestTruth } from "./simulated";
+import { largest, quantile } from "./statistics";
+
+/** A chunk as it should have arrived: the server's clock around its write, and its tokens. */
+export type ExpectedChunk = readonly [beforeNs: number, afterNs: number, tokens: number];
+
+export interface Pair {
+  request: RequestLine;
+  truth: RequestTruth;
+  chunks: readonly ExpectedChunk[];
+}
+
+/** Errors in ms: what lies outside of the server's own doubt about when it sent. */
+export interface Errors {
+  ttftMs: number[];
+  gapMs: number[];
+}
+
+/** Every request beside its truth; fails for one that has none. `chunksOf` says which chunks its writes held. */
+export function pair(
+  requests: readonly RequestLine[],
+  truths: readonly RequestTruth[],
+  chunksOf: (truth: RequestTruth) => readonly ExpectedChunk[] = ({ sendsNs }) => sendsNs,
+): Pair[] {
+  const byId = new Map(truths.map((truth) => [truth.id, truth]));
+  return requests.map((request) => {
+    const truth = byId.get(request.id ?? "");
+    assert.ok(truth, `the server knows nothing of request ${request.id}`);
+    return { request, truth, chunks: chunksOf(truth) };
+  });
+}
+
+/** The errors of TTFT and of every gap. The number of chunks and the tokens of each request must be exact. */
+export function errorsOf(pairs: readonly Pair[]): Errors {
+  const errors: Errors = { ttftMs: [], gapMs: [] };
+  for (const { request, truth, chunks } of pairs) {
+    const { arrivals = [], outputTokens } = request;
+    assert.equal(request.outcome, "completed", `${request.id}: ${request.outcome === "failed" && request.message}`);
+    assert.equal(outputTokens, truth.outputTokens, `output tokens of ${request.id}`);
+    assert.equal(request.inputTokens, truth.promptTokens, `input tokens of ${request.id}`);
+    assert.equal(arrivals.length, chunks.length, `chunks of ${request.id}`);
+    chunks.forEach(([beforeNs, afterNs], i) => {
+      const [gapNs] = arrivals[i] ?? [Number.NaN];
+      const last = chunks[i - 1];
+      const [lastBeforeNs, lastAfterNs] = last ?? [truth.beginNs, truth.beginNs];
+      // Chunks of one write are one moment, however long the write took.
+      const oneWrite = last !== undefined && lastBeforeNs === beforeNs;
+      const low = oneWrite ? 0 : beforeNs - lastAfterNs;
+      const high = oneWrite ? 0 : afterNs - lastBeforeNs;
+      (last ? errors.gapMs : errors.ttftMs).push(Math.max(0, low - gapNs, gapNs - high) / 1e6);
+    });
+  }
+  return errors;
+}
+
+/** ITL of the truth, ms: the gap of each write shared by the tokens that it brought. */
+export function trueItlMs(pairs: readonly Pair[]): number[] {
+  return pairs.flatMap(({ truth: { sendsNs } }) =>
+    sendsNs.slice(1).flatMap(([beforeNs, , tokens], i) => {
+      const gapMs = (beforeNs - (sendsNs[i]?.[0] ?? 0)) / 1e6;
+      return new Array<number>(tokens).fill(gapMs / tokens);
+    }),
+  );
+}
+
+/** Share of errors above a limit. */
+export function shareAbove(errorsMs: readonly number[], limitMs: number): number {
+  return errorsMs.filter((error) => error > limitMs).length / Math.max(1, errorsMs.length);
+}
+
+/** One line for the test's output. */
+export function describeErrors(what: string, errorsMs: readonly number[]): string {
+  const us = (ms: number) => `${Math.round(ms * 1000)} µs`;
+  const [p50, p99] = [0.5, 0.99].map((p) => us(quantile(errorsMs, p)));
+  return `${what}: ${errorsMs.length} compared, error p50 ${p50}, p99 ${p99}, largest ${us(largest(errorsMs))}`;
+}
