@@ -14,5 +14,6 @@ func newCommand(*state.GlobalState) *cobra.Command {
 		Short: "Load-test LLM serving endpoints: the simulated server and the client's own calibration",
 	}
 	c.AddCommand(simulate.NewCommand())
+	c.AddCommand(newCalibrateCommand())
 	return c
 }
