@@ -1,6 +1,8 @@
 package simulate
 
 import (
+	"strconv"
+
 	"github.com/tokenclock/tokenclock/extension/internal/clock"
 )
 
@@ -126,7 +128,7 @@ func (a *answer) emit(g *generation) {
 		if g.emitted+n > g.produced || n == 0 {
 			return
 		}
-		if at := a.fault.Stall; at != nil && g.emitted >= *at && g.heldNs == 0 && a.srv.pace != nil && !a.srv.config.Pacing.Scheduled {
+		if at := a.fault.Stall; at != nil && g.emitted >= *at && g.heldNs == 0 && a.holds(g) {
 			g.heldNs = clock.Now() + int64(a.fault.StallMs*1e6)
 			g.timer.task = releaseTask{g}
 			a.srv.loop.pacer.set(&g.timer, g.heldNs)
@@ -134,6 +136,11 @@ func (a *answer) emit(g *generation) {
 		}
 		a.emitChunk(g, n)
 	}
+}
+
+// holds says that a stall keeps tokens back that come nevertheless. A schedule stalls itself: it moves its timetable.
+func (a *answer) holds(g *generation) bool {
+	return !a.srv.config.Pacing.Scheduled || g.unpaced && *a.fault.Stall > 0
 }
 
 // releaseTask ends a stall: all that the engine made meanwhile goes out.
@@ -409,6 +416,10 @@ func (a *answer) fail(message string, withDone bool) {
 
 // replyWhole answers a request that did not ask for a stream.
 func (a *answer) replyWhole() {
+	if a.fault.Error != nil {
+		a.fail("The model produced output that cannot be parsed.", false)
+		return
+	}
 	tokens := 0
 	for _, g := range a.gens {
 		g.emitted = g.produced
@@ -419,11 +430,30 @@ func (a *answer) replyWhole() {
 	a.finish(a.gens[0].reason)
 	a.c.cancel = nil
 	a.c.closeAfter = a.c.closeAfter || a.fault.CloseAfter
+	if a.fault.Cut != nil {
+		a.cutWhole(body)
+		return
+	}
 	a.c.replyTokens(200, applicationJSON, body, tokens)
 	a.srv.countDeath()
 }
 
-// unpaced sends tokens that have no time of their own: as many as the socket takes, but a quota a turn.
+// cutWhole breaks off a reply that is not streamed in the middle of its body.
+func (a *answer) cutWhole(body []byte) {
+	c := a.c
+	a.rec.fault, a.rec.status = "cut", 200
+	b := append(c.head(200, applicationJSON), "\r\ncontent-length: "...)
+	b = strconv.AppendInt(b, int64(len(body)), 10)
+	b = append(b, "\r\n\r\n"...)
+	c.write(append(b, body[:len(body)/2]...), 0)
+	if a.fault.CutHow == "" || a.fault.CutHow == "rst" {
+		c.reset("cut")
+	} else {
+		c.close()
+	}
+}
+
+// sendUnpaced sends tokens that have no time of their own: as many as the socket takes, but a quota a turn.
 func (a *answer) sendUnpaced(g *generation) {
 	perWrite := a.srv.config.EventsPerWrite
 	for range unpacedATurn {

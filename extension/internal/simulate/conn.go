@@ -42,9 +42,10 @@ type conn struct {
 	outStart  int
 	sentBytes int64 // handed to the socket so far
 	marks     []mark
-	unpaced   func()         // goes on when the socket takes bytes again
-	txWaiting []*transmitted // sends whose kernel time is to come
-	turn      uint64         // counts requests: something that comes back later knows whether it is still wanted
+	unpaced   func() // goes on when the socket takes bytes again
+	transmits bool   // the kernel reports when it transmitted
+	txWaiting []transmitted
+	turn      uint64 // counts requests: something that comes back later knows whether it is still wanted
 
 	idle timer
 }
@@ -55,6 +56,9 @@ type canceller interface{ cancelled() }
 func (s *Server) accept(sock socket) sink {
 	c := &conn{srv: s, sock: sock}
 	c.idle.task = idleTask{c}
+	if t, ok := sock.(transmitter); ok {
+		c.transmits = t.transmits()
+	}
 	s.conns[c] = struct{}{}
 	c.armIdle()
 	return c
@@ -285,6 +289,9 @@ func (c *conn) replyTokens(status int, contentType string, body []byte, tokens i
 	c.keepScratch(b)
 	if c.rec != nil {
 		c.rec.status = status
+		if tokens == 0 && status == 200 {
+			c.rec.lastNs = clock.Now()
+		}
 	}
 	c.write(b, tokens)
 	c.finished()
@@ -354,12 +361,12 @@ func (c *conn) write(b []byte, tokens int) {
 	}
 	if tokens > 0 && c.rec != nil {
 		c.srv.truth.sent(c.rec, beforeNs, clock.Now(), tokens)
-		c.expectTransmit(c.rec)
+		c.expectTransmit(c.rec, c.sentBytes)
 	}
 }
 
 func (c *conn) keep(b []byte, tokens int) {
-	if len(c.out)-c.outStart+len(b) > c.srv.config.SlowReader {
+	if c.cancel != nil && len(c.out)-c.outStart+len(b) > c.srv.config.SlowReader {
 		c.reset("slow reader")
 		return
 	}
@@ -392,6 +399,7 @@ func (c *conn) onWritable() {
 				break
 			}
 			c.srv.truth.sent(m.rec, beforeNs, afterNs, m.tokens)
+			c.expectTransmit(m.rec, m.end)
 			done++
 		}
 		c.marks = c.marks[:copy(c.marks, c.marks[done:])]

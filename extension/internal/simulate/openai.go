@@ -118,6 +118,21 @@ func (s *Server) refuse(c *conn, f *Fault) bool {
 	return true
 }
 
+// refuseSimple applies the faults that any endpoint can have, refuse and status, and says whether it answered.
+func (s *Server) refuseSimple(c *conn, r *request) bool {
+	if len(s.config.Faults) == 0 && len(r.simulate) == 0 {
+		return false
+	}
+	own, err := ownFaults(r, gjson.Result{})
+	if err != nil {
+		c.replyError(400, "BadRequestError", "simulate", err.Error())
+		return true
+	}
+	s.sequence++
+	f := s.draw(s.sequence, own...)
+	return s.refuse(c, &f)
+}
+
 // replyError answers with an error as vLLM words it.
 func (c *conn) replyError(status int, kind, param, message string) {
 	if c.rec != nil && c.rec.fault == "" {
@@ -254,7 +269,7 @@ func (s *Server) readAnswer(a *answer, r *request, body gjson.Result, number uin
 		for _, g := range a.gens {
 			tokens += g.target
 		}
-		a.rec.sends = make([]send, 0, min(tokens, 1024))
+		a.rec.sends = make([]send, 0, min(tokens, 128))
 	}
 	return 0, "", "", ""
 }

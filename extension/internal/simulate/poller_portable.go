@@ -10,11 +10,6 @@ import (
 	"github.com/tokenclock/tokenclock/extension/internal/clock"
 )
 
-// transmitSink is a sink that also wants to know when the kernel transmitted the byte with that offset.
-type transmitSink interface {
-	onTransmitted(lastByte uint32, atNs int64)
-}
-
 // queueBytes is what a portable socket takes while its writer is behind.
 const queueBytes = 256 << 10
 

@@ -48,6 +48,9 @@ func (s *Server) newPredictors() {
 
 func (p *predictor) serve(c *conn, r *request) {
 	c.rec = p.srv.truth.open(r.id, r.path, r.beginNs, r.kernelBegin)
+	if p.srv.refuseSimple(c, r) {
+		return
+	}
 	if p.srv.config.MaxInFlight > 0 && len(p.queue) >= p.srv.config.MaxInFlight {
 		c.replyError(429, "RateLimitError", "", "Too many requests are waiting")
 		return

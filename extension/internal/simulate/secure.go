@@ -22,6 +22,7 @@ type secureLayer struct {
 	srv    *Server
 	config *tls.Config
 	group  sync.WaitGroup
+	open   map[*secureSocket]struct{} // the loop's
 }
 
 // newSecureLayer makes a certificate for this host that is valid for a day.
@@ -40,9 +41,9 @@ func newSecureLayer(s *Server) (*secureLayer, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &secureLayer{srv: s, config: &tls.Config{
+	return &secureLayer{srv: s, open: map[*secureSocket]struct{}{}, config: &tls.Config{
 		Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}},
-		NextProtos:   []string{"http/1.1"},
+		NextProtos:   []string{"h2", "http/1.1"},
 		MinVersion:   tls.VersionTLS12,
 	}}, nil
 }
@@ -55,6 +56,7 @@ func (l *secureLayer) accept(sock socket) sink {
 	s := &secureSocket{layer: l, sock: sock}
 	s.more.L = &s.mu
 	s.tls = tls.Server((*cipherConn)(s), l.config)
+	l.open[s] = struct{}{}
 	l.group.Add(1)
 	go s.decrypt()
 	return s
@@ -117,6 +119,7 @@ func (s *secureSocket) decrypt() {
 			l.srv.loop.post(func() {
 				if !s.closed {
 					s.closed = true
+					delete(l.open, s)
 					s.sock.close()
 					s.inner.onClosed()
 				}
@@ -133,7 +136,10 @@ func (s *secureSocket) onData(b []byte, atNs int64, kernel bool) {
 	s.more.Signal()
 }
 
-func (s *secureSocket) onClosed() { s.failReads(io.EOF) }
+func (s *secureSocket) onClosed() {
+	delete(s.layer.open, s)
+	s.failReads(io.EOF)
+}
 
 func (s *secureSocket) failReads(err error) {
 	s.mu.Lock()
@@ -150,6 +156,7 @@ func (s *secureSocket) onWritable() {
 	switch {
 	case s.ending:
 		s.ending = false
+		delete(s.layer.open, s)
 		s.sock.close()
 		s.failReads(net.ErrClosed)
 	case s.inner != nil:
@@ -208,12 +215,14 @@ func (s *secureSocket) close() {
 		s.ending = true
 		return
 	}
+	delete(s.layer.open, s)
 	s.sock.close()
 	s.failReads(net.ErrClosed)
 }
 
 func (s *secureSocket) reset() {
 	s.closed = true
+	delete(s.layer.open, s)
 	s.sock.reset()
 	s.failReads(net.ErrClosed)
 }

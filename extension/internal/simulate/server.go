@@ -120,6 +120,11 @@ func (s *Server) Close() {
 		for c := range s.conns {
 			c.reset("closed")
 		}
+		if s.secure != nil {
+			for open := range s.secure.open {
+				open.reset()
+			}
+		}
 		s.loop.stop()
 	})
 	<-s.loop.done

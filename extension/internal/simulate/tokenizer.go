@@ -58,6 +58,9 @@ const maxTokenizerTokens = 10_000_000
 // query or a JSON body. It stands for the servers whose whole benchmark is requests/s and tokens/s of the replies.
 func (s *Server) serveTokenizer(c *conn, r *request) {
 	c.rec = s.truth.open(r.id, r.path, r.beginNs, r.kernelBegin)
+	if s.refuseSimple(c, r) {
+		return
+	}
 	count, input := 100, ""
 	if r.query != "" {
 		values := r.values()

@@ -29,18 +29,11 @@ type record struct {
 	fault        string
 	doneNs       int64
 	firstNs      int64 // first and last send of an output token
-	lastNs       int64
+	lastNs       int64 // without tokens: the reply
 	sends        []send
 	dropped      bool // sends were not kept
 	transmits    []int64
 	finish       string
-}
-
-// transmitted is a send whose kernel time has yet to come.
-type transmitted struct {
-	last uint32 // offset of its last byte
-	rec  *record
-	send int
 }
 
 // truth is what the server really did and when. It is bounded: beyond KeepRequests and KeepSends only histograms grow.
@@ -210,7 +203,14 @@ type snapshot struct {
 
 func (t *truth) snapshot() snapshot {
 	s := snapshot{
-		records: slices.Clip(t.finished), live: len(t.live), requests: t.requests, tokens: t.tokens, exact: t.exact,
+		records: slices.Clone(t.finished), live: len(t.live), requests: t.requests, tokens: t.tokens, exact: t.exact,
+	}
+	for i, r := range s.records {
+		if r.transmits != nil { // may still come in
+			late := *r
+			late.transmits = slices.Clone(r.transmits)
+			s.records[i] = &late
+		}
 	}
 	for r := range t.live {
 		s.exact = s.exact && !r.dropped
@@ -307,6 +307,9 @@ func (s snapshot) exactStats(report *Report) {
 				}
 			}
 			lastNs = atNs
+		}
+		if len(r.sends) == 0 {
+			lastNs = r.lastNs
 		}
 		if lastNs != 0 && r.doneNs != 0 {
 			e2e = append(e2e, float64(lastNs-r.beginNs)/1e6)
