@@ -62,6 +62,7 @@ func (p *Parser) Reset(o Options) {
 	p.sse.errorField = true
 	p.sse.Reset()
 	p.tmpl.valid = false
+	p.tmpl.bytes, p.scan.key, p.scan.kept = reuse(p.tmpl.bytes), reuse(p.scan.key), reuse(p.scan.kept)
 	p.scan.keepText = o.KeepText
 	p.body, p.text = reuse(p.body), reuse(p.text)
 	p.ptrs[0].set(o.InputTokensPointer)

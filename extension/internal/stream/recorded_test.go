@@ -15,7 +15,8 @@ import (
 
 const recordings = "testdata/recorded"
 
-// recording is one response out of a recorded file: the bytes that curl printed. Files hold one of three things.
+// recording is one response out of a recorded file: the bytes that curl printed of vLLM 0.32.0 and of llama-server, both
+// with tiny models of random weights. Files hold one of three things.
 //
 //	a response with its head, as curl -i --raw printed it, maybe followed by a note "curl rc N"
 //	a list of bodies, each headed by "### what was sent" and followed by a note "HTTP status content-type"
