@@ -103,7 +103,7 @@ const legendLine = 14;
 /** Between items of a legend, and between its rows. */
 const legendGap = 18;
 const axisHeight = 46;
-const symbolShapes = ["circle", "rect", "triangle", "diamond", "roundRect", "arrow"];
+const symbolShapes = ["circle", "rect", "triangle", "diamond", "roundRect", "emptyCircle"];
 
 /** Rows that a legend of these names takes in a picture of this width; about 6.6 px a letter of 12 px text. */
 function legendRows(names: string[], width: number): number {
@@ -209,7 +209,8 @@ function echartsSeries(series: Series, index: number, axes: { x: number; y: numb
     lineStyle: {
       color,
       width: widths[kind] ?? 2,
-      type: series.dash ?? "solid",
+      // More series than colours: the second round is dashed.
+      type: series.dash ?? (index < seriesColors.length ? "solid" : "dashed"),
       ...(kind === "range" ? { opacity: 0.3 } : {}),
     },
     ...(kind === "area" ? { areaStyle: { color, opacity: 0.5 } } : {}),

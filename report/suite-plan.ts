@@ -4,6 +4,9 @@
 export const inputLengths = [32, 1024, 4096];
 export const outputLengths = [16, 128, 1024];
 
+/** Prompt lengths of the ingestion, tokens. */
+const ingestionLengths = [32, 128, 512, 1024, 2048, 3072, 4096];
+
 /** Parallel requests at which generation speed is measured (benchmark_llm_serving's sweep). */
 export const parallelRequests = [1, 2, 3, 4, 6, 8, 10, 14, 18, 22, 26, 30, 34, 38];
 const quickParallelRequests = [1, 2, 4, 8, 16];
@@ -187,6 +190,7 @@ export function ingestionSteps(options: SuiteOptions): Step[] {
     scenario: "prompt-ingestion" as const,
     env: {
       ...common(options, options.maxDurationPromptIngestion),
+      INPUT_LENGTHS: ingestionLengths.join(","),
       OUTPUT_TOKENS: "1",
       REQUESTS: options.quick ? "3" : "10",
       SEED: String(1000 + instance),
