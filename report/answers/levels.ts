@@ -129,11 +129,11 @@ export function levelsTable(
       first,
       { key: "requests", title: "Requests", format: "integer" },
       { key: "failed", title: "Failed", format: "integer" },
-      ...columns.map(({ column }) => column),
+      // Throughput first: wide tables scroll, and these columns shall be seen.
       ...(tokens
         ? [
-            { key: "output_speed_p50_tokens_per_s", title: "Speed p50", unit: "tok/s a request" },
             { key: "output_throughput_tokens_per_s", title: "Output", unit: "tok/s" },
+            { key: "output_speed_p50_tokens_per_s", title: "Speed p50", unit: "tok/s a request" },
           ]
         : []),
       { key: "request_throughput_per_s", title: "Requests", unit: "1/s" },
@@ -141,6 +141,7 @@ export function levelsTable(
       ...(withGoodput
         ? [{ key: "good_share", title: "Within SLOs", unit: "of requests", format: "share" as const }]
         : []),
+      ...columns.map(({ column }) => column),
     ],
     rows: levels.map((level) => ({
       [first.key]: firstCell(level),
