@@ -6,6 +6,8 @@ import { Problem } from "./program";
 export interface Simulator {
   /** With /v1. */
   readonly baseUrl: string;
+  /** Of its process. */
+  readonly pid: number;
   stop(): Promise<void>;
 }
 
@@ -52,7 +54,7 @@ export async function startSimulator(k6: string, args: readonly string[] = []): 
   const origin = `http://127.0.0.1:${port}`;
   const running = () => child.exitCode === null && child.signalCode === null;
   while (running()) {
-    if (await answers(`${origin}/health`)) return { baseUrl: `${origin}/v1`, stop };
+    if (await answers(`${origin}/health`)) return { baseUrl: `${origin}/v1`, pid: child.pid ?? 0, stop };
   }
   await ended;
   throw new Problem(`the simulated server did not start: ${said.trim()}`);

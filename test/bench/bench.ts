@@ -21,10 +21,12 @@ import {
   figuresOf,
   judge,
   mediansOf,
+  notes,
   type Run,
   type Truth,
   verdictLine,
 } from "./figures";
+import { processors, watchProcessors } from "./processors";
 
 /** What is asked for; undefined lists stand for all. */
 export interface BenchOptions {
@@ -38,19 +40,6 @@ export interface BenchOptions {
 /** A run that hangs must not hold the whole benchmark up. */
 const longestRunS = 180;
 
-/** The processors that this process may use, e.g. [0, 1]; empty where nobody says. */
-function processors(): number[] {
-  try {
-    const list = /^Cpus_allowed_list:\s*(\S+)/m.exec(readFileSync("/proc/self/status", "utf8"))?.[1] ?? "";
-    return list.split(",").flatMap((part) => {
-      const [from = 0, to = from] = part.split("-").map(Number);
-      return Array.from({ length: to - from + 1 }, (_, i) => from + i);
-    });
-  } catch {
-    return [];
-  }
-}
-
 /** Keeps one processor busy until its end is called, or this process is gone. */
 function startBusyLoop(processor: number): () => void {
   const loop = "const parent = process.ppid; while (process.ppid === parent) for (let i = 0; i < 1e8; i++);";
@@ -59,14 +48,23 @@ function startBusyLoop(processor: number): () => void {
 }
 
 /** Makes one run and reads what it cost, what the client says and what is true. */
-async function runOnce(client: BenchClient, each: BenchCase, job: Job, usage: string, pin: string[]): Promise<Run> {
+async function runOnce(
+  client: BenchClient,
+  each: BenchCase,
+  job: Job,
+  usage: string,
+  pin: string[],
+  server: number,
+): Promise<Run> {
   const reset = await fetch(`${job.origin}/reset`, { method: "POST" });
   if (!reset.ok) throw new Problem(`POST /reset was answered with ${reset.status}`);
   const { file, args, env } = client.command(job);
   const costFile = path.join(job.dir, "cost.json");
   const limited = [costFile, String(longestRunS), ...pin, file, ...args];
+  const used = watchProcessors(server);
   const { stdout, stderr } = await runCommand(usage, limited, { env: env ?? process.env });
   const cost = JSON.parse(readFileSync(costFile, "utf8")) as Cost;
+  const meanwhile = used(cost.userS + cost.systemS, cost.wallS);
   if (!left(job)) {
     const said = `${stdout}${stderr}`.trim().split("\n").slice(-5).join("\n");
     throw new Problem(`${client.name} ended with code ${cost.code} and without a result:\n${said}`);
@@ -74,7 +72,7 @@ async function runOnce(client: BenchClient, each: BenchCase, job: Job, usage: st
   const truth = (await (await fetch(`${job.origin}/truth?requests=0&path=${each.path}`)).json()) as Truth;
   const measured = client.read(job);
   const figures = figuresOf(job.load, cost, measured, truth);
-  return { client: client.name, load: job.load, cost, measured, truth, figures };
+  return { client: client.name, load: job.load, cost, measured, truth, ...meanwhile, figures };
 }
 
 /** Runs a case: every client once, and all over again. */
@@ -105,7 +103,7 @@ export async function runCase(
     pin = ["taskset", "-c", String(first)];
     endBusyLoop = startBusyLoop(first);
   }
-  const simulator = await startSimulator(k6, each.simulator);
+  const simulator = await startSimulator(k6, [...each.simulator, "--parent-pid", String(process.pid)]);
   try {
     for (let run = 1; run <= runs; run++) {
       for (const client of taking) {
@@ -114,7 +112,7 @@ export async function runCase(
         const dir = mkdtempSync(path.join(os.tmpdir(), "tokenclock-bench-"));
         try {
           const job: Job = { k6, origin: simulator.baseUrl.replace(/\/v1$/, ""), path: each.path, load, dir };
-          result.runs.push(await runOnce(client, each, job, usage, pin));
+          result.runs.push(await runOnce(client, each, job, usage, pin, simulator.pid));
         } finally {
           rmSync(dir, { recursive: true, force: true });
         }
@@ -152,6 +150,7 @@ export async function bench(options: BenchOptions): Promise<CaseResult[]> {
     console.log(`\n${result.name}: ${result.what}`);
     if (result.runs.length > 0) console.log(caseTable(result));
     for (const [name, why] of Object.entries(result.skipped)) console.log(`left out    ${name}: ${why}`);
+    for (const line of notes(result, each.crowded ?? false)) console.log(line);
     for (const verdict of result.verdicts) console.log(verdictLine(verdict));
   }
   return results;

@@ -49,6 +49,9 @@ export interface Run {
   cost: Cost;
   measured: Measured;
   truth: Truth;
+  /** Processor time of the server, s, and the share of all processors that neither it nor the client used; Linux only. */
+  serverCpuS?: number;
+  othersShare?: number;
   figures: Partial<Record<Figure, number>>;
 }
 
@@ -110,7 +113,8 @@ export function figuresOf(load: Load, cost: Cost, measured: Measured, truth: Tru
     itlP90Error: relativeError(measured.itlMs.p90, truth.itlMs.p90),
     itlP99Error: relativeError(measured.itlMs.p99, truth.itlMs.p99),
   };
-  const latencies = load.kind !== "json";
+  // Where nothing is paced a token's time is that of a full socket buffer, on either side.
+  const latencies = load.requestS !== undefined;
   return Object.fromEntries(
     Object.entries(all).filter(([name, value]) => Number.isFinite(value) && (latencies || !/Error/.test(name))),
   );
@@ -148,6 +152,31 @@ export function judge(target: Target, medians: CaseResult["medians"]): Verdict {
   const size = /Error/.test(target.figure) ? Math.abs(value) : value;
   const met = size <= (target.atMost ?? Infinity) && size >= (target.atLeast ?? -Infinity);
   return { target, value, met };
+}
+
+/** What a case's reader has to know: a machine that was not quiet, a client that does not trust itself. */
+export function notes(result: CaseResult, crowded: boolean): string[] {
+  const lines: string[] = [];
+  const others = spreadOf(result.runs.map(({ othersShare }) => othersShare ?? 0));
+  if (!crowded && others.max > quietShare) {
+    lines.push(
+      `note        others used ${share(others.min)} to ${share(others.max)} of the processors during the runs: errors and shares are theirs too`,
+    );
+  }
+  const said = new Map<string, number>();
+  for (const { client, measured } of result.runs) {
+    if (measured.failed > 0) add(said, `${client}: ${measured.failed} requests failed`);
+    if (measured.validity && measured.validity !== "VALID") add(said, `${client} of itself: ${measured.validity}`);
+  }
+  for (const [line, times] of said) lines.push(`note        ${line}${times > 1 ? ` (${times} runs)` : ""}`);
+  return lines;
+}
+
+/** Use of the processors by others up to which a machine is called quiet. */
+const quietShare = 0.05;
+
+function add(counts: Map<string, number>, key: string): void {
+  counts.set(key, (counts.get(key) ?? 0) + 1);
 }
 
 const share = (value: number) => `${(value * 100).toFixed(Math.abs(value) < 0.01 ? 2 : 1)} %`;

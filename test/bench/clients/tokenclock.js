@@ -31,15 +31,12 @@ const client = new Client(
 );
 const spec = { body, outputTokens: Number(TOKENS) };
 
-export default async function () {
-  if (LOAD === "batch") {
-    client.batch(Array(streams).fill(spec));
-  } else if (LOAD === "start") {
-    await Promise.all(Array.from({ length: streams / fewVus }, () => client.start(spec)));
-  } else {
-    client.request(spec);
-  }
-}
+const send = {
+  batch: () => client.batch(Array(streams).fill(spec)),
+  start: () => Promise.all(Array.from({ length: streams / fewVus }, () => client.start(spec))),
+};
+
+export default send[LOAD] ?? (() => client.request(spec));
 
 export function handleSummary() {
   const { total, validity, seconds } = report();

@@ -1,0 +1,68 @@
+import assert from "node:assert/strict";
+import { mkdtempSync, rmSync } from "node:fs";
+import os from "node:os";
+import path from "node:path";
+import { after, before, test } from "node:test";
+import { ensureK6 } from "../../build/k6";
+import { runCase } from "./bench";
+import type { BenchCase, Load } from "./cases";
+import { compileUsage, knownClients } from "./clients";
+
+let cache = "";
+let k6 = "";
+let usage = "";
+
+before(async () => {
+  cache = mkdtempSync(path.join(os.tmpdir(), "tokenclock-bench-test-"));
+  k6 = await ensureK6();
+  usage = await compileUsage(cache);
+});
+after(() => rmSync(cache, { recursive: true, force: true }));
+
+function smallCase(load: Load, path: string): BenchCase {
+  return {
+    name: "small",
+    what: "a few requests",
+    simulator: ["--ttft", "20ms", "--itl", "5ms"],
+    path,
+    load,
+    quick: load,
+    clients: ["tokenclock", "xk6-sse", "floor"],
+    targets: [
+      { what: "CPU", figure: "cpuPerTokenUs", of: "tokenclock", per: "floor", atMost: 1e9, unit: "x" },
+      { what: "peer", figure: "cpuS", of: "tokenclock", per: "locust", atMost: 1, unit: "x" },
+    ],
+  };
+}
+
+const loads: [Load, string][] = [
+  [{ kind: "closed", streams: 3, requests: 2, tokens: 20, requestS: 0.115 }, "/v1/chat/completions"],
+  [{ kind: "batch", streams: 5, requests: 1, tokens: 10, requestS: 0.065 }, "/v1/chat/completions"],
+  [{ kind: "start", streams: 8, requests: 1, tokens: 10, requestS: 0.065 }, "/v1/chat/completions"],
+  [{ kind: "json", streams: 2, requests: 5, tokens: 1 }, "/tokenizer"],
+];
+for (const [load, path] of loads) {
+  test(`${load.kind}: every client counts what the server sent`, async () => {
+    const clients = knownClients(cache).filter(({ name }) => load.kind !== "json" || name !== "xk6-sse");
+    const result = await runCase(smallCase(load, path), clients, k6, usage, 1, false);
+    const ran = result.runs.map(({ client }) => client);
+    assert.ok(ran.includes("tokenclock"), JSON.stringify(result.skipped));
+    for (const { client, measured, truth, cost, figures } of result.runs) {
+      const requests = load.streams * load.requests;
+      assert.equal(cost.code, 0, client);
+      assert.equal(measured.failed, 0, client);
+      assert.equal(measured.requests, requests, client);
+      assert.equal(measured.tokens, requests * load.tokens, client);
+      assert.equal(truth.requestCount, requests, client);
+      assert.equal(truth.outputTokens, requests * load.tokens, client);
+      assert.ok(cost.userS + cost.systemS > 0, client);
+      assert.ok((figures.peakMB ?? 0) > 1, client);
+      if (load.kind === "json") assert.equal(figures.ttftMeanErrorMs, undefined);
+      // A first token before its time would be an invention, on any machine.
+      else assert.ok(measured.ttftMs.p50 > 15, client);
+    }
+    const [judged, peer] = result.verdicts;
+    assert.equal(judged?.met, ran.includes("floor") ? true : undefined);
+    assert.equal(peer?.met, undefined);
+  });
+}
