@@ -13,7 +13,7 @@ export interface Pair {
   chunks: readonly ExpectedChunk[];
 }
 
-/** Errors in ms: what lies outside of the server's own doubt about when it sent. */
+/** Errors in ms: what lies outside of the server's doubt about when it sent, and of the client's about when it did. */
 export interface Errors {
   ttftMs: number[];
   gapMs: number[];
@@ -37,7 +37,7 @@ export function pair(
 export function errorsOf(pairs: readonly Pair[]): Errors {
   const errors: Errors = { ttftMs: [], gapMs: [] };
   for (const { request, truth, chunks } of pairs) {
-    const { arrivals = [], outputTokens } = request;
+    const { arrivals = [], outputTokens, sentUncertaintyNs = 0 } = request;
     assert.equal(request.outcome, "completed", `${request.id}: ${request.outcome === "failed" && request.message}`);
     assert.equal(outputTokens, truth.outputTokens, `output tokens of ${request.id}`);
     assert.equal(request.inputTokens, truth.promptTokens, `input tokens of ${request.id}`);
@@ -48,7 +48,8 @@ export function errorsOf(pairs: readonly Pair[]): Errors {
       const [lastBeforeNs, lastAfterNs] = last ?? [truth.beginNs, truth.beginNs];
       // Chunks of one write are one moment, however long the write took.
       const oneWrite = last !== undefined && lastBeforeNs === beforeNs;
-      const low = oneWrite ? 0 : beforeNs - lastAfterNs;
+      // `sent` is the end of the client's own write, which may have been that much earlier.
+      const low = oneWrite ? 0 : beforeNs - lastAfterNs - (last ? 0 : sentUncertaintyNs);
       const high = oneWrite ? 0 : afterNs - lastBeforeNs;
       (last ? errors.gapMs : errors.ttftMs).push(Math.max(0, low - gapNs, gapNs - high) / 1e6);
     });
