@@ -115,7 +115,7 @@ func TestHTTP2StreamsCarryTheTimeOfTheirReceive(t *testing.T) {
 			require.Equal(t, 3, m.OutputTokens)
 			require.Len(t, m.Arrivals, 3)
 			require.LessOrEqual(t, m.SentNs-m.SentUncertaintyNs, m.FirstByteNs)
-			require.Less(t, m.SentNs, writtenNs[0].Load())
+			require.Less(t, m.SentNs-m.SentUncertaintyNs, writtenNs[0].Load())
 			for i, a := range m.Arrivals {
 				const tolerance = int64(time.Millisecond) // of the conversion between the kernel's clock and ours
 				require.GreaterOrEqual(t, a.AtNs, writtenNs[i].Load()-tolerance)
@@ -276,6 +276,7 @@ func TestHTTP2AnAnswerBeforeTheWholeBodyCounts(t *testing.T) {
 			m := c.Do(t.Context(), &Request{Body: make([]byte, 8<<20)})
 			require.Equal(t, stream.HTTP4xx, m.Failure, m.Message)
 			require.Equal(t, 413, m.Status)
+			require.False(t, m.Reused, "a connection with a request half sent takes no other")
 			m.Release()
 		}
 	})
@@ -583,8 +584,11 @@ func TestHTTP2AFrameHasArrivedWhenItsLastByteHas(t *testing.T) {
 }
 
 func TestHTTP2WhatAServerMaySendIsUnderstood(t *testing.T) {
+	var pingNs, openNs atomic.Int64
 	url := frames(t, func(p *peer, _ int) {
 		first := p.request()
+		time.Sleep(20 * time.Millisecond)
+		pingNs.Store(clock.Now())
 		_ = p.WritePing(false, [8]byte{1, 2, 3})
 		_ = p.WriteSettings(http2.Setting{ID: http2.SettingHeaderTableSize, Val: 0}, http2.Setting{ID: http2.SettingInitialWindowSize, Val: 10})
 		p.head(first, false, ":status", "103", "link", "</x>")
@@ -625,6 +629,8 @@ func TestHTTP2WhatAServerMaySendIsUnderstood(t *testing.T) {
 				if len(body) == 10 { // one byte more, then the rest
 					_ = p.WriteWindowUpdate(second, 1)
 				} else if len(body) == 11 {
+					time.Sleep(20 * time.Millisecond)
+					openNs.Store(clock.Now())
 					_ = p.WriteWindowUpdate(second, 5)
 				}
 			}
@@ -636,10 +642,54 @@ func TestHTTP2WhatAServerMaySendIsUnderstood(t *testing.T) {
 		p.drain()
 	})
 	c := newClient(t, url, func(o *Options) { o.HTTP2 = true })
-	for range 2 {
+	request := func() (sentNs, uncertaintyNs int64) {
 		m := c.Do(t.Context(), &Request{Body: []byte("0123456789abcdef")})
+		defer m.Release()
 		require.Equal(t, stream.None, m.Failure, m.Message)
 		require.Equal(t, 200, m.Status)
+		require.Zero(t, m.Retries)
+		return m.SentNs, m.SentUncertaintyNs
+	}
+	sentNs, uncertaintyNs := request()
+	require.Less(t, sentNs-uncertaintyNs, pingNs.Load(), "sent is the request's write, not the answer to a ping")
+	sentNs, _ = request()
+	require.Greater(t, sentNs, openNs.Load()-int64(time.Millisecond), "sent is the write of the last byte")
+	c.CloseIdle()
+}
+
+func TestHTTP2TheConnectionsWindowHoldsAcrossRequests(t *testing.T) {
+	const size = 40_000 // two are more than the 65535 that a connection begins with
+	url := frames(t, func(p *peer, _ int) {
+		p.one(p.request())
+		var id uint32
+		opened := false
+		for got := 0; got < size; {
+			f, err := p.ReadFrame()
+			if err != nil {
+				return
+			}
+			d, ok := f.(*http2.DataFrame)
+			if !ok {
+				continue
+			}
+			id = d.StreamID
+			got += len(d.Data())
+			switch {
+			case got > http2Default-size && !opened:
+				return // more than the window
+			case got == http2Default-size:
+				opened = true
+				_ = p.WriteWindowUpdate(0, size)
+			}
+		}
+		p.one(id)
+		p.drain()
+	}, http2.Setting{ID: http2.SettingInitialWindowSize, Val: 1 << 20})
+	c := newClient(t, url, func(o *Options) { o.HTTP2 = true })
+	for range 2 {
+		m := c.Do(t.Context(), &Request{Body: make([]byte, size)})
+		require.Equal(t, stream.None, m.Failure, m.Message)
+		require.Zero(t, m.Retries)
 		m.Release()
 	}
 	c.CloseIdle()
@@ -668,6 +718,7 @@ func TestHTTP2WindowsAreGivenBackBeforeTheyClose(t *testing.T) {
 	c.idle[0].(*http2Link).connTaken = http2Replenish // as after a gigabyte
 	m := c.Do(t.Context(), &Request{})
 	require.Equal(t, stream.None, m.Failure, m.Message)
+	require.True(t, m.Reused)
 	m.Release()
 	c.CloseIdle()
 }
