@@ -653,6 +653,7 @@ func TestHTTP2WhatAServerMaySendIsUnderstood(t *testing.T) {
 	sentNs, uncertaintyNs := request()
 	require.Less(t, sentNs-uncertaintyNs, pingNs.Load(), "sent is the request's write, not the answer to a ping")
 	sentNs, _ = request()
+	require.NotZero(t, openNs.Load(), "the client waited for the window")
 	require.Greater(t, sentNs, openNs.Load()-int64(time.Millisecond), "sent is the write of the last byte")
 	c.CloseIdle()
 }
