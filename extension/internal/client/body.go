@@ -67,9 +67,19 @@ func (b *Body) open(req *http.Request, wire []byte) (*http.Response, error) {
 	return resp, nil
 }
 
+// clockNoiseNs is more than two readings of the kernel's clocks can disagree by.
+const clockNoiseNs = 100_000
+
+// noteSent takes the time of the send, until it is the kernel's. A stamp from before the write belongs to another one.
 func (b *Body) noteSent() {
-	if !b.x.SentKernel {
-		b.x.SentNs, b.x.SentUncertaintyNs, b.x.SentKernel = b.l.seg.sentStamp()
+	if b.x.SentKernel {
+		return
+	}
+	if atNs, uncertaintyNs, kernel := b.l.seg.sentStamp(); atNs > b.x.ReadyNs-clockNoiseNs {
+		b.x.SentNs, b.x.SentUncertaintyNs, b.x.SentKernel = atNs, uncertaintyNs, kernel
+	} else if b.x.SentNs == 0 {
+		nowNs := clock.Now()
+		b.x.SentNs, b.x.SentUncertaintyNs, _ = between(b.x.ReadyNs, nowNs)
 	}
 }
 

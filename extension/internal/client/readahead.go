@@ -1,6 +1,7 @@
 package client
 
 import (
+	"net"
 	"os"
 	"sync"
 	"time"
@@ -67,7 +68,10 @@ func (r *readAhead) Read(b []byte) (int, error) {
 	if len(r.last.data) == 0 {
 		r.mu.Lock()
 		defer r.mu.Unlock()
-		for len(r.receipts) == 0 {
+		for len(r.receipts) == 0 || r.closed {
+			if r.closed {
+				return 0, net.ErrClosed
+			}
 			if r.err != nil {
 				return 0, r.err
 			}

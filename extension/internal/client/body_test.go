@@ -1,0 +1,423 @@
+package client
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+	"pgregory.net/rapid"
+
+	"github.com/tokenclock/tokenclock/extension/internal/clock"
+)
+
+// noLeaks fails the test when goroutines of its connections stay; the reader thread's stay on purpose.
+func noLeaks(t *testing.T) {
+	t.Helper()
+	before := goleak.IgnoreCurrent()
+	t.Cleanup(func() {
+		const reader = "github.com/tokenclock/tokenclock/extension/internal/reader."
+		goleak.VerifyNone(t, before, goleak.IgnoreAnyFunction(reader+"runThread"), goleak.IgnoreAnyFunction(reader+"(*Reader).dispatch"))
+	})
+}
+
+// bodyPeer is the server's end of one connection in a test that scripts every byte.
+type bodyPeer struct {
+	net.Conn
+	in     *bufio.Reader
+	number int // of the connection, from 1
+}
+
+// request reads one request; nil: the client closed.
+func (p *bodyPeer) request() *http.Request {
+	r, err := http.ReadRequest(p.in)
+	if err != nil {
+		return nil
+	}
+	_, _ = io.Copy(io.Discard, r.Body)
+	return r
+}
+
+func (p *bodyPeer) say(s string) { _, _ = io.WriteString(p, s) }
+
+// bodyServer serves every connection by talk, which runs on a goroutine of its own, and returns its URL.
+func bodyServer(t *testing.T, talk func(*bodyPeer)) (url string, connections *atomic.Int64) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	connections = new(atomic.Int64)
+	var all sync.WaitGroup
+	all.Go(func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			n := connections.Add(1)
+			all.Go(func() {
+				defer func() { _ = c.Close() }()
+				talk(&bodyPeer{c, bufio.NewReader(c), int(n)})
+			})
+		}
+	})
+	t.Cleanup(func() { _ = l.Close(); all.Wait() })
+	return "http://" + l.Addr().String() + "/stream", connections
+}
+
+func streamTransport(t *testing.T, o Options) *StreamTransport {
+	t.Helper()
+	o.Dial = func(ctx context.Context, network, address string) (Counted, error) {
+		c, err := new(net.Dialer).DialContext(ctx, network, address)
+		return Counted{Conn: c}, err
+	}
+	tr := NewStreamTransport(o)
+	t.Cleanup(tr.CloseIdle)
+	return tr
+}
+
+func request(t *testing.T, ctx context.Context, method, url string) *http.Request {
+	t.Helper()
+	r, err := http.NewRequestWithContext(ctx, method, url, nil)
+	require.NoError(t, err)
+	return r
+}
+
+func bodyOf(t *testing.T, resp *http.Response) *Body {
+	t.Helper()
+	b, ok := resp.Body.(*Body)
+	require.True(t, ok)
+	return b
+}
+
+// all reads a body to its end and closes it.
+func all(t *testing.T, resp *http.Response) (string, error) {
+	t.Helper()
+	var out strings.Builder
+	for b := bodyOf(t, resp); ; {
+		data, atNs, _, err := b.Next()
+		if err != nil {
+			require.NoError(t, b.Close())
+			return out.String(), err
+		}
+		assert.Positive(t, atNs)
+		out.Write(data)
+	}
+}
+
+func TestBodiesAndReuse(t *testing.T) {
+	for _, tc := range []struct {
+		name, method, reply, body string
+		err                       error
+		reused                    bool
+	}{
+		{"a length", "GET", "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", "hello", io.EOF, true},
+		{"chunks with an extension and a trailer", "GET",
+			"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5;a=b\r\nhello\r\nC\r\n, wide world\r\n0\r\nX: y\r\n\r\n", "hello, wide world", io.EOF, true},
+		{"bare line feeds", "GET", "HTTP/1.1 200 OK\nTransfer-Encoding: chunked\n\n5\nhello\n0\n\n", "hello", io.EOF, true},
+		{"no body", "GET", "HTTP/1.1 204 No Content\r\n\r\n", "", io.EOF, true},
+		{"a HEAD request's length is no body", "HEAD", "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n", "", io.EOF, true},
+		{"an interim response first", "GET", "HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx", "x", io.EOF, true},
+		{"until the connection ends", "GET", "HTTP/1.1 200 OK\r\n\r\nhello", "hello", io.EOF, false},
+		{"HTTP/1.0", "GET", "HTTP/1.0 200 OK\r\nContent-Length: 5\r\n\r\nhello", "hello", io.EOF, false},
+		{"the server wants to close", "GET", "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 5\r\n\r\nhello", "hello", io.EOF, false},
+		{"bytes behind the body", "GET", "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhelloHTTP", "hello", io.EOF, false},
+		{"a length not reached", "GET", "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhello", "hello", io.ErrUnexpectedEOF, false},
+		{"chunks without an end", "GET", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n", "hello", io.ErrUnexpectedEOF, false},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			noLeaks(t)
+			url, connections := bodyServer(t, func(p *bodyPeer) {
+				for p.request() != nil {
+					p.say(tc.reply)
+					if !tc.reused {
+						return
+					}
+				}
+			})
+			tr := streamTransport(t, Options{})
+			for n := range 2 {
+				resp, x, err := tr.Do(request(t, t.Context(), tc.method, url))
+				require.NoError(t, err)
+				body, err := all(t, resp)
+				assert.Equal(t, tc.body, body)
+				assert.ErrorIs(t, err, tc.err)
+				assert.Equal(t, tc.reused && n > 0, x.Reused)
+				assert.NotNil(t, x.Remote)
+				order := []int64{x.StartedNs, x.ReadyNs, x.SentNs, x.FirstByteNs, x.EndNs, clock.Now()}
+				for k := 1; k < len(order); k++ {
+					assert.GreaterOrEqual(t, order[k]+x.SentUncertaintyNs+clockNoiseNs, order[k-1], "stage %d of %v", k, order)
+				}
+			}
+			assert.EqualValues(t, map[bool]int{true: 1, false: 2}[tc.reused], connections.Load())
+		})
+	}
+}
+
+func TestBodyRefusesWhatIsNotHTTP(t *testing.T) {
+	for name, reply := range map[string]string{
+		"another protocol":    "SSH-2.0-OpenSSH_9.6\r\n",
+		"a bad status line":   "HTTP/1.1 abc\r\n\r\n",
+		"an endless head":     "HTTP/1.1 200 OK\r\nX: " + strings.Repeat("x", maxHead) + "\r\n",
+		"a half head":         "HTTP/1.1 200 OK\r\nX",
+		"no response":         "",
+		"two codings at once": "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			noLeaks(t)
+			url, _ := bodyServer(t, func(p *bodyPeer) {
+				if p.request() != nil {
+					p.say(reply)
+				}
+			})
+			_, x, err := streamTransport(t, Options{}).Do(request(t, t.Context(), "GET", url))
+			require.Error(t, err)
+			assert.Positive(t, x.EndNs)
+		})
+	}
+	for name, chunk := range map[string]string{
+		"no size": "\r\nhello", "no hex": "5g\r\nhello", "a negative size": "-5\r\nhello", "too many digits": "1000000000000000\r\n",
+		"no line break behind it": "5\r\nhello5\r\n",
+	} {
+		t.Run("a chunk with "+name, func(t *testing.T) {
+			url, _ := bodyServer(t, func(p *bodyPeer) {
+				if p.request() != nil {
+					p.say("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + chunk)
+					p.request() // keeps the connection open: the client has to see it by itself
+				}
+			})
+			resp, _, err := streamTransport(t, Options{}).Do(request(t, t.Context(), "GET", url))
+			require.NoError(t, err)
+			_, err = all(t, resp)
+			assert.ErrorContains(t, err, "chunk")
+		})
+	}
+}
+
+// However a chunked body is cut into receives, its bytes come out the same.
+func TestFramingIsIndependentOfReceives(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		var wire, want strings.Builder
+		for _, chunk := range rapid.SliceOf(rapid.StringN(1, 40, 60)).Draw(t, "chunks") {
+			fmt.Fprintf(&wire, "%x%s\r\n%s\r\n", len(chunk), rapid.SampledFrom([]string{"", ";x", " "}).Draw(t, "extension"), chunk)
+			want.WriteString(chunk)
+		}
+		wire.WriteString("0\r\n" + rapid.SampledFrom([]string{"", "A: b\r\n", "A: b\r\nC: d\r\n"}).Draw(t, "trailer") + "\r\n")
+		f, got := framing{kind: byChunks}, strings.Builder{}
+		for rest := []byte(wire.String()); len(rest) > 0; {
+			part := rest[:rapid.IntRange(1, len(rest)).Draw(t, "receive")]
+			rest = rest[len(part):]
+			for len(part) > 0 {
+				if f.over() {
+					t.Fatalf("over with %d bytes left", len(part)+len(rest))
+				}
+				body, n, err := f.next(part)
+				if err != nil {
+					t.Fatal(err)
+				}
+				got.Write(body)
+				part = part[n:]
+			}
+		}
+		if !f.over() || got.String() != want.String() {
+			t.Fatalf("over %v, got %q, want %q", f.over(), got.String(), want.String())
+		}
+	})
+}
+
+// A kept-alive connection that the server closed meanwhile is no failure of the request.
+func TestClosedKeptConnectionIsReplaced(t *testing.T) {
+	noLeaks(t)
+	second := make(chan struct{})
+	url, connections := bodyServer(t, func(p *bodyPeer) {
+		p.request()
+		p.say("HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx")
+		if p.number == 1 {
+			// Closed only when the next request is there, so that the idle connection looks sound until then.
+			p.request()
+			close(second)
+			return
+		}
+		p.request()
+	})
+	tr := streamTransport(t, Options{})
+	for n := range 2 {
+		resp, x, err := tr.Do(request(t, t.Context(), "GET", url))
+		require.NoError(t, err)
+		body, _ := all(t, resp)
+		assert.Equal(t, "x", body)
+		assert.Equal(t, n, x.Retries)
+		assert.False(t, x.Reused)
+	}
+	<-second
+	assert.EqualValues(t, 2, connections.Load())
+}
+
+func TestNoReuseAsksTheServerToClose(t *testing.T) {
+	noLeaks(t)
+	asked := make(chan string, 2)
+	url, connections := bodyServer(t, func(p *bodyPeer) {
+		if r := p.request(); r != nil {
+			asked <- fmt.Sprint(r.Close)
+			p.say("HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx")
+			p.request()
+		}
+	})
+	tr := streamTransport(t, Options{NoReuse: true})
+	for range 2 {
+		resp, _, err := tr.Do(request(t, t.Context(), "GET", url))
+		require.NoError(t, err)
+		_, err = all(t, resp)
+		assert.ErrorIs(t, err, io.EOF)
+		assert.Equal(t, "true", <-asked)
+	}
+	assert.EqualValues(t, 2, connections.Load())
+}
+
+func TestContextEndsABody(t *testing.T) {
+	noLeaks(t)
+	gone := make(chan struct{})
+	url, _ := bodyServer(t, func(p *bodyPeer) {
+		p.request()
+		p.say("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n")
+		p.request() // until the client closes
+		close(gone)
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	resp, x, err := streamTransport(t, Options{}).Do(request(t, ctx, "GET", url))
+	require.NoError(t, err)
+	b := bodyOf(t, resp)
+	data, _, _, err := b.Next()
+	require.NoError(t, err)
+	assert.Equal(t, "hello", string(data))
+	cancel()
+	_, _, _, err = b.Next()
+	require.ErrorIs(t, err, context.Canceled)
+	_, _, _, err = b.Next()
+	require.ErrorIs(t, err, context.Canceled, "it stays so")
+	<-gone
+	assert.Positive(t, x.EndNs)
+}
+
+// Whoever has seen enough keeps the connection if the end is there, and gives it up if it does not come.
+func TestCloseBeforeTheEnd(t *testing.T) {
+	for _, ends := range []bool{true, false} {
+		t.Run(fmt.Sprintf("the end comes: %v", ends), func(t *testing.T) {
+			noLeaks(t)
+			url, connections := bodyServer(t, func(p *bodyPeer) {
+				for p.request() != nil {
+					p.say("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n")
+					if ends {
+						p.say("3\r\nend\r\n0\r\n\r\n")
+					}
+				}
+			})
+			tr := streamTransport(t, Options{})
+			for range 2 {
+				resp, x, err := tr.Do(request(t, t.Context(), "GET", url))
+				require.NoError(t, err)
+				b := bodyOf(t, resp)
+				_, _, _, err = b.Next()
+				require.NoError(t, err)
+				require.NoError(t, b.Close())
+				require.NoError(t, b.Close())
+				_, _, _, err = b.Next()
+				require.Error(t, err)
+				assert.Positive(t, x.EndNs)
+			}
+			if !ends {
+				assert.EqualValues(t, 2, connections.Load())
+			} // else 1 on an idle machine; how long the end takes to come is not ours to promise
+		})
+	}
+}
+
+func TestBodyOverTLS(t *testing.T) {
+	noLeaks(t)
+	s := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		for _, part := range []string{"one", "two"} {
+			_, _ = io.WriteString(w, part)
+			w.(http.Flusher).Flush()
+		}
+	}))
+	defer s.Close()
+	tr := streamTransport(t, Options{TLS: s.Client().Transport.(*http.Transport).TLSClientConfig})
+	defer tr.CloseIdle()
+	for n := range 2 {
+		resp, x, err := tr.Do(request(t, t.Context(), "GET", s.URL))
+		require.NoError(t, err)
+		body, err := all(t, resp)
+		assert.ErrorIs(t, err, io.EOF)
+		assert.Equal(t, "onetwo", body)
+		assert.Equal(t, n > 0, x.Reused)
+		assert.NotNil(t, resp.TLS)
+		assert.Equal(t, n == 0, x.TLSNs > 0)
+	}
+	_, x, err := streamTransport(t, Options{TLS: &tls.Config{MinVersion: tls.VersionTLS12}}).Do(request(t, t.Context(), "GET", s.URL))
+	var unknown *tls.CertificateVerificationError
+	assert.ErrorAs(t, err, &unknown)
+	assert.Zero(t, x.SentNs)
+}
+
+// What arrives while nobody asks keeps the time of its arrival, and a peer that sends without end is held up.
+func TestReadAhead(t *testing.T) {
+	noLeaks(t)
+	near, far := net.Pipe() // unbuffered: a write returns when it was read
+	r := newReadAhead(&slowSegmentConn{plainConn{Counted: Counted{Conn: near}}})
+	assert.True(t, r.quiet())
+	_, err := far.Write([]byte("one"))
+	require.NoError(t, err)
+	_, err = far.Write([]byte("two")) // taken only after "one" was stamped
+	require.NoError(t, err)
+	twoNs := clock.Now()
+	b := make([]byte, 2)
+	n, err := r.Read(b)
+	require.NoError(t, err)
+	assert.Equal(t, "on", string(b[:n]))
+	oneNs, kernel := r.stamp()
+	assert.Less(t, oneNs, twoNs)
+	assert.False(t, kernel)
+	n, _ = r.Read(b)
+	assert.Equal(t, "e", string(b[:n]), "a receive is not mixed with the next one")
+	again, _ := r.stamp()
+	assert.Equal(t, oneNs, again)
+	n, _ = r.Read(b)
+	assert.Equal(t, "tw", string(b[:n]))
+
+	written := make(chan int)
+	go func() {
+		total := 0
+		for range 4 * aheadBytes / (16 << 10) {
+			k, err := far.Write(make([]byte, 16<<10))
+			total += k
+			if err != nil {
+				break
+			}
+		}
+		written <- total
+	}()
+	r.mu.Lock()
+	for r.unread < aheadBytes {
+		r.changed.Wait()
+	}
+	r.mu.Unlock()
+	require.NoError(t, r.Close())
+	assert.Less(t, <-written, 2*aheadBytes)
+	_, err = io.Copy(io.Discard, r)
+	assert.ErrorIs(t, err, net.ErrClosed)
+}
+
+// slowSegmentConn makes a plain connection a segmentConn.
+type slowSegmentConn struct{ plainConn }
+
+func (c *slowSegmentConn) quiet() bool { return true }
