@@ -375,6 +375,7 @@ func (a *answer) breakOff(how string) {
 	a.stop()
 	a.flushHeld()
 	a.flushFrames()
+	a.c.write(nil, 0) // the head, if it was held back
 	a.finish("abort")
 	switch how {
 	case "fin":

@@ -344,7 +344,10 @@ func (c *conn) write(b []byte, tokens int) {
 		b = c.held
 		c.held = c.held[:0]
 	}
-	if c.outStart < len(c.out) {
+	if len(b) == 0 {
+		return
+	}
+	if c.backedUp() {
 		c.keep(b, tokens)
 		return
 	}
@@ -454,8 +457,11 @@ func (c *conn) end(why string) {
 	delete(c.srv.conns, c)
 	c.srv.loop.pacer.clear(&c.idle)
 	if c.rec != nil {
-		if c.rec.fault == "" {
+		switch {
+		case c.rec.fault == "":
 			c.rec.fault = why
+		case why != "closed" && c.rec.fault != why:
+			c.rec.fault += ", " + why
 		}
 		c.srv.truth.done(c.rec, clock.Now())
 		c.rec = nil

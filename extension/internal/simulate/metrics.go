@@ -94,8 +94,8 @@ func (h *histogram) add(v float64) {
 
 // exposition writes Prometheus' text format with the labels that vLLM gives to every metric.
 type exposition struct {
-	b      []byte
-	labels string
+	b     []byte
+	model string
 }
 
 func (e *exposition) head(name, kind, help string) {
@@ -104,9 +104,9 @@ func (e *exposition) head(name, kind, help string) {
 
 func (e *exposition) line(name, more string, value float64) {
 	e.b = append(e.b, name...)
-	e.b = append(e.b, '{')
+	e.b = append(e.b, `{engine="0",`...)
 	e.b = append(e.b, more...)
-	e.b = append(e.b, e.labels...)
+	e.b = append(e.b, e.model...)
 	e.b = append(e.b, "} "...)
 	e.b = strconv.AppendFloat(e.b, value, 'g', -1, 64)
 	e.b = append(e.b, '\n')
@@ -134,7 +134,7 @@ func (e *exposition) histogram(name, help string, h *histogram) {
 
 // text is the reply of /metrics.
 func (m *metrics) text(s *Server) []byte {
-	e := &exposition{labels: `engine="0",model_name=` + strconv.Quote(s.config.Model)}
+	e := &exposition{model: `model_name=` + strconv.Quote(s.config.Model)}
 	running, waiting, cache := s.pace.usage()
 	var now counters
 	if engine, ok := s.pace.(*engine); ok {

@@ -64,11 +64,11 @@ func (s *schedule) submit(g *generation) {
 			g.dueNs += int64(a.fault.StallMs * 1e6)
 		}
 	}
-	if ttftNs > 0 || !a.stream {
-		s.srv.loop.pacer.set(&g.timer, g.dueNs)
+	if nowNs := clock.Now(); g.dueNs <= nowNs {
+		g.run(nowNs)
 		return
 	}
-	g.run(clock.Now())
+	s.srv.loop.pacer.set(&g.timer, g.dueNs)
 }
 
 // stall moves the timetable from the stalled token on.

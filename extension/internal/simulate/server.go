@@ -146,6 +146,9 @@ func (s *Server) Reset() { s.loop.call(s.reset) }
 func (s *Server) reset() {
 	s.truth.reset()
 	s.metrics = newMetrics()
+	if e, ok := s.pace.(*engine); ok {
+		s.metrics.base = e.counters()
+	}
 	s.pace.resetCache()
 }
 
