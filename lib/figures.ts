@@ -31,13 +31,8 @@ export function requestFigures(level: LevelSummary): string {
     ["Input token throughput", `${perSecond(level.inputTokens)} tokens/s`],
     ["Output token throughput", `${shortNumber(level.outputThroughput)} tokens/s`],
   ];
-  return `${level.name}\n${textTable(
-    [
-      { heading: "", left: true, cell: ([name]) => `  ${name}` },
-      { heading: "", cell: ([, value]) => value, left: true },
-    ],
-    lines,
-  ).trimStart()}`;
+  const width = Math.max(...lines.map(([name]) => name.length));
+  return [level.name, ...lines.map(([name, value]) => `  ${name.padEnd(width)}  ${value}`)].join("\n");
 }
 
 /** Latencies and throughputs of prefill and decode apart; in seconds and tokens/s. */

@@ -109,6 +109,19 @@ test("where chunks and the final usage differ, every chunk is scaled to the usag
   assert.deepEqual([itlMs.count, itlMs.p50], [4, 10]);
 });
 
+test("a share of tokens that is not whole is made whole, and all shares add up to the usage", () => {
+  const tokens = (outputTokens: number) =>
+    chunksOf(completed(100, [50, 20, 20], { outputTokens })).map(({ tokens: each }) => each);
+  assert.deepEqual(tokens(4), [1, 1, 2]);
+  assert.deepEqual(tokens(2), [0, 1, 1]);
+});
+
+test("chunks of one receive share the gap before it; what came with the first output has none", () => {
+  const { itlMs, chunkGapMs } = foldOne([window(0, 1000), completed(100, [50, 0, 30, 0, 10])]);
+  assert.deepEqual([itlMs.count, itlMs.min, itlMs.max, itlMs.mean], [3, 10, 15, 40 / 3]);
+  assert.deepEqual([chunkGapMs.count, chunkGapMs.min], [4, 0]);
+});
+
 test("throughput counts the tokens that arrived inside the window, and requests that ended inside it", () => {
   const lines = [
     window(1000, 2000),

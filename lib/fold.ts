@@ -47,9 +47,9 @@ export function figuresOf(request: RequestLine): RequestFigures {
   const { outputTokens = 0, arrivals = [] } = request;
   if (arrivals.length > 1) {
     figures.maxStallMs = Math.max(...arrivals.slice(1).map(([gapNs]) => gapNs)) / nsPerMs;
-    if (outputTokens > 1) {
+    if (outputTokens > 1 && lastOutputNs > firstOutputNs) {
       figures.tpotMs = (lastOutputNs - firstOutputNs) / nsPerMs / (outputTokens - 1);
-      if (figures.tpotMs > 0) figures.outputSpeed = 1000 / figures.tpotMs;
+      figures.outputSpeed = 1000 / figures.tpotMs;
     }
   }
   return figures;
@@ -79,7 +79,7 @@ export function chunksOf(request: RequestLine): { atNs: number; gapNs: number; t
 }
 
 /** The gaps between receives with the tokens that arrived in each: chunks of one receive share the gap before it. */
-function sharedGaps(chunks: readonly { atNs: number; tokens: number }[]): { gapNs: number; tokens: number }[] {
+export function sharedGaps(chunks: readonly { atNs: number; tokens: number }[]): { gapNs: number; tokens: number }[] {
   const gaps: { gapNs: number; tokens: number }[] = [];
   chunks.forEach(({ atNs, tokens }, i) => {
     const gapNs = atNs - (chunks[i - 1]?.atNs ?? atNs);
@@ -117,7 +117,8 @@ function foldWindow(
   const gaps = chunks.flatMap((each) => each.slice(1));
   const durationS = (closeNs - openNs) / nsPerS;
   const perSecond = (amount: number) => (durationS > 0 ? amount / durationS : 0);
-  const inside = (atNs: number) => atNs >= openNs && atNs <= closeNs;
+  // The warm-up request whose end opened the window ended before it.
+  const inside = (atNs: number) => atNs > openNs && atNs <= closeNs;
   const stats = (name: keyof RequestFigures) => statsOf(figures.map((each) => each[name]).filter(isNumber));
 
   // Throughputs count what happened inside the window, whoever sent the request: warm-up hands over without draining.
@@ -166,8 +167,8 @@ function foldWindow(
     tokenSources: countBy(completed, ({ tokenSource }) => tokenSource),
     tokenMismatches: steady.filter(({ tokenMismatch }) => tokenMismatch).length,
     coalescedShare: shareOf(
-      sumOf(steady.map(({ coalesced = 0 }) => coalesced)),
-      sumOf(steady.map(({ arrivals = [] }) => arrivals.length)),
+      sumOf(completed.map(({ coalesced = 0 }) => coalesced)),
+      sumOf(completed.map(({ arrivals = [] }) => arrivals.length)),
     ),
     kernelStampShare: shareOf(stamped.filter(({ stamp }) => stamp === "kernel").length, stamped.length),
     warmupRequests: all.filter(({ phase }) => phase === "warmup").length,

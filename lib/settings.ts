@@ -255,7 +255,7 @@ export const settings = {
   API_KEY: setting(secret, "", "Sent as `Authorization: Bearer`; never written anywhere."),
   HEADERS: setting(headers, {}, "More headers of every request; their values are never written anywhere."),
   TIMEOUT: setting(positiveDuration, 600_000, "Limit of one request, from sent to its last byte."),
-  HTTP2: setting(yesNo, false, "Speak HTTP/2; receives are then stamped in user space."),
+  HTTP2: setting(yesNo, false, "Speak HTTP/2 (https: by ALPN; http: by prior knowledge)."),
   STREAM: setting(yesNo, true, "Ask for an event stream; false waits for whole replies."),
 
   CONTINUOUS_USAGE: setting(

@@ -28,8 +28,8 @@ export function textTable<Row>(columns: readonly Column<Row>[], rows: readonly R
 /** A number with three or more significant digits and no needless ones: 0.0123, 1.23, 45.6, 789, 12345. */
 export function shortNumber(value: number): string {
   if (!Number.isFinite(value)) return "-";
+  if (Number.isInteger(value)) return String(value);
   const size = Math.abs(value);
-  if (size === 0) return "0";
   if (size >= 100) return value.toFixed(0);
   if (size >= 10) return value.toFixed(1);
   if (size >= 1) return value.toFixed(2);
