@@ -28,7 +28,8 @@ declare module "k6/x/tokenclock" {
     /** The reply is expected to be an event stream (decides who reads the socket, not how it is parsed); default true for
      * chat, completions, responses and messages. */
     stream?: boolean;
-    /** Speak HTTP/2 (https: by ALPN, http: by prior knowledge); receives are then stamped in user space. Default false. */
+    /** Speak HTTP/2 (https: by ALPN, else HTTP/1.1; http: by prior knowledge). A chunk's time is that of the receive which
+     * completed its DATA frame. Default false. */
     http2?: boolean;
     /** JSON pointers (RFC 6901) to the token counts of a reply; api `json` only. */
     inputTokensPointer?: string;

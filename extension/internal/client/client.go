@@ -1,4 +1,4 @@
-// Package client sends requests to one endpoint over kept-alive HTTP/1.1 connections and measures each: when it was
+// Package client sends requests to one endpoint over kept-alive connections (HTTP/1.1 or HTTP/2) and measures each: when it was
 // handed to the kernel, when every segment of the response arrived, and how it ended.
 package client
 

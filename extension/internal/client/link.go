@@ -92,6 +92,7 @@ func (c *Client) dial(ctx context.Context, t *target, key linkKey) (link, setup,
 	}
 	seg, err := c.newSegmentConn(raw)
 	if err != nil {
+		_ = raw.Close()
 		return nil, s, err
 	}
 	if !t.tls {
@@ -199,8 +200,8 @@ func (l *blockingLink) send(x *exchange, request []byte) (over bool, err error) 
 }
 
 func (l *blockingLink) wait(ctx context.Context, x *exchange) {
+	// Stopped before finish hands the connection on: a late cancellation must not meet the next request.
 	stop := context.AfterFunc(ctx, func() { _ = l.conn.SetReadDeadline(time.Unix(1, 0)) })
-	defer stop()
 	if x.endAtNs > 0 {
 		_ = l.conn.SetReadDeadline(clock.Wall(x.endAtNs))
 		if ctx.Err() != nil {
@@ -217,6 +218,9 @@ func (l *blockingLink) wait(ctx context.Context, x *exchange) {
 			x.count(kernel)
 			if x.p.Feed(l.buf[:n], atNs) {
 				x.takeSentStamp(l.seg.sentStamp())
+				if !stop() {
+					x.p.Result().KeepAlive = false // its deadline is, or is about to be, in the past
+				}
 				x.finish(nil, endComplete)
 				return
 			}
@@ -224,6 +228,7 @@ func (l *blockingLink) wait(ctx context.Context, x *exchange) {
 		if err == nil {
 			continue
 		}
+		stop()
 		x.takeSentStamp(l.seg.sentStamp())
 		switch {
 		case ctx.Err() != nil:

@@ -426,7 +426,7 @@ func (c *readerConn) quiet() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	_, err := c.conn.End()
-	return err == nil && c.conn.Unread() == 0
+	return err == nil && c.conn.Unread() == 0 && len(c.pending) == 0
 }
 
 func (c *readerConn) setAbort() {

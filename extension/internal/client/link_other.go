@@ -41,6 +41,9 @@ func (c *peekConn) Read(b []byte) (int, error) {
 }
 
 func (c *peekConn) quiet() bool {
+	if len(c.early) > 0 {
+		return false
+	}
 	_ = c.Conn.SetReadDeadline(time.Now().Add(50 * time.Microsecond))
 	one := make([]byte, 1)
 	n, err := c.Conn.Read(one)

@@ -110,6 +110,7 @@ type shared struct {
 
 	nowNs         int64 // thread: CLOCK_MONOTONIC at the last poll
 	realMinusMono int64 // thread: offset of the wall clock from it
+	comparedNs    int64 // thread: when the two were compared
 
 	polls    atomic.Int64
 	receives atomic.Int64

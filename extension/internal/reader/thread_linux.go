@@ -26,8 +26,9 @@ const (
 	sliceNs  = 100_000 // the shortest that the kernel takes
 	niceness = -15
 
-	offsetNoiseNs = 5_000
-	lateMinNs     = 3_000_000 // a receive read within this, twice the longest rest, is not late
+	comparePeriodNs = 10_000_000
+	offsetNoiseNs   = 5_000
+	lateMinNs       = 3_000_000 // a receive read within this, twice the longest rest, is not late
 
 	wakeFd = -1 // the epoll event that asks the thread to look at stop
 )
@@ -386,12 +387,16 @@ func listen(sh *shared, s *slot, id, events uint32) {
 //go:norace
 func readClocks(sh *shared) {
 	before := rawClock(sh, unix.CLOCK_MONOTONIC)
+	sh.nowNs = before
+	if before-sh.comparedNs < comparePeriodNs && sh.realMinusMono != 0 {
+		return
+	}
 	real := rawClock(sh, unix.CLOCK_REALTIME)
 	after := rawClock(sh, unix.CLOCK_MONOTONIC)
-	sh.nowNs = after
 	if after-before > offsetNoiseNs && sh.realMinusMono != 0 {
 		return
 	}
+	sh.comparedNs = before
 	offset := real - (before+after)/2
 	if d := offset - sh.realMinusMono; d > offsetNoiseNs || d < -offsetNoiseNs {
 		sh.realMinusMono = offset

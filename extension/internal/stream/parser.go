@@ -355,8 +355,8 @@ func (p *Parser) apply(f *facts, atNs int64) {
 	}
 	if len(p.res.Arrivals) == 0 {
 		p.res.FirstOutputNs = atNs
-	} else if p.outputReceive == p.receive {
-		p.res.Coalesced++
+	} else if p.outputReceive == p.receive || atNs == p.res.LastOutputNs {
+		p.res.Coalesced++ // under TLS the records of one receive are fed one by one, with its stamp
 	}
 	if f.output&^outReasoning != 0 && p.res.FirstNonReasonNs == 0 {
 		p.res.FirstNonReasonNs = atNs
