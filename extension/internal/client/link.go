@@ -211,12 +211,20 @@ func (l *blockingLink) wait(ctx context.Context, x *exchange) {
 	if l.buf == nil {
 		l.buf = make([]byte, 16<<10)
 	}
+	lastNs := int64(-1)
 	for {
 		n, err := l.conn.Read(l.buf)
 		if n > 0 {
 			atNs, kernel := l.seg.stamp()
-			x.count(kernel)
-			if x.p.Feed(l.buf[:n], atNs) {
+			done := false
+			if kernel && atNs == lastNs {
+				done = x.p.FeedRest(l.buf[:n]) // another TLS record of the same receive
+			} else {
+				x.count(kernel)
+				done = x.p.Feed(l.buf[:n], atNs)
+			}
+			lastNs = atNs
+			if done {
 				x.takeSentStamp(l.seg.sentStamp())
 				if !stop() {
 					x.p.Result().KeepAlive = false // its deadline is, or is about to be, in the past

@@ -76,6 +76,12 @@ func (p *Parser) Reset(o Options) {
 	p.pending, p.textChunks, p.bodyHasToken = 0, 0, false
 }
 
+// FeedRest takes more bytes of the receive that was fed last: under TLS a receive is decrypted record by record.
+func (p *Parser) FeedRest(b []byte) (done bool) {
+	p.receive--
+	return p.Feed(b, p.lastNs)
+}
+
 // Feed takes the bytes of one receive of an HTTP/1.x response. done: the response is complete, or it is not HTTP; the
 // caller need not go on, and bytes that come nevertheless only make KeepAlive false.
 func (p *Parser) Feed(b []byte, atNs int64) (done bool) {
@@ -355,8 +361,8 @@ func (p *Parser) apply(f *facts, atNs int64) {
 	}
 	if len(p.res.Arrivals) == 0 {
 		p.res.FirstOutputNs = atNs
-	} else if p.outputReceive == p.receive || atNs == p.res.LastOutputNs {
-		p.res.Coalesced++ // under TLS the records of one receive are fed one by one, with its stamp
+	} else if p.outputReceive == p.receive {
+		p.res.Coalesced++
 	}
 	if f.output&^outReasoning != 0 && p.res.FirstNonReasonNs == 0 {
 		p.res.FirstNonReasonNs = atNs
