@@ -62,13 +62,20 @@ func (t *StreamTransport) do(req *http.Request, x *Exchange) (*http.Response, er
 	if err == nil && to.network != "tcp" {
 		err = fmt.Errorf("address %q is not http:// or https://", req.URL.Redacted())
 	}
-	var wire bytes.Buffer
+	for name, values := range req.Header {
+		for _, value := range values {
+			if err == nil {
+				err = checkField(Field{name, value})
+			}
+		}
+	}
 	if err != nil {
 		if req.Body != nil {
 			_ = req.Body.Close()
 		}
 		return nil, err
 	}
+	var wire bytes.Buffer
 	out := req
 	if t.c.o.NoReuse {
 		out = req.WithContext(req.Context()) // a copy: the caller's is not ours to change
