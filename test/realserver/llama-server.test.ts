@@ -1,0 +1,186 @@
+/** The scenarios against a real server, which closes connections, merges chunks and answers errors in its own ways. */
+import assert from "node:assert/strict";
+import { readFileSync, writeFileSync } from "node:fs";
+import path from "node:path";
+import { after, before, test } from "node:test";
+import { near } from "../support/near";
+import { type EndedRun, levelOf, type RunSettings, run } from "../support/run";
+import { scratchDir } from "../support/scratch";
+import { type LlamaServer, missingLlamaServer, startLlamaServer } from "./llama-server";
+
+/** Whether the client was punctual enough is no question here: one machine carries all. */
+const relaxed = { THRESHOLDS: "none" };
+
+let missing: string | undefined;
+let server: LlamaServer | undefined;
+
+before(async () => {
+  missing = await missingLlamaServer();
+  if (missing === undefined) server = await startLlamaServer({ slots: 8, contextPerSlot: 2048 });
+});
+after(() => server?.stop());
+
+/** A test that is skipped where the server cannot be installed. */
+function onServer(name: string, body: (baseUrl: string) => Promise<void>): void {
+  test(`llama-server: ${name}`, { timeout: 90_000 }, async (t) => {
+    if (missing !== undefined) return t.skip(missing);
+    assert.ok(server);
+    await body(server.baseUrl);
+  });
+}
+
+/** Fails unless every request completed, whatever the server did with its connections. */
+function assertAllCompleted({ code, requests, stderr }: EndedRun, count: number): void {
+  const failed = requests.flatMap((each) => (each.outcome === "failed" ? [`${each.failure}: ${each.message}`] : []));
+  assert.deepEqual(failed, []);
+  assert.equal(requests.length, count, stderr);
+  assert.equal(code, 0, stderr);
+}
+
+for (const api of ["chat", "completions"]) {
+  onServer(`16 streams of ${api}, forced lengths: exact token counts, and no request is lost`, async (baseUrl) => {
+    const ended = await run("concurrency-sweep", {
+      ...{ ...relaxed, BASE_URL: baseUrl, API: api, CONCURRENCY: 16, REQUESTS: 64, WARMUP: 0, OUTPUT_TOKENS: 24 },
+    });
+    assertAllCompleted(ended, 64);
+    for (const request of ended.requests) {
+      assert.deepEqual(
+        [request.outputTokens, request.tokenSource, request.finishReason, request.status],
+        [24, "usage", "length", 200],
+      );
+      assert.ok((request.inputTokens ?? 0) > 0 && (request.firstOutputNs ?? 0) >= (request.sentNs ?? 0));
+      assert.ok((request.arrivals?.length ?? 0) <= 24, "events are not more than tokens");
+    }
+    const level = levelOf(ended.summary, "c16");
+    assert.equal(level.outputTokens, 64 * 24);
+    near(level.itlMs.count, 64 * 23, "tokens with a gap before them", { absolute: 64 * 2 });
+  });
+}
+
+onServer("lengths that vary are exact, prompts as token ids are counted exactly", async (baseUrl) => {
+  const ended = await run("concurrency-sweep", {
+    ...{
+      ...relaxed,
+      BASE_URL: baseUrl,
+      API: "completions",
+      TOKEN_IDS: "true",
+      CONCURRENCY: 8,
+      REQUESTS: 32,
+      WARMUP: 0,
+    },
+    ...{ INPUT_TOKENS: 100, OUTPUT_TOKENS: "uniform:4:20" },
+  });
+  assertAllCompleted(ended, 32);
+  for (const { inputTokens, outputTokens = 0 } of ended.requests) {
+    // The model's tokenizer may put a token of its own in front.
+    assert.ok(inputTokens === 100 || inputTokens === 101, `${inputTokens} input tokens`);
+    assert.ok(outputTokens >= 4 && outputTokens <= 20);
+  }
+  assert.ok(new Set(ended.requests.map(({ outputTokens }) => outputTokens)).size > 3, "lengths vary");
+});
+
+const errors: { what: string; settings: RunSettings; failure: string; status: number; message: RegExp }[] = [
+  {
+    what: "a prompt that is too long",
+    settings: { API: "completions", TOKEN_IDS: "true", INPUT_TOKENS: 3000, OUTPUT_TOKENS: 4 },
+    failure: "http_4xx",
+    status: 400,
+    message: /exceeds the available context size/,
+  },
+  {
+    what: "a body it cannot use",
+    settings: { API: "completions", OUTPUT_TOKENS: 4, EXTRA_BODY: '{"prompt":null}' },
+    failure: "http_4xx",
+    status: 400,
+    message: /prompt/,
+  },
+];
+for (const { what, settings, failure, status, message } of errors) {
+  onServer(`${what} is a failed request with the server's own words`, async (baseUrl) => {
+    const { code, requests, summary } = await run("concurrency-sweep", {
+      ...{ BASE_URL: baseUrl, CONCURRENCY: 2, REQUESTS: 4, WARMUP: 0, ...settings },
+    });
+    assert.equal(code, 99);
+    assert.deepEqual(levelOf(summary, "c2").failures, { [failure]: 4 });
+    for (const request of requests) {
+      assert.equal(request.status, status);
+      assert.match((request.outcome === "failed" && request.message) || "", message);
+    }
+  });
+}
+
+onServer("request benchmark (API=json): targets, bodies and token counts by pointer", async (baseUrl) => {
+  const targets = path.join(scratchDir(), "targets.txt");
+  writeFileSync(targets, "/completion\n/completions\n");
+  const ended = await run("concurrency-sweep", {
+    ...{ ...relaxed, BASE_URL: baseUrl, API: "json", TARGETS: targets, CONCURRENCY: "2,4", REQUESTS: 24, WARMUP: 0 },
+    BODY: '{"prompt":"once upon a time","n_predict":6,"ignore_eos":true}',
+    ...{ INPUT_TOKENS_POINTER: "/tokens_evaluated", OUTPUT_TOKENS_POINTER: "/tokens_predicted" },
+  });
+  assertAllCompleted(ended, 48);
+  for (const name of ["c2", "c4"]) {
+    const level = levelOf(ended.summary, name);
+    assert.equal(level.outputTokens, 24 * 6);
+    assert.ok(level.inputTokens >= 24 * 4);
+    assert.deepEqual(level.statuses, { "200": 24 });
+    assert.equal(level.e2eMs.count, 24);
+  }
+  assert.match(ended.stdout, /Average output tokens per request\s+6(\.0+)?$/m);
+});
+
+onServer("batches are released at once and end with every token", async (baseUrl) => {
+  const ended = await run("batch-burst", {
+    ...{ ...relaxed, BASE_URL: baseUrl, BATCH_SIZES: "1,4,12", RUNS: 2, WARMUP: 0, OUTPUT_TOKENS: 10 },
+  });
+  assertAllCompleted(ended, 2 * (1 + 4 + 12));
+  for (const level of ended.summary.levels) assert.equal(level.outputTokens, 10 * (level.batchSize ?? 0), level.name);
+});
+
+test("llama-server: embeddings of single texts, all at once", { timeout: 90_000 }, async (t) => {
+  if (missing !== undefined) return t.skip(missing);
+  const embedder = await startLlamaServer({
+    slots: 4,
+    contextPerSlot: 1024,
+    flags: ["--embeddings", "--pooling", "mean"],
+  });
+  t.after(embedder.stop);
+  const ended = await run("embeddings-burst", {
+    ...{ ...relaxed, BASE_URL: embedder.baseUrl, BATCH_SIZES: "1,8", RUNS: 2, WARMUP: 0, LENGTHS: "short,40" },
+  });
+  assertAllCompleted(ended, 2 * 2 * (1 + 8));
+  for (const request of ended.requests) {
+    assert.ok((request.inputTokens ?? 0) > 0, "usage counts the input");
+    assert.equal(request.outputTokens ?? 0, 0);
+  }
+});
+
+onServer("prompt ingestion, KV profile and generation speed run to their end", async (baseUrl) => {
+  const common = { ...relaxed, BASE_URL: baseUrl, WARMUP: 0 };
+  const lengths = [64, 512, 1500];
+  const ingestion = await run("prompt-ingestion", {
+    ...{ ...common, TOKEN_IDS: "true", INPUT_LENGTHS: lengths.join(), REQUESTS: 3 },
+  });
+  assertAllCompleted(ingestion, 9);
+  for (const [i, level] of ingestion.summary.levels.entries()) assert.equal(level.inputTokens, 3 * (lengths[i] ?? 0));
+
+  const profile = await run("kv-cache-profile", {
+    ...common,
+    CONCURRENCY: "1,4,10",
+    INPUT_TOKENS: 200,
+    OUTPUT_TOKENS: 20,
+  });
+  assertAllCompleted(profile, 15);
+  const gauges = JSON.parse(readFileSync(path.join(profile.dir, "server-metrics.json"), "utf8")) as {
+    metrics: string[];
+    points: (number | null)[][];
+  };
+  const running = gauges.metrics.indexOf("llamacpp:requests_processing");
+  const deferred = gauges.metrics.indexOf("llamacpp:requests_deferred");
+  assert.ok(running >= 0 && deferred >= 0, gauges.metrics.join());
+  assert.ok(gauges.points.length > 0);
+  assert.ok(Math.max(...gauges.points.map((point) => point[running + 1] ?? 0)) <= 8, "it has eight slots");
+
+  const speed = await run("speed-generation", { ...common, CONCURRENCY: "1,4", REQUESTS: 8, OUTPUT_TOKENS: 16 });
+  assertAllCompleted(speed, 16);
+  for (const level of speed.summary.levels) assert.equal(level.outputTokens, 8 * 16);
+});
