@@ -2,6 +2,7 @@ package simulate
 
 import (
 	"strconv"
+	"time"
 
 	"github.com/tokenclock/tokenclock/extension/internal/clock"
 )
@@ -80,7 +81,6 @@ type answer struct {
 	heldEvts int
 	corked   bool
 	frameTok int // tokens in srv.frames
-	cutAt    int // byte of the payload at which split faults cut; 0 = not
 }
 
 // cancelled stops the answer because its client left or the connection was cut.
@@ -417,6 +417,15 @@ func (a *answer) fail(message string, withDone bool) {
 
 // replyWhole answers a request that did not ask for a stream.
 func (a *answer) replyWhole() {
+	if a.fault.Stall != nil && !a.srv.config.Pacing.Scheduled { // a schedule has the stall in its timetable
+		a.fault.Stall = nil
+		a.srv.loop.after(time.Duration(a.fault.StallMs*1e6), func() {
+			if !a.over {
+				a.replyWhole()
+			}
+		})
+		return
+	}
 	if a.fault.Error != nil {
 		a.fail("The model produced output that cannot be parsed.", false)
 		return

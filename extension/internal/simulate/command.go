@@ -141,6 +141,12 @@ func (f *flags) apply(cmd *cobra.Command, c *Config) error {
 			return fmt.Errorf("--itl: %w", err)
 		}
 	}
+	// In Config 0 stands for the default, but on the command line it is said on purpose.
+	for _, n := range []*int{&c.KeepRequests, &c.KeepSends, &c.PredictQueue} {
+		if *n == 0 {
+			*n = -1
+		}
+	}
 	for _, text := range f.faults {
 		fault, err := ParseFault(text)
 		if err != nil {

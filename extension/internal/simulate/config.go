@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// Config says what kind of server is simulated. The zero value of a field stands for its default, DefaultConfig shows
-// them; NewCommand describes the same settings as flags.
+// Config says what kind of server is simulated. A field left zero stands for its default where DefaultConfig has one;
+// NewCommand describes the same settings as flags.
 type Config struct {
 	Listen      string // TCP address "host:port" (port 0 = any free one), or "unix:PATH"
 	TLS         bool   // speak TLS with a certificate made at the start; HTTP/2 is offered by ALPN
@@ -37,8 +37,8 @@ type Config struct {
 	DieHow           string // "process", "listener" or "engine", see fault.go
 	OnDeath          func() // called when the whole process should die; nil closes the server instead
 
-	KeepRequests int // requests of which the truth keeps an entry; older ones live on in histograms only
-	KeepSends    int // tokens of which the truth keeps the send time
+	KeepRequests int // first requests of which the truth keeps an entry; the others are in histograms only; negative = none
+	KeepSends    int // writes of tokens of which the truth keeps the time; negative = none
 	SlowReader   int // bytes that may wait for a client that does not read before its connection is reset
 }
 
@@ -56,7 +56,7 @@ type Pacing struct {
 type Predict struct {
 	PredictWorkers   int
 	PredictTime      time.Duration // one prediction on one worker
-	PredictQueue     int           // requests that may wait; more are answered with 503
+	PredictQueue     int           // requests that may wait (times the batch size); more are answered with 503; negative = none
 	PredictTimeout   time.Duration // a request that waited longer is answered with 504
 	PredictBatch     int           // largest batch of /optimized_predict
 	PredictBatchTime time.Duration

@@ -396,7 +396,6 @@ type engine struct {
 	srv   *Server
 	sched *scheduler
 	timer timer
-	nowNs int64
 }
 
 func newEngine(s *Server) *engine {

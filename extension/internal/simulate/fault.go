@@ -23,7 +23,7 @@ const (
 type Fault struct {
 	Share *float64 `json:"share,omitempty"` // of the requests it befalls, drawn with the seed; default 1
 
-	Refuse bool `json:"refuse,omitempty"` // reset the connection instead of an answer
+	Refuse bool `json:"refuse,omitempty"` // reset the connection instead of an answer; close it in order with cutHow "fin"
 	Status int  `json:"status,omitempty"` // answer with this status
 
 	Stall       *int    `json:"stall,omitempty"` // wait before the token with this number, counted from 0

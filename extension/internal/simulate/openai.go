@@ -106,7 +106,11 @@ func (s *Server) refuse(c *conn, f *Fault) bool {
 	switch {
 	case f.Refuse:
 		c.rec.fault = "refused"
-		c.reset("refused")
+		if f.CutHow == "fin" {
+			c.close()
+		} else {
+			c.reset("refused")
+		}
 	case f.Status != 0 && f.Status != 200:
 		c.rec.fault = "status " + strconv.Itoa(f.Status)
 		c.closeUnsaid = f.CloseAfter && !c.closeAfter
@@ -264,7 +268,7 @@ func (s *Server) readAnswer(a *answer, r *request, body gjson.Result, number uin
 		a.gens = append(a.gens, g)
 	}
 	a.left = len(a.gens)
-	if a.stream {
+	if a.stream && s.config.KeepSends > 0 {
 		tokens := 0
 		for _, g := range a.gens {
 			tokens += g.target

@@ -18,7 +18,6 @@ const queueBytes = 256 << 10
 type portablePoller struct {
 	loop      *loop
 	ping      chan struct{}
-	mu        sync.Mutex
 	listeners []net.Listener
 	sockets   map[*portableSocket]struct{}
 	group     sync.WaitGroup

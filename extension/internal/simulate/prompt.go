@@ -68,7 +68,8 @@ func (p *promptReader) done() prompt {
 	return out
 }
 
-var errNoPrompt = errors.New("Either prompt or prompt_embeds must be provided and non-empty. (parameter=prompt)") //nolint:staticcheck // vLLM's wording
+//lint:ignore ST1005 vLLM's wording, which clients see
+var errNoPrompt = errors.New("Either prompt or prompt_embeds must be provided and non-empty. (parameter=prompt)")
 
 // readPrompts reads the prompt of a completions or embeddings request: a text, token ids, or a list of either.
 func (s *Server) readPrompts(value gjson.Result) ([]prompt, error) {
@@ -126,7 +127,8 @@ func (s *Server) readPrompts(value gjson.Result) ([]prompt, error) {
 func (p *promptReader) takeID(value gjson.Result) error {
 	id := value.Int()
 	if value.Type != gjson.Number || id < 0 || id >= maxTokenID {
-		return fmt.Errorf("Token id %s is out of vocabulary", value.Raw) //nolint:staticcheck // vLLM's wording
+		//lint:ignore ST1005 vLLM's wording, which clients see
+		return fmt.Errorf("Token id %s is out of vocabulary", value.Raw)
 	}
 	p.id(id)
 	return nil

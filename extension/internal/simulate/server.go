@@ -133,10 +133,13 @@ func (s *Server) Close() {
 	}
 }
 
-// Truth returns what the server sent since its start or the last reset.
+// Truth returns what the server sent since its start or the last reset; also after Close.
 func (s *Server) Truth() Report {
 	var snap snapshot
-	s.loop.call(func() { snap = s.truth.snapshot() })
+	if !s.loop.call(func() { snap = s.truth.snapshot() }) {
+		<-s.loop.done
+		snap = s.truth.snapshot() // nobody else has it any more
+	}
 	return snap.report(true, "")
 }
 

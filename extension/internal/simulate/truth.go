@@ -38,9 +38,12 @@ type record struct {
 
 // truth is what the server really did and when. It is bounded: beyond KeepRequests and KeepSends only histograms grow.
 //
-// The time of a send is the one right before its system call. On loopback the receiver's kernel stamps the segment
-// inside that call, a few microseconds after its start; the time after the call is a worse witness, for the kernel often
-// lets the woken receiver run before it returns.
+// The time of a send is the one right before its system call. On loopback the receiver's kernel stamps the segment inside
+// that call. Of 90,000 tokens of 300 streams on two busy cores, the receiver's time was later than ours by 3 us in the
+// median, 13 us at p99 and 0.1 ms at most. The time after the call is a worse witness, 6 to 20 us late in the median and
+// milliseconds at most, for the kernel often lets the woken receiver run before the call returns. With TxTimes the
+// kernel's transmit time is known, too (2 us after ours in the median); it costs a tenth more CPU and replaces ours where
+// figures are exact.
 type truth struct {
 	keepRequests, keepSends int
 	startNs                 int64
