@@ -78,7 +78,9 @@ func (p *Parser) Reset(o Options) {
 
 // FeedRest takes more bytes of the receive that was fed last: under TLS a receive is decrypted record by record.
 func (p *Parser) FeedRest(b []byte) (done bool) {
-	p.receive--
+	if len(b) > 0 {
+		p.receive-- // Feed counts it again
+	}
 	return p.Feed(b, p.lastNs)
 }
 

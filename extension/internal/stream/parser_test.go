@@ -279,6 +279,7 @@ func TestCoalescing(t *testing.T) {
 	p.Reset(Options{})
 	p.Feed([]byte(streamHead+one), 5)
 	p.FeedRest([]byte(one))
+	p.FeedRest(nil)
 	p.Feed([]byte(one), 5)
 	require.Equal(t, 1, p.Result().Coalesced, "two feeds of one receive, then another receive")
 	role := string(chunkEvents(1, func(int, string) string { return data(`{"choices":[{"delta":{"role":"assistant"}}]}`)[0] })[0])
