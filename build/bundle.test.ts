@@ -3,7 +3,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import { after, test } from "node:test";
-import { bundle, scenarioNames } from "./bundle";
+import { bundle, scenarioNames, useSseClient } from "./bundle";
 import { root } from "./paths";
 
 const dir = mkdtempSync(path.join(os.tmpdir(), "tokenclock-bundle-"));
@@ -35,14 +35,22 @@ test("a bundle above the limit is refused with its size", async () => {
   await assert.rejects(bundle([entry("large", text)], dir), /large\.js has \d+ bytes, the limit is 102400/);
 });
 
-test("every scenario becomes a bundle with a source map, and none of Node's modules is in it", async () => {
-  const entries = scenarioNames().map((name) => path.join(root, "scenarios", `${name}.ts`));
-  const files = await bundle(entries, path.join(dir, "dist"));
-  assert.ok(files.length >= 8);
-  for (const file of files) {
-    const text = readFileSync(file, "utf8");
-    const imports = [...text.matchAll(/(?:from|import)\s*"([^"]+)"/g)].map(([, name]) => name);
-    for (const name of imports) assert.match(name ?? "", /^k6(\/|$)/, file);
-    assert.ok(readFileSync(`${file}.map`, "utf8").includes("lib/settings.ts"));
-  }
-});
+const variants = [
+  { what: "for the built k6", plugins: [], module: "k6/x/tokenclock" },
+  { what: "for a stock k6 with xk6-sse", plugins: [useSseClient], module: "k6/x/sse" },
+];
+for (const { what, plugins, module } of variants) {
+  test(`every scenario becomes a bundle ${what}, with a source map and no other module than ${module}`, async () => {
+    const entries = scenarioNames().map((name) => path.join(root, "scenarios", `${name}.ts`));
+    const files = await bundle(entries, path.join(dir, module), plugins);
+    assert.equal(files.length, entries.length);
+    for (const file of files) {
+      const text = readFileSync(file, "utf8");
+      const imports = [...text.matchAll(/\b(?:from|import)\s*"([^"]+)"/g)].map(([, name = ""]) => name);
+      assert.ok(imports.includes(module), `${file}: ${imports}`);
+      for (const name of imports)
+        assert.ok(name === module || /^k6(\/(?!x\/)|$)/.test(name), `${file} imports ${name}`);
+      assert.ok(readFileSync(`${file}.map`, "utf8").includes("lib/settings.ts"));
+    }
+  });
+}

@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, readdirSync, statSync } from "node:fs";
+import { mkdirSync, readdirSync, statSync } from "node:fs";
 import { builtinModules } from "node:module";
 import path from "node:path";
 import { build, type Plugin } from "esbuild";
@@ -29,7 +29,7 @@ const client = path.join(root, "lib", "client");
 const sseClient = `${client}-sse.ts`;
 
 /** Puts lib/client-sse.ts, which needs nothing but k6/x/sse, in the place of lib/client.ts. */
-const useSseClient: Plugin = {
+export const useSseClient: Plugin = {
   name: "use-sse-client",
   setup({ onResolve }) {
     onResolve({ filter: /(^|\/)client$/ }, ({ path: name, resolveDir }) =>
@@ -94,6 +94,6 @@ export async function bundleScenarios(): Promise<string[]> {
   const names = scenarioNames();
   const entries = names.map((name) => path.join(root, "scenarios", `${name}.ts`));
   await bundle(entries, distDir);
-  if (existsSync(sseClient)) await bundle(entries, path.join(distDir, "xk6-sse"), [useSseClient]);
+  await bundle(entries, path.join(distDir, "xk6-sse"), [useSseClient]);
   return names;
 }

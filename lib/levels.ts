@@ -1,7 +1,7 @@
 import type { Options } from "k6/options";
 import { adaptOptions, emitLevelMetrics, type LevelSpec, Levels, type Slot } from "./client";
-import type { Config } from "./config";
-import { formatDurationMs, type Warmup } from "./settings";
+import { type Config, orRefuse } from "./config";
+import { formatDurationMs, SettingError, type Warmup } from "./settings";
 
 /** Levels of load as the scenario file uses them. */
 export interface LoadLevels {
@@ -39,6 +39,15 @@ export function concurrencyLevel(config: Config, name: string, concurrency: numb
   const bound =
     config.DURATION === undefined ? { requests: config.REQUESTS ?? concurrency } : { durationMs: config.DURATION };
   return { name, concurrency, labels, ...bound, ...warmupOf(config.WARMUP, concurrency) };
+}
+
+/** Ends the run where a level is bounded by time, for scenarios that compare the same requests. Init context only. */
+export function requireRequests({ DURATION: durationMs, scenario }: Config): void {
+  if (durationMs === undefined) return;
+  orRefuse(() => {
+    const given = `DURATION=${formatDurationMs(durationMs)}`;
+    throw new SettingError(`${given} cannot bound ${scenario}, which sends the same requests twice; set REQUESTS`);
+  });
 }
 
 /** Levels of constant concurrency that follow each other in one k6 scenario. */

@@ -4,7 +4,7 @@
  */
 import { readConfig } from "../lib/config";
 import { phaseSplit } from "../lib/figures";
-import { concurrencyLevel, levelsInTurn } from "../lib/levels";
+import { concurrencyLevel, levelsInTurn, requireRequests } from "../lib/levels";
 import { openClient, type Server } from "../lib/llm-client";
 import { openPause } from "../lib/pause";
 import { openPrompts } from "../lib/prompts";
@@ -22,6 +22,7 @@ const config = readConfig("prefill-decode", {
   INPUT_TOKENS: 512,
   OUTPUT_TOKENS: 64,
 });
+requireRequests(config);
 const phases = config.PHASE === "both" ? ["full", "prefill"] : [config.PHASE];
 const pause = openPause(config);
 const levels = levelsInTurn(
