@@ -63,20 +63,20 @@ func (l calibrationLoad) rounds() int {
 
 // trial is the outcome of one load: what the client measured beside what the server knows.
 type trial struct {
-	Streams       int         `json:"streams"`
-	ITLMs         float64     `json:"itlMs"`
-	Requests      int64       `json:"requests"`
-	Failed        int64       `json:"failed"`
-	Tokens        int64       `json:"tokens"`
-	TTFTMs        tally.Stats `json:"ttftMs"`
-	TrueTTFTMs    tally.Stats `json:"trueTtftMs"`
-	MeasuredITLMs tally.Stats `json:"measuredItlMs"`
-	TrueITLMs     tally.Stats `json:"trueItlMs"`
-	LoadShare     float64     `json:"loadShare"` // of the tokens/s asked for, by the server's count
-	KernelShare   float64     `json:"kernelStampShare"`
-	LateShare     float64     `json:"lateReceiveShare"`
-	CPUShare      float64     `json:"cpuShare"` // of the machine, the client alone
-	Reasons       []string    `json:"reasons"`  // why it is not true; none: it is
+	Streams         int         `json:"streams"`
+	ITLMs           float64     `json:"itlMs"`
+	Requests        int64       `json:"requests"`
+	Failed          int64       `json:"failed"`
+	Tokens          int64       `json:"tokens"`
+	TTFTMs          tally.Stats `json:"ttftMs"`
+	TrueTTFTMs      tally.Stats `json:"trueTtftMs"`
+	MeasuredITLMs   tally.Stats `json:"measuredItlMs"`
+	TrueITLMs       tally.Stats `json:"trueItlMs"`
+	LoadShare       float64     `json:"loadShare"` // of the tokens/s asked for, by the server's count
+	KernelShare     float64     `json:"kernelStampShare"`
+	ReaderWaitShare float64     `json:"readerWaitShare"`
+	CPUShare        float64     `json:"cpuShare"` // of the machine, the client alone
+	Reasons         []string    `json:"reasons"`  // why it is not true; none: it is
 }
 
 // judge lists what keeps the trial from being true.
@@ -287,7 +287,7 @@ func measureTrial(ctx context.Context, url string, l calibrationLoad) (trial, er
 	}
 	prepared := make([]client.Prepared, l.Streams)
 	inParallel(l.Streams, 64, func(k int) { prepared[k] = engine.Prepare(ctx, request) })
-	lateBefore, receivesBefore := client.LateReceives()
+	waitedBefore, _ := client.ReaderWaitedNs()
 	cpuBefore, beganNs := processCPUNs(), clock.Now()
 
 	type end struct {
@@ -328,15 +328,13 @@ func measureTrial(ctx context.Context, url string, l calibrationLoad) (trial, er
 		return trial{}, err
 	}
 	total := run.Total(clock.Now())
-	late, receives := client.LateReceives()
+	waited, _ := client.ReaderWaitedNs()
 	t := trial{
 		Streams: l.Streams, ITLMs: float64(l.ITL) / 1e6, Requests: total.Requests, Failed: total.Failed, Tokens: total.OutputTokens,
 		TTFTMs: total.TTFTMs, TrueTTFTMs: tally.Stats(truth.TTFTMs), MeasuredITLMs: total.ITLMs, TrueITLMs: tally.Stats(truth.ITLMs),
 		KernelShare: total.KernelStampShare, CPUShare: float64(processCPUNs()-cpuBefore) / float64(wallNs) / float64(runtime.NumCPU()),
 	}
-	if n := receives - receivesBefore; n > 0 {
-		t.LateShare = float64(late-lateBefore) / float64(n)
-	}
+	t.ReaderWaitShare = float64(waited-waitedBefore) / float64(wallNs)
 	if truth.WindowS > 0 {
 		asked := float64(l.Streams*tokens) / l.requestTime().Seconds()
 		t.LoadShare = float64(truth.OutputTokens) / truth.WindowS / asked
@@ -414,8 +412,8 @@ func (x *trial) print(w io.Writer) error {
 	if err := t.Flush(); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(w, "%d streams, %d requests, %d tokens, %.1f %% of the load; %.1f %% kernel stamps, %.2f %% of receives late; the client used %.0f %% of the machine\n",
-		x.Streams, x.Requests, x.Tokens, x.LoadShare*100, x.KernelShare*100, x.LateShare*100, x.CPUShare*100)
+	_, err := fmt.Fprintf(w, "%d streams, %d requests, %d tokens, %.1f %% of the load; %.1f %% kernel stamps, %.2f %% of the time the reader waited for a core; the client used %.0f %% of the machine\n",
+		x.Streams, x.Requests, x.Tokens, x.LoadShare*100, x.KernelShare*100, x.ReaderWaitShare*100, x.CPUShare*100)
 	if err != nil {
 		return err
 	}

@@ -228,8 +228,9 @@ declare module "k6/x/tokenclock" {
     queueDelayMs: Stats;
     kernelStampShare: number;
     coalescedShare: number;
-    /** Receives of streams read later than the streams' mean gap after they arrived: their chunks may have merged. */
-    lateReceiveShare: number;
+    /** Share of the time that the reader thread, ready to run, waited for a core (waits above 3 ms): what arrived
+     * meanwhile may have merged under one stamp. 0 where it is not known. */
+    readerWaitShare: number;
     sendUncertaintyMs: Stats;
     cpuShare: number;
     droppedIterations: number;

@@ -20,9 +20,15 @@ type probe struct {
 	lag     tally.Quantity
 	cpuNs   int64
 	beganNs int64
+
+	waitedNs    int64 // by the reader thread for a core, up to the last look
+	lateWaitsNs int64 // of it, in periods in which it waited longer than lateWaitNs
 }
 
-const probePeriod = 10 * time.Millisecond
+const (
+	probePeriod = 10 * time.Millisecond
+	lateWaitNs  = 3_000_000 // shorter waits merge nothing but the fastest streams' chunks
+)
 
 func newProbe() *probe { return &probe{stopped: make(chan struct{})} }
 
@@ -46,6 +52,12 @@ func (p *probe) start() {
 			late := clock.Now() - before - int64(probePeriod)
 			p.mu.Lock()
 			p.lag.Add(max(late, 0))
+			if waited, ok := client.ReaderWaitedNs(); ok {
+				if d := waited - p.waitedNs; d > lateWaitNs {
+					p.lateWaitsNs += d
+				}
+				p.waitedNs = waited
+			}
 			p.mu.Unlock()
 		}
 	}()
@@ -62,17 +74,19 @@ func (p *probe) stop() {
 	}
 }
 
-// figures returns the lag in ms and the share of the machine's cores that the process used since start.
-func (p *probe) figures() (lagMs tally.Stats, cpuShare float64) {
+// figures returns the lag in ms, the share of the time that the reader thread spent waiting for a core in long waits, and
+// the share of the machine's cores that the process used, all since start.
+func (p *probe) figures() (lagMs tally.Stats, readerWaitShare, cpuShare float64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if !p.started {
-		return tally.Stats{}, 0
+		return tally.Stats{}, 0, 0
 	}
 	if wall := clock.Now() - p.beganNs; wall > 0 {
 		cpuShare = float64(processCPUNs()-p.cpuNs) / float64(wall) / float64(runtime.NumCPU())
+		readerWaitShare = float64(p.lateWaitsNs) / float64(wall)
 	}
-	return p.lag.Stats(1e6), cpuShare
+	return p.lag.Stats(1e6), readerWaitShare, cpuShare
 }
 
 // validity is Validity of index.d.ts.
@@ -83,7 +97,7 @@ type validity struct {
 	QueueDelayMs      tally.Stats `json:"queueDelayMs"`
 	KernelStampShare  float64     `json:"kernelStampShare"`
 	CoalescedShare    float64     `json:"coalescedShare"`
-	LateReceiveShare  float64     `json:"lateReceiveShare"`
+	ReaderWaitShare   float64     `json:"readerWaitShare"`
 	SendUncertaintyMs tally.Stats `json:"sendUncertaintyMs"`
 	CPUShare          float64     `json:"cpuShare"`
 	DroppedIterations int64       `json:"droppedIterations"`
@@ -95,7 +109,7 @@ type validity struct {
 const (
 	maxQueueDelayMs    = 10.0 // 90th percentile of the queue delay, or...
 	maxQueueDelayShare = 0.05 // ...this share of the mean e2e latency, whichever is larger
-	maxLateShare       = 0.02 // of receives read more than a stream's own gap after they arrived
+	maxReaderWaitShare = 0.01 // of the time
 	maxUserLagMs       = 5.0  // p99 of the scheduling lag where stamps were taken in user space
 	maxSendUncertainMs = 5.0  // p99 of the send's uncertainty
 )
@@ -103,14 +117,10 @@ const (
 // judge says whether the client measured the server or itself.
 func (r *run) judge(levels []tally.LevelSummary, total tally.LevelSummary, dropped int64) validity {
 	v := validity{State: "VALID", Reasons: []string{}}
-	v.SchedulingLagMs, v.CPUShare = r.probe.figures()
+	v.SchedulingLagMs, v.ReaderWaitShare, v.CPUShare = r.probe.figures()
 	v.QueueDelayMs, v.KernelStampShare, v.CoalescedShare = total.QueueDelayMs, total.KernelStampShare, total.CoalescedShare
 	v.SendUncertaintyMs, v.RetriedOnReuse = r.tally.Client()
 	v.DroppedIterations = dropped
-	late, receives := client.LateReceives()
-	if receives > 0 {
-		v.LateReceiveShare = float64(late) / float64(receives)
-	}
 	bound := func(format string, args ...any) {
 		v.State = "CLIENT-BOUND"
 		v.Reasons = append(v.Reasons, fmt.Sprintf(format, args...))
@@ -127,8 +137,9 @@ func (r *run) judge(levels []tally.LevelSummary, total tally.LevelSummary, dropp
 	if v.DroppedIterations > 0 {
 		bound("%d iterations were dropped because no VU was free", v.DroppedIterations)
 	}
-	if v.LateReceiveShare > maxLateShare {
-		bound("%.1f %% of receives were read so late that chunks may have merged, limit %g %%", v.LateReceiveShare*100, maxLateShare*100)
+	if v.ReaderWaitShare > maxReaderWaitShare {
+		bound("the reader thread waited for a core %.1f %% of the time, so chunks may have merged, limit %g %%",
+			v.ReaderWaitShare*100, maxReaderWaitShare*100)
 	}
 	if v.KernelStampShare < 0.99 && v.SchedulingLagMs.P99 > maxUserLagMs && total.Completed > 0 {
 		bound("%.0f %% of the stamps were taken in user space while the process ran up to %.1f ms late (p99), limit %g ms",

@@ -2,6 +2,7 @@ package tokenclock
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/url"
 	"sync"
@@ -34,14 +35,14 @@ type clientOptions struct {
 
 // requestSpec is RequestSpec of index.d.ts.
 type requestSpec struct {
-	Body         any               `js:"body"`
-	URL          string            `js:"url"`
-	Method       string            `js:"method"`
-	Headers      map[string]string `js:"headers"`
-	OutputTokens int               `js:"outputTokens"`
-	InputTokens  int               `js:"inputTokens"`
-	KeepText     bool              `js:"keepText"`
-	AbortAfterMs float64           `js:"abortAfterMs"`
+	Body         any // nil, a string or a sobek.ArrayBuffer
+	URL          string
+	Method       string
+	Headers      map[string]string
+	OutputTokens int
+	InputTokens  int
+	KeepText     bool
+	AbortAfterMs float64
 }
 
 // proxyFromEnvironment follows HTTP_PROXY, HTTPS_PROXY and NO_PROXY as k6 does.
@@ -83,7 +84,50 @@ func (i *instance) newClient(call sobek.ConstructorCall) *sobek.Object {
 		i.throw(fmt.Errorf("Client: %w", err))
 	}
 	c.urlT = c.o.URL
-	return rt.ToValue(c).ToObject(rt)
+	return c.object(rt)
+}
+
+// object is what JavaScript sees of a client. Its methods are native functions: through sobek's reflection a call of one
+// costs some microseconds more, which counts where a request takes a hundred.
+func (c *vuClient) object(rt *sobek.Runtime) *sobek.Object {
+	o := rt.NewObject()
+	for name, method := range map[string]func(call sobek.FunctionCall) sobek.Value{
+		"request": func(call sobek.FunctionCall) sobek.Value {
+			return rt.ToValue(c.Request(call.Argument(0), c.slot(call.Argument(1))))
+		},
+		"batch": func(call sobek.FunctionCall) sobek.Value {
+			var specs []sobek.Value
+			if err := rt.ExportTo(call.Argument(0), &specs); err != nil {
+				c.i.throw(fmt.Errorf("batch: %w", err))
+			}
+			stagger := call.Argument(2)
+			staggerMs := 0.0
+			if !sobek.IsUndefined(stagger) {
+				staggerMs = stagger.ToFloat()
+			}
+			return rt.ToValue(c.Batch(specs, c.slot(call.Argument(1)), staggerMs))
+		},
+		"start": func(call sobek.FunctionCall) sobek.Value {
+			return rt.ToValue(c.Start(call.Argument(0), c.slot(call.Argument(1))))
+		},
+	} {
+		if err := o.Set(name, method); err != nil {
+			c.i.throw(err)
+		}
+	}
+	return o
+}
+
+// slot reads the optional argument of that name.
+func (c *vuClient) slot(v sobek.Value) *slot {
+	if sobek.IsUndefined(v) || sobek.IsNull(v) {
+		return nil
+	}
+	s, ok := v.Export().(*slot)
+	if !ok {
+		c.i.throw(errors.New("slot is not one that a load shape gave"))
+	}
+	return s
 }
 
 func (c *vuClient) engineOptions(state *lib.State) client.Options {
@@ -197,10 +241,45 @@ func (c *vuClient) Request(specV sobek.Value, s *slot) *result {
 	return c.ended(state, s, spec, r, m)
 }
 
+// spec reads a RequestSpec field by field, which is several times faster than sobek's reflection.
 func (c *vuClient) spec(v sobek.Value) *requestSpec {
+	rt := c.i.vu.Runtime()
+	o, ok := v.(*sobek.Object)
+	if !ok {
+		c.i.throw(errors.New("request: an object is missing"))
+	}
 	spec := &requestSpec{}
-	if err := decode(c.i.vu.Runtime(), v, spec); err != nil {
-		c.i.throw(fmt.Errorf("request: %w", err))
+	given := func(name string) sobek.Value {
+		if v := o.Get(name); v != nil && !sobek.IsUndefined(v) && !sobek.IsNull(v) {
+			return v
+		}
+		return nil
+	}
+	if v := given("body"); v != nil {
+		spec.Body = v.Export()
+	}
+	if v := given("url"); v != nil {
+		spec.URL = v.String()
+	}
+	if v := given("method"); v != nil {
+		spec.Method = v.String()
+	}
+	if v := given("headers"); v != nil {
+		if err := rt.ExportTo(v, &spec.Headers); err != nil {
+			c.i.throw(fmt.Errorf("request: headers: %w", err))
+		}
+	}
+	if v := given("outputTokens"); v != nil {
+		spec.OutputTokens = int(v.ToInteger())
+	}
+	if v := given("inputTokens"); v != nil {
+		spec.InputTokens = int(v.ToInteger())
+	}
+	if v := given("keepText"); v != nil {
+		spec.KeepText = v.ToBoolean()
+	}
+	if v := given("abortAfterMs"); v != nil {
+		spec.AbortAfterMs = v.ToFloat()
 	}
 	return spec
 }

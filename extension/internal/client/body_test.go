@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -75,10 +76,23 @@ func bodyServer(t *testing.T, talk func(*bodyPeer)) (url string, connections *at
 	return "http://" + l.Addr().String() + "/stream", connections
 }
 
+// notForTheReader is a TCP connection that the reader thread does not recognize as one, so that a goroutine reads it.
+type notForTheReader struct{ *net.TCPConn }
+
+// readers are the two ways in which a connection is read.
+var readers = []string{"read ahead", "by the reader thread, where there is one"}
+
 func streamTransport(t *testing.T, o Options) *StreamTransport {
+	return transportRead(t, readers[1], o)
+}
+
+func transportRead(t *testing.T, how string, o Options) *StreamTransport {
 	t.Helper()
 	o.Dial = func(ctx context.Context, network, address string) (Counted, error) {
 		c, err := new(net.Dialer).DialContext(ctx, network, address)
+		if tcp, ok := c.(*net.TCPConn); ok && how == readers[0] {
+			c = notForTheReader{tcp}
+		}
 		return Counted{Conn: c}, err
 	}
 	tr := NewStreamTransport(o)
@@ -135,32 +149,34 @@ func TestBodiesAndReuse(t *testing.T) {
 		{"a length not reached", "GET", "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhello", "hello", io.ErrUnexpectedEOF, false},
 		{"chunks without an end", "GET", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n", "hello", io.ErrUnexpectedEOF, false},
 	} {
-		t.Run(tc.name, func(t *testing.T) {
-			noLeaks(t)
-			url, connections := bodyServer(t, func(p *bodyPeer) {
-				for p.request() != nil {
-					p.say(tc.reply)
-					if !tc.reused {
-						return
+		for _, how := range readers {
+			t.Run(tc.name+", "+how, func(t *testing.T) {
+				noLeaks(t)
+				url, connections := bodyServer(t, func(p *bodyPeer) {
+					for p.request() != nil {
+						p.say(tc.reply)
+						if !tc.reused {
+							return
+						}
+					}
+				})
+				tr := transportRead(t, how, Options{})
+				for n := range 2 {
+					resp, x, err := tr.Do(request(t, t.Context(), tc.method, url))
+					require.NoError(t, err)
+					body, err := all(t, resp)
+					assert.Equal(t, tc.body, body)
+					assert.ErrorIs(t, err, tc.err)
+					assert.Equal(t, tc.reused && n > 0, x.Reused)
+					assert.NotNil(t, x.Remote)
+					order := []int64{x.StartedNs, x.ReadyNs, x.SentNs, x.FirstByteNs, x.EndNs, clock.Now()}
+					for k := 1; k < len(order); k++ {
+						assert.GreaterOrEqual(t, order[k]+x.SentUncertaintyNs+clockNoiseNs, order[k-1], "stage %d of %v", k, order)
 					}
 				}
+				assert.EqualValues(t, map[bool]int{true: 1, false: 2}[tc.reused], connections.Load())
 			})
-			tr := streamTransport(t, Options{})
-			for n := range 2 {
-				resp, x, err := tr.Do(request(t, t.Context(), tc.method, url))
-				require.NoError(t, err)
-				body, err := all(t, resp)
-				assert.Equal(t, tc.body, body)
-				assert.ErrorIs(t, err, tc.err)
-				assert.Equal(t, tc.reused && n > 0, x.Reused)
-				assert.NotNil(t, x.Remote)
-				order := []int64{x.StartedNs, x.ReadyNs, x.SentNs, x.FirstByteNs, x.EndNs, clock.Now()}
-				for k := 1; k < len(order); k++ {
-					assert.GreaterOrEqual(t, order[k]+x.SentUncertaintyNs+clockNoiseNs, order[k-1], "stage %d of %v", k, order)
-				}
-			}
-			assert.EqualValues(t, map[bool]int{true: 1, false: 2}[tc.reused], connections.Load())
-		})
+		}
 	}
 }
 
@@ -285,6 +301,12 @@ func TestNoReuseAsksTheServerToClose(t *testing.T) {
 }
 
 func TestContextEndsABody(t *testing.T) {
+	for _, how := range readers {
+		t.Run(how, func(t *testing.T) { contextEndsABody(t, how) })
+	}
+}
+
+func contextEndsABody(t *testing.T, how string) {
 	noLeaks(t)
 	gone := make(chan struct{})
 	url, _ := bodyServer(t, func(p *bodyPeer) {
@@ -294,7 +316,7 @@ func TestContextEndsABody(t *testing.T) {
 		close(gone)
 	})
 	ctx, cancel := context.WithCancel(t.Context())
-	resp, x, err := streamTransport(t, Options{}).Do(request(t, ctx, "GET", url))
+	resp, x, err := transportRead(t, how, Options{}).Do(request(t, ctx, "GET", url))
 	require.NoError(t, err)
 	b := bodyOf(t, resp)
 	data, _, _, err := b.Next()
@@ -343,6 +365,12 @@ func TestCloseBeforeTheEnd(t *testing.T) {
 }
 
 func TestBodyOverTLS(t *testing.T) {
+	for _, how := range readers {
+		t.Run(how, func(t *testing.T) { bodyOverTLS(t, how) })
+	}
+}
+
+func bodyOverTLS(t *testing.T, how string) {
 	noLeaks(t)
 	s := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		for _, part := range []string{"one", "two"} {
@@ -350,8 +378,9 @@ func TestBodyOverTLS(t *testing.T) {
 			w.(http.Flusher).Flush()
 		}
 	}))
+	s.Config.ErrorLog = log.New(io.Discard, "", 0) // it says what the refused handshake below is
 	defer s.Close()
-	tr := streamTransport(t, Options{TLS: s.Client().Transport.(*http.Transport).TLSClientConfig})
+	tr := transportRead(t, how, Options{TLS: s.Client().Transport.(*http.Transport).TLSClientConfig})
 	defer tr.CloseIdle()
 	for n := range 2 {
 		resp, x, err := tr.Do(request(t, t.Context(), "GET", s.URL))

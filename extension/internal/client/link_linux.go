@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 	"unsafe"
@@ -26,19 +27,20 @@ var sharedReader = sync.OnceValue(func() *reader.Reader {
 	if err != nil {
 		return nil
 	}
+	readerRuns.Store(true)
 	return r
 })
 
-// LateReceives returns how many receives of running streams the reader thread read so late that chunks may have merged,
-// and how many receives there were.
-func LateReceives() (late, all int64) {
-	r := sharedReader()
-	if r == nil {
-		return 0, 0
+// ReaderWaitedNs returns how long the reader thread has waited for a core since it began; false where there is no such
+// thread or no account of it.
+func ReaderWaitedNs() (ns int64, ok bool) {
+	if !readerRuns.Load() {
+		return 0, false
 	}
-	s := r.Stats()
-	return s.Late, s.StreamReceives
+	return sharedReader().WaitedNs()
 }
+
+var readerRuns atomic.Bool
 
 // flushBytes of a stream may wait unread by the parser; the reader thread's memory a stream is this and a block.
 const flushBytes = 16 << 10

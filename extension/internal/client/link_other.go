@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// LateReceives returns zeros: there is no reader thread here.
-func LateReceives() (late, all int64) { return 0, 0 }
+// ReaderWaitedNs knows nothing: there is no reader thread here.
+func ReaderWaitedNs() (ns int64, ok bool) { return 0, false }
 
 func (c *Client) newLink(raw Counted, key linkKey) (link, error) {
 	seg, err := c.newSegmentConn(raw)

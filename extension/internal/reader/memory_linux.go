@@ -96,6 +96,7 @@ type msghdr struct {
 type shared struct {
 	epfd     int32
 	notifyFd int32
+	tid      atomic.Int32 // the thread's, once it runs
 	stop     atomic.Uint32
 	exited   atomic.Uint32
 	waiting  atomic.Uint32 // 1: the dispatcher waits on notifyFd
@@ -116,15 +117,13 @@ type shared struct {
 	receives atomic.Int64
 	rests    atomic.Int64
 
-	streamReceives atomic.Int64
-	late           atomic.Int64 // of them, read later than the streams' mean gap after they arrived
-
 	released atomic.Uint32 // slots that the thread closed, a stack; Go takes all of it at once
 
 	gapNs       int64 // thread: moving mean of the gap between two receives of one stream
 	windowNs    int64 // thread: begin of the window in which stream events are counted
 	windowCount int64
 	perSecond   int64 // thread: stream events a second in the last window
+	breathedNs  int64 // thread: when it last let others have the core
 
 	msg     msghdr
 	iov     iovec

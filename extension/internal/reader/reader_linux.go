@@ -10,6 +10,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -371,12 +373,28 @@ func (c *Conn) Close(abort bool) {
 	r.recycle(c.id)
 }
 
+// WaitedNs returns how long the thread has waited for a core since it began, ready to run, by the kernel's account; ok is
+// false where the kernel keeps none. What arrives meanwhile may be merged under one time, and no receive shows that.
+func (r *Reader) WaitedNs() (ns int64, ok bool) {
+	tid := r.mem.sh.tid.Load()
+	if tid == 0 {
+		return 0, false
+	}
+	b, err := os.ReadFile("/proc/self/task/" + strconv.Itoa(int(tid)) + "/schedstat")
+	if err != nil {
+		return 0, false
+	}
+	fields := strings.Fields(string(b)) // ns on a core, ns waiting for one, slices
+	if len(fields) < 2 {
+		return 0, false
+	}
+	ns, err = strconv.ParseInt(fields[1], 10, 64)
+	return ns, err == nil
+}
+
 // Stats counts what the thread did.
 type Stats struct {
 	Polls, Receives, Rests, BlocksInUse int64
-
-	StreamReceives int64 // receives of running streams
-	Late           int64 // of them, those read later than the streams' mean gap after they arrived, so that chunks may have merged
 }
 
 // Stats returns the thread's counters.
@@ -384,7 +402,6 @@ func (r *Reader) Stats() Stats {
 	sh := r.mem.sh
 	return Stats{
 		Polls: sh.polls.Load(), Receives: sh.receives.Load(), Rests: sh.rests.Load(), BlocksInUse: sh.inUse.Load(),
-		StreamReceives: sh.streamReceives.Load(), Late: sh.late.Load(),
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"os"
 	"runtime"
 	"sync"
 	"testing"
@@ -205,6 +206,34 @@ func TestSendTimeComesFromTheKernel(t *testing.T) {
 		require.True(t, ok, "a transmit stamp for %d bytes", size)
 		require.GreaterOrEqual(t, ns, sent.BeforeNs-50_000)
 	}
+	in.close(c, false)
+	_ = peer.Close()
+	require.NoError(t, r.Close())
+}
+
+func TestTheThreadsWaitForACoreIsKnown(t *testing.T) {
+	if _, err := os.Stat("/proc/self/schedstat"); err != nil {
+		t.Skip("the kernel keeps no account of it")
+	}
+	r, err := New()
+	require.NoError(t, err)
+	in := newInbox()
+	c, peer := pair(t, r, in.ready)
+	_, err = peer.Write([]byte("x"))
+	require.NoError(t, err)
+	in.waitFor(t, 1) // the thread runs
+	first, ok := r.WaitedNs()
+	require.True(t, ok)
+	begunNs := clock.Now()
+	for i := range 500 {
+		_, err = peer.Write([]byte("x"))
+		require.NoError(t, err)
+		in.waitFor(t, 2+i)
+	}
+	later, ok := r.WaitedNs()
+	require.True(t, ok)
+	require.GreaterOrEqual(t, later, first)
+	require.LessOrEqual(t, later-first, clock.Now()-begunNs, "it cannot have waited longer than it lived")
 	in.close(c, false)
 	_ = peer.Close()
 	require.NoError(t, r.Close())

@@ -23,12 +23,15 @@ const (
 	gapMaxNs     = 100_000_000 // a longer gap is a stall and says nothing about the rhythm
 	fairReads    = 4           // receives from one connection in one poll
 
+	breathePerSecond = 50_000 // stream events from which the thread may never wait
+	breathePeriodNs  = 1_000_000
+	breatheNs        = 100_000
+
 	sliceNs  = 100_000 // the shortest that the kernel takes
 	niceness = -15
 
 	comparePeriodNs = 10_000_000
 	offsetNoiseNs   = 5_000
-	lateMinNs       = 3_000_000 // a receive read within this, twice the longest rest, is not late
 
 	wakeFd = -1 // the epoll event that asks the thread to look at stop
 )
@@ -37,19 +40,30 @@ const (
 func runThread(sh *shared, slots, blocks unsafe.Pointer) {
 	runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
 	askForPromptness()
+	sh.tid.Store(int32(unix.Gettid()))
 	leaveScheduler()
 	loop(sh, slots, blocks)
 	returnToScheduler()
 	sh.exited.Store(1)
 }
 
-// askForPromptness tells the kernel that this thread runs briefly and should run soon. Segments that queue up unread are
-// merged under one time, so what it waits for a core on a busy machine is lost to the gaps. A short slice gives an earlier
-// deadline among threads of one weight (Linux 6.12; needs no right); a higher weight is for those who may have it.
-// Either may fail: the thread then waits like any other, and the late receives are counted.
+// askForPromptness tells the kernel that this thread runs briefly and should run at once. Segments that queue up unread
+// are merged under one time, so what it waits for a core on a busy machine is lost to the gaps, and among ordinary
+// threads it waits not only for its own turn: the scheduler holds the whole process (its group) to its share, so after a
+// burst of JavaScript the thread would pay for that with tens of milliseconds. The lowest real-time priority is outside
+// that account; who may not have it gets a higher weight, and who may not have that a shorter slice, which gives an
+// earlier deadline (Linux 6.12). What remains is counted as late receives.
 func askForPromptness() {
-	_ = unix.SchedSetAttr(0, &unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_NORMAL, Runtime: sliceNs}, 0)
-	_ = unix.SchedSetAttr(0, &unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_NORMAL, Runtime: sliceNs, Nice: niceness}, 0)
+	for _, a := range []unix.SchedAttr{
+		{Policy: unix.SCHED_RR, Priority: 1},
+		{Policy: unix.SCHED_NORMAL, Runtime: sliceNs, Nice: niceness},
+		{Policy: unix.SCHED_NORMAL, Runtime: sliceNs},
+	} {
+		a.Size = unix.SizeofSchedAttr
+		if unix.SchedSetAttr(0, &a, 0) == nil {
+			return
+		}
+	}
 }
 
 // loop is a function of its own so that its frame lies below those that the collector scans.
@@ -103,13 +117,34 @@ func rest(sh *shared) {
 	if ns > restMaxNs {
 		ns = restMaxNs
 	}
-	if ns < restMinNs || sh.perSecond*ns < restEvents*1_000_000_000 {
+	switch {
+	case ns >= restMinNs && sh.perSecond*ns >= restEvents*1_000_000_000:
+		nap(sh, ns)
+		sh.rests.Add(1)
+	case sh.perSecond > breathePerSecond:
+		breathe(sh)
+	}
+}
+
+// breathe lets others have the core now and then when streams are so fast that the thread would never wait: at real-time
+// priority nobody else could run there, the parser included.
+//
+//go:nosplit
+//go:norace
+func breathe(sh *shared) {
+	if sh.nowNs-sh.breathedNs < breathePeriodNs {
 		return
 	}
+	nap(sh, breatheNs)
+	sh.breathedNs = sh.nowNs
+}
+
+//go:nosplit
+//go:norace
+func nap(sh *shared, ns int64) {
 	ts := (*unix.Timespec)(unsafe.Pointer(&sh.scratch[16]))
 	ts.Sec, ts.Nsec = 0, ns
 	_, _, _ = syscall.RawSyscall6(unix.SYS_CLOCK_NANOSLEEP, unix.CLOCK_MONOTONIC, 0, uintptr(unsafe.Pointer(ts)), 0, 0, 0)
-	sh.rests.Add(1)
 }
 
 // serve reads what a connection has and says whether its parser should look at it now.
@@ -219,10 +254,6 @@ func receive(sh *shared, s *slot, blocks unsafe.Pointer) int {
 	}
 	if s.eagerEnd.Load() != 0 {
 		sh.windowCount++
-		sh.streamReceives.Add(1)
-		if lag := sh.nowNs - head.atNs; lag > lateMinNs && lag > sh.gapNs {
-			sh.late.Add(1)
-		}
 		if gap := head.atNs - s.lastNs; gap > 0 && gap < gapMaxNs {
 			if sh.gapNs == 0 {
 				sh.gapNs = gap

@@ -1,6 +1,7 @@
 package tally
 
 import (
+	"math"
 	"strconv"
 
 	"github.com/tokenclock/tokenclock/extension/internal/stream"
@@ -174,7 +175,7 @@ func (l *level) add(o *Observation, f Figures, slo SLO) {
 		}
 	}
 	if f.OutputSpeed > 0 {
-		l.speed.add(int64(f.OutputSpeed*1000), 1)
+		l.speed.add(int64(math.Round(f.OutputSpeed*1000)), 1)
 	}
 	o.Gaps(func(gapNs int64) { l.gap.add(gapNs, 1) })
 	o.SharedGaps(func(gapNs int64, tokens int) { l.itl.add(gapNs/int64(tokens), int64(tokens)) })
