@@ -85,6 +85,8 @@ export interface Validity {
   queueDelayMs: Stats;
   kernelStampShare: number;
   coalescedShare: number;
+  /** Share of the time that the reader thread waited for a core in waits above 3 ms; absent in runs that had no such thread. */
+  readerWaitShare?: number;
   sendUncertaintyMs: Stats;
   cpuShare: number;
   droppedIterations: number;

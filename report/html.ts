@@ -79,6 +79,7 @@ function validityRows(validity: Validity): [string, string][] {
     ["Uncertainty of send times, p99", formatMs(validity.sendUncertaintyMs?.p99)],
     ["Arrivals stamped by the kernel", formatShare(validity.kernelStampShare)],
     ["Chunks that shared a receive", formatShare(validity.coalescedShare)],
+    ["Time that the reader thread waited for a core", formatShare(validity.readerWaitShare)],
     ["CPU use of the client, of all cores", formatShare(validity.cpuShare)],
     ["Dropped iterations", formatNumber(validity.droppedIterations)],
     ["Retries on a closed idle connection", formatNumber(validity.retriedOnReuse)],

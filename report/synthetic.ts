@@ -293,6 +293,7 @@ export function writeRun(
     queueDelayMs: statsOf([0.1, 0.2]),
     kernelStampShare: 1,
     coalescedShare: 0.01,
+    readerWaitShare: 0.001,
     sendUncertaintyMs: statsOf([0.02]),
     cpuShare: 0.2,
     droppedIterations: 0,
