@@ -59,7 +59,7 @@ func askForPromptness() {
 		{Policy: unix.SCHED_NORMAL, Runtime: sliceNs, Nice: niceness},
 		{Policy: unix.SCHED_NORMAL, Runtime: sliceNs},
 	} {
-		a.Size = unix.SizeofSchedAttr
+		a.Size, a.Flags = unix.SizeofSchedAttr, unix.SCHED_FLAG_RESET_ON_FORK // for this thread alone
 		if unix.SchedSetAttr(0, &a, 0) == nil {
 			return
 		}
