@@ -9,7 +9,8 @@ import { type Column, percent, shortNumber, textTable } from "./table";
 export function requestFigures(level: LevelSummary): string {
   const { requests, completed, e2eMs, whole } = level;
   const average = (tokens: number, count: number) => (count > 0 ? shortNumber(tokens / count) : "-");
-  const perSecond = (tokens: number) => (level.durationS > 0 ? shortNumber(tokens / level.durationS) : "-");
+  // In the steady window, as both throughputs beside it.
+  const inputThroughput = completed > 0 ? (level.inputTokens / completed) * level.requestThroughput : 0;
   const latency = (ms: number) => (e2eMs.count > 0 ? `${shortNumber(ms / 1000)} s` : "-");
   const statuses = Object.entries(level.statuses).map(([status, count]) => `${status}: ${count}`);
   const lines: [string, string][] = [
@@ -28,7 +29,7 @@ export function requestFigures(level: LevelSummary): string {
       "... with failures counted as zero",
       `${average(level.inputTokens, requests)}, ${average(level.outputTokens, requests)}`,
     ],
-    ["Input token throughput", `${perSecond(level.inputTokens)} tokens/s`],
+    ["Input token throughput", `${shortNumber(inputThroughput)} tokens/s`],
     ["Output token throughput", `${shortNumber(level.outputThroughput)} tokens/s`],
   ];
   const width = Math.max(...lines.map(([name]) => name.length));

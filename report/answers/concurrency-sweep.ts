@@ -3,7 +3,7 @@ import type { Answer } from "../answer";
 import { draw, failureColor, levelAxis, type Panel, type Picture } from "../chart";
 import { formatMs, formatNumber, formatShare } from "../format";
 import { type LevelSummary, type RequestRow, type Results, type Stats, setting } from "../read";
-import { median } from "../statistics";
+import { greatest, least, median } from "../statistics";
 import type { Table } from "../table";
 import {
   type DistributionKey,
@@ -250,6 +250,16 @@ function failurePictures(levels: LevelSummary[], axisTitle: string): Picture[] {
 }
 
 /**
+ * From the first send to the last end of a level's steady requests, s: the total time of a request benchmark, in which all
+ * its requests and tokens fell. The steady window may close before the last requests have ended.
+ */
+function totalTimeS(level: LevelSummary, rows: readonly RequestRow[]): number {
+  if (rows.length === 0) return level.durationS;
+  const firstNs = least(rows.map((row) => row.sentNs || row.startedNs));
+  return (greatest(rows.map((row) => row.endNs)) - firstNs) / 1e9;
+}
+
+/**
  * The report of a plain request benchmark, level by level: first with failed requests left out, then with them mixed in as
  * replies of no tokens, which is how such a benchmark often averages and why its averages look better than they are.
  */
@@ -265,7 +275,7 @@ function requestBenchmark(levels: LevelSummary[], requests: RequestRow[] | undef
     {
       name: "request_benchmark",
       title: "Request benchmark",
-      note: "Latencies and tokens are those of completed requests. Requests/s counts every request, failed ones included; token throughputs divide by the total time.",
+      note: "Latencies and tokens are those of completed requests. Total time is first send to last end; requests/s counts every request, failed ones included, and token throughputs divide by the total time.",
       columns: [
         { key: "concurrency", title: "Clients", format: "integer" },
         { key: "requests", title: "Requests", format: "integer" },
@@ -287,6 +297,8 @@ function requestBenchmark(levels: LevelSummary[], requests: RequestRow[] | undef
       ],
       rows: levels.map((level) => {
         const latency = measured(level, "e2eMs");
+        const totalS = totalTimeS(level, byLevel.get(level.name) ?? []);
+        const perSecond = (count: number) => (totalS > 0 ? count / totalS : null);
         return {
           concurrency: level.concurrency ?? level.name,
           requests: level.requests,
@@ -295,7 +307,7 @@ function requestBenchmark(levels: LevelSummary[], requests: RequestRow[] | undef
             .map(([code, count]) => `${code}: ${count}`)
             .join(", "),
           success_ratio: level.requests > 0 ? level.completed / level.requests : null,
-          total_time_s: level.durationS,
+          total_time_s: totalS,
           median_latency_ms: latency?.p50 ?? null,
           average_latency_ms: latency?.mean ?? null,
           shortest_latency_ms: latency?.min ?? null,
@@ -303,11 +315,11 @@ function requestBenchmark(levels: LevelSummary[], requests: RequestRow[] | undef
           p90_latency_ms: latency?.p90 ?? null,
           p95_latency_ms: latency?.p95 ?? null,
           p99_latency_ms: latency?.p99 ?? null,
-          requests_per_s: level.durationS > 0 ? level.requests / level.durationS : null,
+          requests_per_s: perSecond(level.requests),
           average_input_tokens_per_request: level.completed > 0 ? level.inputTokens / level.completed : null,
           average_output_tokens_per_request: level.completed > 0 ? level.outputTokens / level.completed : null,
-          input_token_throughput_per_s: level.durationS > 0 ? level.inputTokens / level.durationS : null,
-          output_token_throughput_per_s: level.outputThroughput,
+          input_token_throughput_per_s: perSecond(level.inputTokens),
+          output_token_throughput_per_s: perSecond(level.outputTokens),
         };
       }),
     },
