@@ -26,7 +26,6 @@ type instance struct {
 	event     *eventMetric
 	exports   *sobek.Object
 	transport *client.StreamTransport
-	ctx       context.Context // of the VU's present activation
 	iteration int64
 }
 
@@ -60,8 +59,9 @@ var proxyFromEnvironment = sync.OnceValue(func() func(*url.URL) (*url.URL, error
 	return httpproxy.FromEnvironment().ProxyFunc()
 })
 
-// connections returns the VU's transport and closes what k6's options say must not be reused.
-func (i *instance) connections(state *lib.State, ctx context.Context) *client.StreamTransport {
+// connections returns the VU's transport. As in k6's own client, its connections outlive an iteration, unless
+// noVUConnectionReuse says otherwise; the VU's context does not, so it says nothing about when to close them.
+func (i *instance) connections(state *lib.State) *client.StreamTransport {
 	if i.transport == nil {
 		i.transport = client.NewStreamTransport(client.Options{
 			TLS: state.TLSConfig, Proxy: proxyFromEnvironment(), NoReuse: state.Options.NoConnectionReuse.Bool,
@@ -76,10 +76,6 @@ func (i *instance) connections(state *lib.State, ctx context.Context) *client.St
 				return client.Counted{Conn: conn}, nil
 			},
 		})
-	}
-	if i.ctx != ctx {
-		i.ctx = ctx
-		context.AfterFunc(ctx, i.transport.CloseIdle) // no connection outlives the scenario
 	}
 	if state.Options.NoVUConnectionReuse.Bool && i.iteration != state.Iteration {
 		i.transport.CloseIdle()

@@ -43,7 +43,7 @@ func (i *instance) open(url string, args ...sobek.Value) (*Response, error) {
 	}
 	c := &call{
 		url: url, p: p, ctx: ctx, rt: rt,
-		hops:   &hops{transport: i.connections(state, vuCtx), report: &reporter{ctx: vuCtx, state: state, event: i.event, tags: p.tags}},
+		hops:   &hops{transport: i.connections(state), report: &reporter{ctx: vuCtx, state: state, event: i.event, tags: p.tags}},
 		client: &Client{handlers: map[string][]sobek.Callable{}},
 	}
 	err = c.connect(int(maxRedirects))

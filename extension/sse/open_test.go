@@ -2,6 +2,7 @@ package sse
 
 import (
 	"bufio"
+	"context"
 	"fmt"
 	"io"
 	"net"
@@ -392,9 +393,15 @@ func TestConnectionsAreReused(t *testing.T) {
 	origin, connections := server(t, replying("data: a\n\ndata: [DONE]\n\n"))
 	v := newVU(t, origin)
 	v.run(`for (let i = 0; i < 5; i++) sse.open(URL, (client) => client.on("event", () => {}))`)
+	// k6 gives each iteration a context of its own and ends it with the iteration.
+	next, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	v.CancelContext()
+	v.VU.CtxField = next
+	v.run(`sse.open(URL, () => {})`)
 	assert.EqualValues(t, 1, connections.Load())
 	connecting := v.values("http_req_connecting")
-	require.Len(t, connecting, 5)
+	require.Len(t, connecting, 6)
 	assert.Positive(t, connecting[0].Value)
 	for _, s := range connecting[1:] {
 		assert.Zero(t, s.Value)

@@ -1,0 +1,14 @@
+//go:build tokenclock_nosse
+
+package sse
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"go.k6.io/k6/v2/ext"
+)
+
+func TestLeftOut(t *testing.T) {
+	assert.NotContains(t, ext.Get(ext.JSExtension), "k6/x/sse")
+}
