@@ -1,12 +1,21 @@
 import { SharedArray } from "k6/data";
 import type { Config } from "./config";
 import { seededRng } from "./rng";
-import { drawRing, type Ring, type WordSource, wordSource } from "./words";
+import { drawRing, type WordSource, wordSource } from "./words";
 
 /** The words of synthetic prompts; drawn once for all VUs. Init context only. */
 export function openWords(config: Config): WordSource {
-  const rings = new SharedArray<Ring>(`tokenclock words ${config.SEED}`, () => [drawRing(seededRng(config.SEED))]);
-  const [ring = { text: "", tokenIds: [] }] = rings;
-  // An element of a shared array is parsed anew at each access, and its arrays at each of theirs: copied out once.
-  return wordSource({ text: ring.text, tokenIds: [...ring.tokenIds] });
+  // Two strings: an array in a shared array is parsed, frozen and wrapped for every VU, needed or not.
+  const rings = new SharedArray<string>(`tokenclock words ${config.SEED}`, () => {
+    const ring = drawRing(seededRng(config.SEED));
+    return [ring.text, JSON.stringify(ring.tokenIds)];
+  });
+  let tokenIds: number[] | undefined;
+  return wordSource({
+    text: rings[0] ?? "",
+    get tokenIds() {
+      tokenIds ??= JSON.parse(rings[1] ?? "[]") as number[];
+      return tokenIds;
+    },
+  });
 }
