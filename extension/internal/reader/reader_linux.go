@@ -190,6 +190,9 @@ func (r *Reader) Add(fd int, ready func(*Conn)) (*Conn, error) {
 	s.unread.Store(0)
 	s.wakeAt.Store(1)
 	s.sentHead.Store(0)
+	for k := range s.sent {
+		s.sent[k].ns.Store(0) // of the slot's last connection
+	}
 	r.conns[c.id].Store(c)
 	s.state.Store(slotOpen)
 	if err := unix.EpollCtl(int(sh.epfd), unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(c.id)}); err != nil {

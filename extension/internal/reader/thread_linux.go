@@ -262,8 +262,8 @@ func receive(sh *shared, s *slot, blocks unsafe.Pointer) int {
 		}
 	}
 	s.lastNs = head.atNs
+	s.unread.Add(int64(n)) // first: the owner may drain the segment as soon as it is published
 	b.used.Store((used + segmentHead + uint32(n) + 7) &^ 7)
-	s.unread.Add(int64(n))
 	if n == uintptr(room) {
 		return receivedFull
 	}
