@@ -1,0 +1,129 @@
+/** The serving suite on the simulated server: its folders, its thresholds, and that an interrupted one goes on. */
+import assert from "node:assert/strict";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import path from "node:path";
+import { test } from "node:test";
+import { root } from "../../build/paths";
+import type { LevelLine } from "../../lib/records";
+import { type Child, startChild } from "../support/child";
+import { readRecords, requestsIn } from "../support/run";
+import { scratchDir } from "../support/scratch";
+import { type RequestTruth, startServer } from "../support/simulated";
+import { largest, quantile } from "../support/statistics";
+
+const inputs = [32, 1024, 4096];
+const outputs = [16, 128, 1024];
+const parallel = [1, 2, 4, 8, 16];
+const speedThreshold = 1500;
+
+// A step takes 0.15 ms and 0.1 ms more a sequence: some 1,800 tokens/s for each of four requests, 1,050 for each of eight.
+const engine = ["--step-time", "150us", "--sequence-time", "100us", "--prefill-rate", "5000000"];
+
+/** `npm run suite`, as the script in package.json runs it. */
+function startSuite(baseUrl: string, folder: string): Child {
+  return startChild(
+    process.execPath,
+    [
+      ...[path.join("build", "bootstrap.cjs"), path.join("report", "suite.ts"), "--base-url", baseUrl, "--quick"],
+      ...["--speed-threshold", String(speedThreshold), "--max-queries", "16", "--output-folder", folder],
+    ],
+    { cwd: root, timeoutMs: 170_000 },
+  );
+}
+
+test("the suite can be interrupted, goes on, and reports what the server really did", {
+  timeout: 180_000,
+}, async (t) => {
+  const server = await startServer(...engine);
+  t.after(server.stop);
+  const folder = path.join(scratchDir(), "suite");
+  const file = (...names: string[]) => readFileSync(path.join(folder, ...names), "utf8");
+  const rawNames = () => readdirSync(path.join(folder, "raw_results")).filter((name) => name.endsWith(".json"));
+
+  const interrupted = startSuite(server.baseUrl, folder);
+  t.after(() => interrupted.kill("SIGKILL"));
+  while (!existsSync(path.join(folder, "raw_results")) || rawNames().length < 2) {
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+  interrupted.kill("SIGINT");
+  const { code: interruptedCode, stderr } = await interrupted.ended;
+  assert.equal(interruptedCode, 105, stderr);
+  assert.match(stderr, /interrupted; the same command goes on/);
+  assert.equal(existsSync(path.join(folder, "report")), false);
+  const before = new Map(rawNames().map((name) => [name, file("raw_results", name)]));
+
+  const suite = startSuite(server.baseUrl, folder);
+  t.after(() => suite.kill("SIGKILL"));
+  const ended = await suite.ended;
+  assert.equal(ended.code, 0, ended.stderr);
+  for (const [name, content] of before) {
+    assert.match(ended.stdout, new RegExp(`${path.basename(name, ".json")} \\(measured before\\)`));
+    assert.equal(file("raw_results", name), content, "what was measured is kept");
+  }
+
+  const pairs = inputs.flatMap((input) => outputs.map((output) => `input_${input}_output_${output}`));
+  const expected = [
+    ...["parameters.json", "prompt_ingestion_graph.png", "total_speed_generation_graph.png", "thresholds.csv"],
+    ...pairs.map((pair) => `kv_cache_profile/graph_kv_cache_profile_${pair}.png`),
+    ...pairs.map((pair) => `speed_generation/speed_generation_graph_${pair}.png`),
+    ...["data/prompt_ingestion_graph_data.json", "data/total_speed_generation_graph_data.json"],
+  ];
+  for (const name of expected) {
+    const content = readFileSync(path.join(folder, "report", name));
+    assert.ok(content.length > 0, name);
+    if (name.endsWith(".png")) assert.equal(content.subarray(1, 4).toString(), "PNG", name);
+  }
+  const parameters = JSON.parse(file("report", "parameters.json"));
+  assert.deepEqual([parameters.model, parameters.step_time_ms], ["simulated", 0.15], "the server's launch arguments");
+
+  const { requests } = await server.truth();
+  const truths = new Map(requests.map((truth) => [truth.id, truth]));
+  const speeds = new Map<string, { n: number; speed: number; kv: number }[]>();
+  for (const step of readdirSync(path.join(folder, "runs"))) {
+    const records = readRecords(path.join(folder, "runs", step, "records.ndjson.gz"));
+    const own = requestsIn(records).map(({ id }) => {
+      const truth = truths.get(id ?? "");
+      assert.ok(truth, `${step}: the server knows nothing of request ${id}`);
+      return truth;
+    });
+    const [, input, output] = /input_(\d+)_output_(\d+)/.exec(step) ?? [];
+    if (!input || !output) continue;
+    for (const truth of own) {
+      assert.equal(truth.outputTokens, Number(output), `${step}: output lengths are exact`);
+      assert.ok(truth.promptTokens >= Number(input), `${step}: input lengths are at least the number`);
+    }
+    const n = Number(/nb_requests_(\d+)/.exec(step)?.[1]);
+    if (!n) continue;
+    assert.ok(parallel.includes(n), step);
+    const pair = `${input},${output}`;
+    const { metrics, points } = JSON.parse(file("runs", step, "server-metrics.json"));
+    const level = records.find((line): line is LevelLine => line.type === "level");
+    const kvColumn = metrics.indexOf("vllm:kv_cache_usage_perc") + 1;
+    const within = (points as number[][]).filter(([ns = 0]) => ns >= (level?.openNs ?? 0) && ns <= (level?.endNs ?? 0));
+    const kv = largest([0, ...within.map((point) => point[kvColumn] ?? 0)]);
+    speeds.set(pair, [...(speeds.get(pair) ?? []), { n, speed: quantile(own.map(speedOf), 0.5), kv }]);
+  }
+
+  const [header, ...lines] = file("report", "thresholds.csv").trim().split("\n");
+  assert.equal(header, "speed_threshold,kv_cache_threshold,input_length,output_length");
+  assert.equal(lines.length, 9);
+  const largestWhere = (points: { n: number; holds: boolean }[]) =>
+    Math.max(0, ...points.filter(({ holds }) => holds).map(({ n }) => n));
+  for (const line of lines) {
+    const [speed, kv, input, output] = line.split(",").map(Number);
+    const measured = speeds.get(`${input},${output}`) ?? [];
+    assert.ok(measured.length >= 2, `${line}: at least two numbers of requests were tried`);
+    assert.equal(kv, largestWhere(measured.map(({ n, kv }) => ({ n, holds: kv < 0.95 }))), `${line}: KV threshold`);
+    // A speed at the very threshold may be on either side of it for the client.
+    const clear = measured.filter(({ speed }) => Math.abs(speed / speedThreshold - 1) > 0.05);
+    if (clear.length < measured.length) continue;
+    const fast = largestWhere(clear.map(({ n, speed }) => ({ n, holds: speed >= speedThreshold })));
+    assert.equal(speed, fast, `${line}: speed threshold`);
+  }
+  t.diagnostic(`${readdirSync(path.join(folder, "runs")).length} runs, thresholds ${lines.join(" ")}`);
+});
+
+/** Speed of one request from the beginning, tokens/s, waiting included. */
+function speedOf({ outputTokens, sendsNs, beginNs }: RequestTruth): number {
+  return (1e9 * outputTokens) / ((sendsNs.at(-1)?.[0] ?? Number.NaN) - beginNs);
+}
