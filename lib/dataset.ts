@@ -1,5 +1,5 @@
-import Papa from "papaparse";
 import type { Input } from "./body";
+import { csvRows } from "./csv";
 
 /** One prompt of a dataset. */
 export interface Entry {
@@ -59,7 +59,7 @@ export function parseLine(line: string): unknown {
 
 /** The rows of a CSV file as objects by its heading. A file without a known heading is one prompt a row. */
 export function parseCsv(text: string): unknown[] {
-  const { data } = Papa.parse<string[]>(text.replace(/^\uFEFF/, ""), { skipEmptyLines: "greedy" });
+  const data = csvRows(text);
   const [heading = [], ...rows] = data;
   const known = heading.some((name) => [...textFields, ...idFields].includes(name.trim().toLowerCase()));
   if (!known) return data.map((row) => row.join(","));

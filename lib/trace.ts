@@ -1,4 +1,4 @@
-import Papa from "papaparse";
+import { csvRows } from "./csv";
 
 /** One request of a recorded trace. */
 export interface TraceRow {
@@ -23,7 +23,7 @@ export const traceSyntax =
  * are left out. Empty where the text is no known trace.
  */
 export function parseTrace(text: string): TraceRow[] {
-  const rows = /^\s*\{/.test(text) ? mooncakeRows(text) : csvRows(text);
+  const rows = /^\s*\{/.test(text) ? mooncakeRows(text) : tableRows(text);
   const valid = rows.filter(
     ({ atMs, inputTokens, outputTokens }) => Number.isFinite(atMs) && inputTokens > 0 && outputTokens > 0,
   );
@@ -48,12 +48,10 @@ function mooncakeRows(text: string): TraceRow[] {
     });
 }
 
-function csvRows(text: string): TraceRow[] {
-  const { data } = Papa.parse<Record<string, string>>(text.replace(/^\uFEFF/, ""), {
-    header: true,
-    skipEmptyLines: "greedy",
-  });
-  return data.map((row) => ({
+function tableRows(text: string): TraceRow[] {
+  const [heading = [], ...rows] = csvRows(text);
+  const records = rows.map((row) => Object.fromEntries(heading.map((name, i) => [name, row[i] ?? ""])));
+  return records.map((row: Record<string, string | undefined>) => ({
     // Azure's traces hold dates (UTC, seven decimals of a second), BurstGPT's seconds.
     atMs: row.TIMESTAMP === undefined ? Number(row.Timestamp) * 1000 : dateMs(row.TIMESTAMP),
     inputTokens: Number(row.ContextTokens ?? row["Request tokens"]),
