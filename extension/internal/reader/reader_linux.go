@@ -238,12 +238,21 @@ func (r *Reader) dispatch() {
 // Drain hands over what has arrived and not been handed over before, receive by receive, until f returns false. atNs is
 // a time of package clock; kernel says that the kernel took it.
 func (c *Conn) Drain(f func(data []byte, atNs int64, kernel bool) bool) {
+	taken := c.drain(f)
+	// Also where nothing was taken: the thread may have paused after what made it do so was drained, and it calls once.
+	if s := c.s; s.unread.Add(-taken) < pauseBytes/2 && s.paused.Load() == 1 {
+		s.paused.Store(0)
+		_ = unix.EpollCtl(int(c.r.mem.sh.epfd), unix.EPOLL_CTL_MOD, int(s.fd), &unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(c.id)})
+	}
+}
+
+// drain returns how many bytes it handed over.
+func (c *Conn) drain(f func(data []byte, atNs int64, kernel bool) bool) (taken int64) {
 	m, s := c.r.mem, c.s
-	taken := int64(0)
 	for more := true; more; {
 		head := s.head.Load()
 		if head == 0 {
-			return // nothing ever arrived
+			break // nothing ever arrived
 		}
 		b := m.block(head)
 		next := b.next.Load() // before used: a block with a next one grows no more
@@ -265,22 +274,22 @@ func (c *Conn) Drain(f func(data []byte, atNs int64, kernel bool) bool) {
 		s.offset = 0
 		m.giveBack(head)
 	}
-	if taken > 0 && s.unread.Add(-taken) < pauseBytes/2 && s.paused.Load() == 1 {
-		s.paused.Store(0)
-		_ = unix.EpollCtl(int(m.sh.epfd), unix.EPOLL_CTL_MOD, int(s.fd), &unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(c.id)})
-	}
+	return taken
 }
 
 // Want says when ready is to be called next: when bytes unread bytes are there, and, with stream, also when a receive
 // ends as a chunked body ends. It returns true when that is so already (look again, there may be no call).
 func (c *Conn) Want(bytes int64, stream bool) bool {
-	eager := uint32(0)
-	if stream {
-		eager = 1
+	s := c.s
+	if !stream {
+		s.eagerEnd.Store(0)
+	} else if s.eagerEnd.Swap(1) == 0 && s.unread.Load() > 0 {
+		// What came before was not looked at for an end: it may be the whole rest, with nothing to follow that would call.
+		s.wakeAt.Store(bytes)
+		return true
 	}
-	c.s.eagerEnd.Store(eager)
-	c.s.wakeAt.Store(bytes)
-	return c.s.unread.Load() >= bytes || c.s.state.Load() == slotEnded
+	s.wakeAt.Store(bytes)
+	return s.unread.Load() >= bytes || s.state.Load() == slotEnded
 }
 
 // Unread returns the number of bytes that have arrived and were not drained.

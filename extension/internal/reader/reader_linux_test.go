@@ -16,6 +16,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
+	"golang.org/x/sys/unix"
 
 	"github.com/tokenclock/tokenclock/extension/internal/clock"
 )
@@ -99,15 +100,15 @@ func (b *inbox) waitFor(t *testing.T, n int) []byte {
 	deadline := time.After(20 * time.Second)
 	for {
 		b.mu.Lock()
-		got := len(b.data)
+		data := b.data
 		b.mu.Unlock()
-		if got >= n {
-			return b.data
+		if len(data) >= n {
+			return data
 		}
 		select {
 		case <-b.grown:
 		case <-deadline:
-			t.Fatalf("only %d of %d bytes arrived", got, n)
+			t.Fatalf("only %d of %d bytes arrived", len(data), n)
 		}
 	}
 }
@@ -329,6 +330,76 @@ func TestASlowParserPausesTheSender(t *testing.T) {
 	}
 	require.Equal(t, total, <-wrote)
 	c.Close(false)
+	_ = peer.Close()
+	require.NoError(t, r.Close())
+}
+
+// hold keeps the thread from reading a connection until the returned function is called, as a pause does.
+func hold(t *testing.T, c *Conn) (release func()) {
+	t.Helper()
+	set := func(events uint32) {
+		ev := unix.EpollEvent{Events: events, Fd: int32(c.id)}
+		require.NoError(t, unix.EpollCtl(int(c.r.mem.sh.epfd), unix.EPOLL_CTL_MOD, int(c.s.fd), &ev))
+	}
+	set(0)
+	return func() { set(unix.EPOLLIN) }
+}
+
+func TestAnEndFromBeforeTheStreamWasKnownIsNotWaitedFor(t *testing.T) {
+	// The last receive of a stream comes while the head is parsed: no receive follows that could call.
+	r, err := New()
+	require.NoError(t, err)
+	c, peer := pair(t, r, func(*Conn) {})
+	require.False(t, c.Want(1<<40, false))
+	_, err = peer.Write([]byte("0\r\n\r\n"))
+	require.NoError(t, err)
+	for c.Unread() != 5 {
+		runtime.Gosched()
+	}
+	require.True(t, c.Want(1000, true), "what is there has to be looked at")
+	require.False(t, c.Want(1000, true), "the owner has looked; the next receive that ends a stream calls")
+	c.Close(false)
+	_ = peer.Close()
+	require.NoError(t, r.Close())
+}
+
+func TestAnEndThatFillsTheRoomExactlyCalls(t *testing.T) {
+	r, err := New()
+	require.NoError(t, err)
+	calls := make(chan int64, 100)
+	c, peer := pair(t, r, func(c *Conn) { calls <- c.Unread() })
+	require.False(t, c.Want(1<<40, true))
+	release := hold(t, c)
+	room := len(block{}.data) - segmentHead
+	end := "0\r\n\r\n"
+	_, err = peer.Write(append(bytes.Repeat([]byte("x"), room-len(end)), end...))
+	require.NoError(t, err)
+	for waiting := 0; waiting < room; {
+		waiting, err = unix.IoctlGetInt(int(c.s.fd), unix.TIOCINQ)
+		require.NoError(t, err)
+		runtime.Gosched()
+	}
+	release()
+	require.EqualValues(t, room, <-calls)
+	c.Close(false)
+	_ = peer.Close()
+	require.NoError(t, r.Close())
+}
+
+func TestAPauseThatCameAfterTheDrainEnds(t *testing.T) {
+	// The thread sees too much unread, the owner drains it all, and only then does the thread pause: the call that follows
+	// finds nothing to drain.
+	r, err := New()
+	require.NoError(t, err)
+	in := newInbox()
+	c, peer := pair(t, r, in.ready)
+	hold(t, c)
+	c.s.paused.Store(1)
+	c.ready() // as the dispatcher does
+	_, err = peer.Write([]byte("more"))
+	require.NoError(t, err)
+	require.Equal(t, "more", string(in.waitFor(t, 4)))
+	in.close(c, false)
 	_ = peer.Close()
 	require.NoError(t, r.Close())
 }

@@ -174,8 +174,8 @@ func serve(sh *shared, s *slot, blocks unsafe.Pointer, id, events uint32) bool {
 			return wake
 		case received:
 			return wake || s.unread.Load() >= s.wakeAt.Load()
-		case receivedFull: // there may be more
-			wake = wake || s.unread.Load() >= s.wakeAt.Load()
+		case receivedFull: // there may be more, or it may just have been the end
+			wake = wake || s.eagerEnd.Load() != 0 || s.unread.Load() >= s.wakeAt.Load()
 			if s.unread.Load() < pauseBytes {
 				continue
 			}
