@@ -9,6 +9,8 @@ import { judge, judgedThresholds, type SummaryMetrics } from "./verdict";
 /** What k6 hands to handleSummary, as far as it is read. */
 export interface SummaryData {
   readonly metrics: SummaryMetrics;
+  /** What setup() returned: what it learnt of the server. */
+  readonly setup_data?: { readonly model?: string } | null;
 }
 
 /** What a scenario shows and writes beside the table of levels and summary.json. */
@@ -35,7 +37,9 @@ function writeSummary(
   data: SummaryData,
   own: (report: RunReport, config: Config) => OwnResults,
 ): Record<string, string> {
-  const config = currentConfig();
+  const settings = currentConfig();
+  // Results name the model that was measured, also where the server was asked for it.
+  const config = { ...settings, MODEL: settings.MODEL || data.setup_data?.model || "" };
   const report = withoutPauses(runReport(data));
   const verdict = judge(report, judgedThresholds(data.metrics));
   const summary = summaryOf(config, report, verdict);
