@@ -23,19 +23,17 @@ export function freePort(): Promise<number> {
   });
 }
 
-/** Starts the simulated server of the k6 binary on a free port and waits until it answers. */
+/** Starts the simulated server of the k6 binary on a free port; it listens when this resolves. */
 export async function startSimulator(k6: string, args: readonly string[] = []): Promise<Simulator> {
-  const port = await freePort();
-  const child = spawn(k6, ["x", "tokenclock", "simulate", "--port", String(port), ...args], {
-    stdio: ["ignore", "ignore", "pipe"],
+  // It ends with this process, however that ends.
+  const own = ["x", "tokenclock", "simulate", "--port", "0", "--parent-pid", String(process.pid)];
+  const child = spawn(k6, [...own, ...args], {
+    stdio: ["ignore", "pipe", "pipe"],
     // Ctrl-C reaches the whole group of the terminal: k6 still needs the server while it winds down.
     detached: process.platform !== "win32",
     env: k6Environment(),
   });
   let said = "";
-  child.stderr.setEncoding("utf8").on("data", (text: string) => {
-    said = (said + text).slice(-4000);
-  });
   const ended = new Promise<void>((resolve) => {
     child.on("close", () => resolve());
     child.on("error", (error) => {
@@ -43,21 +41,25 @@ export async function startSimulator(k6: string, args: readonly string[] = []): 
       resolve();
     });
   });
-  const stop = async () => {
-    child.kill();
-    await ended;
+  const listening = new Promise<string>((resolve) => {
+    for (const stream of [child.stdout, child.stderr]) {
+      stream.setEncoding("utf8").on("data", (text: string) => {
+        said = (said + text).slice(-4000);
+        const origin = /listening on (\S+)/.exec(said)?.[1];
+        if (origin) resolve(origin);
+      });
+    }
+  });
+  const origin = await Promise.race([listening, ended]);
+  if (origin === undefined) throw new Problem(`the simulated server did not start: ${said.trim()}`);
+  return {
+    baseUrl: `${origin}/v1`,
+    pid: child.pid ?? 0,
+    async stop() {
+      child.kill();
+      await ended;
+    },
   };
-  const stopOnExit = () => child.kill();
-  process.once("exit", stopOnExit);
-  void ended.then(() => process.removeListener("exit", stopOnExit));
-
-  const origin = `http://127.0.0.1:${port}`;
-  const running = () => child.exitCode === null && child.signalCode === null;
-  while (running()) {
-    if (await answers(`${origin}/health`)) return { baseUrl: `${origin}/v1`, pid: child.pid ?? 0, stop };
-  }
-  await ended;
-  throw new Problem(`the simulated server did not start: ${said.trim()}`);
 }
 
 /** The environment k6 runs in: nothing is fetched or reported behind the user's back. */
@@ -68,15 +70,4 @@ export function k6Environment(more: NodeJS.ProcessEnv = {}): NodeJS.ProcessEnv {
     K6_NO_USAGE_REPORT: "true",
     ...more,
   };
-}
-
-async function answers(url: string): Promise<boolean> {
-  try {
-    const reply = await fetch(url, { signal: AbortSignal.timeout(1000) });
-    return reply.ok;
-  } catch {
-    // Not there yet; a refused connection comes back at once, so leave the processor to the one we wait for.
-    await new Promise((resolve) => setTimeout(resolve, 20));
-    return false;
-  }
 }

@@ -86,7 +86,8 @@ export const onsetShare = 0.01;
 
 /** Failure onset and highest rate of a ramp from the run's seconds. */
 export function rampFigures(seconds: readonly Second[]): RampFigures {
-  const windows = seconds.map((_, i) => seconds.slice(i, i + sustainedS)).filter(({ length }) => length === sustainedS);
+  const lengthS = Math.min(sustainedS, seconds.length);
+  const windows = seconds.map((_, i) => seconds.slice(i, i + lengthS)).filter(({ length }) => length === lengthS);
   const sum = (window: readonly Second[], key: "asked" | "succeeded" | "failed") =>
     window.reduce((total, second) => total + second[key], 0);
   const failureShare = (window: readonly Second[]) => {
@@ -96,8 +97,8 @@ export function rampFigures(seconds: readonly Second[]): RampFigures {
   const onset = windows.find((window) => (window[0]?.failed ?? 0) > 0 && failureShare(window) > onsetShare);
   const first = onset?.[0];
   return {
-    onset: first && { t: first.t, askedRate: sum(onset, "asked") / sustainedS, p95Ms: first.p95Ms },
-    highestSuccessRate: windows.reduce((most, window) => Math.max(most, sum(window, "succeeded") / sustainedS), 0),
+    onset: first && { t: first.t, askedRate: sum(onset, "asked") / lengthS, p95Ms: first.p95Ms },
+    highestSuccessRate: windows.reduce((most, window) => Math.max(most, sum(window, "succeeded") / lengthS), 0),
     failureShareAtEnd: failureShare(seconds.slice(-sustainedS)),
   };
 }
