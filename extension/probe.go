@@ -16,12 +16,11 @@ import (
 type probe struct {
 	mu      sync.Mutex
 	started bool
-	stopped chan struct{}
 	lag     tally.Quantity
 	cpuNs   int64
 	beganNs int64
 
-	waitedNs    int64 // by the reader thread for a core, up to the last look
+	waitedNs    int64 // by the reader thread for a core, up to the last look; -1 = not looked yet
 	lateWaitsNs int64 // of it, in periods in which it waited longer than lateWaitNs
 }
 
@@ -30,9 +29,7 @@ const (
 	lateWaitNs  = 3_000_000 // shorter waits merge nothing but the fastest streams' chunks
 )
 
-func newProbe() *probe { return &probe{stopped: make(chan struct{})} }
-
-// start begins with the first request; later calls do nothing.
+// start begins with the first request, for the rest of the process; later calls do nothing.
 func (p *probe) start() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -44,16 +41,13 @@ func (p *probe) start() {
 	go func() {
 		for {
 			before := clock.Now()
-			select {
-			case <-p.stopped:
-				return
-			case <-time.After(probePeriod):
-			}
+			time.Sleep(probePeriod)
 			late := clock.Now() - before - int64(probePeriod)
 			p.mu.Lock()
 			p.lag.Add(max(late, 0))
 			if waited, ok := client.ReaderWaitedNs(); ok {
-				if d := waited - p.waitedNs; d > lateWaitNs {
+				// The first look is the beginning: the thread was another of Go's before.
+				if d := waited - p.waitedNs; p.waitedNs >= 0 && d > lateWaitNs {
 					p.lateWaitsNs += d
 				}
 				p.waitedNs = waited
@@ -61,17 +55,6 @@ func (p *probe) start() {
 			p.mu.Unlock()
 		}
 	}()
-}
-
-// stop ends the probe's goroutine; what it measured stays.
-func (p *probe) stop() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	select {
-	case <-p.stopped:
-	default:
-		close(p.stopped)
-	}
 }
 
 // figures returns the lag in ms, the share of the time that the reader thread spent waiting for a core in long waits, and
