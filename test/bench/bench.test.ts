@@ -12,7 +12,10 @@ let cache = "";
 let k6 = "";
 let usage = "";
 
+const skip = process.platform === "win32" && "the benchmark does not run on Windows";
+
 before(async () => {
+  if (skip) return;
   cache = mkdtempSync(path.join(os.tmpdir(), "tokenclock-bench-test-"));
   k6 = await ensureK6();
   usage = await compileUsage(cache);
@@ -42,7 +45,7 @@ const loads: [Load, string][] = [
   [{ kind: "json", streams: 2, requests: 5, tokens: 1 }, "/tokenizer"],
 ];
 for (const [load, path] of loads) {
-  test(`${load.kind}: every client counts what the server sent`, async () => {
+  test(`${load.kind}: every client counts what the server sent`, { skip }, async () => {
     const clients = knownClients(cache).filter(({ name }) => load.kind !== "json" || name !== "xk6-sse");
     const result = await runCase(smallCase(load, path), clients, k6, usage, 1, false);
     const ran = result.runs.map(({ client }) => client);

@@ -83,7 +83,9 @@ async function compile(cache: string, name: string, compiler: string, args: read
 }
 
 /** Compiles the program that counts what another one cost. */
-export function compileUsage(cache: string): Promise<string> {
+export async function compileUsage(cache: string): Promise<string> {
+  if (process.platform === "win32")
+    throw new Problem("the benchmark counts processor time as Unix systems do; run it there");
   return compile(cache, "usage", "go", ["build", path.join(__dirname, "usage.go")]);
 }
 

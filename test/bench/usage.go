@@ -1,3 +1,5 @@
+//go:build unix
+
 // Command usage runs another command and writes what it cost, as the kernel counts it for the whole process and the
 // children it waited for, to a file: usage FILE SECONDS COMMAND ARGS... It ends with the command's exit code; a command that takes longer than
 // SECONDS is killed.
