@@ -63,7 +63,7 @@ func (i *instance) newArrivals(call sobek.ConstructorCall) *sobek.Object {
 		return newArrivals(spec)
 	})
 	if err != nil {
-		i.throw(fmt.Errorf("Arrivals: %w", err))
+		i.throw(fmt.Errorf("new Arrivals: %w", err))
 	}
 	run := i.root.current()
 	i.root.mu.Lock()

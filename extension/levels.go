@@ -72,11 +72,11 @@ func (i *instance) newLevels(call sobek.ConstructorCall) *sobek.Object {
 	rt := i.vu.Runtime()
 	var specs []levelSpec
 	if err := decode(rt, call.Argument(1), &specs); err != nil {
-		i.throw(fmt.Errorf("Levels: %w", err))
+		i.throw(fmt.Errorf("new Levels: %w", err))
 	}
 	l, err := shared(i.root, "levels", call.Argument(0).String(), func() (*levels, error) { return newLevels(specs) })
 	if err != nil {
-		i.throw(fmt.Errorf("Levels: %w", err))
+		i.throw(fmt.Errorf("new Levels: %w", err))
 	}
 	i.needConnections(specs)
 	l.bind(i.root.current())

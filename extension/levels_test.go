@@ -28,7 +28,7 @@ func boundLevels(t *testing.T, specs ...levelSpec) (*levels, *run) {
 	t.Helper()
 	l, err := newLevels(specs)
 	require.NoError(t, err)
-	r := &run{tally: tally.NewRun(tally.SLO{}), probe: newProbe()}
+	r := &run{tally: tally.NewRun(tally.SLO{}), probe: &probe{}}
 	l.bind(r)
 	return l, r
 }

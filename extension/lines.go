@@ -45,7 +45,7 @@ func (i *instance) newLines(call sobek.ConstructorCall) *sobek.Object {
 		return splitLines(string(b)), nil
 	})
 	if err != nil {
-		i.throw(fmt.Errorf("Lines: %w", err))
+		i.throw(fmt.Errorf("new Lines: %w", err))
 	}
 	return rt.ToValue(&linesOf{l: l, Length: len(l.all)}).ToObject(rt)
 }

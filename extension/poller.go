@@ -61,7 +61,7 @@ func (i *instance) newPoller(call sobek.ConstructorCall) *sobek.Object {
 		return p, nil
 	})
 	if err != nil {
-		i.throw(fmt.Errorf("MetricsPoller: %w", err))
+		i.throw(fmt.Errorf("new MetricsPoller: %w", err))
 	}
 	return rt.ToValue(&pollerOf{i, p}).ToObject(rt)
 }

@@ -55,7 +55,7 @@ func (r *rootModule) declare(spec runSpec) *run {
 	}
 	slo := tally.SLO{TTFT: int64(spec.SLOMs.TTFT * 1e6), TPOT: int64(spec.SLOMs.TPOT * 1e6), E2E: int64(spec.SLOMs.E2E * 1e6)}
 	r.run = &run{
-		scenario: spec.Scenario, config: spec.Config, tally: tally.NewRun(slo), probe: newProbe(),
+		scenario: spec.Scenario, config: spec.Config, tally: tally.NewRun(slo), probe: &probe{},
 		idPrefix: "tc-" + strconv.FormatInt(clock.StartUnixNs(), 36) + "-",
 	}
 	records.begin(r.run, runLine{

@@ -68,20 +68,20 @@ func (i *instance) newClient(call sobek.ConstructorCall) *sobek.Object {
 	rt := i.vu.Runtime()
 	c := &vuClient{i: i}
 	if err := decode(rt, call.Argument(0), &c.o); err != nil {
-		i.throw(fmt.Errorf("Client: %w", err))
+		i.throw(fmt.Errorf("new Client: %w", err))
 	}
 	var err error
 	if c.api, err = stream.ParseAPI(c.o.API); err != nil {
-		i.throw(fmt.Errorf("Client: %w", err))
+		i.throw(fmt.Errorf("new Client: %w", err))
 	}
 	if c.o.TimeoutMs == 0 {
 		c.o.TimeoutMs = defaultTimeoutMs
 	}
 	if c.o.TimeoutMs < 0 {
-		i.throw(fmt.Errorf("Client: timeoutMs is %v; it must be above 0", c.o.TimeoutMs))
+		i.throw(fmt.Errorf("new Client: timeoutMs is %v; it must be above 0", c.o.TimeoutMs))
 	}
 	if _, err := client.New(c.engineOptions(nil)); err != nil {
-		i.throw(fmt.Errorf("Client: %w", err))
+		i.throw(fmt.Errorf("new Client: %w", err))
 	}
 	c.urlT = c.o.URL
 	return c.object(rt)

@@ -24,7 +24,7 @@ func (i *instance) newWindows(call sobek.ConstructorCall) *sobek.Object {
 	rt := i.vu.Runtime()
 	var specs []levelSpec
 	if err := decode(rt, call.Argument(1), &specs); err != nil {
-		i.throw(fmt.Errorf("Windows: %w", err))
+		i.throw(fmt.Errorf("new Windows: %w", err))
 	}
 	w, err := shared(i.root, "windows", call.Argument(0).String(), func() (*windowSet, error) {
 		w := &windowSet{specs: map[string]levelSpec{}, index: map[string]int{}}
@@ -37,7 +37,7 @@ func (i *instance) newWindows(call sobek.ConstructorCall) *sobek.Object {
 		return w, nil
 	})
 	if err != nil {
-		i.throw(fmt.Errorf("Windows: %w", err))
+		i.throw(fmt.Errorf("new Windows: %w", err))
 	}
 	i.needConnections(specs)
 	w.mu.Lock()
@@ -57,7 +57,7 @@ func (h *windowsOf) Begin(level, phase string) (*slot, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if _, ok := w.specs[level]; !ok {
-		return nil, fmt.Errorf("Windows: there is no level %q", level)
+		return nil, fmt.Errorf("windows have no level %q", level)
 	}
 	now := clock.Now()
 	if phase == "" {
@@ -79,7 +79,7 @@ func (h *windowsOf) End(level string) error {
 	defer w.mu.Unlock()
 	spec, ok := w.specs[level]
 	if !ok {
-		return fmt.Errorf("Windows: there is no level %q", level)
+		return fmt.Errorf("windows have no level %q", level)
 	}
 	openNs, closeNs, lastEndNs := w.run.tally.Window(level)
 	if openNs == 0 || closeNs != 0 {
