@@ -10,7 +10,7 @@ import { k6Environment } from "../../build/simulator";
 import { chunksOf, foldRecords } from "../../lib/fold";
 import type { LevelSummary, Stats, Summary } from "../../lib/level-summary";
 import type { RecordLine } from "../../lib/records";
-import { withAttempts } from "../support/attempts";
+import { whenValid } from "../support/attempts";
 import { startChild } from "../support/child";
 import { near } from "../support/near";
 import { levelOf, requestsIn, run } from "../support/run";
@@ -199,7 +199,9 @@ test("a level by time ends in time: its window is as long as asked, streams in f
 const shapeOf = (summary: Summary) => ({
   keys: Object.keys(summary),
   levels: summary.levels.map((level) => [level.name, level.requests, level.outputTokens, Object.keys(level)]),
-  reasons: summary.verdict.reasons.map((reason) => reason.replace(/\d+(\.\d+)?/g, "N")),
+  reasons: summary.verdict.reasons
+    .filter((reason) => !reason.startsWith("CLIENT-BOUND"))
+    .map((reason) => reason.replace(/\d+(\.\d+)?/g, "N")),
   sloMs: summary.sloMs,
   config: { ...summary.config, BASE_URL: "", RESULTS: "" },
 });
@@ -212,7 +214,7 @@ test("k6 alone gives the thresholds, exit code and summary of npm start", { time
     ["SLO_TTFT=1", 99],
     ["SLO_TTFT=5000", 0],
   ] as const) {
-    await withAttempts(t, async () => {
+    const start = async () => {
       const alone = scratchDir();
       const flags = [...Object.entries(settings).map((each) => each.join("=")), slo, `BASE_URL=${server.baseUrl}`];
       const bundle = path.join(distDir, "concurrency-sweep.js");
@@ -227,13 +229,19 @@ test("k6 alone gives the thresholds, exit code and summary of npm start", { time
       );
       const k6Ended = await k6.ended;
       const started = await npmStart(["-e", slo], { ...settings, BASE_URL: server.baseUrl });
-      assert.deepEqual([k6Ended.code, started.code], [expected, expected], k6Ended.stdout + started.stdout);
       const [summary, other] = [alone, started.dir].map(
         (dir) => JSON.parse(readFileSync(path.join(dir, "summary.json"), "utf8")) as Summary,
       ) as [Summary, Summary];
-      assert.deepEqual(shapeOf(summary), shapeOf(other));
-      assert.equal(readFileSync(path.join(alone, "config.json"), "utf8").includes(server.baseUrl), true);
-    });
+      const unfit = [summary, other].find(({ verdict }) => verdict.validity === "CLIENT-BOUND");
+      return { summary: unfit ?? summary, own: summary, other, alone, k6Ended, started };
+    };
+    // What a missed SLO ends with holds on any machine.
+    const both = expected === 0 ? await whenValid(t, start) : await start();
+    if (!both) return;
+    const { own: summary, other, alone, k6Ended, started } = both;
+    assert.deepEqual([k6Ended.code, started.code], [expected, expected], k6Ended.stdout + started.stdout);
+    assert.deepEqual(shapeOf(summary), shapeOf(other));
+    assert.equal(readFileSync(path.join(alone, "config.json"), "utf8").includes(server.baseUrl), true);
   }
 });
 
