@@ -7,6 +7,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"iter"
 	"net"
 	"net/url"
 	"slices"
@@ -117,6 +118,24 @@ func named(fields []Field, name string) bool {
 	return slices.ContainsFunc(fields, func(f Field) bool { return strings.EqualFold(f.Name, name) })
 }
 
+// defaults are the headers of a request that neither the client's options nor more set.
+func (c *Client) defaults(t *target, more []Field) iter.Seq[Field] {
+	accept := "application/json"
+	if c.o.Streamed {
+		accept = "text/event-stream, application/json"
+	}
+	fields := [...]Field{
+		{"User-Agent", c.o.UserAgent}, {"Content-Type", "application/json"}, {"Accept", accept}, {"Authorization", t.authorization},
+	}
+	return func(yield func(Field) bool) {
+		for _, f := range fields {
+			if f.Value != "" && !named(c.o.Header, f.Name) && !named(more, f.Name) && !yield(f) {
+				return
+			}
+		}
+	}
+}
+
 func (c *Client) appendHead(b []byte, method string, t *target, more []Field) []byte {
 	b = append(b, method...)
 	b = append(b, ' ')
@@ -124,14 +143,8 @@ func (c *Client) appendHead(b []byte, method string, t *target, more []Field) []
 	b = append(b, " HTTP/1.1\r\nHost: "...)
 	b = append(b, t.host...)
 	b = append(b, "\r\n"...)
-	accept := "application/json"
-	if c.o.Streamed {
-		accept = "text/event-stream, application/json"
-	}
-	for _, f := range [...]Field{{"User-Agent", c.o.UserAgent}, {"Content-Type", "application/json"}, {"Accept", accept}} {
-		if f.Value != "" && !named(c.o.Header, f.Name) && !named(more, f.Name) {
-			b = appendField(b, f)
-		}
+	for f := range c.defaults(t, more) {
+		b = appendField(b, f)
 	}
 	b = append(b, c.fields...)
 	for _, f := range more {
@@ -273,5 +286,5 @@ type tlsError struct{ err error }
 func (e *tlsError) Error() string { return "TLS: " + e.err.Error() }
 func (e *tlsError) Unwrap() error { return e.err }
 
-// connectTimeout bounds connecting where the request's own limit is longer: a dead host answers in seconds, not minutes.
+// connectTimeout bounds connecting, which a request's own limit does not: that counts from the send.
 const connectTimeout = 10 * time.Second

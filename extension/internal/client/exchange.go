@@ -22,6 +22,7 @@ type exchange struct {
 	l   link
 	t   *target
 	buf []byte
+	use uint64 // counts the requests that this exchange has stood for
 
 	endAtNs int64 // when it has to have ended, 0 = never; set with the send, before anybody else knows x
 	abort   bool  // that is on purpose
@@ -48,6 +49,7 @@ var exchanges = sync.Pool{New: func() any { return &exchange{ended: make(chan st
 func newExchange(c *Client, r *Request) *exchange {
 	x := exchanges.Get().(*exchange)
 	x.c, x.r = c, r
+	x.use++
 	x.m = Measurement{x: x, ID: r.ID}
 	return x
 }
@@ -227,6 +229,7 @@ func (x *exchange) settle() {
 		r.Failure, r.Message = stream.Interrupted, "the run ended first"
 	case endComplete, endConnection:
 	}
+	r.Message = x.c.withoutSecrets(r.Message, x.r.Header)
 	if r.EndNs == 0 {
 		r.EndNs = now
 	}
@@ -247,6 +250,7 @@ func (x *exchange) notSent(ctx context.Context) {
 	if ctx.Err() != nil {
 		r.Failure, r.Message = stream.Interrupted, "the run ended first"
 	}
+	r.Message = x.c.withoutSecrets(r.Message, x.r.Header)
 	x.m.Result = r
 }
 

@@ -210,7 +210,13 @@ func (l *http2Link) send(x *exchange, _ []byte) (over bool, err error) {
 		return false, err
 	}
 	l.writeBody(x)
-	return false, l.writeErr
+	if isTimeout(l.writeErr) {
+		return false, l.writeErr
+	}
+	if l.writeErr != nil && x.m.SentNs == 0 {
+		x.sentAt(clock.Now(), 0, false)
+	}
+	return false, nil // after an error too: the server may have answered before it closed
 }
 
 // writeHead puts the HEADERS frame, and CONTINUATIONs if it is long, into out.
@@ -262,14 +268,10 @@ func (l *http2Link) gatherFields(x *exchange) {
 		hpack.HeaderField{Name: ":scheme", Value: scheme},
 		hpack.HeaderField{Name: ":authority", Value: authority},
 		hpack.HeaderField{Name: ":path", Value: x.t.path},
-		hpack.HeaderField{Name: "user-agent", Value: o.UserAgent},
-		hpack.HeaderField{Name: "content-type", Value: "application/json"},
 	)
-	accept := "application/json"
-	if o.Streamed {
-		accept = "text/event-stream, application/json"
+	for f := range x.c.defaults(x.t, x.r.Header) {
+		l.addField(f)
 	}
-	l.fields = append(l.fields, hpack.HeaderField{Name: "accept", Value: accept})
 	for _, f := range o.Header {
 		l.addField(f)
 	}

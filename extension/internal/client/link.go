@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"context"
 	"crypto/tls"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"net"
@@ -54,36 +53,14 @@ type segmentConn interface {
 	setAbort()
 }
 
-// dial opens a connection, through a proxy where one is configured, and shakes hands.
+// dial opens a connection and makes a link of it.
 func (c *Client) dial(ctx context.Context, t *target, key linkKey) (link, setup, error) {
 	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()
 	beganNs := clock.Now()
-	address, proxy, err := t.address, (*url.URL)(nil), error(nil)
-	if c.o.Proxy != nil && t.network == "tcp" {
-		if proxy, err = c.o.Proxy(t.url); err != nil {
-			return nil, setup{}, fmt.Errorf("proxy: %w", err)
-		}
-		if proxy != nil {
-			if address, err = proxyAddress(proxy); err != nil {
-				return nil, setup{}, err
-			}
-		}
-	}
-	var raw Counted
-	if t.network == "unix" {
-		raw.Conn, err = new(net.Dialer).DialContext(ctx, t.network, address)
-	} else {
-		raw, err = c.o.Dial(ctx, t.network, address)
-	}
+	raw, err := c.o.connect(ctx, t)
 	if err != nil {
 		return nil, setup{}, err
-	}
-	if proxy != nil {
-		if err := connectThrough(ctx, raw.Conn, proxy, t.address); err != nil {
-			_ = raw.Close()
-			return nil, setup{}, err
-		}
 	}
 	s := setup{connectNs: clock.Now() - beganNs}
 	if !t.tls && !c.o.HTTP2 {
@@ -92,39 +69,80 @@ func (c *Client) dial(ctx context.Context, t *target, key linkKey) (link, setup,
 	}
 	seg, err := c.newSegmentConn(raw)
 	if err != nil {
-		_ = raw.Close()
 		return nil, s, err
 	}
 	if !t.tls {
 		l, err := startHTTP2(ctx, key, seg, seg, &s) // by prior knowledge
 		return l, s, err
 	}
-	cfg := c.o.TLS.Clone()
-	if cfg == nil {
-		cfg = &tls.Config{MinVersion: tls.VersionTLS12}
-	}
-	if cfg.ServerName == "" {
-		cfg.ServerName = t.server
-	}
-	cfg.NextProtos = []string{"http/1.1"}
+	protocols := []string{"http/1.1"}
 	if c.o.HTTP2 {
-		cfg.NextProtos = []string{"h2", "http/1.1"}
+		protocols = []string{"h2", "http/1.1"}
 	}
-	tc := tls.Client(seg, cfg)
-	beganNs = clock.Now()
-	if err := tc.HandshakeContext(ctx); err != nil {
-		_ = seg.Close()
-		if ctx.Err() != nil {
-			return nil, s, ctx.Err()
-		}
-		return nil, s, &tlsError{err}
+	tc, tlsNs, err := c.o.secure(ctx, seg, t.server, protocols)
+	s.tlsNs = tlsNs
+	if err != nil {
+		return nil, s, err
 	}
-	s.tlsNs = clock.Now() - beganNs
 	if tc.ConnectionState().NegotiatedProtocol == "h2" {
 		l, err := startHTTP2(ctx, key, tc, seg, &s)
 		return l, s, err
 	}
 	return &blockingLink{id: key, conn: tc, seg: seg}, s, nil
+}
+
+// connect opens the transport's connection, through a proxy where one is configured.
+func (o *Options) connect(ctx context.Context, t *target) (Counted, error) {
+	if t.network == "unix" {
+		conn, err := new(net.Dialer).DialContext(ctx, t.network, t.address)
+		return Counted{Conn: conn}, err
+	}
+	var proxy *url.URL
+	address := t.address
+	if o.Proxy != nil {
+		var err error
+		if proxy, err = o.Proxy(t.url); err != nil {
+			return Counted{}, fmt.Errorf("proxy: %w", err)
+		}
+	}
+	if proxy != nil {
+		var err error
+		if address, err = proxyAddress(proxy); err != nil {
+			return Counted{}, err
+		}
+	}
+	raw, err := o.Dial(ctx, t.network, address)
+	if err != nil || proxy == nil {
+		return raw, err
+	}
+	if err := connectThrough(ctx, raw.Conn, proxy, t.address); err != nil {
+		_ = raw.Close()
+		return Counted{}, err
+	}
+	return raw, nil
+}
+
+// secure shakes hands on seg, which is closed if an error is returned. server is the name to be proven where the options
+// name none.
+func (o *Options) secure(ctx context.Context, seg segmentConn, server string, protocols []string) (conn *tls.Conn, tookNs int64, err error) {
+	cfg := o.TLS.Clone()
+	if cfg == nil {
+		cfg = &tls.Config{MinVersion: tls.VersionTLS12}
+	}
+	if cfg.ServerName == "" {
+		cfg.ServerName = server
+	}
+	cfg.NextProtos = protocols
+	conn = tls.Client(seg, cfg)
+	beganNs := clock.Now()
+	if err := conn.HandshakeContext(ctx); err != nil {
+		_ = seg.Close()
+		if ctx.Err() != nil {
+			return nil, 0, ctx.Err()
+		}
+		return nil, 0, &tlsError{err}
+	}
+	return conn, clock.Now() - beganNs, nil
 }
 
 func proxyAddress(proxy *url.URL) (string, error) {
@@ -139,15 +157,17 @@ func proxyAddress(proxy *url.URL) (string, error) {
 }
 
 // connectThrough asks a proxy for a tunnel, for plain HTTP too: what is measured then is the server's bytes, unchanged.
-func connectThrough(ctx context.Context, raw net.Conn, proxy *url.URL, address string) error {
-	if d, ok := ctx.Deadline(); ok {
-		_ = raw.SetDeadline(d)
-		defer func() { _ = raw.SetDeadline(time.Time{}) }()
-	}
+func connectThrough(ctx context.Context, raw net.Conn, proxy *url.URL, address string) (err error) {
+	defer func() {
+		if ctx.Err() != nil {
+			err = ctx.Err()
+		}
+	}()
+	stop := context.AfterFunc(ctx, func() { _ = raw.SetDeadline(time.Unix(1, 0)) })
+	defer stop() // its deadline, once set, stays: then the connection is not used
 	head := "CONNECT " + address + " HTTP/1.1\r\nHost: " + address + "\r\n"
-	if u := proxy.User; u != nil {
-		password, _ := u.Password()
-		head += "Proxy-Authorization: Basic " + base64.StdEncoding.EncodeToString([]byte(u.Username()+":"+password)) + "\r\n"
+	if proxy.User != nil {
+		head += "Proxy-Authorization: " + basicAuthorization(proxy.User) + "\r\n"
 	}
 	if _, err := raw.Write([]byte(head + "\r\n")); err != nil {
 		return fmt.Errorf("proxy: %w", err)
@@ -173,6 +193,8 @@ type blockingLink struct {
 	conn net.Conn // what HTTP is spoken over: seg itself, or TLS on it
 	seg  segmentConn
 	buf  []byte
+
+	writeErr error // of the present request; there may be an answer to read all the same
 }
 
 func (l *blockingLink) key() linkKey { return l.id }
@@ -192,10 +214,15 @@ func (l *blockingLink) send(x *exchange, request []byte) (over bool, err error) 
 	} else {
 		_ = l.conn.SetDeadline(time.Time{})
 	}
-	if _, err := l.conn.Write(request); err != nil {
-		return false, err
+	_, l.writeErr = l.conn.Write(request)
+	switch {
+	case l.writeErr == nil:
+		x.sentAt(l.seg.sentStamp())
+	case isTimeout(l.writeErr):
+		return false, l.writeErr
+	default:
+		x.sentAt(clock.Now(), 0, false)
 	}
-	x.sentAt(l.seg.sentStamp())
 	return false, nil
 }
 
@@ -226,8 +253,8 @@ func (l *blockingLink) wait(ctx context.Context, x *exchange) {
 			lastNs = atNs
 			if done {
 				x.takeSentStamp(l.seg.sentStamp())
-				if !stop() {
-					x.p.Result().KeepAlive = false // its deadline is, or is about to be, in the past
+				if !stop() || l.writeErr != nil {
+					x.p.Result().KeepAlive = false // its deadline is, or is about to be, in the past; or it waits for the rest
 				}
 				x.finish(nil, endComplete)
 				return
@@ -243,6 +270,8 @@ func (l *blockingLink) wait(ctx context.Context, x *exchange) {
 			x.finish(ctx.Err(), endInterrupted)
 		case errors.Is(err, os.ErrDeadlineExceeded):
 			x.finish(err, endDeadline)
+		case l.writeErr != nil && x.m.KernelReceives+x.m.UserReceives == 0:
+			x.finish(l.writeErr, endConnection)
 		default:
 			x.finish(err, endConnection)
 		}

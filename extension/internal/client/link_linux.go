@@ -230,8 +230,14 @@ func (l *readerLink) noteSent(x *exchange) {
 
 // giveUp ends x from outside the dispatching goroutine, unless it has ended by itself.
 func (l *readerLink) giveUp(x *exchange, err error, kind endKind) {
+	l.giveUpLate(x, x.use, err, kind)
+}
+
+// giveUpLate is giveUp for callbacks, which may run so late that x has ended, was recycled, and stands for the next
+// request on this very link.
+func (l *readerLink) giveUpLate(x *exchange, use uint64, err error, kind endKind) {
 	l.mu.Lock()
-	if l.x != x {
+	if l.x != x || x.use != use {
 		l.mu.Unlock()
 		return
 	}
@@ -275,12 +281,13 @@ func (l *readerLink) async(ctx context.Context, x *exchange) {
 	if l.x != x {
 		return
 	}
-	x.stop = context.AfterFunc(ctx, func() { l.giveUp(x, ctx.Err(), endInterrupted) })
+	use := x.use
+	x.stop = context.AfterFunc(ctx, func() { l.giveUpLate(x, use, ctx.Err(), endInterrupted) })
 	wait := time.Duration(1<<63 - 1)
 	if x.endAtNs > 0 {
 		wait = time.Duration(x.endAtNs - clock.Now())
 	}
-	x.timer = time.AfterFunc(wait, func() { l.giveUp(x, os.ErrDeadlineExceeded, endDeadline) })
+	x.timer = time.AfterFunc(wait, func() { l.giveUpLate(x, use, os.ErrDeadlineExceeded, endDeadline) })
 }
 
 // readerConn is a connection on the reader thread with the blocking reads that crypto/tls wants.
@@ -454,15 +461,16 @@ type netConn struct {
 	read func(fd uintptr) bool
 }
 
+// newNetConn closes raw if an error is returned.
 func newNetConn(raw Counted) (segmentConn, error) {
 	c := &netConn{plainConn: plainConn{Counted: raw}}
 	sc, ok := raw.Conn.(syscall.Conn)
 	if !ok {
-		return nil, errors.New("a connection without a descriptor")
+		return nil, errors.Join(errors.New("a connection without a descriptor"), raw.Close())
 	}
 	var err error
 	if c.raw, err = sc.SyscallConn(); err != nil {
-		return nil, err
+		return nil, errors.Join(err, raw.Close())
 	}
 	if _, tcp := raw.Conn.(*net.TCPConn); tcp {
 		ctlErr := c.raw.Control(func(fd uintptr) {

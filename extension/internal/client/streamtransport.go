@@ -3,13 +3,11 @@ package client
 import (
 	"bytes"
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
 	"net/http"
 	"net/http/httptrace"
-	"net/url"
 	"sync"
 	"syscall"
 	"time"
@@ -169,30 +167,12 @@ func (t *StreamTransport) CloseIdle() {
 func (t *StreamTransport) dial(ctx context.Context, to *target, key linkKey, x *Exchange) (*blockingLink, error) {
 	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()
-	address := to.address
-	var proxy *url.URL
-	if t.c.o.Proxy != nil {
-		var err error
-		if proxy, err = t.c.o.Proxy(to.url); err != nil {
-			return nil, fmt.Errorf("proxy: %w", err)
-		}
-		if proxy != nil {
-			if address, err = proxyAddress(proxy); err != nil {
-				return nil, err
-			}
-		}
-	}
 	var connecting connectClock
-	raw, err := t.c.o.Dial(httptrace.WithClientTrace(ctx, connecting.trace()), "tcp", address)
+	raw, err := t.c.o.connect(httptrace.WithClientTrace(ctx, connecting.trace()), to)
 	if err != nil {
 		return nil, err
 	}
 	x.ConnectNs = connecting.durationNs()
-	if proxy != nil {
-		if err := connectThrough(ctx, raw.Conn, proxy, to.address); err != nil {
-			return nil, errors.Join(err, raw.Close())
-		}
-	}
 	seg, err := t.c.newSegmentConn(raw)
 	if err != nil {
 		return nil, err
@@ -203,24 +183,11 @@ func (t *StreamTransport) dial(ctx context.Context, to *target, key linkKey, x *
 	if !to.tls {
 		return &blockingLink{id: key, conn: seg, seg: seg}, nil
 	}
-	cfg := t.c.o.TLS.Clone()
-	if cfg == nil {
-		cfg = &tls.Config{MinVersion: tls.VersionTLS12}
+	tc, tlsNs, err := t.c.o.secure(ctx, seg, to.server, []string{"http/1.1"})
+	if err != nil {
+		return nil, err
 	}
-	if cfg.ServerName == "" {
-		cfg.ServerName = to.server
-	}
-	cfg.NextProtos = []string{"http/1.1"}
-	tc := tls.Client(seg, cfg)
-	beganNs := clock.Now()
-	if err := tc.HandshakeContext(ctx); err != nil {
-		_ = seg.Close()
-		if ctx.Err() != nil {
-			return nil, ctx.Err()
-		}
-		return nil, &tlsError{err}
-	}
-	x.TLSNs = clock.Now() - beganNs
+	x.TLSNs = tlsNs
 	return &blockingLink{id: key, conn: tc, seg: seg}, nil
 }
 
