@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"github.com/grafana/sobek"
+	"go.k6.io/k6/v2/errext"
 	"go.k6.io/k6/v2/errext/exitcodes"
 	"go.k6.io/k6/v2/js/common"
 	"go.k6.io/k6/v2/js/modules"
@@ -102,6 +103,10 @@ type refusal struct{ line string }
 
 func (r refusal) Error() string                { return r.line }
 func (r refusal) ExitCode() exitcodes.ExitCode { return exitcodes.InvalidConfig }
+
+// AbortReason and StackTrace make it an errext.Exception, of which k6 shows the trace alone: the line.
+func (r refusal) AbortReason() errext.AbortReason { return errext.AbortedByScriptAbort }
+func (r refusal) StackTrace() string              { return r.line }
 
 // refuse interrupts the script, which unlike an exception can neither be caught nor be mistaken for the script's fault.
 func (i *instance) refuse(line string) {

@@ -34,9 +34,11 @@ func (c *plainConn) sentStamp() (atNs, uncertaintyNs int64, kernel bool) {
 	return between(c.writeNs, c.doneNs)
 }
 
-// between places an event that happened at some moment between two clock readings.
+// between places a send between the clock readings around its write: at the one before. The kernel hands the bytes on
+// soon after the call begins; what makes a write long comes behind that, above all the receiver that it wakes taking the
+// core. The width is the uncertainty.
 func between(beforeNs, afterNs int64) (atNs, uncertaintyNs int64, kernel bool) {
-	return beforeNs + (afterNs-beforeNs)/2, afterNs - beforeNs, false
+	return beforeNs, afterNs - beforeNs, false
 }
 
 func (c *plainConn) setAbort() {

@@ -123,7 +123,6 @@ type shared struct {
 	windowNs    int64 // thread: begin of the window in which stream events are counted
 	windowCount int64
 	perSecond   int64 // thread: stream events a second in the last window
-	breathedNs  int64 // thread: when it last let others have the core
 
 	msg     msghdr
 	iov     iovec

@@ -16,16 +16,17 @@ import (
 // nosplit everywhere, raw system calls, and memory from mmap. The kernel alone decides when it runs.
 
 const (
-	restMaxNs    = 1_500_000   // longest rest between two polls
-	restMinNs    = 60_000      // a shorter one costs more than it saves
-	restEvents   = 3           // stream events that a rest must gather to be worth it
-	rateWindowNs = 4_000_000   // over which stream events are counted
-	gapMaxNs     = 100_000_000 // a longer gap is a stall and says nothing about the rhythm
-	fairReads    = 4           // receives from one connection in one poll
+	restMaxNs    = 1_500_000 // longest rest between two polls
+	restMinNs    = 60_000    // a shorter one costs more than it saves
+	restEvents   = 3         // stream events that a rest must gather to be worth it
+	rateWindowNs = 4_000_000 // over which stream events are counted
+	// Streams that send as fast as they can have no rhythm to lose. Reading each segment at once would only cost: the
+	// thread would never wait, and at real-time priority the parser could not run beside it.
+	unpacedPerSecond = 50_000
+	unpacedRestNs    = 300_000
 
-	breathePerSecond = 50_000 // stream events from which the thread may never wait
-	breathePeriodNs  = 1_000_000
-	breatheNs        = 100_000
+	gapMaxNs  = 100_000_000 // a longer gap is a stall and says nothing about the rhythm
+	fairReads = 4           // receives from one connection in one poll
 
 	sliceNs  = 100_000 // the shortest that the kernel takes
 	niceness = -15
@@ -121,22 +122,10 @@ func rest(sh *shared) {
 	case ns >= restMinNs && sh.perSecond*ns >= restEvents*1_000_000_000:
 		nap(sh, ns)
 		sh.rests.Add(1)
-	case sh.perSecond > breathePerSecond:
-		breathe(sh)
+	case sh.perSecond > unpacedPerSecond:
+		nap(sh, unpacedRestNs)
+		sh.rests.Add(1)
 	}
-}
-
-// breathe lets others have the core now and then when streams are so fast that the thread would never wait: at real-time
-// priority nobody else could run there, the parser included.
-//
-//go:nosplit
-//go:norace
-func breathe(sh *shared) {
-	if sh.nowNs-sh.breathedNs < breathePeriodNs {
-		return
-	}
-	nap(sh, breatheNs)
-	sh.breathedNs = sh.nowNs
 }
 
 //go:nosplit
