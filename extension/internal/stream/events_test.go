@@ -187,6 +187,15 @@ func TestPointers(t *testing.T) {
 	require.Equal(t, ErrorEvent, r.Failure)
 }
 
+// The text of a list of parts belongs to its event alone, also when that event turns out not to be JSON.
+func TestABrokenEventLeavesNoText(t *testing.T) {
+	token := func(text string) string { return `{"choices":[{"index":0,"delta":{"content":"` + text + `"}}]}` }
+	r := parse(t, Options{API: Chat, KeepText: true}, chunkedStream(data(
+		token("a"), token("b"), `{"choices":[{"delta":{"content":[{"type":"text","text":"lost"}],"role":`, token("c"))...), nil)
+	require.Equal(t, Malformed, r.Failure)
+	require.Equal(t, "abc", r.Text)
+}
+
 // Whatever the events are, comparing with a template must come to what scanning each in full comes to.
 func TestTemplatesChangeNothing(t *testing.T) {
 	for _, bench := range benchmarkStreams {

@@ -310,6 +310,7 @@ func (p *Parser) event(b []byte, atNs int64) {
 	case p.problem == "":
 		p.problem = "an event's data is not JSON: " + oneLine(data, maxMessageBytes)
 	}
+	p.scan.kept = p.scan.kept[:0] // also of an event that was not taken over: the next may be read by the template alone
 }
 
 // fail notes the first error that the server reported.
@@ -352,7 +353,6 @@ func (p *Parser) apply(f *facts, atNs int64) {
 	if p.options.KeepText {
 		if len(p.scan.kept) > 0 {
 			p.text = append(p.text, p.scan.kept...)
-			p.scan.kept = p.scan.kept[:0]
 		} else if f.choice == 0 || f.choices > 1 {
 			p.text = appendUnescaped(p.text, f.text)
 		}
