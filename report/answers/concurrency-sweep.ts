@@ -229,7 +229,8 @@ function failurePictures(levels: LevelSummary[], axisTitle: string): Picture[] {
   return [
     draw({
       name: "failures-by-concurrency",
-      title: "Failed requests by concurrency",
+      // One class needs no legend, but a name.
+      title: `Failed requests by concurrency${names.length === 1 ? ` (${names[0]})` : ""}`,
       alt: "Share of failed requests by class against the number of clients",
       panels: [
         {
