@@ -50,7 +50,8 @@ export function thresholds(config: GateConfig, levels: readonly Gated[]): Thresh
   const minRequests = profile?.minRequests ?? 1;
   limit("llm_request_failed", [`rate<=${profile?.maxFailureShare ?? 0}`]);
 
-  const thresholds: Thresholds = { llm_client_bound: ["value<1"] };
+  // An arrival that found no VU was not sent, and so is not among the latencies.
+  const thresholds: Thresholds = { llm_client_bound: ["value<1"], dropped_iterations: ["count<1"] };
   for (const { name: level, batchSize = minRequests } of levels) {
     thresholds[`llm_requests{level:${level},phase:steady}`] = [`count>=${Math.min(minRequests, batchSize)}`];
     for (const [name, expressions] of Object.entries(limits)) {
