@@ -90,11 +90,11 @@ type validity struct {
 // What a run may show of its own client before its figures are no longer the server's. Each is far above what a sound
 // run shows (docs/performance.md) and below what moves a percentile that a gate looks at.
 const (
-	// 90th percentile of the queue delay, or a share of the mean e2e latency, whichever is larger. In an open loop the
-	// schedule is the point; in a closed one a late send only makes the load a little smaller.
-	maxOpenQueueDelayMs      = 10.0
+	// Queue delay. In an open loop the schedule is the point: its 90th percentile counts. In a closed loop a late send only
+	// leaves a slot empty for that long: the mean counts, as the share of the concurrency that was missing. Each limit is
+	// in ms or a share of the mean e2e latency, whichever is larger.
+	maxQueueDelayMs          = 10.0
 	maxOpenQueueDelayShare   = 0.05
-	maxClosedQueueDelayMs    = 20.0
 	maxClosedQueueDelayShare = 0.10
 
 	maxReaderWaitShare = 0.01 // of the time
@@ -121,12 +121,14 @@ func (r *run) judge(levels []tally.LevelSummary, total tally.LevelSummary, dropp
 		if l.BatchSize > 0 {
 			continue // one goroutine sends a burst; how long that took is the level's release spread
 		}
-		limit := max(maxClosedQueueDelayMs, maxClosedQueueDelayShare*l.E2EMs.Mean)
-		if l.Rate > 0 {
-			limit = max(maxOpenQueueDelayMs, maxOpenQueueDelayShare*l.E2EMs.Mean)
-		}
-		if l.Completed > 0 && l.QueueDelayMs.P90 > limit {
-			bound("level %s: requests were sent up to %.1f ms after they were due (p90), limit %.1f ms", l.Name, l.QueueDelayMs.P90, limit)
+		switch delay, e2eMs := l.QueueDelayMs, l.E2EMs.Mean; {
+		case l.Completed == 0:
+		case l.Rate > 0 && delay.P90 > max(maxQueueDelayMs, maxOpenQueueDelayShare*e2eMs):
+			bound("level %s: requests were sent up to %.1f ms after they were due (p90), limit %.1f ms",
+				l.Name, delay.P90, max(maxQueueDelayMs, maxOpenQueueDelayShare*e2eMs))
+		case l.Rate == 0 && delay.Mean > max(maxQueueDelayMs, maxClosedQueueDelayShare*e2eMs):
+			bound("level %s: slots were empty for %.1f ms before each request on average, limit %.1f ms",
+				l.Name, delay.Mean, max(maxQueueDelayMs, maxClosedQueueDelayShare*e2eMs))
 		}
 	}
 	if v.DroppedIterations > 0 {
