@@ -105,7 +105,9 @@ export async function start(argv: readonly string[]): Promise<number> {
     const bundle = path.join(distDir, `${scenario}.js`);
     // Settings travel by environment: everyone on the machine can read a process's arguments, and one may be a key.
     const env = k6Environment({ ...settings, RESULTS: dir, PWD: process.cwd() });
-    const code = await runK6(k6, ["run", bundle, "--out", `records=${records}`, ...k6Args], env);
+    // Without a terminal k6's progress bar would be two lines a second; levels announce their end by themselves.
+    const quiet = process.stdout.isTTY ? [] : ["--quiet"];
+    const code = await runK6(k6, ["run", ...quiet, bundle, "--out", `records=${records}`, ...k6Args], env);
     await renderReport(dir);
     console.log(`tokenclock: results are in ${shown(dir)}`);
     return code;

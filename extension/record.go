@@ -48,11 +48,24 @@ func (r *run) levelOver(s tally.Spec) {
 	if _, twice := r.over.LoadOrStore(s.Name, true); twice {
 		return
 	}
+	r.announce(s.Name)
 	openNs, closeNs, endNs := r.tally.Window(s.Name)
 	records.line(levelLine{
 		Type: "level", Name: s.Name, Concurrency: s.Concurrency, Rate: s.Rate, BatchSize: s.BatchSize, Labels: s.Labels,
 		OpenNs: openNs, CloseNs: closeNs, EndNs: endNs,
 	})
+}
+
+// announce tells whoever watches a long run that a level is over.
+func (r *run) announce(level string) {
+	if r.logger == nil {
+		return
+	}
+	for _, l := range r.tally.Levels(clock.Now()) {
+		if l.Name == level {
+			r.logger.Infof("level %s is over: %d of %d requests completed in %.1f s", level, l.Completed, l.Requests, l.Whole.DurationS)
+		}
+	}
 }
 
 // finish writes the lines that end the records: levels that the run's end cut, and the verdict on the client.

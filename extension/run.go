@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/grafana/sobek"
+	"github.com/sirupsen/logrus"
 
 	"github.com/tokenclock/tokenclock/extension/internal/clock"
 	"github.com/tokenclock/tokenclock/extension/internal/tally"
@@ -19,6 +20,7 @@ type run struct {
 	scenario  string
 	config    map[string]any
 	tally     *tally.Run
+	logger    logrus.FieldLogger // nil in tests
 	probe     *probe
 	over      sync.Map // levels whose line was written
 	requestID atomic.Uint64
@@ -45,6 +47,11 @@ func (i *instance) declareRun(v sobek.Value) {
 		i.throw(err)
 	}
 	i.root.declare(spec)
+	if env := i.vu.InitEnv(); env != nil {
+		i.root.mu.Lock()
+		i.root.run.logger = env.Logger
+		i.root.mu.Unlock()
+	}
 }
 
 func (r *rootModule) declare(spec runSpec) *run {
