@@ -168,6 +168,8 @@ function common(options: SuiteOptions, maxDurationS: number): Record<string, str
   return {
     BASE_URL: `${options.baseUrl}/v1`,
     API: "completions",
+    // As token ids prompts have exactly the asked length; as words a tokenizer makes them some per cent shorter or longer.
+    TOKEN_IDS: "true",
     ENDPOINT: options.completionsEndpoint,
     METRICS_URL: `${options.baseUrl}${options.metricsEndpoint}`,
     METRICS_INTERVAL: `${Math.max(1, Math.round(options.stepLiveMetrics * 1000))}ms`,
