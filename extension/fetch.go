@@ -2,13 +2,18 @@ package tokenclock
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
+	neturl "net/url"
 	"strings"
 	"time"
 
 	"github.com/grafana/sobek"
+
+	"github.com/tokenclock/tokenclock/extension/internal/client"
 )
 
 // fetchOptions are the options of fetch of index.d.ts.
@@ -56,7 +61,7 @@ func (i *instance) fetch(url string, optionsV sobek.Value) (*httpReply, error) {
 func httpDo(ctx context.Context, c *http.Client, url string, o fetchOptions) *httpReply {
 	req, err := http.NewRequestWithContext(ctx, o.Method, url, strings.NewReader(o.Body))
 	if err != nil {
-		return &httpReply{Error: err.Error()}
+		return &httpReply{Error: fmt.Sprintf("%s %q is not a request that can be sent", o.Method, client.Redact(url))}
 	}
 	if o.Body != "" {
 		req.Header.Set("Content-Type", "application/json")
@@ -66,10 +71,17 @@ func httpDo(ctx context.Context, c *http.Client, url string, o fetchOptions) *ht
 	}
 	resp, err := c.Do(req)
 	if err != nil {
+		var ofURL *neturl.Error
+		if errors.As(err, &ofURL) {
+			err = ofURL.Err // without the address, which may hold a password
+		}
 		return &httpReply{Error: err.Error()}
 	}
 	defer func() { _ = resp.Body.Close() }()
-	body, err := io.ReadAll(io.LimitReader(resp.Body, fetchMaxBytes))
+	body, err := io.ReadAll(io.LimitReader(resp.Body, fetchMaxBytes+1))
+	if err == nil && len(body) > fetchMaxBytes {
+		err = fmt.Errorf("the answer is larger than %d bytes", fetchMaxBytes)
+	}
 	reply := &httpReply{Status: resp.StatusCode, Body: string(body)}
 	if err != nil {
 		reply.Error = err.Error()

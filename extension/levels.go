@@ -288,7 +288,7 @@ func (h *levelsOf) giveBack() {
 	if level != l.at {
 		return
 	}
-	h.ended, h.endedLevel = s.endNs, level
+	h.ended, h.endedLevel = s.endNs.Load(), level
 	l.state.inFlight--
 	spec, st := &l.specs[l.at], &l.state
 	if spec.Requests > 0 && st.steady == spec.Requests || st.closeNs > 0 && clock.Now() >= st.closeNs {

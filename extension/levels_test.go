@@ -37,10 +37,11 @@ func boundLevels(t *testing.T, specs ...levelSpec) (*levels, *run) {
 func request(r *run, s *slot, lasts time.Duration) {
 	sentNs := clock.Now()
 	time.Sleep(lasts)
-	s.endNs = clock.Now()
+	endNs := clock.Now()
+	s.endNs.Store(endNs)
 	r.tally.Add(&tally.Observation{
 		Level: s.Level, Phase: tally.Phase(s.Phase), Index: s.Index, ScheduledNs: s.scheduledNs, SentNs: sentNs,
-		Result: &stream.Result{Status: 200, LastOutputNs: s.endNs, EndNs: s.endNs, OutputTokens: 1},
+		Result: &stream.Result{Status: 200, LastOutputNs: endNs, EndNs: endNs, OutputTokens: 1},
 	})
 }
 

@@ -35,6 +35,8 @@ type poller struct {
 	cancel context.CancelFunc
 	done   chan struct{}
 	points []point
+
+	recorded int // points that are in the records
 }
 
 type point struct {
@@ -86,7 +88,7 @@ func (h *pollerOf) Start() {
 	}()
 }
 
-// Stop is `poller.stop()`; it returns when the last answer has come.
+// Stop is `poller.stop()`; it returns when no poll is under way any more.
 func (h *pollerOf) Stop() {
 	p := h.p
 	p.mu.Lock()
@@ -137,6 +139,9 @@ func (p *poller) poll(ctx context.Context) ([]*float64, bool) {
 		if f == nil || len(f.GetMetric()) == 0 {
 			continue
 		}
+		if m := f.GetMetric()[0]; m.GetGauge() == nil && m.GetCounter() == nil && m.GetUntyped() == nil {
+			continue // a histogram or a summary is no number
+		}
 		sum := 0.0
 		for _, m := range f.GetMetric() {
 			sum += m.GetGauge().GetValue() + m.GetCounter().GetValue() + m.GetUntyped().GetValue()
@@ -146,18 +151,19 @@ func (p *poller) poll(ctx context.Context) ([]*float64, bool) {
 	return values, true
 }
 
-// record writes the points into the records.
+// record writes the points that came since the last call into the records.
 func (p *poller) record() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	rows := make([][]any, 0, len(p.points))
-	for _, pt := range p.points {
+	for _, pt := range p.points[p.recorded:] {
 		row := []any{pt.ns}
 		for _, v := range pt.values {
 			row = append(row, v)
 		}
 		rows = append(rows, row)
 	}
+	p.recorded = len(p.points)
 	records.line(map[string]any{"type": "points", "name": p.name, "metrics": p.o.Metrics, "points": rows})
 }
 

@@ -23,15 +23,20 @@ type requestSamples struct {
 
 // tagCache keeps the tag sets of the VU's last request: the next one nearly always has the same.
 type tagCache struct {
-	base         *metrics.TagSet
-	level, phase string
-	llm, http    *metrics.TagSet
-	status       int
-	failure      stream.Failure
-	failed       *metrics.TagSet
+	base              *metrics.TagSet
+	level, phase      string
+	of                httpTags
+	llm, http, failed *metrics.TagSet
 }
 
-func (t *tagCache) update(base *metrics.TagSet, system *metrics.SystemTagSet, c *vuClient, o *tally.Observation, method string) {
+// httpTags are the values of the tags of k6's own HTTP metrics.
+type httpTags struct {
+	url, method, proto string // url without a user's name and password
+	status             int
+	failure            stream.Failure
+}
+
+func (t *tagCache) update(base *metrics.TagSet, system *metrics.SystemTagSet, o *tally.Observation, of httpTags) {
 	if t.base != base || t.level != o.Level || t.phase != string(o.Phase) {
 		*t = tagCache{base: base, level: o.Level, phase: string(o.Phase)}
 		t.llm = base
@@ -40,17 +45,17 @@ func (t *tagCache) update(base *metrics.TagSet, system *metrics.SystemTagSet, c 
 		}
 		t.llm = t.llm.With("phase", t.phase)
 	}
-	if t.http == nil || t.status != o.Status || t.failure != o.Failure {
-		t.status, t.failure = o.Status, o.Failure
+	if t.http == nil || t.of != of {
+		t.of = of
 		t.http = t.llm
 		for _, tag := range [...]struct {
 			tag   metrics.SystemTag
 			name  string
 			value string
 		}{
-			{metrics.TagURL, "url", c.urlT}, {metrics.TagName, "name", c.urlT}, {metrics.TagMethod, "method", method},
-			{metrics.TagStatus, "status", strconv.Itoa(o.Status)}, {metrics.TagProto, "proto", o.Proto},
-			{metrics.TagExpectedResponse, "expected_response", strconv.FormatBool(o.Failure == stream.None)},
+			{metrics.TagURL, "url", of.url}, {metrics.TagName, "name", of.url}, {metrics.TagMethod, "method", of.method},
+			{metrics.TagStatus, "status", strconv.Itoa(of.status)}, {metrics.TagProto, "proto", of.proto},
+			{metrics.TagExpectedResponse, "expected_response", strconv.FormatBool(of.failure == stream.None)},
 		} {
 			if system.Has(tag.tag) {
 				t.http = t.http.With(tag.name, tag.value)
@@ -74,8 +79,12 @@ func (i *instance) emit(state *lib.State, c *vuClient, o *tally.Observation, m *
 			method = "POST"
 		}
 	}
+	url := c.shownURL
+	if r.URL != "" {
+		url = client.Redact(r.URL)
+	}
 	ctm := state.Tags.GetCurrentValues()
-	i.tags.update(ctm.Tags, state.Options.SystemTags, c, o, method)
+	i.tags.update(ctm.Tags, state.Options.SystemTags, o, httpTags{url, method, o.Proto, o.Status, o.Failure})
 	llm, http := i.tags.llm, i.tags.http
 	at := clock.Wall(o.EndNs)
 	samples := make([]metrics.Sample, 0, 20)

@@ -3,6 +3,7 @@ package tokenclock
 import (
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/tokenclock/tokenclock/extension/internal/clock"
 	"github.com/tokenclock/tokenclock/extension/internal/tally"
@@ -15,7 +16,7 @@ type slot struct {
 	Index int    `js:"index"`
 
 	scheduledNs int64
-	endNs       int64 // when its request ended, by the bytes
+	endNs       atomic.Int64 // when its request ended, by the bytes; the end of the VU's iteration may look meanwhile
 }
 
 // slotOrNone makes the slot of a request that no load shape asked for.

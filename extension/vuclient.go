@@ -55,12 +55,13 @@ const defaultTimeoutMs = 600_000
 
 // vuClient is Client of index.d.ts: one per VU and endpoint.
 type vuClient struct {
-	i    *instance
-	o    clientOptions
-	api  stream.API
-	c    *client.Client
-	ctx  context.Context // of the VU's present iteration
-	urlT string          // url and name tag
+	i   *instance
+	o   clientOptions
+	api stream.API
+	c   *client.Client
+	ctx context.Context // of the VU's present iteration
+
+	shownURL string // in tags
 }
 
 // newClient is `new Client(options)`. It only checks: connections need a VU that runs.
@@ -83,7 +84,7 @@ func (i *instance) newClient(call sobek.ConstructorCall) *sobek.Object {
 	if _, err := client.New(c.engineOptions(nil)); err != nil {
 		i.throw(fmt.Errorf("new Client: %w", err))
 	}
-	c.urlT = c.o.URL
+	c.shownURL = client.Redact(c.o.URL)
 	return c.object(rt)
 }
 
@@ -382,7 +383,7 @@ func (c *vuClient) ended(state *lib.State, s *slot, spec *requestSpec, r *client
 	if o.ScheduledNs == 0 {
 		o.ScheduledNs = m.StartedNs
 	}
-	s.endNs = m.EndNs
+	s.endNs.Store(m.EndNs)
 	f, good := run.tally.Add(o)
 	c.i.emit(state, c, o, m, f, good, r)
 	return toResult(o, f)
