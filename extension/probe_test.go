@@ -1,0 +1,105 @@
+package tokenclock
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/tokenclock/tokenclock/extension/internal/clock"
+	"github.com/tokenclock/tokenclock/extension/internal/stream"
+	"github.com/tokenclock/tokenclock/extension/internal/tally"
+)
+
+const msNs = int64(1e6)
+
+// judged is the verdict on 100 requests of 100 ms each, two chunks a reply, changed in one respect.
+func judged(level tally.Spec, changeRun func(*run), change func(*tally.Observation), dropped int64) validity {
+	level.Name = "a"
+	r := &run{tally: tally.NewRun(tally.SLO{}), probe: &probe{}}
+	r.tally.Level(level)
+	r.tally.Open("a", 1, 0)
+	for i := range int64(100) {
+		atNs := 1 + i*100*msNs
+		o := &tally.Observation{
+			Level: "a", Phase: tally.Steady, ScheduledNs: atNs, StartedNs: atNs, SentNs: atNs + msNs, SentKernel: true, KernelReceives: 1, Streamed: true,
+			Result: &stream.Result{
+				Status: 200, OutputTokens: 2, Arrivals: []stream.Arrival{{AtNs: atNs + 50*msNs, Tokens: 1}, {AtNs: atNs + 100*msNs, Tokens: 1}},
+				FirstOutputNs: atNs + 50*msNs, LastOutputNs: atNs + 100*msNs, EndNs: atNs + 100*msNs,
+			},
+		}
+		if change != nil {
+			change(o)
+		}
+		r.tally.Add(o)
+	}
+	if changeRun != nil {
+		changeRun(r)
+	}
+	now := clock.Now()
+	return r.judge(r.tally.Levels(now), r.tally.Total(now), dropped)
+}
+
+func TestEachReasonAgainstTheClientIsGiven(t *testing.T) {
+	lateBy := func(lagNs int64) func(*run) {
+		return func(r *run) {
+			r.probe.started, r.probe.beganNs = true, clock.Now()-1000*msNs
+			r.probe.lag.Add(lagNs)
+		}
+	}
+	waited := func(ns int64) func(*run) {
+		return func(r *run) {
+			r.probe.started, r.probe.beganNs, r.probe.lateWaitsNs = true, clock.Now()-1000*msNs, ns
+		}
+	}
+	user := func(o *tally.Observation) { o.KernelReceives, o.UserReceives = 0, 1 }
+	late := func(o *tally.Observation) { o.SentNs = o.ScheduledNs + 11*msNs }
+	closed, open, burst := tally.Spec{Concurrency: 1}, tally.Spec{Rate: 1}, tally.Spec{BatchSize: 8}
+	for _, tt := range []struct {
+		sentence string
+		level    tally.Spec
+		run      func(*run)
+		change   func(*tally.Observation)
+		dropped  int64
+		state    string
+		reason   string
+	}{
+		{"a sound run", closed, nil, nil, 0, "VALID", ""},
+		{"a slot that was empty for a tenth of the time", closed, nil, late, 0, "CLIENT-BOUND",
+			"level a: slots were empty for 11.0 ms before each request on average, limit 10.0 ms"},
+		{"arrivals that were sent late", open, nil, late, 0, "CLIENT-BOUND",
+			"level a: requests were sent up to 11.0 ms after they were due (p90), limit 10.0 ms"},
+		{"arrivals of which few were sent late", open, nil, func(o *tally.Observation) {
+			if o.ScheduledNs < 500*msNs {
+				late(o)
+			}
+		}, 0, "VALID", ""},
+		{"a burst, which one goroutine sends", burst, nil, late, 0, "VALID", ""},
+		{"a delay that is small beside the latency", open, nil, func(o *tally.Observation) {
+			late(o)
+			o.LastOutputNs += 200 * msNs
+		}, 0, "VALID", ""},
+		{"dropped iterations", open, nil, nil, 3, "CLIENT-BOUND", "3 iterations were dropped because no VU was free"},
+		{"a reader that waited for a core", closed, waited(100 * msNs), nil, 0, "CLIENT-BOUND", "the reader thread waited for a core"},
+		{"a reader that waited where nothing streams", closed, waited(100 * msNs), func(o *tally.Observation) { o.Arrivals = nil }, 0, "VALID", ""},
+		{"a reader that waited hardly at all", closed, waited(msNs), nil, 0, "VALID", ""},
+		{"stamps of user space in a late process", closed, lateBy(20 * msNs), user, 0, "CLIENT-BOUND",
+			"100 % of the stamps were taken in user space while the process ran up to 20"},
+		{"stamps of user space in a prompt process", closed, lateBy(msNs), user, 0, "VALID", ""},
+		{"stamps of the kernel in a late process", closed, lateBy(20 * msNs), nil, 0, "VALID", ""},
+		{"sends of which nobody knows when", closed, nil, func(o *tally.Observation) { o.SentUncertaintyNs = 6 * msNs }, 0,
+			"CLIENT-BOUND", "send times are uncertain by 6"},
+		{"no answer at all", closed, nil, func(o *tally.Observation) { o.Failure = stream.Reset }, 0, "NOT-MEASURED", "no request completed"},
+	} {
+		t.Run(tt.sentence, func(t *testing.T) {
+			v := judged(tt.level, tt.run, tt.change, tt.dropped)
+			require.Equal(t, tt.state, v.State, v.Reasons)
+			if tt.reason == "" {
+				require.Empty(t, v.Reasons)
+			} else {
+				require.Len(t, v.Reasons, 1)
+				require.Contains(t, v.Reasons[0], tt.reason)
+			}
+			require.Equal(t, tt.dropped, v.DroppedIterations)
+		})
+	}
+}
