@@ -127,9 +127,7 @@ func (p *poller) poll(ctx context.Context) ([]*float64, bool) {
 	}
 	parser := expfmt.NewTextParser(model.UTF8Validation)
 	families, err := parser.TextToMetricFamilies(strings.NewReader(reply.Body))
-	if err != nil && len(families) == 0 {
-		return nil, false
-	}
+	found := err == nil // of an answer with a line that cannot be read, what stands before it counts
 	values := make([]*float64, len(p.o.Metrics))
 	for k, name := range p.o.Metrics {
 		f := families[name]
@@ -147,8 +145,9 @@ func (p *poller) poll(ctx context.Context) ([]*float64, bool) {
 			sum += m.GetGauge().GetValue() + m.GetCounter().GetValue() + m.GetUntyped().GetValue()
 		}
 		values[k] = &sum
+		found = true
 	}
-	return values, true
+	return values, found
 }
 
 // record writes the points that came since the last call into the records.

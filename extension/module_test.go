@@ -1,0 +1,269 @@
+package tokenclock
+
+import (
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"go.k6.io/k6/v2/js/modulestest"
+	"go.k6.io/k6/v2/lib"
+	"go.k6.io/k6/v2/lib/netext"
+	"go.k6.io/k6/v2/metrics"
+)
+
+// scriptVU is a VU with the module as the global `tc`, as a script finds it.
+type scriptVU struct {
+	*modulestest.Runtime
+	t       *testing.T
+	root    *rootModule
+	samples chan metrics.SampleContainer
+}
+
+// newScriptVU runs init in the init context and is then a VU in the middle of an iteration.
+func newScriptVU(t *testing.T, init string) *scriptVU {
+	t.Helper()
+	rt := modulestest.NewRuntime(t)
+	v := &scriptVU{Runtime: rt, t: t, root: &rootModule{}, samples: make(chan metrics.SampleContainer, 1000)}
+	require.NoError(t, rt.VU.Runtime().Set("tc", v.root.NewModuleInstance(rt.VU).Exports().Named))
+	v.run(init)
+	rt.MoveToVUContext(&lib.State{
+		Dialer: netext.NewDialer(net.Dialer{}, nil), Samples: v.samples, BuiltinMetrics: rt.BuiltinMetrics, VUIDGlobal: 7, Iteration: 3,
+		Tags:    lib.NewVUStateTags(rt.VU.InitEnvField.Registry.RootTagSet().With("scenario", "default")),
+		Options: lib.Options{SystemTags: &metrics.DefaultSystemTagSet},
+	})
+	return v
+}
+
+func (v *scriptVU) run(script string) string {
+	v.t.Helper()
+	value, err := v.VU.Runtime().RunString("JSON.stringify((function () {" + script + "})())")
+	require.NoError(v.t, err)
+	return value.String()
+}
+
+// emitted takes what was pushed to k6 since the last call: the samples, and the lines for the records.
+func (v *scriptVU) emitted() (samples []metrics.Sample, lines []map[string]any) {
+	v.t.Helper()
+	for {
+		select {
+		case c := <-v.samples:
+			samples = append(samples, c.GetSamples()...)
+			if r, ok := c.(*requestSamples); ok && r.line != nil {
+				var line map[string]any
+				require.NoError(v.t, json.Unmarshal(r.line, &line), "%s", r.line)
+				lines = append(lines, line)
+			}
+		default:
+			return samples, lines
+		}
+	}
+}
+
+func find(samples []metrics.Sample, metric string) (found []metrics.Sample) {
+	for _, s := range samples {
+		if s.Metric.Name == metric {
+			found = append(found, s)
+		}
+	}
+	return found
+}
+
+// llm answers completions with three tokens; to a prompt of "fail" with an error that quotes the credentials.
+func llm(t *testing.T) string {
+	t.Helper()
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var body struct {
+			Prompt string `json:"prompt"`
+		}
+		_ = json.NewDecoder(r.Body).Decode(&body)
+		if body.Prompt == "fail" {
+			w.WriteHeader(http.StatusUnauthorized)
+			_, _ = fmt.Fprintf(w, `{"error":{"message":"line one\n\"%s\" \\ Grüße \u2028 is not allowed"}}`, r.Header.Get("Authorization"))
+			return
+		}
+		w.Header().Set("Content-Type", "text/event-stream")
+		for _, text := range []string{"a", "b", "c"} {
+			_, _ = fmt.Fprintf(w, "data: {\"choices\":[{\"index\":0,\"text\":%q}]}\n\n", text)
+			w.(http.Flusher).Flush()
+		}
+		_, _ = fmt.Fprint(w, "data: {\"choices\":[{\"index\":0,\"text\":\"\",\"finish_reason\":\"length\"}],\"usage\":{\"prompt_tokens\":2,\"completion_tokens\":3}}\n\ndata: [DONE]\n\n")
+	}))
+	t.Cleanup(s.Close)
+	return s.URL
+}
+
+const apiKey = "sk-4f1d-never-shown"
+
+func TestARequestsSamplesTagsAndRecord(t *testing.T) {
+	recordsTo(t, "records.ndjson")
+	base := llm(t)
+	withUser := strings.Replace(base, "://", "://user:"+apiKey+"@", 1) + "/v1/completions"
+	v := newScriptVU(t, `
+		tc.run({ scenario: "s \"1\"", config: {}, sloMs: { ttft: 60000 } });
+		windows = new tc.Windows("w", [{ name: "c1", concurrency: 1 }]);
+		client = new tc.Client({ url: "`+withUser+`", api: "completions", headers: { Authorization: "Bearer `+apiKey+`" } });`)
+	require.JSONEq(t, `["completed", 3, 2, "length", "abc"]`, v.run(`
+		const r = client.request({ body: JSON.stringify({ prompt: "x" }), keepText: true }, windows.begin("c1"));
+		return [r.outcome, r.outputTokens, r.inputTokens, r.finishReason, r.text];`))
+	samples, lines := v.emitted()
+	shown := "http://****@" + strings.TrimPrefix(base, "http://") + "/v1/completions"
+	llmTags := map[string]string{"scenario": "default", "level": "c1", "phase": "steady"}
+	for metric, value := range map[string]float64{
+		"llm_requests": 1, "llm_request_failed": 0, "llm_goodput": 1, "llm_input_tokens": 2, "llm_output_tokens": 3, "llm_chunks": 3,
+		"llm_ttft": -1, "llm_ttfo": -1, "llm_e2e_latency": -1, "llm_queue_delay": -1, "llm_ttft_scheduled": -1, "llm_e2e_scheduled": -1,
+	} {
+		s := find(samples, metric)
+		require.Len(t, s, 1, metric)
+		require.Equal(t, llmTags, s[0].Tags.Map(), metric)
+		if value >= 0 {
+			require.Equal(t, value, s[0].Value, metric)
+		}
+	}
+	require.Empty(t, find(samples, "llm_failures"))
+	for _, metric := range []string{"http_reqs", "http_req_failed", "http_req_duration", "http_req_waiting"} {
+		s := find(samples, metric)
+		require.Len(t, s, 1, metric)
+		tags := s[0].Tags.Map()
+		require.Equal(t, map[string]string{
+			"scenario": "default", "level": "c1", "phase": "steady", "url": shown, "name": shown, "method": "POST", "status": "200",
+			"proto": "HTTP/1.1", "expected_response": "true",
+		}, tags, metric)
+	}
+	require.Len(t, lines, 1)
+	line := lines[0]
+	for name, want := range map[string]any{
+		"type": "request", "scenario": `s "1"`, "level": "c1", "phase": "steady", "index": 0.0, "vu": 7.0, "iter": 3.0, "status": 200.0,
+		"outcome": "completed", "inputTokens": 2.0, "outputTokens": 3.0, "tokenSource": "usage", "finishReason": "length", "streamed": true,
+	} {
+		require.Equal(t, want, line[name], name)
+	}
+	arrivals := line["arrivals"].([]any)
+	require.Len(t, arrivals, 3)
+	at, tokens := line["sentNs"].(float64), 0.0
+	for _, a := range arrivals {
+		at += a.([]any)[0].(float64)
+		tokens += a.([]any)[1].(float64)
+	}
+	require.Equal(t, line["lastOutputNs"], at, "the deltas add up from the send to the last output")
+	require.EqualValues(t, 3, tokens)
+	require.NotContains(t, line, "failure")
+
+	// The same VU, another method, address and end: no tag may be the last request's.
+	v.run(`client.request({ url: "` + base + `/other", method: "PUT", body: JSON.stringify({ prompt: "fail" }) }, windows.begin("c1"));`)
+	samples, lines = v.emitted()
+	http := find(samples, "http_reqs")[0].Tags.Map()
+	require.Equal(t, []string{base + "/other", "PUT", "401", "false"}, []string{http["url"], http["method"], http["status"], http["expected_response"]})
+	failures := find(samples, "llm_failures")
+	require.Len(t, failures, 1)
+	require.Equal(t, "http_4xx", failures[0].Tags.Map()["failure"])
+	require.Empty(t, find(samples, "llm_ttft"), "a failed request feeds no latency")
+	require.Equal(t, "failed", lines[0]["outcome"])
+	require.Equal(t, "http_4xx", lines[0]["failure"])
+	require.Contains(t, lines[0]["message"], `"****" \ Grüße`)
+	require.EqualValues(t, 1, lines[0]["index"])
+}
+
+func TestSecretsReachNeitherSamplesNorRecordsNorScripts(t *testing.T) {
+	recordsTo(t, "records.ndjson")
+	base := llm(t)
+	withUser := strings.Replace(base, "://", "://user:"+apiKey+"@", 1)
+	dead, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	require.NoError(t, dead.Close())
+	nowhere := "http://user:" + apiKey + "@" + dead.Addr().String()
+	v := newScriptVU(t, `
+		client = new tc.Client({ url: "`+withUser+`", api: "completions", headers: { Authorization: "Bearer `+apiKey+`" } });
+		lost = new tc.Client({ url: "`+nowhere+`", api: "completions", headers: { "X-Api-Key": "`+apiKey+`" } });
+		thrown = [];
+		for (const options of [
+			{ url: "ftp://user:`+apiKey+`@host", api: "chat" },
+			{ url: "http://user:`+apiKey+` /x@host", api: "chat" },
+			{ url: "http://host", api: "chat", headers: { Authorization: "`+apiKey+`\n" } },
+		]) {
+			try { new tc.Client(options); } catch (e) { thrown.push(String(e)); }
+		}`)
+	said := v.run(`
+		const body = JSON.stringify({ prompt: "fail" });
+		return [
+			thrown,
+			client.request({ body }), client.request({ body, url: "` + withUser + `/own" }), client.request({ body, url: "ftp://u:` + apiKey + `@h" }),
+			lost.request({ body }),
+			tc.fetch("` + nowhere + `"), tc.fetch("http://u:` + apiKey + ` x@h"), tc.fetch("ftp://u:` + apiKey + `@h"),
+		];`)
+	require.NotContains(t, said, apiKey)
+	require.Equal(t, 3, strings.Count(v.run("return thrown"), "new Client: "), "all three were refused")
+	samples, lines := v.emitted()
+	require.Len(t, lines, 4)
+	for _, line := range lines {
+		require.NotContains(t, fmt.Sprint(line), apiKey)
+		require.NotEmpty(t, line["message"])
+	}
+	require.NotEmpty(t, samples)
+	for _, s := range samples {
+		require.NotContains(t, fmt.Sprint(s.Tags.Map(), s.Metadata), apiKey)
+	}
+}
+
+func TestLevelMetricsAndReport(t *testing.T) {
+	v := newScriptVU(t, `
+		tc.run({ scenario: "s", config: {}, sloMs: { ttft: 60000 } });
+		windows = new tc.Windows("w", [{ name: "full", concurrency: 1 }, { name: "empty", concurrency: 1 }]);
+		client = new tc.Client({ url: "`+llm(t)+`", api: "completions" });`)
+	v.run(`
+		for (let i = 0; i < 3; i++) client.request({ body: "{}" }, windows.begin("full"));
+		windows.end("full");
+		tc.emitLevelMetrics();`)
+	samples, _ := v.emitted()
+	for metric, count := range map[string]int{"llm_itl_p50": 1, "llm_itl_p90": 1, "llm_itl_p99": 1, "llm_output_throughput": 2, "llm_request_throughput": 2} {
+		s := find(samples, metric)
+		require.Len(t, s, count, "%s: a level without a token has no latency to show", metric)
+		require.Equal(t, map[string]string{"scenario": "default", "level": "full"}, s[0].Tags.Map())
+		require.Positive(t, s[0].Value, metric)
+	}
+	for _, s := range find(samples, "llm_request_throughput")[1:] {
+		require.Zero(t, s.Value)
+		require.Equal(t, "empty", s.Tags.Map()["level"])
+	}
+	require.Len(t, find(samples, "llm_client_bound"), 1)
+	require.JSONEq(t, `[["full","empty"], 3, 9, 0, 5, true, true]`, v.run(`
+		const r = tc.report(5);
+		return [r.levels.map((l) => l.name), r.levels[0].completed, r.levels[0].outputTokens, r.levels[1].requests,
+			r.validity.droppedIterations, r.validity.state === "CLIENT-BOUND", r.durationS > 0 && r.startUnixMs > 0];`))
+}
+
+func TestWindowsOpenAndCloseWhenTheScriptSaysSo(t *testing.T) {
+	v := newScriptVU(t, `
+		windows = new tc.Windows("w", [{ name: "b8", batchSize: 8 }]);
+		again = new tc.Windows("w", []);
+		client = new tc.Client({ url: "`+llm(t)+`", api: "completions" });`)
+	window := func() (openNs, closeNs, lastEndNs int64) { return v.root.current().tally.Window("b8") }
+	require.JSONEq(t, `["b8", "warmup", 0]`, v.run(`const s = windows.begin("b8", "warmup"); client.request({ body: "{}" }, s); return [s.level, s.phase, s.index];`))
+	openNs, _, warmEndNs := window()
+	require.Zero(t, openNs, "a warm-up opens no window")
+	v.run(`windows.end("b8")`)
+	_, closeNs, _ := window()
+	require.Zero(t, closeNs, "what was never opened does not close")
+	require.JSONEq(t, `["steady", 1]`, v.run(`const s = windows.begin("b8"); client.request({ body: "{}" }, s); return [s.phase, s.index];`))
+	openNs, closeNs, lastEndNs := window()
+	require.Greater(t, openNs, warmEndNs)
+	require.Zero(t, closeNs)
+	require.JSONEq(t, `2`, v.run(`const s = again.begin("b8"); windows.end("b8"); windows.end("b8"); return s.index;`))
+	stillOpenNs, closeNs, _ := window()
+	require.Equal(t, openNs, stillOpenNs, "a second begin joins the window")
+	require.Equal(t, lastEndNs, closeNs, "it closes with the last request that has ended")
+	for script, says := range map[string]string{
+		`windows.begin("b9")`: `windows have no level "b9"`,
+		`windows.end("b9")`:   `windows have no level "b9"`,
+		`new tc.Windows("twice", [{ name: "a", batchSize: 1 }, { name: "a" }])`:      "stands twice",
+		`new tc.Windows("none", [{ name: "" }])`:                                     "is empty",
+		`client.request({ body: "{}" }, { level: "b8", phase: "steady", index: 0 })`: "not one that a load shape gave",
+	} {
+		_, err := v.VU.Runtime().RunString(script)
+		require.ErrorContains(t, err, says)
+	}
+}
