@@ -53,6 +53,7 @@ func TestEachReasonAgainstTheClientIsGiven(t *testing.T) {
 	}
 	user := func(o *tally.Observation) { o.KernelReceives, o.UserReceives = 0, 1 }
 	late := func(o *tally.Observation) { o.SentNs = o.ScheduledNs + 11*msNs }
+	merged := func(o *tally.Observation) { o.Coalesced = 1 }
 	closed, open, burst := tally.Spec{Concurrency: 1}, tally.Spec{Rate: 1}, tally.Spec{BatchSize: 8}
 	for _, tt := range []struct {
 		sentence string
@@ -79,7 +80,10 @@ func TestEachReasonAgainstTheClientIsGiven(t *testing.T) {
 			o.LastOutputNs += 200 * msNs
 		}, 0, "VALID", ""},
 		{"dropped iterations", open, nil, nil, 3, "CLIENT-BOUND", "3 iterations were dropped because no VU was free"},
-		{"a reader that waited for a core", closed, waited(100 * msNs), nil, 0, "CLIENT-BOUND", "the reader thread waited for a core"},
+		{"a reader that waited for a core while chunks merged", closed, waited(100 * msNs), merged, 0, "CLIENT-BOUND",
+			"the reader thread waited for a core"},
+		{"a reader that waited for a core and missed nothing", closed, waited(100 * msNs), nil, 0, "VALID", ""},
+		{"chunks that the server sent together", closed, waited(msNs), merged, 0, "VALID", ""},
 		{"a reader that waited where nothing streams", closed, waited(100 * msNs), func(o *tally.Observation) { o.Arrivals = nil }, 0, "VALID", ""},
 		{"a reader that waited hardly at all", closed, waited(msNs), nil, 0, "VALID", ""},
 		{"stamps of user space in a late process", closed, lateBy(20 * msNs), user, 0, "CLIENT-BOUND",

@@ -55,7 +55,9 @@ func (i *instance) emitLevelMetrics() {
 		}
 	}
 	bound := 0.0
-	if run.judge(levels, run.tally.Total(now), 0).State == "CLIENT-BOUND" {
+	verdict := run.judge(levels, run.tally.Total(now), 0)
+	run.told.Store(&verdict)
+	if verdict.State == "CLIENT-BOUND" {
 		bound = 1
 	}
 	add(i.m.clientBound, ctm.Tags, bound)

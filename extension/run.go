@@ -22,7 +22,8 @@ type run struct {
 	tally     *tally.Run
 	logger    logrus.FieldLogger // nil in tests
 	probe     *probe
-	over      sync.Map // levels whose line was written
+	over      sync.Map                 // levels whose line was written
+	told      atomic.Pointer[validity] // what emitLevelMetrics made of the client
 	requestID atomic.Uint64
 	idPrefix  string
 }
