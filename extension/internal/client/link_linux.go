@@ -111,6 +111,7 @@ type readerLink struct {
 	conn   *reader.Conn
 	x      *exchange
 	sent   reader.Sent
+	broken bool // not all of the request could be sent
 	closed bool
 }
 
@@ -146,18 +147,21 @@ func (l *readerLink) send(x *exchange, request []byte) (over bool, err error) {
 	if writeErr == nil {
 		l.counted.sent(len(request))
 	}
+	// The peer has closed: an answer, an error most likely, may have come before all was sent, and the thread be behind.
+	broken := endedEarly(writeErr)
+	l.broken = broken
 	finished, endErr := l.pump(x)
-	if !finished && writeErr == nil {
+	if !finished && (writeErr == nil || broken) {
 		l.x = x
 	}
 	l.mu.Unlock()
 	switch {
 	case finished && endErr == nil:
-		x.finish(nil, endComplete) // with writeErr: an answer, an error most likely, came before all was sent
-	case writeErr != nil:
-		return false, writeErr
+		x.finish(nil, endComplete)
 	case finished:
 		x.finish(endErr, endConnection)
+	case writeErr != nil && !broken:
+		return false, writeErr
 	}
 	return finished, nil
 }
@@ -199,6 +203,9 @@ func (l *readerLink) pump(x *exchange) (finished bool, err error) {
 		l.counted.received(received)
 		if done {
 			l.noteSent(x)
+			if l.broken {
+				x.p.Result().KeepAlive = false
+			}
 			return true, nil
 		}
 		if _, err := l.conn.End(); err != nil && l.conn.Unread() == 0 {

@@ -361,6 +361,12 @@ type fdSocket struct {
 	closed  bool
 }
 
+// transmitSink is a sink that wants to know it.
+type transmitSink interface {
+	// onTransmitted is told the offset of the last byte of a write, modulo 2^32, and when the kernel transmitted it.
+	onTransmitted(lastByte uint32, atNs int64)
+}
+
 func (s *fdSocket) transmits() bool { return s.txTimes }
 
 func (s *fdSocket) write(b []byte) (int, error) {

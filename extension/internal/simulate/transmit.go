@@ -3,12 +3,6 @@ package simulate
 // transmitter is a socket whose kernel can tell when it transmitted a byte.
 type transmitter interface{ transmits() bool }
 
-// transmitSink is a sink that wants to know it.
-type transmitSink interface {
-	// onTransmitted is told the offset of the last byte of a write, modulo 2^32, and when the kernel transmitted it.
-	onTransmitted(lastByte uint32, atNs int64)
-}
-
 // transmitted is a send whose kernel time is to come.
 type transmitted struct {
 	lastByte uint32
@@ -23,6 +17,7 @@ func (c *conn) expectTransmit(r *record, end int64) {
 	}
 }
 
+// onTransmitted implements transmitSink, for sockets that can tell.
 func (c *conn) onTransmitted(lastByte uint32, atNs int64) {
 	passed := 0
 	for _, w := range c.txWaiting {
