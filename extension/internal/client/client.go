@@ -13,7 +13,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -64,8 +63,7 @@ type Client struct {
 	head   []byte // request head up to the value of X-Request-Id, for requests without overrides
 	fields []byte // the client's own header lines
 
-	mu   sync.Mutex
-	idle []link
+	idle idleLinks[link]
 }
 
 // New checks the options and returns a client without a connection.
@@ -190,57 +188,28 @@ func (c *Client) appendRequest(b []byte, r *Request) ([]byte, *target, error) {
 // take returns an idle connection to the target, or a new one. Idle connections that the server closed are dropped.
 func (c *Client) take(ctx context.Context, t *target, fresh bool) (link, setup, error) {
 	key := linkKey{t.network, t.address, t.tls}
-	for !fresh {
-		c.mu.Lock()
-		var l link
-		for i := len(c.idle) - 1; i >= 0; i-- { // the last used is the least likely to have been closed
-			if c.idle[i].key() == key {
-				l = c.idle[i]
-				c.idle = append(c.idle[:i], c.idle[i+1:]...)
-				break
-			}
-		}
-		c.mu.Unlock()
-		if l == nil {
-			break
-		}
-		if l.alive() {
+	if !fresh {
+		if l, ok := c.idle.take(key); ok {
 			return l, setup{reused: true}, nil
 		}
-		l.close(false)
 	}
 	return c.dial(ctx, t, key)
 }
 
 // give keeps a connection for the next request.
 func (c *Client) give(l link) {
-	c.mu.Lock()
 	if c.o.NoReuse {
-		c.mu.Unlock()
 		l.close(false)
 		return
 	}
-	c.idle = append(c.idle, l)
-	c.mu.Unlock()
+	c.idle.put(l)
 }
 
 // CloseIdle closes the connections that no request uses.
-func (c *Client) CloseIdle() {
-	c.mu.Lock()
-	idle := c.idle
-	c.idle = nil
-	c.mu.Unlock()
-	for _, l := range idle {
-		l.close(false)
-	}
-}
+func (c *Client) CloseIdle() { c.idle.close() }
 
 // HasIdle says that a request would find an open connection.
-func (c *Client) HasIdle() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return len(c.idle) > 0
-}
+func (c *Client) HasIdle() bool { return c.idle.any() }
 
 // Do sends one request and returns when it has ended. It ends early as aborted when ctx does; it never returns nil.
 func (c *Client) Do(ctx context.Context, r *Request) *Measurement {

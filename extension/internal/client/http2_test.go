@@ -716,7 +716,7 @@ func TestHTTP2WindowsAreGivenBackBeforeTheyClose(t *testing.T) {
 	})
 	c := newClient(t, url, func(o *Options) { o.HTTP2, o.TimeoutNs = true, int64(20*time.Second) })
 	c.Do(t.Context(), &Request{}).Release()
-	c.idle[0].(*http2Link).connTaken = http2Replenish // as after a gigabyte
+	c.idle.list[0].(*http2Link).connTaken = http2Replenish // as after a gigabyte
 	m := c.Do(t.Context(), &Request{})
 	require.Equal(t, stream.None, m.Failure, m.Message)
 	require.True(t, m.Reused)

@@ -20,8 +20,7 @@ import (
 // Redirects, cookies and credentials in URLs are http.Client's business.
 type StreamTransport struct {
 	c    *Client // holds the options only
-	mu   sync.Mutex
-	idle []*blockingLink
+	idle idleLinks[*blockingLink]
 }
 
 // NewStreamTransport returns a transport without a connection. Of the options it uses Dial, TLS, Proxy and NoReuse.
@@ -109,17 +108,11 @@ func endedEarly(err error) bool {
 // take returns an idle connection to the target, or a new one.
 func (t *StreamTransport) take(ctx context.Context, to *target, x *Exchange, fresh bool) (*blockingLink, error) {
 	key := linkKey{to.network, to.address, to.tls}
-	for !fresh {
-		l := t.pick(key)
-		if l == nil {
-			break
+	if !fresh {
+		if l, ok := t.idle.take(key); ok {
+			x.Reused, x.ReadyNs, x.Remote = true, clock.Now(), l.seg.RemoteAddr()
+			return l, nil
 		}
-		if !l.alive() {
-			l.close(false)
-			continue
-		}
-		x.Reused, x.ReadyNs, x.Remote = true, clock.Now(), l.seg.RemoteAddr()
-		return l, nil
 	}
 	x.Reused = false
 	l, err := t.dial(ctx, to, key, x)
@@ -130,38 +123,16 @@ func (t *StreamTransport) take(ctx context.Context, to *target, x *Exchange, fre
 	return l, nil
 }
 
-func (t *StreamTransport) pick(key linkKey) *blockingLink {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	for i := len(t.idle) - 1; i >= 0; i-- { // the last used is the least likely to have been closed
-		if l := t.idle[i]; l.id == key {
-			t.idle = append(t.idle[:i], t.idle[i+1:]...)
-			return l
-		}
-	}
-	return nil
-}
-
 func (t *StreamTransport) give(l *blockingLink) {
 	if t.c.o.NoReuse {
 		l.close(false)
 		return
 	}
-	t.mu.Lock()
-	t.idle = append(t.idle, l)
-	t.mu.Unlock()
+	t.idle.put(l)
 }
 
 // CloseIdle closes the connections that no exchange uses.
-func (t *StreamTransport) CloseIdle() {
-	t.mu.Lock()
-	idle := t.idle
-	t.idle = nil
-	t.mu.Unlock()
-	for _, l := range idle {
-		l.close(false)
-	}
-}
+func (t *StreamTransport) CloseIdle() { t.idle.close() }
 
 // dial opens a connection, through a proxy where one is configured, and shakes hands.
 func (t *StreamTransport) dial(ctx context.Context, to *target, key linkKey, x *Exchange) (*blockingLink, error) {
