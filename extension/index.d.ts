@@ -218,6 +218,8 @@ declare module "k6/x/tokenclock" {
   /** One second of the run, by the time requests were scheduled (asked), sent and ended. */
   export interface Second {
     t: number; asked: number; sent: number; succeeded: number; failed: number;
+    /** Of the requests asked for in this second: how many failed in the end. */
+    askedFailed: number;
     meanMs: number; p50Ms: number; p95Ms: number; inFlight: number; outputTokens: number;
   }
 

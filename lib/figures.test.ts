@@ -6,7 +6,8 @@ import type { LevelSummary, Second } from "./level-summary";
 
 function second(t: number, succeeded: number, failed = 0): Second {
   const asked = succeeded + failed;
-  return { t, asked, sent: asked, succeeded, failed, meanMs: 10, p50Ms: 9, p95Ms: t, inFlight: 0, outputTokens: 0 };
+  const counts = { asked, sent: asked, succeeded, failed, askedFailed: failed, inFlight: 0, outputTokens: 0 };
+  return { t, ...counts, meanMs: 10, p50Ms: 9, p95Ms: t };
 }
 
 test("prefill is phase two as a whole, decode what phase one took longer", () => {

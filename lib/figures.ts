@@ -72,7 +72,10 @@ export function phaseSplit(full: LevelSummary, prefill: LevelSummary): PhaseSpli
 
 /** What a ramp came to. Rates are requests/s. */
 export interface RampFigures {
-  /** The first second from which on, for `sustainedS`, the failure share stayed above `onsetShare`; none: no onset. */
+  /**
+   * The first second (from the ramp's first) with a failed request from which on, for `sustainedS`, more than `onsetShare`
+   * of the requests asked for failed, and in the `sustainedS` after that too, unless the ramp ends before.
+   */
   onset?: { t: number; askedRate: number; p95Ms: number };
   /** Highest mean of succeeded requests a second over `sustainedS`. */
   highestSuccessRate: number;
@@ -85,21 +88,30 @@ export const sustainedS = 5;
 export const onsetShare = 0.01;
 
 /** Failure onset and highest rate of a ramp from the run's seconds. */
-export function rampFigures(seconds: readonly Second[]): RampFigures {
+export function rampFigures(all: readonly Second[]): RampFigures {
+  const first = all.findIndex(({ asked }) => asked > 0);
+  const seconds = first < 0 ? [] : all.slice(first);
+  const lastAsked = seconds.reduce((last, { asked }, i) => (asked > 0 ? i : last), 0);
   const lengthS = Math.min(sustainedS, seconds.length);
-  const windows = seconds.map((_, i) => seconds.slice(i, i + lengthS)).filter(({ length }) => length === lengthS);
-  const sum = (window: readonly Second[], key: "asked" | "succeeded" | "failed") =>
-    window.reduce((total, second) => total + second[key], 0);
-  const failureShare = (window: readonly Second[]) => {
-    const ended = sum(window, "succeeded") + sum(window, "failed");
-    return ended > 0 ? sum(window, "failed") / ended : 0;
-  };
-  const onset = windows.find((window) => (window[0]?.failed ?? 0) > 0 && failureShare(window) > onsetShare);
-  const first = onset?.[0];
+  const window = (start: number) => seconds.slice(start, start + lengthS);
+  const sum = (start: number, key: "asked" | "askedFailed" | "succeeded") =>
+    window(start).reduce((total, second) => total + second[key], 0);
+  const failedShare = (start: number) => sum(start, "askedFailed") / Math.max(1, sum(start, "asked"));
+  const lastStart = Math.max(0, lastAsked - lengthS + 1);
+  const begins = (start: number) =>
+    start <= lastStart &&
+    (seconds[start]?.askedFailed ?? 0) > 0 &&
+    failedShare(start) > onsetShare &&
+    (start + lengthS > lastStart || failedShare(start + lengthS) > onsetShare);
+  const onset = seconds.findIndex((_, start) => begins(start));
+  const successRates = seconds.map((_, start) =>
+    start + lengthS <= seconds.length ? sum(start, "succeeded") / lengthS : 0,
+  );
   return {
-    onset: first && { t: first.t, askedRate: sum(onset, "asked") / lengthS, p95Ms: first.p95Ms },
-    highestSuccessRate: windows.reduce((most, window) => Math.max(most, sum(window, "succeeded") / lengthS), 0),
-    failureShareAtEnd: failureShare(seconds.slice(-sustainedS)),
+    onset:
+      onset < 0 ? undefined : { t: onset, askedRate: sum(onset, "asked") / lengthS, p95Ms: seconds[onset]?.p95Ms ?? 0 },
+    highestSuccessRate: Math.max(0, ...successRates),
+    failureShareAtEnd: seconds.length > 0 ? failedShare(lastStart) : 0,
   };
 }
 

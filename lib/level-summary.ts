@@ -69,6 +69,8 @@ export interface Second {
   sent: number;
   succeeded: number;
   failed: number;
+  /** Of the requests asked for in this second: how many failed in the end. */
+  askedFailed: number;
   meanMs: number;
   p50Ms: number;
   p95Ms: number;

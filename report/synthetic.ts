@@ -240,6 +240,7 @@ function secondsOf(lines: RequestLine[]): Second[] {
       sent: lines.filter((line) => within(requestNs(line, "sentNs"))).length,
       succeeded: succeeded.length,
       failed: ended.length - succeeded.length,
+      askedFailed: lines.filter((line) => within(requestNs(line, "scheduledNs")) && line.outcome === "failed").length,
       meanMs: stats.mean,
       p50Ms: stats.p50,
       p95Ms: stats.p95,

@@ -21,10 +21,11 @@ type Run struct {
 
 // second is one second of the run. Latencies are folded into figures when the second is long over.
 type second struct {
-	asked, sent, left, succeeded, failed, tokens int64 // left: sent ones that ended
-	latencies                                    []int64
-	sum                                          float64
-	p50, p95                                     float64
+	asked, askedFailed                    int64
+	sent, left, succeeded, failed, tokens int64 // left: sent ones that ended
+	latencies                             []int64
+	sum                                   float64
+	p50, p95                              float64
 }
 
 // keepSeconds is how long a second's latencies are kept exactly.
@@ -37,6 +38,7 @@ type Second struct {
 	Sent         int64   `json:"sent" js:"sent"`
 	Succeeded    int64   `json:"succeeded" js:"succeeded"`
 	Failed       int64   `json:"failed" js:"failed"`
+	AskedFailed  int64   `json:"askedFailed" js:"askedFailed"`
 	MeanMs       float64 `json:"meanMs" js:"meanMs"`
 	P50Ms        float64 `json:"p50Ms" js:"p50Ms"`
 	P95Ms        float64 `json:"p95Ms" js:"p95Ms"`
@@ -127,6 +129,9 @@ func (r *Run) Add(o *Observation) (f Figures, good bool) {
 			}
 		} else {
 			s.failed++
+			if asked := r.second(firstOf(o.ScheduledNs, o.StartedNs)); asked != nil {
+				asked.askedFailed++
+			}
 		}
 	}
 	if o.Failure == stream.None {
@@ -207,7 +212,7 @@ func (r *Run) Seconds() []Second {
 			p50, p95 = Quantile(s.latencies, .5)/1e6, Quantile(s.latencies, .95)/1e6
 		}
 		sec := Second{
-			T: i, Asked: s.asked, Sent: s.sent, Succeeded: s.succeeded, Failed: s.failed,
+			T: i, Asked: s.asked, AskedFailed: s.askedFailed, Sent: s.sent, Succeeded: s.succeeded, Failed: s.failed,
 			P50Ms: p50, P95Ms: p95, InFlight: max(inFlight, 0), OutputTokens: s.tokens,
 		}
 		if s.succeeded > 0 {
