@@ -116,6 +116,9 @@ func newArrivals(spec arrivalSpec) (*arrivals, error) {
 		if !(s.FromRate >= 0) || !(s.ToRate >= 0) || !(s.DurationMs > 0) {
 			return nil, fmt.Errorf("stage %s: rates must be at least 0 and durationMs above 0", s.Name)
 		}
+		if _, err := phaseOf(s.Phase); err != nil {
+			return nil, fmt.Errorf("stage %s: %w", s.Name, err)
+		}
 	}
 	gap, err := gapSource(spec)
 	if err != nil {
@@ -211,10 +214,8 @@ func (a *arrivals) open(zeroNs int64) {
 }
 
 func (s *stageSpec) phase() tally.Phase {
-	if s.Phase == "" {
-		return tally.Steady
-	}
-	return tally.Phase(s.Phase)
+	p, _ := phaseOf(s.Phase) // newArrivals has checked it
+	return p
 }
 
 func (a *arrivals) slot(k int) *slot {

@@ -76,6 +76,7 @@ func TestArrivalsRefuseWhatMakesNoSchedule(t *testing.T) {
 		"neither a stage nor a trace": {},
 		"stands twice":                {Stages: []stageSpec{{Name: "a", FromRate: 1, ToRate: 1, DurationMs: 1}, {Name: "a", FromRate: 1, ToRate: 1, DurationMs: 1}}},
 		"durationMs above 0":          {Stages: []stageSpec{{Name: "a", FromRate: 1, ToRate: 1}}},
+		"is not one of warmup":        {Stages: []stageSpec{{Name: "a", FromRate: 1, ToRate: 1, DurationMs: 1, Phase: "warm"}}},
 		"coefficient of variation":    {Arrival: "gamma", Stages: []stageSpec{{Name: "a", FromRate: 1, ToRate: 1, DurationMs: 1}}},
 		"is not one of":               {Arrival: "uniform", Stages: []stageSpec{{Name: "a", FromRate: 1, ToRate: 1, DurationMs: 1}}},
 	} {

@@ -257,8 +257,9 @@ func TestWindowsOpenAndCloseWhenTheScriptSaysSo(t *testing.T) {
 	require.Equal(t, openNs, stillOpenNs, "a second begin joins the window")
 	require.Equal(t, lastEndNs, closeNs, "it closes with the last request that has ended")
 	for script, says := range map[string]string{
-		`windows.begin("b9")`: `windows have no level "b9"`,
-		`windows.end("b9")`:   `windows have no level "b9"`,
+		`windows.begin("b9")`:           `windows have no level "b9"`,
+		`windows.begin("b8", "steddy")`: `phase "steddy" is not one of warmup, steady, drain`,
+		`windows.end("b9")`:             `windows have no level "b9"`,
 		`new tc.Windows("twice", [{ name: "a", batchSize: 1 }, { name: "a" }])`:      "stands twice",
 		`new tc.Windows("none", [{ name: "" }])`:                                     "is empty",
 		`client.request({ body: "{}" }, { level: "b8", phase: "steady", index: 0 })`: "not one that a load shape gave",

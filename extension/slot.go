@@ -1,6 +1,7 @@
 package tokenclock
 
 import (
+	"fmt"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -59,4 +60,15 @@ func sortedKeys(m map[string]string) []string {
 	}
 	slices.Sort(keys)
 	return keys
+}
+
+// phaseOf reads the phase that a script names; none is steady.
+func phaseOf(name string) (tally.Phase, error) {
+	switch phase := tally.Phase(name); phase {
+	case "":
+		return tally.Steady, nil
+	case tally.Warmup, tally.Steady, tally.Drain:
+		return phase, nil
+	}
+	return "", fmt.Errorf("phase %q is not one of warmup, steady, drain", name)
 }

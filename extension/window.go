@@ -59,14 +59,15 @@ func (h *windowsOf) Begin(level, phase string) (*slot, error) {
 	if _, ok := w.specs[level]; !ok {
 		return nil, fmt.Errorf("windows have no level %q", level)
 	}
-	now := clock.Now()
-	if phase == "" {
-		phase = string(tally.Steady)
+	p, err := phaseOf(phase)
+	if err != nil {
+		return nil, err
 	}
-	if phase == string(tally.Steady) {
+	now := clock.Now()
+	if p == tally.Steady {
 		w.run.tally.Open(level, now, 0)
 	}
-	s := &slot{Level: level, Phase: phase, Index: w.index[level], scheduledNs: now}
+	s := &slot{Level: level, Phase: string(p), Index: w.index[level], scheduledNs: now}
 	w.index[level]++
 	w.run.tally.Asked(now)
 	return s, nil

@@ -115,6 +115,9 @@ func (r *readAhead) SetReadDeadline(t time.Time) error {
 		r.timer = time.AfterFunc(time.Until(t), func() {
 			r.mu.Lock()
 			defer r.mu.Unlock()
+			if r.deadline.Equal(t) {
+				r.deadline = time.Unix(1, 0) // over, also where the wall clock was set back meanwhile: nobody looks again
+			}
 			r.changed.Broadcast()
 		})
 	}
