@@ -4,20 +4,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/url"
-	"sync"
 	"time"
 
 	"github.com/grafana/sobek"
 	"go.k6.io/k6/v2/js/common"
 	"go.k6.io/k6/v2/lib"
-	"go.k6.io/k6/v2/lib/netext"
-	"golang.org/x/net/http/httpproxy"
 
 	"github.com/tokenclock/tokenclock/extension/internal/client"
 	"github.com/tokenclock/tokenclock/extension/internal/clock"
 	"github.com/tokenclock/tokenclock/extension/internal/stream"
 	"github.com/tokenclock/tokenclock/extension/internal/tally"
+	"github.com/tokenclock/tokenclock/extension/internal/vunet"
 )
 
 // clientOptions is ClientOptions of index.d.ts.
@@ -44,11 +41,6 @@ type requestSpec struct {
 	KeepText     bool
 	AbortAfterMs float64
 }
-
-// proxyFromEnvironment follows HTTP_PROXY, HTTPS_PROXY and NO_PROXY as k6 does.
-var proxyFromEnvironment = sync.OnceValue(func() func(*url.URL) (*url.URL, error) {
-	return httpproxy.FromEnvironment().ProxyFunc()
-})
 
 // defaultTimeoutMs is long: a queue at a saturated server is what is measured, not an error.
 const defaultTimeoutMs = 600_000
@@ -135,7 +127,7 @@ func (c *vuClient) engineOptions(state *lib.State) client.Options {
 	o := client.Options{
 		URL: c.o.URL, Method: c.o.Method, UserAgent: "tokenclock/" + Version, TimeoutNs: int64(c.o.TimeoutMs * 1e6), HTTP2: c.o.HTTP2,
 		Stream: stream.Options{API: c.api, InputTokensPointer: c.o.InputTokensPointer, OutputTokensPointer: c.o.OutputTokensPointer},
-		Proxy:  proxyFromEnvironment(),
+		Proxy:  vunet.Proxy(),
 	}
 	o.Streamed = c.api != stream.Embeddings && c.api != stream.JSON
 	if c.o.Stream != nil {
@@ -152,16 +144,7 @@ func (c *vuClient) engineOptions(state *lib.State) client.Options {
 	}
 	o.NoReuse = state.Options.NoConnectionReuse.Bool
 	o.TLS = state.TLSConfig
-	o.Dial = func(ctx context.Context, network, address string) (client.Counted, error) {
-		conn, err := state.Dialer.DialContext(ctx, network, address)
-		if err != nil {
-			return client.Counted{}, err
-		}
-		if k6conn, ok := conn.(*netext.Conn); ok {
-			return client.Counted{Conn: k6conn.Conn, Received: k6conn.BytesRead, Sent: k6conn.BytesWritten}, nil
-		}
-		return client.Counted{Conn: conn}, nil
-	}
+	o.Dial = vunet.Dial(state)
 	return o
 }
 

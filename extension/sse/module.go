@@ -3,18 +3,13 @@
 package sse
 
 import (
-	"context"
-	"net/url"
-	"sync"
-
 	"github.com/grafana/sobek"
 	"go.k6.io/k6/v2/js/common"
 	"go.k6.io/k6/v2/js/modules"
 	"go.k6.io/k6/v2/lib"
-	"go.k6.io/k6/v2/lib/netext"
-	"golang.org/x/net/http/httpproxy"
 
 	"github.com/tokenclock/tokenclock/extension/internal/client"
+	"github.com/tokenclock/tokenclock/extension/internal/vunet"
 )
 
 // Module is the k6 module, one per process.
@@ -54,27 +49,12 @@ func (*Module) NewModuleInstance(vu modules.VU) modules.Instance {
 // Exports implements modules.Instance: a default export only, as xk6-sse has.
 func (i *instance) Exports() modules.Exports { return modules.Exports{Default: i.exports} }
 
-// proxyFromEnvironment follows HTTP_PROXY, HTTPS_PROXY and NO_PROXY as k6 does.
-var proxyFromEnvironment = sync.OnceValue(func() func(*url.URL) (*url.URL, error) {
-	return httpproxy.FromEnvironment().ProxyFunc()
-})
-
 // connections returns the VU's transport. As in k6's own client, its connections outlive an iteration, unless
 // noVUConnectionReuse says otherwise; the VU's context does not, so it says nothing about when to close them.
 func (i *instance) connections(state *lib.State) *client.StreamTransport {
 	if i.transport == nil {
 		i.transport = client.NewStreamTransport(client.Options{
-			TLS: state.TLSConfig, Proxy: proxyFromEnvironment(), NoReuse: state.Options.NoConnectionReuse.Bool,
-			Dial: func(ctx context.Context, network, address string) (client.Counted, error) {
-				conn, err := state.Dialer.DialContext(ctx, network, address)
-				if err != nil {
-					return client.Counted{}, err
-				}
-				if k6conn, ok := conn.(*netext.Conn); ok {
-					return client.Counted{Conn: k6conn.Conn, Received: k6conn.BytesRead, Sent: k6conn.BytesWritten}, nil
-				}
-				return client.Counted{Conn: conn}, nil
-			},
+			Dial: vunet.Dial(state), TLS: state.TLSConfig, Proxy: vunet.Proxy(), NoReuse: state.Options.NoConnectionReuse.Bool,
 		})
 	}
 	if state.Options.NoVUConnectionReuse.Bool && i.iteration != state.Iteration {
