@@ -242,6 +242,20 @@ func TestCancelledAndAbortedRequestsEndAtOnce(t *testing.T) {
 	})
 }
 
+func TestAnAbortBeforeAllWasSentIsOnPurpose(t *testing.T) {
+	modes(t, func(t *testing.T, streamed bool) {
+		l := listen(t) // takes connections and reads nothing
+		t.Cleanup(func() { _ = l.Close() })
+		c := newClient(t, "http://"+l.Addr().String()+"/", func(o *Options) {
+			o.Streamed = streamed
+			o.TimeoutNs = int64(time.Minute)
+		})
+		m := c.Do(t.Context(), &Request{Body: make([]byte, 32<<20), AbortAfterNs: int64(20 * time.Millisecond)})
+		require.Equal(t, stream.Aborted, m.Failure, m.Message)
+		m.Release()
+	})
+}
+
 func TestManyPreparedRequestsAreReleasedTogether(t *testing.T) {
 	s := serve(t, listen(t), answerThree)
 	c := newClient(t, "http://"+s.Addr().String()+"/v1/completions", nil)

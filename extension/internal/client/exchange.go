@@ -168,6 +168,7 @@ func (x *exchange) sendFailed(err error) {
 	kind := endConnection
 	if isTimeout(err) {
 		kind = endDeadline
+		_, x.abort = x.limit(x.m.SentNs) // the write was given whichever comes first
 	}
 	x.end, x.err = kind, err
 	x.ended <- struct{}{}

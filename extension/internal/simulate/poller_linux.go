@@ -367,6 +367,25 @@ type transmitSink interface {
 	onTransmitted(lastByte uint32, atNs int64)
 }
 
+// onTransmitted implements transmitSink, for sockets that can tell.
+func (c *conn) onTransmitted(lastByte uint32, atNs int64) {
+	passed := 0
+	for _, w := range c.txWaiting {
+		if int32(w.lastByte-lastByte) > 0 {
+			break
+		}
+		passed++
+		// A write that the kernel cut or merged reports another last byte; then the time stays unknown.
+		if w.lastByte == lastByte && w.send < len(w.rec.sends) {
+			for len(w.rec.transmits) <= w.send {
+				w.rec.transmits = append(w.rec.transmits, 0)
+			}
+			w.rec.transmits[w.send] = atNs
+		}
+	}
+	c.txWaiting = c.txWaiting[:copy(c.txWaiting, c.txWaiting[passed:])]
+}
+
 func (s *fdSocket) transmits() bool { return s.txTimes }
 
 func (s *fdSocket) write(b []byte) (int, error) {
