@@ -15,13 +15,26 @@ interface Step {
 const bin = (name: string) => path.join(root, "node_modules", ...name.split("/"));
 
 /** What a command said, if it failed. */
-async function complaint(file: string, args: string[], cwd = root): Promise<string> {
-  const { code, stdout, stderr } = await runCommand(file, args, { cwd });
+async function complaint(file: string, args: string[], cwd = root, env = process.env): Promise<string> {
+  const { code, stdout, stderr } = await runCommand(file, args, { cwd, env });
   return code === 0 ? "" : `${stdout}${stderr}`.trim() || `${file} ended with code ${code}`;
 }
 
 const node = (script: string, ...args: string[]) => complaint(process.execPath, [bin(script), ...args]);
-const go = (...args: string[]) => complaint("go", args, path.join(root, "extension"));
+const extensionDir = path.join(root, "extension");
+const go = (...args: string[]) => complaint("go", args, extensionDir);
+
+/** Compiles for another system; the first time on a machine this includes k6's packages, which takes a minute or more. */
+const compileFor = (system: string, architecture: string, ...packages: string[]): Step => ({
+  what: `extension for ${system}/${architecture} (go build)`,
+  run: () =>
+    complaint("go", ["build", "-mod=readonly", ...packages], extensionDir, {
+      ...process.env,
+      GOOS: system,
+      GOARCH: architecture,
+      CGO_ENABLED: "0",
+    }),
+});
 
 const steps: Step[] = [
   {
@@ -46,6 +59,10 @@ const steps: Step[] = [
     },
   },
   { what: "go vet", run: () => go("vet", "-mod=readonly", "./...") },
+  compileFor("darwin", "arm64", "./..."),
+  compileFor("windows", "amd64", "./..."),
+  // What differs there from other Linux is the reader.
+  compileFor("linux", "arm64", "./internal/reader", "./internal/client"),
   { what: "staticcheck", run: () => go("tool", "-modfile=../build/tools/go.mod", "staticcheck", "./...") },
 ];
 

@@ -20,7 +20,7 @@ type run struct {
 	scenario  string
 	config    map[string]any
 	tally     *tally.Run
-	logger    logrus.FieldLogger // nil in tests
+	logger    logrus.FieldLogger // nil = nobody to tell
 	probe     *probe
 	over      sync.Map                 // levels whose line was written
 	told      atomic.Pointer[validity] // what emitLevelMetrics made of the client
@@ -47,15 +47,14 @@ func (i *instance) declareRun(v sobek.Value) {
 	if err := decode(i.vu.Runtime(), v, &spec); err != nil {
 		i.throw(err)
 	}
-	i.root.declare(spec)
+	var logger logrus.FieldLogger
 	if env := i.vu.InitEnv(); env != nil {
-		i.root.mu.Lock()
-		i.root.run.logger = env.Logger
-		i.root.mu.Unlock()
+		logger = env.Logger
 	}
+	i.root.declare(spec, logger)
 }
 
-func (r *rootModule) declare(spec runSpec) *run {
+func (r *rootModule) declare(spec runSpec, logger logrus.FieldLogger) *run {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.run != nil {
@@ -63,7 +62,7 @@ func (r *rootModule) declare(spec runSpec) *run {
 	}
 	slo := tally.SLO{TTFT: int64(spec.SLOMs.TTFT * 1e6), TPOT: int64(spec.SLOMs.TPOT * 1e6), E2E: int64(spec.SLOMs.E2E * 1e6)}
 	r.run = &run{
-		scenario: spec.Scenario, config: spec.Config, tally: tally.NewRun(slo), probe: &probe{},
+		scenario: spec.Scenario, config: spec.Config, logger: logger, tally: tally.NewRun(slo), probe: &probe{},
 		idPrefix: "tc-" + strconv.FormatInt(clock.StartUnixNs(), 36) + "-",
 	}
 	records.begin(r.run, runLine{
@@ -79,7 +78,7 @@ func (r *rootModule) current() *run {
 	run := r.run
 	r.mu.Unlock()
 	if run == nil {
-		run = r.declare(runSpec{})
+		run = r.declare(runSpec{}, nil)
 	}
 	return run
 }

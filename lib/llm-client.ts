@@ -3,6 +3,7 @@ import { type Prompt, requestBody } from "./body";
 import { type BatchResult, Client, fetch, type RequestSpec, type Result, type Slot } from "./client";
 import type { Config } from "./config";
 import { seededRng } from "./rng";
+import { shownSettings } from "./settings";
 import { openWords } from "./shared-words";
 import type { WordSource } from "./words";
 
@@ -110,11 +111,12 @@ function giveUp(line: string): never {
 function findModel(config: Config, headers: Record<string, string>): string {
   const url = `${config.BASE_URL}/models`;
   const reply = fetch(url, { headers, timeoutMs: Math.min(config.TIMEOUT, 10_000) });
-  if (reply.status === 0) giveUp(`BASE_URL=${config.BASE_URL} cannot be reached: ${reply.error}`);
+  const shownUrl = shownSettings(config).BASE_URL; // without a user's password
+  if (reply.status === 0) giveUp(`BASE_URL=${shownUrl} cannot be reached: ${reply.error}`);
   if (config.MODEL !== "" || config.API === "json") return config.MODEL;
   const model = reply.status === 200 ? firstModel(reply.body) : undefined;
   if (model === undefined) {
-    giveUp(`${url} lists no model (HTTP ${reply.status}); set MODEL, or check BASE_URL and API_KEY`);
+    giveUp(`${shownUrl}/models lists no model (HTTP ${reply.status}); set MODEL, or check BASE_URL and API_KEY`);
   }
   return model;
 }
