@@ -70,6 +70,19 @@ export function phaseSplit(full: LevelSummary, prefill: LevelSummary): PhaseSpli
   };
 }
 
+/** The figures of both phases in lines; undefined where one of them completed nothing. */
+export function phaseFigures(levels: readonly LevelSummary[]): string | undefined {
+  const [full, prefill] = ["full", "prefill"].map((phase) => levels.find(({ name }) => name === phase));
+  if (!full?.completed || !prefill?.completed) return undefined;
+  const split = phaseSplit(full, prefill);
+  return [
+    `input tokens ${split.inputTokens}, generated tokens ${split.outputTokens}`,
+    `e2e ${shortNumber(split.e2eLatencyS)} s = summarization ${shortNumber(split.summarizationLatencyS)} s + generation ${shortNumber(split.generationLatencyS)} s`,
+    `summarization ${shortNumber(split.summarizationThroughput)} tokens/s, generation ${shortNumber(split.generationThroughput)} tokens/s, e2e ${shortNumber(split.e2eThroughput)} tokens/s`,
+    `of this the client waited ${shortNumber(full.queueDelayMs.mean)} ms a request before it could send`,
+  ].join("\n");
+}
+
 /** What a ramp came to. Rates are requests/s. */
 export interface RampFigures {
   /**

@@ -3,14 +3,13 @@
  * one output token. The second is prefill, what the first takes longer is decode.
  */
 import { readConfig } from "../lib/config";
-import { phaseSplit } from "../lib/figures";
+import { phaseFigures } from "../lib/figures";
 import { concurrencyLevel, levelsInTurn, requireRequests } from "../lib/levels";
 import { openClient, type Server } from "../lib/llm-client";
 import { openPause } from "../lib/pause";
 import { openPrompts } from "../lib/prompts";
 import { openServerMetrics } from "../lib/server-metrics";
 import { handleSummaryWith } from "../lib/summary";
-import { shortNumber } from "../lib/table";
 import { thresholds } from "../thresholds";
 
 const config = readConfig("prefill-decode", {
@@ -62,15 +61,7 @@ export function teardown(): void {
   levels.report();
 }
 
-export const handleSummary = handleSummaryWith((report) => {
-  const [full, prefill] = ["full", "prefill"].map((phase) => report.levels.find(({ name }) => name === phase));
-  if (!full?.completed || !prefill?.completed) return serverMetrics.results();
-  const split = phaseSplit(full, prefill);
-  const text = [
-    `input tokens ${split.inputTokens}, generated tokens ${split.outputTokens}`,
-    `e2e ${shortNumber(split.e2eLatencyS)} s = summarization ${shortNumber(split.summarizationLatencyS)} s + generation ${shortNumber(split.generationLatencyS)} s`,
-    `summarization ${shortNumber(split.summarizationThroughput)} tokens/s, generation ${shortNumber(split.generationThroughput)} tokens/s, e2e ${shortNumber(split.e2eThroughput)} tokens/s`,
-    `of this the client waited ${shortNumber(full.queueDelayMs.mean)} ms a request before it could send`,
-  ].join("\n");
-  return { ...serverMetrics.results(), text };
-});
+export const handleSummary = handleSummaryWith((report) => ({
+  ...serverMetrics.results(),
+  text: phaseFigures(report.levels),
+}));
