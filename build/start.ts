@@ -1,8 +1,11 @@
 /** `npm start [scenario] [-- k6 arguments]`: makes what is missing, runs the scenario and renders its report. */
 import { spawn } from "node:child_process";
-import { existsSync, mkdirSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";
+import { phaseFigures } from "../lib/figures";
+import type { Summary } from "../lib/level-summary";
+import { type Between, readBetween, runBetween } from "./between";
 import { bundleScenarios } from "./bundle";
 import { ensureK6 } from "./k6";
 import { distDir, root, shown } from "./paths";
@@ -10,6 +13,9 @@ import { Problem, runProgram } from "./program";
 import { k6Environment, type Simulator, startSimulator } from "./simulator";
 
 const defaultScenario = "concurrency-sweep";
+
+/** k6's exit code when a threshold failed; the run itself is whole. */
+const thresholdsFailed = 99;
 
 /** What the command line of `npm start` asks for. */
 export interface StartRequest {
@@ -70,25 +76,75 @@ function runK6(k6: string, args: string[], env: NodeJS.ProcessEnv): Promise<numb
   });
 }
 
-/** Renders the report of a results folder; a report that cannot be made does not change the run's verdict. */
-async function renderReport(dir: string): Promise<void> {
+/**
+ * Renders the report of a results folder, or of two that belong together, into `outputDir`; a report that cannot be made
+ * does not change the run's verdict.
+ */
+async function renderReport(dirs: [string, ...string[]], outputDir: string): Promise<void> {
   const renderer = path.join(root, "report", "render.ts");
-  if (!existsSync(renderer) || !existsSync(path.join(dir, "summary.json"))) return;
+  if (!existsSync(renderer) || !dirs.every((dir) => existsSync(path.join(dir, "summary.json")))) return;
   try {
-    const { renderReport: render } = (await import(renderer)) as { renderReport(dir: string): unknown };
-    await render(dir);
+    const { renderReport: render } = (await import(renderer)) as {
+      renderReport(dirs: [string, ...string[]], outputDir: string): unknown;
+    };
+    await render(dirs, outputDir);
   } catch (error) {
     console.error(`tokenclock: the report could not be rendered: ${error instanceof Error ? error.stack : error}`);
   }
 }
 
+/** A scenario's run: k6's arguments and the settings, RESULTS aside. */
+interface Run extends StartRequest {
+  readonly k6: string;
+}
+
+/** Runs the scenario into a folder; resolves to k6's exit code. */
+function runScenario({ k6, scenario, settings, k6Args }: Run, dir: string): Promise<number> {
+  mkdirSync(dir, { recursive: true });
+  const records = path.join(dir, "records.ndjson.gz");
+  const bundle = path.join(distDir, `${scenario}.js`);
+  // Settings travel by environment: everyone on the machine can read a process's arguments, and one may be a key.
+  const env = k6Environment({ ...settings, RESULTS: dir, PWD: process.cwd() });
+  // k6 cannot run programs, and its scenarios refuse to be asked to.
+  delete env.BETWEEN;
+  // Without a terminal k6's progress bar would be two lines a second; levels announce their end by themselves.
+  const quiet = process.stdout.isTTY ? [] : ["--quiet"];
+  return runK6(k6, ["run", ...quiet, bundle, "--out", `records=${records}`, ...k6Args], env);
+}
+
+/**
+ * Runs prefill-decode as two runs, into the folders full/ and prefill/ of `dir`, with a command between them; resolves to
+ * the first exit code that is not 0. The joined report and its figures are the folder's.
+ */
+async function runPhases(run: Run, between: Between, dir: string): Promise<number> {
+  const phase = (name: string) => ({ ...run, settings: { ...run.settings, PHASE: name } });
+  const [full, prefill] = [path.join(dir, "full"), path.join(dir, "prefill")];
+  const first = await runScenario(phase("full"), full);
+  // A missed threshold leaves a run that is whole. Whoever interrupted one does not want the server restarted.
+  if (first !== 0 && first !== thresholdsFailed) {
+    console.error(`tokenclock: the full phase ended with exit code ${first}, so BETWEEN was not run`);
+    await renderReport([full], full);
+    return first;
+  }
+  await runBetween(between, run.settings.BASE_URL || process.env.BASE_URL || "");
+  const second = await runScenario(phase("prefill"), prefill);
+  await renderReport([full, prefill], dir);
+  const summaries = [full, prefill].map((each) => path.join(each, "summary.json")).filter((file) => existsSync(file));
+  const levels = summaries.flatMap((file) => (JSON.parse(readFileSync(file, "utf8")) as Summary).levels);
+  const figures = phaseFigures(levels);
+  if (figures !== undefined) console.log(`\n${figures}\n`);
+  return first || second;
+}
+
 /** The whole of `npm start`; resolves to the exit code. */
 export async function start(argv: readonly string[]): Promise<number> {
-  const { scenario, settings, k6Args } = parseStartArgs(argv);
+  const request = parseStartArgs(argv);
+  const { scenario, settings } = request;
   const names = await bundleScenarios();
   if (!names.includes(scenario)) {
     throw new Problem(`there is no scenario ${scenario}; there are ${names.join(", ")}`);
   }
+  const between = readBetween(scenario, { ...process.env, ...settings });
   const k6 = await ensureK6();
   const results = settings.RESULTS ?? process.env.RESULTS;
   const dir = results ? path.resolve(results) : makeResultsDir(scenario);
@@ -101,14 +157,9 @@ export async function start(argv: readonly string[]): Promise<number> {
     settings.BASE_URL = simulator.baseUrl;
   }
   try {
-    const records = path.join(dir, "records.ndjson.gz");
-    const bundle = path.join(distDir, `${scenario}.js`);
-    // Settings travel by environment: everyone on the machine can read a process's arguments, and one may be a key.
-    const env = k6Environment({ ...settings, RESULTS: dir, PWD: process.cwd() });
-    // Without a terminal k6's progress bar would be two lines a second; levels announce their end by themselves.
-    const quiet = process.stdout.isTTY ? [] : ["--quiet"];
-    const code = await runK6(k6, ["run", ...quiet, bundle, "--out", `records=${records}`, ...k6Args], env);
-    await renderReport(dir);
+    const run = { ...request, k6 };
+    const code = between ? await runPhases(run, between, dir) : await runScenario(run, dir);
+    if (!between) await renderReport([dir], dir);
     console.log(`tokenclock: results are in ${shown(dir)}`);
     return code;
   } finally {

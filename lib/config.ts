@@ -24,6 +24,10 @@ let current: Config | undefined;
 export function readConfig(scenario: string, defaults: Defaults): Config {
   const config = orRefuse(() => {
     const settings = parseSettings(__ENV, defaults);
+    // `npm start` takes it out of what k6 sees. Its value may hold a key.
+    if (settings.BETWEEN !== "") {
+      throw new SettingError("BETWEEN is set, but only `npm start prefill-decode` can run commands: k6 itself cannot");
+    }
     // Only the runtimes with number 0, setup()'s among them, have the time to look for typing errors.
     const warnings = __VU === 0 ? likelyTypos(__ENV) : [];
     return Object.freeze({ ...settings, scenario, warnings, profile: readProfile(settings.THRESHOLDS) });

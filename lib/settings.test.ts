@@ -70,6 +70,7 @@ test("a secret is in no message and in no echo", () => {
     API_KEY: secret,
     HEADERS: `{"X-Key": "${secret}"}`,
     BASE_URL: `http://user:${secret}@host/v1`,
+    BETWEEN: `KEY=${secret} ./restart`,
   };
   const shown = shownSettings(parseSettings(environment, {}));
   assert.doesNotMatch(JSON.stringify(shown), /secret/);

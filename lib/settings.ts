@@ -59,6 +59,13 @@ const secret: Kind<string> = {
   show: (value) => (value === "" ? "" : "(set)"),
 };
 
+const command: Kind<string> = {
+  allowed: 'a shell command, or ""',
+  parse: (text) => text,
+  // A command may hold a key.
+  show: (value) => (value === "" ? undefined : "(set)"),
+};
+
 const baseUrl: Kind<string> = {
   allowed: "an address such as http://127.0.0.1:8000/v1 (http://, https:// or unix:///socket:/path)",
   parse: (text) =>
@@ -330,6 +337,16 @@ export const settings = {
   PHASE: setting(oneOf("both", "full", "prefill"), "both", "Which half of prefill-decode to run."),
   PAUSE: setting(duration, 0, "Rest between the phases of prefill-decode."),
   RESET_URL: setting(urlPath, "", "Sent a POST between the phases, such as /reset_prefix_cache."),
+  BETWEEN: setting(
+    command,
+    "",
+    "Run between the phases of prefill-decode, such as a restart, by `npm start` only; never written anywhere.",
+  ),
+  BETWEEN_TIMEOUT: setting(
+    positiveDuration,
+    600_000,
+    "Limit of BETWEEN's command, and again of the wait until BASE_URL answers after it.",
+  ),
 
   THRESHOLDS: setting(anyText, "smoke", "Gate profile: smoke, interactive, batch, none, or a JSON file."),
   SLO_TTFT: setting(sloMs, undefined, "Limit of the time to first token, ms: gated and counted into goodput."),

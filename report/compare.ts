@@ -28,6 +28,7 @@ const mayDiffer = new Set([
   "SLO_PERCENTILE",
   "TIMEOUT",
   "MAX_DURATION",
+  "BETWEEN_TIMEOUT",
 ]);
 
 export interface Difference {
