@@ -63,7 +63,8 @@ async function runOnce(
   const limited = [costFile, String(longestRunS), ...pin, file, ...args];
   const used = watchProcessors(server);
   const { stdout, stderr } = await runCommand(usage, limited, { env: env ?? process.env });
-  const cost = JSON.parse(readFileSync(costFile, "utf8")) as Cost;
+  const { residentMB, ...rest } = JSON.parse(readFileSync(costFile, "utf8")) as Cost;
+  const cost: Cost = each.soak ? { ...rest, residentMB } : rest;
   const meanwhile = used(cost.userS + cost.systemS, cost.wallS);
   if (!left(job)) {
     const said = `${stdout}${stderr}`.trim().split("\n").slice(-5).join("\n");
@@ -108,11 +109,25 @@ export async function runCase(
     for (let run = 1; run <= runs; run++) {
       for (const client of taking) {
         const load: Load = quick ? each.quick : (each.smaller?.[client.name] ?? each.load);
+        if (result.skipped[client.name] !== undefined) continue;
         process.stderr.write(`bench: ${each.name}, run ${run} of ${runs}: ${client.name}\n`);
         const dir = mkdtempSync(path.join(os.tmpdir(), "tokenclock-bench-"));
         try {
-          const job: Job = { k6, origin: simulator.baseUrl.replace(/\/v1$/, ""), path: each.path, load, dir };
+          const job: Job = {
+            k6,
+            origin: simulator.baseUrl.replace(/\/v1$/, ""),
+            path: each.path,
+            load,
+            records: each.records ?? false,
+            dir,
+          };
           result.runs.push(await runOnce(client, each, job, usage, pin, simulator.pid));
+        } catch (error) {
+          if (!client.optional) throw error;
+          result.skipped[client.name] = (error instanceof Error ? error.message : String(error)).replaceAll(
+            "\n",
+            " | ",
+          );
         } finally {
           rmSync(dir, { recursive: true, force: true });
         }
@@ -137,7 +152,7 @@ export async function bench(options: BenchOptions): Promise<CaseResult[]> {
   const clients = knownClients(cache).filter(({ name }) => !options.client || options.client.includes(name));
   const results: CaseResult[] = [];
   for (const each of cases) {
-    if (options.case && !options.case.includes(each.name)) continue;
+    if (options.case ? !options.case.includes(each.name) : each.soak) continue;
     const result = await runCase(
       each,
       clients,

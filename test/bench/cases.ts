@@ -14,7 +14,7 @@ export interface Load {
 }
 
 /** Clients of a case, by the names in clients.ts. */
-export type ClientName = "tokenclock" | "xk6-sse" | "floor" | "locust";
+export type ClientName = "tokenclock" | "xk6-sse" | "floor" | "locust" | "vllm" | "guidellm";
 
 /** A figure of a case, a median over its runs, and what it has to be. */
 export interface Target {
@@ -33,6 +33,10 @@ export type Figure =
   | "cpuS"
   | "cpuPerTokenUs"
   | "peakMB"
+  | "tenthMB"
+  | "laterMB"
+  | "growthMB"
+  | "recordsMB"
   | "tokensPerS"
   | "requestsPerS"
   | "deliveredShare"
@@ -58,6 +62,10 @@ export interface BenchCase {
   readonly clients: readonly ClientName[];
   /** The client shares one core with a busy loop; the server has the others. */
   readonly crowded?: boolean;
+  /** The clients keep a record of every request in a file. */
+  readonly records?: boolean;
+  /** Memory over time is its subject. It takes too long for the default run, so it runs only when it is named. */
+  readonly soak?: boolean;
   readonly targets: readonly Target[];
 }
 
@@ -76,6 +84,17 @@ const delivered: Target = {
   unit: "",
 };
 
+/** 20 million tokens: memory must not grow with them. */
+const soak: Omit<BenchCase, "name" | "what"> = {
+  simulator: [...["--itl", "0", "--events-per-write", "32"], ...["--max-model-len", "100000", "--keep-sends", "0"]],
+  path: chat,
+  load: { kind: "closed", streams: 8, requests: 625, tokens: 4000 },
+  quick: { kind: "closed", streams: 8, requests: 10, tokens: 4000 },
+  clients: ["tokenclock"],
+  soak: true,
+  targets: [{ what: "memory's growth after a tenth", figure: "growthMB", of: "tokenclock", atMost: 10, unit: "MB" }],
+};
+
 export const cases: readonly BenchCase[] = [
   {
     name: "streams-100",
@@ -84,7 +103,7 @@ export const cases: readonly BenchCase[] = [
     path: chat,
     load: closed(100, 6, 200),
     quick: closed(100, 1, 200),
-    clients: ["tokenclock", "xk6-sse", "floor", "locust"],
+    clients: ["tokenclock", "xk6-sse", "floor", "locust", "vllm", "guidellm"],
     targets: [
       {
         what: "CPU per token / floor",
@@ -112,7 +131,7 @@ export const cases: readonly BenchCase[] = [
     path: chat,
     load: closed(300, 6, 200),
     quick: closed(300, 1, 200),
-    clients: ["tokenclock", "xk6-sse", "floor", "locust"],
+    clients: ["tokenclock", "xk6-sse", "floor", "locust", "vllm", "guidellm"],
     targets: [
       { what: "TTFT mean error", figure: "ttftMeanErrorMs", of: "tokenclock", atMost: 1, unit: "ms" },
       { what: "ITL p50 error", figure: "itlP50Error", of: "tokenclock", atMost: 0.01, unit: "" },
@@ -192,6 +211,8 @@ export const cases: readonly BenchCase[] = [
     clients: ["tokenclock", "floor"],
     targets: [{ what: "requests/s", figure: "requestsPerS", of: "tokenclock", atLeast: 8000, unit: "requests/s" }],
   },
+  { ...soak, name: "soak", what: "20 million tokens, as fast as the client takes them" },
+  { ...soak, name: "soak-records", what: "the same with a record of every request in a file", records: true },
 ];
 
 /** The request's body, as all clients send it. */

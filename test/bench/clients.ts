@@ -1,4 +1,4 @@
-import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { runCommand } from "../../build/command";
 import { Problem } from "../../build/program";
@@ -6,6 +6,15 @@ import { k6Environment } from "../../build/simulator";
 import { statsOf } from "../../lib/percentile";
 import { bodyOf, type ClientName, type Load } from "./cases";
 import type { Measured } from "./figures";
+import {
+  commandWords,
+  guidellmArguments,
+  type PeerRun,
+  readGuidellm,
+  readVllm,
+  vllmArguments,
+  writeTokenizer,
+} from "./peers";
 
 /** One run to be made. */
 export interface Job {
@@ -14,6 +23,8 @@ export interface Job {
   readonly origin: string;
   readonly path: string;
   readonly load: Load;
+  /** Whether a client of this project keeps a record of every request. */
+  readonly records: boolean;
   /** Folder of the job's own files. */
   readonly dir: string;
 }
@@ -32,8 +43,11 @@ export interface BenchClient {
   missing(k6: string): Promise<string | undefined>;
   command(job: Job): Command;
   read(job: Job): Measured;
+  /** It comes in versions that this project does not choose: a run that fails leaves it out of the case. */
+  readonly optional?: boolean;
 }
 
+const recordsFile = (job: Job) => path.join(job.dir, "records.ndjson");
 const here = (file: string) => path.join(__dirname, "clients", file);
 
 /** What the scripts take from the environment. */
@@ -67,10 +81,13 @@ function k6Client(name: ClientName, about: string, script: string, module: strin
       new RegExp(`\\b${module}\\b`).test(await extensionsOf(k6)) ? undefined : `the k6 binary has no ${module}`,
     command: (job) => ({
       file: job.k6,
-      args: ["run", "--quiet", here(script)],
+      args: ["run", "--quiet", ...(job.records ? ["--out", `records=${recordsFile(job)}`] : []), here(script)],
       env: k6Environment(environment(job)),
     }),
-    read: readResult,
+    read: (job) => ({
+      ...readResult(job),
+      ...(job.records && { recordsMB: statSync(recordsFile(job)).size / 1e6 }),
+    }),
   };
 }
 
@@ -150,6 +167,46 @@ class Floor implements BenchClient {
   }
 }
 
+/** Nothing is fetched or reported behind the user's back. */
+const quietPython: NodeJS.ProcessEnv = {
+  HF_HUB_OFFLINE: "1",
+  TRANSFORMERS_OFFLINE: "1",
+  HF_DATASETS_OFFLINE: "1",
+  VLLM_NO_USAGE_STATS: "1",
+  DO_NOT_TRACK: "1",
+};
+
+function onPath(file: string): boolean {
+  if (path.isAbsolute(file)) return existsSync(file);
+  return (process.env.PATH ?? "").split(path.delimiter).some((dir) => dir !== "" && existsSync(path.join(dir, file)));
+}
+
+/** A load client of others, found on PATH or by a command in the environment. */
+function peer(
+  name: ClientName,
+  about: string,
+  variable: string,
+  argumentsOf: (run: PeerRun) => string[],
+  read: (text: string) => Measured,
+): BenchClient {
+  const [file, ...own] = commandWords(process.env[variable], name);
+  const result = (job: Job) => path.join(job.dir, "result.json");
+  return {
+    name,
+    about,
+    optional: true,
+    // Nothing is started to find out: some take half a minute to say their version.
+    missing: async () => (onPath(file) ? undefined : `${name} is not installed (${variable} can name a command)`),
+    command: (job) => {
+      const tokenizer = path.join(job.dir, "tokenizer");
+      writeTokenizer(tokenizer);
+      const args = argumentsOf({ origin: job.origin, load: job.load, tokenizer, file: result(job) });
+      return { file, args: [...own, ...args], env: { ...process.env, ...quietPython } };
+    },
+    read: (job) => read(readFileSync(result(job), "utf8")),
+  };
+}
+
 /** Every client, those that are not installed included. */
 export function knownClients(cache: string): BenchClient[] {
   return [
@@ -176,6 +233,8 @@ export function knownClients(cache: string): BenchClient[] {
       }),
       read: readResult,
     },
+    peer("vllm", "vllm bench serve", "VLLM_BENCH", vllmArguments, readVllm),
+    peer("guidellm", "guidellm run, version 0.8", "GUIDELLM_BENCH", guidellmArguments, readGuidellm),
   ];
 }
 

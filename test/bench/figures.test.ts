@@ -6,6 +6,7 @@ import {
   caseTable,
   deliveredShare,
   figuresOf,
+  growthOf,
   judge,
   type Measured,
   mediansOf,
@@ -58,6 +59,16 @@ test("what nobody paces has no share and no error", () => {
   const { requestS: _, ...unpaced } = load;
   const figures = figuresOf(unpaced, cost, measured, truth);
   assert.deepEqual(Object.keys(figures).sort(), ["cpuPerTokenUs", "cpuS", "peakMB", "requestsPerS", "tokensPerS"]);
+});
+
+test("growth is what the largest sample after a tenth of the run has over the one at the tenth", () => {
+  const rising = Array.from({ length: 40 }, (_, i) => 50 + i);
+  assert.deepEqual(growthOf(rising), { tenthMB: 54, laterMB: 89, growthMB: 35 });
+  const startOnly = [8, 90, 95, 92, ...Array<number>(36).fill(60)];
+  assert.deepEqual(growthOf(startOnly), { tenthMB: 60, laterMB: 60, growthMB: 0 }, "start-up is no growth");
+  const peak = [...Array<number>(30).fill(60), 200, ...Array<number>(9).fill(60)];
+  assert.equal(growthOf(peak).growthMB, 140, "a peak that goes away counts");
+  assert.ok(Number.isNaN(growthOf(rising.slice(0, 19)).growthMB), "a short run says nothing");
 });
 
 test("a spread is median and range", () => {

@@ -20,6 +20,8 @@ export interface Measured {
   ttftMs: Latency;
   itlMs: Latency;
   mostInFlight?: number;
+  /** Size of the file of records, where one was asked for. */
+  recordsMB?: number;
   /** The client's own judgement of itself. */
   validity?: string;
 }
@@ -31,6 +33,8 @@ export interface Cost {
   systemS: number;
   wallS: number;
   peakMB: number;
+  /** The process's resident set, at even distances from start to end; only where the system says it. */
+  residentMB?: number[];
 }
 
 /** What GET /truth of the simulated server says of one run. */
@@ -95,6 +99,18 @@ export function deliveredShare(load: Load, truth: Truth): number {
   return truth.outputTokens / truth.windowS / askedPerS;
 }
 
+/**
+ * How memory went on after the first tenth of a run: what was resident then, the largest later, and the difference.
+ * NaN where there were fewer than twenty samples: a tenth of them would be start-up.
+ */
+export function growthOf(residentMB: readonly number[]): { tenthMB: number; laterMB: number; growthMB: number } {
+  if (residentMB.length < 20) return { tenthMB: Number.NaN, laterMB: Number.NaN, growthMB: Number.NaN };
+  const tenth = Math.ceil(residentMB.length / 10);
+  const tenthMB = residentMB[tenth] ?? Number.NaN;
+  const laterMB = Math.max(...residentMB.slice(tenth));
+  return { tenthMB, laterMB, growthMB: laterMB - tenthMB };
+}
+
 /** The figures of a run; what its load or client has none of is left out. */
 export function figuresOf(load: Load, cost: Cost, measured: Measured, truth: Truth): Run["figures"] {
   const cpuS = cost.userS + cost.systemS;
@@ -102,6 +118,8 @@ export function figuresOf(load: Load, cost: Cost, measured: Measured, truth: Tru
     cpuS,
     cpuPerTokenUs: (cpuS / measured.tokens) * 1e6,
     peakMB: cost.peakMB,
+    ...growthOf(cost.residentMB ?? []),
+    recordsMB: measured.recordsMB ?? Number.NaN,
     tokensPerS: measured.tokens / measured.spanS,
     requestsPerS: measured.requests / measured.spanS,
     deliveredShare: deliveredShare(load, truth),
@@ -187,6 +205,9 @@ const columns: readonly [Figure, string, (value: number) => string][] = [
   ["cpuS", "CPU s", shortNumber],
   ["cpuPerTokenUs", "us/token", shortNumber],
   ["peakMB", "MB", (value) => value.toFixed(0)],
+  ["tenthMB", "at 1/10", (value) => value.toFixed(0)],
+  ["laterMB", "most later", (value) => value.toFixed(0)],
+  ["recordsMB", "records MB", (value) => value.toFixed(0)],
   ["tokensPerS", "tokens/s", (value) => value.toFixed(0)],
   ["requestsPerS", "requests/s", (value) => value.toFixed(0)],
   ["deliveredShare", "load", share],
