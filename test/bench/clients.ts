@@ -7,9 +7,12 @@ import { statsOf } from "../../lib/percentile";
 import { bodyOf, type ClientName, type Load } from "./cases";
 import type { Measured } from "./figures";
 import {
+  aiperfArguments,
+  aiperfResult,
   commandWords,
   guidellmArguments,
   type PeerRun,
+  readAiperf,
   readGuidellm,
   readVllm,
   vllmArguments,
@@ -167,13 +170,13 @@ class Floor implements BenchClient {
   }
 }
 
-/** Nothing is fetched or reported behind the user's back. */
-const quietPython: NodeJS.ProcessEnv = {
+/** Nothing is reported or fetched behind the user's back. AIPerf, told to be offline, refuses a tokenizer's folder. */
+const unreported: NodeJS.ProcessEnv = { VLLM_NO_USAGE_STATS: "1", DO_NOT_TRACK: "1" };
+const offline: NodeJS.ProcessEnv = {
+  ...unreported,
   HF_HUB_OFFLINE: "1",
   TRANSFORMERS_OFFLINE: "1",
   HF_DATASETS_OFFLINE: "1",
-  VLLM_NO_USAGE_STATS: "1",
-  DO_NOT_TRACK: "1",
 };
 
 function onPath(file: string): boolean {
@@ -188,9 +191,11 @@ function peer(
   variable: string,
   argumentsOf: (run: PeerRun) => string[],
   read: (text: string) => Measured,
+  env: NodeJS.ProcessEnv = offline,
+  resultName = "result.json",
 ): BenchClient {
   const [file, ...own] = commandWords(process.env[variable], name);
-  const result = (job: Job) => path.join(job.dir, "result.json");
+  const result = (job: Job) => path.join(job.dir, resultName);
   return {
     name,
     about,
@@ -201,7 +206,7 @@ function peer(
       const tokenizer = path.join(job.dir, "tokenizer");
       writeTokenizer(tokenizer);
       const args = argumentsOf({ origin: job.origin, load: job.load, tokenizer, file: result(job) });
-      return { file, args: [...own, ...args], env: { ...process.env, ...quietPython } };
+      return { file, args: [...own, ...args], env: { ...process.env, ...env } };
     },
     read: (job) => read(readFileSync(result(job), "utf8")),
   };
@@ -235,10 +240,19 @@ export function knownClients(cache: string): BenchClient[] {
     },
     peer("vllm", "vllm bench serve", "VLLM_BENCH", vllmArguments, readVllm),
     peer("guidellm", "guidellm run, version 0.8", "GUIDELLM_BENCH", guidellmArguments, readGuidellm),
+    peer(
+      "aiperf",
+      "aiperf profile, version 0.13",
+      "AIPERF_BENCH",
+      aiperfArguments,
+      readAiperf,
+      unreported,
+      aiperfResult,
+    ),
   ];
 }
 
 /** That a run left what it measured. */
 export function left(job: Job): boolean {
-  return existsSync(path.join(job.dir, "result.json")) || existsSync(path.join(job.dir, "floor.json"));
+  return ["result.json", "floor.json", aiperfResult].some((name) => existsSync(path.join(job.dir, name)));
 }

@@ -4,9 +4,11 @@ import os from "node:os";
 import path from "node:path";
 import { test } from "node:test";
 import {
+  aiperfArguments,
   commandWords,
   guidellmArguments,
   type PeerRun,
+  readAiperf,
   readGuidellm,
   readVllm,
   vllmArguments,
@@ -111,6 +113,33 @@ test("guidellm's result: the figures of requests that succeeded", () => {
     itlMs: { mean: 11, p50: 10, p90: 12, p99: 13 },
   });
   assert.throws(() => readGuidellm(JSON.stringify({ benchmarks: [] })), /request_totals/);
+});
+
+test("aiperf is asked for the load of the case, and its chunk gaps are the ITL", () => {
+  const args = aiperfArguments(run);
+  const asked = {
+    "--url": "http://127.0.0.1:18000",
+    "--concurrency": "20",
+    "--request-count": "60",
+    "--output-tokens-mean": "200",
+    "--output-artifact-dir": "/d",
+  };
+  for (const [name, value] of Object.entries(asked)) assert.equal(option(args, name), value, name);
+  const of = (avg: number) => ({ avg, p50: avg - 1, p90: avg + 1, p99: avg + 2 });
+  const said = {
+    request_count: { avg: 38 },
+    error_request_count: { avg: 2 },
+    total_osl: { avg: 1900 },
+    benchmark_duration: { avg: 1.3 },
+    time_to_first_token: of(70),
+    inter_token_latency: of(10.3),
+    inter_chunk_latency: of(10),
+  };
+  const measured = readAiperf(JSON.stringify(said));
+  assert.deepEqual(measured.itlMs, { mean: 10, p50: 9, p90: 11, p99: 12 });
+  assert.deepEqual([measured.requests, measured.failed, measured.tokens, measured.spanS], [38, 2, 1900, 1.3]);
+  assert.equal(readAiperf(JSON.stringify({ ...said, error_request_count: undefined })).failed, 0);
+  assert.throws(() => readAiperf(JSON.stringify({ ...said, total_osl: undefined })), /total_osl/);
 });
 
 test("a command of the environment is words, and the peer's own name where there is none", () => {

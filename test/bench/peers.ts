@@ -32,6 +32,8 @@ export function writeTokenizer(dir: string): void {
   mkdirSync(dir, { recursive: true });
   writeFileSync(path.join(dir, "tokenizer.json"), JSON.stringify(tokenizer));
   writeFileSync(path.join(dir, "tokenizer_config.json"), JSON.stringify(config));
+  // Some loaders ask for a model's type before they look at the tokenizer's.
+  writeFileSync(path.join(dir, "config.json"), JSON.stringify({ model_type: "gpt2" }));
 }
 
 /** What a peer is asked to do: a closed load of chat completions. */
@@ -123,6 +125,51 @@ export function readGuidellm(text: string): Measured {
     spanS: of("duration"),
     ttftMs: latency("time_to_first_token_ms"),
     itlMs: latency("inter_token_latency_ms"),
+  };
+}
+
+/** The arguments behind `aiperf`, version 0.13; its result is one of several files of a folder. */
+export function aiperfArguments({ origin, load, tokenizer, file }: PeerRun): string[] {
+  return [
+    ...["profile", "--model", "simulated", "--url", origin, "--endpoint-type", "chat", "--streaming"],
+    ...["--concurrency", String(load.streams), "--request-count", String(load.streams * load.requests)],
+    ...["--tokenizer", tokenizer, "--synthetic-input-tokens-mean", "16", "--use-server-token-count"],
+    ...[
+      "--output-tokens-mean",
+      String(load.tokens),
+      "--output-tokens-stddev",
+      "0",
+      "--extra-inputs",
+      "ignore_eos:true",
+    ],
+    ...["--ui", "none", "--output-artifact-dir", path.dirname(file)],
+  ];
+}
+
+/** Name that AIPerf gives its result. */
+export const aiperfResult = "profile_export_aiperf.json";
+
+/**
+ * What AIPerf says of a run (aiperf/metrics/types). What it calls inter-token latency is one mean a request; the gaps
+ * of chunks are its inter-chunk latency, so that is taken.
+ * @throws when a figure is missing
+ */
+export function readAiperf(text: string): Measured {
+  const said = JSON.parse(text) as Record<string, unknown>;
+  const latency = (metric: string): Latency => ({
+    mean: numberAt(said, metric, "avg"),
+    p50: numberAt(said, metric, "p50"),
+    p90: numberAt(said, metric, "p90"),
+    p99: numberAt(said, metric, "p99"),
+  });
+  return {
+    requests: numberAt(said, "request_count", "avg"),
+    // Absent when none failed.
+    failed: said.error_request_count ? numberAt(said, "error_request_count", "avg") : 0,
+    tokens: numberAt(said, "total_osl", "avg"),
+    spanS: numberAt(said, "benchmark_duration", "avg"),
+    ttftMs: latency("time_to_first_token"),
+    itlMs: latency("inter_chunk_latency"),
   };
 }
 
