@@ -168,6 +168,7 @@ func (c *vuClient) open() (*client.Client, *lib.State, context.Context) {
 		}
 	}
 	c.i.root.current().probe.start()
+	settleCollector()
 	return c.c, state, ctx
 }
 
