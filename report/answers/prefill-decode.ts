@@ -2,6 +2,7 @@
  * Prefill and decode apart: the same prompts once with the full output length and once with one output token. What the
  * second phase takes is prefill (summarization), the rest of the first is decode (generation).
  */
+import type { PhaseSplit } from "../../lib/figures";
 import type { Answer } from "../answer";
 import { draw, type Picture } from "../chart";
 import { formatMs, formatNumber, formatShare } from "../format";
@@ -44,17 +45,6 @@ function phaseOf(runs: readonly Results[], level: string): Phase | undefined {
     };
   }
   return undefined;
-}
-
-export interface PhaseSplit {
-  inputTokens: number;
-  outputTokens: number;
-  e2eLatencyS: number;
-  summarizationLatencyS: number;
-  generationLatencyS: number;
-  summarizationThroughput: number;
-  e2eThroughput: number;
-  generationThroughput: number;
 }
 
 /** The formulas: tokens and e2e latency are the first phase's, the summarization latency is e2e of the second. */
