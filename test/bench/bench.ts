@@ -70,8 +70,13 @@ async function runOnce(
     const said = `${stdout}${stderr}`.trim().split("\n").slice(-5).join("\n");
     throw new Problem(`${client.name} ended with code ${cost.code} and without a result:\n${said}`);
   }
-  const truth = (await (await fetch(`${job.origin}/truth?requests=0&path=${each.path}`)).json()) as Truth;
+  const asked = client.path ?? each.path;
+  const truth = (await (await fetch(`${job.origin}/truth?requests=0&path=${asked}`)).json()) as Truth;
   const measured = client.read(job);
+  if (truth.requestCount < measured.requests) {
+    const seen = `the server saw ${truth.requestCount} at ${asked}`;
+    throw new Problem(`${client.name} reports ${measured.requests} requests where ${seen}`);
+  }
   const figures = figuresOf(job.load, cost, measured, truth);
   return { client: client.name, load: job.load, cost, measured, truth, ...meanwhile, figures };
 }

@@ -14,7 +14,15 @@ export interface Load {
 }
 
 /** Clients of a case, by the names in clients.ts. */
-export type ClientName = "tokenclock" | "xk6-sse" | "floor" | "locust" | "vllm" | "guidellm" | "aiperf";
+export type ClientName =
+  | "tokenclock"
+  | "xk6-sse"
+  | "floor"
+  | "locust"
+  | "vllm"
+  | "guidellm"
+  | "aiperf"
+  | "inference-perf";
 
 /** A figure of a case, a median over its runs, and what it has to be. */
 export interface Target {
@@ -103,7 +111,7 @@ export const cases: readonly BenchCase[] = [
     path: chat,
     load: closed(100, 6, 200),
     quick: closed(100, 1, 200),
-    clients: ["tokenclock", "xk6-sse", "floor", "locust", "vllm", "guidellm", "aiperf"],
+    clients: ["tokenclock", "xk6-sse", "floor", "locust", "vllm", "guidellm", "aiperf", "inference-perf"],
     targets: [
       {
         what: "CPU per token / floor",
@@ -131,7 +139,7 @@ export const cases: readonly BenchCase[] = [
     path: chat,
     load: closed(300, 6, 200),
     quick: closed(300, 1, 200),
-    clients: ["tokenclock", "xk6-sse", "floor", "locust", "vllm", "guidellm", "aiperf"],
+    clients: ["tokenclock", "xk6-sse", "floor", "locust", "vllm", "guidellm", "aiperf", "inference-perf"],
     targets: [
       { what: "TTFT mean error", figure: "ttftMeanErrorMs", of: "tokenclock", atMost: 1, unit: "ms" },
       { what: "ITL p50 error", figure: "itlP50Error", of: "tokenclock", atMost: 0.01, unit: "" },

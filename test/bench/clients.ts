@@ -11,9 +11,13 @@ import {
   aiperfResult,
   commandWords,
   guidellmArguments,
+  inferencePerfArguments,
+  inferencePerfPath,
+  inferencePerfResult,
   type PeerRun,
   readAiperf,
   readGuidellm,
+  readInferencePerf,
   readVllm,
   vllmArguments,
   writeTokenizer,
@@ -46,6 +50,8 @@ export interface BenchClient {
   missing(k6: string): Promise<string | undefined>;
   command(job: Job): Command;
   read(job: Job): Measured;
+  /** Where it sends its requests, where that is not the case's path. */
+  readonly path?: string;
   /** It comes in versions that this project does not choose: a run that fails leaves it out of the case. */
   readonly optional?: boolean;
 }
@@ -249,10 +255,24 @@ export function knownClients(cache: string): BenchClient[] {
       unreported,
       aiperfResult,
     ),
+    {
+      ...peer(
+        "inference-perf",
+        "inference-perf, version 0.7",
+        "INFERENCE_PERF_BENCH",
+        inferencePerfArguments,
+        readInferencePerf,
+        offline,
+        inferencePerfResult,
+      ),
+      path: inferencePerfPath,
+    },
   ];
 }
 
 /** That a run left what it measured. */
 export function left(job: Job): boolean {
-  return ["result.json", "floor.json", aiperfResult].some((name) => existsSync(path.join(job.dir, name)));
+  return ["result.json", "floor.json", aiperfResult, inferencePerfResult].some((name) =>
+    existsSync(path.join(job.dir, name)),
+  );
 }

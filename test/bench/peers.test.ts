@@ -7,9 +7,11 @@ import {
   aiperfArguments,
   commandWords,
   guidellmArguments,
+  inferencePerfArguments,
   type PeerRun,
   readAiperf,
   readGuidellm,
+  readInferencePerf,
   readVllm,
   vllmArguments,
   writeTokenizer,
@@ -140,6 +142,41 @@ test("aiperf is asked for the load of the case, and its chunk gaps are the ITL",
   assert.deepEqual([measured.requests, measured.failed, measured.tokens, measured.spanS], [38, 2, 1900, 1.3]);
   assert.equal(readAiperf(JSON.stringify({ ...said, error_request_count: undefined })).failed, 0);
   assert.throws(() => readAiperf(JSON.stringify({ ...said, total_osl: undefined })), /total_osl/);
+});
+
+test("inference-perf is asked for the load of the case, and its seconds become ms", () => {
+  const args = inferencePerfArguments(run);
+  const asked = {
+    "--server.base_url": "http://127.0.0.1:18000",
+    "--tokenizer.pretrained_model_name_or_path": "/d/tokenizer",
+    "--data.shared_prefix.num_prompts_per_group": "60",
+    "--data.shared_prefix.output_len": "200",
+    "--load.worker_max_concurrency": "20",
+    "--load.stages": '[{"num_requests":60,"concurrency_level":20}]',
+    "--storage.local_storage.path": "/d",
+  };
+  for (const [name, value] of Object.entries(asked)) assert.equal(option(args, name), value, name);
+  const of = (median: number) => ({ mean: median + 0.25, median, p90: median + 0.5, p99: median + 0.75 });
+  const said = {
+    benchmark_time_seconds: 1.5,
+    successes: {
+      count: 38,
+      output_tokens: { total: 1900, mean: 50 },
+      latency: { time_to_first_token: of(0.5), inter_token_latency: of(0.25) },
+    },
+    failures: { count: 2 },
+  };
+  assert.deepEqual(readInferencePerf(JSON.stringify(said)), {
+    requests: 38,
+    failed: 2,
+    tokens: 1900,
+    spanS: 1.5,
+    ttftMs: { mean: 750, p50: 500, p90: 1000, p99: 1250 },
+    itlMs: { mean: 500, p50: 250, p90: 750, p99: 1000 },
+  });
+  // It writes null where no request succeeded.
+  const none = { ...said, successes: { ...said.successes, latency: { time_to_first_token: null } } };
+  assert.throws(() => readInferencePerf(JSON.stringify(none)), /time_to_first_token/);
 });
 
 test("a command of the environment is words, and the peer's own name where there is none", () => {

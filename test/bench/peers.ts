@@ -173,6 +173,52 @@ export function readAiperf(text: string): Measured {
   };
 }
 
+/** inference-perf makes prompts of no data set for completions only; its answers are as long and paced as those of chats. */
+export const inferencePerfPath = "/v1/completions";
+
+/** The arguments behind `inference-perf`, version 0.7; its result is one of several files of a folder. */
+export function inferencePerfArguments({ origin, load, tokenizer, file }: PeerRun): string[] {
+  const requests = load.streams * load.requests;
+  const data = "--data.shared_prefix";
+  return [
+    ...["--log-level", "ERROR", "--api.type", "completion", "--api.streaming", "true"],
+    ...["--server.type", "vllm", "--server.base_url", origin, "--server.model_name", "simulated"],
+    ...["--server.ignore_eos", "true", "--tokenizer.pretrained_model_name_or_path", tokenizer],
+    ...["--data.type", "shared_prefix", `${data}.num_groups`, "1", `${data}.num_prompts_per_group`, String(requests)],
+    ...[`${data}.system_prompt_len`, "8", `${data}.question_len`, "8", `${data}.output_len`, String(load.tokens)],
+    // Every worker may hold all streams, so that the number of workers (one a core) bounds nothing.
+    ...["--load.type", "concurrent", "--load.worker_max_concurrency", String(load.streams)],
+    ...["--load.stages", JSON.stringify([{ num_requests: requests, concurrency_level: load.streams }])],
+    ...["--report.request_lifecycle.per_stage", "false", "--report.request_lifecycle.percentiles", "[50,90,99]"],
+    ...["--report.request_lifecycle.use_server_output_tokens", "true"],
+    ...["--storage.local_storage.path", path.dirname(file)],
+  ];
+}
+
+/** Name that inference-perf gives its result. */
+export const inferencePerfResult = "summary_lifecycle_metrics.json";
+
+/**
+ * What inference-perf says of a run (inference_perf/reportgen/base.py), there in seconds. Its ITL splits each chunk into
+ * tokens again and gives the gap to the first, zero to the others: where a chunk is a token, that is the gap of chunks.
+ * @throws when a figure is missing
+ */
+export function readInferencePerf(text: string): Measured {
+  const said: unknown = JSON.parse(text);
+  const latency = (metric: string): Latency => {
+    const ms = (name: string) => 1000 * numberAt(said, "successes", "latency", metric, name);
+    return { mean: ms("mean"), p50: ms("median"), p90: ms("p90"), p99: ms("p99") };
+  };
+  return {
+    requests: numberAt(said, "successes", "count"),
+    failed: numberAt(said, "failures", "count"),
+    tokens: numberAt(said, "successes", "output_tokens", "total"),
+    spanS: numberAt(said, "benchmark_time_seconds"),
+    ttftMs: latency("time_to_first_token"),
+    itlMs: latency("inter_token_latency"),
+  };
+}
+
 /** A command of the environment or a default, as words: VLLM_BENCH="python cli.py". Words hold no blanks. */
 export function commandWords(value: string | undefined, standard: string): [string, ...string[]] {
   const [file, ...args] = (value ?? "").split(" ").filter((word) => word !== "");
