@@ -21,14 +21,11 @@ func (s *scanner) scan(api API, streamed bool, f *facts) bool {
 // completion reads a chat or text completion, a chunk of one or a whole one:
 // https://platform.openai.com/docs/api-reference/chat
 func (s *scanner) completion(f *facts) {
-	s.enter('{')
-	for first := true; s.more('}', first); first = false {
-		switch string(s.member()) {
+	for key := range s.members {
+		switch string(key) {
 		case "choices":
-			if s.enter('[') {
-				for first := true; s.more(']', first); first = false {
-					s.choice(f)
-				}
+			for range s.elements {
+				s.choice(f)
 			}
 		case "usage":
 			s.usage(&f.usage)
@@ -50,14 +47,15 @@ func (s *scanner) choice(f *facts) {
 	if f.choices++; f.choices > 1 {
 		s.slots.off = true
 	}
-	if !s.enter('{') {
+	if s.peek() != '{' {
+		s.skip()
 		return
 	}
 	text := f.text
 	f.text, f.choice = nil, 0
 	ends := false
-	for first := true; s.more('}', first); first = false {
-		switch string(s.member()) {
+	for key := range s.members {
+		switch string(key) {
 		case "index":
 			if n, ok := s.countSlot(slotChoice); ok {
 				f.choice = min(n, maxChoices-1)
@@ -87,11 +85,8 @@ func (s *scanner) choice(f *facts) {
 
 // message reads the delta or the message of a choice.
 func (s *scanner) message(f *facts) {
-	if !s.enter('{') {
-		return
-	}
-	for first := true; s.more('}', first); first = false {
-		switch string(s.member()) {
+	for key := range s.members {
+		switch string(key) {
 		case "content":
 			if s.peek() == '[' {
 				s.parts(f)
@@ -103,10 +98,8 @@ func (s *scanner) message(f *facts) {
 		case "refusal":
 			s.delta(slotRefusal, f)
 		case "tool_calls":
-			if s.enter('[') {
-				for first := true; s.more(']', first); first = false {
-					s.toolCall(f)
-				}
+			for range s.elements {
+				s.toolCall(f)
 			}
 		case "function_call":
 			s.function(f)
@@ -123,11 +116,8 @@ func (s *scanner) delta(kind slotKind, f *facts) {
 }
 
 func (s *scanner) toolCall(f *facts) {
-	if !s.enter('{') {
-		return
-	}
-	for first := true; s.more('}', first); first = false {
-		switch string(s.member()) {
+	for key := range s.members {
+		switch string(key) {
 		case "index":
 			s.countSlot(slotCount)
 		case "function":
@@ -139,11 +129,8 @@ func (s *scanner) toolCall(f *facts) {
 }
 
 func (s *scanner) function(f *facts) {
-	if !s.enter('{') {
-		return
-	}
-	for first := true; s.more('}', first); first = false {
-		switch string(s.member()) {
+	for key := range s.members {
+		switch string(key) {
 		case "name", "arguments":
 			s.delta(slotTool, f)
 		default:
@@ -155,21 +142,17 @@ func (s *scanner) function(f *facts) {
 // parts reads content that is a list of typed parts: text is content, thinking is reasoning, a tool use is a tool call.
 func (s *scanner) parts(f *facts) {
 	s.slots.off = true
-	if !s.enter('[') {
-		return
-	}
-	for first := true; s.more(']', first); first = false {
+	for range s.elements {
 		s.part(f)
 	}
 }
 
 func (s *scanner) part(f *facts) {
-	if !s.enter('{') {
-		return
+	if s.peek() == '{' {
+		f.items++
 	}
-	f.items++
-	for first := true; s.more('}', first); first = false {
-		switch string(s.member()) {
+	for key := range s.members {
+		switch string(key) {
 		case "text":
 			if raw, ok := s.text(); ok {
 				f.setText(slotContent, raw)
@@ -202,11 +185,8 @@ func (s *scanner) part(f *facts) {
 
 // usage reads a usage object under the names of any API.
 func (s *scanner) usage(u *usage) {
-	if !s.enter('{') {
-		return
-	}
-	for first := true; s.more('}', first); first = false {
-		switch string(s.member()) {
+	for key := range s.members {
+		switch string(key) {
 		case "prompt_tokens", "input_tokens":
 			if n, ok := s.countSlot(slotInput); ok {
 				u.input, u.known = n, true
@@ -238,11 +218,8 @@ func (s *scanner) usage(u *usage) {
 }
 
 func (s *scanner) nestedCount(name string, kind slotKind) (n int, ok bool) {
-	if !s.enter('{') {
-		return 0, false
-	}
-	for first := true; s.more('}', first); first = false {
-		if string(s.member()) == name {
+	for key := range s.members {
+		if string(key) == name {
 			n, ok = s.countSlot(kind)
 		} else {
 			s.skip()
@@ -267,9 +244,8 @@ func (s *scanner) failure(f *facts) {
 	case '{':
 		start = s.i
 		found := false
-		s.enter('{')
-		for first := true; s.more('}', first); first = false {
-			if string(s.member()) != "message" {
+		for key := range s.members {
+			if string(key) != "message" {
 				s.skip()
 			} else if raw, ok := s.text(); ok && len(raw) > 0 {
 				f.message, f.quoted, found = raw, true, true
@@ -307,15 +283,12 @@ func (s *scanner) bareMessage(f *facts) {
 
 // embeddings reads https://platform.openai.com/docs/api-reference/embeddings
 func (s *scanner) embeddings(f *facts) {
-	s.enter('{')
-	for first := true; s.more('}', first); first = false {
-		switch string(s.member()) {
+	for key := range s.members {
+		switch string(key) {
 		case "data":
-			if s.enter('[') {
-				for first := true; s.more(']', first); first = false {
-					s.skip()
-					f.items++
-				}
+			for range s.elements {
+				s.skip()
+				f.items++
 			}
 		case "usage":
 			s.usage(&f.usage)
@@ -338,9 +311,8 @@ func (s *scanner) responses(streamed bool, f *facts) {
 		return
 	}
 	var kind, delta []byte
-	s.enter('{')
-	for first := true; s.more('}', first); first = false {
-		switch string(s.member()) {
+	for key := range s.members {
+		switch string(key) {
 		case "type":
 			kind, _ = s.text()
 		case "delta":
@@ -387,11 +359,8 @@ func (s *scanner) responses(streamed bool, f *facts) {
 // response reads the response object.
 func (s *scanner) response(f *facts) {
 	s.slots.off = true
-	if !s.enter('{') {
-		return
-	}
-	for first := true; s.more('}', first); first = false {
-		switch string(s.member()) {
+	for key := range s.members {
+		switch string(key) {
 		case "status":
 			if raw, ok := s.text(); ok && f.finish == nil {
 				switch string(raw) {
@@ -402,20 +371,16 @@ func (s *scanner) response(f *facts) {
 				}
 			}
 		case "incomplete_details":
-			if s.enter('{') {
-				for first := true; s.more('}', first); first = false {
-					if string(s.member()) != "reason" {
-						s.skip()
-					} else if raw, ok := s.text(); ok && len(raw) > 0 {
-						f.finish = raw
-					}
+			for key := range s.members {
+				if string(key) != "reason" {
+					s.skip()
+				} else if raw, ok := s.text(); ok && len(raw) > 0 {
+					f.finish = raw
 				}
 			}
 		case "output":
-			if s.enter('[') {
-				for first := true; s.more(']', first); first = false {
-					s.outputItem(f)
-				}
+			for range s.elements {
+				s.outputItem(f)
 			}
 		case "usage":
 			s.usage(&f.usage)
@@ -433,13 +398,10 @@ func (s *scanner) response(f *facts) {
 
 // outputItem reads one entry of a response's output: a message, a reasoning item, a call.
 func (s *scanner) outputItem(f *facts) {
-	if !s.enter('{') {
-		return
-	}
 	reasoning := false
 	before, text, kept := f.output, f.text, len(s.kept)
-	for first := true; s.more('}', first); first = false {
-		switch string(s.member()) {
+	for key := range s.members {
+		switch string(key) {
 		case "type":
 			raw, _ := s.text()
 			reasoning = string(raw) == "reasoning"
@@ -466,9 +428,8 @@ func (s *scanner) outputItem(f *facts) {
 func (s *scanner) messages(streamed bool, f *facts) {
 	var kind []byte
 	var start usage
-	s.enter('{')
-	for first := true; s.more('}', first); first = false {
-		switch string(s.member()) {
+	for key := range s.members {
+		switch string(key) {
 		case "type":
 			kind, _ = s.text()
 		case "index":
@@ -514,11 +475,8 @@ func (s *scanner) messages(streamed bool, f *facts) {
 
 func (s *scanner) startedMessage(u *usage) {
 	s.slots.off = true
-	if !s.enter('{') {
-		return
-	}
-	for first := true; s.more('}', first); first = false {
-		if string(s.member()) == "usage" {
+	for key := range s.members {
+		if string(key) == "usage" {
 			s.usage(u)
 		} else {
 			s.skip()
@@ -528,11 +486,8 @@ func (s *scanner) startedMessage(u *usage) {
 
 // blockDelta reads the delta of content_block_delta and of message_delta.
 func (s *scanner) blockDelta(f *facts) {
-	if !s.enter('{') {
-		return
-	}
-	for first := true; s.more('}', first); first = false {
-		switch string(s.member()) {
+	for key := range s.members {
+		switch string(key) {
 		case "text":
 			s.delta(slotContent, f)
 		case "thinking":

@@ -118,6 +118,30 @@ func (s *scanner) member() []byte {
 	return key
 }
 
+// members steps through an object and yields each key; the loop reads the value. Anything else is skipped, and none yielded.
+func (s *scanner) members(yield func(key []byte) bool) {
+	if !s.enter('{') {
+		return
+	}
+	for first := true; s.more('}', first); first = false {
+		if !yield(s.member()) {
+			return
+		}
+	}
+}
+
+// elements steps through an array; the loop reads each element. Anything else is skipped.
+func (s *scanner) elements(yield func() bool) {
+	if !s.enter('[') {
+		return
+	}
+	for first := true; s.more(']', first); first = false {
+		if !yield() {
+			return
+		}
+	}
+}
+
 // str reads the string whose opening quote is at s.i and returns what is between the quotes.
 func (s *scanner) str() (raw []byte, escaped bool) {
 	start := s.i + 1
@@ -168,18 +192,11 @@ func (s *scanner) skip() {
 	case '"':
 		s.str()
 	case '{':
-		if !s.enter('{') {
-			return
-		}
-		for first := true; s.more('}', first); first = false {
-			s.member()
+		for range s.members {
 			s.skip()
 		}
 	case '[':
-		if !s.enter('[') {
-			return
-		}
-		for first := true; s.more(']', first); first = false {
+		for range s.elements {
 			s.skip()
 		}
 	case 't':

@@ -217,9 +217,7 @@ func bodyMessage(body []byte) string {
 	var bareQuoted, detailQuoted bool
 	s.reset(text)
 	if s.peek() == '{' {
-		s.enter('{')
-		for first := true; s.more('}', first); first = false {
-			key := s.member()
+		for key := range s.members {
 			switch string(key) {
 			case "error":
 				s.failure(&f)

@@ -51,18 +51,19 @@ func (s *scanner) pointed(ptrs *[2]pointer, at [2]int, f *facts) {
 		onPath = onPath || at[k] != astray && at[k] < len(ptrs[k].path)
 	}
 	switch {
-	case onPath && opening == '{' && s.enter('{'):
-		for first := true; s.more('}', first); first = false {
-			key := s.member()
+	case onPath && opening == '{':
+		for key := range s.members {
 			if f != nil && string(key) == "error" {
 				s.failure(f)
 				continue
 			}
 			s.pointed(ptrs, step(ptrs, at, string(key)), nil)
 		}
-	case onPath && opening == '[' && s.enter('['):
-		for i := 0; s.more(']', i == 0); i++ {
+	case onPath && opening == '[':
+		i := 0
+		for range s.elements {
 			s.pointed(ptrs, step(ptrs, at, strconv.Itoa(i)), nil)
+			i++
 		}
 	default:
 		s.skip()
