@@ -12,6 +12,7 @@ import { ensureK6 } from "../../build/k6";
 import { root, shown } from "../../build/paths";
 import { Problem, runProgram } from "../../build/program";
 import { startSimulator } from "../../build/simulator";
+import { call } from "../support/simulated";
 import { type BenchCase, cases, type Load } from "./cases";
 import { type BenchClient, compileUsage, type Job, knownClients, left } from "./clients";
 import {
@@ -56,8 +57,7 @@ async function runOnce(
   pin: string[],
   server: number,
 ): Promise<Run> {
-  const reset = await fetch(`${job.origin}/reset`, { method: "POST" });
-  if (!reset.ok) throw new Problem(`POST /reset was answered with ${reset.status}`);
+  await call(`${job.origin}/reset`, "POST");
   const { file, args, env } = client.command(job);
   const costFile = path.join(job.dir, "cost.json");
   const limited = [costFile, String(longestRunS), ...pin, file, ...args];
@@ -71,7 +71,7 @@ async function runOnce(
     throw new Problem(`${client.name} ended with code ${cost.code} and without a result:\n${said}`);
   }
   const asked = client.path ?? each.path;
-  const truth = (await (await fetch(`${job.origin}/truth?requests=0&path=${asked}`)).json()) as Truth;
+  const truth = JSON.parse(await call(`${job.origin}/truth?requests=0&path=${asked}`)) as Truth;
   const measured = client.read(job);
   if (truth.requestCount < measured.requests) {
     const seen = `the server saw ${truth.requestCount} at ${asked}`;
@@ -124,6 +124,7 @@ export async function runCase(
             path: each.path,
             load,
             records: each.records ?? false,
+            http2: each.http2 ?? false,
             dir,
           };
           result.runs.push(await runOnce(client, each, job, usage, pin, simulator.pid));

@@ -72,6 +72,8 @@ export interface BenchCase {
   readonly crowded?: boolean;
   /** The clients keep a record of every request in a file. */
   readonly records?: boolean;
+  /** This project's client speaks HTTP/2. */
+  readonly http2?: boolean;
   /** Memory over time is its subject. It takes too long for the default run, so it runs only when it is named. */
   readonly soak?: boolean;
   readonly targets: readonly Target[];
@@ -147,6 +149,27 @@ export const cases: readonly BenchCase[] = [
       { what: "ITL p99 error", figure: "itlP99Error", of: "tokenclock", atMost: 0.07, unit: "" },
       delivered,
     ],
+  },
+  {
+    name: "tls",
+    what: "100 streams x 100 tokens/s over TLS",
+    simulator: [...paced, "--tls"],
+    path: chat,
+    load: closed(100, 6, 200),
+    quick: closed(100, 1, 200),
+    clients: ["tokenclock", "xk6-sse"],
+    targets: [],
+  },
+  {
+    name: "http2",
+    what: "100 streams x 100 tokens/s over TLS and HTTP/2, a connection each",
+    simulator: [...paced, "--tls"],
+    path: chat,
+    load: closed(100, 6, 200),
+    quick: closed(100, 1, 200),
+    clients: ["tokenclock"],
+    http2: true,
+    targets: [],
   },
   {
     name: "crowded",

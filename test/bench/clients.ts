@@ -32,6 +32,8 @@ export interface Job {
   readonly load: Load;
   /** Whether a client of this project keeps a record of every request. */
   readonly records: boolean;
+  /** Whether a client of this project speaks HTTP/2. */
+  readonly http2: boolean;
   /** Folder of the job's own files. */
   readonly dir: string;
 }
@@ -71,6 +73,9 @@ function environment(job: Job): NodeJS.ProcessEnv {
     REQUESTS: String(job.load.requests),
     TOKENS: String(job.load.tokens),
     RESULT: path.join(job.dir, "result.json"),
+    HTTP2: String(job.http2),
+    // The server makes its certificate itself.
+    K6_INSECURE_SKIP_TLS_VERIFY: "true",
   };
 }
 

@@ -2,7 +2,7 @@
 import { Client, report, run } from "k6/x/tokenclock";
 
 // biome-ignore lint/style/noRestrictedGlobals: a benchmark's script takes no settings of the project
-const { LOAD, URL, BODY, STREAMS, REQUESTS, TOKENS, RESULT } = __ENV;
+const { LOAD, URL, BODY, STREAMS, REQUESTS, TOKENS, RESULT, HTTP2 } = __ENV;
 const streams = Number(STREAMS);
 const requests = Number(REQUESTS);
 const body = open(BODY);
@@ -27,7 +27,7 @@ run({ scenario: `bench-${LOAD}`, config: {}, sloMs: {} });
 const client = new Client(
   LOAD === "json"
     ? { url: URL, api: "json", inputTokensPointer: "/input_tokens", outputTokensPointer: "/output_tokens" }
-    : { url: URL, api: "chat" },
+    : { url: URL, api: "chat", http2: HTTP2 === "true" },
 );
 const spec = { body, outputTokens: Number(TOKENS) };
 
