@@ -206,6 +206,8 @@ declare module "k6/x/tokenclock" {
     maxStallMs: Stats; e2eMs: Stats; e2eScheduledMs: Stats; queueDelayMs: Stats;
     /** Sends of the level: first to last, ms (what a burst's release took). */
     releaseSpreadMs: number;
+    /** First send to last output of the completed steady requests, s: what they took as a whole, warm-up left out. */
+    spanS: number;
     tokenSources: Record<string, number>;
     tokenMismatches: number;
     coalescedShare: number;
@@ -215,7 +217,11 @@ declare module "k6/x/tokenclock" {
     whole: { requests: number; completed: number; durationS: number; outputTokens: number; outputThroughput: number };
   }
 
-  /** One second of the run, by the time requests were scheduled (asked), sent and ended. */
+  /**
+   * One second of the run, by the time requests were scheduled (asked), sent and ended; second 0 begins with the first
+   * steady window (where no level is declared, with the first request), and requests scheduled before it are left out.
+   * Response times are those of the requests that succeeded in the second; 0 where none did.
+   */
   export interface Second {
     t: number; asked: number; sent: number; succeeded: number; failed: number;
     /** Of the requests asked for in this second: how many failed in the end. */

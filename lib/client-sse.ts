@@ -578,6 +578,8 @@ function levelSummary(
     e2eScheduledMs: statsOf([]),
     queueDelayMs: statsOf([]),
     releaseSpreadMs: Math.max(0, (values("sent_at").max ?? 0) - startMs),
+    // Failed requests included: their times are not kept apart.
+    spanS: durationS,
     tokenSources: {},
     tokenMismatches: 0,
     coalescedShare: 0,

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
-import { fitLine, phaseSplit, rampFigures, secondsCsv } from "./figures";
+import { fitLine, meanPhaseSplit, phaseFigures, phaseSplit, rampFigures, rampLines, secondsCsv } from "./figures";
 import type { LevelSummary, Second } from "./level-summary";
 
 function second(t: number, succeeded: number, failed = 0): Second {
@@ -10,10 +10,14 @@ function second(t: number, succeeded: number, failed = 0): Second {
   return { t, ...counts, meanMs: 10, p50Ms: 9, p95Ms: t };
 }
 
+/** A phase of ten requests. */
+function phase(name: string, spanS: number, meanE2eMs: number): LevelSummary {
+  const counts = { completed: 10, inputTokens: 1000, outputTokens: 300 };
+  return { name, ...counts, spanS, e2eMs: { mean: meanE2eMs }, queueDelayMs: { mean: 1 } } as LevelSummary;
+}
+
 test("prefill is phase two as a whole, decode what phase one took longer", () => {
-  const full = { inputTokens: 1000, outputTokens: 300, whole: { durationS: 5 } } as LevelSummary;
-  const prefill = { whole: { durationS: 2 } } as LevelSummary;
-  assert.deepEqual(phaseSplit(full, prefill), {
+  assert.deepEqual(phaseSplit(phase("full", 5, 900), phase("prefill", 2, 300)), {
     inputTokens: 1000,
     outputTokens: 300,
     e2eLatencyS: 5,
@@ -25,6 +29,23 @@ test("prefill is phase two as a whole, decode what phase one took longer", () =>
   });
 });
 
+test("of one request it is the same with means", () => {
+  const { inputTokens, summarizationThroughput, generationLatencyS, generationThroughput } = meanPhaseSplit(
+    phase("full", 5, 900),
+    phase("prefill", 2, 400),
+  );
+  assert.deepEqual(
+    [inputTokens, summarizationThroughput, generationLatencyS, generationThroughput],
+    [100, 250, 0.5, 60],
+  );
+});
+
+test("where phase two took longer there is no generation throughput, neither negative nor zero", () => {
+  const levels = [phase("full", 2, 300), phase("prefill", 2.5, 400)] as const;
+  assert.equal(phaseSplit(...levels).generationThroughput, undefined);
+  assert.match(phaseFigures(levels) ?? "", /\+ generation -0\.500 s\n.* generation - tokens\/s,/);
+});
+
 test("failures begin where more than one per cent fail over five seconds, not at a single slip", () => {
   const seconds = [
     ...Array.from({ length: 10 }, (_, t) => second(t, 100)),
@@ -32,10 +53,30 @@ test("failures begin where more than one per cent fail over five seconds, not at
     ...Array.from({ length: 10 }, (_, i) => second(11 + i, 100)),
     ...Array.from({ length: 5 }, (_, i) => second(21 + i, 60, 40)),
   ];
-  const { onset, highestSuccessRate, failureShareAtEnd } = rampFigures(seconds);
-  assert.deepEqual(onset, { t: 21, askedRate: 100, p95Ms: 21 });
-  assert.equal(highestSuccessRate, 100);
-  assert.equal(failureShareAtEnd, 0.4);
+  const { onset, highestAskedRate, highestSuccessRate, failedShareAtEnd } = rampFigures(seconds);
+  assert.deepEqual(onset, { t: 21, askedRate: 100, failedShare: 0.4, p95Ms: 21 });
+  assert.deepEqual([highestAskedRate, highestSuccessRate, failedShareAtEnd], [100, 100, 0.4]);
+});
+
+test("the onset: not two bad seconds, not exactly one per cent, not the last seconds alone", () => {
+  const failing = (from: number, to: number, failed: number) =>
+    Array.from({ length: 40 }, (_, t) => (t >= from && t < to ? second(t, 100 - failed, failed) : second(t, 100)));
+  const onsetOf = (from: number, to: number, failed: number) => rampFigures(failing(from, to, failed)).onset?.t;
+  assert.equal(onsetOf(10, 12, 50), undefined, "a blip of two seconds");
+  assert.equal(onsetOf(30, 31, 99), undefined, "a bad second, and then the ramp's last five");
+  assert.equal(onsetOf(20, 40, 30), 20);
+  assert.equal(onsetOf(20, 40, 1), undefined, "one per cent is not more than one per cent");
+  assert.equal(onsetOf(35, 40, 30), 35, "a ramp that ends while failing");
+  assert.equal(onsetOf(37, 40, 30), undefined, "too late to be sustained");
+});
+
+test("a ramp's figures in words", () => {
+  const seconds = [0, 1, 2, 3, 4, 5].map((t) => ({ ...second(t, 10 * t, 10), p95Ms: 250 + t }));
+  assert.equal(
+    rampLines(seconds),
+    "highest sustained success rate 30 requests/s\nrequests fail from 30 requests/s asked (second 0, p95 250 ms)\nfailed at the end 25 %",
+  );
+  assert.match(rampLines([second(0, 5)]), /^no sustained rate at which requests fail$/m);
 });
 
 test("a rate that is reached for one second is not sustained", () => {
@@ -45,7 +86,7 @@ test("a rate that is reached for one second is not sustained", () => {
 
 test("a ramp shorter than that counts as a whole; none counts nothing", () => {
   assert.equal(rampFigures([second(0, 4), second(1, 8)]).highestSuccessRate, 6);
-  assert.deepEqual(rampFigures([]), { onset: undefined, highestSuccessRate: 0, failureShareAtEnd: 0 });
+  assert.deepEqual(rampFigures([]), { highestAskedRate: 0, highestSuccessRate: 0, failedShareAtEnd: 0 });
 });
 
 test("seconds become a line each", () => {

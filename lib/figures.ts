@@ -45,28 +45,45 @@ export interface PhaseSplit {
   generationLatencyS: number;
   summarizationThroughput: number;
   e2eThroughput: number;
-  generationThroughput: number;
+  /** undefined where noise made the short phase the longer one: there is no generation to speak of. */
+  generationThroughput?: number;
 }
 
 /**
- * Phase 1 asked for the whole output, phase 2 for one token of the same prompts. Latencies are those of the phases as a
- * whole, first send to last end: summarization = phase 2; generation = phase 1 - phase 2.
+ * Prefill and decode of the prompts together. Phase 1 (`full`) asked for the whole output, phase 2 (`prefill`) for one
+ * token of the same prompts. The latency of a phase is its first send to its last output, completed steady requests
+ * only, as the tokens are: summarization = phase 2; generation = phase 1 - phase 2.
  */
 export function phaseSplit(full: LevelSummary, prefill: LevelSummary): PhaseSplit {
-  const e2eLatencyS = full.whole.durationS;
-  const summarizationLatencyS = prefill.whole.durationS;
+  return splitOf(full.inputTokens, full.outputTokens, full.spanS, prefill.spanS);
+}
+
+/** Prefill and decode of one request: the means over the completed ones of each phase, waiting in the server included. */
+export function meanPhaseSplit(full: LevelSummary, prefill: LevelSummary): PhaseSplit {
+  return splitOf(
+    full.inputTokens / full.completed,
+    full.outputTokens / full.completed,
+    full.e2eMs.mean / 1000,
+    prefill.e2eMs.mean / 1000,
+  );
+}
+
+function splitOf(
+  inputTokens: number,
+  outputTokens: number,
+  e2eLatencyS: number,
+  summarizationLatencyS: number,
+): PhaseSplit {
   const generationLatencyS = e2eLatencyS - summarizationLatencyS;
-  const { inputTokens, outputTokens } = full;
-  const rate = (tokens: number, seconds: number) => (seconds > 0 ? tokens / seconds : 0);
   return {
     inputTokens,
     outputTokens,
     e2eLatencyS,
     summarizationLatencyS,
     generationLatencyS,
-    summarizationThroughput: rate(inputTokens, summarizationLatencyS),
-    e2eThroughput: rate(outputTokens, e2eLatencyS),
-    generationThroughput: rate(outputTokens, generationLatencyS),
+    summarizationThroughput: inputTokens / summarizationLatencyS,
+    e2eThroughput: outputTokens / e2eLatencyS,
+    generationThroughput: generationLatencyS > 0 ? outputTokens / generationLatencyS : undefined,
   };
 }
 
@@ -75,57 +92,71 @@ export function phaseFigures(levels: readonly LevelSummary[]): string | undefine
   const [full, prefill] = ["full", "prefill"].map((phase) => levels.find(({ name }) => name === phase));
   if (!full?.completed || !prefill?.completed) return undefined;
   const split = phaseSplit(full, prefill);
+  const generationThroughput = shortNumber(split.generationThroughput ?? Number.NaN);
   return [
     `input tokens ${split.inputTokens}, generated tokens ${split.outputTokens}`,
     `e2e ${shortNumber(split.e2eLatencyS)} s = summarization ${shortNumber(split.summarizationLatencyS)} s + generation ${shortNumber(split.generationLatencyS)} s`,
-    `summarization ${shortNumber(split.summarizationThroughput)} tokens/s, generation ${shortNumber(split.generationThroughput)} tokens/s, e2e ${shortNumber(split.e2eThroughput)} tokens/s`,
+    `summarization ${shortNumber(split.summarizationThroughput)} tokens/s, generation ${generationThroughput} tokens/s, e2e ${shortNumber(split.e2eThroughput)} tokens/s`,
     `of this the client waited ${shortNumber(full.queueDelayMs.mean)} ms a request before it could send`,
   ].join("\n");
 }
 
+/** A second as far as the figures of a ramp need it. */
+export type RampSecond = Pick<Second, "asked" | "askedFailed" | "succeeded" | "p95Ms">;
+
 /** What a ramp came to. Rates are requests/s. */
 export interface RampFigures {
   /**
-   * The first second (from the ramp's first) with a failed request from which on, for `sustainedS`, more than `onsetShare`
-   * of the requests asked for failed, and in the `sustainedS` after that too, unless the ramp ends before.
+   * The first second with a failed request from which on, for `sustainedS`, more than `onsetShare` of the requests asked
+   * for failed, and in the `sustainedS` after that too, unless the ramp ends before: a single bad moment is none. Rate and
+   * share are those of the `sustainedS`, p95Ms that of the second itself (absent where none succeeded in it).
    */
-  onset?: { t: number; askedRate: number; p95Ms: number };
-  /** Highest mean of succeeded requests a second over `sustainedS`. */
+  onset?: { t: number; askedRate: number; failedShare: number; p95Ms?: number };
+  /** Highest means of requests asked for and succeeded a second over `sustainedS`. */
+  highestAskedRate: number;
   highestSuccessRate: number;
-  /** Share of failed requests in the last `sustainedS`. */
-  failureShareAtEnd: number;
+  /** Share of failed requests in the last `sustainedS` in which any were asked for. */
+  failedShareAtEnd: number;
 }
 
 /** Length of what counts as sustained, s, and the share of failures that counts as failing. */
 export const sustainedS = 5;
 export const onsetShare = 0.01;
 
-/** Failure onset and highest rate of a ramp from the run's seconds. */
-export function rampFigures(all: readonly Second[]): RampFigures {
-  const first = all.findIndex(({ asked }) => asked > 0);
-  const seconds = first < 0 ? [] : all.slice(first);
-  const lastAsked = seconds.reduce((last, { asked }, i) => (asked > 0 ? i : last), 0);
+/** The figures of a ramp from its seconds, the first of which is second 0. A ramp shorter than that counts as a whole. */
+export function rampFigures(seconds: readonly RampSecond[]): RampFigures {
   const lengthS = Math.min(sustainedS, seconds.length);
-  const window = (start: number) => seconds.slice(start, start + lengthS);
+  const figures: RampFigures = { highestAskedRate: 0, highestSuccessRate: 0, failedShareAtEnd: 0 };
+  if (lengthS === 0) return figures;
   const sum = (start: number, key: "asked" | "askedFailed" | "succeeded") =>
-    window(start).reduce((total, second) => total + second[key], 0);
+    seconds.slice(start, start + lengthS).reduce((total, second) => total + second[key], 0);
   const failedShare = (start: number) => sum(start, "askedFailed") / Math.max(1, sum(start, "asked"));
+  const lastAsked = seconds.reduce((last, { asked }, t) => (asked > 0 ? t : last), 0);
   const lastStart = Math.max(0, lastAsked - lengthS + 1);
-  const begins = (start: number) =>
-    start <= lastStart &&
-    (seconds[start]?.askedFailed ?? 0) > 0 &&
-    failedShare(start) > onsetShare &&
-    (start + lengthS > lastStart || failedShare(start + lengthS) > onsetShare);
-  const onset = seconds.findIndex((_, start) => begins(start));
-  const successRates = seconds.map((_, start) =>
-    start + lengthS <= seconds.length ? sum(start, "succeeded") / lengthS : 0,
-  );
-  return {
-    onset:
-      onset < 0 ? undefined : { t: onset, askedRate: sum(onset, "asked") / lengthS, p95Ms: seconds[onset]?.p95Ms ?? 0 },
-    highestSuccessRate: Math.max(0, ...successRates),
-    failureShareAtEnd: seconds.length > 0 ? failedShare(lastStart) : 0,
-  };
+  for (const [start, { askedFailed, p95Ms }] of seconds.entries()) {
+    if (start + lengthS <= seconds.length)
+      figures.highestSuccessRate = Math.max(figures.highestSuccessRate, sum(start, "succeeded") / lengthS);
+    if (start > lastStart) continue;
+    const askedRate = sum(start, "asked") / lengthS;
+    figures.highestAskedRate = Math.max(figures.highestAskedRate, askedRate);
+    const goesOn = start + lengthS > lastStart || failedShare(start + lengthS) > onsetShare;
+    if (!figures.onset && askedFailed > 0 && failedShare(start) > onsetShare && goesOn)
+      figures.onset = { t: start, askedRate, failedShare: failedShare(start), p95Ms: p95Ms || undefined };
+  }
+  figures.failedShareAtEnd = failedShare(lastStart);
+  return figures;
+}
+
+/** The figures of a ramp in lines. */
+export function rampLines(seconds: readonly RampSecond[]): string {
+  const { onset, highestSuccessRate, failedShareAtEnd } = rampFigures(seconds);
+  return [
+    `highest sustained success rate ${shortNumber(highestSuccessRate)} requests/s`,
+    onset
+      ? `requests fail from ${shortNumber(onset.askedRate)} requests/s asked (second ${onset.t}, p95 ${shortNumber(onset.p95Ms ?? Number.NaN)} ms)`
+      : "no sustained rate at which requests fail",
+    `failed at the end ${percent(failedShareAtEnd)}`,
+  ].join("\n");
 }
 
 /** One line a second: what was asked, sent, and how it ended. */

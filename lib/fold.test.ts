@@ -122,6 +122,18 @@ test("chunks of one receive share the gap before it; what came with the first ou
   assert.deepEqual([chunkGapMs.count, chunkGapMs.min], [4, 0]);
 });
 
+test("the span of a level is that of its completed steady requests, from send to output", () => {
+  const level = foldOne([
+    window(0, 1000),
+    completed(100, [50, 10], { phase: "warmup" }),
+    failed(150, "timeout", { endNs: ms(5000) }),
+    completed(200, [50, 10], { scheduledNs: ms(180), endNs: ms(300) }),
+    completed(210, [60]),
+  ]);
+  assert.equal(level.spanS, 0.07, "210 + 60 - 200 ms");
+  assert.equal(foldOne([window(0, 1000), failed(150, "timeout")]).spanS, 0, "nothing completed");
+});
+
 test("throughput counts the tokens that arrived inside the window, and requests that ended inside it", () => {
   const lines = [
     window(1000, 2000),

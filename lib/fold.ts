@@ -2,7 +2,7 @@
  * From records to the summary of a level: the definitions of every figure, once more and independent of the extension.
  * Reports use it, and tests hold it against what the extension folded while the run went on.
  */
-import type { LevelSummary, SloMs, Stats } from "./level-summary";
+import type { LevelSummary, Second, SloMs, Stats } from "./level-summary";
 import { statsOf } from "./percentile";
 import type { LevelLine, RecordLine, RequestLine } from "./records";
 
@@ -164,6 +164,12 @@ function foldWindow(
     e2eScheduledMs: stats("e2eScheduledMs"),
     queueDelayMs: stats("queueDelayMs"),
     releaseSpreadMs: sends.length > 0 ? (most(sends) - least(sends)) / nsPerMs : 0,
+    spanS:
+      completed.length > 0
+        ? (most(completed.map(({ lastOutputNs = 0 }) => lastOutputNs)) -
+            least(completed.map(({ sentNs = 0 }) => sentNs))) /
+          nsPerS
+        : 0,
     tokenSources: countBy(completed, ({ tokenSource }) => tokenSource),
     tokenMismatches: steady.filter(({ tokenMismatch }) => tokenMismatch).length,
     coalescedShare: shareOf(
@@ -205,6 +211,51 @@ export function foldRecords(lines: Iterable<RecordLine>): { levels: LevelSummary
     closeNs: most(all.map(({ endNs = 0 }) => endNs)),
   };
   return { levels, total: foldWindow("total", all, all, window, undefined, slo) };
+}
+
+/** A request as far as the seconds of a run need it: ns from the run's start, 0 where the moment never came. */
+export interface RequestMoments {
+  scheduledNs: number;
+  startedNs: number;
+  sentNs: number;
+  lastOutputNs: number;
+  endNs: number;
+  completed: boolean;
+}
+
+/** A second as records tell it without the arrivals of single chunks. */
+export type FoldedSecond = Omit<Second, "outputTokens">;
+
+/** The seconds of a run, counted from `zeroNs`: the opening of its first steady window. */
+export function foldSeconds(all: readonly RequestMoments[], zeroNs: number): FoldedSecond[] {
+  const dueNs = ({ scheduledNs, startedNs }: RequestMoments) => scheduledNs || startedNs;
+  const requests = all.filter((request) => dueNs(request) >= zeroNs);
+  const secondOf = (ns: number) => Math.floor(Math.max(0, ns - zeroNs) / nsPerS);
+  const last = requests.reduce((latest, each) => Math.max(latest, secondOf(dueNs(each)), secondOf(each.endNs)), -1);
+  const zero = { asked: 0, sent: 0, left: 0, succeeded: 0, failed: 0, askedFailed: 0 };
+  const counts = Array.from({ length: last + 1 }, () => ({ ...zero, e2eNs: [] as number[] }));
+  const at = (ns: number) => counts[secondOf(ns)] ?? { ...zero, e2eNs: [] };
+  for (const request of requests) {
+    const { sentNs, lastOutputNs, endNs, completed } = request;
+    at(dueNs(request)).asked++;
+    if (sentNs > 0) {
+      at(sentNs).sent++;
+      at(endNs).left++;
+    }
+    if (!completed) {
+      at(endNs).failed++;
+      at(dueNs(request)).askedFailed++;
+      continue;
+    }
+    at(endNs).succeeded++;
+    if (lastOutputNs > 0) at(endNs).e2eNs.push(lastOutputNs - sentNs);
+  }
+  let inFlight = 0;
+  return counts.map(({ left, e2eNs, ...second }, t) => {
+    inFlight += second.sent - left;
+    const { mean, p50, p95 } = statsOf(e2eNs);
+    return { t, ...second, meanMs: mean / nsPerMs, p50Ms: p50 / nsPerMs, p95Ms: p95 / nsPerMs, inFlight };
+  });
 }
 
 /** Statistics of weighted values; with whole weights they equal those of each value written down `weight` times. */

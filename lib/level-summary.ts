@@ -53,6 +53,8 @@ export interface LevelSummary {
   queueDelayMs: Stats;
   /** First to last send of the level, ms. */
   releaseSpreadMs: number;
+  /** First send to last output of the completed steady requests, s: what they took as a whole, warm-up left out. */
+  spanS: number;
   tokenSources: Record<string, number>;
   tokenMismatches: number;
   coalescedShare: number;
@@ -62,18 +64,22 @@ export interface LevelSummary {
   whole: { requests: number; completed: number; durationS: number; outputTokens: number; outputThroughput: number };
 }
 
-/** One second of the run. */
+/** One second of the run. Requests scheduled before second 0 are in none. */
 export interface Second {
+  /** From the opening of the first steady window: a ramp's seconds begin with the ramp. */
   t: number;
+  /** Requests scheduled, sent, succeeded and failed in this second, each by its own moment. */
   asked: number;
   sent: number;
   succeeded: number;
   failed: number;
   /** Of the requests asked for in this second: how many failed in the end. */
   askedFailed: number;
+  /** Response times of those that succeeded in this second; 0 of none. */
   meanMs: number;
   p50Ms: number;
   p95Ms: number;
+  /** When the second ends. */
   inFlight: number;
   outputTokens: number;
 }

@@ -212,6 +212,12 @@ function levelSummary(
     ),
     queueDelayMs: statsOf(delay),
     releaseSpreadMs: sent.length === 0 ? 0 : (Math.max(...sent) - Math.min(...sent)) / 1e6,
+    spanS:
+      completed.length === 0
+        ? 0
+        : (Math.max(...completed.map((line) => requestNs(line, "lastOutputNs"))) -
+            Math.min(...completed.map((line) => requestNs(line, "sentNs")))) /
+          1e9,
     tokenSources: { usage: completed.length },
     tokenMismatches: 0,
     coalescedShare: 0.01,
@@ -227,13 +233,15 @@ function levelSummary(
   };
 }
 
-function secondsOf(lines: RequestLine[]): Second[] {
-  const last = Math.max(0, ...lines.map((line) => Math.floor(requestNs(line, "endNs") / 1e9)));
+function secondsOf(all: RequestLine[], zeroNs: number): Second[] {
+  const lines = all.filter((line) => requestNs(line, "scheduledNs") >= zeroNs);
+  const secondOf = (ns: number): number => Math.floor((ns - zeroNs) / 1e9);
+  const last = Math.max(0, ...lines.map((line) => secondOf(requestNs(line, "endNs"))));
   return Array.from({ length: last + 1 }, (_, t) => {
-    const within = (ns: number): boolean => Math.floor(ns / 1e9) === t;
+    const within = (ns: number): boolean => secondOf(ns) === t;
     const ended = lines.filter((line) => within(requestNs(line, "endNs")));
     const succeeded = ended.filter((line) => line.outcome === "completed");
-    const stats = statsOf(succeeded.map((line) => (requestNs(line, "lastOutputNs") - requestNs(line, "sentNs")) / 1e6));
+    const stats = statsOf(succeeded.map((line) => requestNs(line, "lastOutputNs") - requestNs(line, "sentNs")));
     return {
       t,
       asked: lines.filter((line) => within(requestNs(line, "scheduledNs"))).length,
@@ -241,11 +249,11 @@ function secondsOf(lines: RequestLine[]): Second[] {
       succeeded: succeeded.length,
       failed: ended.length - succeeded.length,
       askedFailed: lines.filter((line) => within(requestNs(line, "scheduledNs")) && line.outcome === "failed").length,
-      meanMs: stats.mean,
-      p50Ms: stats.p50,
-      p95Ms: stats.p95,
+      meanMs: stats.mean / 1e6,
+      p50Ms: stats.p50 / 1e6,
+      p95Ms: stats.p95 / 1e6,
       inFlight: lines.filter(
-        (line) => requestNs(line, "sentNs") <= (t + 1) * 1e9 && requestNs(line, "endNs") > (t + 1) * 1e9,
+        (line) => secondOf(requestNs(line, "sentNs")) <= t && secondOf(requestNs(line, "endNs")) > t,
       ).length,
       outputTokens: succeeded.reduce((total, line) => total + (line.outputTokens ?? 0), 0),
     };
@@ -334,7 +342,7 @@ export function writeRun(
         spec.requests.map((line) => ({ ...line, level: "total" })),
         sloMs,
       ),
-      seconds: secondsOf(spec.requests),
+      seconds: secondsOf(spec.requests, Math.min(...levelLines.map(({ openNs }) => openNs))),
       validity,
     }),
   );

@@ -1,11 +1,10 @@
 /** Up to which rate does the server answer, and what happens beyond it? Arrivals on a schedule, or a ramp of users. */
 import { openArrivals } from "../lib/arrivals";
 import { readConfig } from "../lib/config";
-import { rampFigures, secondsCsv } from "../lib/figures";
+import { rampLines, secondsCsv } from "../lib/figures";
 import { openClient, type Server } from "../lib/llm-client";
 import { openPrompts, tracePrompts } from "../lib/prompts";
 import { handleSummaryWith } from "../lib/summary";
-import { percent, shortNumber } from "../lib/table";
 import { thresholds } from "../thresholds";
 
 const config = readConfig("arrival-rate-ramp", {
@@ -31,14 +30,7 @@ export function teardown(): void {
   load.report();
 }
 
-export const handleSummary = handleSummaryWith(({ seconds }) => {
-  const { onset, highestSuccessRate, failureShareAtEnd } = rampFigures(seconds);
-  const lines = [
-    `highest sustained success rate ${shortNumber(highestSuccessRate)} requests/s`,
-    onset
-      ? `requests fail from ${shortNumber(onset.askedRate)} requests/s asked (second ${onset.t}, p95 ${shortNumber(onset.p95Ms)} ms)`
-      : "no sustained rate at which requests fail",
-    `failed at the end ${percent(failureShareAtEnd)}`,
-  ];
-  return { text: lines.join("\n"), files: { "seconds.csv": secondsCsv(seconds) } };
-});
+// With xk6-sse there are no seconds, and nothing is known of when what happened.
+export const handleSummary = handleSummaryWith(({ seconds }) =>
+  seconds.length > 0 ? { text: rampLines(seconds), files: { "seconds.csv": secondsCsv(seconds) } } : {},
+);

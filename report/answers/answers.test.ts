@@ -4,12 +4,15 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
+import { meanPhaseSplit, phaseFigures, phaseSplit, rampFigures, rampLines } from "../../lib/figures";
+import { type FoldedSecond, foldRecords, foldSeconds } from "../../lib/fold";
+import type { LevelSummary } from "../../lib/level-summary";
 import type { Answer } from "../answer";
 import { readResults } from "../read";
 import type { RequestLine } from "../records";
 import { batches, cache, ingestion, phases, type RunSpec, ramp, requestLine, sweep, writeRun } from "../synthetic";
 import type { Cell, Table } from "../table";
-import { arrivalRateRamp, rampFigures, rampSeconds } from "./arrival-rate-ramp";
+import { arrivalRateRamp } from "./arrival-rate-ramp";
 import { type BatchResult, burst } from "./burst";
 import { concurrencySweep } from "./concurrency-sweep";
 import { kvCacheProfile } from "./kv-cache-profile";
@@ -140,74 +143,91 @@ test("a sweep without one completed request reports no latency", async () => {
 
 test("ramp: every second's counts and response times", async () => {
   const spec = ramp({ seed: 8, capacity: 85 });
-  const run = await readResults(write(spec));
-  const seconds = rampSeconds(run.requests ?? []);
+  const { rows } = table(arrivalRateRamp([await readResults(write(spec))]), "seconds");
   for (const t of [0, 15, 31, 47, 59]) {
-    const second = seconds[t];
+    const row = rows[t];
     const during = (key: "scheduledNs" | "sentNs" | "endNs") =>
       spec.requests.filter((line) => Math.floor((line[key] ?? 0) / 1e9) === t);
     const succeeded = during("endNs").filter((line) => line.outcome === "completed");
-    assert.equal(second?.asked, during("scheduledNs").length);
-    assert.equal(second?.sent, during("sentNs").length);
-    assert.equal(second?.succeeded, succeeded.length);
-    assert.equal(second?.failed, during("endNs").length - succeeded.length);
-    near(second?.meanMs, average(succeeded.map((line) => ms(line, "lastOutputNs"))), "average");
-    near(second?.p50Ms, middle(succeeded.map((line) => ms(line, "lastOutputNs"))), "p50");
+    assert.equal(row?.t_s, t);
+    assert.equal(row?.asked_per_s, during("scheduledNs").length);
+    assert.equal(row?.sent_per_s, during("sentNs").length);
+    assert.equal(row?.succeeded_per_s, succeeded.length);
+    assert.equal(row?.failed_per_s, during("endNs").length - succeeded.length);
+    near(row?.average_ms, average(succeeded.map((line) => ms(line, "lastOutputNs"))), "average");
+    near(row?.p50_ms, middle(succeeded.map((line) => ms(line, "lastOutputNs"))), "p50");
     const inFlight = spec.requests.filter(
       (line) => (line.sentNs ?? 0) < (t + 1) * 1e9 && (line.endNs ?? 0) >= (t + 1) * 1e9,
     ).length;
-    assert.equal(second?.inFlight, inFlight);
+    assert.equal(row?.in_flight, inFlight);
   }
 });
 
-test("ramp: the onset is the first sustained rate with failures; one bad moment is none", () => {
-  const quiet = Array.from({ length: 40 }, (_, t) => ({
-    t,
-    asked: 100,
-    sent: 100,
-    succeeded: 100,
-    failed: 0,
-    inFlight: 0,
-    meanMs: 1,
-    p50Ms: 1,
-    p95Ms: 1,
-    askedFailed: 0,
-    askedLatenciesMs: Array.from({ length: 100 }, (_, i) => i + 1),
-  }));
-  const failing = (from: number, to: number, failed: number) =>
-    quiet.map((second) =>
-      second.t >= from && second.t < to ? { ...second, askedFailed: failed, failed, succeeded: 100 - failed } : second,
-    );
-  assert.equal(rampFigures(quiet).onset, undefined);
-  assert.equal(rampFigures(failing(10, 12, 50)).onset, undefined, "a blip of two seconds");
-  const { onset, failedShareAtEnd, highestSuccessRate } = rampFigures(failing(20, 40, 30));
-  assert.equal(onset?.atS, 20);
-  assert.equal(onset?.rate, 100);
-  near(onset?.failedShare, 0.3, "share at the onset");
-  near(onset?.p95Ms, 95.05, "p95 of 1..100 five times over", 0.002);
-  near(failedShareAtEnd, 0.3, "share at the end");
-  assert.equal(highestSuccessRate, 100);
-  assert.equal(rampFigures(failing(35, 40, 30)).onset?.atS, 35, "a ramp that ends while failing");
-  assert.equal(rampFigures(failing(37, 40, 30)).onset, undefined, "too late to be sustained");
-  assert.equal(rampFigures(failing(20, 40, 1)).onset, undefined, "one per cent is not more than one per cent");
+test("ramp: a second in which nothing succeeded has no response time", async () => {
+  const requests = [0, 1, 2].map((s) =>
+    s === 1
+      ? requestLine({ level: "r1", sentMs: 1 + 1000 * s, failure: "http_5xx" })
+      : requestLine({ level: "r1", sentMs: 1 + 1000 * s, ttftMs: 10 }),
+  );
+  const levels = [{ name: "r1", rate: 1, openMs: 0, closeMs: 3000 }];
+  const answer = arrivalRateRamp([await readResults(write({ scenario: "arrival-rate-ramp", requests, levels }))]);
+  assert.deepEqual(
+    table(answer, "seconds").rows.map((row) => row.p95_ms),
+    [10, null, 10],
+  );
+});
+
+/** The same run, begun so much later. */
+const later = (spec: RunSpec, lateMs: number): RunSpec => ({
+  ...spec,
+  levels: spec.levels.map((level) => ({ ...level, openMs: level.openMs + lateMs, closeMs: level.closeMs + lateMs })),
+  requests: spec.requests.map((line) => {
+    const moved = { ...line };
+    for (const key of ["scheduledNs", "startedNs", "sentNs", "firstOutputNs", "lastOutputNs", "endNs"] as const)
+      if (moved[key] !== undefined) moved[key] += lateMs * 1e6;
+    return moved;
+  }),
+});
+
+test("ramp: what a run prints is what the report says", async () => {
+  const spec = later(ramp({ seed: 13, capacity: 85 }), 3700);
+  // Warm-up comes before the first window.
+  spec.requests.unshift(requestLine({ level: "r20", phase: "warmup", sentMs: 2000, ttftMs: 900 }));
+  const dir = write(spec);
+  const run = await readResults(dir);
+  const seconds = run.summary?.seconds ?? [];
+  const told = rampFigures(seconds);
+  assert.ok(told.onset);
+  const [row] = table(arrivalRateRamp([run]), "ramp_figures").rows;
+  near(row?.onset_p95_ms, told.onset.p95Ms ?? 0, "p95 at the onset", 1e-12);
+  assert.deepEqual(row, {
+    run: "ramp",
+    highest_asked_rate_per_s: told.highestAskedRate,
+    onset_rate_per_s: told.onset.askedRate,
+    onset_at_s: told.onset.t,
+    onset_failed_share: told.onset.failedShare,
+    onset_p95_ms: row?.onset_p95_ms,
+    highest_success_rate_per_s: told.highestSuccessRate,
+    failed_share_at_end: told.failedShareAtEnd,
+  });
+  const folded = foldSeconds(run.requests ?? [], 3700e6);
+  assert.equal(rampLines(folded), rampLines(seconds), "the printed lines");
+  const counts = (all: readonly FoldedSecond[]) => all.map((s) => [s.t, s.asked, s.sent, s.succeeded, s.failed]);
+  assert.deepEqual(counts(folded), counts(seconds));
+  for (const [t, { askedFailed, inFlight, meanMs }] of folded.entries()) {
+    assert.deepEqual([askedFailed, inFlight], [seconds[t]?.askedFailed, seconds[t]?.inFlight], `second ${t}`);
+    near(meanMs, seconds[t]?.meanMs ?? 0, `second ${t}: average`);
+  }
+  rmSync(join(dir, "records.ndjson.gz"));
+  const [alone] = table(arrivalRateRamp([await readResults(dir)]), "ramp_figures").rows;
+  assert.deepEqual(alone, { ...row, onset_p95_ms: told.onset.p95Ms }, "a folder without records");
 });
 
 test("ramp: time counts from the ramp's beginning, however long the set-up took", async () => {
   const spec = ramp({ seed: 8, capacity: 85 });
-  const lateMs = 3700;
-  const late: RunSpec = {
-    ...spec,
-    levels: spec.levels.map((level) => ({ ...level, openMs: level.openMs + lateMs, closeMs: level.closeMs + lateMs })),
-    requests: spec.requests.map((line) => {
-      const moved = { ...line };
-      for (const key of ["scheduledNs", "startedNs", "sentNs", "firstOutputNs", "lastOutputNs", "endNs"] as const)
-        if (moved[key] !== undefined) moved[key] += lateMs * 1e6;
-      return moved;
-    }),
-  };
   const [first, second] = [
     arrivalRateRamp([await readResults(write(spec))]),
-    arrivalRateRamp([await readResults(write(late))]),
+    arrivalRateRamp([await readResults(write(later(spec, 3700)))]),
   ];
   assert.deepEqual(table(second, "seconds").rows, table(first, "seconds").rows);
   assert.deepEqual(table(second, "ramp_figures").rows, table(first, "ramp_figures").rows);
@@ -265,6 +285,37 @@ test("prefill and decode: the formulas, from one run and from two folders", asyn
       "TPOT",
       1e-6,
     );
+  }
+});
+
+test("prefill and decode: what a run prints is what the report says, to the last bit", async () => {
+  const { requests, ...spec } = phases({ seed: 12 });
+  const late = requests.at(-1)?.endNs ?? 0;
+  const both: RunSpec = {
+    ...spec,
+    requests: [
+      // Neither a warm-up nor a failed request belongs to what the phases took.
+      requestLine({ level: "full", phase: "warmup", sentMs: 1, ttftMs: 200, gapsMs: [10], inputTokens: 300 }),
+      ...requests,
+      requestLine({ level: "prefill", index: 20, sentMs: 2 + late / 1e6, failure: "timeout", failedAfterMs: 9000 }),
+    ],
+  };
+  const run = await readResults(write(both));
+  const [whole, each] = table(prefillDecode([run]), "prefill_decode").rows;
+  const lines = both.levels.map(({ name, openMs, closeMs }) => ({
+    ...{ type: "level" as const, name, openNs: openMs * 1e6, closeNs: closeMs * 1e6, endNs: closeMs * 1e6 },
+  }));
+  for (const [how, levels] of [
+    ["summary", run.levelSummaries],
+    ["records", foldRecords([...lines, ...both.requests]).levels],
+  ] as const) {
+    const [full, prefill] = levels as [LevelSummary, LevelSummary];
+    const { e2eLatencyS, summarizationLatencyS, generationThroughput } = phaseSplit(full, prefill);
+    assert.equal(whole?.e2e_latency_s, e2eLatencyS, how);
+    assert.equal(whole?.summarization_latency_s, summarizationLatencyS, how);
+    assert.equal(whole?.generation_throughput_tokens_per_s, generationThroughput, how);
+    near(each?.e2e_latency_s, meanPhaseSplit(full, prefill).e2eLatencyS, `${how}: one request`, 1e-12);
+    assert.equal(phaseFigures(levels), phaseFigures(run.levelSummaries), "the printed lines");
   }
 });
 

@@ -1,133 +1,34 @@
 /** Up to which request rate does a server answer, and what happens beyond? Two runs on one ramp: is version B better? */
+import { onsetShare, type RampFigures, rampFigures, sustainedS } from "../../lib/figures";
+import { type FoldedSecond, foldSeconds } from "../../lib/fold";
 import type { Answer } from "../answer";
 import { askedColor, draw, failureColor, type Panel, type Picture } from "../chart";
 import { formatChange, formatMs, formatNumber, formatShare } from "../format";
-import { type RequestRow, type Results, setting } from "../read";
+import { type Results, setting } from "../read";
 import { e2eMs } from "../request";
 import { ascending, least, mean, quantile } from "../statistics";
 import type { Table } from "../table";
 import { failureSentence, failuresTable, levelsTable, percentilesTable, present, statusTable } from "./levels";
 
-/** Length of the window that makes a rate "sustained", s. */
-const sustainedS = 5;
-/** A server fails from the first sustained rate at which more than this share of the requests fail. */
-const onsetShare = 0.01;
-
-/** One second of a ramp. */
-export interface RampSecond {
-  t: number;
-  /** Requests scheduled, sent, succeeded and failed in this second, each by its own moment. */
-  asked: number;
-  sent: number;
-  succeeded: number;
-  failed: number;
-  inFlight: number;
-  /** Response times of those that succeeded in this second, ms; NaN of none. */
-  meanMs: number;
-  p50Ms: number;
-  p95Ms: number;
-  /** Of those asked for in this second: how many failed in the end, and the response times of the rest. */
-  askedFailed: number;
-  askedLatenciesMs: number[];
+/** Where a ramp begins, so that two runs stand beside each other however long their set-up took. */
+function beginNs(run: Results): number {
+  if (run.levels.length > 0) return least(run.levels.map(({ openNs }) => openNs));
+  // A killed run has no level lines.
+  return least((run.requests ?? []).filter(({ phase }) => phase === "steady").map(({ scheduledNs }) => scheduledNs));
 }
 
-/**
- * Seconds from the records, counted from `originNs`; requests scheduled before are left out. Failures count for the second
- * in which the load shape asked for the request.
- */
-export function rampSeconds(all: readonly RequestRow[], originNs = 0): RampSecond[] {
-  const rows = all.filter((row) => row.scheduledNs >= originNs);
-  const secondOf = (ns: number): number => Math.floor((ns - originNs) / 1e9);
-  const last = rows.reduce((latest, row) => Math.max(latest, secondOf(row.scheduledNs), secondOf(row.endNs)), -1);
-  const ended: number[][] = Array.from({ length: last + 1 }, () => []);
-  const seconds: RampSecond[] = ended.map((_, t) => ({
-    ...{ t, asked: 0, sent: 0, succeeded: 0, failed: 0, inFlight: 0, askedFailed: 0 },
-    ...{ meanMs: Number.NaN, p50Ms: Number.NaN, p95Ms: Number.NaN, askedLatenciesMs: [] },
-  }));
-  const at = (ns: number): RampSecond => seconds[secondOf(ns)] as RampSecond;
-  for (const row of rows) {
-    const asked = at(row.scheduledNs);
-    asked.asked++;
-    if (row.sentNs > 0) at(row.sentNs).sent++;
-    if (row.completed) {
-      at(row.endNs).succeeded++;
-      ended[secondOf(row.endNs)]?.push(e2eMs(row));
-      asked.askedLatenciesMs.push(e2eMs(row));
-    } else {
-      at(row.endNs).failed++;
-      asked.askedFailed++;
-    }
-  }
-  let sent = 0;
-  let gone = 0;
-  for (const [t, second] of seconds.entries()) {
-    sent += second.sent;
-    gone += second.succeeded + second.failed;
-    second.inFlight = Math.max(0, sent - gone);
-    const latencies = ascending(ended[t] as number[]);
-    second.meanMs = mean(latencies);
-    second.p50Ms = quantile(latencies, 0.5);
-    second.p95Ms = quantile(latencies, 0.95);
-  }
-  return seconds;
+/** The seconds of a run: from its records, or without them those of its summary, which are the same. */
+function secondsOf(run: Results): FoldedSecond[] {
+  return run.requests ? foldSeconds(run.requests, beginNs(run)) : (run.summary?.seconds ?? []);
 }
 
-export interface RampFigures {
-  /** First sustained rate with failures; undefined when there was none. */
-  onset?: { atS: number; rate: number; failedShare: number; p95Ms: number };
-  highestSuccessRate: number;
-  highestAskedRate: number;
-  failedShareAtEnd: number;
-}
-
-/**
- * The figures of a ramp. The onset is the first second with a failure from which on, for 5 s, more than 1 % of the
- * requests asked for fail, and in the 5 s after that too (unless the ramp ends before), so that a single bad moment is none.
- */
-export function rampFigures(seconds: readonly RampSecond[]): RampFigures {
-  let lastAsked = -1;
-  for (const { t, asked } of seconds) if (asked > 0) lastAsked = t;
-  const window = (start: number) => seconds.slice(start, start + sustainedS);
-  const askedIn = (start: number) => window(start).reduce((count, { asked }) => count + asked, 0);
-  const failedShareIn = (start: number) =>
-    window(start).reduce((count, { askedFailed }) => count + askedFailed, 0) / Math.max(1, askedIn(start));
-  const figures: RampFigures = { highestSuccessRate: 0, highestAskedRate: 0, failedShareAtEnd: 0 };
-  const lastStart = Math.max(0, lastAsked - sustainedS + 1);
-  for (let start = 0; start <= lastStart; start++) {
-    figures.highestAskedRate = Math.max(figures.highestAskedRate, askedIn(start) / sustainedS);
-    if (figures.onset || !seconds[start]?.askedFailed || failedShareIn(start) <= onsetShare) continue;
-    if (start + sustainedS <= lastStart && failedShareIn(start + sustainedS) <= onsetShare) continue;
-    const latencies = ascending(window(start).flatMap(({ askedLatenciesMs }) => askedLatenciesMs));
-    figures.onset = {
-      atS: start,
-      rate: askedIn(start) / sustainedS,
-      failedShare: failedShareIn(start),
-      p95Ms: quantile(latencies, 0.95),
-    };
-  }
-  for (let start = 0; start + sustainedS <= seconds.length; start++) {
-    const rate = window(start).reduce((count, { succeeded }) => count + succeeded, 0) / sustainedS;
-    figures.highestSuccessRate = Math.max(figures.highestSuccessRate, rate);
-  }
-  figures.failedShareAtEnd = lastAsked < 0 ? 0 : failedShareIn(lastStart);
-  return figures;
-}
-
-/**
- * The seconds of a run from the beginning of its ramp, so that two runs stand beside each other however long their set-up
- * took; of a run without records those of its summary, from the run's start, where a failure counts when it happened.
- */
-function secondsOf(run: Results): RampSecond[] {
-  const beginNs =
-    run.levels.length > 0
-      ? least(run.levels.map(({ openNs }) => openNs))
-      : least((run.requests ?? []).map((row) => row.scheduledNs));
-  if (run.requests) return rampSeconds(run.requests, beginNs);
-  return (run.summary?.seconds ?? []).map((second) => ({
-    ...second,
-    askedFailed: second.failed,
-    askedLatenciesMs: [],
-  }));
+/** Response times of the completed requests that were asked for in the first `untilS` of the ramp, ascending, ms. */
+function latenciesMs(run: Results, untilS: number): number[] {
+  const fromNs = beginNs(run);
+  const rows = (run.requests ?? []).filter(
+    ({ completed, scheduledNs }) => completed && scheduledNs >= fromNs && scheduledNs < fromNs + untilS * 1e9,
+  );
+  return ascending(rows.map(e2eMs));
 }
 
 export function arrivalRateRamp(runs: [Results, ...Results[]]): Answer {
@@ -145,7 +46,7 @@ export function arrivalRateRamp(runs: [Results, ...Results[]]): Answer {
       {
         heading: other ? "Version A along the ramp" : "Along the ramp",
         text: [
-          `Sustained means over ${sustainedS} s. The failure onset is the first sustained rate at which more than ${formatShare(onsetShare)} of the requests fail, and go on failing for another ${sustainedS} s. A failure counts for the second in which its request was asked for.`,
+          `Sustained means over ${sustainedS} s. The failure onset is the first sustained rate at which more than ${formatShare(onsetShare)} of the requests fail, and go on failing for another ${sustainedS} s. A failure counts for the second in which its request was asked for. The p95 at the onset is that of the requests that succeeded in its first second.`,
         ],
         pictures: [rampPicture("ramp", "Requests per second and response times", seconds, figures)],
         tables: [figuresTable([["ramp", figures]])],
@@ -173,9 +74,9 @@ function sentences(figures: RampFigures): string[] {
       highest,
     ];
   }
-  const { rate, atS, p95Ms, failedShare } = figures.onset;
+  const { askedRate, t, p95Ms, failedShare } = figures.onset;
   return [
-    `Requests begin to fail at ${formatNumber(rate)} requests/s (${atS} s into the ramp): ${formatShare(failedShare)} fail there, and the p95 of the rest is ${formatMs(p95Ms)}.`,
+    `Requests begin to fail at ${formatNumber(askedRate)} requests/s (${t} s into the ramp): ${formatShare(failedShare)} fail there, and the p95 of those that succeed is ${formatMs(p95Ms)}.`,
     `${highest} At the end of the ramp ${formatShare(figures.failedShareAtEnd)} of the requests fail.`,
   ];
 }
@@ -197,8 +98,8 @@ function figuresTable(rows: [string, RampFigures][]): Table {
     rows: rows.map(([run, figures]) => ({
       run,
       highest_asked_rate_per_s: figures.highestAskedRate,
-      onset_rate_per_s: figures.onset?.rate ?? null,
-      onset_at_s: figures.onset?.atS ?? null,
+      onset_rate_per_s: figures.onset?.askedRate ?? null,
+      onset_at_s: figures.onset?.t ?? null,
       onset_failed_share: figures.onset?.failedShare ?? null,
       onset_p95_ms: figures.onset?.p95Ms ?? null,
       highest_success_rate_per_s: figures.highestSuccessRate,
@@ -207,7 +108,7 @@ function figuresTable(rows: [string, RampFigures][]): Table {
   };
 }
 
-function secondsTable(name: string, seconds: readonly RampSecond[]): Table {
+function secondsTable(name: string, seconds: readonly FoldedSecond[]): Table {
   return {
     name,
     title: "Second by second",
@@ -231,9 +132,9 @@ function secondsTable(name: string, seconds: readonly RampSecond[]): Table {
       succeeded_per_s: second.succeeded,
       failed_per_s: second.failed,
       in_flight: second.inFlight,
-      average_ms: second.meanMs,
-      p50_ms: second.p50Ms,
-      p95_ms: second.p95Ms,
+      average_ms: orNull(second.meanMs),
+      p50_ms: orNull(second.p50Ms),
+      p95_ms: orNull(second.p95Ms),
     })),
   };
 }
@@ -250,17 +151,17 @@ function latencyAxis(values: readonly number[]): Panel["y"] {
 const orNull = (value: number): number | null => (value > 0 ? value : null);
 
 /** Seconds fit to be drawn: without the run's last, broken-off second, which would look like a collapse. */
-function drawable(seconds: readonly RampSecond[]): readonly RampSecond[] {
+function drawable(seconds: readonly FoldedSecond[]): readonly FoldedSecond[] {
   return seconds.at(-1)?.asked === 0 ? seconds.slice(0, -1) : seconds;
 }
 
-function rampPicture(name: string, title: string, all: readonly RampSecond[], figures: RampFigures): Picture {
+function rampPicture(name: string, title: string, all: readonly FoldedSecond[], figures: RampFigures): Picture {
   const seconds = drawable(all);
   const x = { title: "Time since the ramp began (s)", min: 0, max: seconds.length };
   // A second's count is drawn in the middle of the second.
   const line = (key: "asked" | "succeeded" | "failed") =>
     seconds.map((second) => [second.t + 0.5, second[key]] as const);
-  const marks: [number, string][] = figures.onset ? [[figures.onset.atS, "failure onset"]] : [];
+  const marks: [number, string][] = figures.onset ? [[figures.onset.t, "failure onset"]] : [];
   return draw({
     name,
     title,
@@ -301,22 +202,20 @@ const rampSettings = ["RATE", "STAGES", "ARRIVAL", "TRACE", "SEED", "DURATION", 
 
 function compareRamps(a: Results, b: Results): { sentences: string[]; pictures: Picture[]; tables: Table[] } {
   const seconds = [secondsOf(a), secondsOf(b)] as const;
-  const drawn = seconds.map(drawable) as [readonly RampSecond[], readonly RampSecond[]];
+  const drawn = seconds.map(drawable) as [readonly FoldedSecond[], readonly FoldedSecond[]];
   const figures = [rampFigures(seconds[0]), rampFigures(seconds[1])] as const;
   const differing = rampSettings.filter(
     (name) => JSON.stringify(setting(a.config, name)) !== JSON.stringify(setting(b.config, name)),
   );
   const firstOnsetS = Math.min(
-    figures[0].onset?.atS ?? Number.POSITIVE_INFINITY,
-    figures[1].onset?.atS ?? Number.POSITIVE_INFINITY,
+    figures[0].onset?.t ?? Number.POSITIVE_INFINITY,
+    figures[1].onset?.t ?? Number.POSITIVE_INFINITY,
   );
 
   const spans: [string, number][] = [["whole ramp", Number.POSITIVE_INFINITY]];
   if (Number.isFinite(firstOnsetS)) spans.push([`before the first failure onset (${firstOnsetS} s)`, firstOnsetS]);
   const rows = spans.flatMap(([span, untilS]) => {
-    const latencies = seconds.map((each) =>
-      ascending(each.filter(({ t }) => t < untilS).flatMap(({ askedLatenciesMs }) => askedLatenciesMs)),
-    );
+    const latencies = [a, b].map((run) => latenciesMs(run, untilS));
     const statistics: [string, (values: number[]) => number][] = [
       ["average", mean],
       ["p50", (values) => quantile(values, 0.5)],
@@ -332,7 +231,7 @@ function compareRamps(a: Results, b: Results): { sentences: string[]; pictures: 
   const words = (span: number) =>
     `average ${formatChange(find(span, "average")?.change)} (${formatMs(find(span, "average")?.a_ms)} to ${formatMs(find(span, "average")?.b_ms)}), p95 ${formatChange(find(span, "p95")?.change)} (${formatMs(find(span, "p95")?.a_ms)} to ${formatMs(find(span, "p95")?.b_ms)})`;
   const onset = (each: RampFigures) =>
-    each.onset ? `${formatNumber(each.onset.rate)} requests/s` : "no rate of this ramp";
+    each.onset ? `${formatNumber(each.onset.askedRate)} requests/s` : "no rate of this ramp";
   return {
     sentences: [
       ...(differing.length > 0

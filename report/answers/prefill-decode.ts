@@ -2,70 +2,31 @@
  * Prefill and decode apart: the same prompts once with the full output length and once with one output token. What the
  * second phase takes is prefill (summarization), the rest of the first is decode (generation).
  */
-import type { PhaseSplit } from "../../lib/figures";
+import { meanPhaseSplit, type PhaseSplit, phaseSplit } from "../../lib/figures";
 import type { Answer } from "../answer";
 import { draw, type Picture } from "../chart";
 import { formatMs, formatNumber, formatShare } from "../format";
 import { type GaugeFigures, gauge, gaugeFigures, thinned, within } from "../gauges";
-import type { RequestRow, Results } from "../read";
-import { defined, e2eMs, queueDelayMs, tpotMs, ttftMs } from "../request";
-import { ascending, greatest, least, mean, quantile, sum } from "../statistics";
+import type { LevelSummary, RequestRow, Results } from "../read";
+import { defined, e2eMs, queueDelayMs, steadyRows, tpotMs, ttftMs } from "../request";
+import { ascending, greatest, least, mean, quantile } from "../statistics";
 import type { Cell, Table } from "../table";
 import { failureSentence, failuresTable, percentilesTable, present, statusTable } from "./levels";
 
-export interface Phase {
+/** A phase, and the run it was measured in: the two may be runs of their own. */
+interface Phase {
   run: Results;
-  level: string;
+  level: LevelSummary;
   completed: RequestRow[];
-  failed: number;
-  inputTokens: number;
-  outputTokens: number;
-  /** First send to last output of the whole phase, s. */
-  wallS: number;
-  /** Mean e2e latency of one request, s. */
-  meanE2eS: number;
 }
 
-function phaseOf(runs: readonly Results[], level: string): Phase | undefined {
+function phaseOf(runs: readonly Results[], name: string): Phase | undefined {
   for (const run of runs) {
-    const rows = (run.requests ?? []).filter((row) => row.level === level && row.phase === "steady");
-    if (rows.length === 0) continue;
-    const completed = rows.filter((row) => row.completed);
-    const firstNs = completed.reduce((first, row) => Math.min(first, row.sentNs), Number.POSITIVE_INFINITY);
-    const lastNs = completed.reduce((last, row) => Math.max(last, row.lastOutputNs), Number.NEGATIVE_INFINITY);
-    return {
-      run,
-      level,
-      completed,
-      failed: rows.length - completed.length,
-      inputTokens: sum(completed.map((row) => row.inputTokens)),
-      outputTokens: sum(completed.map((row) => row.outputTokens)),
-      wallS: (lastNs - firstNs) / 1e9,
-      meanE2eS: mean(completed.map(e2eMs)) / 1000,
-    };
+    const level = run.levelSummaries.find((each) => each.name === name);
+    const completed = steadyRows(run, name).filter((row) => row.completed);
+    if (level && completed.length > 0) return { run, level, completed };
   }
   return undefined;
-}
-
-/** The formulas: tokens and e2e latency are the first phase's, the summarization latency is e2e of the second. */
-export function splitPhases(
-  inputTokens: number,
-  outputTokens: number,
-  e2eLatencyS: number,
-  summarizationLatencyS: number,
-): PhaseSplit {
-  const generationLatencyS = e2eLatencyS - summarizationLatencyS;
-  return {
-    inputTokens,
-    outputTokens,
-    e2eLatencyS,
-    summarizationLatencyS,
-    generationLatencyS,
-    summarizationThroughput: inputTokens / summarizationLatencyS,
-    e2eThroughput: outputTokens / e2eLatencyS,
-    // Noise can make the short phase the longer one; then there is no generation to speak of.
-    generationThroughput: generationLatencyS > 0 ? outputTokens / generationLatencyS : Number.NaN,
-  };
 }
 
 const splitRow = (what: string, split: PhaseSplit): Record<string, Cell> => ({
@@ -77,7 +38,7 @@ const splitRow = (what: string, split: PhaseSplit): Record<string, Cell> => ({
   generation_latency_s: split.generationLatencyS,
   summarization_throughput_tokens_per_s: split.summarizationThroughput,
   e2e_throughput_tokens_per_s: split.e2eThroughput,
-  generation_throughput_tokens_per_s: split.generationThroughput,
+  generation_throughput_tokens_per_s: split.generationThroughput ?? null,
 });
 
 interface Queueing {
@@ -87,7 +48,7 @@ interface Queueing {
 }
 
 function queueingOf(phase: Phase): Queueing {
-  const level = phase.run.levels.find(({ name }) => name === phase.level);
+  const level = phase.run.levels.find(({ name }) => name === phase.level.name);
   const fromNs = level?.openNs ?? least(phase.completed.map((row) => row.sentNs));
   const toNs = level?.endNs ?? greatest(phase.completed.map((row) => row.endNs));
   const figures = (name: "waiting" | "running") => gaugeFigures(within(gauge(phase.run.points, name), fromNs, toNs));
@@ -111,10 +72,8 @@ export function prefillDecode(runs: [Results, ...Results[]]): Answer {
       levels.length > 0 ? percentilesTable(levels) : undefined,
     ]),
   };
-  if (!full || !prefill || full.completed.length === 0 || prefill.completed.length === 0) {
-    const missing = [full?.completed.length ? "" : "full", prefill?.completed.length ? "" : "prefill"]
-      .filter(Boolean)
-      .join(" and ");
+  if (!full || !prefill) {
+    const missing = [full ? "" : "full", prefill ? "" : "prefill"].filter(Boolean).join(" and ");
     return {
       sentences: [
         `Prefill and decode cannot be told apart: no completed request of phase ${missing}. Name the other phase's folder as well if the phases ran apart.`,
@@ -124,19 +83,18 @@ export function prefillDecode(runs: [Results, ...Results[]]): Answer {
       files: [],
     };
   }
-  const whole = splitPhases(full.inputTokens, full.outputTokens, full.wallS, prefill.wallS);
-  const each = splitPhases(
-    full.inputTokens / full.completed.length,
-    full.outputTokens / full.completed.length,
-    full.meanE2eS,
-    prefill.meanE2eS,
-  );
+  const whole = phaseSplit(full.level, prefill.level);
+  const each = meanPhaseSplit(full.level, prefill.level);
   const queueing = [
     ["full", queueingOf(full)],
     ["prefill", queueingOf(prefill)],
   ] as [string, Queueing][];
   return {
-    sentences: [...sentences(whole, full, queueing), ...differences(full, prefill), failureSentence(levels)],
+    sentences: [
+      ...sentences(whole, full.level, queueing),
+      ...differences(full.level, prefill.level),
+      failureSentence(levels),
+    ],
     sections: [
       {
         heading: "Prefill and decode",
@@ -160,7 +118,7 @@ export function prefillDecode(runs: [Results, ...Results[]]): Answer {
   };
 }
 
-function sentences(whole: PhaseSplit, full: Phase, queueing: [string, Queueing][]): string[] {
+function sentences(whole: PhaseSplit, full: LevelSummary, queueing: [string, Queueing][]): string[] {
   const share = whole.summarizationLatencyS / whole.e2eLatencyS;
   const waits = queueing.map(([phase, { waiting }]) =>
     waiting
@@ -168,23 +126,21 @@ function sentences(whole: PhaseSplit, full: Phase, queueing: [string, Queueing][
       : `not served in phase ${phase}`,
   );
   return [
-    `The ${formatNumber(full.completed.length)} prompts (${formatNumber(whole.inputTokens)} input tokens) took ${formatNumber(whole.e2eLatencyS)} s for ${formatNumber(whole.outputTokens)} generated tokens: ${formatNumber(whole.summarizationLatencyS)} s (${formatShare(share)}) prefill, ${formatNumber(whole.generationLatencyS)} s generation.`,
+    `The ${formatNumber(full.completed)} prompts (${formatNumber(whole.inputTokens)} input tokens) took ${formatNumber(whole.e2eLatencyS)} s for ${formatNumber(whole.outputTokens)} generated tokens: ${formatNumber(whole.summarizationLatencyS)} s (${formatShare(share)}) prefill, ${formatNumber(whole.generationLatencyS)} s generation.`,
     `Prefill runs at ${formatNumber(whole.summarizationThroughput)} input tokens/s, generation at ${formatNumber(whole.generationThroughput)} output tokens/s, both together deliver ${formatNumber(whole.e2eThroughput)} output tokens/s.`,
     `Requests waiting in the server: ${waits.join(", ")}.`,
   ];
 }
 
 /** What would make the two phases incomparable, in words. */
-function differences(full: Phase, prefill: Phase): string[] {
+function differences(full: LevelSummary, prefill: LevelSummary): string[] {
   const found: string[] = [];
-  if (full.completed.length !== prefill.completed.length) {
-    found.push(
-      `the phases completed different numbers of requests (${full.completed.length} and ${prefill.completed.length})`,
-    );
+  if (full.completed !== prefill.completed) {
+    found.push(`the phases completed different numbers of requests (${full.completed} and ${prefill.completed})`);
   } else if (full.inputTokens !== prefill.inputTokens) {
     found.push(`the phases had different input (${full.inputTokens} and ${prefill.inputTokens} tokens)`);
   }
-  if (prefill.outputTokens !== prefill.completed.length)
+  if (prefill.outputTokens !== prefill.completed)
     found.push("the prefill phase did not generate exactly one token a request");
   return found.length === 0 ? [] : [`Read with care: ${found.join("; ")}.`];
 }
@@ -193,7 +149,7 @@ function splitTable(whole: PhaseSplit, each: PhaseSplit): Table {
   return {
     name: "prefill_decode",
     title: "Two phases",
-    note: "All prompts: totals and wall-clock time from the first send to the last output of a phase. One request: means over completed requests.",
+    note: "All prompts: totals, and the time from the first send to the last output of a phase. One request: means. Both of completed requests only.",
     columns: [
       { key: "what", title: "" },
       { key: "input_tokens", title: "Input tokens" },
@@ -233,7 +189,7 @@ function latencyTable(full: Phase, prefill: Phase): Table {
         if (values.length === 0) return [];
         return [
           {
-            phase: phase.level,
+            phase: phase.level.name,
             metric,
             mean_ms: mean(values),
             p50_ms: quantile(values, 0.5),
@@ -321,7 +277,7 @@ function queuePictures(full: Phase, prefill: Phase): Picture[] {
             x: { title: "Time since the run began (s)" },
             y: { title: "Requests", min: 0, whole: true },
             height: 200,
-            marks: phases.map((phase) => [least(phase.completed.map((row) => row.sentNs)) / 1e9, phase.level]),
+            marks: phases.map((phase) => [least(phase.completed.map((row) => row.sentNs)) / 1e9, phase.level.name]),
             series: [
               {
                 name: "running",

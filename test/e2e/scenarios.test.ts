@@ -6,6 +6,9 @@ import assert from "node:assert/strict";
 import { readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { test } from "node:test";
+import { phaseFigures, phaseSplit, rampFigures, rampLines } from "../../lib/figures";
+import { type FoldedSecond, foldRecords, foldSeconds } from "../../lib/fold";
+import { readResults } from "../../report/read";
 import { renderReport } from "../../report/render";
 import { withAttempts } from "../support/attempts";
 import { near } from "../support/near";
@@ -19,6 +22,7 @@ import {
   trueE2eMs,
   trueSpanS,
 } from "../support/reported";
+import { levelOf } from "../support/run";
 import { scratchDir } from "../support/scratch";
 import { largest, mean, quantile, sampleStd, smallest, sum } from "../support/statistics";
 
@@ -95,6 +99,13 @@ for (const method of ["GET", "POST"]) {
   });
 }
 
+/** Seconds with times in whole nanoseconds: some processors multiply and add with one rounding, others with two. */
+const inNs = (seconds: readonly FoldedSecond[]) =>
+  seconds.map(({ t, asked, sent, succeeded, failed, askedFailed, inFlight, ...times }) => [
+    ...[t, asked, sent, succeeded, failed, askedFailed, inFlight],
+    ...[times.meanMs, times.p50Ms, times.p95Ms].map((ms) => Math.round(ms * 1e6)),
+  ]);
+
 const workers = [
   "--predict-workers",
   "2",
@@ -148,6 +159,17 @@ test("B, ramp: one-by-one inference collapses near its capacity, batched does no
         );
       }
     }
+    // What the run printed, its summary's seconds and those folded from the records are one.
+    for (const { ended, level } of [single, batched]) {
+      const { seconds } = ended.summary;
+      const folded = foldSeconds((await readResults(ended.dir)).requests ?? [], level("s1").openNs);
+      assert.deepEqual(inNs(folded), inNs(seconds));
+      assert.ok(ended.stdout.includes(rampLines(folded)), ended.stdout);
+    }
+    const told = rampFigures(single.ended.summary.seconds);
+    assert.equal(single.rows("ramp_figures")[0]?.onset_rate_per_s, told.onset?.askedRate);
+    near(single.rows("ramp_figures")[0]?.onset_p95_ms, told.onset?.p95Ms ?? 0, "p95 at the onset", exact);
+    assert.equal(single.rows("ramp_figures")[0]?.highest_success_rate_per_s, told.highestSuccessRate);
     const csv = single.file("seconds.csv").trim().split("\n").slice(1);
     assert.equal(
       sum(csv.map((line) => Number(line.split(",")[3]))),
@@ -232,6 +254,16 @@ test("C, prefill and decode: both phases in one run, and as two runs that the re
       near(row?.generation_throughput_tokens_per_s, 128 / (e2e - summarization), "generation throughput", exact);
     };
     check(run.rows("prefill_decode"), trueSpanS(full), trueSpanS(prefill));
+    // What the run printed, what its summary says and what the records come to are one.
+    const [whole] = run.rows("prefill_decode");
+    for (const told of [run.ended.summary, foldRecords(run.ended.records)]) {
+      const split = phaseSplit(levelOf(told, "full"), levelOf(told, "prefill"));
+      assert.equal(whole?.e2e_latency_s, split.e2eLatencyS);
+      assert.equal(whole?.summarization_latency_s, split.summarizationLatencyS);
+      assert.equal(whole?.summarization_throughput_tokens_per_s, split.summarizationThroughput);
+      assert.equal(whole?.generation_throughput_tokens_per_s, split.generationThroughput);
+    }
+    assert.ok(run.ended.stdout.includes(phaseFigures(run.ended.summary.levels) ?? "nothing"), run.ended.stdout);
     const [, each] = run.rows("prefill_decode");
     near(each?.e2e_latency_s, mean(full.map(({ truth }) => trueE2eMs(truth))) / 1000, "mean e2e", {
       absolute: 0.003,

@@ -101,7 +101,7 @@ export function requestsIn(lines: readonly RecordLine[]): RequestLine[] {
 }
 
 /** A level of a summary by its name. */
-export function levelOf(summary: Summary, name: string): LevelSummary {
+export function levelOf(summary: Pick<Summary, "levels">, name: string): LevelSummary {
   const level = summary.levels.find((each) => each.name === name);
   if (!level) throw new Error(`no level ${name} among ${summary.levels.map((each) => each.name).join(", ")}`);
   return level;

@@ -59,6 +59,7 @@ type LevelSummary struct {
 	E2EScheduledMs    Stats          `json:"e2eScheduledMs" js:"e2eScheduledMs"`
 	QueueDelayMs      Stats          `json:"queueDelayMs" js:"queueDelayMs"`
 	ReleaseSpreadMs   float64        `json:"releaseSpreadMs" js:"releaseSpreadMs"`
+	SpanS             float64        `json:"spanS" js:"spanS"`
 	TokenSources      map[string]int `json:"tokenSources" js:"tokenSources"`
 	TokenMismatches   int64          `json:"tokenMismatches" js:"tokenMismatches"`
 	CoalescedShare    float64        `json:"coalescedShare" js:"coalescedShare"`
@@ -91,6 +92,7 @@ type level struct {
 	mismatches, chunks, coalesced            int64
 	kernelReceives, userReceives             int64
 	firstSentNs, lastSentNs                  int64
+	spanFromNs, spanToNs                     int64 // first send and last output of the completed ones
 
 	speed, ttft, ttftSched, ttfo, tpot, itl, gap, stall, e2e, e2eSched, queue distribution
 }
@@ -153,6 +155,10 @@ func (l *level) add(o *Observation, f Figures, slo SLO) {
 	if good {
 		l.good++
 	}
+	if l.spanFromNs == 0 || o.SentNs < l.spanFromNs {
+		l.spanFromNs = o.SentNs
+	}
+	l.spanToNs = max(l.spanToNs, o.LastOutputNs)
 	l.inputTokens += int64(o.InputTokens)
 	l.outputTokens += int64(o.OutputTokens)
 	if o.TokenSource != "" {
@@ -221,7 +227,7 @@ func (l *level) summary(slo SLO, nowNs int64) LevelSummary {
 		OutputSpeed: l.speed.stats(1000), TTFTMs: l.ttft.stats(ms), TTFTScheduledMs: l.ttftSched.stats(ms), TTFOMs: l.ttfo.stats(ms),
 		TPOTMs: l.tpot.stats(ms), ITLMs: l.itl.stats(ms), ChunkGapMs: l.gap.stats(ms), MaxStallMs: l.stall.stats(ms),
 		E2EMs: l.e2e.stats(ms), E2EScheduledMs: l.e2eSched.stats(ms), QueueDelayMs: l.queue.stats(ms),
-		ReleaseSpreadMs: float64(l.lastSentNs-l.firstSentNs) / ms,
+		ReleaseSpreadMs: float64(l.lastSentNs-l.firstSentNs) / ms, SpanS: float64(l.spanToNs-l.spanFromNs) / 1e9,
 		TokenMismatches: l.mismatches, CoalescedShare: share(l.coalesced, l.chunks),
 		KernelStampShare: share(l.kernelReceives, l.kernelReceives+l.userReceives), WarmupRequests: l.warmup,
 	}

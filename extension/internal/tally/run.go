@@ -14,6 +14,7 @@ type Run struct {
 	order   []string
 	levels  map[string]*level
 	total   *level
+	zeroNs  int64 // where second 0 begins; 0 = not known yet
 	seconds []second
 	sendUnc distribution
 	retried int64
@@ -70,6 +71,9 @@ func (r *Run) Open(name string, openNs, closeNs int64) {
 	defer r.mu.Unlock()
 	if l := r.levels[name]; l != nil && l.openNs == 0 {
 		l.openNs, l.closeNs = openNs, closeNs
+		if r.zeroNs == 0 {
+			r.zeroNs = openNs
+		}
 		if r.total.openNs == 0 || openNs < r.total.openNs {
 			r.total.openNs = openNs
 		}
@@ -99,9 +103,18 @@ func (r *Run) Window(name string) (openNs, closeNs, lastEndNs int64) {
 func (r *Run) Asked(scheduledNs int64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if s := r.second(scheduledNs); s != nil {
-		s.asked++
+	if r.inSeconds(scheduledNs) {
+		r.second(scheduledNs).asked++
 	}
+}
+
+// inSeconds says whether a request due at dueNs counts in the run's seconds. They begin with the first steady window, so
+// that they are those of the load and not of what came before it; where no level is declared, with the first request.
+func (r *Run) inSeconds(dueNs int64) bool {
+	if r.zeroNs == 0 && len(r.order) == 0 {
+		r.zeroNs = dueNs
+	}
+	return r.zeroNs > 0 && dueNs >= r.zeroNs
 }
 
 // Add folds one ended request and returns its figures and whether it is good.
@@ -112,34 +125,10 @@ func (r *Run) Add(o *Observation) (f Figures, good bool) {
 	defer r.mu.Unlock()
 	if o.SentNs > 0 {
 		r.sendUnc.add(o.SentUncertaintyNs, 1)
-		if s := r.second(o.SentNs); s != nil {
-			s.sent++
-		}
 	}
 	r.retried += int64(o.Retries)
-	if s := r.second(o.EndNs); s != nil {
-		if o.SentNs > 0 {
-			s.left++
-		}
-		if o.Failure == stream.None {
-			s.succeeded++
-			if f.E2E >= 0 {
-				s.latencies = append(s.latencies, f.E2E)
-				s.sum += float64(f.E2E)
-			}
-		} else {
-			s.failed++
-			if asked := r.second(firstOf(o.ScheduledNs, o.StartedNs)); asked != nil {
-				asked.askedFailed++
-			}
-		}
-	}
-	if o.Failure == stream.None {
-		o.Chunks(func(atNs int64, tokens int) {
-			if s := r.second(atNs); s != nil {
-				s.tokens += int64(tokens)
-			}
-		})
+	if dueNs := firstOf(o.ScheduledNs, o.StartedNs); r.inSeconds(dueNs) {
+		r.addToSeconds(o, f, dueNs)
 	}
 	if l := r.levels[o.Level]; l != nil {
 		l.add(o, f, r.slo)
@@ -153,12 +142,29 @@ func (r *Run) Add(o *Observation) (f Figures, good bool) {
 	return f, good
 }
 
-// second returns the second in which a time lies; times before the clock's zero have none.
-func (r *Run) second(ns int64) *second {
-	if ns < 0 {
-		return nil
+// addToSeconds counts what happened to a request, each in the second in which it happened.
+func (r *Run) addToSeconds(o *Observation, f Figures, dueNs int64) {
+	if o.SentNs > 0 {
+		r.second(o.SentNs).sent++
+		r.second(o.EndNs).left++
 	}
-	i := int(ns / 1e9)
+	s := r.second(o.EndNs)
+	if o.Failure != stream.None {
+		s.failed++
+		r.second(dueNs).askedFailed++
+		return
+	}
+	s.succeeded++
+	if f.E2E >= 0 {
+		s.latencies = append(s.latencies, f.E2E)
+		s.sum += float64(f.E2E)
+	}
+	o.Chunks(func(atNs int64, tokens int) { r.second(atNs).tokens += int64(tokens) })
+}
+
+// second returns the second in which a time lies; one before second 0 (a clock's error) counts in that.
+func (r *Run) second(ns int64) *second {
+	i := int(max(ns-r.zeroNs, 0) / 1e9)
 	for len(r.seconds) <= i {
 		r.seconds = append(r.seconds, second{})
 		if old := len(r.seconds) - keepSeconds; old >= 0 {
@@ -194,7 +200,7 @@ func (r *Run) Total(nowNs int64) LevelSummary {
 	return r.total.summary(r.slo, nowNs)
 }
 
-// Seconds returns the run second by second, from its first request on.
+// Seconds returns the run second by second, from the opening of its first steady window on.
 func (r *Run) Seconds() []Second {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -203,9 +209,6 @@ func (r *Run) Seconds() []Second {
 	for i := range r.seconds {
 		s := &r.seconds[i]
 		inFlight += s.sent - s.left
-		if len(out) == 0 && s.asked+s.sent+s.succeeded+s.failed == 0 {
-			continue
-		}
 		p50, p95 := s.p50, s.p95
 		if len(s.latencies) > 0 {
 			slices.Sort(s.latencies)

@@ -90,6 +90,20 @@ func TestAFailedRequestFeedsNothingButCounts(t *testing.T) {
 	require.EqualValues(t, 2, l.ITLMs.Count)
 }
 
+func TestTheSpanIsThatOfCompletedSteadyRequests(t *testing.T) {
+	const s = int64(1e9)
+	r := NewRun(SLO{})
+	r.Level(Spec{Name: "full"})
+	r.Open("full", 9*s, 0)
+	r.Add(reply("full", Warmup, 8*s, 8*s, 1, s))
+	r.Add(reply("full", Steady, 10*s, 11*s, 2, s, 2*s)) // from 11 to 13; its end comes later
+	r.Add(reply("full", Steady, 10*s, 12*s, 2, s, 5*s)) // to 17
+	bad := reply("full", Steady, 9*s, 9*s, 1, 20*s)
+	bad.Failure = stream.Timeout
+	r.Add(bad)
+	require.InDelta(t, 6, r.Levels(100 * s)[0].SpanS, 1e-12)
+}
+
 func TestThroughputCountsWhatArrivedInTheWindow(t *testing.T) {
 	const s = int64(1e9)
 	r := NewRun(SLO{TTFT: s / 2})
@@ -136,17 +150,35 @@ func TestPercentilesAreInterpolatedAndHistogramsAreClose(t *testing.T) {
 func TestSecondsCountWhenThingsHappened(t *testing.T) {
 	const s = int64(1e9)
 	r := NewRun(SLO{})
+	r.Level(Spec{Name: "ramp"})
+	r.Asked(4 * s)
+	r.Open("ramp", 5*s+s/2, 0)
 	for range 3 {
-		r.Asked(5*s + 1)
+		r.Asked(5*s + s/2)
 	}
-	r.Add(reply("", Steady, 5*s+1, 5*s+2, 3, s/2, s, 2*s)) // tokens in 5, 6 and 7; ends in 7
+	// Due before the window: in no second, though it ends in one.
+	r.Add(reply("ramp", Warmup, 4*s, 4*s, 3, s/2, s, 2*s))
+	r.Add(reply("ramp", Steady, 5*s+s/2, 5*s+s/2+2, 3, s/2, s, 2*s)) // tokens in 0, 1 and 2; ends in 2
+	bad := reply("ramp", Steady, 5*s+s/2, 6*s+s/2, 3, 2*s)           // asked in 0, sent in 1, failed in 3
+	bad.Failure = stream.Timeout
+	r.Add(bad)
+	unsent := &Observation{Level: "ramp", Phase: Steady, ScheduledNs: 7*s + s/2, Result: &stream.Result{EndNs: 7*s + s/2 + 1, Failure: stream.Connect}}
+	r.Asked(unsent.ScheduledNs)
+	r.Add(unsent)
+	require.Equal(t, []Second{
+		{T: 0, Asked: 3, AskedFailed: 1, Sent: 1, InFlight: 1, OutputTokens: 1},
+		{T: 1, Sent: 1, InFlight: 2, OutputTokens: 1},
+		{T: 2, Asked: 1, AskedFailed: 1, Succeeded: 1, Failed: 1, MeanMs: 2000, P50Ms: 2000, P95Ms: 2000, InFlight: 1, OutputTokens: 1},
+		{T: 3, Failed: 1},
+	}, r.Seconds())
+}
+
+func TestWithoutALevelTheSecondsBeginWithTheFirstRequest(t *testing.T) {
+	r := NewRun(SLO{})
+	r.Asked(5e9)
+	r.Add(reply("", Steady, 5e9, 5e9, 1, 1500e6))
 	secs := r.Seconds()
-	require.Equal(t, 5, secs[0].T)
-	require.EqualValues(t, 3, secs[0].Asked)
-	require.EqualValues(t, 1, secs[0].Sent)
-	require.EqualValues(t, 1, secs[0].InFlight)
-	require.EqualValues(t, 1, secs[2].Succeeded)
-	require.EqualValues(t, 0, secs[2].InFlight)
-	require.Equal(t, []int64{1, 1, 1}, []int64{secs[0].OutputTokens, secs[1].OutputTokens, secs[2].OutputTokens})
-	require.InDelta(t, 2000, secs[2].P50Ms, 1e-6)
+	require.Len(t, secs, 2)
+	require.EqualValues(t, 1, secs[0].Asked)
+	require.EqualValues(t, 1, secs[1].Succeeded)
 }
