@@ -64,6 +64,9 @@ type Client struct {
 	fields []byte // the client's own header lines
 
 	idle idleLinks[link]
+	// unforeseen: a stream over TLS or HTTP/2 ended in a way that the reader thread did not take for an end, so the next
+	// ones are read as they come. It saves restTime at each end, at the price of a wake-up a token.
+	unforeseen atomic.Bool
 }
 
 // New checks the options and returns a client without a connection.

@@ -185,6 +185,13 @@ func (l *http2Link) alive() bool {
 	return l.usable()
 }
 
+func (l *http2Link) ending() ending {
+	if l.conn == l.seg {
+		return http2Ending
+	}
+	return tlsEnding
+}
+
 func (l *http2Link) usable() bool {
 	return !l.goneAway && l.writeErr == nil && l.stream < http2LastID
 }
@@ -382,6 +389,9 @@ func (l *http2Link) wait(ctx context.Context, x *exchange) {
 			l.body = nil
 		}
 		undisturbed := stop()
+		if err == nil {
+			l.seg.rest(awake)
+		}
 		switch {
 		case err == nil:
 			x.p.End(nil, l.atNs)
@@ -523,6 +533,9 @@ func (l *http2Link) takeHead(x *exchange, f *http2.MetaHeadersFrame) (done bool,
 	}
 	x.p.FeedHead(status, header, l.atNs)
 	if !f.StreamEnded() {
+		if l.length < 0 && l.allSent {
+			l.seg.rest(l.ending())
+		}
 		return false, nil
 	}
 	return true, l.checkLength()

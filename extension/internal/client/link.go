@@ -51,7 +51,19 @@ type segmentConn interface {
 	// quiet says that there is nothing to read, neither bytes nor an end.
 	quiet() bool
 	setAbort()
+	// rest lets Read leave what arrives where it is until it looks like a response's end, much is there, or some time has
+	// passed: a stream's times are known without its being read at once. awake ends that; it is how a connection begins.
+	rest(as ending)
 }
+
+// ending is what the end of a response looks like on the wire.
+type ending int
+
+const (
+	awake ending = iota
+	tlsEnding
+	http2Ending // without TLS
+)
 
 // dial opens a connection and makes a link of it.
 func (c *Client) dial(ctx context.Context, t *target, key linkKey) (link, setup, error) {
@@ -251,7 +263,11 @@ func (l *blockingLink) wait(ctx context.Context, x *exchange) {
 				done = x.p.Feed(l.buf[:n], atNs)
 			}
 			lastNs = atNs
+			if !done && l.conn != l.seg && x.p.HeadDone() && x.p.Remaining() < 0 {
+				l.seg.rest(tlsEnding)
+			}
 			if done {
+				l.seg.rest(awake)
 				x.takeSentStamp(l.seg.sentStamp())
 				if !stop() || l.writeErr != nil {
 					x.p.Result().KeepAlive = false // its deadline is, or is about to be, in the past; or it waits for the rest

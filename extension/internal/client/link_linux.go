@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"math"
 	"net"
 	"os"
 	"sync"
@@ -44,6 +45,9 @@ var readerRuns atomic.Bool
 
 // flushBytes of a stream may wait unread by the parser; the reader thread's memory a stream is this and a block.
 const flushBytes = 16 << 10
+
+// restTime is the longest that a stream which is not parsed at once waits for it: ten wake-ups a second.
+const restTime = 100 * time.Millisecond
 
 // newLink puts a connection on the reader thread where its replies are streams, else leaves it to Go's poller: there a
 // reply is one receive, and the goroutine that waits for it is woken without a detour.
@@ -99,6 +103,9 @@ func (c *Client) newSegmentConn(raw Counted) (segmentConn, error) {
 		return nil, err
 	}
 	s.conn = conn
+	if c.o.Streamed {
+		s.unforeseen = &c.unforeseen
+	}
 	return s, nil
 }
 
@@ -135,7 +142,7 @@ func (l *readerLink) close(abort bool) {
 
 func (l *readerLink) send(x *exchange, request []byte) (over bool, err error) {
 	l.mu.Lock()
-	l.conn.Want(1, false)
+	l.conn.Want(1, reader.NoEnding)
 	l.mu.Unlock()
 	deadlineNs, _ := x.limit(clock.Now())
 	// Not under the lock: a peer that takes a long request slowly must not hold the dispatching goroutine up. The response
@@ -212,18 +219,18 @@ func (l *readerLink) pump(x *exchange) (finished bool, err error) {
 			l.noteSent(x)
 			return true, err
 		}
-		want, stream := int64(1), false
+		want, ending := int64(1), reader.NoEnding
 		if x.p.HeadDone() {
 			switch left := x.p.Remaining(); {
 			case left == -1:
-				want, stream = flushBytes, true
+				want, ending = flushBytes, reader.ChunkedEnding
 			case left < 0:
 				want = flushBytes
 			default:
 				want = min(left, flushBytes)
 			}
 		}
-		if !l.conn.Want(want, stream) {
+		if !l.conn.Want(want, ending) {
 			return false, nil
 		}
 	}
@@ -310,6 +317,11 @@ type readerConn struct {
 	writeDeadline time.Time
 	abort, closed bool
 
+	ending     reader.Ending // what wakes it while it rests
+	timedOut   bool          // nothing did, but restTime
+	unforeseen *atomic.Bool  // the client's; nil: it never rests
+	timer      *time.Timer
+
 	pending []byte // rest of a receive that did not fit
 	buf     []byte
 	atNs    int64
@@ -348,32 +360,52 @@ func (c *readerConn) Read(b []byte) (int, error) {
 			c.mu.Unlock()
 			return 0, err
 		}
-		more := c.conn.Want(1, false) && c.conn.Unread() > 0
+		want, left := int64(1), time.Duration(math.MaxInt64)
+		if c.ending != reader.NoEnding {
+			want, left = flushBytes, restTime
+		}
+		more := c.conn.Want(want, c.ending) && c.conn.Unread() > 0
 		deadline, interrupt := c.readDeadline, c.interrupt
 		c.mu.Unlock()
 		if more {
 			continue
 		}
-		var limit <-chan time.Time
 		if !deadline.IsZero() {
-			left := time.Until(deadline)
+			left = min(left, time.Until(deadline))
 			if left <= 0 {
 				return 0, os.ErrDeadlineExceeded
 			}
-			timer := time.NewTimer(left)
-			limit = timer.C
-			select {
-			case <-c.wake:
-			case <-interrupt:
-			case <-limit:
-			}
-			timer.Stop()
-			continue
 		}
+		if c.timer == nil {
+			c.timer = time.NewTimer(left)
+		} else {
+			c.timer.Reset(left)
+		}
+		c.timedOut = false
 		select {
 		case <-c.wake:
 		case <-interrupt:
+		case <-c.timer.C:
+			c.timedOut = true
 		}
+		c.timer.Stop()
+	}
+}
+
+// rest is given up for good where a response ended in another way than was foreseen: nothing but restTime ended the wait
+// for it.
+func (c *readerConn) rest(as ending) {
+	was := c.ending
+	switch {
+	case as == awake || c.unforeseen == nil || c.unforeseen.Load():
+		c.ending = reader.NoEnding
+	case as == tlsEnding:
+		c.ending = reader.RecordEnding
+	case as == http2Ending:
+		c.ending = reader.FrameEnding
+	}
+	if as == awake && was != reader.NoEnding && c.timedOut && !c.conn.LooksOver() {
+		c.unforeseen.Store(true)
 	}
 }
 

@@ -47,9 +47,11 @@ type slot struct {
 	notified atomic.Uint32 // 1 while the slot stands in the ready ring
 	errno    atomic.Int32  // why it ended; 0 = orderly
 	paused   atomic.Uint32 // thread sets, owner clears
-	eagerEnd atomic.Uint32 // owner: a chunked stream is running: wake when a receive looks like its end
+	ending   atomic.Uint32 // owner: an Ending: a stream is running: wake when a receive looks like its end
 	unread   atomic.Int64  // bytes received and not yet consumed
 	wakeAt   atomic.Int64  // owner: wake when unread reaches this
+	final    atomic.Uint32 // thread: 1 where the last receive looked like an end
+	usual    int64         // thread: size of a stream's receives
 	lastNs   int64         // thread: stamp of the receive before, for the rhythm of the stream
 	endNs    int64         // thread: when the end was seen (written before state)
 	sent     [4]sentStamp

@@ -186,7 +186,9 @@ func (r *Reader) Add(fd int, ready func(*Conn)) (*Conn, error) {
 	s.notified.Store(0)
 	s.errno.Store(0)
 	s.paused.Store(0)
-	s.eagerEnd.Store(0)
+	s.ending.Store(0)
+	s.final.Store(0)
+	s.usual = 0
 	s.unread.Store(0)
 	s.wakeAt.Store(1)
 	s.sentHead.Store(0)
@@ -277,13 +279,22 @@ func (c *Conn) drain(f func(data []byte, atNs int64, kernel bool) bool) (taken i
 	return taken
 }
 
-// Want says when ready is to be called next: when bytes unread bytes are there, and, with stream, also when a receive
-// ends as a chunked body ends. It returns true when that is so already (look again, there may be no call).
-func (c *Conn) Want(bytes int64, stream bool) bool {
+// Ending is what the bytes of a response look like where it ends, for the thread, which does not parse them.
+type Ending uint32
+
+// The endings. What looks like one may be none, and an end may look like nothing of the kind.
+const (
+	NoEnding      Ending = iota
+	ChunkedEnding        // the empty line behind a chunked body
+	RecordEnding         // a TLS record too small for anything but the end of a body, or a receive unlike those before
+	FrameEnding          // an empty HTTP/2 frame that ends a stream, or a receive unlike those before
+)
+
+// Want says when ready is to be called next: when bytes unread bytes are there, and also when a receive has the ending.
+// It returns true when that is so already (look again, there may be no call).
+func (c *Conn) Want(bytes int64, ending Ending) bool {
 	s := c.s
-	if !stream {
-		s.eagerEnd.Store(0)
-	} else if s.eagerEnd.Swap(1) == 0 && s.unread.Load() > 0 {
+	if was := s.ending.Swap(uint32(ending)); ending != NoEnding && was == 0 && s.unread.Load() > 0 {
 		// What came before was not looked at for an end: it may be the whole rest, with nothing to follow that would call.
 		s.wakeAt.Store(bytes)
 		return true
@@ -291,6 +302,9 @@ func (c *Conn) Want(bytes int64, stream bool) bool {
 	s.wakeAt.Store(bytes)
 	return s.unread.Load() >= bytes || s.state.Load() == slotEnded
 }
+
+// LooksOver says that the last receive looked like the end that was wanted.
+func (c *Conn) LooksOver() bool { return c.s.final.Load() != 0 }
 
 // Unread returns the number of bytes that have arrived and were not drained.
 func (c *Conn) Unread() int64 { return c.s.unread.Load() }

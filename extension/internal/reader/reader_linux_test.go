@@ -13,6 +13,7 @@ import (
 	"sync"
 	"testing"
 	"time"
+	"unsafe"
 
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
@@ -78,7 +79,7 @@ func (b *inbox) ready(c *Conn) {
 			return true
 		})
 		_, err := c.End()
-		if err == nil && c.Want(1, false) {
+		if err == nil && c.Want(1, NoEnding) {
 			continue
 		}
 		if err != nil && c.Unread() == 0 {
@@ -245,7 +246,7 @@ func TestWantDelaysTheCall(t *testing.T) {
 	require.NoError(t, err)
 	calls := make(chan int64, 100)
 	c, peer := pair(t, r, func(c *Conn) { calls <- c.Unread() })
-	require.False(t, c.Want(1000, true))
+	require.False(t, c.Want(1000, ChunkedEnding))
 	_, err = peer.Write([]byte("a part that is no end"))
 	require.NoError(t, err)
 	for c.Unread() != 21 {
@@ -255,7 +256,18 @@ func TestWantDelaysTheCall(t *testing.T) {
 	_, err = peer.Write([]byte("0\r\n\r\n"))
 	require.NoError(t, err)
 	require.EqualValues(t, 26, <-calls)
-	c.Want(1<<40, false)
+	c.Drain(func([]byte, int64, bool) bool { return true })
+	require.False(t, c.Want(1000, RecordEnding))
+	_, err = peer.Write([]byte("0\r\n\r\n, and more than a small record holds: no end of what is waited for now"))
+	require.NoError(t, err)
+	for c.Unread() == 0 {
+		runtime.Gosched()
+	}
+	require.Empty(t, calls)
+	_, err = peer.Write(append([]byte{23, 3, 3, 0, 22}, make([]byte, 22)...))
+	require.NoError(t, err)
+	require.Greater(t, <-calls, int64(27))
+	c.Want(1<<40, NoEnding)
 	require.NoError(t, peer.SetLinger(0))
 	require.NoError(t, peer.Close())
 	<-calls
@@ -263,6 +275,70 @@ func TestWantDelaysTheCall(t *testing.T) {
 	require.Error(t, err)
 	require.NotErrorIs(t, err, io.EOF)
 	c.Close(false)
+	require.NoError(t, r.Close())
+}
+
+func TestEndings(t *testing.T) {
+	record := func(size int) []byte {
+		return append([]byte{applicationData, 3, 3, byte(size >> 8), byte(size)}, make([]byte, size)...)
+	}
+	event := record(230)
+	frame := func(flags byte, size int) []byte {
+		return append([]byte{0, 0, byte(size), 0, flags, 0, 0, 0, 3}, make([]byte, size)...)
+	}
+	for _, tt := range []struct {
+		ending Ending
+		data   []byte
+		want   bool
+	}{
+		{NoEnding, []byte("0\r\n\r\n"), false},
+		{ChunkedEnding, []byte("e\r\ndata: [DONE]\n\n\r\n0\r\n\r\n"), true},
+		{ChunkedEnding, []byte("e\r\ndata: [DONE]\n\n\r\n"), false},
+		{ChunkedEnding, []byte("\r\n"), true}, // may be the rest of it
+		{RecordEnding, record(22), true},      // "0\r\n\r\n" under TLS 1.3
+		{RecordEnding, append(event, record(29)...), true},
+		{RecordEnding, append(event, record(smallRecord)...), true},
+		{RecordEnding, append(event, record(smallRecord+1)...), false},
+		{RecordEnding, append(event, event...), false},
+		{RecordEnding, append(record(22), event...), false}, // small, but not the last
+		{RecordEnding, make([]byte, 20), true},
+		{FrameEnding, append(frame(0, 200), frame(1, 0)...), true},
+		{FrameEnding, frame(0, 200), false},
+		{FrameEnding, frame(1, 200), false},
+		{FrameEnding, nil, true},
+	} {
+		require.Equal(t, tt.want, endsWith(uint32(tt.ending), unsafe.Pointer(unsafe.SliceData(tt.data)), uintptr(len(tt.data))), "%d %q", tt.ending, tt.data)
+	}
+}
+
+func TestAReceiveUnlikeThoseBeforeLooksLikeAnEnd(t *testing.T) {
+	r, err := New()
+	require.NoError(t, err)
+	calls := make(chan int64, 100)
+	c, peer := pair(t, r, func(c *Conn) { calls <- c.Unread() })
+	require.False(t, c.Want(1<<40, RecordEnding))
+	all := int64(0)
+	send := func(size int) {
+		_, err := peer.Write(make([]byte, size))
+		require.NoError(t, err)
+		for all += int64(size); c.Unread() != all; {
+			runtime.Gosched()
+		}
+	}
+	for _, size := range []int{232, 235, 228, 240, 232, 251, 230} {
+		send(size)
+		require.False(t, c.LooksOver())
+	}
+	require.Empty(t, calls)
+	send(500)
+	require.Equal(t, all, <-calls)
+	require.True(t, c.LooksOver())
+	send(232)
+	send(90)
+	for <-calls != all {
+	}
+	c.Close(false)
+	_ = peer.Close()
 	require.NoError(t, r.Close())
 }
 
@@ -312,7 +388,7 @@ func TestASlowParserPausesTheSender(t *testing.T) {
 	r, err := New()
 	require.NoError(t, err)
 	c, peer := pair(t, r, func(*Conn) {})
-	c.Want(1<<40, false)
+	c.Want(1<<40, NoEnding)
 	wrote := make(chan int, 1)
 	total := 4 * pauseBytes
 	go func() {
@@ -350,14 +426,14 @@ func TestAnEndFromBeforeTheStreamWasKnownIsNotWaitedFor(t *testing.T) {
 	r, err := New()
 	require.NoError(t, err)
 	c, peer := pair(t, r, func(*Conn) {})
-	require.False(t, c.Want(1<<40, false))
+	require.False(t, c.Want(1<<40, NoEnding))
 	_, err = peer.Write([]byte("0\r\n\r\n"))
 	require.NoError(t, err)
 	for c.Unread() != 5 {
 		runtime.Gosched()
 	}
-	require.True(t, c.Want(1000, true), "what is there has to be looked at")
-	require.False(t, c.Want(1000, true), "the owner has looked; the next receive that ends a stream calls")
+	require.True(t, c.Want(1000, ChunkedEnding), "what is there has to be looked at")
+	require.False(t, c.Want(1000, ChunkedEnding), "the owner has looked; the next receive that ends a stream calls")
 	c.Close(false)
 	_ = peer.Close()
 	require.NoError(t, r.Close())
@@ -368,7 +444,7 @@ func TestAnEndThatFillsTheRoomExactlyCalls(t *testing.T) {
 	require.NoError(t, err)
 	calls := make(chan int64, 100)
 	c, peer := pair(t, r, func(c *Conn) { calls <- c.Unread() })
-	require.False(t, c.Want(1<<40, true))
+	require.False(t, c.Want(1<<40, ChunkedEnding))
 	release := hold(t, c)
 	room := len(block{}.data) - segmentHead
 	end := "0\r\n\r\n"

@@ -34,6 +34,11 @@ const (
 	comparePeriodNs = 10_000_000
 	offsetNoiseNs   = 5_000
 
+	recordHead      = 5  // bytes before those of a TLS record (RFC 8446, 5.2)
+	applicationData = 23 // its type
+	smallRecord     = 64 // bytes with padding and tag: room for "[DONE]" and the chunk that ends a body, not for a token's event
+	frameHead       = 9  // bytes of an HTTP/2 frame's head (RFC 9113, 4.1)
+
 	wakeFd = -1 // the epoll event that asks the thread to look at stop
 )
 
@@ -159,12 +164,11 @@ func serve(sh *shared, s *slot, blocks unsafe.Pointer, id, events uint32) bool {
 		case receivedNothing:
 			return wake
 		case receivedFinal:
-			wake = wake || s.eagerEnd.Load() != 0 || s.unread.Load() >= s.wakeAt.Load()
-			return wake
+			return true
 		case received:
 			return wake || s.unread.Load() >= s.wakeAt.Load()
 		case receivedFull: // there may be more, or it may just have been the end
-			wake = wake || s.eagerEnd.Load() != 0 || s.unread.Load() >= s.wakeAt.Load()
+			wake = wake || s.ending.Load() != 0 || s.unread.Load() >= s.wakeAt.Load()
 			if s.unread.Load() < pauseBytes {
 				continue
 			}
@@ -190,7 +194,7 @@ func serve(sh *shared, s *slot, blocks unsafe.Pointer, id, events uint32) bool {
 // What one receive came to.
 const (
 	received        = iota
-	receivedFinal   // the bytes end as a chunked body ends
+	receivedFinal   // the bytes end as the owner said that a response ends
 	receivedFull    // as many bytes as there was room for
 	receivedNothing // nothing was there
 	noRoom          // no block is left
@@ -241,7 +245,7 @@ func receive(sh *shared, s *slot, blocks unsafe.Pointer) int {
 	if head.atNs < s.lastNs {
 		head.atNs = s.lastNs // one without the kernel's time came before
 	}
-	if s.eagerEnd.Load() != 0 {
+	if s.ending.Load() != 0 {
 		sh.windowCount++
 		if gap := head.atNs - s.lastNs; gap > 0 && gap < gapMaxNs {
 			if sh.gapNs == 0 {
@@ -256,11 +260,57 @@ func receive(sh *shared, s *slot, blocks unsafe.Pointer) int {
 	if n == uintptr(room) {
 		return receivedFull
 	}
-	// "\r\n\r\n" closes the last chunk or its trailers. Shorter pieces may be the rest of it.
-	if n < 4 || *(*[4]byte)(unsafe.Add(data, n-4)) == [4]byte{'\r', '\n', '\r', '\n'} {
+	// Read after unread was raised: an owner who sets it meanwhile sees the one, or the thread the other.
+	if ending := s.ending.Load(); endsWith(ending, data, n) || breaksRhythm(s, ending, n) {
+		s.final.Store(1)
 		return receivedFinal
 	}
+	s.final.Store(0)
 	return received
+}
+
+// breaksRhythm says that a receive is much larger or smaller than those before it. Tokens' events are much alike, and
+// what ends a stream is not, even where it comes in one piece with its last event.
+//
+//go:nosplit
+//go:norace
+func breaksRhythm(s *slot, ending uint32, n uintptr) bool {
+	if Ending(ending) != RecordEnding && Ending(ending) != FrameEnding {
+		s.usual = 0
+		return false
+	}
+	if s.usual == 0 {
+		s.usual = int64(n)
+	}
+	d := int64(n) - s.usual
+	s.usual += d / 8
+	return d*4 > s.usual || -d*4 > s.usual
+}
+
+// endsWith says that a receive's n bytes end as a response does. Short pieces may be the rest of such an end.
+//
+//go:nosplit
+//go:norace
+func endsWith(ending uint32, data unsafe.Pointer, n uintptr) bool {
+	switch Ending(ending) {
+	case ChunkedEnding:
+		// "\r\n\r\n" closes the last chunk or its trailers.
+		return n < 4 || *(*[4]byte)(unsafe.Add(data, n-4)) == [4]byte{'\r', '\n', '\r', '\n'}
+	case RecordEnding:
+		if n < recordHead+smallRecord {
+			return true
+		}
+		for size := uintptr(1); size <= smallRecord; size++ {
+			h := *(*[recordHead]byte)(unsafe.Add(data, n-size-recordHead))
+			if h == [recordHead]byte{applicationData, 3, 3, 0, byte(size)} {
+				return true
+			}
+		}
+	case FrameEnding:
+		// An empty DATA frame with the flag END_STREAM (RFC 9113, 6.1), its stream's number behind.
+		return n < frameHead || *(*[5]byte)(unsafe.Add(data, n-frameHead)) == [5]byte{0, 0, 0, 0, 1}
+	}
+	return false
 }
 
 // segment precedes the bytes of one receive in a block.
