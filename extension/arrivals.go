@@ -43,8 +43,8 @@ type arrivals struct {
 	run   *run
 	begin sync.Once
 	next  atomic.Int64
-	zero  int64   // the time of offset 0
-	seen  []int32 // requests given per stage, by atomic additions
+	zero  int64           // the time of offset 0
+	seen  []*atomic.Int32 // requests given, by stage; stages of one name share a counter
 }
 
 type arrivalsOf struct {
@@ -69,12 +69,21 @@ func (i *instance) newArrivals(call sobek.ConstructorCall) *sobek.Object {
 	i.root.mu.Lock()
 	if a.run == nil {
 		a.run = run
-		for _, s := range a.stages {
-			run.tally.Level(tally.Spec{Name: s.Name, Rate: max(s.FromRate, s.ToRate), Labels: s.Labels})
-		}
+		a.declareLevels()
 	}
 	i.root.mu.Unlock()
 	return rt.ToValue(&arrivalsOf{i: i, a: a, Count: len(a.offsetsNs)}).ToObject(rt)
+}
+
+// declareLevels names the levels. A warm-up may share its name with the stage that it precedes; the level is that stage's.
+func (a *arrivals) declareLevels() {
+	for _, steady := range []bool{true, false} {
+		for _, s := range a.stages {
+			if steady == (s.phase() == tally.Steady) {
+				a.run.tally.Level(tally.Spec{Name: s.Name, Rate: max(s.FromRate, s.ToRate), Labels: s.Labels})
+			}
+		}
+	}
 }
 
 // newArrivals computes the whole schedule. The i-th arrival comes when the integral of the rate reaches the sum of the
@@ -101,23 +110,28 @@ func newArrivals(spec arrivalSpec) (*arrivals, error) {
 			rate = float64(len(spec.TraceMs)) / last * 1000
 		}
 		a.stages = []stageSpec{{Name: name, FromRate: rate, ToRate: rate, DurationMs: last + 1}}
-		a.seen = make([]int32, 1)
+		a.seen = []*atomic.Int32{{}}
 		return a, nil
 	}
 	if len(spec.Stages) == 0 {
 		return nil, errors.New("there is neither a stage nor a trace")
 	}
-	names := map[string]bool{}
+	type part struct {
+		name  string
+		phase tally.Phase
+	}
+	parts := map[part]bool{}
 	for _, s := range spec.Stages {
-		if s.Name == "" || names[s.Name] {
-			return nil, fmt.Errorf("stage name %q is empty or stands twice", s.Name)
+		phase, err := phaseOf(s.Phase)
+		if err != nil {
+			return nil, fmt.Errorf("stage %s: %w", s.Name, err)
 		}
-		names[s.Name] = true
+		if s.Name == "" || parts[part{s.Name, phase}] {
+			return nil, fmt.Errorf("stage name %q is empty or stands twice in phase %s", s.Name, phase)
+		}
+		parts[part{s.Name, phase}] = true
 		if !(s.FromRate >= 0) || !(s.ToRate >= 0) || !(s.DurationMs > 0) {
 			return nil, fmt.Errorf("stage %s: rates must be at least 0 and durationMs above 0", s.Name)
-		}
-		if _, err := phaseOf(s.Phase); err != nil {
-			return nil, fmt.Errorf("stage %s: %w", s.Name, err)
 		}
 	}
 	gap, err := gapSource(spec)
@@ -144,7 +158,13 @@ func newArrivals(spec arrivalSpec) (*arrivals, error) {
 		before += in
 		startMs += s.DurationMs
 	}
-	a.seen = make([]int32, len(a.stages))
+	counters := map[string]*atomic.Int32{}
+	for _, s := range a.stages {
+		if counters[s.Name] == nil {
+			counters[s.Name] = &atomic.Int32{}
+		}
+		a.seen = append(a.seen, counters[s.Name])
+	}
 	return a, nil
 }
 
@@ -221,7 +241,7 @@ func (s *stageSpec) phase() tally.Phase {
 func (a *arrivals) slot(k int) *slot {
 	stage := a.stageOf[k]
 	s := &slot{
-		Level: a.stages[stage].Name, Phase: string(a.stages[stage].phase()), Index: int(atomic.AddInt32(&a.seen[stage], 1)) - 1,
+		Level: a.stages[stage].Name, Phase: string(a.stages[stage].phase()), Index: int(a.seen[stage].Add(1)) - 1,
 		scheduledNs: a.zero + a.offsetsNs[k],
 	}
 	a.run.tally.Asked(s.scheduledNs)

@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/tokenclock/tokenclock/extension/internal/tally"
 )
 
 func TestConstantArrivalsAreEvenlySpaced(t *testing.T) {
@@ -69,6 +71,30 @@ func TestTraceIsTakenAsItIs(t *testing.T) {
 	require.Equal(t, []int64{0, 0, 12_500_000, 100_000_000}, a.offsetsNs)
 	_, err = newArrivals(arrivalSpec{TraceMs: []float64{5, 4}})
 	require.ErrorContains(t, err, "trace offset 1 is 4 ms")
+}
+
+// What lib makes of WARMUP=1s and RATE=20,40.
+func TestAWarmUpBearsTheNameOfTheStageThatItPrecedes(t *testing.T) {
+	a, err := newArrivals(arrivalSpec{Stages: []stageSpec{
+		{Name: "r20", FromRate: 5, ToRate: 5, DurationMs: 1000, Phase: "warmup"},
+		{Name: "r20", FromRate: 20, ToRate: 20, DurationMs: 1000}, {Name: "r40", FromRate: 40, ToRate: 40, DurationMs: 1000},
+	}})
+	require.NoError(t, err)
+	a.run = &run{tally: tally.NewRun(tally.SLO{}), probe: &probe{}}
+	a.declareLevels()
+	a.open(1e9)
+	indices := map[string][]int{}
+	for k := range a.offsetsNs {
+		s := a.slot(k)
+		indices[s.Level+" "+s.Phase] = append(indices[s.Level+" "+s.Phase], s.Index)
+	}
+	require.Equal(t, []int{0, 1, 2, 3, 4}, indices["r20 warmup"])
+	require.Equal(t, []int{5, 24}, []int{indices["r20 steady"][0], indices["r20 steady"][19]}, "no index of a level comes twice")
+	require.Equal(t, 0, indices["r40 steady"][0])
+	levels := a.run.tally.Levels(10e9)
+	require.Len(t, levels, 2)
+	require.Equal(t, []float64{20, 40}, []float64{levels[0].Rate, levels[1].Rate}, "a level has the rate of its steady part")
+	require.InDelta(t, 2.0, levels[0].WindowStartS, 1e-9, "its window opens behind the warm-up")
 }
 
 func TestArrivalsRefuseWhatMakesNoSchedule(t *testing.T) {

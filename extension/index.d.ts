@@ -135,6 +135,7 @@ declare module "k6/x/tokenclock" {
   }
 
   export interface StageSpec {
+    /** The level that it makes. Once a phase: a warm-up may bear the name of the stage that it precedes. */
     name: string;
     /** Requests per second at the beginning and the end of the stage (equal: constant). */
     fromRate: number;

@@ -10,7 +10,7 @@ import {
 } from "./client";
 import { type Config, orRefuse, userPath } from "./config";
 import { commonOptions, loadOptions } from "./levels";
-import { formatDurationMs, SettingError } from "./settings";
+import { formatDurationMs, SettingError, shownSettings } from "./settings";
 import { parseTrace, type TraceRow, traceSyntax } from "./trace";
 
 /** A load that follows a schedule, whatever the server does. */
@@ -34,7 +34,8 @@ export function openArrivals(config: Config): ScheduledLoad {
  */
 function arrivals(config: Config): ScheduledLoad {
   const trace = config.TRACE === "" ? [] : readTrace(config.TRACE);
-  const stages = orRefuse(() => stagesOf(config));
+  const stages = trace.length > 0 ? [] : orRefuse(() => stagesOf(config));
+  if (trace.length > 0) refuseWarmup(config, "a trace");
   const spec: ArrivalSpec = { arrival: config.ARRIVAL.kind, seed: config.SEED };
   if (config.ARRIVAL.kind === "gamma") spec.cv = config.ARRIVAL.cv;
   if (trace.length > 0) {
@@ -76,10 +77,20 @@ export function stagesOf(config: Config): StageSpec[] {
   }
   const first = stages[0];
   if (first && "durationMs" in warmup && warmup.durationMs > 0) {
+    // It counts to the level that it precedes, so it has that level's name.
     const rate = first.fromRate || first.toRate;
     stages.unshift({ name: first.name, fromRate: rate, toRate: rate, durationMs: warmup.durationMs, phase: "warmup" });
   }
   return stages;
+}
+
+/** Ends the run where a warm-up is asked for of a load that has none: no setting is silently ignored. */
+function refuseWarmup(config: Config, load: string): void {
+  const { WARMUP: warmup } = config;
+  if ("perSlot" in warmup || ("requests" in warmup ? warmup.requests : warmup.durationMs) === 0) return;
+  orRefuse(() => {
+    throw new SettingError(`WARMUP=${shownSettings(config).WARMUP}: ${load} has no warm-up`);
+  });
 }
 
 /** Users that send one request after the other; their number follows STAGES. One window spans the whole ramp. */
@@ -89,6 +100,7 @@ function changingUsers(config: Config): ScheduledLoad {
       throw new SettingError("LOOP=closed needs STAGES, the number of users over time");
     });
   }
+  refuseWarmup(config, "LOOP=closed");
   const windows = new Windows(config.scenario, [{ name: "ramp" }]);
   return {
     specs: [{ name: "ramp" }],
