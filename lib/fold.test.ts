@@ -122,6 +122,35 @@ test("chunks of one receive share the gap before it; what came with the first ou
   assert.deepEqual([chunkGapMs.count, chunkGapMs.min], [4, 0]);
 });
 
+test("the gap before a chunk without a token counts towards the next token", () => {
+  const itlOf = (outputTokens: number, arrivals: [number, number][]) => {
+    const gapsMs = arrivals.map(([gapMs]) => gapMs);
+    const request = completed(100, gapsMs, { outputTokens, arrivals: arrivals.map(([gap, n]) => [ms(gap), n]) });
+    const { count, min, max } = foldOne([window(0, 1000), request]).itlMs;
+    return [count, min, max];
+  };
+  const split: [number, number][] = [
+    [50, 1],
+    [10, 0],
+    [13, 0],
+    [7, 1],
+  ];
+  assert.deepEqual(itlOf(2, split), [1, 30, 30]);
+  assert.deepEqual(itlOf(2, [...split.slice(0, 3), [0, 1]]), [1, 23, 23], "in the receive of one without");
+  assert.deepEqual(
+    itlOf(2, [
+      [50, 1],
+      [10, 1],
+      [13, 0],
+    ]),
+    [1, 10, 10],
+    "what comes after the last token is no token's",
+  );
+  const halves = completed(100, [50, ...Array<number>(199).fill(10)], { outputTokens: 100 });
+  const { itlMs } = foldOne([window(0, 1000), halves]);
+  assert.equal(Math.round(itlMs.mean * itlMs.count), 1990);
+});
+
 test("the span of a level is that of its completed steady requests, from send to output", () => {
   const level = foldOne([
     window(0, 1000),

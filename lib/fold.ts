@@ -78,14 +78,19 @@ export function chunksOf(request: RequestLine): { atNs: number; gapNs: number; t
   });
 }
 
-/** The gaps between receives with the tokens that arrived in each: chunks of one receive share the gap before it. */
+/**
+ * The times between receives that brought tokens, with the tokens of the later one: chunks of one receive share the time
+ * before it, and a receive that brought no token leaves its time to the next one that does.
+ */
 export function sharedGaps(chunks: readonly { atNs: number; tokens: number }[]): { gapNs: number; tokens: number }[] {
   const gaps: { gapNs: number; tokens: number }[] = [];
   chunks.forEach(({ atNs, tokens }, i) => {
     const gapNs = atNs - (chunks[i - 1]?.atNs ?? atNs);
     const last = gaps.at(-1);
-    if (gapNs > 0) gaps.push({ gapNs, tokens });
-    else if (last) last.tokens += tokens;
+    if (last && (gapNs === 0 || last.tokens === 0)) {
+      last.gapNs += gapNs;
+      last.tokens += tokens;
+    } else if (gapNs > 0) gaps.push({ gapNs, tokens });
   });
   return gaps.filter(({ tokens }) => tokens > 0);
 }

@@ -3,7 +3,7 @@
 /** One metric as k6 sees it. */
 export interface Metric {
   readonly type: "Trend" | "Counter" | "Rate" | "Gauge";
-  readonly unit: "ms" | "tokens/s" | "requests/s" | "requests" | "tokens" | "chunks" | "share" | "0 or 1";
+  readonly unit: "ms" | "tokens/s" | "requests/s" | "requests" | "tokens" | "chunks" | "share" | "samples" | "0 or 1";
   /** Which way is better, for comparisons and for the sense of a limit. */
   readonly better: "lower" | "higher" | "neither";
   readonly definition: string;
@@ -134,7 +134,7 @@ export const metrics = {
     unit: "ms",
     better: "lower",
     definition:
-      "Median inter-token latency of a level's steady requests, pooled over tokens: the gap before a chunk shared by its tokens.",
+      "Median inter-token latency of a level's steady requests, pooled over tokens: the time since the previous chunk that brought a token, shared by the tokens of the chunk.",
     sameAs: "vLLM and AIPerf (ICL) keep one gap a chunk; the two agree where a chunk is a token.",
   },
   llm_itl_p90: {
@@ -174,6 +174,14 @@ export const metrics = {
       "Request goodput of a level: completed requests that ended inside the steady window and met every SLO / window.",
     sameAs: "vLLM's and AIPerf's goodput.",
   },
+  llm_samples: {
+    type: "Gauge",
+    unit: "samples",
+    better: "higher",
+    definition:
+      "How many values a level's steady requests gave the metric that the tag `metric` names (of pooled ITL: tokens). Every gate asks for some: to k6 a limit on nothing is kept.",
+    sameAs: "",
+  },
   llm_client_bound: {
     type: "Gauge",
     unit: "0 or 1",
@@ -194,6 +202,22 @@ export function isMetricName(text: string): text is MetricName {
 /** The gauges that exist once a level and only when it is over: their thresholds name the level, but no phase. */
 export function isLevelGauge(name: MetricName): boolean {
   return metrics[name].type === "Gauge" && name !== "llm_client_bound";
+}
+
+/** Whether a limit on the metric needs llm_samples beside it, for without samples k6 would take it for kept. */
+export function countsItsSamples(name: MetricName): boolean {
+  // Requests are counted by a gate of their own, and llm_client_bound is emitted in every run.
+  return metrics[name].type !== "Counter" && !["llm_request_failed", "llm_samples", "llm_client_bound"].includes(name);
+}
+
+/** Whether the figure lies between output tokens, so that a request of one token has none. */
+export function betweenTokens(name: MetricName): boolean {
+  return /^llm_(tpot|itl_\w+|output_speed)$/.test(name);
+}
+
+/** Whether only a streamed reply has the figure. */
+export function needsStream(name: MetricName): boolean {
+  return betweenTokens(name) || /^llm_(ttft|ttfo)/.test(name);
 }
 
 /** docs/metrics.md's table, in Markdown. */

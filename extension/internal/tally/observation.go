@@ -109,16 +109,21 @@ func (o *Observation) Gaps(f func(gapNs int64)) {
 	}
 }
 
-// SharedGaps calls f for each gap between two receives with the tokens that arrived at its end: chunks that came in one
-// receive share the gap before it, and so do the tokens of a chunk. What came with the first output has no gap.
+// SharedGaps calls f for each time between two receives that brought tokens with the tokens of the later one: chunks that
+// came in one receive share the time before it, and so do the tokens of a chunk. A receive that brought no token, or only
+// part of one, ends no gap: what passed before it counts towards the next token, so that all gaps add up to the time from
+// the first output chunk to the last token. What came with the first output has no gap.
 func (o *Observation) SharedGaps(f func(gapNs int64, tokens int)) {
 	lastNs, gapNs, sum := int64(-1), int64(0), 0
 	o.Chunks(func(atNs int64, tokens int) {
 		if lastNs >= 0 && atNs > lastNs {
-			if gapNs > 0 && sum > 0 {
-				f(gapNs, sum)
+			if sum > 0 {
+				if gapNs > 0 {
+					f(gapNs, sum)
+				}
+				gapNs, sum = 0, 0
 			}
-			gapNs, sum = atNs-lastNs, 0
+			gapNs += atNs - lastNs
 		}
 		lastNs = atNs
 		sum += tokens

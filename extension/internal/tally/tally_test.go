@@ -56,7 +56,12 @@ func TestITLSharesAGapAmongItsTokens(t *testing.T) {
 		{"continuous usage tells what each chunk carried", []int64{5, 15, 25}, []int32{1, 4, 2}, 7, [][2]int64{{10, 4}, {10, 2}}},
 		{"without it the usage is spread evenly", []int64{5, 15, 25}, []int32{1, 1, 1}, 6, [][2]int64{{10, 2}, {10, 2}}},
 		{"a share that is not whole is made whole", []int64{5, 15, 25}, []int32{1, 1, 1}, 4, [][2]int64{{10, 1}, {10, 2}}},
-		{"a gap without a token counts nothing", []int64{5, 15, 25, 35}, []int32{1, 1, 1, 1}, 2, [][2]int64{{10, 1}, {10, 1}}},
+		{"a gap before a chunk without a token counts towards the next token", []int64{5, 15, 28, 35}, []int32{1, 0, 0, 1}, 2,
+			[][2]int64{{30, 1}}},
+		{"so it does where the usage is spread over more chunks", []int64{5, 15, 28, 35}, []int32{1, 1, 1, 1}, 2,
+			[][2]int64{{10, 1}, {20, 1}}},
+		{"what comes after the last token is no token's", []int64{5, 15, 28, 35}, []int32{1, 1, 0, 0}, 2, [][2]int64{{10, 1}}},
+		{"chunks of one receive of which only one has a token", []int64{5, 15, 25, 25}, []int32{1, 0, 0, 1}, 2, [][2]int64{{20, 1}}},
 		{"chunks of one receive share the gap before it", []int64{5, 25, 25, 35}, []int32{1, 1, 1, 1}, 4, [][2]int64{{20, 2}, {10, 1}}},
 		{"what came with the first output has no gap", []int64{5, 5, 15}, []int32{1, 1, 1}, 3, [][2]int64{{10, 1}}},
 	} {
@@ -70,6 +75,23 @@ func TestITLSharesAGapAmongItsTokens(t *testing.T) {
 			require.Equal(t, c.want, got)
 		})
 	}
+}
+
+// Tokens cut into several events are as slow as those that are not.
+func TestTheSharesOfAllGapsAddUpToTheTimeOfTheTokens(t *testing.T) {
+	r := NewRun(SLO{})
+	r.Level(Spec{Name: "c1"})
+	r.Open("c1", 1, 0)
+	offsets := make([]int64, 200)
+	for i := range offsets {
+		offsets[i] = (50 + 10*int64(i)) * 1e6
+	}
+	r.Add(reply("c1", Steady, 1, 1, 100, offsets...)) // 200 chunks of half a token, 10 ms apart
+	l := r.Levels(1e10)[0]
+	require.InDelta(t, 1990, l.ITLMs.Mean*float64(l.ITLMs.Count), 1e-6)
+	require.InEpsilon(t, 20, l.ITLMs.P50, 0.01)
+	require.InEpsilon(t, 20, l.ITLMs.P99, 0.01)
+	require.InEpsilon(t, l.TPOTMs.Mean, l.ITLMs.Mean, 0.02)
 }
 
 func TestAFailedRequestFeedsNothingButCounts(t *testing.T) {
