@@ -42,7 +42,7 @@ var _ io.ReadCloser = &Body{}
 func (b *Body) open(req *http.Request, wire []byte) (*http.Response, error) {
 	_ = b.l.conn.SetDeadline(time.Time{})
 	conn := b.l.conn
-	b.stop = context.AfterFunc(b.ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
+	b.stop = endsWith(b.ctx, conn)
 	_, writeErr := conn.Write(wire)
 	b.noteSent()
 	// With an error too: an answer, that the request is too large most likely, may have come before all was sent.

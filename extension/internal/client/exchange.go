@@ -112,9 +112,9 @@ func (x *exchange) run(ctx context.Context, r *Request) {
 			x.notSent(ctx)
 			return
 		}
-		over, err := x.l.send(x, x.buf)
+		over, err := x.l.send(ctx, x, x.buf)
 		if err != nil {
-			x.sendFailed(err)
+			x.sendFailed(ctx, err)
 		} else if !over {
 			x.l.wait(ctx, x)
 		}
@@ -137,9 +137,9 @@ func (x *exchange) sendAsync(ctx context.Context, done func(*Measurement)) {
 		return
 	}
 	l := x.l // once over, x belongs to whoever done told
-	over, err := l.send(x, x.buf)
+	over, err := l.send(ctx, x, x.buf)
 	if err != nil {
-		x.sendFailed(err)
+		x.sendFailed(ctx, err)
 		go x.conclude()
 	} else if !over {
 		l.async(ctx, x)
@@ -161,12 +161,14 @@ func (x *exchange) conclude() {
 }
 
 // sendFailed ends an exchange whose request could not be written.
-func (x *exchange) sendFailed(err error) {
+func (x *exchange) sendFailed(ctx context.Context, err error) {
 	if x.m.SentNs == 0 {
 		x.m.SentNs = clock.Now()
 	}
 	kind := endConnection
-	if isTimeout(err) {
+	if ctx.Err() != nil {
+		kind = endInterrupted
+	} else if isTimeout(err) {
 		kind = endDeadline
 		_, x.abort = x.limit(x.m.SentNs) // the write was given whichever comes first
 	}

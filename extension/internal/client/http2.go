@@ -83,16 +83,17 @@ type http2Link struct {
 	lastID   uint32 // with goneAway: the last stream the server may have looked at
 	awayErr  error  // with goneAway: its reason, if there was one
 
-	x         *exchange // while one is on its way
-	stream    uint32    // of the last request
-	unsent    []byte    // of its body
-	allSent   bool      // END_STREAM was written
-	sentKnown bool      // the time of the last write of the request has been taken over, as well as can be
-	headDone  bool      // the final response's HEADERS are in
-	body      []byte    // of the response: what came in the last receive
-	lengthNow int64     // body bytes so far
-	length    int64     // what Content-Length says, -1 = nothing
-	countedNs int64     // the receive that was counted last
+	x         *exchange   // while one is on its way
+	stop      func() bool // its context no longer ends reads and writes
+	stream    uint32      // of the last request
+	unsent    []byte      // of its body
+	allSent   bool        // END_STREAM was written
+	sentKnown bool        // the time of the last write of the request has been taken over, as well as can be
+	headDone  bool        // the final response's HEADERS are in
+	body      []byte      // of the response: what came in the last receive
+	lengthNow int64       // body bytes so far
+	length    int64       // what Content-Length says, -1 = nothing
+	countedNs int64       // the receive that was counted last
 }
 
 // startHTTP2 speaks first: the preface, and then the server's settings are awaited. conn is seg or TLS on it; it is closed
@@ -107,7 +108,7 @@ func startHTTP2(ctx context.Context, key linkKey, conn net.Conn, seg segmentConn
 	l.frames.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
 	l.frames.MaxHeaderListSize = http2HeadBytes
 	l.encoder = hpack.NewEncoder(&l.block)
-	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
+	stop := endsWith(ctx, conn)
 	err := l.shakeHands()
 	if !stop() {
 		err = context.Cause(ctx)
@@ -196,16 +197,11 @@ func (l *http2Link) usable() bool {
 	return !l.goneAway && l.writeErr == nil && l.stream < http2LastID
 }
 
-func (l *http2Link) close(abort bool) {
-	if abort {
-		l.seg.setAbort()
-	}
-	_ = l.conn.Close()
-}
+func (l *http2Link) close(abort bool) { closeConn(l.conn, l.seg, abort) }
 
 // send writes the head and as much of the body as the server's windows allow; wait sends the rest. The request is taken
 // from x, not from its HTTP/1.1 form.
-func (l *http2Link) send(x *exchange, _ []byte) (over bool, err error) {
+func (l *http2Link) send(ctx context.Context, x *exchange, _ []byte) (over bool, err error) {
 	if deadlineNs, _ := x.limit(clock.Now()); deadlineNs > 0 {
 		_ = l.conn.SetDeadline(clock.Wall(deadlineNs))
 	} else {
@@ -216,8 +212,10 @@ func (l *http2Link) send(x *exchange, _ []byte) (over bool, err error) {
 	if err := l.writeHead(x); err != nil {
 		return false, err
 	}
+	l.stop = endsWith(ctx, l.conn)
 	l.writeBody(x)
 	if isTimeout(l.writeErr) {
+		l.stop()
 		return false, l.writeErr
 	}
 	if l.writeErr != nil && x.m.SentNs == 0 {
@@ -363,7 +361,6 @@ func (l *http2Link) takeSent(x *exchange) {
 func (l *http2Link) async(ctx context.Context, x *exchange) { go l.wait(ctx, x) }
 
 func (l *http2Link) wait(ctx context.Context, x *exchange) {
-	stop := context.AfterFunc(ctx, func() { _ = l.conn.SetDeadline(time.Unix(1, 0)) })
 	l.limit(ctx, x)
 	for {
 		done := false
@@ -388,7 +385,7 @@ func (l *http2Link) wait(ctx context.Context, x *exchange) {
 		if cap(l.body) > http2Write {
 			l.body = nil
 		}
-		undisturbed := stop()
+		undisturbed := l.stop()
 		if err == nil {
 			l.seg.rest(awake)
 		}
@@ -417,7 +414,7 @@ func (l *http2Link) limit(ctx context.Context, x *exchange) {
 	if x.endAtNs > 0 {
 		_ = l.conn.SetReadDeadline(clock.Wall(x.endAtNs))
 		if ctx.Err() != nil {
-			_ = l.conn.SetReadDeadline(time.Unix(1, 0))
+			_ = l.conn.SetReadDeadline(past)
 		}
 	}
 }

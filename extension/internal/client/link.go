@@ -20,9 +20,9 @@ type link interface {
 	key() linkKey
 	// alive says that the server has not closed an idle connection, as far as can be known.
 	alive() bool
-	// send writes the request. From then on what comes back is fed to x until the response is complete or x is given up;
+	// send writes the request, or as much as it can until ctx or the exchange's time ends. From then on what comes back is fed to x until the response is complete or x is given up;
 	// then x.finish is called, once. over says that this has happened already.
-	send(x *exchange, request []byte) (over bool, err error)
+	send(ctx context.Context, x *exchange, request []byte) (over bool, err error)
 	// wait returns when finish was called; ctx and the exchange's deadline make that happen early.
 	wait(ctx context.Context, x *exchange)
 	// async is wait for nobody: it returns at once.
@@ -33,6 +33,15 @@ type link interface {
 type linkKey struct {
 	network, address string
 	tls              bool
+}
+
+// past is a deadline that ends what is under way.
+var past = time.Unix(1, 0)
+
+// endsWith has the end of ctx end reads and writes of conn, until stop is called. Where stop returns false, that has
+// happened or is about to, so that conn must not be used for another request.
+func endsWith(ctx context.Context, conn net.Conn) (stop func() bool) {
+	return context.AfterFunc(ctx, func() { _ = conn.SetDeadline(past) })
 }
 
 // setup is what opening a connection cost.
@@ -147,7 +156,12 @@ func (o *Options) secure(ctx context.Context, seg segmentConn, server string, pr
 	cfg.NextProtos = protocols
 	conn = tls.Client(seg, cfg)
 	beganNs := clock.Now()
-	if err := conn.HandshakeContext(ctx); err != nil {
+	stop := endsWith(ctx, seg) // not HandshakeContext, which closes the connection while it may be in use
+	err = conn.Handshake()
+	if !stop() {
+		err = errors.Join(err, ctx.Err())
+	}
+	if err != nil {
 		_ = seg.Close()
 		if ctx.Err() != nil {
 			return nil, 0, ctx.Err()
@@ -175,7 +189,7 @@ func connectThrough(ctx context.Context, raw net.Conn, proxy *url.URL, address s
 			err = ctx.Err()
 		}
 	}()
-	stop := context.AfterFunc(ctx, func() { _ = raw.SetDeadline(time.Unix(1, 0)) })
+	stop := endsWith(ctx, raw)
 	defer stop() // its deadline, once set, stays: then the connection is not used
 	head := "CONNECT " + address + " HTTP/1.1\r\nHost: " + address + "\r\n"
 	if proxy.User != nil {
@@ -206,31 +220,39 @@ type blockingLink struct {
 	seg  segmentConn
 	buf  []byte
 
-	writeErr error // of the present request; there may be an answer to read all the same
+	writeErr error       // of the present request; there may be an answer to read all the same
+	stop     func() bool // of the present request: its context no longer ends reads and writes
 }
 
 func (l *blockingLink) key() linkKey { return l.id }
 func (l *blockingLink) alive() bool  { return l.seg.quiet() }
 
-func (l *blockingLink) close(abort bool) {
+func (l *blockingLink) close(abort bool) { closeConn(l.conn, l.seg, abort) }
+
+// closeConn closes conn, which is seg or TLS on it. An abort does without TLS's farewell, which waits up to five seconds
+// for room in the socket.
+func closeConn(conn net.Conn, seg segmentConn, abort bool) {
 	if abort {
-		l.seg.setAbort()
+		seg.setAbort()
+		conn = seg
 	}
-	_ = l.conn.Close()
+	_ = conn.Close()
 }
 
-func (l *blockingLink) send(x *exchange, request []byte) (over bool, err error) {
+func (l *blockingLink) send(ctx context.Context, x *exchange, request []byte) (over bool, err error) {
 	deadlineNs, _ := x.limit(clock.Now())
 	if deadlineNs > 0 {
 		_ = l.conn.SetDeadline(clock.Wall(deadlineNs))
 	} else {
 		_ = l.conn.SetDeadline(time.Time{})
 	}
+	l.stop = endsWith(ctx, l.conn)
 	_, l.writeErr = l.conn.Write(request)
 	switch {
 	case l.writeErr == nil:
 		x.sentAt(l.seg.sentStamp())
 	case isTimeout(l.writeErr):
+		l.stop()
 		return false, l.writeErr
 	default:
 		x.sentAt(clock.Now(), 0, false)
@@ -239,12 +261,10 @@ func (l *blockingLink) send(x *exchange, request []byte) (over bool, err error) 
 }
 
 func (l *blockingLink) wait(ctx context.Context, x *exchange) {
-	// Stopped before finish hands the connection on: a late cancellation must not meet the next request.
-	stop := context.AfterFunc(ctx, func() { _ = l.conn.SetReadDeadline(time.Unix(1, 0)) })
 	if x.endAtNs > 0 {
 		_ = l.conn.SetReadDeadline(clock.Wall(x.endAtNs))
 		if ctx.Err() != nil {
-			_ = l.conn.SetReadDeadline(time.Unix(1, 0))
+			_ = l.conn.SetReadDeadline(past)
 		}
 	}
 	if l.buf == nil {
@@ -269,7 +289,7 @@ func (l *blockingLink) wait(ctx context.Context, x *exchange) {
 			if done {
 				l.seg.rest(awake)
 				x.takeSentStamp(l.seg.sentStamp())
-				if !stop() || l.writeErr != nil {
+				if !l.stop() || l.writeErr != nil {
 					x.p.Result().KeepAlive = false // its deadline is, or is about to be, in the past; or it waits for the rest
 				}
 				x.finish(nil, endComplete)
@@ -279,7 +299,7 @@ func (l *blockingLink) wait(ctx context.Context, x *exchange) {
 		if err == nil {
 			continue
 		}
-		stop()
+		l.stop()
 		x.takeSentStamp(l.seg.sentStamp())
 		switch {
 		case ctx.Err() != nil:

@@ -140,14 +140,16 @@ func (l *readerLink) close(abort bool) {
 	}
 }
 
-func (l *readerLink) send(x *exchange, request []byte) (over bool, err error) {
+func (l *readerLink) send(ctx context.Context, x *exchange, request []byte) (over bool, err error) {
 	l.mu.Lock()
 	l.conn.Want(1, reader.NoEnding)
 	l.mu.Unlock()
-	deadlineNs, _ := x.limit(clock.Now())
+	full := fullSocket{ctx: ctx, conn: l.conn}
+	full.deadlineNs, _ = x.limit(clock.Now())
 	// Not under the lock: a peer that takes a long request slowly must not hold the dispatching goroutine up. The response
 	// may begin, and end, before Write returns; it waits with the reader until x is made known.
-	sent, writeErr := l.conn.Write(request, deadlineNs)
+	sent, writeErr := l.conn.Write(request, full.wait)
+	full.close()
 	l.mu.Lock()
 	l.sent = sent
 	x.sentAt(between(sent.BeforeNs, sent.AfterNs))
@@ -171,6 +173,38 @@ func (l *readerLink) send(x *exchange, request []byte) (over bool, err error) {
 		return false, writeErr
 	}
 	return finished, nil
+}
+
+// fullSocket waits for room to send in, until a time of package clock (0 = for ever) or the end of the context.
+type fullSocket struct {
+	ctx        context.Context
+	conn       *reader.Conn
+	deadlineNs int64
+
+	room *reader.Room // once there was none
+	stop func() bool
+}
+
+func (f *fullSocket) wait() error {
+	if f.room == nil {
+		room, err := f.conn.Room()
+		if err != nil {
+			return err
+		}
+		f.room = room
+		if f.deadlineNs > 0 {
+			room.SetDeadline(clock.Wall(f.deadlineNs))
+		}
+		f.stop = context.AfterFunc(f.ctx, func() { room.SetDeadline(past) })
+	}
+	return f.room.Wait()
+}
+
+func (f *fullSocket) close() {
+	if f.room != nil {
+		f.stop()
+		f.room.Close()
+	}
 }
 
 // ready parses what has arrived. It runs on the reader's dispatching goroutine.
@@ -315,6 +349,7 @@ type readerConn struct {
 	mu            sync.Mutex
 	readDeadline  time.Time
 	writeDeadline time.Time
+	room          *reader.Room // while Write waits for some
 	abort, closed bool
 
 	ending     reader.Ending // what wakes it while it rests
@@ -410,19 +445,34 @@ func (c *readerConn) rest(as ending) {
 }
 
 func (c *readerConn) Write(b []byte) (int, error) {
-	c.mu.Lock()
-	deadlineNs := int64(0)
-	if !c.writeDeadline.IsZero() {
-		deadlineNs = clock.Now() + int64(time.Until(c.writeDeadline))
+	sent, err := c.conn.Write(b, c.waitForRoom)
+	if c.room != nil { // only this goroutine sets it
+		c.mu.Lock()
+		c.room.Close()
+		c.room = nil
+		c.mu.Unlock()
 	}
-	c.mu.Unlock()
-	sent, err := c.conn.Write(b, deadlineNs)
 	if err != nil {
 		return 0, err
 	}
 	c.last = sent
 	c.counted.sent(len(b))
 	return len(b), nil
+}
+
+func (c *readerConn) waitForRoom() error {
+	c.mu.Lock()
+	if c.room == nil {
+		room, err := c.conn.Room()
+		if err != nil {
+			c.mu.Unlock()
+			return err
+		}
+		room.SetDeadline(c.writeDeadline)
+		c.room = room
+	}
+	c.mu.Unlock()
+	return c.room.Wait()
 }
 
 func (c *readerConn) Close() error {
@@ -458,6 +508,9 @@ func (c *readerConn) SetWriteDeadline(t time.Time) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.writeDeadline = t
+	if c.room != nil {
+		c.room.SetDeadline(t)
+	}
 	return nil
 }
 

@@ -327,8 +327,9 @@ type Sent struct {
 	last              uint32 // offset of the last byte, as transmit stamps name it
 }
 
-// Write sends all of b, waiting for room in the socket until the deadline (a time of package clock; 0 = none).
-func (c *Conn) Write(b []byte, deadlineNs int64) (Sent, error) {
+// Write sends all of b. Where the socket takes no more it calls wait, which returns when there may be room, or why to give
+// up, which Write then returns.
+func (c *Conn) Write(b []byte, wait func() error) (Sent, error) {
 	var sent Sent
 	for {
 		sent.BeforeNs = clock.Now()
@@ -346,19 +347,51 @@ func (c *Conn) Write(b []byte, deadlineNs int64) (Sent, error) {
 			}
 		case unix.EINTR:
 		case unix.EAGAIN:
-			waitMs := -1
-			if deadlineNs > 0 {
-				waitMs = int((deadlineNs - sent.AfterNs + 999_999) / 1_000_000)
-				if waitMs <= 0 {
-					return sent, os.ErrDeadlineExceeded
-				}
+			if err := wait(); err != nil {
+				return sent, err
 			}
-			_, _ = unix.Poll([]unix.PollFd{{Fd: c.s.fd, Events: unix.POLLOUT}}, waitMs)
 		default:
 			return sent, e
 		}
 	}
 }
+
+// Room waits for room in a connection's socket. It does so on Go's poller, by a duplicate of the descriptor, so that no
+// thread is held meanwhile. It must be closed before the connection is.
+type Room struct {
+	file *os.File
+	raw  syscall.RawConn
+}
+
+// Room is for one Write that found the socket full.
+func (c *Conn) Room() (*Room, error) {
+	fd, err := unix.FcntlInt(uintptr(c.s.fd), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("reader: %w", err)
+	}
+	r := &Room{file: os.NewFile(uintptr(fd), "socket")}
+	if r.raw, err = r.file.SyscallConn(); err != nil {
+		return nil, errors.Join(err, r.file.Close())
+	}
+	return r, nil
+}
+
+// Wait returns when there is room or the connection has ended, and os.ErrDeadlineExceeded at the deadline.
+func (r *Room) Wait() error {
+	return r.raw.Write(func(fd uintptr) bool {
+		// The transmit stamps that wait to be read wake the poller, too.
+		p := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}
+		n, err := unix.Poll(p, 0)
+		return n > 0 && p[0].Revents&^unix.POLLERR != 0 || err != nil && err != unix.EINTR
+	})
+}
+
+// SetDeadline ends a Wait at t, also one that is under way; the zero time takes the deadline away. It may be called from
+// any goroutine.
+func (r *Room) SetDeadline(t time.Time) { _ = r.file.SetWriteDeadline(t) }
+
+// Close ends the waiting for good.
+func (r *Room) Close() { _ = r.file.Close() }
 
 // SentAt returns the kernel's transmit time of a write, where it is known by now.
 func (c *Conn) SentAt(sent Sent) (atNs int64, ok bool) {

@@ -192,6 +192,49 @@ func TestStampsAreTheKernelsEvenWhenGoIsBusy(t *testing.T) {
 	require.NoError(t, r.Close())
 }
 
+// waitForRoom is for Write.
+func waitForRoom(c *Conn) func() error {
+	return func() error {
+		room, err := c.Room()
+		if err != nil {
+			return err
+		}
+		defer room.Close()
+		return room.Wait()
+	}
+}
+
+func TestAWriteWaitsForRoom(t *testing.T) {
+	r, err := New()
+	require.NoError(t, err)
+	in := newInbox()
+	c, peer := pair(t, r, in.ready)
+	var room *Room
+	body := make([]byte, 32<<20)
+	_, err = c.Write(body, func() error {
+		if room == nil {
+			var err error
+			room, err = c.Room()
+			require.NoError(t, err)
+			time.AfterFunc(50*time.Millisecond, func() { room.SetDeadline(time.Unix(1, 0)) })
+		}
+		return room.Wait()
+	})
+	require.ErrorIs(t, err, os.ErrDeadlineExceeded, "nobody reads")
+	room.Close()
+	read := make(chan struct{})
+	go func() {
+		_, _ = io.Copy(io.Discard, peer)
+		close(read)
+	}()
+	_, err = c.Write(body, waitForRoom(c))
+	require.NoError(t, err, "somebody reads")
+	in.close(c, false)
+	<-read
+	_ = peer.Close()
+	require.NoError(t, r.Close())
+}
+
 func TestSendTimeComesFromTheKernel(t *testing.T) {
 	r, err := New()
 	require.NoError(t, err)
@@ -201,7 +244,7 @@ func TestSendTimeComesFromTheKernel(t *testing.T) {
 	total := 0
 	for _, size := range []int{1, 100, 70_000, 3} {
 		total += size
-		sent, err := c.Write(make([]byte, size), 0)
+		sent, err := c.Write(make([]byte, size), waitForRoom(c))
 		require.NoError(t, err)
 		in.waitFor(t, total)
 		ns, ok := c.SentAt(sent)
@@ -369,7 +412,7 @@ func TestManyConnectionsOpenAndClose(t *testing.T) {
 				c, err := r.AddFile(f, in.ready)
 				require.NoError(t, err)
 				msg := []byte(fmt.Sprintf("hello %d %d", g, i))
-				_, err = c.Write(msg, 0)
+				_, err = c.Write(msg, waitForRoom(c))
 				require.NoError(t, err)
 				require.Equal(t, string(msg), string(in.waitFor(t, len(msg))))
 				in.close(c, i%3 == 0)

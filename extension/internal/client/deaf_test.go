@@ -1,0 +1,131 @@
+package client
+
+import (
+	"context"
+	"crypto/tls"
+	"io"
+	"math"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/net/http2"
+
+	"github.com/tokenclock/tokenclock/extension/internal/stream"
+)
+
+// deafBody is more than the sockets' buffers take.
+const deafBody = 32 << 20
+
+// promptly bounds how long after its reason an end may come: below the five seconds for which crypto/tls says farewell.
+const promptly = 3 * time.Second
+
+// certified returns a server's TLS configuration and a client's that trusts it.
+func certified(t *testing.T, protocols ...string) (server, client *tls.Config) {
+	t.Helper()
+	s := httptest.NewTLSServer(nil)
+	defer s.Close()
+	client = s.Client().Transport.(*http.Transport).TLSClientConfig.Clone()
+	return &tls.Config{Certificates: s.TLS.Certificates, NextProtos: protocols, MinVersion: tls.VersionTLS12}, client
+}
+
+// deaf runs test against servers that take connections, shake hands and read nothing more, over all that a request may go.
+func deaf(t *testing.T, test func(t *testing.T, c *Client)) {
+	server, trusting := certified(t, "h2", "http/1.1")
+	for _, over := range []struct {
+		name                string
+		tls, http2, polling bool
+	}{
+		{name: "the reader thread"},
+		{name: "Go's poller", polling: true},
+		{name: "TLS", tls: true},
+		{name: "HTTP/2", http2: true},
+		{name: "HTTP/2 and TLS", tls: true, http2: true},
+	} {
+		t.Run(over.name, func(t *testing.T) {
+			hold := make(chan struct{})
+			wrap := func(raw net.Conn) (net.Conn, *heldConn) {
+				if over.tls {
+					raw = tls.Server(raw, server)
+				}
+				held := &heldConn{Conn: raw}
+				return held, held
+			}
+			url := ""
+			if over.http2 {
+				url = framesOver(t, wrap, func(p *peer, _ int) {
+					_ = p.WriteWindowUpdate(0, math.MaxInt32-http2Default)
+					<-hold
+				}, http2.Setting{ID: http2.SettingInitialWindowSize, Val: math.MaxInt32})
+			} else {
+				url, _ = bodyServer(t, func(p *bodyPeer) {
+					conn, _ := wrap(p.Conn)
+					_, _ = io.ReadFull(conn, make([]byte, 1))
+					<-hold
+				})
+			}
+			t.Cleanup(func() { close(hold) }) // before the server's, which waits for it
+			if over.tls {
+				url = strings.Replace(url, "http:", "https:", 1)
+			}
+			test(t, newClient(t, url, func(o *Options) {
+				o.TLS, o.HTTP2, o.Streamed, o.TimeoutNs = trusting, over.http2, !over.polling, int64(time.Minute)
+			}))
+		})
+	}
+}
+
+func TestARequestThatNobodyReadsEndsWithItsContext(t *testing.T) {
+	deaf(t, func(t *testing.T, c *Client) {
+		ctx, cancel := context.WithCancel(t.Context())
+		var cancelled time.Time
+		time.AfterFunc(200*time.Millisecond, func() { cancelled = time.Now(); cancel() })
+		m := c.Do(ctx, &Request{Body: make([]byte, deafBody)})
+		require.Equal(t, stream.Interrupted, m.Failure, m.Message)
+		require.Less(t, time.Since(cancelled), promptly)
+		m.Release()
+	})
+}
+
+func TestARequestThatNobodyReadsEndsWithItsTime(t *testing.T) {
+	deaf(t, func(t *testing.T, c *Client) {
+		c.o.TimeoutNs = int64(200 * time.Millisecond)
+		began := time.Now()
+		m := c.Do(t.Context(), &Request{Body: make([]byte, deafBody)})
+		require.Equal(t, stream.Timeout, m.Failure, m.Message)
+		require.Less(t, time.Since(began), promptly)
+		m.Release()
+		began = time.Now()
+		m = c.Do(t.Context(), &Request{Body: make([]byte, deafBody), AbortAfterNs: int64(100 * time.Millisecond)})
+		require.Equal(t, stream.Aborted, m.Failure, m.Message)
+		require.Less(t, time.Since(began), promptly)
+		m.Release()
+	})
+}
+
+func TestAnExchangeThatNobodyReadsEndsWithItsContext(t *testing.T) {
+	server, trusting := certified(t)
+	for _, how := range readers {
+		t.Run(how, func(t *testing.T) {
+			noLeaks(t)
+			hold := make(chan struct{})
+			url, _ := bodyServer(t, func(p *bodyPeer) {
+				_ = tls.Server(p.Conn, server).Handshake()
+				<-hold
+			})
+			defer close(hold)
+			ctx, cancel := context.WithCancel(t.Context())
+			var cancelled time.Time
+			time.AfterFunc(200*time.Millisecond, func() { cancelled = time.Now(); cancel() })
+			r, err := http.NewRequestWithContext(ctx, "POST", strings.Replace(url, "http:", "https:", 1), strings.NewReader(strings.Repeat("x", deafBody)))
+			require.NoError(t, err)
+			_, _, err = transportRead(t, how, Options{TLS: trusting}).Do(r)
+			require.ErrorIs(t, err, context.Canceled)
+			require.Less(t, time.Since(cancelled), promptly)
+		})
+	}
+}
