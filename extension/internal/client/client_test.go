@@ -338,3 +338,32 @@ func TestAddressesAndHeadersAreChecked(t *testing.T) {
 	require.Error(t, err)
 	require.NotContains(t, err.Error(), "secret")
 }
+
+func TestNothingIsSentAfterTheContextEnded(t *testing.T) {
+	modes(t, func(t *testing.T, streamed bool) {
+		s := serve(t, listen(t), answerThree)
+		c := newClient(t, "http://"+s.Addr().String()+"/v1/completions", func(o *Options) { o.Streamed = streamed })
+		c.Do(t.Context(), &Request{Body: []byte("{}")}).Release() // leaves a connection
+		ctx, cancel := context.WithCancel(t.Context())
+		prepared := make([]Prepared, 20)
+		for i := range prepared {
+			prepared[i] = c.Prepare(ctx, &Request{Body: []byte("{}")})
+		}
+		cancel()
+		ends := make(chan *Measurement, len(prepared)+1)
+		for _, p := range prepared {
+			p.Send(ctx, func(m *Measurement) { ends <- m })
+		}
+		ends <- c.Do(ctx, &Request{Body: []byte("{}")})
+		for range len(prepared) + 1 {
+			m := <-ends
+			require.Equal(t, stream.Interrupted, m.Failure)
+			require.Zero(t, m.SentNs)
+			m.Release()
+		}
+		m := c.Do(t.Context(), &Request{Body: []byte("{}")}) // whatever was sent before it comes first
+		require.True(t, m.Reused, "their connections are kept")
+		m.Release()
+		require.EqualValues(t, 2, s.requests.Load())
+	})
+}

@@ -104,11 +104,21 @@ func (x *exchange) connect(ctx context.Context, fresh bool) {
 	x.m.Reused, x.m.ConnectNs, x.m.TLSNs = s.reused, s.connectNs, s.tlsNs
 }
 
+// ready says that the request may be sent: there is a connection, and the context has not ended, after which a server is to
+// hear of nothing new.
+func (x *exchange) ready(ctx context.Context) bool {
+	if x.err == nil && ctx.Err() != nil {
+		x.c.give(x.l)
+		x.l, x.err = nil, ctx.Err()
+	}
+	return x.err == nil
+}
+
 // run does the whole request on the calling goroutine.
 func (x *exchange) run(ctx context.Context, r *Request) {
 	x.prepare(ctx, r)
 	for {
-		if x.err != nil {
+		if !x.ready(ctx) {
 			x.notSent(ctx)
 			return
 		}
@@ -131,7 +141,7 @@ func (x *exchange) run(ctx context.Context, r *Request) {
 // sendAsync sends a prepared request; x.done is called when it has ended.
 func (x *exchange) sendAsync(ctx context.Context, done func(*Measurement)) {
 	x.ctx, x.done = ctx, done
-	if x.err != nil {
+	if !x.ready(ctx) {
 		x.notSent(ctx)
 		done(&x.m)
 		return
