@@ -58,10 +58,9 @@ func (c *Counted) sent(n int) {
 
 // Client keeps the connections of one VU to one endpoint. Its methods may be used by several goroutines.
 type Client struct {
-	o      Options
-	t      target
-	head   []byte // request head up to the value of X-Request-Id, for requests without overrides
-	fields []byte // the client's own header lines
+	o    Options
+	t    target
+	head []byte // request head up to X-Request-Id, for requests without overrides
 
 	idle idleLinks[link]
 	// unforeseen: a stream over TLS or HTTP/2 ended in a way that the reader thread did not take for an end, so the next
@@ -79,14 +78,25 @@ func New(o Options) (*Client, error) {
 		o.Method = "POST"
 	}
 	c := &Client{o: o, t: t}
-	for _, f := range o.Header {
-		if err := checkField(f); err != nil {
-			return nil, err
-		}
-		c.fields = appendField(c.fields, f)
+	if err := checkHeader(o.Header); err != nil {
+		return nil, err
 	}
 	c.head = c.appendHead(nil, o.Method, &t, nil)
 	return c, nil
+}
+
+// checkHeader refuses what no request may have.
+func checkHeader(fields []Field) error {
+	for _, f := range fields {
+		if err := checkField(f); err != nil {
+			return err
+		}
+		switch strings.ToLower(f.Name) {
+		case "connection", "content-length", "transfer-encoding": // they say how the message is framed
+			return fmt.Errorf("header %s is not for the user to set: it follows from the request", f.Name)
+		}
+	}
+	return nil
 }
 
 // checkField refuses what would break out of a header line. The value stays out of the message: it may be a key.
@@ -114,23 +124,34 @@ func appendField(b []byte, f Field) []byte {
 	return append(b, "\r\n"...)
 }
 
-// named says that the user set this header, which then takes the default's place.
+// named says that the header is among the fields, and so takes the place of the one that stands back for it.
 func named(fields []Field, name string) bool {
 	return slices.ContainsFunc(fields, func(f Field) bool { return strings.EqualFold(f.Name, name) })
 }
 
-// defaults are the headers of a request that neither the client's options nor more set.
-func (c *Client) defaults(t *target, more []Field) iter.Seq[Field] {
+// header yields the headers of a request but for X-Request-Id and those of its framing: more, the options' that are not
+// named in more, and the defaults that neither names.
+func (c *Client) header(t *target, more []Field) iter.Seq[Field] {
 	accept := "application/json"
 	if c.o.Streamed {
 		accept = "text/event-stream, application/json"
 	}
 	fields := [...]Field{
-		{"User-Agent", c.o.UserAgent}, {"Content-Type", "application/json"}, {"Accept", accept}, {"Authorization", t.authorization},
+		{"Host", t.host}, {"User-Agent", c.o.UserAgent}, {"Content-Type", "application/json"}, {"Accept", accept}, {"Authorization", t.authorization},
 	}
 	return func(yield func(Field) bool) {
 		for _, f := range fields {
 			if f.Value != "" && !named(c.o.Header, f.Name) && !named(more, f.Name) && !yield(f) {
+				return
+			}
+		}
+		for _, f := range c.o.Header {
+			if !named(more, f.Name) && !yield(f) {
+				return
+			}
+		}
+		for _, f := range more {
+			if !yield(f) {
 				return
 			}
 		}
@@ -141,20 +162,21 @@ func (c *Client) appendHead(b []byte, method string, t *target, more []Field) []
 	b = append(b, method...)
 	b = append(b, ' ')
 	b = append(b, t.path...)
-	b = append(b, " HTTP/1.1\r\nHost: "...)
-	b = append(b, t.host...)
-	b = append(b, "\r\n"...)
-	for f := range c.defaults(t, more) {
-		b = appendField(b, f)
-	}
-	b = append(b, c.fields...)
-	for _, f := range more {
+	b = append(b, " HTTP/1.1\r\n"...)
+	for f := range c.header(t, more) {
 		b = appendField(b, f)
 	}
 	if c.o.NoReuse {
 		b = append(b, "Connection: close\r\n"...)
 	}
-	return append(b, "X-Request-Id: "...)
+	return b
+}
+
+const requestID = "X-Request-Id"
+
+// identified says that the user gave the request its own X-Request-Id.
+func (c *Client) identified(r *Request) bool {
+	return named(c.o.Header, requestID) || named(r.Header, requestID)
 }
 
 // appendRequest appends the bytes of r as they go over the wire.
@@ -174,15 +196,15 @@ func (c *Client) appendRequest(b []byte, r *Request) ([]byte, *target, error) {
 		if method == "" {
 			method = c.o.Method
 		}
-		for _, f := range r.Header {
-			if err := checkField(f); err != nil {
-				return b, nil, err
-			}
+		if err := checkHeader(r.Header); err != nil {
+			return b, nil, err
 		}
 		b = c.appendHead(b, method, t, r.Header)
 	}
-	b = append(b, r.ID...)
-	b = append(b, "\r\nContent-Length: "...)
+	if !c.identified(r) {
+		b = appendField(b, Field{requestID, r.ID})
+	}
+	b = append(b, "Content-Length: "...)
 	b = strconv.AppendInt(b, int64(len(r.Body)), 10)
 	b = append(b, "\r\n\r\n"...)
 	return append(b, r.Body...), t, nil

@@ -337,6 +337,10 @@ func TestAddressesAndHeadersAreChecked(t *testing.T) {
 	_, err := New(Options{URL: "http://x/", Header: []Field{{Name: "Authorization", Value: "Bearer secret\r\nX: y"}}})
 	require.Error(t, err)
 	require.NotContains(t, err.Error(), "secret")
+	for _, name := range []string{"Content-Length", "transfer-encoding", "Connection"} {
+		_, err := New(Options{URL: "http://x/", Header: []Field{{Name: name, Value: "1"}}})
+		require.ErrorContains(t, err, name)
+	}
 }
 
 func TestNothingIsSentAfterTheContextEnded(t *testing.T) {

@@ -261,7 +261,7 @@ func (l *http2Link) writeHead(x *exchange) error {
 // gatherFields collects what the HTTP/1.1 head would say, in HTTP/2's terms.
 func (l *http2Link) gatherFields(x *exchange) {
 	o := &x.c.o
-	method, scheme, authority := x.r.Method, "http", x.t.host
+	method, scheme := x.r.Method, "http"
 	if method == "" {
 		method = o.Method
 	}
@@ -271,30 +271,24 @@ func (l *http2Link) gatherFields(x *exchange) {
 	l.fields = append(l.fields[:0],
 		hpack.HeaderField{Name: ":method", Value: method},
 		hpack.HeaderField{Name: ":scheme", Value: scheme},
-		hpack.HeaderField{Name: ":authority", Value: authority},
+		hpack.HeaderField{Name: ":authority"},
 		hpack.HeaderField{Name: ":path", Value: x.t.path},
 	)
-	for f := range x.c.defaults(x.t, x.r.Header) {
+	for f := range x.c.header(x.t, x.r.Header) {
 		l.addField(f)
 	}
-	for _, f := range o.Header {
-		l.addField(f)
-	}
-	for _, f := range x.r.Header {
-		l.addField(f)
-	}
-	l.fields = append(l.fields,
+	if !x.c.identified(x.r) {
 		// New with each request: in the table it would only push out what comes again.
-		hpack.HeaderField{Name: "x-request-id", Value: x.r.ID, Sensitive: true},
-		hpack.HeaderField{Name: "content-length", Value: strconv.Itoa(len(x.r.Body))},
-	)
+		l.fields = append(l.fields, hpack.HeaderField{Name: "x-request-id", Value: x.r.ID, Sensitive: true})
+	}
+	l.fields = append(l.fields, hpack.HeaderField{Name: "content-length", Value: strconv.Itoa(len(x.r.Body))})
 }
 
-// addField adds a header of the user's, unless it speaks of the connection, which HTTP/2 forbids (RFC 9113, 8.2.2).
+// addField adds a header, unless it speaks of the connection, which HTTP/2 forbids (RFC 9113, 8.2.2).
 func (l *http2Link) addField(f Field) {
 	name := strings.ToLower(f.Name)
 	switch name {
-	case "connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade":
+	case "keep-alive", "proxy-connection", "upgrade":
 		return
 	case "te":
 		if f.Value != "trailers" {

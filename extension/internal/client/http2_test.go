@@ -146,7 +146,7 @@ func TestHTTP2ConnectionsAreReused(t *testing.T) {
 		})
 		c := newClient(t, s.url+"?x=1", func(o *Options) {
 			s.client(o)
-			o.Header = []Field{{"Authorization", "Bearer key"}, {"Connection", "keep-alive"}, {"Keep-Alive", "5"}}
+			o.Header = []Field{{"Authorization", "Bearer key"}, {"Keep-Alive", "5"}}
 		})
 		for i := range 20 {
 			m := c.Do(t.Context(), &Request{Body: []byte("{}"), ID: fmt.Sprint("id-", i), Header: []Field{{"X-Own", "y"}}})

@@ -8,7 +8,7 @@ type Request struct {
 	URL    string // "" = the client's
 	Header []Field
 	Body   []byte
-	ID     string // sent as X-Request-Id
+	ID     string // sent as X-Request-Id, unless a header of that name is set
 
 	ExpectedOutputTokens int
 	KeepText             bool
@@ -31,7 +31,7 @@ type Measurement struct {
 	Retries           int // times it was sent again because a reused connection had been closed by the server
 	KernelReceives    int
 	UserReceives      int
-	ID                string // the request's X-Request-Id
+	ID                string // the request's
 
 	x *exchange
 }

@@ -123,7 +123,10 @@ func TestTheUserOfAnAddressIsAuthorized(t *testing.T) {
 
 func TestHeadersOfTheUsersTakeTheDefaultsPlace(t *testing.T) {
 	got := make(chan http.Header, 1)
-	h := http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { got <- r.Header })
+	h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r.Header["Host"] = []string{r.Host}
+		got <- r.Header
+	})
 	plain := listen(t)
 	go func() { _ = http.Serve(plain, h) }()
 	two := serveHTTP2(t, false, h)
@@ -132,13 +135,24 @@ func TestHeadersOfTheUsersTakeTheDefaultsPlace(t *testing.T) {
 			if base == two.url {
 				two.client(o)
 			}
-			o.Header = []Field{{"content-type", "application/x-ndjson"}}
+			o.Header = []Field{{"content-type", "application/x-ndjson"}, {"host", "llm.example.com"}, {"X-Team", "search"}}
 		})
-		c.Do(t.Context(), &Request{Body: []byte("{}"), Header: []Field{{"Accept", "text/plain"}}}).Release()
-		header := <-got
+		do := func(header ...Field) http.Header {
+			m := c.Do(t.Context(), &Request{Body: []byte("{}"), ID: "ours", Header: header})
+			defer m.Release()
+			require.Equal(t, 200, m.Status, m.Message) // two Host lines are answered with 400
+			return <-got
+		}
+		header := do(Field{"Accept", "text/plain"})
 		require.Equal(t, []string{"application/x-ndjson"}, header["Content-Type"])
 		require.Equal(t, []string{"text/plain"}, header["Accept"])
 		require.Equal(t, []string{"test"}, header["User-Agent"])
+		require.Equal(t, []string{"llm.example.com"}, header["Host"])
+		require.Equal(t, []string{"ours"}, header["X-Request-Id"])
+		header = do(Field{"Host", "other.example.com"}, Field{"x-team", "chat"}, Field{"x-request-id", "theirs"})
+		require.Equal(t, []string{"other.example.com"}, header["Host"])
+		require.Equal(t, []string{"chat"}, header["X-Team"], "a request's own header takes the place of the client's")
+		require.Equal(t, []string{"theirs"}, header["X-Request-Id"])
 	}
 }
 
