@@ -229,6 +229,16 @@ func TestLevelMetricsAndReport(t *testing.T) {
 		require.Zero(t, s.Value)
 		require.Equal(t, "empty", s.Tags.Map()["level"])
 	}
+	counts := map[string]float64{}
+	for _, s := range find(samples, "llm_samples") {
+		tags := s.Tags.Map()
+		counts[tags["level"]+" "+tags["metric"]] = s.Value
+	}
+	for metric, count := range map[string]float64{"llm_ttft": 3, "llm_tpot": 3, "llm_itl_max": 3, "llm_itl_p99": 6, "llm_goodput": 3, "llm_request_goodput": 3} {
+		require.Equal(t, count, counts["full "+metric], metric)
+		require.Contains(t, counts, "empty "+metric)
+		require.Zero(t, counts["empty "+metric], metric)
+	}
 	require.Len(t, find(samples, "llm_client_bound"), 1)
 	require.JSONEq(t, `[["full","empty"], 3, 9, 0, 5, true, true]`, v.run(`
 		const r = tc.report(5);

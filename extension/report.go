@@ -8,6 +8,7 @@ import (
 	"go.k6.io/k6/v2/metrics"
 
 	"github.com/tokenclock/tokenclock/extension/internal/clock"
+	"github.com/tokenclock/tokenclock/extension/internal/tally"
 )
 
 // report is `report(droppedIterations?)`: a plain object, so that scripts can spread, print and store it.
@@ -25,8 +26,8 @@ func (i *instance) report(droppedIterations int64) sobek.Value {
 	return v
 }
 
-// emitLevelMetrics is `emitLevelMetrics()`. A level without a completed request gets no latency gauge: there is no value
-// that would be honest, and its request count fails the gate.
+// emitLevelMetrics is `emitLevelMetrics()`. A level without an ITL gets no gauge of it: there is no value that would be
+// honest, and llm_samples fails the gate.
 func (i *instance) emitLevelMetrics() {
 	state := i.vu.State()
 	if state == nil {
@@ -53,6 +54,9 @@ func (i *instance) emitLevelMetrics() {
 			add(i.m.itlP90, tags, l.ITLMs.P90)
 			add(i.m.itlP99, tags, l.ITLMs.P99)
 		}
+		for name, n := range samplesOf(l) {
+			add(i.m.samples, tags.With("metric", name), float64(n))
+		}
 	}
 	bound := 0.0
 	verdict := run.judge(levels, run.tally.Total(now), 0)
@@ -62,4 +66,22 @@ func (i *instance) emitLevelMetrics() {
 	}
 	add(i.m.clientBound, ctm.Tags, bound)
 	state.Samples <- metrics.ConnectedSamples{Samples: samples, Tags: ctm.Tags, Time: at}
+}
+
+// samplesOf counts what a level's steady requests gave each metric that a gate may limit. k6 cannot say it: it has no
+// count of a Trend, and takes a Gauge or Rate without samples for a limit that is kept.
+func samplesOf(l tally.LevelSummary) map[string]int64 {
+	n := map[string]int64{
+		"llm_ttft": l.TTFTMs.Count, "llm_ttfo": l.TTFOMs.Count, "llm_tpot": l.TPOTMs.Count, "llm_output_speed": l.OutputSpeed.Count,
+		"llm_e2e_latency": l.E2EMs.Count, "llm_queue_delay": l.QueueDelayMs.Count,
+		"llm_ttft_scheduled": l.TTFTScheduledMs.Count, "llm_e2e_scheduled": l.E2EScheduledMs.Count,
+		"llm_itl_p50": l.ITLMs.Count, "llm_itl_p90": l.ITLMs.Count, "llm_itl_p99": l.ITLMs.Count,
+		// Of a stream that came in one receive all gaps are 0, which says nothing of the server. It has no TPOT either.
+		"llm_itl_max":           min(l.MaxStallMs.Count, l.TPOTMs.Count),
+		"llm_output_throughput": l.Completed, "llm_request_throughput": l.Completed,
+	}
+	if l.GoodShare != nil {
+		n["llm_goodput"], n["llm_request_goodput"] = l.Requests, l.Requests
+	}
+	return n
 }

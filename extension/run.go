@@ -24,6 +24,7 @@ type run struct {
 	probe     *probe
 	over      sync.Map                 // levels whose line was written
 	told      atomic.Pointer[validity] // what emitLevelMetrics made of the client
+	wholeOnce sync.Once                // the line about replies that were no stream
 	requestID atomic.Uint64
 	idPrefix  string
 }
@@ -81,6 +82,16 @@ func (r *rootModule) current() *run {
 		run = r.declare(runSpec{}, nil)
 	}
 	return run
+}
+
+// warnWhole says once that what was asked for as a stream came as a whole: no figure that needs tokens one by one exists.
+func (r *run) warnWhole() {
+	r.wholeOnce.Do(func() {
+		if r.logger != nil {
+			r.logger.Warn("tokenclock: a stream was asked for and a whole reply came (no text/event-stream): " +
+				"such requests have no TTFT, TPOT or ITL; does the server or a gateway before it ignore stream: true?")
+		}
+	})
 }
 
 func (r *run) nextID() string { return r.idPrefix + strconv.FormatUint(r.requestID.Add(1), 10) }

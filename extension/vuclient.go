@@ -53,6 +53,7 @@ type vuClient struct {
 	c   *client.Client
 	ctx context.Context // of the VU's present iteration
 
+	streamed bool   // event streams are asked for
 	shownURL string // in tags
 }
 
@@ -73,9 +74,11 @@ func (i *instance) newClient(call sobek.ConstructorCall) *sobek.Object {
 	if c.o.TimeoutMs < 0 {
 		i.throw(fmt.Errorf("new Client: timeoutMs is %v; it must be above 0", c.o.TimeoutMs))
 	}
-	if _, err := client.New(c.engineOptions(nil)); err != nil {
+	engine := c.engineOptions(nil)
+	if _, err := client.New(engine); err != nil {
 		i.throw(fmt.Errorf("new Client: %w", err))
 	}
+	c.streamed = engine.Streamed
 	c.shownURL = client.Redact(c.o.URL)
 	return c.object(rt)
 }
@@ -368,6 +371,9 @@ func (c *vuClient) ended(state *lib.State, s *slot, spec *requestSpec, r *client
 		o.ScheduledNs = m.StartedNs
 	}
 	s.endNs.Store(m.EndNs)
+	if c.streamed && !m.Streamed && m.Failure == stream.None {
+		run.warnWhole()
+	}
 	f, good := run.tally.Add(o)
 	c.i.emit(state, c, o, m, f, good, r)
 	return toResult(o, f)

@@ -107,7 +107,7 @@ function changingUsers(config: Config): ScheduledLoad {
     trace: [],
     options: (thresholds) =>
       adaptOptions({
-        ...commonOptions(thresholds),
+        ...commonOptions(config, thresholds),
         scenarios: {
           [config.scenario.replaceAll("-", "_")]: {
             executor: "ramping-vus",

@@ -62,6 +62,11 @@ type FailureClass = (typeof failureClasses)[number];
 /** Time that a level bounded by requests has until the next one begins, ms. */
 const levelTimeMs = 60_000;
 
+/** The Trends of which handleSummary needs a level's figures, without their common `llm_`. */
+const levelTrends: readonly string[] = [
+  ...["ttft", "ttfo", "tpot", "itl_max", "e2e_latency", "output_speed", "chunk_gap", "sent_at", "ended_at"],
+];
+
 let declared: RunSpec = { scenario: "", config: {}, sloMs: {} };
 
 /** k6 scenarios by level, made when a load shape is constructed; empty where the script's own scenario stays. */
@@ -106,12 +111,23 @@ export function runsHere(level: string): boolean {
 /** The script's options with a k6 scenario a level, and what handleSummary needs of each. */
 export function adaptOptions(options: Options): Options {
   const thresholds: Record<string, string[]> = {};
+  const keep = (metric: string, ...expressions: string[]) => {
+    thresholds[metric] = [...(thresholds[metric] ?? []), ...expressions];
+  };
   for (const [metric, expressions] of Object.entries((options.thresholds ?? {}) as Record<string, string[]>)) {
+    const counted = /^llm_samples\{(level:[^,}]+),metric:llm_(\w+)\}$/.exec(metric);
+    if (counted) {
+      // JavaScript cannot count samples over all VUs before the thresholds are judged, but a Trend without any has the
+      // maximum 0.
+      const [, level, of = ""] = counted;
+      const trend = of.startsWith("itl_p") ? "chunk_gap" : of;
+      if (levelTrends.includes(trend)) keep(`llm_${trend}{${level},phase:steady}`, "max>0");
+      continue;
+    }
     const itl = /^llm_itl_p(50|90|99)\{(level:[^,}]+)\}$/.exec(metric);
     if (itl) {
-      thresholds[`llm_chunk_gap{${itl[2]},phase:steady}`] = expressions.map((each) =>
-        each.replace("value", `p(${itl[1]})`),
-      );
+      const percentile = `p(${itl[1]})`;
+      keep(`llm_chunk_gap{${itl[2]},phase:steady}`, ...expressions.map((each) => each.replace("value", percentile)));
     } else if (
       /^llm_(output_throughput|request_throughput|request_goodput|client_bound|queue_delay|\w+_scheduled)\b/.test(
         metric,
@@ -120,27 +136,14 @@ export function adaptOptions(options: Options): Options {
       if (__VU === 0 && !metric.startsWith("llm_client_bound"))
         console.warn(`tokenclock: not gated with xk6-sse: ${metric}`);
     } else {
-      thresholds[metric] = expressions;
+      keep(metric, ...expressions);
     }
   }
   // k6 keeps the figures of a level for handleSummary only where a threshold names it.
-  const keep = (metric: string, always: string) => {
-    thresholds[metric] = [...(thresholds[metric] ?? []), always];
-  };
   const levels = scenarios.size > 0 ? [...scenarios.keys()] : ["ramp"];
   for (const level of levels) {
     const tags = `level:${level},phase:steady`;
-    for (const trend of [
-      "ttft",
-      "ttfo",
-      "tpot",
-      "itl_max",
-      "e2e_latency",
-      "output_speed",
-      "chunk_gap",
-      "sent_at",
-      "ended_at",
-    ]) {
+    for (const trend of levelTrends) {
       keep(`llm_${trend}{${tags}}`, "max>=0");
     }
     for (const counter of ["requests", "input_tokens", "output_tokens"]) keep(`llm_${counter}{${tags}}`, "count>=0");

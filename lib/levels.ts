@@ -1,6 +1,7 @@
 import type { Options } from "k6/options";
 import { adaptOptions, emitLevelMetrics, type LevelSpec, Levels, type Slot } from "./client";
 import { type Config, orRefuse } from "./config";
+import { requireMeasurable } from "./measurable";
 import { formatDurationMs, SettingError, type Warmup } from "./settings";
 
 /** Levels of load as the scenario file uses them. */
@@ -68,7 +69,7 @@ export function levelsInTurn(config: Config, specs: readonly LevelSpec[]): LoadL
 /** Options of a load that lasts one iteration of each VU. */
 export function loadOptions(config: Config, thresholds: Record<string, string[]>, vus: number): Options {
   return adaptOptions({
-    ...commonOptions(thresholds),
+    ...commonOptions(config, thresholds),
     scenarios: {
       [config.scenario.replaceAll("-", "_")]: {
         executor: "per-vu-iterations",
@@ -81,7 +82,8 @@ export function loadOptions(config: Config, thresholds: Record<string, string[]>
 }
 
 /** Options that all loads share. */
-export function commonOptions(thresholds: Record<string, string[]>): Options {
+export function commonOptions(config: Config, thresholds: Record<string, string[]>): Options {
+  orRefuse(() => requireMeasurable(config, thresholds));
   return {
     thresholds,
     summaryTrendStats: trendStats(thresholds) as Options["summaryTrendStats"],

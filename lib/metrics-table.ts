@@ -34,7 +34,7 @@ export const metrics = {
     unit: "ms",
     better: "lower",
     definition:
-      "Time per output token: (last - first output chunk) / (output tokens - 1); one sample a completed request of two or more output tokens.",
+      "Time per output token: (last - first output chunk) / (output tokens that were shown - 1); one sample a completed request of two or more of them.",
     sameAs: "vLLM, SGLang, MLPerf, genai-bench. AIPerf calls it ITL; GuideLLM's TPOT includes the TTFT.",
   },
   llm_itl_max: {
@@ -76,8 +76,7 @@ export const metrics = {
     type: "Trend",
     unit: "tokens/s",
     better: "higher",
-    definition:
-      "Output speed of one request: 1000 / TPOT; one sample a completed request of two or more output tokens.",
+    definition: "Output speed of one request: 1000 / TPOT; one sample a completed request that has one.",
     sameAs: "genai-bench's output inference speed, InferenceX's interactivity.",
   },
   llm_requests: {
@@ -112,7 +111,8 @@ export const metrics = {
     type: "Counter",
     unit: "tokens",
     better: "neither",
-    definition: "Output tokens of completed requests by the final usage, else by continuous usage, else one a chunk.",
+    definition:
+      "Output tokens of completed requests by the final usage, else by continuous usage, else one a chunk; hidden reasoning included.",
     sameAs: "",
   },
   llm_chunks: {

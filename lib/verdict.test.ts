@@ -50,3 +50,21 @@ test("a run whose client was too slow does not pass, whatever the thresholds say
 test("a run that sent nothing does not pass, and says only that", () => {
   assert.deepEqual(judge(report("VALID", 0), judgedThresholds(metrics)).reasons, ["no request was sent"]);
 });
+
+const ttft = "llm_ttft{level:c8,phase:steady}";
+const counted = "llm_samples{level:c8,metric:llm_ttft}";
+const gate = (metric: string, expression: string, value: number, ok: boolean) => ({ metric, expression, value, ok });
+
+test("a limit that was kept on nothing is told by the metric that lacks samples", () => {
+  const judged = [gate(ttft, "p(95)<200", 0, true), gate(counted, "value>=20", 0, false)];
+  const { pass, reasons } = judge(report("VALID", 5), judged);
+  assert.deepEqual([pass, reasons], [false, ["llm_ttft{level:c8} samples 0, limit >= 20"]]);
+});
+
+test("a level of which nothing completed says so once, not for each of its limits", () => {
+  const empty = { ...report("VALID", 5), levels: [{ name: "c8", completed: 0 }] } as RunReport;
+  const failed = gate("llm_request_failed{level:c8,phase:steady}", "rate<=0", 1, false);
+  const without = gate(counted, "value>=20", 0, false);
+  assert.deepEqual(judge(empty, [failed, without]).reasons, ["llm_request_failed{level:c8} rate 1, limit <= 0"]);
+  assert.equal(judge(empty, [without]).pass, false, "what alone fails the gate stays");
+});

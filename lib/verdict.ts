@@ -30,10 +30,18 @@ export function judgedThresholds(of: SummaryMetrics): Judged[] {
   );
 }
 
+/** The metric whose samples a threshold counts, with its level; undefined of a threshold on anything else. */
+function samplesOf(metric: string): string | undefined {
+  const [, level, of] = /^llm_samples\{level:([^,}]+),metric:(\w+)\}$/.exec(metric) ?? [];
+  return level === undefined ? undefined : `${of}{level:${level}}`;
+}
+
 /** One line that names threshold, level, value and limit: "llm_ttft{level:c8} p(95) 812 ms, limit < 200 ms". */
 export function describeThreshold({ metric, expression, value }: Judged): string {
   const [, aggregate = expression, comparison = "", limit = ""] =
     /^([^<>=!\s]+)\s*([<>=!]+)\s*(\S+)$/.exec(expression) ?? [];
+  const samples = samplesOf(metric);
+  if (samples) return `${samples} samples ${value ?? 0}, limit ${comparison} ${limit}`;
   // The phase is steady in every gate, so that it says nothing.
   const shown = metric.replace(/,phase:steady\}|\{phase:steady\}/, (end) => (end.startsWith(",") ? "}" : ""));
   const name = metric.replace(/\{.*/, "");
@@ -53,7 +61,13 @@ export function judge(report: RunReport, judged: readonly Judged[]): Verdict {
   const order = new Map(report.levels.map(({ name }, i) => [name, i]));
   const placeOf = ({ metric }: Judged) => order.get(/level:([^,}]+)/.exec(metric)?.[1] ?? "") ?? -1;
   // The gauge only carries the validity into k6's exit code; its own reasons say more.
-  const told = judged.filter(({ ok, metric }) => !ok && !(metric === "llm_client_bound" && state !== "VALID"));
+  const failed = judged.filter(({ ok, metric }) => !ok && !(metric === "llm_client_bound" && state !== "VALID"));
+  // Where no request of a level completed, its other gates say so once for all.
+  const empty = new Set(report.levels.flatMap(({ completed }, i) => (completed === 0 ? [i] : [])));
+  const said = new Set(failed.filter(({ metric }) => !samplesOf(metric)).map(placeOf));
+  const told = failed.filter(
+    (each) => !(samplesOf(each.metric) && empty.has(placeOf(each)) && said.has(placeOf(each))),
+  );
   const crossed = told.sort((a, b) => placeOf(a) - placeOf(b));
   const reasons = crossed.map(describeThreshold);
   if (state !== "VALID" && state !== "UNJUDGED") {

@@ -38,7 +38,9 @@ const serverMetrics = openServerMetrics(config);
 export const options = levels.options(
   thresholds(
     config,
-    levels.specs.filter(({ name }) => name !== pause.level.name),
+    levels.specs
+      .filter(({ name }) => name !== pause.level.name)
+      .map(({ name }) => ({ name, outputTokens: name === "prefill" ? 1 : undefined })),
   ),
 );
 

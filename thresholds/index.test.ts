@@ -31,6 +31,7 @@ test("with no profile the SLOs still gate, and still not on nothing", () => {
     dropped_iterations: ["count<1"],
     "llm_requests{level:c1,phase:steady}": ["count>=1"],
     "llm_e2e_latency{level:c1,phase:steady}": ["p(95)<1000"],
+    "llm_samples{level:c1,metric:llm_e2e_latency}": ["value>=1"],
     "llm_request_failed{level:c1,phase:steady}": ["rate<=0"],
   });
 });
@@ -50,4 +51,32 @@ test("a user's profile is used as it is", () => {
 test("a batch cannot have more requests than its size", () => {
   const gates = thresholds({ profile: "interactive", SLO_PERCENTILE: 95 }, [{ name: "b4", batchSize: 4 }]);
   assert.deepEqual(gates["llm_requests{level:b4,phase:steady}"], ["count>=4"]);
+});
+
+test("every limit that k6 takes for kept on nothing travels with a count of that metric's own samples", () => {
+  const limits = {
+    llm_ttfo: ["p(95)<1"],
+    llm_itl_p99: ["value<1"],
+    llm_goodput: ["rate>0.9"],
+    llm_failures: ["count<1"],
+  };
+  const gates = thresholds({ profile: { minRequests: 5, maxFailureShare: 1, limits }, SLO_PERCENTILE: 95 }, levels);
+  for (const { name } of levels) {
+    for (const metric of ["llm_ttfo", "llm_itl_p99", "llm_goodput"]) {
+      assert.deepEqual(gates[`llm_samples{level:${name},metric:${metric}}`], ["value>=5"], metric);
+    }
+    // No failure is no want of samples, and the requests are counted by themselves.
+    assert.equal(gates[`llm_samples{level:${name},metric:llm_failures}`], undefined);
+    assert.equal(gates[`llm_samples{level:${name},metric:llm_request_failed}`], undefined);
+  }
+});
+
+test("of the levels, one of single tokens is not held to a figure between tokens; where all are, the gate fails", () => {
+  const one = { name: "prefill", outputTokens: 1 };
+  const config = { profile: "none", SLO_TTFT: 9, SLO_TPOT: 9, SLO_PERCENTILE: 95 } as const;
+  const both = thresholds(config, [{ name: "full" }, one]);
+  assert.ok(both["llm_tpot{level:full,phase:steady}"] && both["llm_ttft{level:prefill,phase:steady}"]);
+  assert.equal(both["llm_tpot{level:prefill,phase:steady}"], undefined);
+  assert.equal(both["llm_samples{level:prefill,metric:llm_tpot}"], undefined);
+  assert.deepEqual(thresholds(config, [one])["llm_samples{level:prefill,metric:llm_tpot}"], ["value>=1"]);
 });

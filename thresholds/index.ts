@@ -1,4 +1,4 @@
-import { isLevelGauge, type MetricName } from "../lib/metrics-table";
+import { betweenTokens, countsItsSamples, isLevelGauge, type MetricName } from "../lib/metrics-table";
 import type { Profile, ProfileName } from "../lib/profile";
 import { batch } from "./batch";
 import { interactive } from "./interactive";
@@ -25,11 +25,14 @@ export interface Gated {
   readonly name: string;
   /** A batch cannot have more requests than its size. */
   readonly batchSize?: number;
+  /** 1: no figure between tokens exists here, so that its limits are those of the other levels. */
+  readonly outputTokens?: number;
 }
 
 /**
- * The thresholds of a run: each of the profile's limits and each SLO, for each level's steady requests. k6 lets a
- * threshold on a metric without samples pass, so every level must also have sent requests that did not fail.
+ * The thresholds of a run: each of the profile's limits and each SLO, for each level's steady requests. To k6 a Trend, a
+ * Gauge or a Rate without samples is 0 or nothing, and keeps every limit from above; it cannot count a Trend's samples
+ * either. So each limit travels with one on llm_samples, which counts what that very metric was measured on.
  */
 export function thresholds(config: GateConfig, levels: readonly Gated[]): Thresholds {
   const profile = typeof config.profile === "string" ? profiles[config.profile] : config.profile;
@@ -52,12 +55,17 @@ export function thresholds(config: GateConfig, levels: readonly Gated[]): Thresh
 
   // An arrival that found no VU was not sent, and so is not among the latencies.
   const thresholds: Thresholds = { llm_client_bound: ["value<1"], dropped_iterations: ["count<1"] };
-  for (const { name: level, batchSize = minRequests } of levels) {
-    thresholds[`llm_requests{level:${level},phase:steady}`] = [`count>=${Math.min(minRequests, batchSize)}`];
-    for (const [name, expressions] of Object.entries(limits)) {
-      const tags = isLevelGauge(name as MetricName) ? `level:${level}` : `level:${level},phase:steady`;
+  const longOutputs = levels.some(({ outputTokens }) => outputTokens !== 1);
+  for (const { name: level, batchSize = minRequests, outputTokens } of levels) {
+    const least = Math.min(minRequests, batchSize);
+    thresholds[`llm_requests{level:${level},phase:steady}`] = [`count>=${least}`];
+    for (const [name, expressions] of Object.entries(limits) as [MetricName, string[]][]) {
+      // Where no level has the figure its limit stays, and fails for want of samples.
+      if (outputTokens === 1 && longOutputs && betweenTokens(name)) continue;
+      const tags = isLevelGauge(name) ? `level:${level}` : `level:${level},phase:steady`;
       const key = `${name}{${tags}}`;
       thresholds[key] = [...(thresholds[key] ?? []), ...expressions];
+      if (countsItsSamples(name)) thresholds[`llm_samples{level:${level},metric:${name}}`] = [`value>=${least}`];
     }
   }
   return thresholds;

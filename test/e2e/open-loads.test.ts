@@ -52,7 +52,11 @@ for (const { why, settings, levels, rate, warm } of warmUps) {
     for (const [name, count] of Object.entries(levels)) assert.equal(levelOf(summary, name).requests, count, name);
     const steadyFromNs = first.windowStartS * 1e9;
     for (const request of requests) {
-      assert.equal(request.phase, (request.scheduledNs ?? 0) < steadyFromNs - 1e3 ? "warmup" : "steady", "by the schedule");
+      assert.equal(
+        request.phase,
+        (request.scheduledNs ?? 0) < steadyFromNs - 1e3 ? "warmup" : "steady",
+        "by the schedule",
+      );
     }
     const own = requests.filter(({ level }) => level === first.name);
     assert.equal(new Set(own.map(({ index }) => index)).size, own.length, "no request has another's number");
