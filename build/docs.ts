@@ -19,6 +19,11 @@ export function generatedDocs(): Record<string, string> {
       "Latencies are taken of completed requests only. Tags: `scenario`, `level`, `phase` (warmup, steady, drain) and, of",
       "`llm_failures`, `failure`. The gauges of throughput and ITL exist once a level, when it is over, and carry no phase.",
       "",
+      "Tokens are **shown** when they arrive in an output chunk. Hosted models count reasoning that they do not show among the",
+      "output tokens: where the usage names `reasoning_tokens` and no reasoning chunk came, TPOT, output speed, ITL and output",
+      "throughput are of the other tokens, and the record has the rest as `hiddenTokens`. Where a server hides reasoning but",
+      "does not say how much (Anthropic's), or shows a summary of it, that cannot be told: these figures are then too good.",
+      "",
       metricsMarkdown(),
     ].join("\n"),
     "docs/settings.md": [

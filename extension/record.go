@@ -155,6 +155,7 @@ func appendRequestLine(b []byte, scenario string, state *lib.State, o *tally.Obs
 	num("outputTokens", int64(o.OutputTokens))
 	num("cachedTokens", int64(o.CachedTokens))
 	num("reasoningTokens", int64(o.ReasoningTokens))
+	num("hiddenTokens", int64(o.HiddenTokens))
 	str("tokenSource", string(o.TokenSource))
 	flag("tokenMismatch", o.TokenMismatch)
 	str("finishReason", o.FinishReason)

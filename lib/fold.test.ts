@@ -151,6 +151,17 @@ test("the gap before a chunk without a token counts towards the next token", () 
   assert.equal(Math.round(itlMs.mean * itlMs.count), 1990);
 });
 
+test("hidden reasoning is among the output tokens, and in no figure of their times", () => {
+  const request = completed(100, [50, ...Array<number>(10).fill(10)], { outputTokens: 111, hiddenTokens: 100 });
+  const level = foldOne([window(0, 1000), request]);
+  assert.deepEqual([level.tpotMs.mean, level.outputSpeed.mean], [10, 100]);
+  assert.deepEqual([level.itlMs.count, level.itlMs.mean], [10, 10]);
+  assert.deepEqual([level.outputTokens, level.outputThroughput, level.whole.outputTokens], [111, 11, 111]);
+  assert.equal(Math.round(level.whole.outputThroughput * level.whole.durationS), 11);
+  const reply = completed(100, [], { outputTokens: 9, hiddenTokens: 7, lastOutputNs: ms(500) });
+  assert.equal(foldOne([window(0, 1000), reply]).outputThroughput, 2, "of a reply that was not streamed");
+});
+
 test("the span of a level is that of its completed steady requests, from send to output", () => {
   const level = foldOne([
     window(0, 1000),

@@ -44,11 +44,12 @@ export function figuresOf(request: RequestLine): RequestFigures {
     figures.e2eMs = (lastOutputNs - sentNs) / nsPerMs;
     figures.e2eScheduledMs = (lastOutputNs - scheduledNs) / nsPerMs;
   }
-  const { outputTokens = 0, arrivals = [] } = request;
+  const { arrivals = [] } = request;
+  const tokens = shownTokens(request);
   if (arrivals.length > 1) {
     figures.maxStallMs = Math.max(...arrivals.slice(1).map(([gapNs]) => gapNs)) / nsPerMs;
-    if (outputTokens > 1 && lastOutputNs > firstOutputNs) {
-      figures.tpotMs = (lastOutputNs - firstOutputNs) / nsPerMs / (outputTokens - 1);
+    if (tokens > 1 && lastOutputNs > firstOutputNs) {
+      figures.tpotMs = (lastOutputNs - firstOutputNs) / nsPerMs / (tokens - 1);
       figures.outputSpeed = 1000 / figures.tpotMs;
     }
   }
@@ -62,15 +63,21 @@ export function isGood(request: RequestLine, figures: RequestFigures, slo: SloMs
   return ttftMs <= (slo.ttft ?? Infinity) && tpotMs <= (slo.tpot ?? Infinity) && e2eMs <= (slo.e2e ?? Infinity);
 }
 
+/** The output tokens that arrived: those of the usage without reasoning that was not shown. */
+function shownTokens({ outputTokens = 0, hiddenTokens = 0 }: RequestLine): number {
+  return outputTokens - hiddenTokens;
+}
+
 /**
  * The output chunks of a request. Where the final usage counts other than the chunks, every chunk is given its even
  * share, made whole so that the shares add up to the usage (as the extension's tally does).
  */
 export function chunksOf(request: RequestLine): { atNs: number; gapNs: number; tokens: number }[] {
-  const { arrivals = [], outputTokens = 0, sentNs = 0 } = request;
+  const { arrivals = [], sentNs = 0 } = request;
+  const shown = shownTokens(request);
   const known = arrivals.reduce((sum, [, tokens]) => sum + tokens, 0);
-  const even = known !== outputTokens && outputTokens > 0;
-  const upTo = (count: number) => Math.floor((count * outputTokens) / arrivals.length);
+  const even = known !== shown && shown > 0;
+  const upTo = (count: number) => Math.floor((count * shown) / arrivals.length);
   let atNs = sentNs;
   return arrivals.map(([gapNs, tokens], i) => {
     atNs += gapNs;
@@ -134,7 +141,7 @@ function foldWindow(
   const sends = steady.map(({ sentNs = 0 }) => sentNs).filter((sentNs) => sentNs > 0);
   const wholeS =
     (most(all.map(({ endNs = 0 }) => endNs)) - least(all.map(({ scheduledNs = 0 }) => scheduledNs))) / nsPerS;
-  const wholeTokens = sumOf(all.map((each) => (each.outcome === "completed" ? (each.outputTokens ?? 0) : 0)));
+  const allCompleted = all.filter(({ outcome }) => outcome === "completed");
 
   return {
     name,
@@ -185,10 +192,10 @@ function foldWindow(
     warmupRequests: all.filter(({ phase }) => phase === "warmup").length,
     whole: {
       requests: all.length,
-      completed: all.filter(({ outcome }) => outcome === "completed").length,
+      completed: allCompleted.length,
       durationS: wholeS,
-      outputTokens: wholeTokens,
-      outputThroughput: wholeS > 0 ? wholeTokens / wholeS : 0,
+      outputTokens: sumOf(allCompleted.map(({ outputTokens = 0 }) => outputTokens)),
+      outputThroughput: wholeS > 0 ? sumOf(allCompleted.map(shownTokens)) / wholeS : 0,
     },
   };
 }
@@ -312,7 +319,7 @@ function tokensInside(request: RequestLine, inside: (atNs: number) => boolean): 
   if (request.outcome === "failed") return 0;
   const chunks = chunksOf(request);
   // A reply that was not streamed arrives as one.
-  if (chunks.length === 0) return inside(request.lastOutputNs ?? request.endNs ?? 0) ? (request.outputTokens ?? 0) : 0;
+  if (chunks.length === 0) return inside(request.lastOutputNs ?? request.endNs ?? 0) ? shownTokens(request) : 0;
   return sumOf(chunks.map(({ atNs, tokens }) => (inside(atNs) ? tokens : 0)));
 }
 

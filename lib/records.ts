@@ -60,6 +60,8 @@ interface AnyRequestLine {
   outputTokens?: number;
   cachedTokens?: number;
   reasoningTokens?: number;
+  /** Of outputTokens: reasoning that the usage names and the response did not show, so that it arrived in no chunk. */
+  hiddenTokens?: number;
   tokenSource?: string;
   tokenMismatch?: boolean;
   finishReason?: string;

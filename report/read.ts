@@ -5,7 +5,7 @@
 import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
-import { foldRecords } from "../lib/fold";
+import { figuresOf, foldRecords } from "../lib/fold";
 import type { LevelSummary, Second, SloMs, Stats, Validity } from "../lib/level-summary";
 import type { RecordLine as CommonLine } from "../lib/records";
 import {
@@ -53,6 +53,9 @@ export interface RequestRow {
   status: number;
   inputTokens: number;
   outputTokens: number;
+  /** Output tokens without reasoning that was not shown. */
+  shownTokens: number;
+  tpotMs?: number;
   /** Largest and median gap between two output chunks. */
   maxStallNs: number;
   medianGapNs: number;
@@ -109,6 +112,8 @@ function toRow(line: RequestLine): RequestRow {
     status: line.status ?? 0,
     inputTokens: line.inputTokens ?? 0,
     outputTokens: line.outputTokens ?? 0,
+    shownTokens: (line.outputTokens ?? 0) - (line.hiddenTokens ?? 0),
+    tpotMs: figuresOf(line).tpotMs,
     maxStallNs,
     medianGapNs: arrivals.length > 1 ? median(arrivals.slice(1).map(([gapNs]) => gapNs)) : 0,
     pausesNs: pausesNs(arrivals),

@@ -8,10 +8,8 @@ export const e2eMs = (row: RequestRow): number => ((row.lastOutputNs || row.endN
 
 export const queueDelayMs = (row: RequestRow): number => (row.sentNs - row.scheduledNs) / 1e6;
 
-/** (last - first output chunk) / (output tokens - 1); undefined for fewer than two tokens. */
-export function tpotMs(row: RequestRow): number | undefined {
-  return row.outputTokens > 1 ? (row.lastOutputNs - row.firstOutputNs) / 1e6 / (row.outputTokens - 1) : undefined;
-}
+/** Time per output token; undefined where the request has none, as of one token. */
+export const tpotMs = (row: RequestRow): number | undefined => row.tpotMs;
 
 /** Output tokens over the whole request, waiting for the first token included. */
 export function speedFromBeginning(row: RequestRow): number | undefined {
@@ -19,10 +17,10 @@ export function speedFromBeginning(row: RequestRow): number | undefined {
   return row.outputTokens > 0 && ms > 0 ? (1000 * row.outputTokens) / ms : undefined;
 }
 
-/** Tokens after the first over the time they took, standstills taken out: the speed while the server works on the request. */
+/** Shown tokens after the first over the time they took, standstills taken out: the speed while the server works on the request. */
 export function speedWithoutWaiting(row: RequestRow): number | undefined {
   const ms = (row.lastOutputNs - row.firstOutputNs - row.pausesNs) / 1e6;
-  return row.outputTokens > 1 && ms > 0 ? (1000 * (row.outputTokens - 1)) / ms : undefined;
+  return row.shownTokens > 1 && ms > 0 ? (1000 * (row.shownTokens - 1)) / ms : undefined;
 }
 
 export const defined = <T>(values: (T | undefined)[]): T[] => values.filter((value): value is T => value !== undefined);

@@ -196,7 +196,7 @@ func (s *scanner) usage(u *usage) {
 				u.output, u.known, u.outputKnown = n, true, true
 			}
 		case "total_tokens":
-			s.countSlot(slotCount)
+			u.total, _ = s.countSlot(slotTotal)
 		case "prompt_tokens_details", "input_tokens_details":
 			if n, ok := s.nestedCount("cached_tokens", slotCached); ok {
 				u.cached = n

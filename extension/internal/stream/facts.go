@@ -32,6 +32,7 @@ type usage struct {
 	output      int
 	cached      int
 	reasoning   int
+	total       int
 	cacheRead   int // Anthropic counts these two apart from input
 	cacheWrite  int
 }
@@ -69,5 +70,7 @@ func (f *facts) setCount(kind slotKind, n int) {
 		f.usage.cached = n
 	case slotThought:
 		f.usage.reasoning = n
+	case slotTotal:
+		f.usage.total = n
 	}
 }

@@ -121,8 +121,24 @@ func (p *Parser) countTokens() {
 		r.OutputTokens, r.TokenSource = chunks, FromChunks
 		r.TokenMismatch = (p.finalUsage || p.continuous) && chunks > 0
 	}
-	if r.Streamed && p.textChunks > r.OutputTokens {
+	// Where all tokens are reasoning and yet output came, the usage counts otherwise than the stream: nothing is taken off.
+	if n := r.ReasoningTokens; !p.reasoned && !p.countedApart && n < r.OutputTokens && r.TokenSource != FromChunks {
+		r.HiddenTokens = n
+		p.hide(int32(n))
+	}
+	if r.Streamed && p.textChunks > r.ShownTokens() {
 		r.TokenMismatch = true
+	}
+}
+
+// hide takes hidden tokens off the chunks that continuous usage counted them with: the first that follow them, down to the
+// one token that a chunk at least holds.
+func (p *Parser) hide(tokens int32) {
+	for i := range p.res.Arrivals {
+		a := &p.res.Arrivals[i]
+		n := min(tokens, max(a.Tokens-1, 0))
+		a.Tokens -= n
+		tokens -= n
 	}
 }
 
@@ -178,6 +194,13 @@ func (p *Parser) complete() bool {
 		return p.sawEnd || p.seen != 0 && p.ended == p.seen
 	}
 	return p.sawEnd || r.FinishReason != ""
+}
+
+// SaidAll tells whether a stream has said all that counts: the API's end mark came, or every choice's finish reason and the
+// final usage. Its body may be open still.
+func (p *Parser) SaidAll() bool {
+	api := p.options.API
+	return p.res.Streamed && (p.sawEnd || p.finalUsage && api != Embeddings && api != JSON && p.complete())
 }
 
 func (p *Parser) brokenOff() string {

@@ -47,6 +47,8 @@ type Parser struct {
 	latest       [maxChoices]int32
 	pending      int32 // tokens of chunks without text since the last output chunk
 	textChunks   int   // output chunks that are not tool calls
+	reasoned     bool  // reasoning was shown
+	countedApart bool  // the usage counts reasoning tokens beside the output tokens, not among them
 	bodyHasToken bool  // a reply that is not streamed has output
 }
 
@@ -73,7 +75,7 @@ func (p *Parser) Reset(o Options) {
 	p.seen, p.ended, p.finalUsage, p.finalOutput, p.continuous = 0, 0, false, 0, false
 	clear(p.counted[:])
 	clear(p.latest[:])
-	p.pending, p.textChunks, p.bodyHasToken = 0, 0, false
+	p.pending, p.textChunks, p.reasoned, p.countedApart, p.bodyHasToken = 0, 0, false, false, false
 }
 
 // FeedRest takes more bytes of the receive that was fed last: under TLS a receive is decrypted record by record.
@@ -350,6 +352,7 @@ func (p *Parser) apply(f *facts, atNs int64) {
 	if f.output == 0 {
 		return
 	}
+	p.reasoned = p.reasoned || f.output&outReasoning != 0
 	if p.options.KeepText {
 		if len(p.scan.kept) > 0 {
 			p.text = append(p.text, p.scan.kept...)
@@ -388,6 +391,7 @@ func (p *Parser) applyUsage(f *facts) (tokens int32) {
 	}
 	if u.reasoning > 0 {
 		p.res.ReasoningTokens = u.reasoning
+		p.countedApart = u.total == u.input+u.output+u.reasoning // as xAI's API does
 	}
 	if !u.outputKnown {
 		return 1

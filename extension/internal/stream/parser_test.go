@@ -341,6 +341,52 @@ func TestTokens(t *testing.T) {
 	}
 }
 
+func TestHiddenReasoningIsAmongNoChunk(t *testing.T) {
+	const reasoning = `{"choices":[{"index":0,"delta":{"reasoning":"hm"}}]}`
+	usage := func(choices string, output, reasoning, total int) string {
+		return fmt.Sprintf(`{"choices":[%s],"usage":{"prompt_tokens":9,"completion_tokens":%d,"total_tokens":%d,`+
+			`"completion_tokens_details":{"reasoning_tokens":%d}}}`, choices, output, total, reasoning)
+	}
+	final := func(output, reasoning, total int) string { return usage("", output, reasoning, total) }
+	continuous := func(output int) string {
+		return fmt.Sprintf(`{"choices":[{"index":0,"delta":{"content":"a"}}],"usage":{"completion_tokens":%d}}`, output)
+	}
+	for _, tt := range []struct {
+		sentence      string
+		events        []string
+		chunks        []int32
+		total, hidden int
+		mismatch      bool
+	}{
+		{"Reasoning that the usage names and no chunk shows is hidden.", []string{chatText, chatText, chatFinish, final(102, 100, 111)},
+			[]int32{1, 1}, 102, 100, false},
+		{"Reasoning that came is not,", []string{reasoning, reasoning, chatText, chatFinish, final(3, 2, 12)}, []int32{1, 1, 1}, 3, 0, false},
+		{"though the server merged its tokens.", []string{reasoning, chatText, chatFinish, final(51, 50, 60)}, []int32{1, 1}, 51, 0, false},
+		{"What a server counts beside the output tokens is not among them.", []string{chatText, chatText, chatFinish, final(2, 1, 12)},
+			[]int32{1, 1}, 2, 0, false},
+		{"Output that is all reasoning was output all the same.", []string{chatText, chatFinish, final(5, 5, 14)}, []int32{1}, 5, 0, false},
+		{"More chunks than shown tokens contradict each other.", []string{chatText, chatText, chatText, chatFinish, final(5, 3, 14)},
+			[]int32{1, 1, 1}, 5, 3, true},
+		{"Continuous usage counts hidden tokens with the chunk after them.", []string{continuous(51), continuous(52), continuous(74), chatFinish,
+			final(74, 70, 83)}, []int32{1, 1, 2}, 74, 70, false},
+	} {
+		t.Run(tt.sentence, func(t *testing.T) {
+			r := parse(t, Options{API: Chat}, chunkedStream(data(tt.events...)...), nil)
+			require.Equal(t, None, r.Failure, r.Message)
+			var tokens []int32
+			for _, a := range r.Arrivals {
+				tokens = append(tokens, a.Tokens)
+			}
+			require.Equal(t, tt.chunks, tokens)
+			require.Equal(t, []int{tt.total, tt.hidden, tt.total - tt.hidden}, []int{r.OutputTokens, r.HiddenTokens, r.ShownTokens()})
+			require.Equal(t, tt.mismatch, r.TokenMismatch)
+		})
+	}
+	reply := `{"choices":[{"message":{"content":"a"},"finish_reason":"stop"}],"usage":{"completion_tokens":9,"completion_tokens_details":{"reasoning_tokens":7}}}`
+	r := parse(t, Options{API: Chat}, jsonReply(reply), nil)
+	require.Equal(t, 7, r.HiddenTokens, "also in a reply that is not streamed")
+}
+
 func TestOutputTokensSoFar(t *testing.T) {
 	var p Parser
 	p.Reset(Options{})

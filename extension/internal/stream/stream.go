@@ -104,6 +104,7 @@ type Result struct {
 	CachedTokens    int // usage.prompt_tokens_details.cached_tokens
 	ReasoningTokens int // usage.completion_tokens_details.reasoning_tokens
 	OutputTokens    int
+	HiddenTokens    int // of OutputTokens: reasoning that the usage names and the response did not show
 	TokenSource     TokenSource
 	TokenMismatch   bool // final and continuous usage differ, or chunks of text outnumber the tokens of the usage
 	FinishReason    string
@@ -113,3 +114,6 @@ type Result struct {
 	Text            string // of the first choice, without reasoning, refusal and tool calls
 	BodyBytes       int64  // body bytes without chunk sizes
 }
+
+// ShownTokens is the number of output tokens that arrived: what times between tokens are shared among.
+func (r *Result) ShownTokens() int { return r.OutputTokens - r.HiddenTokens }

@@ -16,6 +16,7 @@ const (
 	slotOutput                    //
 	slotCached                    //
 	slotThought                   // reasoning tokens of the usage
+	slotTotal                     //
 )
 
 func (k slotKind) isString() bool { return k <= slotSkipped }

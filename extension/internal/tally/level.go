@@ -84,15 +84,16 @@ type level struct {
 	lastEndNs       int64
 	firstNs         int64 // first scheduled, of any phase
 
-	requests, completed, good, warmup        int64
-	inputTokens, outputTokens                int64
-	endedInWindow, goodInWindow, tokensIn    int64
-	wholeRequests, wholeCompleted, wholeToks int64
-	failures, statuses, sources              map[string]int
-	mismatches, chunks, coalesced            int64
-	kernelReceives, userReceives             int64
-	firstSentNs, lastSentNs                  int64
-	spanFromNs, spanToNs                     int64 // first send and last output of the completed ones
+	requests, completed, good, warmup     int64
+	inputTokens, outputTokens             int64
+	endedInWindow, goodInWindow, tokensIn int64
+	wholeRequests, wholeCompleted         int64
+	wholeToks, wholeShown                 int64
+	failures, statuses, sources           map[string]int
+	mismatches, chunks, coalesced         int64
+	kernelReceives, userReceives          int64
+	firstSentNs, lastSentNs               int64
+	spanFromNs, spanToNs                  int64 // first send and last output of the completed ones
 
 	speed, ttft, ttftSched, ttfo, tpot, itl, gap, stall, e2e, e2eSched, queue distribution
 }
@@ -115,6 +116,7 @@ func (l *level) add(o *Observation, f Figures, slo SLO) {
 	if completed {
 		l.wholeCompleted++
 		l.wholeToks += int64(o.OutputTokens)
+		l.wholeShown += int64(o.ShownTokens())
 		if l.openNs > 0 {
 			l.tokensIn += o.TokensBetween(l.openNs, l.closeNs)
 			if o.EndNs >= l.openNs && (l.closeNs == 0 || o.EndNs <= l.closeNs) {
@@ -241,7 +243,7 @@ func (l *level) summary(slo SLO, nowNs int64) LevelSummary {
 	wholeS := float64(max(l.lastEndNs-l.firstNs, 0)) / 1e9
 	s.Whole = Whole{Requests: l.wholeRequests, Completed: l.wholeCompleted, DurationS: wholeS, OutputTokens: l.wholeToks}
 	if wholeS > 0 {
-		s.Whole.OutputThroughput = float64(l.wholeToks) / wholeS
+		s.Whole.OutputThroughput = float64(l.wholeShown) / wholeS
 	}
 	return s
 }

@@ -64,9 +64,9 @@ func (o *Observation) Figure() Figures {
 	if o.FirstNonReasonNs > 0 {
 		f.TTFO = o.FirstNonReasonNs - o.SentNs
 	}
-	if o.OutputTokens > 1 && o.LastOutputNs > o.FirstOutputNs {
-		f.TPOT = (o.LastOutputNs - o.FirstOutputNs) / int64(o.OutputTokens-1)
-		f.OutputSpeed = float64(o.OutputTokens-1) / (float64(o.LastOutputNs-o.FirstOutputNs) / 1e9)
+	if gaps := o.ShownTokens() - 1; gaps > 0 && o.LastOutputNs > o.FirstOutputNs {
+		f.TPOT = (o.LastOutputNs - o.FirstOutputNs) / int64(gaps)
+		f.OutputSpeed = float64(gaps) / (float64(o.LastOutputNs-o.FirstOutputNs) / 1e9)
 	}
 	for i := 1; i < len(o.Arrivals); i++ {
 		f.MaxStall = max(f.MaxStall, o.Arrivals[i].AtNs-o.Arrivals[i-1].AtNs)
@@ -76,12 +76,12 @@ func (o *Observation) Figure() Figures {
 
 // Chunks calls f for each output chunk with the tokens it carried. They come from continuous usage; where that was not
 // sent and the final usage counts other than the chunks, every chunk is given its even share, made whole so that the
-// shares add up to the usage. A reply that was not streamed is one chunk.
+// shares add up to the usage. Tokens that were not shown came in none. A reply that was not streamed is one chunk.
 func (o *Observation) Chunks(f func(atNs int64, tokens int)) {
-	chunks := len(o.Arrivals)
+	chunks, shown := len(o.Arrivals), o.ShownTokens()
 	if chunks == 0 {
 		if o.LastOutputNs > 0 {
-			f(o.LastOutputNs, o.OutputTokens)
+			f(o.LastOutputNs, shown)
 		}
 		return
 	}
@@ -89,12 +89,12 @@ func (o *Observation) Chunks(f func(atNs int64, tokens int)) {
 	for _, a := range o.Arrivals {
 		known += int(a.Tokens)
 	}
-	even := known != o.OutputTokens && o.OutputTokens > 0
+	even := known != shown && shown > 0
 	given := 0
 	for i, a := range o.Arrivals {
 		tokens := int(a.Tokens)
 		if even {
-			upTo := int(int64(i+1) * int64(o.OutputTokens) / int64(chunks))
+			upTo := int(int64(i+1) * int64(shown) / int64(chunks))
 			tokens = upTo - given
 			given = upTo
 		}

@@ -44,6 +44,32 @@ func TestOneTokenHasNoTPOT(t *testing.T) {
 	require.EqualValues(t, 100, f.TTFT)
 }
 
+func TestTokensThatWereNotShownTookNoTimeBetweenChunks(t *testing.T) {
+	const ms = int64(1e6)
+	var offsets []int64
+	for i := range int64(11) {
+		offsets = append(offsets, (1000+10*i)*ms)
+	}
+	o := reply("c1", Steady, 1, 1, 111, offsets...)
+	o.HiddenTokens = 100
+	f := o.Figure()
+	require.EqualValues(t, 10*ms, f.TPOT)
+	require.InDelta(t, 100, f.OutputSpeed, 1e-9)
+	r := NewRun(SLO{})
+	r.Level(Spec{Name: "c1"})
+	r.Open("c1", 1, 1+2000*ms)
+	r.Add(o)
+	l := r.Levels(1e10)[0]
+	require.EqualValues(t, 10, l.ITLMs.Count)
+	require.InDelta(t, 10, l.ITLMs.Mean, 1e-9)
+	require.InDelta(t, 11/2.0, l.OutputThroughput, 1e-9, "tokens that arrived in the window")
+	require.InDelta(t, 11/1.1, l.Whole.OutputThroughput, 1e-3)
+	require.EqualValues(t, []int64{111, 111}, []int64{l.OutputTokens, l.Whole.OutputTokens}, "the server's count stays")
+
+	plain := &Observation{Result: &stream.Result{OutputTokens: 9, HiddenTokens: 7, LastOutputNs: 5}}
+	require.EqualValues(t, 2, plain.TokensBetween(1, 9), "of a reply that was not streamed")
+}
+
 func TestITLSharesAGapAmongItsTokens(t *testing.T) {
 	for _, c := range []struct {
 		sentence string
