@@ -397,15 +397,17 @@ func (p *Parser) applyUsage(f *facts) (tokens int32) {
 		return 1
 	}
 	if f.choices == 0 || !p.res.Streamed {
-		p.finalUsage, p.finalOutput = true, u.output
+		p.final(u.output)
 		return 1
 	}
 
 	// Usage in a chunk of one of several choices counts that choice only; the chunk that finishes the only choice may
-	// carry the final usage.
-	last := f.ended != 0 && p.seen&(p.seen-1) == 0
+	// carry the final usage, and so may one without output behind all finish reasons (OpenRouter, LiteLLM).
+	over := p.ended == p.seen
+	behind := over && f.ended == 0 && f.output == 0
+	last := over && p.seen&(p.seen-1) == 0 || behind && !p.continuous
 	if last {
-		p.finalUsage, p.finalOutput = true, u.output
+		p.final(u.output)
 	}
 	output := int32(min(u.output, 1<<30))
 	if !last && output > 0 { // 0 may stand in a first chunk that no others like it follow
@@ -424,6 +426,11 @@ func (p *Parser) applyUsage(f *facts) (tokens int32) {
 	grown += p.pending
 	p.pending = 0
 	return grown
+}
+
+// final notes a final count. Gateways send usage twice, the second time with nothing in it: the larger count is true.
+func (p *Parser) final(output int) {
+	p.finalUsage, p.finalOutput = true, max(p.finalOutput, output)
 }
 
 func (p *Parser) continuousTotal() int {

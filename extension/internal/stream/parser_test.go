@@ -324,6 +324,18 @@ func TestTokens(t *testing.T) {
 		{"A first chunk may say 0 without more to follow.", []string{usage("", "null", 0), text("a", "null"), text("b", "null"), final(2), "[DONE]"}, []int32{1, 1}, 2, FromUsage, false},
 		{"A chunk with text for which usage did not grow has no token.", []string{usage("a", "null", 2), usage("b", "null", 2), final(2), "[DONE]"}, []int32{2, 0}, 2, FromUsage, false},
 		{"A chunk that lacks its usage is one token, not counted again by the next.", []string{usage("a", "null", 1), text("b", "null"), usage("c", "null", 3), final(3), "[DONE]"}, []int32{1, 1, 1}, 3, FromUsage, false},
+		{"Usage behind the finish reason is the final one, though it names a choice (OpenRouter).",
+			[]string{text("a", "null"), text("b", "null"), text("", `"stop"`), usage("", "null", 6), "[DONE]"}, []int32{1, 1}, 6, FromUsage, false},
+		{"So it is after continuous usage,", []string{usage("a", "null", 1), usage("b", "null", 3), usage("", `"stop"`, 3), usage("", "null", 3), "[DONE]"}, []int32{1, 2}, 3, FromUsage, false},
+		{"and of several choices once all of them have ended.", []string{text("a", "null"), `{"choices":[{"index":1,"text":"b"}]}`,
+			`{"choices":[{"index":0,"text":"","finish_reason":"stop"}]}`, `{"choices":[{"index":1,"text":"","finish_reason":"stop"}]}`,
+			usage("", "null", 6), "[DONE]"}, []int32{1, 1}, 6, FromUsage, false},
+		{"One of two choices that has ended says nothing of the other.", []string{`{"choices":[{"index":0,"text":"x","finish_reason":"stop"}]}`, of(1, 1), usage("", "null", 1), of(1, 3), final(4), "[DONE]"},
+			[]int32{1, 1, 2}, 4, FromUsage, false},
+		{"Nor is its usage the final one then.", []string{text("a", "null"), `{"choices":[{"index":1,"text":"b"}]}`, text("", `"stop"`), usage("", "null", 1),
+			`{"choices":[{"index":1,"text":"c"}]}`, "[DONE]"}, []int32{1, 1, 1}, 1, FromContinuousUsage, true},
+		{"The larger of two final counts is true: the other may be empty.", []string{text("a", "null"), text("b", "null"), usage("", `"stop"`, 5), final(0), "[DONE]"},
+			[]int32{1, 1}, 5, FromUsage, false},
 		{"Of several choices each has its own continuous usage; the final one is their sum.", []string{of(0, 1), of(1, 1), of(0, 2), of(1, 4), final(6), "[DONE]"}, []int32{1, 1, 1, 3}, 6, FromUsage, false},
 	} {
 		t.Run(tt.sentence, func(t *testing.T) {
