@@ -32,6 +32,8 @@ type arrivalSpec struct {
 	Seed      uint64      `js:"seed"`
 	TraceMs   []float64   `js:"traceMs"`
 	TraceName string      `js:"traceName"`
+
+	MaxInFlight int `js:"maxInFlight"`
 }
 
 // arrivals is a schedule of sends, shared by all VUs of the process.
@@ -39,6 +41,7 @@ type arrivals struct {
 	stages    []stageSpec
 	offsetsNs []int64
 	stageOf   []int
+	atOnce    int // most requests in flight; 0 = not said
 
 	run   *run
 	begin sync.Once
@@ -60,11 +63,16 @@ func (i *instance) newArrivals(call sobek.ConstructorCall) *sobek.Object {
 		if err := decode(rt, call.Argument(1), &spec); err != nil {
 			return nil, err
 		}
-		return newArrivals(spec)
+		a, err := newArrivals(spec)
+		if err == nil {
+			a.atOnce = min(spec.MaxInFlight, len(a.offsetsNs))
+		}
+		return a, err
 	})
 	if err != nil {
 		i.throw(fmt.Errorf("new Arrivals: %w", err))
 	}
+	i.needConnections(a.atOnce)
 	run := i.root.current()
 	i.root.mu.Lock()
 	if a.run == nil {

@@ -5,6 +5,7 @@ package tokenclock
 import (
 	"fmt"
 	"os"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -26,14 +27,35 @@ func checkCapacity(connections int) error {
 			return fmt.Errorf("%d connections at once need %d file descriptors, the limit is %d; raise it with ulimit -n %d", connections, need, limit.Cur, need)
 		}
 	}
-	b, err := os.ReadFile("/proc/sys/net/ipv4/ip_local_port_range")
-	if err != nil {
-		return nil // not Linux
-	}
-	var first, last int
-	if n, _ := fmt.Sscan(string(b), &first, &last); n == 2 && last-first+1 < connections {
+	if first, last, ok := localPorts(); ok && last-first+1 < connections {
 		return fmt.Errorf("%d connections at once need as many local ports, net.ipv4.ip_local_port_range %d %d has %d; widen it with sysctl",
 			connections, first, last, last-first+1)
 	}
 	return nil
+}
+
+// localPorts is the range of ports that connections to one address share; not ok where the system is not Linux.
+func localPorts() (first, last int, ok bool) {
+	b, err := os.ReadFile("/proc/sys/net/ipv4/ip_local_port_range")
+	if err != nil {
+		return 0, 0, false
+	}
+	n, _ := fmt.Sscan(string(b), &first, &last)
+	return first, last, n == 2
+}
+
+// describeLimit says what ran out and how to have more of it.
+func describeLimit(errno syscall.Errno) string {
+	switch errno {
+	case syscall.EMFILE:
+		var limit unix.Rlimit
+		if unix.Getrlimit(unix.RLIMIT_NOFILE, &limit) == nil {
+			return fmt.Sprintf("%v, the limit is %d file descriptors (ulimit -n)", errno, limit.Cur)
+		}
+	case syscall.EADDRNOTAVAIL:
+		if first, last, ok := localPorts(); ok {
+			return fmt.Sprintf("%v, there are %d local ports (net.ipv4.ip_local_port_range)", errno, last-first+1)
+		}
+	}
+	return errno.Error()
 }

@@ -103,7 +103,9 @@ declare module "k6/x/tokenclock" {
     request(spec: RequestSpec, slot?: Slot): Result;
     /** Releases all requests behind one barrier and returns when all have ended. `staggerMs` spaces the sends. */
     batch(specs: RequestSpec[], slot?: Slot, staggerMs?: number): BatchResult;
-    /** Like request, but the VU goes on at once: thousands of streams in one VU. */
+    /** Like request, but the VU goes on at once: thousands of streams in one VU. How many is the script's choice: one that
+     * declares it as maxInFlight of a level is refused where the host has too few descriptors or ports, another one ends
+     * CLIENT-BOUND when they run out. */
     start(spec: RequestSpec, slot?: Slot): Promise<Result>;
   }
 
@@ -121,6 +123,8 @@ declare module "k6/x/tokenclock" {
     durationMs?: number;
     warmupRequests?: number;
     warmupMs?: number;
+    /** Most requests in flight at once where concurrency or batchSize do not say it; only checked against this host's limits. */
+    maxInFlight?: number;
   }
 
   /**
@@ -153,6 +157,8 @@ declare module "k6/x/tokenclock" {
     /** Explicit offsets in ms, ascending, instead of stages; then one stage with this name. */
     traceMs?: number[];
     traceName?: string;
+    /** Most requests in flight at once; only checked against this host's limits of descriptors and ports. */
+    maxInFlight?: number;
   }
   /** A seeded schedule of arrivals, shared by all VUs of the process. Late VUs send late; the lag is queue delay. */
   export class Arrivals {

@@ -24,6 +24,7 @@ type levelSpec struct {
 	DurationMs     float64        `js:"durationMs"`
 	WarmupRequests *int           `js:"warmupRequests"`
 	WarmupMs       float64        `js:"warmupMs"`
+	MaxInFlight    int            `js:"maxInFlight"`
 }
 
 func (s levelSpec) tally() tally.Spec {
@@ -78,17 +79,22 @@ func (i *instance) newLevels(call sobek.ConstructorCall) *sobek.Object {
 	if err != nil {
 		i.throw(fmt.Errorf("new Levels: %w", err))
 	}
-	i.needConnections(specs)
+	i.needConnections(mostAtOnce(specs))
 	l.bind(i.root.current())
 	return rt.ToValue(&levelsOf{i: i, l: l, number: -1}).ToObject(rt)
 }
 
-// needConnections refuses a load that this host cannot carry, before it begins.
-func (i *instance) needConnections(specs []levelSpec) {
+// mostAtOnce is the largest number of requests in flight that levels declare.
+func mostAtOnce(specs []levelSpec) int {
 	most := 0
 	for _, s := range specs {
-		most = max(most, s.Concurrency, s.BatchSize)
+		most = max(most, s.Concurrency, s.BatchSize, s.MaxInFlight)
 	}
+	return most
+}
+
+// needConnections refuses a load that this host cannot carry, before it begins.
+func (i *instance) needConnections(most int) {
 	if err := checkCapacity(most); err != nil {
 		i.refuse("tokenclock: " + err.Error())
 	}

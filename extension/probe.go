@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"runtime"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/tokenclock/tokenclock/extension/internal/client"
@@ -131,6 +132,9 @@ func (r *run) judge(levels []tally.LevelSummary, total tally.LevelSummary, dropp
 			bound("level %s: slots were empty for %.1f ms before each request on average, limit %.1f ms",
 				l.Name, delay.Mean, max(maxQueueDelayMs, maxClosedQueueDelayShare*e2eMs))
 		}
+	}
+	if n := r.ownLimits.Load(); n > 0 {
+		bound("%d requests found no connection: %s", n, describeLimit(syscall.Errno(r.ownLimit.Load())))
 	}
 	if v.DroppedIterations > 0 {
 		bound("%d iterations were dropped because no VU was free", v.DroppedIterations)

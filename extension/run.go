@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/grafana/sobek"
@@ -24,6 +25,8 @@ type run struct {
 	probe     *probe
 	over      sync.Map                 // levels whose line was written
 	told      atomic.Pointer[validity] // what emitLevelMetrics made of the client
+	ownLimits atomic.Int64             // requests that this host had no descriptor, port or memory for ...
+	ownLimit  atomic.Uintptr           // ... and the errno of the first
 	wholeOnce sync.Once                // the line about replies that were no stream
 	requestID atomic.Uint64
 	idPrefix  string
@@ -82,6 +85,12 @@ func (r *rootModule) current() *run {
 		run = r.declare(runSpec{}, nil)
 	}
 	return run
+}
+
+// hitOwnLimit counts a request that this host could open no connection for.
+func (r *run) hitOwnLimit(errno syscall.Errno) {
+	r.ownLimits.Add(1)
+	r.ownLimit.CompareAndSwap(0, uintptr(errno))
 }
 
 // warnWhole says once that what was asked for as a stream came as a whole: no figure that needs tokens one by one exists.

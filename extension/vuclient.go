@@ -371,6 +371,9 @@ func (c *vuClient) ended(state *lib.State, s *slot, spec *requestSpec, r *client
 		o.ScheduledNs = m.StartedNs
 	}
 	s.endNs.Store(m.EndNs)
+	if errno := m.OwnLimit(); errno != 0 {
+		run.hitOwnLimit(errno)
+	}
 	if c.streamed && !m.Streamed && m.Failure == stream.None {
 		run.warnWhole()
 	}

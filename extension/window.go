@@ -39,7 +39,7 @@ func (i *instance) newWindows(call sobek.ConstructorCall) *sobek.Object {
 	if err != nil {
 		i.throw(fmt.Errorf("new Windows: %w", err))
 	}
-	i.needConnections(specs)
+	i.needConnections(mostAtOnce(specs))
 	w.mu.Lock()
 	if w.run == nil {
 		w.run = i.root.current()

@@ -36,7 +36,11 @@ function arrivals(config: Config): ScheduledLoad {
   const trace = config.TRACE === "" ? [] : readTrace(config.TRACE);
   const stages = trace.length > 0 ? [] : orRefuse(() => stagesOf(config));
   if (trace.length > 0) refuseWarmup(config, "a trace");
-  const spec: ArrivalSpec = { arrival: config.ARRIVAL.kind, seed: config.SEED };
+  const spec: ArrivalSpec = {
+    arrival: config.ARRIVAL.kind,
+    seed: config.SEED,
+    maxInFlight: config.MAX_IN_FLIGHT,
+  };
   if (config.ARRIVAL.kind === "gamma") spec.cv = config.ARRIVAL.cv;
   if (trace.length > 0) {
     spec.traceMs = trace.map(({ atMs }) => atMs);
@@ -101,7 +105,8 @@ function changingUsers(config: Config): ScheduledLoad {
     });
   }
   refuseWarmup(config, "LOOP=closed");
-  const windows = new Windows(config.scenario, [{ name: "ramp" }]);
+  const maxInFlight = Math.max(...config.STAGES.map(({ target }) => Math.round(target)));
+  const windows = new Windows(config.scenario, [{ name: "ramp", maxInFlight }]);
   return {
     specs: [{ name: "ramp" }],
     trace: [],

@@ -1,6 +1,11 @@
 package client
 
-import "github.com/tokenclock/tokenclock/extension/internal/stream"
+import (
+	"errors"
+	"syscall"
+
+	"github.com/tokenclock/tokenclock/extension/internal/stream"
+)
 
 // Request is one request to send.
 type Request struct {
@@ -34,6 +39,21 @@ type Measurement struct {
 	ID                string // the request's
 
 	x *exchange
+}
+
+// OwnLimit is the error by which this host, not the server, kept the request from a connection: descriptors (EMFILE, and
+// ENFILE of the whole system), local ports (EADDRNOTAVAIL) or memory of sockets (ENOBUFS) had run out. 0: there was none.
+// Valid until Release.
+func (m *Measurement) OwnLimit() syscall.Errno {
+	var errno syscall.Errno
+	if m.x == nil || m.SentNs > 0 || !errors.As(m.x.err, &errno) {
+		return 0
+	}
+	switch errno {
+	case syscall.EMFILE, syscall.ENFILE, syscall.EADDRNOTAVAIL, syscall.ENOBUFS:
+		return errno
+	}
+	return 0
 }
 
 // Release gives the measurement's memory back. Nothing of it may be used afterwards.
