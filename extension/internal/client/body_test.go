@@ -76,6 +76,18 @@ func bodyServer(t *testing.T, talk func(*bodyPeer)) (url string, connections *at
 	return "http://" + l.Addr().String() + "/stream", connections
 }
 
+// serveOverTLS is bodyServer over TLS, with the options of a client that trusts it.
+func serveOverTLS(t *testing.T, talk func(*bodyPeer)) (url string, options func(*Options)) {
+	t.Helper()
+	server, trusting := certified(t)
+	url, _ = bodyServer(t, func(p *bodyPeer) {
+		conn := tls.Server(p.Conn, server)
+		defer func() { _ = conn.Close() }()
+		talk(&bodyPeer{conn, bufio.NewReader(conn), p.number})
+	})
+	return strings.Replace(url, "http:", "https:", 1), func(o *Options) { o.TLS = trusting }
+}
+
 // notForTheReader is a TCP connection that the reader thread does not recognize as one, so that a goroutine reads it.
 type notForTheReader struct{ *net.TCPConn }
 

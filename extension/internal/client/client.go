@@ -62,6 +62,8 @@ type Client struct {
 	t    target
 	head []byte // request head up to X-Request-Id, for requests without overrides
 
+	graceNs int64 // endGrace
+
 	idle idleLinks[link]
 	// unforeseen: a stream over TLS or HTTP/2 ended in a way that the reader thread did not take for an end, so the next
 	// ones are read as they come. It saves restTime at each end, at the price of a wake-up a token.
@@ -77,7 +79,7 @@ func New(o Options) (*Client, error) {
 	if o.Method == "" {
 		o.Method = "POST"
 	}
-	c := &Client{o: o, t: t}
+	c := &Client{o: o, t: t, graceNs: int64(endGrace)}
 	if err := checkHeader(o.Header); err != nil {
 		return nil, err
 	}

@@ -27,6 +27,8 @@ type exchange struct {
 	endAtNs int64 // when it has to have ended, 0 = never; set with the send, before anybody else knows x
 	abort   bool  // that is on purpose
 
+	saidNs int64 // when the response was first seen to have said all, though its body is open
+
 	ended chan struct{} // capacity 1: finish was called
 	done  func(*Measurement)
 	err   error
@@ -40,6 +42,7 @@ type endKind uint8
 const (
 	endComplete    endKind = iota // the response is complete
 	endConnection                 // the connection ended
+	endSaid                       // the response has said all, but its body stays open
 	endDeadline                   // the time limit, or the moment to abort, came
 	endInterrupted                // the context ended
 )
@@ -69,7 +72,28 @@ func (x *exchange) reset() {
 	x.p.Reset(o)
 	x.m.KernelReceives, x.m.UserReceives = 0, 0
 	x.err, x.end = nil, endComplete
-	x.endAtNs, x.abort = 0, false
+	x.endAtNs, x.abort, x.saidNs = 0, false, 0
+}
+
+// endGrace is how long the end of a body is waited for when all has been said in it: "[DONE]" as a rule. Some servers and
+// proxies leave it open for good.
+const endGrace = time.Second
+
+// lookAt returns when a response should be looked at again: for its end, and at least as often as endGrace is long, for
+// what the reading may have passed by.
+func (x *exchange) lookAt(nowNs int64) int64 {
+	if x.endAtNs > 0 {
+		return min(x.endAtNs, nowNs+x.c.graceNs)
+	}
+	return nowNs + x.c.graceNs
+}
+
+// said says that the response has said all, for as long as its end is waited for.
+func (x *exchange) said(nowNs int64) bool {
+	if x.saidNs == 0 && x.p.SaidAll() {
+		x.saidNs = nowNs
+	}
+	return x.saidNs > 0 && nowNs-x.saidNs >= x.c.graceNs
 }
 
 // sentAt notes the send; both limits count from it.
@@ -218,8 +242,11 @@ func (x *exchange) again() bool {
 // settle turns the parser's view and the way the exchange ended into the measurement, and lets the connection go.
 func (x *exchange) settle() {
 	now := clock.Now()
+	saidAll := x.p.SaidAll()
 	switch x.end {
 	case endComplete:
+	case endSaid:
+		x.p.End(nil, now)
 	case endConnection:
 		if errors.Is(x.err, io.EOF) || errors.Is(x.err, io.ErrUnexpectedEOF) {
 			x.p.End(nil, now)
@@ -231,16 +258,16 @@ func (x *exchange) settle() {
 	}
 	r := x.p.Result()
 	x.m.Result = r
-	switch x.end {
-	case endDeadline:
+	switch {
+	case saidAll || r.Failure == stream.None || r.Failure == stream.ErrorEvent: // before it was given up
+	case x.end == endDeadline:
 		if x.abort {
 			r.Failure, r.Message = stream.Aborted, fmt.Sprintf("given up after %.6g ms, on purpose", float64(x.r.AbortAfterNs)/1e6)
 		} else {
 			r.Failure, r.Message = stream.Timeout, fmt.Sprintf("no end within %.6g ms", float64(x.c.o.TimeoutNs)/1e6)
 		}
-	case endInterrupted:
+	case x.end == endInterrupted:
 		r.Failure, r.Message = stream.Interrupted, "the run ended first"
-	case endComplete, endConnection:
 	}
 	r.Message = x.c.withoutSecrets(r.Message, x.r.Header)
 	if r.EndNs == 0 {

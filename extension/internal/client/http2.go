@@ -83,7 +83,8 @@ type http2Link struct {
 	lastID   uint32 // with goneAway: the last stream the server may have looked at
 	awayErr  error  // with goneAway: its reason, if there was one
 
-	x         *exchange   // while one is on its way
+	x         *exchange // while one is on its way
+	ctx       context.Context
 	stop      func() bool // its context no longer ends reads and writes
 	stream    uint32      // of the last request
 	unsent    []byte      // of its body
@@ -154,6 +155,9 @@ type receives struct{ l *http2Link }
 
 func (r receives) Read(b []byte) (int, error) {
 	n, err := r.l.conn.Read(b)
+	for n == 0 && isTimeout(err) && r.l.waits() {
+		n, err = r.l.conn.Read(b)
+	}
 	if n == 0 {
 		return n, err
 	}
@@ -162,6 +166,20 @@ func (r receives) Read(b []byte) (int, error) {
 		r.l.atNs, r.l.kernel = atNs, kernel
 	}
 	return n, err
+}
+
+// waits is asked when a read has lasted long: it sets the time for the next question, or says that x is to be given up.
+func (l *http2Link) waits() bool {
+	nowNs := clock.Now()
+	if l.x == nil || l.ctx.Err() != nil {
+		return false
+	}
+	l.feed()
+	if l.x.said(nowNs) || l.x.endAtNs > 0 && nowNs >= l.x.endAtNs {
+		return false
+	}
+	readUntil(l.ctx, l.conn, l.x.lookAt(nowNs))
+	return true
 }
 
 // feed hands the parser what the frames of one receive held.
@@ -212,7 +230,7 @@ func (l *http2Link) send(ctx context.Context, x *exchange, _ []byte) (over bool,
 	if err := l.writeHead(x); err != nil {
 		return false, err
 	}
-	l.stop = endsWith(ctx, l.conn)
+	l.ctx, l.stop = ctx, endsWith(ctx, l.conn)
 	l.writeBody(x)
 	if isTimeout(l.writeErr) {
 		l.stop()
@@ -355,7 +373,7 @@ func (l *http2Link) takeSent(x *exchange) {
 func (l *http2Link) async(ctx context.Context, x *exchange) { go l.wait(ctx, x) }
 
 func (l *http2Link) wait(ctx context.Context, x *exchange) {
-	l.limit(ctx, x)
+	readUntil(ctx, l.conn, x.lookAt(clock.Now()))
 	for {
 		done := false
 		f, err := l.frames.ReadFrame()
@@ -365,7 +383,6 @@ func (l *http2Link) wait(ctx context.Context, x *exchange) {
 		if err == nil && !done {
 			if !l.allSent && l.writeErr == nil {
 				l.writeBody(x)
-				l.limit(ctx, x)
 			}
 			continue
 		}
@@ -375,7 +392,7 @@ func (l *http2Link) wait(ctx context.Context, x *exchange) {
 		}
 		l.feed()
 		l.takeSent(x)
-		l.x, l.unsent = nil, nil
+		l.x, l.ctx, l.unsent = nil, nil, nil
 		if cap(l.body) > http2Write {
 			l.body = nil
 		}
@@ -394,22 +411,14 @@ func (l *http2Link) wait(ctx context.Context, x *exchange) {
 			x.finish(nil, endComplete)
 		case ctx.Err() != nil:
 			x.finish(ctx.Err(), endInterrupted)
+		case errors.Is(err, os.ErrDeadlineExceeded) && x.saidNs > 0:
+			x.finish(nil, endSaid)
 		case errors.Is(err, os.ErrDeadlineExceeded):
 			x.finish(err, endDeadline)
 		default:
 			l.broken(x, err)
 		}
 		return
-	}
-}
-
-// limit sets the deadline of reads to the exchange's.
-func (l *http2Link) limit(ctx context.Context, x *exchange) {
-	if x.endAtNs > 0 {
-		_ = l.conn.SetReadDeadline(clock.Wall(x.endAtNs))
-		if ctx.Err() != nil {
-			_ = l.conn.SetReadDeadline(past)
-		}
 	}
 }
 

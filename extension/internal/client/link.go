@@ -44,6 +44,14 @@ func endsWith(ctx context.Context, conn net.Conn) (stop func() bool) {
 	return context.AfterFunc(ctx, func() { _ = conn.SetDeadline(past) })
 }
 
+// readUntil ends reads at a time of package clock, or now where ctx has ended.
+func readUntil(ctx context.Context, conn net.Conn, atNs int64) {
+	_ = conn.SetReadDeadline(clock.Wall(atNs))
+	if ctx.Err() != nil {
+		_ = conn.SetReadDeadline(past) // endsWith may have set it just before
+	}
+}
+
 // setup is what opening a connection cost.
 type setup struct {
 	connectNs, tlsNs int64
@@ -262,10 +270,7 @@ func (l *blockingLink) send(ctx context.Context, x *exchange, request []byte) (o
 
 func (l *blockingLink) wait(ctx context.Context, x *exchange) {
 	if x.endAtNs > 0 {
-		_ = l.conn.SetReadDeadline(clock.Wall(x.endAtNs))
-		if ctx.Err() != nil {
-			_ = l.conn.SetReadDeadline(past)
-		}
+		readUntil(ctx, l.conn, x.endAtNs)
 	}
 	if l.buf == nil {
 		l.buf = make([]byte, 16<<10)
@@ -283,6 +288,10 @@ func (l *blockingLink) wait(ctx context.Context, x *exchange) {
 				done = x.p.Feed(l.buf[:n], atNs)
 			}
 			lastNs = atNs
+			if !done && x.saidNs == 0 && x.p.SaidAll() {
+				x.saidNs = atNs
+				readUntil(ctx, l.conn, x.lookAt(atNs))
+			}
 			if !done && l.conn != l.seg && x.p.HeadDone() && x.p.Remaining() < 0 {
 				l.seg.rest(tlsEnding)
 			}
@@ -304,6 +313,8 @@ func (l *blockingLink) wait(ctx context.Context, x *exchange) {
 		switch {
 		case ctx.Err() != nil:
 			x.finish(ctx.Err(), endInterrupted)
+		case errors.Is(err, os.ErrDeadlineExceeded) && x.saidNs > 0:
+			x.finish(nil, endSaid)
 		case errors.Is(err, os.ErrDeadlineExceeded):
 			x.finish(err, endDeadline)
 		case l.writeErr != nil && x.m.KernelReceives+x.m.UserReceives == 0:

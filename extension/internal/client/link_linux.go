@@ -276,14 +276,9 @@ func (l *readerLink) noteSent(x *exchange) {
 	}
 }
 
-// giveUp ends x from outside the dispatching goroutine, unless it has ended by itself.
-func (l *readerLink) giveUp(x *exchange, err error, kind endKind) {
-	l.giveUpLate(x, x.use, err, kind)
-}
-
-// giveUpLate is giveUp for callbacks, which may run so late that x has ended, was recycled, and stands for the next
-// request on this very link.
-func (l *readerLink) giveUpLate(x *exchange, use uint64, err error, kind endKind) {
+// giveUp ends x from outside the dispatching goroutine, unless it has ended by itself. Callbacks may run so late that x was
+// recycled since and stands for the next request on this very link: use tells.
+func (l *readerLink) giveUp(x *exchange, use uint64, err error, kind endKind) {
 	l.mu.Lock()
 	if l.x != x || x.use != use {
 		l.mu.Unlock()
@@ -306,20 +301,58 @@ func (l *readerLink) giveUpLate(x *exchange, use uint64, err error, kind endKind
 }
 
 func (l *readerLink) wait(ctx context.Context, x *exchange) {
-	var limit <-chan time.Time
-	if x.endAtNs > 0 {
-		timer := time.NewTimer(time.Duration(x.endAtNs - clock.Now()))
-		defer timer.Stop()
-		limit = timer.C
+	nowNs := clock.Now()
+	timer := time.NewTimer(time.Duration(x.lookAt(nowNs) - nowNs))
+	defer timer.Stop()
+	for use := x.use; ; {
+		select {
+		case <-x.ended:
+			x.ended <- struct{}{} // for run, which takes it
+		case <-ctx.Done():
+			l.giveUp(x, use, ctx.Err(), endInterrupted)
+		case <-timer.C:
+			if l.look(x, use, timer) {
+				continue
+			}
+		}
+		return
 	}
-	select {
-	case <-x.ended:
-		x.ended <- struct{}{} // for run, which takes it
-	case <-ctx.Done():
-		l.giveUp(x, ctx.Err(), endInterrupted)
-	case <-limit:
-		l.giveUp(x, os.ErrDeadlineExceeded, endDeadline)
+}
+
+// look finds out whether x's time is over, or all has been said while the reader thread saw no end. Else it sets the timer,
+// nil = x's own, for the next look and returns true.
+func (l *readerLink) look(x *exchange, use uint64, timer *time.Timer) bool {
+	l.mu.Lock()
+	if l.x != x || x.use != use {
+		l.mu.Unlock()
+		return false
 	}
+	nowNs := clock.Now()
+	finished, err := l.pump(x)
+	kind := endConnection
+	switch {
+	case finished && err == nil:
+		kind = endComplete
+	case finished:
+	case x.said(nowNs):
+		kind = endSaid
+	case x.endAtNs > 0 && nowNs >= x.endAtNs:
+		err, kind = os.ErrDeadlineExceeded, endDeadline
+	default:
+		if timer == nil {
+			timer = x.timer
+		}
+		timer.Reset(time.Duration(x.lookAt(nowNs) - nowNs))
+		l.mu.Unlock()
+		return true
+	}
+	l.x = nil
+	if !finished {
+		l.noteSent(x)
+	}
+	l.mu.Unlock()
+	x.finish(err, kind)
+	return false
 }
 
 func (l *readerLink) async(ctx context.Context, x *exchange) {
@@ -330,12 +363,9 @@ func (l *readerLink) async(ctx context.Context, x *exchange) {
 		return
 	}
 	use := x.use
-	x.stop = context.AfterFunc(ctx, func() { l.giveUpLate(x, use, ctx.Err(), endInterrupted) })
-	wait := time.Duration(1<<63 - 1)
-	if x.endAtNs > 0 {
-		wait = time.Duration(x.endAtNs - clock.Now())
-	}
-	x.timer = time.AfterFunc(wait, func() { l.giveUpLate(x, use, os.ErrDeadlineExceeded, endDeadline) })
+	x.stop = context.AfterFunc(ctx, func() { l.giveUp(x, use, ctx.Err(), endInterrupted) })
+	nowNs := clock.Now()
+	x.timer = time.AfterFunc(time.Duration(x.lookAt(nowNs)-nowNs), func() { l.look(x, use, nil) })
 }
 
 // readerConn is a connection on the reader thread with the blocking reads that crypto/tls wants.
