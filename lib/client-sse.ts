@@ -445,7 +445,7 @@ export class Client {
     inputTokens.add(measured.inputTokens, tags);
     outputTokens.add(tokens, tags);
     chunkCount.add(chunks, tags);
-    goodput.add(isGood(times, declared.sloMs), tags);
+    goodput.add(isGood(times, tokens, declared.sloMs), tags);
     const tokenSource = exchange.outputTokens === undefined ? "chunks" : "usage";
     return { ...measured, ...times, maxStallMs, outcome: "completed", finishReason: "", tokenSource };
   }
@@ -483,8 +483,10 @@ function tagsOf(slot?: Slot): Record<string, string> {
   return slot ? { level: slot.level, phase: slot.phase } : {};
 }
 
-function isGood({ ttftMs, tpotMs, e2eMs }: { ttftMs: number; tpotMs: number; e2eMs: number }, slo: SloMs): boolean {
-  return ttftMs <= (slo.ttft ?? Infinity) && tpotMs <= (slo.tpot ?? Infinity) && e2eMs <= (slo.e2e ?? Infinity);
+/** Whether a completed request met every SLO: none is met by a figure that was not measured, and one token has no TPOT. */
+function isGood(times: { ttftMs: number; tpotMs: number; e2eMs: number }, tokens: number, slo: SloMs): boolean {
+  const met = (limit: number | undefined, ms: number) => limit === undefined || (ms > 0 && ms <= limit);
+  return met(slo.ttft, times.ttftMs) && (tokens === 1 || met(slo.tpot, times.tpotMs)) && met(slo.e2e, times.e2eMs);
 }
 
 /** The report from what k6 keeps of each level's metrics. */

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
 import { chunksOf, figuresOf, foldRecords, weightedStats } from "./fold";
+import type { SloMs } from "./level-summary";
 import { statsOf } from "./percentile";
 import type { CompletedLine, FailedLine, LevelLine, RecordLine } from "./records";
 
@@ -213,6 +214,20 @@ test("goodput: failed requests and those that break one SLO are no good", () => 
   assert.equal(level.goodShare, 0.25);
   assert.equal(level.requestGoodput, 1);
   assert.equal(level.requestThroughput, 3);
+});
+
+test("a limit on what was not measured is not met; a single token has no TPOT to limit", () => {
+  const goodShare = (sloMs: SloMs, request: CompletedLine) => {
+    const run: RecordLine = { type: "run", schema: 1, scenario: "s", startUnixNs: 0, config: {}, sloMs, versions: {} };
+    return foldOne([run, window(0, 1000), request]).goodShare;
+  };
+  const whole = completed(100, [], { outputTokens: 5, firstOutputNs: ms(150), lastOutputNs: ms(150) });
+  assert.equal(goodShare({ ttft: 60 }, whole), 0);
+  assert.equal(goodShare({ tpot: 60 }, whole), 0);
+  assert.equal(goodShare({ e2e: 60 }, whole), 1);
+  assert.equal(goodShare({ tpot: 60 }, completed(100, [50, 0, 0])), 0, "all in one receive");
+  assert.equal(goodShare({ ttft: 60, tpot: 60 }, completed(100, [50])), 1, "one token");
+  assert.equal(foldOne([window(0, 1000), whole]).ttftMs.count, 0);
 });
 
 test("without an SLO there is no goodput", () => {

@@ -35,16 +35,17 @@ export function figuresOf(request: RequestLine): RequestFigures {
   const figures: RequestFigures = {};
   if (sentNs > 0) figures.queueDelayMs = (sentNs - scheduledNs) / nsPerMs;
   if (request.outcome === "failed") return figures;
-  if (firstOutputNs > 0) {
+  const { arrivals = [] } = request;
+  const streamed = arrivals.length > 0; // of a whole reply the first output is the last byte
+  if (streamed && firstOutputNs > 0) {
     figures.ttftMs = (firstOutputNs - sentNs) / nsPerMs;
     figures.ttftScheduledMs = (firstOutputNs - scheduledNs) / nsPerMs;
   }
-  if (firstNonReasonNs > 0) figures.ttfoMs = (firstNonReasonNs - sentNs) / nsPerMs;
+  if (streamed && firstNonReasonNs > 0) figures.ttfoMs = (firstNonReasonNs - sentNs) / nsPerMs;
   if (lastOutputNs > 0) {
     figures.e2eMs = (lastOutputNs - sentNs) / nsPerMs;
     figures.e2eScheduledMs = (lastOutputNs - scheduledNs) / nsPerMs;
   }
-  const { arrivals = [] } = request;
   const tokens = shownTokens(request);
   if (arrivals.length > 1) {
     figures.maxStallMs = Math.max(...arrivals.slice(1).map(([gapNs]) => gapNs)) / nsPerMs;
@@ -56,11 +57,15 @@ export function figuresOf(request: RequestLine): RequestFigures {
   return figures;
 }
 
-/** Whether a request met every SLO that is set; a failed one met none. A figure that does not exist breaks no limit. */
+/**
+ * Whether a request met every SLO that is set; a failed one met none. A limit on a figure that was not measured, as TTFT of
+ * a reply that was not streamed, is not met. Of a single token there is no TPOT to limit.
+ */
 export function isGood(request: RequestLine, figures: RequestFigures, slo: SloMs): boolean {
   if (request.outcome === "failed") return false;
-  const { ttftMs = 0, tpotMs = 0, e2eMs = 0 } = figures;
-  return ttftMs <= (slo.ttft ?? Infinity) && tpotMs <= (slo.tpot ?? Infinity) && e2eMs <= (slo.e2e ?? Infinity);
+  const met = (limit: number | undefined, figure = Infinity) => limit === undefined || figure <= limit;
+  const single = shownTokens(request) === 1;
+  return met(slo.ttft, figures.ttftMs) && (single || met(slo.tpot, figures.tpotMs)) && met(slo.e2e, figures.e2eMs);
 }
 
 /** The output tokens that arrived: those of the usage without reasoning that was not shown. */

@@ -126,7 +126,8 @@ export const metrics = {
     type: "Rate",
     unit: "share",
     better: "higher",
-    definition: "Share of requests that met every SLO that is set; failed ones did not.",
+    definition:
+      "Share of requests that met every SLO that is set; failed ones did not, nor did those whose figure was not measured, but for the TPOT of a single token.",
     sameAs: "DistServe's attainment, AIPerf's good request fraction. inference-perf leaves failures out.",
   },
   llm_itl_p50: {

@@ -22,9 +22,11 @@ type SLO struct{ TTFT, TPOT, E2E int64 }
 // Set says that there is any limit.
 func (s SLO) Set() bool { return s.TTFT > 0 || s.TPOT > 0 || s.E2E > 0 }
 
-// Met says whether a completed request is good. A figure that is not defined (TPOT of one token) breaks no limit.
+// Met says whether a completed request is good. A limit on a figure that was not measured, as TTFT of a reply that was not
+// streamed, is not met. Of a single token there is no TPOT to limit.
 func (s SLO) Met(f Figures) bool {
-	return (s.TTFT == 0 || f.TTFT <= s.TTFT) && (s.TPOT == 0 || f.TPOT <= s.TPOT) && (s.E2E == 0 || f.E2E <= s.E2E)
+	met := func(limit, figure int64) bool { return limit == 0 || figure >= 0 && figure <= limit }
+	return met(s.TTFT, f.TTFT) && (f.Single || met(s.TPOT, f.TPOT)) && met(s.E2E, f.E2E)
 }
 
 // LevelSummary is a level's part of summary.json; extension/index.d.ts documents the fields.

@@ -36,6 +36,7 @@ type Figures struct {
 	TTFTScheduled, E2EScheduled     int64
 	QueueDelay                      int64
 	OutputSpeed                     float64 // tokens/s = 1000 / TPOT in ms; 0 = not defined
+	Single                          bool    // one token came, which has no TPOT
 }
 
 // QueueDelayNs is the generator's own lag: sent - scheduled.
@@ -52,6 +53,7 @@ func (o *Observation) Figure() Figures {
 	if o.LastOutputNs == 0 {
 		return f
 	}
+	f.Single = o.ShownTokens() == 1
 	f.E2E = o.LastOutputNs - o.SentNs
 	f.E2EScheduled = o.LastOutputNs - o.ScheduledNs
 	if !o.Streamed {

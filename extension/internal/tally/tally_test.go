@@ -120,6 +120,41 @@ func TestTheSharesOfAllGapsAddUpToTheTimeOfTheTokens(t *testing.T) {
 	require.InEpsilon(t, l.TPOTMs.Mean, l.ITLMs.Mean, 0.02)
 }
 
+func TestALimitOnWhatWasNotMeasuredIsNotMet(t *testing.T) {
+	const ms = int64(1e6)
+	streamed := func(tokens int, offsets ...int64) *Observation { return reply("c1", Steady, 1, 1, tokens, offsets...) }
+	whole := func(tokens int) *Observation {
+		return &Observation{Level: "c1", Phase: Steady, SentNs: 1, Result: &stream.Result{OutputTokens: tokens, LastOutputNs: 1 + ms, EndNs: 1 + ms}}
+	}
+	for _, tt := range []struct {
+		sentence string
+		slo      SLO
+		o        *Observation
+		good     bool
+	}{
+		{"TTFT of a stream", SLO{TTFT: ms}, streamed(2, ms, ms), true},
+		{"TTFT of a stream that is late", SLO{TTFT: ms}, streamed(2, 2*ms, 2*ms), false},
+		{"TTFT of a reply that was not streamed", SLO{TTFT: ms}, whole(5), false},
+		{"TPOT of it", SLO{TPOT: ms}, whole(5), false},
+		{"its e2e latency", SLO{E2E: ms}, whole(5), true},
+		{"TPOT of a stream that came in one receive", SLO{TPOT: ms}, streamed(5, ms, ms, ms), false},
+		{"TPOT of a single token", SLO{TPOT: ms}, streamed(1, ms), true},
+		{"TTFT of a single token that is late", SLO{TTFT: ms, TPOT: ms}, streamed(1, 2*ms), false},
+		{"e2e latency of what never ended", SLO{E2E: ms}, streamed(0), false},
+	} {
+		t.Run(tt.sentence, func(t *testing.T) {
+			r := NewRun(tt.slo)
+			r.Level(Spec{Name: "c1"})
+			r.Open("c1", 1, 0)
+			_, good := r.Add(tt.o)
+			require.Equal(t, tt.good, good)
+			l := r.Levels(1e10)[0]
+			require.Equal(t, tt.good, *l.GoodShare == 1)
+			require.Equal(t, tt.good, *l.RequestGoodput > 0)
+		})
+	}
+}
+
 func TestAFailedRequestFeedsNothingButCounts(t *testing.T) {
 	r := NewRun(SLO{})
 	r.Level(Spec{Name: "c1"})
