@@ -253,14 +253,29 @@ type Prepared struct{ x *exchange }
 func (c *Client) Prepare(ctx context.Context, r *Request) Prepared {
 	x := newExchange(c, r)
 	x.prepare(ctx, r)
+	x.preparedNs = clock.Now()
 	return Prepared{x}
 }
 
-// Send releases a prepared request. done is called once, from any goroutine, when it has ended; it must not block.
+// Send releases a prepared request. done is called once, from any goroutine, when it has ended; it must not block. A
+// connection that the server closed while the request waited is replaced.
 func (p Prepared) Send(ctx context.Context, done func(*Measurement)) {
-	p.x.m.StartedNs = clock.Now()
-	p.x.sendAsync(ctx, done)
+	x := p.x
+	x.m.StartedNs = clock.Now()
+	x.waited = x.m.StartedNs-x.preparedNs > int64(longWait)
+	if x.err != nil || !x.waited || ctx.Err() != nil || x.l.alive() {
+		x.sendAsync(ctx, done)
+		return
+	}
+	x.l.close(false)
+	go func() { // connecting must not hold up the requests behind this one
+		x.connect(ctx, true)
+		x.sendAsync(ctx, done)
+	}()
 }
+
+// longWait is from when a connection that waited for its request may, like a kept one, have been closed by the server.
+const longWait = 20 * time.Millisecond
 
 // classify says why no connection came about.
 func classify(err error) stream.Failure {

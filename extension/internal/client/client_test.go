@@ -371,3 +371,60 @@ func TestNothingIsSentAfterTheContextEnded(t *testing.T) {
 		require.EqualValues(t, 2, s.requests.Load())
 	})
 }
+
+func TestAConnectionThatClosedWhileItsRequestWaitedIsReplaced(t *testing.T) {
+	transports := map[string]func(*Options){
+		"the reader thread": nil,
+		"Go's poller":       func(o *Options) { o.Streamed = false },
+		"HTTP/2":            func(o *Options) { o.HTTP2 = true },
+	}
+	for name, options := range transports {
+		t.Run(name, func(t *testing.T) {
+			s := httptest.NewUnstartedServer(http.HandlerFunc(answerHTTP2))
+			s.Config.Protocols = new(http.Protocols)
+			s.Config.Protocols.SetHTTP1(true)
+			s.Config.Protocols.SetUnencryptedHTTP2(true)
+			var open sync.Map
+			s.Config.ConnState = func(c net.Conn, state http.ConnState) {
+				if state == http.StateClosed {
+					open.Delete(c)
+				} else {
+					open.Store(c, true)
+				}
+			}
+			s.Start()
+			defer s.Close()
+			c := newClient(t, s.URL+"/v1/completions", options)
+			for range 5 {
+				p := c.Prepare(t.Context(), &Request{Body: []byte("{}")})
+				for closed := 0; closed == 0; { // the server may not have taken it yet
+					open.Range(func(conn, _ any) bool { _ = conn.(net.Conn).Close(); closed++; return true })
+				}
+				time.Sleep(2 * longWait)
+				ends := make(chan *Measurement, 1)
+				p.Send(t.Context(), func(m *Measurement) { ends <- m })
+				m := <-ends
+				require.Equal(t, stream.None, m.Failure, m.Message)
+				m.Release()
+				c.CloseIdle()
+			}
+		})
+	}
+}
+
+func TestARequestThatWaitedAndMetAClosingConnectionIsSentAgainOnce(t *testing.T) {
+	modes(t, func(t *testing.T, streamed bool) {
+		s := serve(t, listen(t), func(w net.Conn, b []byte, n int) bool {
+			return n != 1 && answerThree(w, b, n) // takes the first request and closes without a byte
+		})
+		c := newClient(t, "http://"+s.Addr().String()+"/v1/completions", func(o *Options) { o.Streamed = streamed })
+		p := c.Prepare(t.Context(), &Request{Body: []byte("{}")})
+		time.Sleep(2 * longWait)
+		ends := make(chan *Measurement, 1)
+		p.Send(t.Context(), func(m *Measurement) { ends <- m })
+		m := <-ends
+		require.Equal(t, stream.None, m.Failure, m.Message)
+		require.Equal(t, 1, m.Retries)
+		m.Release()
+	})
+}

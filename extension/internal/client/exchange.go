@@ -14,14 +14,17 @@ import (
 
 // exchange is one request on its way. What ends it calls finish, exactly once.
 type exchange struct {
-	c   *Client
-	r   *Request
-	ctx context.Context
-	p   stream.Parser
-	m   Measurement
-	l   link
-	t   *target
-	buf []byte
+	c          *Client
+	r          *Request
+	ctx        context.Context
+	p          stream.Parser
+	m          Measurement
+	l          link
+	t          *target
+	buf        []byte
+	preparedNs int64 // when the connection was there
+	waited     bool  // it has waited for the request
+
 	use uint64 // counts the requests that this exchange has stood for
 
 	endAtNs int64 // when it has to have ended, 0 = never; set with the send, before anybody else knows x
@@ -72,7 +75,7 @@ func (x *exchange) reset() {
 	x.p.Reset(o)
 	x.m.KernelReceives, x.m.UserReceives = 0, 0
 	x.err, x.end = nil, endComplete
-	x.endAtNs, x.abort, x.saidNs = 0, false, 0
+	x.endAtNs, x.abort, x.saidNs, x.waited = 0, false, 0, false
 }
 
 // endGrace is how long the end of a body is waited for when all has been said in it: "[DONE]" as a rule. Some servers and
@@ -125,6 +128,7 @@ func (x *exchange) prepare(ctx context.Context, r *Request) {
 func (x *exchange) connect(ctx context.Context, fresh bool) {
 	var s setup
 	x.l, s, x.err = x.c.take(ctx, x.t, fresh)
+	x.waited = false
 	x.m.Reused, x.m.ConnectNs, x.m.TLSNs = s.reused, s.connectNs, s.tlsNs
 }
 
@@ -228,10 +232,10 @@ func (x *exchange) finish(err error, kind endKind) {
 	}
 }
 
-// again says that the request may be sent once more: the server had closed the kept-alive connection before it saw the
-// request, which shows as an end without a single byte of response.
+// again says that the request may be sent once more: the server had closed a connection that was kept, or had waited, before
+// it saw the request, which shows as an end without a single byte of response.
 func (x *exchange) again() bool {
-	if x.end != endConnection || !x.m.Reused || x.m.Retries > 0 || x.m.KernelReceives+x.m.UserReceives > 0 {
+	if x.end != endConnection || !x.m.Reused && !x.waited || x.m.Retries > 0 || x.m.KernelReceives+x.m.UserReceives > 0 {
 		return false
 	}
 	x.l.close(false)
