@@ -134,7 +134,9 @@ declare module "k6/x/tokenclock" {
    */
   export class Levels {
     constructor(name: string, specs: LevelSpec[]);
-    /** Blocks until this VU may send its next request. Calling it again gives the last slot back. null: all is done. */
+    /** Blocks until this VU may send its next request. Calling it again gives the last slot back. null: all is done.
+     * The slot is scheduled for the moment at which it became free: the end of the VU's last request, and where that found
+     * no connection (connect, tls) a rest of 5 to 100 ms behind it, which grows until a request reaches the server again. */
     acquire(): Slot | null;
   }
 
@@ -173,7 +175,8 @@ declare module "k6/x/tokenclock" {
   /** Windows that the script opens and closes itself (bursts, probes). All VUs of the process share them by name. */
   export class Windows {
     constructor(name: string, specs: LevelSpec[]);
-    /** Opens (or joins) a level's window and gives a slot; with phase "warmup" no window is opened. */
+    /** Opens (or joins) a level's window and gives a slot, scheduled for now; with phase "warmup" no window is opened.
+     * Behind a request of this VU that found no connection it first rests as Levels do. */
     begin(level: string, phase?: Phase): Slot;
     /** Closes the level's window now. */
     end(level: string): void;

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/grafana/sobek"
 
@@ -65,7 +66,8 @@ type levelsOf struct {
 	ctx    context.Context
 	mu     sync.Mutex // held: the VU, or the end of its iteration
 
-	ended      int64 // when the VU's last request ended, and in which level; guarded by l.mu
+	rest       rest
+	ended      int64 // when the VU's last request ended (its rest included), and in which level; guarded by l.mu
 	endedLevel int
 }
 
@@ -135,11 +137,14 @@ func (l *levels) bind(r *run) {
 func (h *levelsOf) Acquire() *slot {
 	ctx := h.i.vu.Context()
 	l := h.l
-	h.giveBack()
+	last := h.giveBack()
 	if h.ctx != ctx {
 		h.ctx = ctx
 		// An exception or an interruption ends the VU's iteration without another call.
 		context.AfterFunc(ctx, h.leave)
+	}
+	if d := h.rest.after(last); d > 0 {
+		h.wait(ctx, d)
 	}
 	for {
 		l.mu.Lock()
@@ -183,6 +188,31 @@ func (h *levelsOf) Acquire() *slot {
 	}
 }
 
+// wait keeps a VU that rests from its next slot, unless the level is over before: the slot becomes free d later.
+func (h *levelsOf) wait(ctx context.Context, d time.Duration) {
+	l := h.l
+	l.mu.Lock()
+	h.ended += int64(d)
+	timer := time.NewTimer(time.Duration(h.ended - clock.Now()))
+	l.mu.Unlock()
+	defer timer.Stop()
+	for {
+		l.mu.Lock()
+		over, advanced := l.at != h.endedLevel, l.advanced
+		l.mu.Unlock()
+		if over {
+			return
+		}
+		select {
+		case <-timer.C:
+			return
+		case <-advanced: // or somebody left
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
 // give returns the next slot of the level that runs, or nil when the level gives no more.
 func (l *levels) give(h *levelsOf) *slot {
 	spec, st := &l.specs[l.at], &l.state
@@ -206,7 +236,8 @@ func (l *levels) give(h *levelsOf) *slot {
 			return nil
 		}
 	}
-	// The slot became free when the last byte of the VU's previous response arrived, which was before it came to ask.
+	// The slot became free when the last byte of the VU's previous response arrived, which was before it came to ask, or
+	// when its rest was over.
 	scheduledNs := now
 	if h.ended > 0 && h.endedLevel == l.at {
 		scheduledNs = min(now, max(h.ended, st.begunNs))
@@ -280,19 +311,19 @@ func (h *levelsOf) leave() {
 }
 
 // giveBack returns the held slot, if any. A level that gives no more and has nothing in flight is over.
-func (h *levelsOf) giveBack() {
+func (h *levelsOf) giveBack() *slot {
 	h.mu.Lock()
 	s, level := h.held, h.level
 	h.held = nil
 	h.mu.Unlock()
 	if s == nil {
-		return
+		return nil
 	}
 	l := h.l
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if level != l.at {
-		return
+		return nil
 	}
 	h.ended, h.endedLevel = s.endNs.Load(), level
 	l.state.inFlight--
@@ -300,4 +331,5 @@ func (h *levelsOf) giveBack() {
 	if spec.Requests > 0 && st.steady == spec.Requests || st.closeNs > 0 && clock.Now() >= st.closeNs {
 		l.advanceIfDrained()
 	}
+	return s
 }

@@ -128,6 +128,67 @@ func TestAVUThatVanishesDoesNotHoldItsLevelUp(t *testing.T) {
 	require.Nil(t, other.Acquire())
 }
 
+func TestTheRestBehindFruitlessRequestsGrowsAndEndsWithTheFirstThatArrives(t *testing.T) {
+	var r rest
+	require.Zero(t, r.after(nil))
+	gone, there := &slot{}, &slot{}
+	gone.ended(1, stream.Connect)
+	there.ended(1, stream.HTTP5xx)
+	for _, ms := range []time.Duration{5, 10, 20, 40, 80, 100, 100, 100} {
+		require.Equal(t, ms*time.Millisecond, r.after(gone))
+	}
+	require.Zero(t, r.after(there), "a server that says no is there")
+	gone.ended(1, stream.TLS)
+	require.Equal(t, firstRest, r.after(gone))
+}
+
+func TestAClosedLoopDoesNotSpinOnAServerThatIsGone(t *testing.T) {
+	zero := 0
+	l, r := boundLevels(t,
+		levelSpec{Name: "timed", Concurrency: 2, DurationMs: 300, WarmupRequests: &zero},
+		levelSpec{Name: "counted", Concurrency: 2, Requests: 10, WarmupRequests: &zero},
+	)
+	var mu sync.Mutex
+	var early int
+	var all sync.WaitGroup
+	for range 2 {
+		h := vuOn(t.Context(), t, l)
+		all.Go(func() {
+			var lastEndNs int64
+			level, pauses := "", rest{}
+			for s := h.Acquire(); s != nil; s = h.Acquire() {
+				now := clock.Now()
+				if s.Level == level {
+					gone := &slot{}
+					gone.ended(lastEndNs, stream.Connect)
+					dueNs := lastEndNs + int64(pauses.after(gone))
+					mu.Lock()
+					if s.scheduledNs < dueNs || s.scheduledNs > now {
+						early++
+					}
+					mu.Unlock()
+				}
+				// The rest goes on growing from level to level, as the server is gone from both.
+				if level != "" && s.Level != level {
+					pauses.fruitless = h.rest.fruitless
+				}
+				level, lastEndNs = s.Level, now
+				s.ended(now, stream.Connect)
+				r.tally.Add(&tally.Observation{
+					Level: s.Level, Phase: tally.Steady, Index: s.Index, ScheduledNs: s.scheduledNs,
+					Result: &stream.Result{Failure: stream.Connect, EndNs: now},
+				})
+			}
+		})
+	}
+	all.Wait()
+	out := r.tally.Levels(clock.Now())
+	require.Zero(t, early, "a slot is due when the rest is over, not before")
+	require.LessOrEqual(t, out[0].Requests, int64(2*8), "5, 10, 20, 40, 80, 100 ms")
+	require.GreaterOrEqual(t, out[0].Requests, int64(2))
+	require.EqualValues(t, 10, out[1].Requests, "a level of so many requests still ends")
+}
+
 func TestLevelsRefuseWhatMakesNoLevel(t *testing.T) {
 	for sentence, specs := range map[string][]levelSpec{
 		"there is no level":                  {},

@@ -5,8 +5,10 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/tokenclock/tokenclock/extension/internal/clock"
+	"github.com/tokenclock/tokenclock/extension/internal/stream"
 	"github.com/tokenclock/tokenclock/extension/internal/tally"
 )
 
@@ -18,6 +20,36 @@ type slot struct {
 
 	scheduledNs int64
 	endNs       atomic.Int64 // when its request ended, by the bytes; the end of the VU's iteration may look meanwhile
+	unreached   atomic.Bool  // its request found no connection
+}
+
+// ended notes how the slot's request ended.
+func (s *slot) ended(endNs int64, failure stream.Failure) {
+	s.unreached.Store(failure == stream.Connect || failure == stream.TLS)
+	s.endNs.Store(endNs)
+}
+
+// rest is what a VU of a closed loop takes behind each request that never reached the server: a refused connection ends in
+// no time, and without a rest a server that is gone would be asked ten thousand times a second, each time with a record.
+// It grows from firstRest to longestRest, and a request that reaches the server ends it.
+type rest struct{ fruitless int }
+
+const (
+	firstRest   = 5 * time.Millisecond
+	longestRest = 100 * time.Millisecond
+)
+
+// after returns the rest behind the VU's last request; last may be nil.
+func (r *rest) after(last *slot) time.Duration {
+	if last == nil || !last.unreached.Load() {
+		r.fruitless = 0
+		return 0
+	}
+	d := min(firstRest<<r.fruitless, longestRest)
+	if d < longestRest {
+		r.fruitless++
+	}
+	return d
 }
 
 // slotOrNone makes the slot of a request that no load shape asked for.

@@ -370,7 +370,7 @@ func (c *vuClient) ended(state *lib.State, s *slot, spec *requestSpec, r *client
 	if o.ScheduledNs == 0 {
 		o.ScheduledNs = m.StartedNs
 	}
-	s.endNs.Store(m.EndNs)
+	s.ended(m.EndNs, m.Failure)
 	if errno := m.OwnLimit(); errno != 0 {
 		run.hitOwnLimit(errno)
 	}

@@ -18,7 +18,13 @@ type windowSet struct {
 	index map[string]int
 }
 
-type windowsOf struct{ w *windowSet }
+// windowsOf is a VU's hold on the shared windows.
+type windowsOf struct {
+	i    *instance
+	w    *windowSet
+	rest rest
+	last *slot // the VU's last
+}
 
 func (i *instance) newWindows(call sobek.ConstructorCall) *sobek.Object {
 	rt := i.vu.Runtime()
@@ -48,12 +54,15 @@ func (i *instance) newWindows(call sobek.ConstructorCall) *sobek.Object {
 		}
 	}
 	w.mu.Unlock()
-	return rt.ToValue(&windowsOf{w}).ToObject(rt)
+	return rt.ToValue(&windowsOf{i: i, w: w}).ToObject(rt)
 }
 
 // Begin is `windows.begin(level, phase?)`.
 func (h *windowsOf) Begin(level, phase string) (*slot, error) {
 	w := h.w
+	if d := h.rest.after(h.last); d > 0 {
+		waitUntil(h.i.vu.Context(), h.last.endNs.Load()+int64(d))
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if _, ok := w.specs[level]; !ok {
@@ -70,6 +79,7 @@ func (h *windowsOf) Begin(level, phase string) (*slot, error) {
 	s := &slot{Level: level, Phase: string(p), Index: w.index[level], scheduledNs: now}
 	w.index[level]++
 	w.run.tally.Asked(now)
+	h.last = s
 	return s, nil
 }
 

@@ -222,6 +222,26 @@ for (const how of ["process", "listener", "engine"]) {
   });
 }
 
+const users: { scenario: string; settings: RunSettings; vus: number }[] = [
+  { scenario: "concurrency-sweep", settings: { CONCURRENCY: 8, DURATION: "3s", WARMUP: 0 }, vus: 8 },
+  { scenario: "arrival-rate-ramp", settings: { LOOP: "closed", STAGES: "0s:8,3s:8" }, vus: 8 },
+];
+for (const { scenario, settings, vus } of users) {
+  test(`a server that is gone is asked for a few times a second by each user: ${scenario}`, {
+    timeout: 60_000,
+  }, async (t) => {
+    const server = await serverFor(t, ...fast, "--die-after-tokens", "250", "--die-how", "process");
+    const { code, requests } = await run(scenario, { ...settings, OUTPUT_TOKENS: 10, BASE_URL: server.baseUrl });
+    assert.equal(code, 99);
+    const refused = requests.filter((each) => each.outcome === "failed" && each.failure === "connect");
+    // A rest of 5, 10, 20, 40, 80 and then 100 ms: at most 35 in three seconds. Without it there are thousands.
+    assert.ok(refused.length >= vus && refused.length <= 36 * vus, `${refused.length} requests were refused`);
+    for (const { scheduledNs = 0, startedNs = 0 } of refused) {
+      assert.ok(startedNs >= scheduledNs, "none is sent before its slot is free");
+    }
+  });
+}
+
 /** Requests that the server had ended by `beforeNs` on its clock. */
 const endedBefore = async (server: SimulatedServer, marginNs: number) => {
   const { requests, clock } = await server.truth();
