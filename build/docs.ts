@@ -24,6 +24,10 @@ export function generatedDocs(): Record<string, string> {
       "throughput are of the other tokens, and the record has the rest as `hiddenTokens`. Where a server hides reasoning but",
       "does not say how much (Anthropic's), or shows a summary of it, that cannot be told: these figures are then too good.",
       "",
+      "With several choices a request (`n` above 1 in `EXTRA_BODY`) each is a stream of its own: gaps, ITL, max stall, TPOT and",
+      "output speed are what the reader of one choice sees. TTFT is that of the first choice to begin, end-to-end latency that of",
+      "the last to end, and tokens and throughput are of all. Usage that only counts all choices is spread evenly over their chunks.",
+      "",
       metricsMarkdown(),
     ].join("\n"),
     "docs/settings.md": [

@@ -138,6 +138,10 @@ func appendRequestLine(b []byte, scenario string, state *lib.State, o *tally.Obs
 			b = strconv.AppendInt(b, a.AtNs-last, 10)
 			b = append(b, ',')
 			b = strconv.AppendInt(b, int64(a.Tokens), 10)
+			if a.Choice != 0 {
+				b = append(b, ',')
+				b = strconv.AppendInt(b, int64(a.Choice), 10)
+			}
 			b = append(b, ']')
 			last = a.AtNs
 		}

@@ -22,5 +22,7 @@ func recordOf(t *testing.T, r *stream.Result) (line map[string]any) {
 func TestTheRecordHoldsWhatTheFiguresAreMadeOf(t *testing.T) {
 	line := recordOf(t, &stream.Result{OutputTokens: 9, ReasoningTokens: 7, HiddenTokens: 7})
 	require.Equal(t, []any{9.0, 7.0, 7.0}, []any{line["outputTokens"], line["reasoningTokens"], line["hiddenTokens"]})
+	line = recordOf(t, &stream.Result{Arrivals: []stream.Arrival{{AtNs: 150, Tokens: 1}, {AtNs: 170, Tokens: 3, Choice: 2}}})
+	require.Equal(t, []any{[]any{50.0, 1.0}, []any{20.0, 3.0, 2.0}}, line["arrivals"])
 	require.NotContains(t, recordOf(t, &stream.Result{OutputTokens: 9, ReasoningTokens: 7}), "hiddenTokens")
 }

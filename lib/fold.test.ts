@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
-import { chunksOf, figuresOf, foldRecords, weightedStats } from "./fold";
+import { chunksOf, figuresOf, foldRecords, isGood, weightedStats } from "./fold";
 import type { SloMs } from "./level-summary";
 import { statsOf } from "./percentile";
 import type { CompletedLine, FailedLine, LevelLine, RecordLine } from "./records";
@@ -161,6 +161,25 @@ test("hidden reasoning is among the output tokens, and in no figure of their tim
   assert.equal(Math.round(level.whole.outputThroughput * level.whole.durationS), 11);
   const reply = completed(100, [], { outputTokens: 9, hiddenTokens: 7, lastOutputNs: ms(500) });
   assert.equal(foldOne([window(0, 1000), reply]).outputThroughput, 2, "of a reply that was not streamed");
+});
+
+test("of several choices each is a stream of its own", () => {
+  const request = completed(100, [50, 1, 9, 1, 9, 21], { outputTokens: 6 });
+  request.arrivals = (request.arrivals ?? []).map(([gapNs, tokens], i) =>
+    i % 2 ? [gapNs, tokens, 3] : [gapNs, tokens],
+  );
+  const level = foldOne([window(0, 1000), request]);
+  // Choice 0 at 50, 60, 70; choice 3 at 51, 61, 91.
+  assert.deepEqual([level.chunkGapMs.count, level.itlMs.count, level.itlMs.mean, level.itlMs.max], [4, 4, 15, 30]);
+  assert.deepEqual([level.tpotMs.mean, level.maxStallMs.max, level.e2eMs.mean], [15, 30, 91]);
+  const slo: SloMs = { tpot: 1 };
+  const one = completed(100, [50, 10], {
+    arrivals: [
+      [ms(50), 1],
+      [ms(10), 1, 1],
+    ],
+  });
+  assert.deepEqual([figuresOf(one).tpotMs, isGood(one, figuresOf(one), slo)], [undefined, true], "one token of each");
 });
 
 test("the span of a level is that of its completed steady requests, from send to output", () => {

@@ -46,11 +46,14 @@ export function figuresOf(request: RequestLine): RequestFigures {
     figures.e2eMs = (lastOutputNs - sentNs) / nsPerMs;
     figures.e2eScheduledMs = (lastOutputNs - scheduledNs) / nsPerMs;
   }
-  const tokens = shownTokens(request);
-  if (arrivals.length > 1) {
-    figures.maxStallMs = Math.max(...arrivals.slice(1).map(([gapNs]) => gapNs)) / nsPerMs;
-    if (tokens > 1 && lastOutputNs > firstOutputNs) {
-      figures.tpotMs = (lastOutputNs - firstOutputNs) / nsPerMs / (tokens - 1);
+  const choices = byChoice(chunksOf(request));
+  const gapsNs = choices.flatMap((chunks) => chunks.slice(1).map(({ gapNs }) => gapNs));
+  if (gapsNs.length > 0) {
+    figures.maxStallMs = most(gapsNs) / nsPerMs;
+    const gapsOfTokens = shownTokens(request) - choices.length;
+    const spanNs = sumOf(gapsNs);
+    if (gapsOfTokens > 0 && spanNs > 0) {
+      figures.tpotMs = spanNs / nsPerMs / gapsOfTokens;
       figures.outputSpeed = 1000 / figures.tpotMs;
     }
   }
@@ -64,7 +67,8 @@ export function figuresOf(request: RequestLine): RequestFigures {
 export function isGood(request: RequestLine, figures: RequestFigures, slo: SloMs): boolean {
   if (request.outcome === "failed") return false;
   const met = (limit: number | undefined, figure = Infinity) => limit === undefined || figure <= limit;
-  const single = shownTokens(request) === 1;
+  const { length: choices } = byChoice(chunksOf(request));
+  const single = shownTokens(request) > 0 && shownTokens(request) <= Math.max(1, choices);
   return met(slo.ttft, figures.ttftMs) && (single || met(slo.tpot, figures.tpotMs)) && met(slo.e2e, figures.e2eMs);
 }
 
@@ -73,25 +77,47 @@ function shownTokens({ outputTokens = 0, hiddenTokens = 0 }: RequestLine): numbe
   return outputTokens - hiddenTokens;
 }
 
+/** An output chunk; gapNs is the time since the one of its choice before it, of the first since the request was sent. */
+interface Chunk {
+  atNs: number;
+  gapNs: number;
+  tokens: number;
+  choice: number;
+}
+
 /**
  * The output chunks of a request. Where the final usage counts other than the chunks, every chunk is given its even
  * share, made whole so that the shares add up to the usage (as the extension's tally does).
  */
-export function chunksOf(request: RequestLine): { atNs: number; gapNs: number; tokens: number }[] {
+export function chunksOf(request: RequestLine): Chunk[] {
   const { arrivals = [], sentNs = 0 } = request;
   const shown = shownTokens(request);
   const known = arrivals.reduce((sum, [, tokens]) => sum + tokens, 0);
   const even = known !== shown && shown > 0;
   const upTo = (count: number) => Math.floor((count * shown) / arrivals.length);
+  const lastNs: number[] = [];
   let atNs = sentNs;
-  return arrivals.map(([gapNs, tokens], i) => {
-    atNs += gapNs;
-    return { atNs, gapNs, tokens: even ? upTo(i + 1) - upTo(i) : tokens };
+  return arrivals.map(([sinceNs, tokens, choice = 0], i) => {
+    atNs += sinceNs;
+    const gapNs = atNs - (lastNs[choice] ?? sentNs);
+    lastNs[choice] = atNs;
+    return { atNs, gapNs, tokens: even ? upTo(i + 1) - upTo(i) : tokens, choice };
   });
 }
 
+/** The chunks of each choice: of several (`n` above 1) each is a stream of its own. */
+export function byChoice(chunks: readonly Chunk[]): Chunk[][] {
+  const choices = new Map<number, Chunk[]>();
+  for (const chunk of chunks) {
+    const choice = choices.get(chunk.choice);
+    if (choice) choice.push(chunk);
+    else choices.set(chunk.choice, [chunk]);
+  }
+  return [...choices.values()];
+}
+
 /**
- * The times between receives that brought tokens, with the tokens of the later one: chunks of one receive share the time
+ * The times between receives of one choice that brought tokens, with the tokens of the later one: chunks of one receive share the time
  * before it, and a receive that brought no token leaves its time to the next one that does.
  */
 export function sharedGaps(chunks: readonly { atNs: number; tokens: number }[]): { gapNs: number; tokens: number }[] {
@@ -130,7 +156,7 @@ function foldWindow(
 ): LevelSummary {
   const figures = steady.map(figuresOf);
   const completed = steady.filter(({ outcome }) => outcome === "completed");
-  const chunks = completed.map(chunksOf);
+  const chunks = completed.flatMap((request) => byChoice(chunksOf(request)));
   const gaps = chunks.flatMap((each) => each.slice(1));
   const durationS = (closeNs - openNs) / nsPerS;
   const perSecond = (amount: number) => (durationS > 0 ? amount / durationS : 0);

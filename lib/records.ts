@@ -53,8 +53,8 @@ interface AnyRequestLine {
   firstNonReasonNs?: number;
   lastOutputNs?: number;
   endNs?: number;
-  /** [ns since the previous output chunk (the first: since sentNs), output tokens] of each output chunk. */
-  arrivals?: [number, number][];
+  /** [ns since the previous output chunk (the first: since sentNs), output tokens, choice where not 0] of each output chunk. */
+  arrivals?: [number, number, number?][];
   status?: number;
   inputTokens?: number;
   outputTokens?: number;

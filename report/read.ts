@@ -5,7 +5,7 @@
 import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
-import { figuresOf, foldRecords } from "../lib/fold";
+import { byChoice, chunksOf, figuresOf, foldRecords } from "../lib/fold";
 import type { LevelSummary, Second, SloMs, Stats, Validity } from "../lib/level-summary";
 import type { RecordLine as CommonLine } from "../lib/records";
 import {
@@ -83,20 +83,17 @@ export interface Results {
 
 /**
  * How long a generation stood still between its first and last chunk, ns: what each gap exceeds the median gap plus three
- * standard deviations by (the rule of benchmark_llm_serving's total_waiting_time, less the TTFT that it adds). 0 with ten
- * arrivals or fewer, where the rule has no meaning.
+ * standard deviations by (the rule of benchmark_llm_serving's total_waiting_time, less the TTFT that it adds). 0 with fewer
+ * than ten gaps, where the rule has no meaning.
  */
-export function pausesNs(arrivals: readonly (readonly [number, number])[]): number {
-  if (arrivals.length <= 10) return 0;
-  const gaps = arrivals.slice(1).map(([deltaNs]) => deltaNs);
-  const typicalNs = median(gaps) + 3 * sampleStd(gaps);
-  return gaps.reduce((sum, gapNs) => sum + Math.max(0, gapNs - typicalNs), 0);
+export function pausesNs(gapsNs: readonly number[]): number {
+  if (gapsNs.length < 10) return 0;
+  const typicalNs = median(gapsNs) + 3 * sampleStd(gapsNs);
+  return gapsNs.reduce((sum, gapNs) => sum + Math.max(0, gapNs - typicalNs), 0);
 }
 
 function toRow(line: RequestLine): RequestRow {
-  const arrivals = line.arrivals ?? [];
-  let maxStallNs = 0;
-  for (let i = 1; i < arrivals.length; i++) maxStallNs = Math.max(maxStallNs, arrivals[i]?.[0] ?? 0);
+  const gapsNs = byChoice(chunksOf(line)).flatMap((chunks) => chunks.slice(1).map(({ gapNs }) => gapNs));
   return {
     level: line.level,
     phase: line.phase,
@@ -114,9 +111,9 @@ function toRow(line: RequestLine): RequestRow {
     outputTokens: line.outputTokens ?? 0,
     shownTokens: (line.outputTokens ?? 0) - (line.hiddenTokens ?? 0),
     tpotMs: figuresOf(line).tpotMs,
-    maxStallNs,
-    medianGapNs: arrivals.length > 1 ? median(arrivals.slice(1).map(([gapNs]) => gapNs)) : 0,
-    pausesNs: pausesNs(arrivals),
+    maxStallNs: gapsNs.reduce((most, gapNs) => Math.max(most, gapNs), 0),
+    medianGapNs: gapsNs.length > 0 ? median(gapsNs) : 0,
+    pausesNs: pausesNs(gapsNs),
   };
 }
 

@@ -59,11 +59,10 @@ test("the same seed gives the same numbers, evenly spread", () => {
 
 test("pauses are what gaps exceed the median plus three standard deviations by", () => {
   const gaps = [...Array.from({ length: 40 }, () => 10), 1010];
-  const arrivals = [50, ...gaps].map((gap) => [gap, 1] as const);
   // Mean 34.39, sum of squares 40 x 24.39² + 975.61²: the sample's deviation is 156.17.
   const centre = (400 + 1010) / 41;
   const std = Math.sqrt((40 * (10 - centre) ** 2 + (1010 - centre) ** 2) / 40);
-  assert.ok(Math.abs(pausesNs(arrivals) - (1010 - (10 + 3 * std))) < 1e-9);
-  assert.equal(pausesNs(arrivals.slice(0, 10)), 0, "too few arrivals to know a typical gap");
-  assert.equal(pausesNs(Array.from({ length: 30 }, () => [10, 1] as const)), 0, "an even stream never stands still");
+  assert.ok(Math.abs(pausesNs(gaps) - (1010 - (10 + 3 * std))) < 1e-9);
+  assert.equal(pausesNs(gaps.slice(-9)), 0, "too few gaps to know a typical gap");
+  assert.equal(pausesNs(Array.from({ length: 30 }, () => 10)), 0, "an even stream never stands still");
 });

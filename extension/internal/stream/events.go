@@ -58,7 +58,7 @@ func (s *scanner) choice(f *facts) {
 		switch string(key) {
 		case "index":
 			if n, ok := s.countSlot(slotChoice); ok {
-				f.choice = min(n, maxChoices-1)
+				f.choice = min(n, MaxChoices-1)
 			}
 		case "delta", "message":
 			s.message(f)

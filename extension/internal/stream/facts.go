@@ -12,7 +12,7 @@ type facts struct {
 	output  uint8  // outContent...
 	text    []byte // content of choice 0 between its quotes
 	choices int    // choices it has an entry for
-	choice  int    // index of the last of them, below maxChoices
+	choice  int    // index of the last of them, below MaxChoices
 	seen    uint64 // indices of the choices, a bit each
 	ended   uint64 // those that it gives a finish reason
 	finish  []byte
@@ -37,8 +37,8 @@ type usage struct {
 	cacheWrite  int
 }
 
-// maxChoices is how many choices of one response are told apart; higher indices share the last place.
-const maxChoices = 64
+// MaxChoices is how many choices of one response are told apart; higher indices share the last place.
+const MaxChoices = 64
 
 func (f *facts) setText(kind slotKind, raw []byte) {
 	if len(raw) == 0 {
@@ -60,7 +60,7 @@ func (f *facts) setText(kind slotKind, raw []byte) {
 func (f *facts) setCount(kind slotKind, n int) {
 	switch kind {
 	case slotChoice:
-		f.choice = min(n, maxChoices-1)
+		f.choice = min(n, MaxChoices-1)
 		f.seen = 1 << f.choice
 	case slotInput:
 		f.usage.input = n

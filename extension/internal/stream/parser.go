@@ -26,12 +26,12 @@ type Parser struct {
 	text    []byte
 	ptrs    [2]pointer // input, output tokens
 
-	receive       int   // number of the Feed call
-	outputReceive int   // that of the last output chunk
-	lastNs        int64 // stamp of the last byte
-	finished      bool  // the result is final
-	broken        bool  // the connection broke off, orderly or not
-	excess        bool  // bytes came after the response
+	receive       int             // number of the Feed call
+	outputReceive [MaxChoices]int // that of the last output chunk of each choice
+	lastNs        int64           // stamp of the last byte
+	finished      bool            // the result is final
+	broken        bool            // the connection broke off, orderly or not
+	excess        bool            // bytes came after the response
 	endErr        error
 
 	problem      string // why the response is malformed; what follows is read nevertheless, unless it is
@@ -43,8 +43,8 @@ type Parser struct {
 	finalUsage   bool   // finalOutput is known
 	finalOutput  int
 	continuous   bool // usage came in chunks that were not the last
-	counted      [maxChoices]int32
-	latest       [maxChoices]int32
+	counted      [MaxChoices]int32
+	latest       [MaxChoices]int32
 	pending      int32 // tokens of chunks without text since the last output chunk
 	textChunks   int   // output chunks that are not tool calls
 	reasoned     bool  // reasoning was shown
@@ -70,7 +70,8 @@ func (p *Parser) Reset(o Options) {
 	p.ptrs[0].set(o.InputTokensPointer)
 	p.ptrs[1].set(o.OutputTokensPointer)
 	p.framed, p.finished, p.broken, p.excess, p.endErr = false, false, false, false, nil
-	p.receive, p.outputReceive, p.lastNs = 0, 0, 0
+	p.receive, p.lastNs = 0, 0
+	clear(p.outputReceive[:])
 	p.problem, p.unreadable, p.failed, p.failure, p.sawEnd = "", false, false, "", false
 	p.seen, p.ended, p.finalUsage, p.finalOutput, p.continuous = 0, 0, false, 0, false
 	clear(p.counted[:])
@@ -366,7 +367,7 @@ func (p *Parser) apply(f *facts, atNs int64) {
 	}
 	if len(p.res.Arrivals) == 0 {
 		p.res.FirstOutputNs = atNs
-	} else if p.outputReceive == p.receive {
+	} else if p.outputReceive[f.choice] == p.receive {
 		p.res.Coalesced++
 	}
 	if f.output&^outReasoning != 0 && p.res.FirstNonReasonNs == 0 {
@@ -376,8 +377,8 @@ func (p *Parser) apply(f *facts, atNs int64) {
 		p.textChunks++
 	}
 	p.res.LastOutputNs = atNs
-	p.outputReceive = p.receive
-	p.res.Arrivals = append(p.res.Arrivals, Arrival{AtNs: atNs, Tokens: tokens})
+	p.outputReceive[f.choice] = p.receive
+	p.res.Arrivals = append(p.res.Arrivals, Arrival{AtNs: atNs, Tokens: tokens, Choice: int32(f.choice)})
 }
 
 // applyUsage takes over a usage object and returns the tokens of the chunk that carries it.

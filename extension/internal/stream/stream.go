@@ -72,6 +72,8 @@ type Arrival struct {
 	// Output tokens it carried by continuous usage, with those of the chunks without text before it (after the last
 	// output chunk they are added to that one); 0 where the usage did not grow. 1 without continuous usage.
 	Tokens int32
+	// Index of its choice, below MaxChoices; of an event with chunks of several choices the last one's.
+	Choice int32
 }
 
 // Options say how to read one response.
@@ -97,7 +99,7 @@ type Result struct {
 	EndNs            int64 // the byte that completed the response; for a reset or truncated one, when that was known
 
 	Arrivals  []Arrival // the output chunks in order; valid until the parser is reset; empty for a non-streamed reply
-	Coalesced int       // output chunks that arrived in the same receive as the output chunk before them
+	Coalesced int       // output chunks that arrived in the same receive as the output chunk of their choice before them
 	Events    int       // SSE events with data of any kind, [DONE] included, comments not counted
 
 	InputTokens     int

@@ -36,7 +36,7 @@ type Figures struct {
 	TTFTScheduled, E2EScheduled     int64
 	QueueDelay                      int64
 	OutputSpeed                     float64 // tokens/s = 1000 / TPOT in ms; 0 = not defined
-	Single                          bool    // one token came, which has no TPOT
+	Single                          bool    // one token came, of each choice at most, which has no TPOT
 }
 
 // QueueDelayNs is the generator's own lag: sent - scheduled.
@@ -53,7 +53,9 @@ func (o *Observation) Figure() Figures {
 	if o.LastOutputNs == 0 {
 		return f
 	}
-	f.Single = o.ShownTokens() == 1
+	spanNs, choices := o.span()
+	gaps := o.ShownTokens() - max(choices, 1)
+	f.Single = gaps <= 0 && o.ShownTokens() > 0
 	f.E2E = o.LastOutputNs - o.SentNs
 	f.E2EScheduled = o.LastOutputNs - o.ScheduledNs
 	if !o.Streamed {
@@ -66,24 +68,35 @@ func (o *Observation) Figure() Figures {
 	if o.FirstNonReasonNs > 0 {
 		f.TTFO = o.FirstNonReasonNs - o.SentNs
 	}
-	if gaps := o.ShownTokens() - 1; gaps > 0 && o.LastOutputNs > o.FirstOutputNs {
-		f.TPOT = (o.LastOutputNs - o.FirstOutputNs) / int64(gaps)
-		f.OutputSpeed = float64(gaps) / (float64(o.LastOutputNs-o.FirstOutputNs) / 1e9)
+	if gaps > 0 && spanNs > 0 {
+		f.TPOT = spanNs / int64(gaps)
+		f.OutputSpeed = float64(gaps) / (float64(spanNs) / 1e9)
 	}
-	for i := 1; i < len(o.Arrivals); i++ {
-		f.MaxStall = max(f.MaxStall, o.Arrivals[i].AtNs-o.Arrivals[i-1].AtNs)
-	}
+	o.Gaps(func(gapNs int64) { f.MaxStall = max(f.MaxStall, gapNs) })
 	return f
 }
 
-// Chunks calls f for each output chunk with the tokens it carried. They come from continuous usage; where that was not
+// span returns the time from the first to the last output chunk, of several choices the sum of theirs, and their number.
+func (o *Observation) span() (ns int64, choices int) {
+	var seen [stream.MaxChoices]bool
+	for _, a := range o.Arrivals {
+		if !seen[a.Choice] {
+			seen[a.Choice] = true
+			choices++
+		}
+	}
+	o.Gaps(func(gapNs int64) { ns += gapNs })
+	return ns, choices
+}
+
+// Chunks calls f for each output chunk with the tokens it carried and its choice. They come from continuous usage; where that was not
 // sent and the final usage counts other than the chunks, every chunk is given its even share, made whole so that the
 // shares add up to the usage. Tokens that were not shown came in none. A reply that was not streamed is one chunk.
-func (o *Observation) Chunks(f func(atNs int64, tokens int)) {
+func (o *Observation) Chunks(f func(atNs int64, tokens, choice int)) {
 	chunks, shown := len(o.Arrivals), o.ShownTokens()
 	if chunks == 0 {
 		if o.LastOutputNs > 0 {
-			f(o.LastOutputNs, shown)
+			f(o.LastOutputNs, shown, 0)
 		}
 		return
 	}
@@ -100,45 +113,59 @@ func (o *Observation) Chunks(f func(atNs int64, tokens int)) {
 			tokens = upTo - given
 			given = upTo
 		}
-		f(a.AtNs, tokens)
+		f(a.AtNs, tokens, int(a.Choice))
 	}
 }
 
-// Gaps calls f for each gap between two output chunks; one of chunks that came in one receive is 0.
+// Gaps calls f for each gap between two output chunks of a choice; one of chunks that came in one receive is 0.
 func (o *Observation) Gaps(f func(gapNs int64)) {
-	for i := 1; i < len(o.Arrivals); i++ {
-		f(o.Arrivals[i].AtNs - o.Arrivals[i-1].AtNs)
+	var lastNs [stream.MaxChoices]int64 // 0 = none came
+	for _, a := range o.Arrivals {
+		if last := lastNs[a.Choice]; last > 0 {
+			f(a.AtNs - last)
+		}
+		lastNs[a.Choice] = a.AtNs
 	}
 }
 
 // SharedGaps calls f for each time between two receives that brought tokens with the tokens of the later one: chunks that
 // came in one receive share the time before it, and so do the tokens of a chunk. A receive that brought no token, or only
 // part of one, ends no gap: what passed before it counts towards the next token, so that all gaps add up to the time from
-// the first output chunk to the last token. What came with the first output has no gap.
+// the first output chunk to the last token. What came with the first output has no gap. Of several choices each is a
+// stream of its own.
 func (o *Observation) SharedGaps(f func(gapNs int64, tokens int)) {
-	lastNs, gapNs, sum := int64(-1), int64(0), 0
-	o.Chunks(func(atNs int64, tokens int) {
-		if lastNs >= 0 && atNs > lastNs {
-			if sum > 0 {
-				if gapNs > 0 {
-					f(gapNs, sum)
+	type open struct {
+		lastNs, gapNs int64
+		tokens        int
+	}
+	var choices [stream.MaxChoices]open
+	used := 0
+	o.Chunks(func(atNs int64, tokens, choice int) {
+		c := &choices[choice]
+		used = max(used, choice+1)
+		if c.lastNs > 0 && atNs > c.lastNs {
+			if c.tokens > 0 {
+				if c.gapNs > 0 {
+					f(c.gapNs, c.tokens)
 				}
-				gapNs, sum = 0, 0
+				c.gapNs, c.tokens = 0, 0
 			}
-			gapNs += atNs - lastNs
+			c.gapNs += atNs - c.lastNs
 		}
-		lastNs = atNs
-		sum += tokens
+		c.lastNs = atNs
+		c.tokens += tokens
 	})
-	if gapNs > 0 && sum > 0 {
-		f(gapNs, sum)
+	for _, c := range choices[:used] {
+		if c.gapNs > 0 && c.tokens > 0 {
+			f(c.gapNs, c.tokens)
+		}
 	}
 }
 
 // TokensBetween returns how many output tokens arrived from fromNs up to toNs, both included (toNs 0 = no end).
 func (o *Observation) TokensBetween(fromNs, toNs int64) int64 {
 	sum := int64(0)
-	o.Chunks(func(atNs int64, tokens int) {
+	o.Chunks(func(atNs int64, tokens, _ int) {
 		if atNs >= fromNs && (toNs == 0 || atNs <= toNs) {
 			sum += int64(tokens)
 		}

@@ -159,7 +159,7 @@ func (r *Run) addToSeconds(o *Observation, f Figures, dueNs int64) {
 		s.latencies = append(s.latencies, f.E2E)
 		s.sum += float64(f.E2E)
 	}
-	o.Chunks(func(atNs int64, tokens int) { r.second(atNs).tokens += int64(tokens) })
+	o.Chunks(func(atNs int64, tokens, _ int) { r.second(atNs).tokens += int64(tokens) })
 }
 
 // second returns the second in which a time lies; one before second 0 (a clock's error) counts in that.

@@ -70,6 +70,41 @@ func TestTokensThatWereNotShownTookNoTimeBetweenChunks(t *testing.T) {
 	require.EqualValues(t, 2, plain.TokensBetween(1, 9), "of a reply that was not streamed")
 }
 
+func TestOfSeveralChoicesEachIsAStreamOfItsOwn(t *testing.T) {
+	const ms = int64(1e6)
+	o := reply("c1", Steady, 1, 1, 100)
+	for i := range int64(25) {
+		for choice := range int64(4) {
+			// Each choice has a token each 10 ms, and the last one a stall.
+			atNs := 1 + (50+10*i)*ms + choice*ms
+			if choice == 3 && i == 24 {
+				atNs += 20 * ms
+			}
+			o.Arrivals = append(o.Arrivals, stream.Arrival{AtNs: atNs, Tokens: 1, Choice: int32(choice)})
+		}
+	}
+	o.FirstOutputNs, o.LastOutputNs = o.Arrivals[0].AtNs, o.Arrivals[99].AtNs
+	f := o.Figure()
+	require.EqualValues(t, (4*240+20)*ms/96, f.TPOT)
+	require.InDelta(t, 96/0.98, f.OutputSpeed, 1e-9)
+	require.EqualValues(t, 30*ms, f.MaxStall)
+	r := NewRun(SLO{})
+	r.Level(Spec{Name: "c1"})
+	r.Open("c1", 1, 0)
+	r.Add(o)
+	l := r.Levels(1e10)[0]
+	require.EqualValues(t, []int64{96, 96}, []int64{l.ITLMs.Count, l.ChunkGapMs.Count})
+	require.InDelta(t, 980.0/96, l.ITLMs.Mean, 1e-9)
+	require.InEpsilon(t, 10, l.ITLMs.P50, 0.001)
+	require.EqualValues(t, 30, l.ITLMs.Max)
+
+	o.Arrivals = o.Arrivals[:4]
+	o.OutputTokens = 4
+	f = o.Figure()
+	require.Equal(t, []int64{-1, -1}, []int64{f.TPOT, f.MaxStall}, "one token of each")
+	require.True(t, f.Single)
+}
+
 func TestITLSharesAGapAmongItsTokens(t *testing.T) {
 	for _, c := range []struct {
 		sentence string
