@@ -82,23 +82,45 @@ test("a secret is in no message and in no echo", () => {
   );
 });
 
-test("what is shown of a setting can be set again", () => {
-  const environment: Environment = {
-    CONCURRENCY: "1,2,4",
-    DURATION: "1m30s",
-    WARMUP: "5s",
-    STAGES: "30s:10,0ms:20,1m:20",
-    ARRIVAL: "gamma:0.5",
-    INPUT_TOKENS: "lognormal:512:100",
-    OUTPUT_TOKENS: "oneof:16:128",
-    RATE: "0.5,2",
-    TEMPERATURE: "0",
-  };
-  const first = parseSettings(environment, {});
-  const shown = shownSettings(first);
-  const again = Object.fromEntries(Object.keys(environment).map((name) => [name, String(shown[name])]));
-  assert.deepEqual(parseSettings(again, {}), first);
+const ramp = { STAGES: [{ durationMs: 20_000, target: 20 }] };
+
+test("RATE takes the place of a scenario's own STAGES, and STAGES of RATE", () => {
+  const rates = parseSettings({ RATE: "400", DURATION: "3s" }, ramp);
+  assert.deepEqual([rates.RATE, rates.STAGES, rates.DURATION], [[400], [], 3000]);
+  assert.deepEqual(parseSettings({}, ramp).STAGES, ramp.STAGES);
+  assert.deepEqual(parseSettings({ STAGES: "", DURATION: "3s" }, ramp).STAGES, [], "RATE's default then");
+  assert.deepEqual(parseSettings({ STAGES: "", RATE: "5", DURATION: "3s" }, ramp).RATE, [5]);
+  assert.equal(parseSettings({ DURATION: "3s" }, {}).DURATION, 3000, "a scenario of levels has no ramp");
 });
+
+test("of a rate and a ramp neither is ignored: asking for both is refused", () => {
+  const refused = (environment: Environment, message: RegExp) =>
+    assert.throws(() => parseSettings(environment, ramp), { message });
+  refused({ RATE: "10", STAGES: "30s:10" }, /^RATE=10 and STAGES=30s:10 both say how many requests a second; set one/);
+  refused({ DURATION: "3s" }, /^DURATION=3s is how long a constant RATE lasts; set RATE, or only STAGES for a ramp$/);
+  refused({ STAGES: "30s:10", DURATION: "3s" }, /^DURATION=3s is how long/);
+});
+
+for (const load of [{ STAGES: "30s:10,0ms:20,1m:20" }, { RATE: "0.5,2" }] as Environment[])
+  test(`what is shown of a setting can be set again: ${JSON.stringify(load)}`, () => {
+    const environment: Environment = {
+      ...load,
+      CONCURRENCY: "1,2,4",
+      DURATION: "1m30s",
+      WARMUP: "5s",
+      ARRIVAL: "gamma:0.5",
+      INPUT_TOKENS: "lognormal:512:100",
+      OUTPUT_TOKENS: "oneof:16:128",
+      TEMPERATURE: "0",
+    };
+    const first = parseSettings(environment, {});
+    const again = Object.fromEntries(
+      Object.entries(shownSettings(first))
+        .filter(([name]) => name !== "API_KEY")
+        .map(([name, value]) => [name, typeof value === "object" ? JSON.stringify(value) : String(value)]),
+    );
+    assert.deepEqual(parseSettings(again, {}), first);
+  });
 
 test("every setting has a documentation line and says what is allowed", () => {
   for (const [name, { doc, allowed }] of Object.entries(settings)) {

@@ -353,7 +353,7 @@ export const settings = {
   SLO_TPOT: setting(sloMs, undefined, "Limit of the time per output token, ms: gated and counted into goodput."),
   SLO_E2E: setting(sloMs, undefined, "Limit of the end-to-end latency, ms: gated and counted into goodput."),
   SLO_PERCENTILE: setting(number(1, 100), 95, "Percentile of each level that the SLOs above gate."),
-  RESULTS: setting(anyText, ".", "Folder that result files are written to; it must exist."),
+  RESULTS: setting(anyText, ".", "Folder that result files are written to, made where it is missing."),
 };
 
 /** A setting's name. */
@@ -374,7 +374,7 @@ export type Environment = Readonly<Record<string, string | undefined>>;
 
 /**
  * The effective settings: built-in default < scenario's default < environment. REQUESTS and DURATION bound the same
- * thing, so the environment's one replaces the default's other.
+ * thing, so the environment's one replaces the default's other; RATE and STAGES likewise.
  * @throws SettingError for the first value that is not allowed.
  */
 export function parseSettings(environment: Environment, defaults: Defaults): Settings {
@@ -395,9 +395,28 @@ export function parseSettings(environment: Environment, defaults: Defaults): Set
       `REQUESTS=${environment.REQUESTS} and DURATION=${environment.DURATION} both bound a level; set one of them`,
     );
   }
+  if (boundByRate(environment, defaults)) values.STAGES = [];
   if (environment.REQUESTS !== undefined) values.DURATION = undefined;
   if (environment.DURATION !== undefined) values.REQUESTS = undefined;
   return Object.freeze(values) as Settings;
+}
+
+/**
+ * Whether constant rates take the place of a scenario's own STAGES. RATE and STAGES are two ways to say the same, so the
+ * environment's one counts and the other must be the default.
+ * @throws SettingError where the environment asks for both, or for a DURATION that a ramp would ignore.
+ */
+function boundByRate({ RATE: rate, STAGES: stages, DURATION: duration }: Environment, defaults: Defaults): boolean {
+  if (rate !== undefined && stages !== undefined && stages.trim() !== "") {
+    throw new SettingError(`RATE=${rate} and STAGES=${stages} both say how many requests a second; set one of them`);
+  }
+  // Other scenarios have no use for STAGES, and their levels one for DURATION.
+  if (duration !== undefined && rate === undefined && defaults.STAGES !== undefined && stages?.trim() !== "") {
+    throw new SettingError(
+      `DURATION=${duration} is how long a constant RATE lasts; set RATE, or only STAGES for a ramp`,
+    );
+  }
+  return rate !== undefined;
 }
 
 /** The settings without secrets, in a form to be read and set again. */
@@ -407,6 +426,8 @@ export function shownSettings(of: Settings): Record<string, unknown> {
     const value = (settings[name] as Setting<unknown>).show(of[name]);
     if (value !== undefined) shown[name] = value;
   }
+  // Not in use then; set again beside STAGES it would be refused.
+  if (of.STAGES.length > 0) delete shown.RATE;
   return shown;
 }
 

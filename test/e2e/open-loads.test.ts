@@ -19,7 +19,7 @@ async function ramp(t: TestContext, settings: RunSettings) {
 const warmUps: { why: string; settings: RunSettings; levels: Record<string, number>; rate: number; warm: number }[] = [
   {
     why: "constant rates",
-    settings: { STAGES: "", RATE: "20,40", DURATION: "1s", WARMUP: "500ms" },
+    settings: { RATE: "20,40", DURATION: "1s", WARMUP: "500ms" },
     levels: { r20: 20, r40: 40 },
     rate: 20,
     warm: 10,
@@ -33,7 +33,7 @@ const warmUps: { why: string; settings: RunSettings; levels: Record<string, numb
   },
   {
     why: "random arrivals",
-    settings: { STAGES: "", RATE: 40, DURATION: "1s", WARMUP: "500ms", ARRIVAL: "poisson" },
+    settings: { RATE: 40, DURATION: "1s", WARMUP: "500ms", ARRIVAL: "poisson" },
     levels: {},
     rate: 40,
     warm: 0,
@@ -62,6 +62,24 @@ for (const { why, settings, levels, rate, warm } of warmUps) {
     assert.equal(new Set(own.map(({ index }) => index)).size, own.length, "no request has another's number");
   });
 }
+
+test("RATE and DURATION are the load, whatever ramp is the scenario's own", limits, async (t) => {
+  const { code, summary, sent } = await ramp(t, { RATE: 100, DURATION: "1s", THRESHOLDS: "none" });
+  assert.equal(code, 0);
+  assert.deepEqual(
+    summary.levels.map(({ name, requests }) => [name, requests]),
+    [["r100", 100]],
+  );
+  assert.equal(sent, 100);
+  for (const [settings, line] of [
+    [{ RATE: 10, STAGES: "1s:10" }, /RATE=10 and STAGES=1s:10 both say/],
+    [{ DURATION: "1s" }, /DURATION=1s is how long a constant RATE lasts/],
+  ] as [RunSettings, RegExp][]) {
+    const refused = await run("arrival-rate-ramp", settings);
+    assert.equal(refused.code, 104);
+    assert.match(refused.stderr, line);
+  }
+});
 
 test("a load without a warm-up refuses one that is asked for", limits, async () => {
   const trace = path.join(scratchDir(), "trace.jsonl");
