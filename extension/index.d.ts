@@ -271,6 +271,9 @@ declare module "k6/x/tokenclock" {
     /** Effective settings without secrets; written into the records' first line. */
     config: Record<string, unknown>;
     sloMs: { ttft?: number; tpot?: number; e2e?: number };
+    /** Folder that handleSummary writes to, as k6 takes it: made where it is missing; the run is refused (104) where no file
+     * can be made in it. */
+    resultsDir?: string;
   }
 
   /** Declares the run; the first VU's words count. Call it in the init context before any load shape is made. */

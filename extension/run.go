@@ -1,6 +1,9 @@
 package tokenclock
 
 import (
+	"errors"
+	"fmt"
+	"os"
 	"runtime"
 	"runtime/debug"
 	"strconv"
@@ -37,6 +40,8 @@ type runSpec struct {
 	Scenario string         `js:"scenario"`
 	Config   map[string]any `js:"config"`
 	SLOMs    sloMs          `js:"sloMs"`
+
+	ResultsDir string `js:"resultsDir"`
 }
 
 type sloMs struct {
@@ -51,11 +56,30 @@ func (i *instance) declareRun(v sobek.Value) {
 	if err := decode(i.vu.Runtime(), v, &spec); err != nil {
 		i.throw(err)
 	}
+	if err := makeWritable(spec.ResultsDir); err != nil {
+		i.refuse(fmt.Sprintf("tokenclock: RESULTS=%s cannot be written to: %v", spec.ResultsDir, err))
+		return
+	}
 	var logger logrus.FieldLogger
 	if env := i.vu.InitEnv(); env != nil {
 		logger = env.Logger
 	}
 	i.root.declare(spec, logger)
+}
+
+// makeWritable makes a folder where it is missing, and sees that files can be made in it. "" is none.
+func makeWritable(dir string) error {
+	if dir == "" {
+		return nil
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	f, err := os.CreateTemp(dir, ".tokenclock-*")
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Close(), os.Remove(f.Name()))
 }
 
 func (r *rootModule) declare(spec runSpec, logger logrus.FieldLogger) *run {

@@ -33,7 +33,10 @@ export function readConfig(scenario: string, defaults: Defaults): Config {
     return Object.freeze({ ...settings, scenario, warnings, profile: readProfile(settings.THRESHOLDS) });
   });
   // The first runtime's words count, and it has number 0; with thousands of VUs the others' time is better spent.
-  run({ scenario, config: __VU === 0 ? shownSettings(config) : {}, sloMs: sloMs(config) });
+  const first = __VU === 0;
+  // k6 itself writes results into folders that exist, and fails to where one does not when all is over.
+  const resultsDir = first ? config.RESULTS : undefined;
+  run({ scenario, config: first ? shownSettings(config) : {}, sloMs: sloMs(config), resultsDir });
   current = config;
   return config;
 }
