@@ -53,7 +53,8 @@ type framer struct {
 	contentEncoding string
 	transferCoding  string
 	retryAfter      string
-	connection      bool // Connection: keep-alive was sent
+	location        string // where a redirect leads
+	connection      bool   // Connection: keep-alive was sent
 
 	problem string // why the state is stateBroken
 }
@@ -285,6 +286,10 @@ func (f *framer) header(line []byte) {
 			} else if hasListItem(value, "keep-alive") {
 				f.connection = true
 			}
+		}
+	case len("location"):
+		if equalFold(name, "location") {
+			f.location = string(value)
 		}
 	case len("retry-after"):
 		if equalFold(name, "retry-after") {

@@ -217,8 +217,11 @@ func (p *Parser) brokenOff() string {
 	return oneLine([]byte("the connection broke "+where+": "+p.endErr.Error()), maxMessageBytes)
 }
 
-// refusal returns the server's message in the body of a response that is not 2xx.
+// refusal returns the server's message in the body of a response that is not 2xx; of a redirect, where it leads.
 func (p *Parser) refusal() string {
+	if location := p.frame.location; location != "" && p.res.Status/100 == 3 {
+		return oneLine(fmt.Appendf(nil, "HTTP status %d: redirected to %s, which is not followed", p.res.Status, location), maxMessageBytes)
+	}
 	if p.frame.contentEncoding == "" {
 		if message := bodyMessage(p.body); message != "" {
 			return message

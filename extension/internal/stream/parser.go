@@ -145,6 +145,7 @@ func (p *Parser) FeedHead(status int, header http.Header, atNs int64) {
 	if encoding == "identity" {
 		encoding = ""
 	}
+	p.frame.location = header.Get("Location")
 	p.head(isEventStream([]byte(header.Get("Content-Type"))), header.Get("Retry-After"), encoding)
 }
 

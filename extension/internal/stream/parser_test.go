@@ -90,7 +90,9 @@ func TestFailures(t *testing.T) {
 		{"Of text the first line.", withLength("503 X", "text/plain", "\n upstream  gone \nsecond"), nil, 0, HTTP5xx, "upstream gone"},
 		{"Without a body the status must do.", withLength("500 X", "text/plain", ""), nil, 0, HTTP5xx, "HTTP status 500"},
 		{"A redirect is an answer no API gives.", withLength("302 Found", "text/html", ""), nil, 0, HTTP4xx, "HTTP status 302"},
-		{"So is a change of protocol.", "HTTP/1.1 101 Switching Protocols\r\n\r\n", nil, 0, HTTP4xx, "HTTP status 101"},
+		{"It says where to: a slash may be missing.", "HTTP/1.1 307 X\r\nlocation: http://h/v1/\r\nContent-Length: 3\r\n\r\n<a>", nil, 0, HTTP4xx, "HTTP status 307: redirected to http://h/v1/, which is not followed"},
+		{"A place that another answer names is no redirect.", "HTTP/1.1 500 X\r\nLocation: /x\r\nContent-Length: 2\r\n\r\nno", nil, 0, HTTP5xx, "no"},
+		{"A change of protocol is no answer of an API either.", "HTTP/1.1 101 Switching Protocols\r\n\r\n", nil, 0, HTTP4xx, "HTTP status 101"},
 		{"A status counts even if its body breaks off,", "HTTP/1.1 500 X\r\nContent-Length: 99\r\n\r\n{\"error\":", errConnectionReset, 0, HTTP5xx, `{"error":`},
 		{"or cannot be read.", "HTTP/1.1 429 X\r\nContent-Encoding: gzip\r\nContent-Length: 3\r\n\r\n\x1f\x8b\x08", nil, 0, HTTP429, "HTTP status 429"},
 		{"An error event under an error status is still that status.", "HTTP/1.1 503 X\r\nContent-Type: text/event-stream\r\n\r\ndata: " + chatError + "\n\n", nil, 0, HTTP5xx, "out of memory"},
@@ -441,6 +443,11 @@ func TestOtherTransports(t *testing.T) {
 	require.EqualValues(t, 5, r.FirstByteNs)
 	require.EqualValues(t, 40, r.EndNs)
 	require.True(t, r.KeepAlive)
+
+	p.Reset(Options{API: Chat})
+	p.FeedHead(308, http.Header{"Location": {"/v2"}}, 5)
+	p.End(io.EOF, 7)
+	require.Equal(t, "HTTP status 308: redirected to /v2, which is not followed", p.Result().Message)
 
 	p.Reset(Options{API: Chat})
 	p.FeedHead(429, http.Header{"Retry-After": {"3"}}, 5)
