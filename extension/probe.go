@@ -21,8 +21,13 @@ type probe struct {
 	cpuNs   int64
 	beganNs int64
 
-	waitedNs    int64 // by the reader thread for a core, up to the last look; -1 = not looked yet
+	looked      bool  // at the reader thread
+	waitedNs    int64 // by it for a core, up to the last look
 	lateWaitsNs int64 // of it, in periods in which it waited longer than lateWaitNs
+
+	sleep           func(time.Duration)
+	done, ended     chan struct{} // the loop is told to end, and has ended
+	endNs, endCPUNs int64         // when it did, and the processor time by then; 0 = it goes on
 }
 
 const (
@@ -30,7 +35,7 @@ const (
 	lateWaitNs  = 3_000_000 // shorter waits merge nothing but the fastest streams' chunks
 )
 
-// start begins with the first request, for the rest of the process; later calls do nothing.
+// start begins with the first request; later calls do nothing.
 func (p *probe) start() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -39,23 +44,54 @@ func (p *probe) start() {
 	}
 	p.started = true
 	p.beganNs, p.cpuNs = clock.Now(), processCPUNs()
-	go func() {
-		for {
-			before := clock.Now()
-			time.Sleep(probePeriod)
-			late := clock.Now() - before - int64(probePeriod)
-			p.mu.Lock()
-			p.lag.Add(max(late, 0))
-			if waited, ok := client.ReaderWaitedNs(); ok {
-				// The first look is the beginning: the thread was another of Go's before.
-				if d := waited - p.waitedNs; p.waitedNs >= 0 && d > lateWaitNs {
-					p.lateWaitsNs += d
-				}
-				p.waitedNs = waited
-			}
-			p.mu.Unlock()
+	p.done, p.ended = make(chan struct{}), make(chan struct{})
+	if p.sleep == nil {
+		p.sleep = time.Sleep
+	}
+	go p.loop()
+}
+
+// stop ends what start began, for good; the figures are those up to then.
+func (p *probe) stop() {
+	p.mu.Lock()
+	if !p.started || p.endNs > 0 {
+		p.mu.Unlock()
+		return
+	}
+	p.endNs, p.endCPUNs = clock.Now(), processCPUNs()
+	p.mu.Unlock()
+	close(p.done)
+	<-p.ended
+}
+
+func (p *probe) loop() {
+	defer close(p.ended)
+	for {
+		before := clock.Now()
+		p.sleep(probePeriod)
+		lateNs := clock.Now() - before - int64(probePeriod)
+		select {
+		case <-p.done:
+			return
+		default:
 		}
-	}()
+		waitedNs, known := client.ReaderWaitedNs()
+		p.mu.Lock()
+		p.lag.Add(max(lateNs, 0))
+		if known {
+			p.look(waitedNs)
+		}
+		p.mu.Unlock()
+	}
+}
+
+// look takes over how long the reader thread has waited for a core in its life. The first look is the beginning: the
+// thread was another of Go's before.
+func (p *probe) look(waitedNs int64) {
+	if d := waitedNs - p.waitedNs; p.looked && d > lateWaitNs {
+		p.lateWaitsNs += d
+	}
+	p.looked, p.waitedNs = true, waitedNs
 }
 
 // figures returns the lag in ms, the share of the time that the reader thread spent waiting for a core in long waits, and
@@ -66,8 +102,12 @@ func (p *probe) figures() (lagMs tally.Stats, readerWaitShare, cpuShare float64)
 	if !p.started {
 		return tally.Stats{}, 0, 0
 	}
-	if wall := clock.Now() - p.beganNs; wall > 0 {
-		cpuShare = float64(processCPUNs()-p.cpuNs) / float64(wall) / float64(runtime.NumCPU())
+	nowNs, cpuNs := p.endNs, p.endCPUNs
+	if nowNs == 0 {
+		nowNs, cpuNs = clock.Now(), processCPUNs()
+	}
+	if wall := nowNs - p.beganNs; wall > 0 {
+		cpuShare = float64(cpuNs-p.cpuNs) / float64(wall) / float64(runtime.NumCPU())
 		readerWaitShare = float64(p.lateWaitsNs) / float64(wall)
 	}
 	return p.lag.Stats(1e6), readerWaitShare, cpuShare

@@ -2,8 +2,10 @@ package tokenclock
 
 import (
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
 
 	"github.com/tokenclock/tokenclock/extension/internal/clock"
 	"github.com/tokenclock/tokenclock/extension/internal/stream"
@@ -37,6 +39,49 @@ func judged(level tally.Spec, changeRun func(*run), change func(*tally.Observati
 	}
 	now := clock.Now()
 	return r.judge(r.tally.Levels(now), r.tally.Total(now), dropped)
+}
+
+func TestTheProbeMeasuresHowLateTheProcessRuns(t *testing.T) {
+	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
+	slept := make(chan struct{})
+	p := &probe{sleep: func(d time.Duration) {
+		time.Sleep(d + 20*time.Millisecond)
+		slept <- struct{}{}
+	}}
+	lag, waited, cpu := p.figures()
+	require.Equal(t, []float64{0, 0, 0}, []float64{float64(lag.Count), waited, cpu}, "before it began")
+	p.stop() // of what never began
+	p.start()
+	p.start() // a second loop would sleep, too
+	for range 3 {
+		<-slept
+	}
+	go func() {
+		for range slept { // the last turn, which counts no more
+		}
+	}()
+	p.stop()
+	p.stop()
+	close(slept)
+	lag, _, cpu = p.figures()
+	require.GreaterOrEqual(t, lag.Count, int64(2))
+	require.GreaterOrEqual(t, lag.Min, 20.0)
+	require.Less(t, lag.Min, 1000.0, "ms")
+	require.Positive(t, cpu)
+	again, _, cpuAgain := p.figures()
+	require.Equal(t, lag, again)
+	require.Equal(t, cpu, cpuAgain, "what comes after the end changes nothing")
+	p.start() // it does not begin anew
+}
+
+func TestWhatTheReaderThreadWaitedBeforeItWasTheReaderIsNotCounted(t *testing.T) {
+	p := &probe{}
+	p.look(500 * msNs)
+	require.Zero(t, p.lateWaitsNs)
+	p.look(502 * msNs)
+	require.Zero(t, p.lateWaitsNs, "a wait too short to matter")
+	p.look(512 * msNs)
+	require.Equal(t, 10*msNs, p.lateWaitsNs)
 }
 
 func TestEachReasonAgainstTheClientIsGiven(t *testing.T) {

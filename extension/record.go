@@ -70,6 +70,7 @@ func (r *run) announce(level string) {
 
 // finish writes the lines that end the records: levels that the run's end cut, and the verdict on the client.
 func (r *run) finish() {
+	r.probe.stop()
 	now := clock.Now()
 	levels := r.tally.Levels(now)
 	for _, l := range levels {
