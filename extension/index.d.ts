@@ -303,6 +303,12 @@ declare module "k6/x/tokenclock" {
     points(): { t: number; values: (number | null)[] }[];
   }
 
+  /**
+   * What `make` gives to the first VU, for all VUs of the process: numbers, texts, booleans, null, and objects and arrays
+   * of these, as JSON keeps them. They share its memory, and cannot change it. For the init context.
+   */
+  export function shared<T>(name: string, make: () => T): T;
+
   /** Reads a file again and again without parsing it per VU: lines shared by all VUs of the process. */
   export class Lines {
     constructor(path: string);
