@@ -3,6 +3,8 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import { after, test } from "node:test";
+import vm from "node:vm";
+import ts from "typescript";
 import { bundle, scenarioNames, useSseClient } from "./bundle";
 import { root } from "./paths";
 
@@ -13,6 +15,21 @@ function entry(name: string, text: string): string {
   const file = path.join(dir, `${name}.ts`);
   writeFileSync(file, text);
   return file;
+}
+
+/** Functions, classes, objects and lists that a script's top makes; what stands in a function is made where that runs. */
+function madeAtTop(script: string): number {
+  let made = 0;
+  const visit = (node: ts.Node) => {
+    if (ts.isFunctionLike(node)) {
+      made++;
+      return;
+    }
+    if (ts.isClassLike(node) || ts.isObjectLiteralExpression(node) || ts.isArrayLiteralExpression(node)) made++;
+    ts.forEachChild(node, visit);
+  };
+  visit(ts.createSourceFile("bundle.js", script, ts.ScriptTarget.ES2022));
+  return made;
 }
 
 for (const name of ["node:fs", "fs", "stream/promises"]) {
@@ -31,15 +48,42 @@ test("k6's own modules stay outside", async () => {
 });
 
 test("a bundle above the limit is refused with its size", async () => {
-  const text = `export default () => "${"x".repeat(110_000)}";`;
-  await assert.rejects(bundle([entry("large", text)], dir), /large\.js has \d+ bytes, the limit is 102400/);
+  const text = `export default () => "${"x".repeat(140_000)}";`;
+  await assert.rejects(bundle([entry("large", text)], dir), /large\.js has \d+ bytes, the limit is 131072/);
 });
 
+test("what is loaded by require() is made when that is called, and keeps its lines", async () => {
+  entry("table", "export const table = [() => 1, () => 2, () => 3].map((f) => f());");
+  const [imported = "", required = ""] = await bundle(
+    [
+      entry("imported", 'import { table } from "./table"; export default () => table;'),
+      entry("required", 'export default () => require("./table").table;'),
+    ],
+    dir,
+  );
+  const script = readFileSync(required, "utf8");
+  // __commonJS, the file's own function with the object that it stands in, and the function that requires it.
+  assert.deepEqual([madeAtTop(readFileSync(imported, "utf8")), madeAtTop(script)], [6, 4]);
+  const table = vm.runInNewContext(script.replace(/export\s*\{(\w+) as default\};[\s\S]*/, "$1();"));
+  assert.deepEqual([...table], [1, 2, 3]);
+  assert.match(readFileSync(`${required}.map`, "utf8"), /table\.ts"/);
+});
+
+test("what is loaded by require() must not need k6, of whose modules it would have a copy of its own", async () => {
+  entry("stateful", 'import http from "k6/http"; export const x = http;');
+  const file = entry("copy", 'export default () => require("./stateful").x;');
+  await assert.rejects(bundle([file], dir), /stateful\.ts:1: k6\/http is imported by a file that is loaded by require/);
+});
+
+/**
+ * `most` bounds what every VU of a run makes and keeps for itself, 0.7 kB each. A table that a file imports at its top, such
+ * as that of the settings (over 100 more) or the metrics (30), passes it: load it by require() where it is needed.
+ */
 const variants = [
-  { what: "for the built k6", plugins: [], module: "k6/x/tokenclock" },
-  { what: "for a stock k6 with xk6-sse", plugins: [useSseClient], module: "k6/x/sse" },
+  { what: "for the built k6", plugins: [], module: "k6/x/tokenclock", most: 110 },
+  { what: "for a stock k6 with xk6-sse", plugins: [useSseClient], module: "k6/x/sse", most: 170 },
 ];
-for (const { what, plugins, module } of variants) {
+for (const { what, plugins, module, most } of variants) {
   test(`every scenario becomes a bundle ${what}, with a source map and no other module than ${module}`, async () => {
     const entries = scenarioNames().map((name) => path.join(root, "scenarios", `${name}.ts`));
     const files = await bundle(entries, path.join(dir, module), plugins);
@@ -51,6 +95,10 @@ for (const { what, plugins, module } of variants) {
       for (const name of imports)
         assert.ok(name === module || /^k6(\/(?!x\/)|$)/.test(name), `${file} imports ${name}`);
       assert.ok(readFileSync(`${file}.map`, "utf8").includes("lib/settings.ts"));
+      assert.ok(
+        madeAtTop(text) <= most,
+        `${file}: every VU makes ${madeAtTop(text)} functions and objects, limit ${most}`,
+      );
     }
   });
 }

@@ -1,24 +1,17 @@
 import type { Options } from "k6/options";
-import {
-  type ArrivalSpec,
-  Arrivals,
-  adaptOptions,
-  emitLevelMetrics,
-  type Slot,
-  type StageSpec,
-  Windows,
-} from "./client";
-import { type Config, orRefuse, userPath } from "./config";
-import { commonOptions, loadOptions } from "./levels";
-import { formatDurationMs, SettingError, shownSettings } from "./settings";
-import { parseTrace, type TraceRow, traceSyntax } from "./trace";
+import { type ArrivalSpec, Arrivals, emitLevelMetrics, type Slot, type StageSpec, shared, Windows } from "./client";
+import { type Config, orRefuse, shownSettings, userPath } from "./config";
+import { formatDurationMs } from "./duration";
+import { k6Options, loadOptions, type Thresholds } from "./levels";
+import { SettingError } from "./setting-error";
+import type { TraceRow } from "./trace";
 
 /** A load that follows a schedule, whatever the server does. */
 export interface ScheduledLoad {
   readonly specs: readonly { readonly name: string }[];
   /** The requests of TRACE by number; empty where no trace is set. */
   readonly trace: readonly TraceRow[];
-  options(thresholds: Record<string, string[]>): Options;
+  options(thresholds: () => Thresholds): Options | undefined;
   each(send: (slot: Slot) => void): void;
   report(): void;
 }
@@ -43,7 +36,8 @@ function arrivals(config: Config): ScheduledLoad {
   };
   if (config.ARRIVAL.kind === "gamma") spec.cv = config.ARRIVAL.cv;
   if (trace.length > 0) {
-    spec.traceMs = trace.map(({ atMs }) => atMs);
+    // The module reads the schedule of the first VU; the others would go through all rows for nothing.
+    if (__VU === 0) spec.traceMs = trace.map(({ atMs }) => atMs);
     spec.traceName = "trace";
   } else {
     spec.stages = stages;
@@ -111,19 +105,14 @@ function changingUsers(config: Config): ScheduledLoad {
     specs: [{ name: "ramp" }],
     trace: [],
     options: (thresholds) =>
-      adaptOptions({
-        ...commonOptions(config, thresholds),
-        scenarios: {
-          [config.scenario.replaceAll("-", "_")]: {
-            executor: "ramping-vus",
-            stages: config.STAGES.map(({ durationMs, target }) => ({
-              duration: formatDurationMs(durationMs),
-              target: Math.round(target),
-            })),
-            gracefulRampDown: formatDurationMs(config.TIMEOUT),
-            gracefulStop: formatDurationMs(config.TIMEOUT),
-          },
-        },
+      k6Options(config, thresholds, {
+        executor: "ramping-vus",
+        stages: config.STAGES.map(({ durationMs, target }) => ({
+          duration: formatDurationMs(durationMs),
+          target: Math.round(target),
+        })),
+        gracefulRampDown: formatDurationMs(config.TIMEOUT),
+        gracefulStop: formatDurationMs(config.TIMEOUT),
       }),
     each(send) {
       send(windows.begin("ramp"));
@@ -135,15 +124,19 @@ function changingUsers(config: Config): ScheduledLoad {
   };
 }
 
-function readTrace(name: string): TraceRow[] {
-  return orRefuse(() => {
-    let rows: TraceRow[];
-    try {
-      rows = parseTrace(open(userPath(name)));
-    } catch (error) {
-      throw new SettingError(`TRACE=${name} cannot be read: ${error instanceof Error ? error.message : error}`);
-    }
-    if (rows.length === 0) throw new SettingError(`TRACE=${name} is not ${traceSyntax}`);
-    return rows;
-  });
+/** The rows of TRACE, read and kept once for all VUs. */
+function readTrace(name: string): readonly TraceRow[] {
+  return orRefuse(() =>
+    shared("trace", () => {
+      const { parseTrace, traceSyntax } = require("./trace") as typeof import("./trace");
+      let rows: TraceRow[];
+      try {
+        rows = parseTrace(open(userPath(name)));
+      } catch (error) {
+        throw new SettingError(`TRACE=${name} cannot be read: ${error instanceof Error ? error.message : error}`);
+      }
+      if (rows.length === 0) throw new SettingError(`TRACE=${name} is not ${traceSyntax}`);
+      return rows;
+    }),
+  );
 }

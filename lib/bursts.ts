@@ -1,7 +1,7 @@
 import type { Options } from "k6/options";
 import { emitLevelMetrics, type LevelSpec, runsHere, type Slot, Windows } from "./client";
 import type { Config } from "./config";
-import { type Labels, loadOptions } from "./levels";
+import { type Labels, loadOptions, type Thresholds } from "./levels";
 
 /** A release of several requests at once. */
 export interface Burst {
@@ -13,7 +13,7 @@ export interface Burst {
 /** Bursts as the scenario file uses them. */
 export interface Bursts {
   readonly specs: readonly LevelSpec[];
-  options(thresholds: Record<string, string[]>): Options;
+  options(thresholds: () => Thresholds): Options | undefined;
   /** Releases the bursts one after the other; `release` returns when all requests of one have ended. */
   each(release: (slot: Slot, burst: Burst) => void): void;
   report(): void;

@@ -27,9 +27,9 @@ import type {
   Slot,
   StageSpec,
 } from "k6/x/tokenclock";
+import { formatDurationMs } from "./duration";
 import type { LevelSummary, RunReport, SloMs, Stats } from "./level-summary";
 import { statsOf } from "./percentile";
-import { formatDurationMs } from "./settings";
 import { readEvent } from "./stream-event";
 import type { SummaryMetrics } from "./verdict";
 
@@ -93,6 +93,10 @@ export function refuse(message: string): never {
 }
 
 export function emitLevelMetrics(): void {}
+
+export function shared<T>(name: string, make: () => T): T {
+  return new SharedArray(`tokenclock ${name}`, () => [make()])[0] as T;
+}
 
 export function fetch(
   url: string,

@@ -27,6 +27,7 @@ export {
   MetricsPoller,
   refuse,
   run,
+  shared,
   Windows,
 } from "k6/x/tokenclock";
 

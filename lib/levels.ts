@@ -1,20 +1,27 @@
-import type { Options } from "k6/options";
+import type { Options, Scenario } from "k6/options";
 import { adaptOptions, emitLevelMetrics, type LevelSpec, Levels, type Slot } from "./client";
 import { type Config, orRefuse } from "./config";
-import { requireMeasurable } from "./measurable";
-import { formatDurationMs, SettingError, type Warmup } from "./settings";
+import { formatDurationMs } from "./duration";
+import { SettingError } from "./setting-error";
+import type { Warmup } from "./settings";
+
+/** k6's thresholds option. */
+export type Thresholds = Record<string, string[]>;
 
 /** Levels of load as the scenario file uses them. */
 export interface LoadLevels {
   /** The levels that gates judge. */
   readonly specs: readonly LevelSpec[];
   /** k6's options for this load with these thresholds. */
-  options(thresholds: Record<string, string[]>): Options;
+  options(thresholds: () => Thresholds): Options | undefined;
   /** Sends until this VU has no more to send in any level. */
   each(send: (slot: Slot) => void): void;
   /** For teardown(): hands the levels' figures to k6's thresholds. */
   report(): void;
 }
+
+/** The name of a pause's level, which sends no request and is left out of summaries. */
+export const pauseLevel = "pause";
 
 /** Levels of constant concurrency, one after the other: c1, c2, c4, ... */
 export function concurrencyLevels(config: Config, labels?: Labels): LoadLevels {
@@ -67,27 +74,26 @@ export function levelsInTurn(config: Config, specs: readonly LevelSpec[]): LoadL
 }
 
 /** Options of a load that lasts one iteration of each VU. */
-export function loadOptions(config: Config, thresholds: Record<string, string[]>, vus: number): Options {
-  return adaptOptions({
-    ...commonOptions(config, thresholds),
-    scenarios: {
-      [config.scenario.replaceAll("-", "_")]: {
-        executor: "per-vu-iterations",
-        vus,
-        iterations: 1,
-        maxDuration: formatDurationMs(config.MAX_DURATION),
-      },
-    },
+export function loadOptions(config: Config, thresholds: () => Thresholds, vus: number): Options | undefined {
+  return k6Options(config, thresholds, {
+    executor: "per-vu-iterations",
+    vus,
+    iterations: 1,
+    maxDuration: formatDurationMs(config.MAX_DURATION),
   });
 }
 
-/** Options that all loads share. */
-export function commonOptions(config: Config, thresholds: Record<string, string[]>): Options {
-  orRefuse(() => requireMeasurable(config, thresholds));
-  return {
-    thresholds,
-    summaryTrendStats: trendStats(thresholds) as Options["summaryTrendStats"],
-  };
+/** Options of one k6 scenario. Only for the runtimes with number 0: k6 reads no other's, but fills in those it finds. */
+export function k6Options(config: Config, thresholds: () => Thresholds, scenario: Scenario): Options | undefined {
+  if (__VU !== 0) return undefined;
+  const gates = thresholds();
+  const { requireMeasurable } = require("./measurable") as typeof import("./measurable");
+  orRefuse(() => requireMeasurable(config, gates));
+  return adaptOptions({
+    thresholds: gates,
+    summaryTrendStats: trendStats(gates) as Options["summaryTrendStats"],
+    scenarios: { [config.scenario.replaceAll("-", "_")]: scenario },
+  });
 }
 
 /** The warm-up of a level with this many slots. */
@@ -98,7 +104,7 @@ export function warmupOf(warmup: Warmup, slots: number): Pick<LevelSpec, "warmup
 }
 
 /** k6 keeps only the percentiles that it is asked for; a verdict must name the value of each that a threshold judges. */
-function trendStats(thresholds: Record<string, string[]>): string[] {
+function trendStats(thresholds: Thresholds): string[] {
   const stats = ["count", "avg", "min", "med", "p(90)", "p(95)", "p(99)", "p(99.9)", "max"];
   for (const expression of Object.values(thresholds).flat()) {
     const [percentile] = /^p\([\d.]+\)/.exec(expression) ?? [];

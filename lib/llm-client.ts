@@ -1,9 +1,8 @@
 import exec from "k6/execution";
 import { type Prompt, requestBody } from "./body";
 import { type BatchResult, Client, fetch, type RequestSpec, type Result, type Slot } from "./client";
-import type { Config } from "./config";
+import { type Config, shownSettings } from "./config";
 import { seededRng } from "./rng";
-import { shownSettings } from "./settings";
 import { openWords } from "./shared-words";
 import type { WordSource } from "./words";
 

@@ -1,5 +1,6 @@
 import { betweenTokens, isMetricName, needsStream } from "./metrics-table";
-import { SettingError, type Settings } from "./settings";
+import { SettingError } from "./setting-error";
+import type { Settings } from "./settings";
 
 /**
  * Refuses a gate on a figure that no request of these settings can have: it would fail whatever the server does.

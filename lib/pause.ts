@@ -1,6 +1,7 @@
 import { sleep } from "k6";
 import { fetch, type LevelSpec } from "./client";
 import type { Config } from "./config";
+import { pauseLevel } from "./levels";
 import { addressOf, requestHeaders } from "./llm-client";
 
 /** A rest between two levels, with a request to the server that resets what the first level left behind. */
@@ -9,9 +10,6 @@ export interface Pause {
   readonly level: LevelSpec;
   run(): void;
 }
-
-/** The name of a pause's level, which sends no request and is left out of summaries. */
-export const pauseLevel = "pause";
 
 /** The rest that PAUSE and RESET_URL ask for. */
 export function openPause(config: Config): Pause {

@@ -1,12 +1,11 @@
-import { SharedArray } from "k6/data";
 import type { Prompt } from "./body";
-import { Lines, type Slot } from "./client";
+import { Lines, type Slot, shared } from "./client";
 import { type Config, orRefuse, shippedPath, userPath } from "./config";
-import { type Entry, entrySyntax, parseCsv, parseEntry, parseJsonArray, parseLine } from "./dataset";
+import type { Entry } from "./dataset";
 import { sample } from "./distribution";
 import type { Server } from "./llm-client";
 import { seededRng } from "./rng";
-import { SettingError } from "./settings";
+import { SettingError } from "./setting-error";
 import { openWords } from "./shared-words";
 import type { TraceRow } from "./trace";
 import { hashText, type Lengths, recordedPrompts, syntheticPrompts } from "./workload";
@@ -39,7 +38,7 @@ function openNext(config: Config, lengths: Lengths): PromptSource["next"] {
   return (slot, server) => prompts.at(slot.index, slot.level, server.tokensPerWord);
 }
 
-/** The elements of a file, shared by all VUs; each access parses the element anew. */
+/** The elements of a file, shared by all VUs. */
 interface Elements {
   readonly length: number;
   at(index: number): unknown;
@@ -54,6 +53,7 @@ const shipped: Readonly<Record<string, string>> = {
 
 /** A dataset's entries in turn, each with the settings' output length where it has none of its own. */
 function datasetPrompts(config: Config, lengths: Lengths): PromptSource["next"] {
+  const { entrySyntax, parseEntry } = require("./dataset") as typeof import("./dataset");
   const elements = openElements("DATASET", config.DATASET, shipped[config.DATASET]);
   const entryAt = (index: number): Entry => {
     const entry = parseEntry(elements.at(index % elements.length));
@@ -104,12 +104,13 @@ function openElements(setting: string, name: string, shippedFile: string | undef
 }
 
 function readElements(path: string): Elements {
+  const { parseCsv, parseJsonArray, parseLine } = require("./dataset") as typeof import("./dataset");
   const parse = path.endsWith(".csv") ? parseCsv : path.endsWith(".json") ? parseJsonArray : undefined;
   if (!parse) {
     const lines = new Lines(path);
     return { length: lines.length, at: (index) => parseLine(lines.get(index)) };
   }
-  const array = new SharedArray(`tokenclock ${path}`, () => parse(open(path)));
+  const array = shared(path, () => parse(open(path)));
   return { length: array.length, at: (index) => array[index] };
 }
 

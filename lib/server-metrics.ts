@@ -1,7 +1,7 @@
 import { MetricsPoller } from "./client";
 import type { Config } from "./config";
 import { addressOf, requestHeaders } from "./llm-client";
-import type { OwnResults } from "./summary";
+import type { OwnResults } from "./summary-files";
 
 /** The gauges of KV cache, running and waiting requests under the names that servers give them. */
 const gauges = [

@@ -1,8 +1,9 @@
 /** The settings of all scenarios: names, defaults, what is allowed, and the check of each. Pure: config.ts reads them. */
 import { type Distribution, distributionSyntax, formatDistribution, parseDistribution } from "./distribution";
+import { formatDurationMs, parseDurationMs } from "./duration";
+import { SettingError } from "./setting-error";
 
-/** A setting whose value cannot be used. The message is one line that names the setting, the value and what is allowed. */
-export class SettingError extends Error {}
+export { formatDurationMs, parseDurationMs, SettingError };
 
 /** A kind of value: how it is read, shown in results, and described in messages ("is not ..."). */
 interface Kind<T> {
@@ -27,27 +28,6 @@ export type Arrival =
 
 /** What precedes the steady part of a level: one request a slot, a number of requests, or a time. */
 export type Warmup = { readonly perSlot: 1 } | { readonly requests: number } | { readonly durationMs: number };
-
-const unitMs: Record<string, number> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 };
-
-/** Milliseconds of "500ms", "1.5s", "2m", "1h" or sums such as "1m30s"; undefined where the text is none of these. */
-export function parseDurationMs(text: string): number | undefined {
-  if (!/^(\d+(\.\d+)?(ms|s|m|h))+$/.test(text)) return text === "0" ? 0 : undefined;
-  let totalMs = 0;
-  for (const [, amount, unit] of text.matchAll(/(\d+(?:\.\d+)?)(ms|s|m|h)/g)) {
-    totalMs += Number(amount) * (unitMs[unit ?? ""] ?? 0);
-  }
-  return totalMs;
-}
-
-/** The shortest text that parses to this duration. */
-export function formatDurationMs(durationMs: number): string {
-  for (const unit of ["h", "m", "s"]) {
-    const size = unitMs[unit] ?? 1;
-    if (durationMs >= size && durationMs % size === 0) return `${durationMs / size}${unit}`;
-  }
-  return `${durationMs}ms`;
-}
 
 const asIs = <T>(value: T): unknown => value;
 

@@ -1,21 +1,12 @@
-import { SharedArray } from "k6/data";
+import { shared } from "./client";
 import type { Config } from "./config";
 import { seededRng } from "./rng";
 import { drawRing, type WordSource, wordSource } from "./words";
 
+let opened: WordSource | undefined;
+
 /** The words of synthetic prompts; drawn once for all VUs. Init context only. */
 export function openWords(config: Config): WordSource {
-  // Two strings: an array in a shared array is parsed, frozen and wrapped for every VU, needed or not.
-  const rings = new SharedArray<string>(`tokenclock words ${config.SEED}`, () => {
-    const ring = drawRing(seededRng(config.SEED));
-    return [ring.text, JSON.stringify(ring.tokenIds)];
-  });
-  let tokenIds: number[] | undefined;
-  return wordSource({
-    text: rings[0] ?? "",
-    get tokenIds() {
-      tokenIds ??= JSON.parse(rings[1] ?? "[]") as number[];
-      return tokenIds;
-    },
-  });
+  opened ??= wordSource(shared(`words ${config.SEED}`, () => drawRing(seededRng(config.SEED))));
+  return opened;
 }

@@ -1,25 +1,8 @@
 import { runReport } from "./client";
-import { type Config, currentConfig, sloMs } from "./config";
-import type { LevelSummary, RunReport, Summary, Verdict } from "./level-summary";
-import { pauseLevel } from "./pause";
-import { shownSettings } from "./settings";
-import { type Column, percent, shortNumber, textTable } from "./table";
-import { judge, judgedThresholds, type SummaryMetrics } from "./verdict";
-
-/** What k6 hands to handleSummary, as far as it is read. */
-export interface SummaryData {
-  readonly metrics: SummaryMetrics;
-  /** What setup() returned: what it learnt of the server. */
-  readonly setup_data?: { readonly model?: string } | null;
-}
-
-/** What a scenario shows and writes beside the table of levels and summary.json. */
-export interface OwnResults {
-  /** Shown below the table. */
-  readonly text?: string;
-  /** Contents by file name, written into RESULTS. */
-  readonly files?: Readonly<Record<string, string>>;
-}
+import { type Config, currentConfig, shownSettings } from "./config";
+import type { RunReport } from "./level-summary";
+import { pauseLevel } from "./levels";
+import type { OwnResults, SummaryData } from "./summary-files";
 
 /** k6's handleSummary: the table of levels and the verdict on stdout, summary.json and config.json in RESULTS. */
 export function handleSummary(data: SummaryData): Record<string, string> {
@@ -37,83 +20,16 @@ function writeSummary(
   data: SummaryData,
   own: (report: RunReport, config: Config) => OwnResults,
 ): Record<string, string> {
+  const { summaryFiles } = require("./summary-files") as typeof import("./summary-files");
   const settings = currentConfig();
   // Results name the model that was measured, also where the server was asked for it.
   const config = { ...settings, MODEL: settings.MODEL || data.setup_data?.model || "" };
   const report = withoutPauses(runReport(data));
-  const verdict = judge(report, judgedThresholds(data.metrics));
-  const summary = summaryOf(config, report, verdict);
-  const { text = "", files = {} } = report.total.requests > 0 ? own(report, config) : {};
-  const inResults = (file: string) => `${config.RESULTS.replace(/\/+$/, "")}/${file}`;
-  const output: Record<string, string> = {
-    stdout: `\n${[summaryText(report, verdict), text].filter((part) => part !== "").join("\n\n")}\n`,
-    [inResults("summary.json")]: `${JSON.stringify(summary, undefined, 2)}\n`,
-    [inResults("config.json")]: `${JSON.stringify(summary.config, undefined, 2)}\n`,
-  };
-  for (const [file, content] of Object.entries(files)) output[inResults(file)] = content;
-  return output;
+  const results = report.total.requests > 0 ? own(report, config) : {};
+  return summaryFiles(config, shownSettings(config), report, data.metrics, results);
 }
 
 /** A pause stands among the levels so that nothing runs beside it; it is none. */
 function withoutPauses(report: RunReport): RunReport {
   return { ...report, levels: report.levels.filter(({ name }) => name !== pauseLevel) };
-}
-
-function summaryOf(config: Config, report: RunReport, verdict: Verdict): Summary {
-  const starts = report.levels.map(({ windowStartS }) => windowStartS);
-  const ends = report.levels.map(({ windowStartS, durationS }) => windowStartS + durationS);
-  return {
-    schema: 1,
-    scenario: config.scenario,
-    verdict,
-    config: shownSettings(config),
-    sloMs: sloMs(config),
-    window: { startS: starts.length ? Math.min(...starts) : 0, endS: ends.length ? Math.max(...ends) : 0 },
-    ...report,
-  };
-}
-
-/** The table of levels and the verdict below it. A run without a completed request shows no figure at all. */
-export function summaryText(report: RunReport, verdict: Verdict): string {
-  const lines: string[] = [];
-  if (report.total.requests > 0) lines.push(levelTable(report.levels));
-  for (const line of failureLines(report.levels)) lines.push(line);
-  lines.push(verdict.pass ? `PASS, ${verdict.validity}` : verdict.reasons.map((reason) => `FAIL ${reason}`).join("\n"));
-  return lines.join("\n\n");
-}
-
-const cell = (value: number, measured: number) => (measured > 0 ? shortNumber(value) : "-");
-
-const columns: Column<LevelSummary>[] = [
-  { heading: "level", left: true, cell: ({ name }) => name },
-  { heading: "requests", cell: ({ requests }) => String(requests) },
-  { heading: "failed", cell: ({ failed }) => String(failed) },
-  { heading: "TTFT p50", cell: ({ ttftMs }) => cell(ttftMs.p50, ttftMs.count) },
-  { heading: "p99 ms", cell: ({ ttftMs }) => cell(ttftMs.p99, ttftMs.count) },
-  { heading: "TPOT p50", cell: ({ tpotMs }) => cell(tpotMs.p50, tpotMs.count) },
-  { heading: "ITL p50", cell: ({ itlMs }) => cell(itlMs.p50, itlMs.count) },
-  { heading: "p90", cell: ({ itlMs }) => cell(itlMs.p90, itlMs.count) },
-  { heading: "p99 ms", cell: ({ itlMs }) => cell(itlMs.p99, itlMs.count) },
-  { heading: "e2e p50", cell: ({ e2eMs }) => cell(e2eMs.p50, e2eMs.count) },
-  { heading: "p99 ms", cell: ({ e2eMs }) => cell(e2eMs.p99, e2eMs.count) },
-  { heading: "tok/s a request", cell: ({ outputSpeed }) => cell(outputSpeed.p50, outputSpeed.count) },
-  { heading: "tok/s", cell: ({ outputThroughput, completed }) => cell(outputThroughput, completed) },
-  { heading: "req/s", cell: ({ requestThroughput, completed }) => cell(requestThroughput, completed) },
-  { heading: "good", cell: ({ goodShare }) => (goodShare === undefined ? "" : percent(goodShare)) },
-];
-
-/** The table of levels; columns that no level fills are left out. */
-export function levelTable(levels: readonly LevelSummary[]): string {
-  const used = columns.filter((column) => levels.some((level) => !["", "-"].includes(column.cell(level))));
-  return textTable(used, levels);
-}
-
-function failureLines(levels: readonly LevelSummary[]): string[] {
-  const lines = levels
-    .filter(({ failed }) => failed > 0)
-    .map(({ name, failures }) => {
-      const classes = Object.entries(failures).map(([failure, count]) => `${failure} ${count}`);
-      return `${name} failed: ${classes.join(", ")}`;
-    });
-  return lines.length > 0 ? [lines.join("\n")] : [];
 }

@@ -1,7 +1,7 @@
 import { type Config, orRefuse } from "./config";
 import type { Distribution } from "./distribution";
 import { openPrompts, type PromptSource } from "./prompts";
-import { SettingError } from "./settings";
+import { SettingError } from "./setting-error";
 
 /** Texts of one length. */
 export interface Texts {

@@ -2,23 +2,22 @@ import { type Rng, randomInt } from "./rng";
 
 /**
  * Common English words of four letters. With the space before it each is one token of most vocabularies, and all of one
- * size make any run of words a plain substring.
+ * size make any run of words a plain substring. One text, which all VUs share: a list would be made anew for each.
  */
-const words = (
-  "able also area army away baby back ball band bank base bear beat bell best bird blue boat body bone book born both " +
-  "bowl bring call came camp card care case cash cast cell city clay clip club coal coat code cold come cook cool copy " +
-  "corn cost crop dark data date dawn days dead deal deep desk door down draw drop drum dust duty each earn east easy " +
-  "edge else even ever face fact fair fall farm fast feel feet file fill film find fine fire firm fish five flag flat " +
-  "flow food foot form four free from fuel full fund gain game gate gave gift girl give glad goal goes gold good gray " +
-  "grew grow hair half hall hand hard have head hear heat help here high hill hold home hope hour huge idea inch into " +
-  "iron item join jump just keep kept kind king knee knew know lake lamp land last late lead leaf left less life lift " +
-  "like line lion list live long look lost loud love luck made mail main make many mark mass meal mean meat meet mile " +
-  "milk mind mine miss moon more most move much must name near neck need nest news next nice nine none noon nose note"
-)
-  .split(" ")
-  .filter((word) => word.length === 4);
+const words =
+  " able also area army away baby back ball band bank base bear beat bell best bird blue boat body bone book born" +
+  " both bowl call came camp card care case cash cast cell city clay clip club coal coat code cold come cook cool" +
+  " copy corn cost crop dark data date dawn days dead deal deep desk door down draw drop drum dust duty each earn" +
+  " east easy edge else even ever face fact fair fall farm fast feel feet file fill film find fine fire firm fish" +
+  " five flag flat flow food foot form four free from fuel full fund gain game gate gave gift girl give glad goal" +
+  " goes gold good gray grew grow hair half hall hand hard have head hear heat help here high hill hold home hope" +
+  " hour huge idea inch into iron item join jump just keep kept kind king knee knew know lake lamp land last late" +
+  " lead leaf left less life lift like line lion list live long look lost loud love luck made mail main make many" +
+  " mark mass meal mean meat meet mile milk mind mine miss moon more most move much must name near neck need nest" +
+  " news next nice nine none noon nose note";
 
 const wordBytes = 5;
+const wordCount = words.length / wordBytes;
 const ringLength = 2048;
 
 /** Token ids that are words, not control tokens, in every vocabulary we met. */
@@ -79,7 +78,10 @@ function cuts(count: number, rng: Rng): [from: number, to: number][] {
 
 function randomWords(rng: Rng, count: number): string {
   const chosen = new Array<string>(count);
-  for (let i = 0; i < count; i++) chosen[i] = ` ${words[randomInt(rng, 0, words.length - 1)]}`;
+  for (let i = 0; i < count; i++) {
+    const at = randomInt(rng, 0, wordCount - 1) * wordBytes;
+    chosen[i] = words.slice(at, at + wordBytes);
+  }
   return chosen.join("");
 }
 

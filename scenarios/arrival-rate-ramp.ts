@@ -16,7 +16,7 @@ const load = openArrivals(config);
 const client = openClient(config);
 const prompts = load.trace.length > 0 ? tracePrompts(config, load.trace) : openPrompts(config);
 
-export const options = load.options(thresholds(config, load.specs));
+export const options = load.options(() => thresholds(config, load.specs));
 
 export function setup(): Server {
   return client.ready();

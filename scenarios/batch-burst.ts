@@ -26,7 +26,7 @@ const refilled = config.REFILL
 const bursts = openBursts(config, refilled ? [] : batchBursts(config));
 const load = refilled ?? bursts;
 
-export const options = load.options(thresholds(config, load.specs));
+export const options = load.options(() => thresholds(config, load.specs));
 
 export function setup(): Server {
   return client.ready();

@@ -12,7 +12,7 @@ const levels = concurrencyLevels(config);
 const client = openClient(config);
 const prompts = openPrompts(config);
 
-export const options = levels.options(thresholds(config, levels.specs));
+export const options = levels.options(() => thresholds(config, levels.specs));
 
 export function setup(): Server {
   return client.ready();

@@ -20,7 +20,7 @@ const bursts = openBursts(
   texts.flatMap(({ length }) => batchBursts(config, { length }, `-${length}`)),
 );
 
-export const options = bursts.options(thresholds(config, bursts.specs));
+export const options = bursts.options(() => thresholds(config, bursts.specs));
 
 export function setup(): Server {
   return client.ready();

@@ -24,7 +24,7 @@ const client = openClient(config);
 const prompts = openPrompts(config);
 const serverMetrics = openServerMetrics(config);
 
-export const options = bursts.options(thresholds(config, bursts.specs));
+export const options = bursts.options(() => thresholds(config, bursts.specs));
 
 export function setup(): Server {
   serverMetrics.start();

@@ -35,7 +35,7 @@ const client = openClient(config);
 const prompts = openPrompts(config);
 const serverMetrics = openServerMetrics(config);
 
-export const options = levels.options(
+export const options = levels.options(() =>
   thresholds(
     config,
     levels.specs

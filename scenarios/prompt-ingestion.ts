@@ -18,7 +18,7 @@ const prompts = new Map(
   config.INPUT_LENGTHS.map((value) => [`i${value}`, openPrompts(config, { inputTokens: { kind: "fixed", value } })]),
 );
 
-export const options = levels.options(thresholds(config, levels.specs));
+export const options = levels.options(() => thresholds(config, levels.specs));
 
 export function setup(): Server {
   return client.ready();

@@ -19,7 +19,7 @@ const client = openClient(config);
 const prompts = openPrompts(config);
 const serverMetrics = openServerMetrics(config);
 
-export const options = levels.options(thresholds(config, levels.specs));
+export const options = levels.options(() => thresholds(config, levels.specs));
 
 export function setup(): Server {
   serverMetrics.start();

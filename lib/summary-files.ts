@@ -1,0 +1,100 @@
+/** What a run leaves behind: the table on stdout and the files in RESULTS. Pure: summary.ts hands in what was measured. */
+
+import type { LevelSummary, RunReport, Summary, Verdict } from "./level-summary";
+import type { Config } from "./parse-config";
+import { type Column, percent, shortNumber, textTable } from "./table";
+import { judge, judgedThresholds, type SummaryMetrics } from "./verdict";
+
+/** What k6 hands to handleSummary, as far as it is read. */
+export interface SummaryData {
+  readonly metrics: SummaryMetrics;
+  /** What setup() returned: what it learnt of the server. */
+  readonly setup_data?: { readonly model?: string } | null;
+}
+
+/** What a scenario shows and writes beside the table of levels and summary.json. */
+export interface OwnResults {
+  /** Shown below the table. */
+  readonly text?: string;
+  /** Contents by file name, written into RESULTS. */
+  readonly files?: Readonly<Record<string, string>>;
+}
+
+/** All that k6 writes when a run has ended: contents by path, stdout by that name. */
+export function summaryFiles(
+  config: Config,
+  shown: Record<string, unknown>,
+  report: RunReport,
+  metrics: SummaryMetrics,
+  { text = "", files = {} }: OwnResults,
+): Record<string, string> {
+  const verdict = judge(report, judgedThresholds(metrics));
+  const summary = summaryOf(config, shown, report, verdict);
+  const inResults = (file: string) => `${config.RESULTS.replace(/\/+$/, "")}/${file}`;
+  const output: Record<string, string> = {
+    stdout: `\n${[summaryText(report, verdict), text].filter((part) => part !== "").join("\n\n")}\n`,
+    [inResults("summary.json")]: `${JSON.stringify(summary, undefined, 2)}\n`,
+    [inResults("config.json")]: `${JSON.stringify(summary.config, undefined, 2)}\n`,
+  };
+  for (const [file, content] of Object.entries(files)) output[inResults(file)] = content;
+  return output;
+}
+
+function summaryOf(config: Config, shown: Record<string, unknown>, report: RunReport, verdict: Verdict): Summary {
+  const starts = report.levels.map(({ windowStartS }) => windowStartS);
+  const ends = report.levels.map(({ windowStartS, durationS }) => windowStartS + durationS);
+  return {
+    schema: 1,
+    scenario: config.scenario,
+    verdict,
+    config: shown,
+    sloMs: config.sloMs,
+    window: { startS: starts.length ? Math.min(...starts) : 0, endS: ends.length ? Math.max(...ends) : 0 },
+    ...report,
+  };
+}
+
+/** The table of levels and the verdict below it. A run without a completed request shows no figure at all. */
+export function summaryText(report: RunReport, verdict: Verdict): string {
+  const lines: string[] = [];
+  if (report.total.requests > 0) lines.push(levelTable(report.levels));
+  for (const line of failureLines(report.levels)) lines.push(line);
+  lines.push(verdict.pass ? `PASS, ${verdict.validity}` : verdict.reasons.map((reason) => `FAIL ${reason}`).join("\n"));
+  return lines.join("\n\n");
+}
+
+const cell = (value: number, measured: number) => (measured > 0 ? shortNumber(value) : "-");
+
+const columns: Column<LevelSummary>[] = [
+  { heading: "level", left: true, cell: ({ name }) => name },
+  { heading: "requests", cell: ({ requests }) => String(requests) },
+  { heading: "failed", cell: ({ failed }) => String(failed) },
+  { heading: "TTFT p50", cell: ({ ttftMs }) => cell(ttftMs.p50, ttftMs.count) },
+  { heading: "p99 ms", cell: ({ ttftMs }) => cell(ttftMs.p99, ttftMs.count) },
+  { heading: "TPOT p50", cell: ({ tpotMs }) => cell(tpotMs.p50, tpotMs.count) },
+  { heading: "ITL p50", cell: ({ itlMs }) => cell(itlMs.p50, itlMs.count) },
+  { heading: "p90", cell: ({ itlMs }) => cell(itlMs.p90, itlMs.count) },
+  { heading: "p99 ms", cell: ({ itlMs }) => cell(itlMs.p99, itlMs.count) },
+  { heading: "e2e p50", cell: ({ e2eMs }) => cell(e2eMs.p50, e2eMs.count) },
+  { heading: "p99 ms", cell: ({ e2eMs }) => cell(e2eMs.p99, e2eMs.count) },
+  { heading: "tok/s a request", cell: ({ outputSpeed }) => cell(outputSpeed.p50, outputSpeed.count) },
+  { heading: "tok/s", cell: ({ outputThroughput, completed }) => cell(outputThroughput, completed) },
+  { heading: "req/s", cell: ({ requestThroughput, completed }) => cell(requestThroughput, completed) },
+  { heading: "good", cell: ({ goodShare }) => (goodShare === undefined ? "" : percent(goodShare)) },
+];
+
+/** The table of levels; columns that no level fills are left out. */
+export function levelTable(levels: readonly LevelSummary[]): string {
+  const used = columns.filter((column) => levels.some((level) => !["", "-"].includes(column.cell(level))));
+  return textTable(used, levels);
+}
+
+function failureLines(levels: readonly LevelSummary[]): string[] {
+  const lines = levels
+    .filter(({ failed }) => failed > 0)
+    .map(({ name, failures }) => {
+      const classes = Object.entries(failures).map(([failure, count]) => `${failure} ${count}`);
+      return `${name} failed: ${classes.join(", ")}`;
+    });
+  return lines.length > 0 ? [lines.join("\n")] : [];
+}

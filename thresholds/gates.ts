@@ -1,0 +1,72 @@
+import { betweenTokens, countsItsSamples, isLevelGauge, type MetricName } from "../lib/metrics-table";
+import type { Profile, ProfileName } from "../lib/profile";
+import { batch } from "./batch";
+import { interactive } from "./interactive";
+import { smoke } from "./smoke";
+
+/** The profiles that ship, by the name THRESHOLDS knows them under. */
+const profiles: Readonly<Record<ProfileName, Profile | undefined>> = { smoke, interactive, batch, none: undefined };
+
+/** k6's thresholds option. */
+export type Thresholds = Record<string, string[]>;
+
+/** What the gates of a run follow from. */
+export interface GateConfig {
+  /** The profile's name, or the user's own; "none" leaves only the gates of the SLOs. */
+  readonly profile: ProfileName | Profile;
+  readonly SLO_TTFT?: number;
+  readonly SLO_TPOT?: number;
+  readonly SLO_E2E?: number;
+  readonly SLO_PERCENTILE: number;
+}
+
+/** A level as far as its gates need it. */
+export interface Gated {
+  readonly name: string;
+  /** A batch cannot have more requests than its size. */
+  readonly batchSize?: number;
+  /** 1: no figure between tokens exists here, so that its limits are those of the other levels. */
+  readonly outputTokens?: number;
+}
+
+/**
+ * The thresholds of a run: each of the profile's limits and each SLO, for each level's steady requests. To k6 a Trend, a
+ * Gauge or a Rate without samples is 0 or nothing, and keeps every limit from above; it cannot count a Trend's samples
+ * either. So each limit travels with one on llm_samples, which counts what that very metric was measured on.
+ */
+export function thresholds(config: GateConfig, levels: readonly Gated[]): Thresholds {
+  const profile = typeof config.profile === "string" ? profiles[config.profile] : config.profile;
+  const limits: Partial<Record<MetricName, string[]>> = {};
+  const limit = (name: MetricName, expressions: readonly string[]) => {
+    limits[name] = [...(limits[name] ?? []), ...expressions];
+  };
+
+  const percentile = `p(${config.SLO_PERCENTILE})`;
+  if (config.SLO_TTFT !== undefined) limit("llm_ttft", [`${percentile}<${config.SLO_TTFT}`]);
+  if (config.SLO_TPOT !== undefined) limit("llm_tpot", [`${percentile}<${config.SLO_TPOT}`]);
+  if (config.SLO_E2E !== undefined) limit("llm_e2e_latency", [`${percentile}<${config.SLO_E2E}`]);
+  if (profile) {
+    for (const [name, expressions] of Object.entries(profile.limits)) limit(name as MetricName, expressions);
+  }
+  const gated = profile !== undefined || Object.keys(limits).length > 0;
+  if (!gated) return {};
+  const minRequests = profile?.minRequests ?? 1;
+  limit("llm_request_failed", [`rate<=${profile?.maxFailureShare ?? 0}`]);
+
+  // An arrival that found no VU was not sent, and so is not among the latencies.
+  const thresholds: Thresholds = { llm_client_bound: ["value<1"], dropped_iterations: ["count<1"] };
+  const longOutputs = levels.some(({ outputTokens }) => outputTokens !== 1);
+  for (const { name: level, batchSize = minRequests, outputTokens } of levels) {
+    const least = Math.min(minRequests, batchSize);
+    thresholds[`llm_requests{level:${level},phase:steady}`] = [`count>=${least}`];
+    for (const [name, expressions] of Object.entries(limits) as [MetricName, string[]][]) {
+      // Where no level has the figure its limit stays, and fails for want of samples.
+      if (outputTokens === 1 && longOutputs && betweenTokens(name)) continue;
+      const tags = isLevelGauge(name) ? `level:${level}` : `level:${level},phase:steady`;
+      const key = `${name}{${tags}}`;
+      thresholds[key] = [...(thresholds[key] ?? []), ...expressions];
+      if (countsItsSamples(name)) thresholds[`llm_samples{level:${level},metric:${name}}`] = [`value>=${least}`];
+    }
+  }
+  return thresholds;
+}
