@@ -87,10 +87,16 @@ func (d *Decoder) flush() bool {
 		return false
 	}
 	if len(d.line) > 0 {
-		d.wholeLine(d.line, -1)
-		d.line = d.line[:0]
+		d.wholeLine(d.takeLine(), -1)
 	}
 	return d.dirty && d.err == nil
+}
+
+// takeLine returns the kept line, valid until the next one is kept. What it adds to the event is not counted twice.
+func (d *Decoder) takeLine() []byte {
+	line := d.line
+	d.line = d.line[:0]
+	return line
 }
 
 // atBoundary tells whether the next byte begins an event.
@@ -126,12 +132,11 @@ func (d *Decoder) next(b []byte) (n int, ok bool) {
 		line, at := b[n:n+length], n
 		if len(d.line) > 0 {
 			d.line = append(d.line, line...)
-			line, at = d.line, -1
+			line, at = d.takeLine(), -1
 		}
 		n += length + 1
 		d.skipLF = b[n-1] == '\r'
 		blank := d.wholeLine(line, at)
-		d.line = d.line[:0]
 		if blank && d.dirty {
 			d.ended = n
 			return n, true

@@ -174,6 +174,23 @@ func TestDecoderLargeEvents(t *testing.T) {
 	require.Equal(t, len(value)+2, got)
 	require.NoError(t, d.Err())
 
+	// The limit is the same for an event in one piece and in several, and for one that the end of the stream ends.
+	large := []byte("data: " + strings.Repeat("x", maxEventBytes*3/4) + "
+
+")
+	for _, first := range []int{len(large), 100, len(large) - 1, len(large) - 2} {
+		d.Reset()
+		got = 0
+		d.Feed(large[:first], 1, func(ev Event) { got = len(ev.Data) })
+		d.Feed(large[first:], 1, func(ev Event) { got = len(ev.Data) })
+		require.NoError(t, d.Err(), first)
+		require.Equal(t, maxEventBytes*3/4, got)
+	}
+	d.Reset()
+	d.Feed(large[:len(large)-2], 1, func(Event) { t.Fatal("no event has ended") })
+	d.Flush(1, func(ev Event) { got = -len(ev.Data) })
+	require.Equal(t, -maxEventBytes*3/4, got)
+
 	part := []byte(strings.Repeat("x", 1<<20))
 	d.Reset()
 	d.Feed([]byte("data: "), 1, func(Event) { t.Fatal("no event has ended") })
