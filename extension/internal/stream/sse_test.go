@@ -175,9 +175,7 @@ func TestDecoderLargeEvents(t *testing.T) {
 	require.NoError(t, d.Err())
 
 	// The limit is the same for an event in one piece and in several, and for one that the end of the stream ends.
-	large := []byte("data: " + strings.Repeat("x", maxEventBytes*3/4) + "
-
-")
+	large := []byte("data: " + strings.Repeat("x", maxEventBytes*3/4) + "\n\n")
 	for _, first := range []int{len(large), 100, len(large) - 1, len(large) - 2} {
 		d.Reset()
 		got = 0
