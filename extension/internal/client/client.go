@@ -80,11 +80,19 @@ func New(o Options) (*Client, error) {
 		o.Method = "POST"
 	}
 	c := &Client{o: o, t: t, graceNs: int64(endGrace)}
-	if err := checkHeader(o.Header); err != nil {
+	if err := errors.Join(checkMethod(o.Method), checkHeader(o.Header)); err != nil {
 		return nil, err
 	}
 	c.head = c.appendHead(nil, o.Method, &t, nil)
 	return c, nil
+}
+
+// checkMethod refuses what is answered without a body: there is nothing in it to measure.
+func checkMethod(method string) error {
+	if method == "HEAD" || method == "CONNECT" {
+		return fmt.Errorf("method %s is not supported: its answer has no body", method)
+	}
+	return nil
 }
 
 // checkHeader refuses what no request may have.
@@ -198,7 +206,7 @@ func (c *Client) appendRequest(b []byte, r *Request) ([]byte, *target, error) {
 		if method == "" {
 			method = c.o.Method
 		}
-		if err := checkHeader(r.Header); err != nil {
+		if err := errors.Join(checkMethod(method), checkHeader(r.Header)); err != nil {
 			return b, nil, err
 		}
 		b = c.appendHead(b, method, t, r.Header)
@@ -279,14 +287,8 @@ const longWait = 20 * time.Millisecond
 
 // classify says why no connection came about.
 func classify(err error) stream.Failure {
-	var netErr net.Error
-	switch {
-	case errors.As(err, new(*tlsError)):
+	if errors.As(err, new(*tlsError)) {
 		return stream.TLS
-	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &netErr) && netErr.Timeout():
-		return stream.Timeout
-	case errors.Is(err, context.Canceled):
-		return stream.Aborted
 	}
 	return stream.Connect
 }
@@ -297,5 +299,6 @@ type tlsError struct{ err error }
 func (e *tlsError) Error() string { return "TLS: " + e.err.Error() }
 func (e *tlsError) Unwrap() error { return e.err }
 
-// connectTimeout bounds connecting, which a request's own limit does not: that counts from the send.
+// connectTimeout bounds connecting, as does the limit of a request where that is shorter. The request's own time counts from
+// its send.
 const connectTimeout = 10 * time.Second

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -337,6 +338,11 @@ func TestAddressesAndHeadersAreChecked(t *testing.T) {
 	_, err := New(Options{URL: "http://x/", Header: []Field{{Name: "Authorization", Value: "Bearer secret\r\nX: y"}}})
 	require.Error(t, err)
 	require.NotContains(t, err.Error(), "secret")
+	_, err = New(Options{URL: "http://x/", Method: "HEAD"})
+	require.ErrorContains(t, err, "HEAD")
+	m := newClient(t, "http://127.0.0.1:1/", nil).Do(t.Context(), &Request{Method: "HEAD"})
+	require.Contains(t, m.Message, "HEAD")
+	m.Release()
 	for _, name := range []string{"Content-Length", "transfer-encoding", "Connection"} {
 		_, err := New(Options{URL: "http://x/", Header: []Field{{Name: name, Value: "1"}}})
 		require.ErrorContains(t, err, name)
@@ -427,4 +433,71 @@ func TestARequestThatWaitedAndMetAClosingConnectionIsSentAgainOnce(t *testing.T)
 		require.Equal(t, 1, m.Retries)
 		m.Release()
 	})
+}
+
+func TestConnectingIsLimited(t *testing.T) {
+	// Its time is the request's where that is shorter than ten seconds; what has no connection is no request that took long.
+	for _, tt := range []struct {
+		sentence, scheme string
+		change           func(*Options)
+		want             stream.Failure
+	}{
+		{"a port that does not answer", "http", func(o *Options) {
+			o.Dial = func(ctx context.Context, _, _ string) (Counted, error) {
+				<-ctx.Done()
+				return Counted{}, &net.OpError{Op: "dial", Net: "tcp", Err: os.ErrDeadlineExceeded}
+			}
+		}, stream.Connect},
+		{"a server that shakes no hands", "https", nil, stream.TLS},
+		{"a server that sends no settings", "http", func(o *Options) { o.HTTP2 = true }, stream.Connect},
+		{"a proxy that does not answer", "https", func(o *Options) {
+			silent := o.URL
+			o.Proxy = func(*url.URL) (*url.URL, error) { return url.Parse(strings.Replace(silent, "https:", "http:", 1)) }
+		}, stream.Connect},
+	} {
+		t.Run(tt.sentence, func(t *testing.T) {
+			l := listen(t)
+			defer l.Close()
+			c := newClient(t, tt.scheme+"://"+l.Addr().String()+"/", func(o *Options) {
+				o.TimeoutNs = int64(200 * time.Millisecond)
+				if tt.change != nil {
+					tt.change(o)
+				}
+			})
+			began := time.Now()
+			m := c.Do(t.Context(), &Request{})
+			require.Less(t, time.Since(began), connectTimeout/2)
+			require.Equal(t, tt.want, m.Failure, m.Message)
+			require.Contains(t, m.Message, "within 0.2 s")
+			m.Release()
+			ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+			m = c.Do(ctx, &Request{})
+			require.Equal(t, stream.Interrupted, m.Failure, m.Message)
+			m.Release()
+			cancel()
+		})
+	}
+}
+
+func TestTheEndOfABodyWithBareLineFeedsIsSeen(t *testing.T) {
+	for _, end := range []string{"0\n\n", "0\r\n\n", "0\n\r\n", "0\nX: y\n\n"} {
+		modes(t, func(t *testing.T, streamed bool) {
+			url, _ := bodyServer(t, func(p *bodyPeer) {
+				for p.request() != nil {
+					p.say(streamHead + token("a"))
+					time.Sleep(10 * time.Millisecond) // the stream is known to run before it ends
+					p.say(chunk(lastEvents) + end)
+				}
+			})
+			c := newClient(t, url, func(o *Options) { o.Streamed = streamed })
+			c.graceNs = int64(time.Minute) // nothing looks but for what came
+			for i := range 3 {
+				m := c.Do(t.Context(), &Request{Body: []byte("{}")})
+				require.Equal(t, stream.None, m.Failure, m.Message)
+				require.Less(t, clock.Now()-m.EndNs, int64(30*time.Second))
+				require.Equal(t, i > 0, m.Reused)
+				m.Release()
+			}
+		})
+	}
 }

@@ -82,10 +82,27 @@ const (
 	http2Ending // without TLS
 )
 
-// dial opens a connection and makes a link of it.
+// dial opens a connection and makes a link of it, in limited time.
 func (c *Client) dial(ctx context.Context, t *target, key linkKey) (link, setup, error) {
-	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
+	limit := connectTimeout
+	if c.o.TimeoutNs > 0 {
+		limit = min(limit, time.Duration(c.o.TimeoutNs))
+	}
+	began := time.Now()
+	bounded, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
+	l, s, err := c.open(bounded, t, key)
+	if err == nil || ctx.Err() != nil || time.Since(began) < limit {
+		return l, s, err
+	}
+	var handshake *tlsError
+	if errors.As(err, &handshake) {
+		return nil, s, &tlsError{fmt.Errorf("no handshake within %.6g s", limit.Seconds())}
+	}
+	return nil, s, fmt.Errorf("no connection within %.6g s: %w", limit.Seconds(), err)
+}
+
+func (c *Client) open(ctx context.Context, t *target, key linkKey) (link, setup, error) {
 	beganNs := clock.Now()
 	raw, err := c.o.connect(ctx, t)
 	if err != nil {
@@ -172,7 +189,7 @@ func (o *Options) secure(ctx context.Context, seg segmentConn, server string, pr
 	if err != nil {
 		_ = seg.Close()
 		if ctx.Err() != nil {
-			return nil, 0, ctx.Err()
+			err = ctx.Err()
 		}
 		return nil, 0, &tlsError{err}
 	}
