@@ -528,7 +528,7 @@ func (l *http2Link) takeHead(x *exchange, f *http2.MetaHeadersFrame) (done bool,
 			l.length = int64(n)
 		}
 	}
-	if status == http.StatusNotModified || l.fields[0].Value == http.MethodHead {
+	if status == http.StatusNotModified {
 		l.length = -1 // that of the body which is left out
 	}
 	x.p.FeedHead(status, header, l.atNs)

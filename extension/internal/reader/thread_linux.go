@@ -294,8 +294,13 @@ func breaksRhythm(s *slot, ending uint32, n uintptr) bool {
 func endsWith(ending uint32, data unsafe.Pointer, n uintptr) bool {
 	switch Ending(ending) {
 	case ChunkedEnding:
-		// "\r\n\r\n" closes the last chunk or its trailers.
-		return n < 4 || *(*[4]byte)(unsafe.Add(data, n-4)) == [4]byte{'\r', '\n', '\r', '\n'}
+		if n < 4 {
+			return true
+		}
+		// An empty line closes the last chunk or its trailers. Lines may end in bare LFs, as the parser takes them; "\n\r\n"
+		// also ends each chunk that holds an event.
+		b := *(*[4]byte)(unsafe.Add(data, n-4))
+		return b == [4]byte{'\r', '\n', '\r', '\n'} || b == [4]byte{'0', '\n', '\r', '\n'} || b[2] == '\n' && b[3] == '\n'
 	case RecordEnding:
 		if n < recordHead+smallRecord {
 			return true
