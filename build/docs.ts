@@ -28,6 +28,10 @@ export function generatedDocs(): Record<string, string> {
       "output speed are what the reader of one choice sees. TTFT is that of the first choice to begin, end-to-end latency that of",
       "the last to end, and tokens and throughput are of all. Usage that only counts all choices is spread evenly over their chunks.",
       "",
+      "`summary.json` and the level lines of the records hold the pooled ITL as `itlHistograms`: a histogram a phase, in ns to",
+      "three digits, in [HdrHistogram](http://hdrhistogram.org)'s compressed V2 encoding as base64. Any of its libraries reads",
+      "them; added up they give the percentiles of several levels or runs, which cannot be had from the percentiles of each.",
+      "",
       metricsMarkdown(),
     ].join("\n"),
     "docs/settings.md": [

@@ -225,6 +225,9 @@ declare module "k6/x/tokenclock" {
     warmupRequests: number;
     /** Whole level, warm-up and drain included. */
     whole: { requests: number; completed: number; durationS: number; outputTokens: number; outputThroughput: number };
+    /** Pooled ITL in ns by phase, in HdrHistogram's compressed V2 encoding as base64: what percentiles of several levels or
+     * runs can be computed from. Phases without a gap are left out; the run's total has none. */
+    itlHistograms?: Partial<Record<Phase, string>>;
   }
 
   /**

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/HdrHistogram/hdrhistogram-go"
 	"github.com/sirupsen/logrus"
 	logtest "github.com/sirupsen/logrus/hooks/test"
 	"github.com/stretchr/testify/require"
@@ -75,6 +76,9 @@ func TestRecordsHoldWhatCameBeforeTheFileWasOpen(t *testing.T) {
 			o.AddMetricSamples([]metrics.SampleContainer{requestLine("a"), metrics.Samples{}, &requestSamples{}, requestLine("b")})
 			r.tally.Open("c1", 1, 0)
 			r.tally.Add(&tally.Observation{Level: "c1", Phase: tally.Steady, ScheduledNs: 1, SentNs: 1, Result: &stream.Result{Failure: stream.Reset, EndNs: 5}})
+			r.tally.Add(&tally.Observation{Level: "c1", Phase: tally.Steady, ScheduledNs: 1, SentNs: 1, Streamed: true, Result: &stream.Result{
+				OutputTokens: 2, Arrivals: []stream.Arrival{{AtNs: 2, Tokens: 1}, {AtNs: 4, Tokens: 1}}, LastOutputNs: 4, EndNs: 4,
+			}})
 			require.NoError(t, o.Stop())
 			require.False(t, records.on())
 			lines, err := linesIn(t, o.path, gzipped)
@@ -86,7 +90,12 @@ func TestRecordsHoldWhatCameBeforeTheFileWasOpen(t *testing.T) {
 			require.Equal(t, []any{"run", "request", "request", "level", "end"}, types, "a level that the run's end cut has its line too")
 			require.Equal(t, "b", lines[2]["id"])
 			require.EqualValues(t, 5, lines[3]["endNs"])
-			require.Equal(t, "NOT-MEASURED", lines[4]["validity"].(map[string]any)["state"])
+			require.Len(t, lines[3]["itlHistograms"], 1)
+			require.Equal(t, r.report(0).Levels[0].ITLHistograms[tally.Steady], lines[3]["itlHistograms"].(map[string]any)["steady"])
+			itl, err := hdrhistogram.Decode([]byte(lines[3]["itlHistograms"].(map[string]any)["steady"].(string)))
+			require.NoError(t, err)
+			require.EqualValues(t, 2, itl.Max(), "ns")
+			require.Equal(t, "VALID", lines[4]["validity"].(map[string]any)["state"])
 		})
 	}
 }

@@ -34,6 +34,8 @@ type levelLine struct {
 	OpenNs      int64          `json:"openNs"`
 	CloseNs     int64          `json:"closeNs"`
 	EndNs       int64          `json:"endNs"`
+
+	ITLHistograms map[tally.Phase]string `json:"itlHistograms,omitempty"`
 }
 
 // endLine is the last line of a run that was not killed.
@@ -52,7 +54,7 @@ func (r *run) levelOver(s tally.Spec) {
 	openNs, closeNs, endNs := r.tally.Window(s.Name)
 	records.line(levelLine{
 		Type: "level", Name: s.Name, Concurrency: s.Concurrency, Rate: s.Rate, BatchSize: s.BatchSize, Labels: s.Labels,
-		OpenNs: openNs, CloseNs: closeNs, EndNs: endNs,
+		OpenNs: openNs, CloseNs: closeNs, EndNs: endNs, ITLHistograms: r.tally.ITLHistograms(s.Name),
 	})
 }
 

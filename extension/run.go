@@ -165,6 +165,9 @@ func (r *run) report(dropped int64) reportOf {
 	now := clock.Now()
 	total := r.tally.Total(now)
 	levels := r.tally.Levels(now)
+	for k := range levels {
+		levels[k].ITLHistograms = r.tally.ITLHistograms(levels[k].Name)
+	}
 	return reportOf{
 		StartUnixMs: clock.StartUnixNs() / int64(time.Millisecond), DurationS: float64(now) / 1e9,
 		Levels: levels, Total: total, Seconds: r.tally.Seconds(), Validity: r.judge(levels, total, dropped), Versions: versions(),

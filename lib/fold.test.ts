@@ -268,6 +268,11 @@ test("failures are counted by class, statuses by number, token sources by name",
   assert.deepEqual([level.inputTokens, level.outputTokens], [10, 1]);
 });
 
+test("the histograms of a level's line stay with the level", () => {
+  const itlHistograms = { steady: "HISTFAAA" };
+  assert.equal(foldOne([{ ...window(0, 1000), itlHistograms }, completed(100, [50])]).itlHistograms, itlHistograms);
+});
+
 test("a killed run has no level line: its window is that of the steady requests", () => {
   const level = foldOne([completed(100, [50]), completed(200, [50])]);
   assert.equal(level.windowStartS, 0.099);

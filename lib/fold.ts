@@ -228,6 +228,7 @@ function foldWindow(
       outputTokens: sumOf(allCompleted.map(({ outputTokens = 0 }) => outputTokens)),
       outputThroughput: wholeS > 0 ? sumOf(allCompleted.map(shownTokens)) / wholeS : 0,
     },
+    itlHistograms: line?.itlHistograms,
   };
 }
 

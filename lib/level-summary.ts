@@ -62,6 +62,8 @@ export interface LevelSummary {
   warmupRequests: number;
   /** The whole level, warm-up and drain included. */
   whole: { requests: number; completed: number; durationS: number; outputTokens: number; outputThroughput: number };
+  /** Pooled ITL in ns by phase (warmup, steady, drain), in HdrHistogram's compressed V2 encoding as base64. */
+  itlHistograms?: Partial<Record<string, string>>;
 }
 
 /** One second of the run. Requests scheduled before second 0 are in none. */

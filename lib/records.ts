@@ -2,7 +2,7 @@
  * The lines of records.ndjson(.gz), as the records output writes them. All times are whole nanoseconds from the run's
  * start on its one clock; a field that is 0 or "" may be left out of a line.
  */
-import type { SloMs, Validity } from "./level-summary";
+import type { LevelSummary, SloMs, Validity } from "./level-summary";
 
 /** Part of a level that a request belongs to, decided when it is scheduled. */
 export type Phase = "warmup" | "steady" | "drain";
@@ -32,6 +32,8 @@ export interface LevelLine {
   closeNs: number;
   /** The last end of a request of the level. */
   endNs: number;
+  /** As in the level's summary. */
+  itlHistograms?: LevelSummary["itlHistograms"];
 }
 
 interface AnyRequestLine {

@@ -92,6 +92,15 @@ func (d *distribution) stats(unit float64) Stats {
 	return s
 }
 
+// encoded returns the histogram of a pooled quantity that has a value.
+func (d *distribution) encoded() string {
+	b, err := d.hist.Encode(hdrhistogram.V2CompressedEncodingCookieBase)
+	if err != nil {
+		panic(err) // it writes into memory
+	}
+	return string(b)
+}
+
 // Quantile interpolates linearly between the two sorted values around rank q*(n-1).
 func Quantile(sorted []int64, q float64) float64 {
 	if len(sorted) == 0 {

@@ -68,6 +68,8 @@ type LevelSummary struct {
 	KernelStampShare  float64        `json:"kernelStampShare" js:"kernelStampShare"`
 	WarmupRequests    int64          `json:"warmupRequests" js:"warmupRequests"`
 	Whole             Whole          `json:"whole" js:"whole"`
+
+	ITLHistograms map[Phase]string `json:"itlHistograms,omitempty" js:"itlHistograms"` // Run.ITLHistograms; set where they are written
 }
 
 // Whole is a level with its warm-up and drain.
@@ -97,13 +99,16 @@ type level struct {
 	firstSentNs, lastSentNs               int64
 	spanFromNs, spanToNs                  int64 // first send and last output of the completed ones
 
-	speed, ttft, ttftSched, ttfo, tpot, itl, gap, stall, e2e, e2eSched, queue distribution
+	speed, ttft, ttftSched, ttfo, tpot, gap, stall, e2e, e2eSched, queue distribution
+
+	itl map[Phase]*distribution
 }
 
 func newLevel(s Spec) *level {
 	return &level{
 		spec: s, failures: map[string]int{}, statuses: map[string]int{}, sources: map[string]int{},
-		itl: distribution{pooled: true}, gap: distribution{pooled: true},
+		itl: map[Phase]*distribution{Warmup: {pooled: true}, Steady: {pooled: true}, Drain: {pooled: true}},
+		gap: distribution{pooled: true},
 	}
 }
 
@@ -128,6 +133,9 @@ func (l *level) add(o *Observation, f Figures, slo SLO) {
 				}
 			}
 		}
+	}
+	if itl := l.itl[o.Phase]; completed && itl != nil {
+		o.SharedGaps(func(gapNs int64, tokens int) { itl.add(gapNs/int64(tokens), int64(tokens)) })
 	}
 	if o.Phase == Warmup {
 		l.warmup++
@@ -188,7 +196,6 @@ func (l *level) add(o *Observation, f Figures, slo SLO) {
 		l.speed.add(int64(math.Round(f.OutputSpeed*1000)), 1)
 	}
 	o.Gaps(func(gapNs int64) { l.gap.add(gapNs, 1) })
-	o.SharedGaps(func(gapNs int64, tokens int) { l.itl.add(gapNs/int64(tokens), int64(tokens)) })
 }
 
 func firstOf(a, b int64) int64 {
@@ -229,7 +236,7 @@ func (l *level) summary(slo SLO, nowNs int64) LevelSummary {
 		WindowStartS: float64(l.openNs) / 1e9, DurationS: windowS,
 		RequestThroughput: per(l.endedInWindow), OutputThroughput: per(l.tokensIn),
 		OutputSpeed: l.speed.stats(1000), TTFTMs: l.ttft.stats(ms), TTFTScheduledMs: l.ttftSched.stats(ms), TTFOMs: l.ttfo.stats(ms),
-		TPOTMs: l.tpot.stats(ms), ITLMs: l.itl.stats(ms), ChunkGapMs: l.gap.stats(ms), MaxStallMs: l.stall.stats(ms),
+		TPOTMs: l.tpot.stats(ms), ITLMs: l.itl[Steady].stats(ms), ChunkGapMs: l.gap.stats(ms), MaxStallMs: l.stall.stats(ms),
 		E2EMs: l.e2e.stats(ms), E2EScheduledMs: l.e2eSched.stats(ms), QueueDelayMs: l.queue.stats(ms),
 		ReleaseSpreadMs: float64(l.lastSentNs-l.firstSentNs) / ms, SpanS: float64(l.spanToNs-l.spanFromNs) / 1e9,
 		TokenMismatches: l.mismatches, CoalescedShare: share(l.coalesced, l.chunks),

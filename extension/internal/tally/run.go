@@ -193,6 +193,22 @@ func (r *Run) Levels(nowNs int64) []LevelSummary {
 	return out
 }
 
+// ITLHistograms returns the pooled inter-token latency of a level by phase, in ns, in HdrHistogram's compressed V2 encoding
+// as base64: histograms of several levels or runs can be added up. A phase without a value is left out.
+func (r *Run) ITLHistograms(name string) map[Phase]string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	encoded := map[Phase]string{}
+	if l := r.levels[name]; l != nil {
+		for phase, itl := range l.itl {
+			if itl.count > 0 {
+				encoded[phase] = itl.encoded()
+			}
+		}
+	}
+	return encoded
+}
+
 // Total returns the figures of the whole run, warm-up and drain included.
 func (r *Run) Total(nowNs int64) LevelSummary {
 	r.mu.Lock()

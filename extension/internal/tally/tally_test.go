@@ -6,6 +6,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/HdrHistogram/hdrhistogram-go"
 	"github.com/stretchr/testify/require"
 
 	"github.com/tokenclock/tokenclock/extension/internal/stream"
@@ -238,6 +239,49 @@ func TestThroughputCountsWhatArrivedInTheWindow(t *testing.T) {
 	require.InDelta(t, 1.0/2, *l.GoodShare, 1e-9)
 	require.EqualValues(t, 2, l.Requests)
 	require.EqualValues(t, 1, l.WarmupRequests)
+}
+
+func TestITLHistogramsOfLevelsAddUp(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 2))
+	a, b, both := NewRun(SLO{}), NewRun(SLO{}), NewRun(SLO{})
+	for _, r := range []*Run{a, b, both} {
+		r.Level(Spec{Name: "c1"})
+		r.Open("c1", 1, 0)
+	}
+	for i := range 2000 {
+		offsets := []int64{1}
+		for range 100 { // some 10 ms, in the second run twice that
+			gapNs := 8e6 + rng.ExpFloat64()*2e6
+			offsets = append(offsets, offsets[len(offsets)-1]+int64(gapNs)*int64(1+i%2))
+		}
+		o := reply("c1", Steady, 1, 1, len(offsets), offsets...)
+		[]*Run{a, b}[i%2].Add(o)
+		both.Add(o)
+	}
+	warmup := reply("c1", Warmup, 1, 1, 3, 5e6, 10e6, 15e6)
+	a.Add(warmup)
+	failed := reply("c1", Steady, 1, 1, 3, 5e6, 10e6, 15e6)
+	failed.Failure = stream.Truncated
+	a.Add(failed)
+
+	decode := func(s string) *hdrhistogram.Histogram {
+		h, err := hdrhistogram.Decode([]byte(s))
+		require.NoError(t, err)
+		return h
+	}
+	of := a.ITLHistograms("c1")
+	require.Len(t, of, 2, "a phase without a value has no histogram")
+	require.EqualValues(t, 2, decode(of[Warmup]).TotalCount())
+	require.InEpsilon(t, 5e6, decode(of[Warmup]).Max(), 0.001, "ns")
+	merged := decode(of[Steady])
+	require.Zero(t, merged.Merge(decode(b.ITLHistograms("c1")[Steady])))
+	whole := both.Levels(1e10)[0].ITLMs
+	require.Equal(t, whole.Count, merged.TotalCount())
+	for q, want := range map[float64]float64{50: whole.P50, 90: whole.P90, 95: whole.P95, 99: whole.P99, 99.9: whole.P999} {
+		require.InDelta(t, want, float64(merged.ValueAtQuantile(q))/1e6, 1e-9, q)
+	}
+	require.Less(t, len(of[Steady]), 8<<10, "bytes")
+	require.Empty(t, a.ITLHistograms("no such level"))
 }
 
 func TestPercentilesAreInterpolatedAndHistogramsAreClose(t *testing.T) {
