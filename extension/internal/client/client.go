@@ -72,7 +72,7 @@ type Client struct {
 
 // New checks the options and returns a client without a connection.
 func New(o Options) (*Client, error) {
-	t, err := parseTarget(o.URL)
+	t, err := o.target(o.URL)
 	if err != nil {
 		return nil, err
 	}
@@ -148,6 +148,7 @@ func (c *Client) header(t *target, more []Field) iter.Seq[Field] {
 	}
 	fields := [...]Field{
 		{"Host", t.host}, {"User-Agent", c.o.UserAgent}, {"Content-Type", "application/json"}, {"Accept", accept}, {"Authorization", t.authorization},
+		{"Proxy-Authorization", t.proxyAuthorization},
 	}
 	return func(yield func(Field) bool) {
 		for _, f := range fields {
@@ -171,7 +172,7 @@ func (c *Client) header(t *target, more []Field) iter.Seq[Field] {
 func (c *Client) appendHead(b []byte, method string, t *target, more []Field) []byte {
 	b = append(b, method...)
 	b = append(b, ' ')
-	b = append(b, t.path...)
+	b = append(b, t.line()...)
 	b = append(b, " HTTP/1.1\r\n"...)
 	for f := range c.header(t, more) {
 		b = appendField(b, f)
@@ -196,7 +197,7 @@ func (c *Client) appendRequest(b []byte, r *Request) ([]byte, *target, error) {
 		b = append(b, c.head...)
 	} else {
 		if r.URL != "" && r.URL != c.o.URL {
-			own, err := parseTarget(r.URL)
+			own, err := c.o.target(r.URL)
 			if err != nil {
 				return b, nil, err
 			}

@@ -143,25 +143,14 @@ func (o *Options) connect(ctx context.Context, t *target) (Counted, error) {
 		conn, err := new(net.Dialer).DialContext(ctx, t.network, t.address)
 		return Counted{Conn: conn}, err
 	}
-	var proxy *url.URL
-	address := t.address
-	if o.Proxy != nil {
-		var err error
-		if proxy, err = o.Proxy(t.url); err != nil {
-			return Counted{}, fmt.Errorf("proxy: %w", err)
-		}
+	if t.proxy == nil {
+		return o.Dial(ctx, t.network, t.address)
 	}
-	if proxy != nil {
-		var err error
-		if address, err = proxyAddress(proxy); err != nil {
-			return Counted{}, err
-		}
-	}
-	raw, err := o.Dial(ctx, t.network, address)
-	if err != nil || proxy == nil {
+	raw, err := o.Dial(ctx, t.network, proxyAddress(t.proxy))
+	if err != nil || t.forwarded {
 		return raw, err
 	}
-	if err := connectThrough(ctx, raw.Conn, proxy, t.address); err != nil {
+	if err := connectThrough(ctx, raw.Conn, t.proxy, t.address); err != nil {
 		_ = raw.Close()
 		return Counted{}, err
 	}
@@ -196,18 +185,15 @@ func (o *Options) secure(ctx context.Context, seg segmentConn, server string, pr
 	return conn, clock.Now() - beganNs, nil
 }
 
-func proxyAddress(proxy *url.URL) (string, error) {
-	if proxy.Scheme != "http" {
-		return "", fmt.Errorf("proxy scheme %q is not supported; use http", proxy.Scheme)
-	}
+func proxyAddress(proxy *url.URL) string {
 	port := proxy.Port()
 	if port == "" {
 		port = "80"
 	}
-	return net.JoinHostPort(proxy.Hostname(), port), nil
+	return net.JoinHostPort(proxy.Hostname(), port)
 }
 
-// connectThrough asks a proxy for a tunnel, for plain HTTP too: what is measured then is the server's bytes, unchanged.
+// connectThrough asks a proxy for a tunnel.
 func connectThrough(ctx context.Context, raw net.Conn, proxy *url.URL, address string) (err error) {
 	defer func() {
 		if ctx.Err() != nil {

@@ -68,6 +68,11 @@ func (c *Client) withoutSecrets(message string, more []Field) string {
 		password, _ := c.t.url.User.Password()
 		message = blotOut(message, password)
 	}
+	if p := c.t.proxy; p != nil && p.User != nil {
+		message = blotOut(message, strings.TrimPrefix(basicAuthorization(p.User), "Basic "))
+		password, _ := p.User.Password()
+		message = blotOut(message, password)
+	}
 	return message
 }
 

@@ -43,6 +43,8 @@ func TestSecretsOfOptionsStayOutOfErrors(t *testing.T) {
 		"a socket's path that is no URL": {URL: "unix://" + key + "@:%zz"},
 		"a header with a line break":     {URL: "http://host/", Header: []Field{{"Authorization", "Bearer " + key + "\n"}}},
 		"a header name with a space":     {URL: "http://host/", Header: []Field{{"X Key", key}}},
+		"a proxy of another scheme":      {URL: "http://host/", Proxy: proxied("socks5://user:" + key + "@host")},
+		"a proxy that cannot be read":    {URL: "http://host/", Proxy: proxied("http://user:" + key + "@host:port")},
 	} {
 		_, err := New(o)
 		require.Error(t, err, sentence)
@@ -77,11 +79,13 @@ func TestSecretsStayOutOfMessages(t *testing.T) {
 		{"no server", "http://user:" + key + "@" + dead.Addr().String() + "/", func(o *Options) { o.Header = header }, nil, stream.Connect},
 		{"a proxy that cannot be had", "http://host/", func(o *Options) {
 			o.Header = header
-			o.Proxy = func(*url.URL) (*url.URL, error) { return url.Parse("http://user:" + key + "@" + dead.Addr().String()) }
+			o.Proxy = proxied("http://user:" + key + "@" + dead.Addr().String())
 		}, nil, stream.Connect},
-		{"a proxy of a scheme that is not supported", "http://host/", func(o *Options) {
-			o.Proxy = func(*url.URL) (*url.URL, error) { return url.Parse("socks5://user:" + key + "@host") }
-		}, nil, stream.Connect},
+		{"a proxy that quotes its password", "http://host/", func(o *Options) {
+			u, err := url.Parse(quotes(t, "who is "+key))
+			require.NoError(t, err)
+			o.Proxy = proxied("http://user:" + key + "@" + u.Host)
+		}, nil, stream.HTTP4xx},
 		{"an error of the dialer's", "http://host/", func(o *Options) {
 			o.Header = header
 			o.Dial = func(context.Context, string, string) (Counted, error) { return Counted{}, errors.New("refused " + key) }

@@ -55,7 +55,7 @@ func (t *StreamTransport) Do(req *http.Request) (*http.Response, *Exchange, erro
 }
 
 func (t *StreamTransport) do(req *http.Request, x *Exchange) (*http.Response, error) {
-	to, err := parseTarget(req.URL.String())
+	to, err := t.c.o.target(req.URL.String())
 	if err == nil && to.network != "tcp" {
 		err = fmt.Errorf("address %q is not http:// or https://", req.URL.Redacted())
 	}
@@ -78,7 +78,15 @@ func (t *StreamTransport) do(req *http.Request, x *Exchange) (*http.Response, er
 		out = req.WithContext(req.Context()) // a copy: the caller's is not ours to change
 		out.Close = true
 	}
-	if err := out.Write(&wire); err != nil {
+	write := out.Write
+	if to.forwarded {
+		if to.proxyAuthorization != "" {
+			out = out.Clone(req.Context())
+			out.Header.Set("Proxy-Authorization", to.proxyAuthorization)
+		}
+		write = out.WriteProxy
+	}
+	if err := write(&wire); err != nil {
 		return nil, err
 	}
 	for {

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/url"
@@ -18,6 +19,41 @@ type target struct {
 	path    string // request line: path and query
 
 	authorization string // of the user in the URL, "" = none
+
+	proxy *url.URL // nil = none
+	// forwarded: the proxy is asked for the server's answer (absolute-form, RFC 9112, 3.2.2), as for all plain HTTP/1.1, and
+	// not for a tunnel, which many refuse to ports other than 443.
+	forwarded          bool
+	proxyAuthorization string // of the user in the proxy's URL, where it is forwarded
+}
+
+// target takes an address apart and finds the proxy to it.
+func (o *Options) target(raw string) (target, error) {
+	t, err := parseTarget(raw)
+	if err != nil || o.Proxy == nil || t.network != "tcp" {
+		return t, err
+	}
+	if t.proxy, err = o.Proxy(t.url); err != nil {
+		return target{}, errors.New("the proxy's address, of HTTP_PROXY or HTTPS_PROXY, cannot be read") // it may hold a password
+	}
+	if t.proxy == nil {
+		return t, nil
+	}
+	if t.proxy.Scheme != "http" {
+		return target{}, fmt.Errorf("the proxy of HTTP_PROXY or HTTPS_PROXY begins with %s://; only http:// is supported", t.proxy.Scheme)
+	}
+	if t.forwarded = !t.tls && !o.HTTP2; t.forwarded {
+		t.proxyAuthorization = basicAuthorization(t.proxy.User)
+	}
+	return t, nil
+}
+
+// line is the target as it stands in the request line.
+func (t *target) line() string {
+	if t.forwarded {
+		return "http://" + t.host + t.path
+	}
+	return t.path
 }
 
 // parseTarget reads http://, https:// and unix:///path.sock:/v1/... addresses.
