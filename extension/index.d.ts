@@ -253,6 +253,7 @@ declare module "k6/x/tokenclock" {
      * meanwhile may have merged under one stamp. 0 where it is not known. */
     readerWaitShare: number;
     sendUncertaintyMs: Stats;
+    /** Share that the process used of the cores it may use (GOMAXPROCS), from the first request on. */
     cpuShare: number;
     droppedIterations: number;
     retriedOnReuse: number;

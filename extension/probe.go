@@ -3,6 +3,8 @@ package tokenclock
 import (
 	"fmt"
 	"runtime"
+	"slices"
+	"sort"
 	"sync"
 	"syscall"
 	"time"
@@ -18,17 +20,22 @@ type probe struct {
 	mu      sync.Mutex
 	started bool
 	lag     tally.Quantity
-	cpuNs   int64
 	beganNs int64
+	cpu     []cpuPoint // one a second, the first at beganNs
 
 	looked      bool  // at the reader thread
 	waitedNs    int64 // by it for a core, up to the last look
 	lateWaitsNs int64 // of it, in periods in which it waited longer than lateWaitNs
 
-	sleep           func(time.Duration)
-	done, ended     chan struct{} // the loop is told to end, and has ended
-	endNs, endCPUNs int64         // when it did, and the processor time by then; 0 = it goes on
+	sleep       func(time.Duration)
+	done, ended chan struct{} // the loop is told to end, and has ended
+	endNs       int64         // when it was; 0 = it goes on
 }
+
+// cpuPoint is the processor time that the process had used by a moment.
+type cpuPoint struct{ ns, cpuNs int64 }
+
+func cpuNow() cpuPoint { return cpuPoint{clock.Now(), processCPUNs()} }
 
 const (
 	probePeriod = 10 * time.Millisecond
@@ -43,7 +50,8 @@ func (p *probe) start() {
 		return
 	}
 	p.started = true
-	p.beganNs, p.cpuNs = clock.Now(), processCPUNs()
+	p.cpu = append(p.cpu, cpuNow())
+	p.beganNs = p.cpu[0].ns
 	p.done, p.ended = make(chan struct{}), make(chan struct{})
 	if p.sleep == nil {
 		p.sleep = time.Sleep
@@ -58,7 +66,8 @@ func (p *probe) stop() {
 		p.mu.Unlock()
 		return
 	}
-	p.endNs, p.endCPUNs = clock.Now(), processCPUNs()
+	p.cpu = append(p.cpu, cpuNow())
+	p.endNs = p.cpu[len(p.cpu)-1].ns
 	p.mu.Unlock()
 	close(p.done)
 	<-p.ended
@@ -78,6 +87,9 @@ func (p *probe) loop() {
 		waitedNs, known := client.ReaderWaitedNs()
 		p.mu.Lock()
 		p.lag.Add(max(lateNs, 0))
+		if now := cpuNow(); p.endNs == 0 && now.ns-p.cpu[len(p.cpu)-1].ns >= int64(time.Second) {
+			p.cpu = append(p.cpu, now)
+		}
 		if known {
 			p.look(waitedNs)
 		}
@@ -95,22 +107,56 @@ func (p *probe) look(waitedNs int64) {
 }
 
 // figures returns the lag in ms, the share of the time that the reader thread spent waiting for a core in long waits, and
-// the share of the machine's cores that the process used, all since start.
+// the share of its cores that the process used, all since start.
 func (p *probe) figures() (lagMs tally.Stats, readerWaitShare, cpuShare float64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if !p.started {
 		return tally.Stats{}, 0, 0
 	}
-	nowNs, cpuNs := p.endNs, p.endCPUNs
-	if nowNs == 0 {
-		nowNs, cpuNs = clock.Now(), processCPUNs()
+	toNs := p.endNs
+	if toNs == 0 {
+		toNs = clock.Now()
 	}
-	if wall := nowNs - p.beganNs; wall > 0 {
-		cpuShare = float64(cpuNs-p.cpuNs) / float64(wall) / float64(runtime.NumCPU())
+	if wall := toNs - p.beganNs; wall > 0 {
 		readerWaitShare = float64(p.lateWaitsNs) / float64(wall)
 	}
-	return p.lag.Stats(1e6), readerWaitShare, cpuShare
+	return p.lag.Stats(1e6), readerWaitShare, p.cpuShare(p.beganNs, toNs)
+}
+
+// cores is how many the process may use: GOMAXPROCS follows its affinity and its container's limit.
+func cores() int { return min(runtime.NumCPU(), runtime.GOMAXPROCS(0)) }
+
+// cpuShare returns the share of its cores that the process used from one moment to another, as far as that was measured.
+func (p *probe) cpuShare(fromNs, toNs int64) float64 {
+	points := p.cpu
+	if now := cpuNow(); p.endNs == 0 && len(points) > 0 && now.ns > points[len(points)-1].ns {
+		points = append(slices.Clip(points), now)
+	}
+	if len(points) < 2 {
+		return 0
+	}
+	at := func(ns int64) float64 { // linear between two points
+		k := sort.Search(len(points)-2, func(k int) bool { return points[k+1].ns >= ns })
+		a, b := points[k], points[k+1]
+		part := float64(ns-a.ns) / float64(max(b.ns-a.ns, 1))
+		return float64(a.cpuNs) + min(max(part, 0), 1)*float64(b.cpuNs-a.cpuNs)
+	}
+	fromNs, toNs = max(fromNs, points[0].ns), min(toNs, points[len(points)-1].ns)
+	if toNs <= fromNs {
+		return 0
+	}
+	return (at(toNs) - at(fromNs)) / float64(toNs-fromNs) / float64(cores())
+}
+
+// cpuShareOf is cpuShare of a level's steady window; 0 of one that is too short to say anything.
+func (p *probe) cpuShareOf(l *tally.LevelSummary) float64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if l.DurationS < minCPUWindowS {
+		return 0
+	}
+	return p.cpuShare(int64(l.WindowStartS*1e9), int64((l.WindowStartS+l.DurationS)*1e9))
 }
 
 // validity is Validity of index.d.ts.
@@ -142,6 +188,14 @@ const (
 	maxCoalescedShare  = 0.01 // ...more than this share of the chunks came in one receive with another
 	maxUserLagMs       = 5.0  // p99 of the scheduling lag where stamps were taken in user space
 	maxSendUncertainMs = 5.0  // p90 of the send's uncertainty
+
+	// Processor time in a steady window, as a share of the process's cores. Much of it is no fault: a client that reads as
+	// fast as it can uses all it needs, and a server on the same machine has its part. But who has all cores busy does
+	// not get to run when it should: nearly all of them count together with a lag that shows it, all of them alone.
+	maxBusyCPUShare = 0.90
+	maxBusyLagMs    = 5.0 // p99 of the scheduling lag
+	maxCPUShare     = 0.98
+	minCPUWindowS   = 2.0 // processor time is read once a second
 )
 
 // judge says whether the client measured the server or itself.
@@ -175,6 +229,15 @@ func (r *run) judge(levels []tally.LevelSummary, total tally.LevelSummary, dropp
 	}
 	if n := r.ownLimits.Load(); n > 0 {
 		bound("%d requests found no connection: %s", n, describeLimit(syscall.Errno(r.ownLimit.Load())))
+	}
+	for _, l := range judged {
+		switch share := r.probe.cpuShareOf(&l); {
+		case share > maxCPUShare:
+			bound("level %s: this process used %.1f %% of its %d cores, limit %g %%", l.Name, share*100, cores(), maxCPUShare*100)
+		case share > maxBusyCPUShare && v.SchedulingLagMs.P99 > maxBusyLagMs:
+			bound("level %s: this process used %.1f %% of its %d cores and ran up to %.1f ms late (p99), limits %g %% and %g ms",
+				l.Name, share*100, cores(), v.SchedulingLagMs.P99, maxBusyCPUShare*100, maxBusyLagMs)
+		}
 	}
 	if v.DroppedIterations > 0 {
 		bound("%d iterations were dropped because no VU was free", v.DroppedIterations)

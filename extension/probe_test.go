@@ -1,6 +1,7 @@
 package tokenclock
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -84,6 +85,24 @@ func TestWhatTheReaderThreadWaitedBeforeItWasTheReaderIsNotCounted(t *testing.T)
 	require.Equal(t, 10*msNs, p.lateWaitsNs)
 }
 
+func TestTheProcessorTimeOfAWindow(t *testing.T) {
+	const s = 1000 * msNs
+	n := int64(cores())
+	p := &probe{started: true, beganNs: s, endNs: 6 * s, cpu: []cpuPoint{{s, 7}, {2 * s, 7 + n*s/2}, {4 * s, 7 + n*s/2}, {6 * s, 7 + n*s*5/2}}}
+	for _, tt := range []struct{ fromS, lengthS, share float64 }{
+		{2, 2, 0}, {4, 2, 1}, {3, 2, 0.5}, {1.5, 2.5, 0.1}, {1, 5, 0.5}, {3.5, 2, 0.75},
+		{0, 3, 0.25},                       // measured from 1 s on
+		{5, 9, 1},                          // and up to 6 s
+		{4, 1.9, 0}, {7, 3, 0}, {-9, 3, 0}, // too short; not measured
+	} {
+		l := tally.LevelSummary{WindowStartS: tt.fromS, DurationS: tt.lengthS}
+		require.InDelta(t, tt.share, p.cpuShareOf(&l), 1e-6, tt)
+	}
+	require.Zero(t, (&probe{}).cpuShareOf(&tally.LevelSummary{DurationS: 9}), "of a probe that never began")
+	_, _, share := p.figures()
+	require.InDelta(t, 0.5, share, 1e-6)
+}
+
 func TestEachReasonAgainstTheClientIsGiven(t *testing.T) {
 	lateBy := func(lagNs int64) func(*run) {
 		return func(r *run) {
@@ -94,6 +113,15 @@ func TestEachReasonAgainstTheClientIsGiven(t *testing.T) {
 	waited := func(ns int64) func(*run) {
 		return func(r *run) {
 			r.probe.started, r.probe.beganNs, r.probe.lateWaitsNs = true, clock.Now()-1000*msNs, ns
+		}
+	}
+	// The process used so much of its cores in the 10 s of the window, and so much in the 10 s after it.
+	busy := func(inWindow, after float64, lagNs int64) func(*run) {
+		return func(r *run) {
+			lateBy(lagNs)(r)
+			second := float64(cores()) * 1e9
+			r.probe.beganNs, r.probe.endNs = 1, 1+20_000*msNs
+			r.probe.cpu = []cpuPoint{{1, 5}, {1 + 10_000*msNs, int64(inWindow * 10 * second)}, {r.probe.endNs, int64((inWindow + after) * 10 * second)}}
 		}
 	}
 	user := func(o *tally.Observation) { o.KernelReceives, o.UserReceives = 0, 1 }
@@ -135,6 +163,14 @@ func TestEachReasonAgainstTheClientIsGiven(t *testing.T) {
 			"100 % of the stamps were taken in user space while the process ran up to 20"},
 		{"stamps of user space in a prompt process", closed, lateBy(msNs), user, 0, "VALID", ""},
 		{"stamps of the kernel in a late process", closed, lateBy(20 * msNs), nil, 0, "VALID", ""},
+		{"a process that had all its cores busy", closed, busy(0.99, 0, 0), nil, 0, "CLIENT-BOUND",
+			fmt.Sprintf("level a: this process used 99.0 %% of its %d cores, limit 98 %%", cores())},
+		{"one that had nearly all busy and ran late", closed, busy(0.92, 0, 6*msNs), nil, 0, "CLIENT-BOUND",
+			fmt.Sprintf("level a: this process used 92.0 %% of its %d cores and ran up to 6.0 ms late (p99), limits 90 %% and 5 ms", cores())},
+		{"one that had nearly all busy and ran when it should", closed, busy(0.97, 0, msNs), nil, 0, "VALID", ""},
+		{"one that had time left and ran late", closed, busy(0.8, 0, 6*msNs), nil, 0, "VALID", ""},
+		{"one that was busy after the window", closed, busy(0.1, 1, 6*msNs), nil, 0, "VALID", ""},
+		{"a burst of a busy process", burst, busy(0.99, 0, 0), nil, 0, "CLIENT-BOUND", "level a: this process used 99.0 %"},
 		{"sends of which nobody knows when", closed, nil, func(o *tally.Observation) { o.SentUncertaintyNs = 6 * msNs }, 0,
 			"CLIENT-BOUND", "send times are uncertain by 6"},
 		{"no answer at all", closed, nil, func(o *tally.Observation) { o.Failure = stream.Reset }, 0, "NOT-MEASURED", "no request completed"},
