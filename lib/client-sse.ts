@@ -2,7 +2,8 @@
  * Stands in for client.ts in the bundles of dist/xk6-sse/, on a stock k6 with xk6-sse: `k6/x/sse`, `k6/http` and
  * metrics built in JavaScript. What that loses:
  * - stamps are taken when the JavaScript callback runs, not when the bytes arrived, and sent is when the call was made,
- *   connecting included (xk6-sse opens a connection a request);
+ *   connecting included (xk6-sse opens a connection a request); where the module of that name has stamps of its own, as
+ *   this project's has, those are taken;
  * - a level is a k6 scenario with a fixed start: one bounded by REQUESTS has a minute, then it is cut;
  * - ITL is one gap a chunk; the gauges a level (throughput, goodput, pooled ITL) are not gated;
  * - arrivals are k6's evenly spaced ones, there are no records, and the run cannot judge its own client.
@@ -73,9 +74,21 @@ let declared: RunSpec = { scenario: "", config: {}, sloMs: {} };
 const scenarios = new Map<string, { spec: LevelSpec; scenario: Scenario }>();
 let scheduledMs = 0;
 
+let instance: typeof exec.instance | undefined;
+
 /** ms since the test started, with fractions; Date has none. */
 function nowMs(): number {
-  return exec.instance.currentTestRunDuration;
+  // exec.instance makes a new object at each access, which takes ten times as long as to read the clock.
+  instance ??= exec.instance;
+  return instance.currentTestRunDuration;
+}
+
+let epochMs: number | undefined;
+
+/** A module's stamp, ms since the Unix epoch, on the axis of nowMs. One offset a VU: differences keep their precision. */
+function onRunAxis(stampMs: number): number {
+  epochMs ??= Date.now() - nowMs();
+  return stampMs - epochMs;
 }
 
 function addScenario(spec: LevelSpec, durationMs: number, scenario: Scenario): void {
@@ -336,8 +349,9 @@ export class Client {
       tags: tagsOf(slot),
     };
     const response = sse.open(spec.url ?? this.#options.url, parameters, (stream) => {
-      stream.on("event", ({ data }) => {
-        const atMs = nowMs();
+      if (stream.sentMs !== undefined) exchange.sentMs = onRunAxis(stream.sentMs);
+      stream.on("event", ({ data, arrivalMs }) => {
+        const atMs = arrivalMs === undefined ? nowMs() : onRunAxis(arrivalMs);
         const event = readEvent(api, data);
         if (!event) {
           exchange.failure ??= "malformed";

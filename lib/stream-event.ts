@@ -42,7 +42,8 @@ interface Payload {
 
 /** Reads the data of one event. undefined: it is neither JSON nor `[DONE]`. */
 export function readEvent(api: Settings["API"], data: string): StreamEvent | undefined {
-  if (data.trim() === "[DONE]") return { output: "none", finished: true };
+  // This runs once a token in k6's interpreter, so it makes few objects and trims no long text.
+  if (data.length < 16 && data.trim() === "[DONE]") return { output: "none", finished: true };
   let payload: Payload;
   try {
     payload = JSON.parse(data) as Payload;
@@ -54,10 +55,12 @@ export function readEvent(api: Settings["API"], data: string): StreamEvent | und
     const { error } = payload;
     return { ...nothing, error: typeof error === "string" ? error : (error.message ?? JSON.stringify(error)) };
   }
-  const usage = payload.usage ?? payload.response?.usage ?? payload.message?.usage ?? {};
+  const event = contentOf(api, payload);
+  const usage = payload.usage ?? payload.response?.usage ?? payload.message?.usage;
+  if (!usage) return event;
   const inputTokens = usage.prompt_tokens ?? usage.input_tokens;
   const outputTokens = usage.completion_tokens ?? usage.output_tokens;
-  return { ...contentOf(api, payload), inputTokens, outputTokens };
+  return { ...event, inputTokens, outputTokens };
 }
 
 function contentOf(api: Settings["API"], payload: Payload): StreamEvent {
@@ -72,9 +75,10 @@ function contentOf(api: Settings["API"], payload: Payload): StreamEvent {
     const output = parts.thinking ? "reasoning" : parts.text || parts.partial_json ? "content" : "none";
     return { output, finished: type === "message_stop" || Boolean(parts.stop_reason) };
   }
-  const [choice = {}] = payload.choices ?? [];
-  const { content, reasoning_content, reasoning, tool_calls } = choice.delta ?? {};
+  const choice = payload.choices?.[0];
+  if (!choice) return nothing;
+  const words = choice.delta;
   const finished = Boolean(choice.finish_reason);
-  if (choice.text || content || tool_calls?.length) return { output: "content", finished };
-  return { output: reasoning_content || reasoning ? "reasoning" : "none", finished };
+  if (choice.text || words?.content || words?.tool_calls?.length) return { output: "content", finished };
+  return { output: words?.reasoning_content || words?.reasoning ? "reasoning" : "none", finished };
 }

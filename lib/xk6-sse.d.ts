@@ -5,8 +5,12 @@ declare module "k6/x/sse" {
     readonly name: string;
     readonly comment: string;
     readonly data: string;
+    /** When its bytes arrived, ms since the Unix epoch. This project's module has it, xk6-sse does not. */
+    readonly arrivalMs?: number;
   }
   interface SseStream {
+    /** When the request's last byte was sent, on the same clock. This project's module has it, xk6-sse does not. */
+    readonly sentMs?: number;
     on(event: "open", handler: () => void): void;
     on(event: "event", handler: (event: SseEvent) => void): void;
     on(event: "error", handler: (error: { error(): string }) => void): void;

@@ -1,8 +1,11 @@
 /** The bundles for a stock k6 with xk6-sse, on the module of the same API in the built k6. */
 import assert from "node:assert/strict";
 import { type TestContext, test } from "node:test";
+import { withAttempts } from "./support/attempts";
+import { near } from "./support/near";
 import { type RunSettings, run } from "./support/run";
 import { startServer } from "./support/simulated";
+import { mean, quantile } from "./support/statistics";
 
 async function runSse(t: TestContext, scenario: string, settings: RunSettings, ...server: string[]) {
   const { baseUrl, stop } = await startServer(...server);
@@ -31,6 +34,30 @@ test("levels follow each other, their figures are those of their streams", async
     assert.equal(level.chunkGapMs.count, 7 * level.completed);
     assert.equal(level.goodShare, 1);
   }
+});
+
+test("times are the server's, where the module stamps what it receives", { timeout: 180_000 }, async (t) => {
+  await withAttempts(t, async () => {
+    const server = await startServer("--ttft", "uniform:20ms,60ms", "--itl", "normal:10ms,2ms");
+    t.after(server.stop);
+    const ended = await run("xk6-sse/concurrency-sweep", {
+      ...{ CONCURRENCY: 32, DURATION: "3s", WARMUP: 0, INPUT_TOKENS: 16, OUTPUT_TOKENS: 20 },
+      ...{ THRESHOLDS: "none", BASE_URL: server.baseUrl },
+    });
+    assert.equal(ended.code, 0, ended.stderr);
+    const [level] = ended.summary.levels;
+    const { requests } = await server.truth();
+    const sends = requests.map(({ sendsNs, beginNs }) => ({ beginNs, atNs: sendsNs.map(([beforeNs]) => beforeNs) }));
+    const ttftMs = sends.map(({ beginNs, atNs: [first = 0] }) => (first - beginNs) / 1e6);
+    const gapsMs = sends.flatMap(({ atNs }) => atNs.slice(1).map((ns, i) => (ns - (atNs[i] ?? 0)) / 1e6));
+    assert.equal(level?.completed, requests.length);
+    assert.equal(level?.chunkGapMs.count, gapsMs.length);
+    // A scheduler's stall on this machine may move a stamp; JavaScript's turn must not.
+    near(level?.ttftMs.p50, quantile(ttftMs, 0.5), "TTFT p50", { absolute: 0.5 });
+    near(level?.ttftMs.mean, mean(ttftMs), "mean TTFT", { absolute: 1 });
+    near(level?.chunkGapMs.p50, quantile(gapsMs, 0.5), "gap p50", { absolute: 0.1 });
+    near(level?.chunkGapMs.p90, quantile(gapsMs, 0.9), "gap p90", { absolute: 0.3, relative: 0.02 });
+  });
 });
 
 test("an SLO that is missed ends with 99", async (t) => {
