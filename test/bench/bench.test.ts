@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import { after, before, test } from "node:test";
+import { bundleScenarios } from "../../build/bundle";
 import { ensureK6 } from "../../build/k6";
 import { runCase } from "./bench";
 import type { BenchCase, Load } from "./cases";
@@ -18,6 +19,7 @@ before(async () => {
   if (skip) return;
   cache = mkdtempSync(path.join(os.tmpdir(), "tokenclock-bench-test-"));
   k6 = await ensureK6();
+  await bundleScenarios();
   usage = await compileUsage(cache);
 });
 after(() => rmSync(cache, { recursive: true, force: true }));
@@ -30,7 +32,7 @@ function smallCase(load: Load, path: string): BenchCase {
     path,
     load,
     quick: load,
-    clients: ["tokenclock", "xk6-sse", "floor"],
+    clients: ["tokenclock", "xk6-sse", "sse-scenario", "floor"],
     targets: [
       { what: "CPU", figure: "cpuPerTokenUs", of: "tokenclock", per: "floor", atMost: 1e9, unit: "x" },
       { what: "peer", figure: "cpuS", of: "tokenclock", per: "locust", atMost: 1, unit: "x" },
@@ -46,10 +48,14 @@ const loads: [Load, string][] = [
 ];
 for (const [load, path] of loads) {
   test(`${load.kind}: every client counts what the server sent`, { skip }, async () => {
-    const clients = knownClients(cache).filter(({ name }) => load.kind !== "json" || name !== "xk6-sse");
+    const clients = knownClients(cache).filter(
+      ({ name }) =>
+        !(load.kind === "json" && name === "xk6-sse") && !(load.kind !== "closed" && name === "sse-scenario"),
+    );
     const result = await runCase(smallCase(load, path), clients, k6, usage, 1, false);
     const ran = result.runs.map(({ client }) => client);
     assert.ok(ran.includes("tokenclock"), JSON.stringify(result.skipped));
+    assert.equal(ran.includes("sse-scenario"), load.kind === "closed", JSON.stringify(result.skipped));
     for (const { client, measured, truth, cost, figures } of result.runs) {
       const requests = load.streams * load.requests;
       assert.equal(cost.code, 0, client);
@@ -60,6 +66,7 @@ for (const [load, path] of loads) {
       assert.equal(truth.outputTokens, requests * load.tokens, client);
       assert.ok(cost.userS + cost.systemS > 0, client);
       assert.ok((figures.peakMB ?? 0) > 1, client);
+      assert.equal(figures.completedShare, 1, client);
       if (load.kind === "json") assert.equal(figures.ttftMeanErrorMs, undefined);
       // A first token before its time would be an invention, on any machine.
       else assert.ok(measured.ttftMs.p50 > 15, client);

@@ -7,6 +7,7 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "nod
 import os from "node:os";
 import path from "node:path";
 import { Command, InvalidArgumentError } from "commander";
+import { bundleScenarios } from "../../build/bundle";
 import { runCommand } from "../../build/command";
 import { ensureK6 } from "../../build/k6";
 import { root, shown } from "../../build/paths";
@@ -152,6 +153,7 @@ export async function runCase(
 /** The whole benchmark; resolves to the results after they were printed. */
 export async function bench(options: BenchOptions): Promise<CaseResult[]> {
   const k6 = await ensureK6();
+  await bundleScenarios();
   const cache = path.join(root, ".cache", "bench");
   mkdirSync(cache, { recursive: true });
   const usage = await compileUsage(cache);

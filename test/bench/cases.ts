@@ -17,6 +17,7 @@ export interface Load {
 export type ClientName =
   | "tokenclock"
   | "xk6-sse"
+  | "sse-scenario"
   | "floor"
   | "locust"
   | "vllm"
@@ -48,6 +49,7 @@ export type Figure =
   | "tokensPerS"
   | "requestsPerS"
   | "deliveredShare"
+  | "completedShare"
   | "mostInFlight"
   | "ttftMeanErrorMs"
   | "ttftP50ErrorMs"
@@ -113,7 +115,10 @@ export const cases: readonly BenchCase[] = [
     path: chat,
     load: closed(100, 6, 200),
     quick: closed(100, 1, 200),
-    clients: ["tokenclock", "xk6-sse", "floor", "locust", "vllm", "guidellm", "aiperf", "inference-perf"],
+    clients: [
+      ...(["tokenclock", "xk6-sse", "sse-scenario", "floor"] as const),
+      ...(["locust", "vllm", "guidellm", "aiperf", "inference-perf"] as const),
+    ],
     targets: [
       {
         what: "CPU per token / floor",
@@ -231,6 +236,25 @@ export const cases: readonly BenchCase[] = [
     quick: { kind: "batch", streams: 500, requests: 1, tokens: 5, requestS: 0.7 },
     clients: ["tokenclock", "floor"],
     targets: [{ what: "TTFT mean error", figure: "ttftMeanErrorMs", of: "tokenclock", atMost: 2, unit: "ms" }],
+  },
+  {
+    name: "vus-2000",
+    what: "2,000 VUs that start at once, a request each",
+    simulator: ["--ttft", "500ms", "--itl", "50ms"],
+    path: chat,
+    load: { kind: "closed", streams: 2000, requests: 1, tokens: 20, requestS: 1.45 },
+    quick: { kind: "closed", streams: 500, requests: 1, tokens: 5, requestS: 0.7 },
+    clients: ["tokenclock", "xk6-sse", "floor"],
+    targets: [
+      { what: "TTFT mean error", figure: "ttftMeanErrorMs", of: "tokenclock", atMost: 2, unit: "ms" },
+      {
+        what: "share of the requests that completed",
+        figure: "completedShare",
+        of: "tokenclock",
+        atLeast: 1,
+        unit: "",
+      },
+    ],
   },
   {
     name: "json",

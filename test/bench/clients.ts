@@ -1,8 +1,10 @@
 import { existsSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { runCommand } from "../../build/command";
+import { distDir } from "../../build/paths";
 import { Problem } from "../../build/program";
 import { k6Environment } from "../../build/simulator";
+import type { Summary } from "../../lib/level-summary";
 import { statsOf } from "../../lib/percentile";
 import { bodyOf, type ClientName, type Load } from "./cases";
 import type { Measured } from "./figures";
@@ -58,6 +60,8 @@ export interface BenchClient {
   readonly optional?: boolean;
 }
 
+const sseBundle = path.join(distDir, "xk6-sse", "concurrency-sweep.js");
+const summaryFile = "summary.json";
 const recordsFile = (job: Job) => path.join(job.dir, "records.ndjson");
 const here = (file: string) => path.join(__dirname, "clients", file);
 
@@ -104,6 +108,32 @@ function k6Client(name: ClientName, about: string, script: string, module: strin
     }),
   };
 }
+
+/** A scenario's bundle for a stock k6 with xk6-sse, as its users run it, on the module of that name in this k6. */
+const sseScenario: BenchClient = {
+  name: "sse-scenario",
+  about: "dist/xk6-sse/concurrency-sweep.js on the same binary's k6/x/sse",
+  missing: async (k6) => {
+    if (!/\bk6\/x\/sse\b/.test(await extensionsOf(k6))) return "the k6 binary has no k6/x/sse";
+    return existsSync(sseBundle) ? undefined : "the bundles are missing (npm run build)";
+  },
+  command: ({ k6, origin, load, dir }) => ({
+    file: k6,
+    args: ["run", "--quiet", sseBundle],
+    env: k6Environment({
+      ...{ BASE_URL: `${origin}/v1`, RESULTS: dir, THRESHOLDS: "none", WARMUP: "0", INPUT_TOKENS: "16" },
+      ...{ CONCURRENCY: String(load.streams), REQUESTS: String(load.streams * load.requests) },
+      OUTPUT_TOKENS: String(load.tokens),
+    }),
+  }),
+  read: ({ dir }) => {
+    const { levels } = JSON.parse(readFileSync(path.join(dir, summaryFile), "utf8")) as Summary;
+    const [level] = levels;
+    if (!level) throw new Problem("the summary has no level");
+    const { completed, failed, outputTokens, durationS, ttftMs, chunkGapMs } = level;
+    return { requests: completed, failed, tokens: outputTokens, spanS: durationS, ttftMs, itlMs: chunkGapMs };
+  },
+};
 
 /** Compiles a program beside this file's into the cache folder; resolves to its path, or throws what the compiler said. */
 async function compile(cache: string, name: string, compiler: string, args: readonly string[]): Promise<string> {
@@ -233,6 +263,7 @@ export function knownClients(cache: string): BenchClient[] {
       "xk6-sse.js",
       "k6/x/sse",
     ),
+    sseScenario,
     new Floor(cache),
     {
       name: "locust",
@@ -277,7 +308,7 @@ export function knownClients(cache: string): BenchClient[] {
 
 /** That a run left what it measured. */
 export function left(job: Job): boolean {
-  return ["result.json", "floor.json", aiperfResult, inferencePerfResult].some((name) =>
+  return ["result.json", "floor.json", summaryFile, aiperfResult, inferencePerfResult].some((name) =>
     existsSync(path.join(job.dir, name)),
   );
 }

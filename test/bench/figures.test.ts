@@ -58,7 +58,14 @@ test("the delivered share is the server's tokens a second over those of clients 
 test("what nobody paces has no share and no error", () => {
   const { requestS: _, ...unpaced } = load;
   const figures = figuresOf(unpaced, cost, measured, truth);
-  assert.deepEqual(Object.keys(figures).sort(), ["cpuPerTokenUs", "cpuS", "peakMB", "requestsPerS", "tokensPerS"]);
+  assert.deepEqual(Object.keys(figures).sort(), [
+    "completedShare",
+    "cpuPerTokenUs",
+    "cpuS",
+    "peakMB",
+    "requestsPerS",
+    "tokensPerS",
+  ]);
 });
 
 test("growth is what the largest sample after a tenth of the run has over the one at the tenth", () => {

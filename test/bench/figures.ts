@@ -123,6 +123,7 @@ export function figuresOf(load: Load, cost: Cost, measured: Measured, truth: Tru
     tokensPerS: measured.tokens / measured.spanS,
     requestsPerS: measured.requests / measured.spanS,
     deliveredShare: deliveredShare(load, truth),
+    completedShare: measured.requests / (load.streams * load.requests),
     mostInFlight: measured.mostInFlight ?? Number.NaN,
     ttftMeanErrorMs: measured.ttftMs.mean - truth.ttftMs.mean,
     ttftP50ErrorMs: measured.ttftMs.p50 - truth.ttftMs.p50,
