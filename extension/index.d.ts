@@ -303,7 +303,8 @@ declare module "k6/x/tokenclock" {
     constructor(name: string, options: { url: string; intervalMs: number; metrics: string[]; headers?: Record<string, string> });
     start(): void;
     stop(): void;
-    /** Points since start: t in seconds from the run's start, then one value a metric (null = not served). */
+    /** Points since start: t in seconds from the run's start, then one value a metric (null = not served). Of more than
+     * 65536 points every second one, or every fourth, ...; the records hold all of them. */
     points(): { t: number; values: (number | null)[] }[];
   }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net/http"
 	"strings"
 	"sync"
@@ -34,15 +35,27 @@ type poller struct {
 	mu     sync.Mutex
 	cancel context.CancelFunc
 	done   chan struct{}
-	points []point
 
-	recorded int // points that are in the records
+	points     []point // for points(): every one, or one of every so many
+	every      int     // 1, 2, 4, ...
+	polls      int
+	unrecorded []point
+	recordedNs int64
 }
 
+// point is what one poll gave; NaN = not served.
 type point struct {
 	ns     int64
-	values []*float64
+	values []float64
 }
+
+const (
+	// maxPoints bounds the memory of a long run: 11 minutes at 10 ms. Beyond, every second point is dropped, and so on. The
+	// records hold all of them.
+	maxPoints = 1 << 16
+	// recordPeriod bounds what a killed run loses, and what waits to be recorded.
+	recordPeriod = time.Second
+)
 
 type pollerOf struct {
 	i *instance
@@ -100,7 +113,9 @@ func (h *pollerOf) Stop() {
 	}
 	cancel()
 	<-done
-	p.record()
+	p.mu.Lock()
+	p.record(clock.Now())
+	p.mu.Unlock()
 }
 
 // loop polls at absolute times; what a slow answer makes late is skipped, not made up.
@@ -109,9 +124,7 @@ func (p *poller) loop(ctx context.Context) {
 	dueNs := clock.Now()
 	for waitUntil(ctx, dueNs) {
 		if values, ok := p.poll(ctx); ok {
-			p.mu.Lock()
-			p.points = append(p.points, point{clock.Now(), values})
-			p.mu.Unlock()
+			p.keep(point{clock.Now(), values})
 		}
 		dueNs += period
 		if now := clock.Now(); dueNs < now {
@@ -120,7 +133,37 @@ func (p *poller) loop(ctx context.Context) {
 	}
 }
 
-func (p *poller) poll(ctx context.Context) ([]*float64, bool) {
+// keep takes over a poll.
+func (p *poller) keep(pt point) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.every == 0 {
+		p.every = 1
+	}
+	if p.polls%p.every == 0 {
+		p.points = append(p.points, pt)
+	}
+	p.polls++
+	if len(p.points) == maxPoints {
+		for k := range maxPoints / 2 {
+			p.points[k] = p.points[2*k]
+		}
+		clear(p.points[maxPoints/2:])
+		p.points = p.points[:maxPoints/2]
+		p.every *= 2
+	}
+	if records.on() {
+		p.unrecorded = append(p.unrecorded, pt)
+	}
+	if p.recordedNs == 0 {
+		p.recordedNs = pt.ns
+	}
+	if pt.ns-p.recordedNs >= int64(recordPeriod) {
+		p.record(pt.ns)
+	}
+}
+
+func (p *poller) poll(ctx context.Context) ([]float64, bool) {
 	reply := httpDo(ctx, p.client, p.o.URL, fetchOptions{Method: http.MethodGet, Headers: p.o.Headers})
 	if reply.Error != "" || reply.Status != http.StatusOK {
 		return nil, false
@@ -128,8 +171,9 @@ func (p *poller) poll(ctx context.Context) ([]*float64, bool) {
 	parser := expfmt.NewTextParser(model.UTF8Validation)
 	families, err := parser.TextToMetricFamilies(strings.NewReader(reply.Body))
 	found := err == nil // of an answer with a line that cannot be read, what stands before it counts
-	values := make([]*float64, len(p.o.Metrics))
+	values := make([]float64, len(p.o.Metrics))
 	for k, name := range p.o.Metrics {
+		values[k] = math.NaN()
 		f := families[name]
 		if f == nil {
 			f = families[strings.TrimSuffix(name, "_total")]
@@ -144,26 +188,35 @@ func (p *poller) poll(ctx context.Context) ([]*float64, bool) {
 		for _, m := range f.GetMetric() {
 			sum += m.GetGauge().GetValue() + m.GetCounter().GetValue() + m.GetUntyped().GetValue()
 		}
-		values[k] = &sum
+		values[k] = sum
 		found = true
 	}
 	return values, found
 }
 
-// record writes the points that came since the last call into the records.
-func (p *poller) record() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	rows := make([][]any, 0, len(p.points))
-	for _, pt := range p.points[p.recorded:] {
-		row := []any{pt.ns}
-		for _, v := range pt.values {
-			row = append(row, v)
-		}
-		rows = append(rows, row)
+// record writes the points that came since the last call into the records. The caller holds p.mu.
+func (p *poller) record(nowNs int64) {
+	p.recordedNs = nowNs
+	if len(p.unrecorded) == 0 {
+		return
 	}
-	p.recorded = len(p.points)
+	rows := make([][]any, 0, len(p.unrecorded))
+	for _, pt := range p.unrecorded {
+		rows = append(rows, append([]any{pt.ns}, pt.forJSON()...))
+	}
+	p.unrecorded = nil
 	records.line(map[string]any{"type": "points", "name": p.name, "metrics": p.o.Metrics, "points": rows})
+}
+
+// forJSON returns the values; null for what was not served or is no number that JSON has.
+func (pt point) forJSON() []any {
+	out := make([]any, len(pt.values))
+	for k, v := range pt.values {
+		if !math.IsNaN(v) && !math.IsInf(v, 0) {
+			out[k] = v
+		}
+	}
+	return out
 }
 
 // pollerPoint is one element of `poller.points()`.
@@ -179,15 +232,7 @@ func (h *pollerOf) Points() []pollerPoint {
 	defer p.mu.Unlock()
 	out := make([]pollerPoint, 0, len(p.points))
 	for _, pt := range p.points {
-		row := pollerPoint{T: float64(pt.ns) / 1e9, Values: make([]any, 0, len(pt.values))}
-		for _, v := range pt.values {
-			if v == nil {
-				row.Values = append(row.Values, nil)
-			} else {
-				row.Values = append(row.Values, *v)
-			}
-		}
-		out = append(out, row)
+		out = append(out, pollerPoint{T: float64(pt.ns) / 1e9, Values: pt.forJSON()})
 	}
 	return out
 }

@@ -3,6 +3,7 @@ package tokenclock
 import (
 	"encoding/json"
 	"fmt"
+	"math"
 	"net/http"
 	"net/http/httptest"
 	"runtime"
@@ -77,11 +78,52 @@ func TestThePollerSumsSeriesAndAdmitsWhatIsMissing(t *testing.T) {
 	require.NoError(t, o.Stop())
 	lines, err := linesIn(t, o.path, false)
 	require.NoError(t, err)
-	require.Len(t, lines, 2, "a line a stop")
-	require.Len(t, lines[0]["points"], len(points))
-	first := lines[1]["points"].([]any)[0].([]any)
-	require.Greater(t, first[0].(float64), lastS*1e9, "no point is recorded twice")
-	require.Nil(t, first[3])
+	lastNs, recorded := 0.0, 0
+	for _, line := range lines {
+		for _, row := range line["points"].([]any) {
+			require.Greater(t, row.([]any)[0].(float64), lastNs, "no point is recorded twice")
+			lastNs = row.([]any)[0].(float64)
+			require.Nil(t, row.([]any)[3])
+			recorded++
+		}
+	}
+	require.NoError(t, json.Unmarshal([]byte(v.run(`return poller.points();`)), &points))
+	require.Len(t, points, recorded)
+}
+
+func TestALongRunIsRecordedAsItGoesAndKeptAsAnOutline(t *testing.T) {
+	p := &poller{name: "p", o: pollerOptions{Metrics: []string{"a", "b", "c"}}}
+	o, _ := recordsTo(t, "records.ndjson")
+	require.NoError(t, o.Start())
+	const polls = maxPoints + 5
+	for k := range int64(polls) {
+		p.keep(point{1 + k*10*msNs, []float64{float64(k), math.NaN(), math.Inf(1)}})
+		require.LessOrEqual(t, len(p.unrecorded), 100, "what waits is a second's")
+		require.Less(t, len(p.points), maxPoints)
+	}
+	p.record(polls * 10 * msNs)
+	p.record(polls * 10 * msNs) // nothing came since
+	require.NoError(t, o.Stop())
+	lines, err := linesIn(t, o.path, false)
+	require.NoError(t, err)
+	require.InDelta(t, polls/100, len(lines), 2, "a line a second")
+	k := 0
+	for _, line := range lines {
+		for _, row := range line["points"].([]any) {
+			require.Equal(t, []any{float64(1 + int64(k)*10*msNs), float64(k), nil, nil}, row, "no number that JSON does not have")
+			k++
+		}
+	}
+	require.Equal(t, polls, k)
+
+	points := (&pollerOf{p: p}).Points()
+	require.Len(t, points, (polls+1)/2)
+	for i, pt := range points {
+		require.Equal(t, float64(2*i), pt.Values[0], "evenly spaced")
+	}
+
+	p.keep(point{1, []float64{0, 0, 0}})
+	require.Empty(t, p.unrecorded, "without records nothing waits for them")
 }
 
 func TestASlowEndpointIsNotAskedToMakeUpForIt(t *testing.T) {
