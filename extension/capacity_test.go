@@ -3,6 +3,8 @@
 package tokenclock
 
 import (
+	"fmt"
+	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -21,4 +23,24 @@ func TestTooManyConnectionsAreRefusedWithTheLimit(t *testing.T) {
 	require.NoError(t, unix.Getrlimit(unix.RLIMIT_NOFILE, &low))
 	require.Greater(t, low.Cur, uint64(300))
 	require.Error(t, checkCapacity(1<<40))
+}
+
+func TestMoreConnectionsThanLocalPortsAreRefusedWithTheRange(t *testing.T) {
+	first, last, ok := localPorts()
+	if !ok {
+		t.Skip("only Linux says how many local ports there are")
+	}
+	ports := last - first + 1
+	require.NoError(t, checkPorts(ports))
+	require.ErrorContains(t, checkPorts(ports+1), fmt.Sprintf("net.ipv4.ip_local_port_range %d %d has %d", first, last, ports))
+}
+
+func TestWhatRanOutIsSaidWithItsLimit(t *testing.T) {
+	var limit unix.Rlimit
+	require.NoError(t, unix.Getrlimit(unix.RLIMIT_NOFILE, &limit))
+	require.Equal(t, fmt.Sprintf("too many open files, the limit is %d file descriptors (ulimit -n)", limit.Cur), describeLimit(syscall.EMFILE))
+	if first, last, ok := localPorts(); ok {
+		require.Contains(t, describeLimit(syscall.EADDRNOTAVAIL), fmt.Sprintf("there are %d local ports", last-first+1))
+	}
+	require.Equal(t, syscall.ENOBUFS.Error(), describeLimit(syscall.ENOBUFS))
 }

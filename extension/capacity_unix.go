@@ -27,6 +27,11 @@ func checkCapacity(connections int) error {
 			return fmt.Errorf("%d connections at once need %d file descriptors, the limit is %d; raise it with ulimit -n %d", connections, need, limit.Cur, need)
 		}
 	}
+	return checkPorts(connections)
+}
+
+// checkPorts is the part of it that concerns local ports.
+func checkPorts(connections int) error {
 	if first, last, ok := localPorts(); ok && last-first+1 < connections {
 		return fmt.Errorf("%d connections at once need as many local ports, net.ipv4.ip_local_port_range %d %d has %d; widen it with sysctl",
 			connections, first, last, last-first+1)
