@@ -28,8 +28,7 @@ func noLeaks(t *testing.T) {
 	t.Helper()
 	before := goleak.IgnoreCurrent()
 	t.Cleanup(func() {
-		const reader = "github.com/tokenclock/tokenclock/extension/internal/reader."
-		goleak.VerifyNone(t, before, goleak.IgnoreAnyFunction(reader+"runThread"), goleak.IgnoreAnyFunction(reader+"(*Reader).dispatch"))
+		goleak.VerifyNone(t, append(readerThread, before)...)
 	})
 }
 

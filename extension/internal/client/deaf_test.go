@@ -34,6 +34,7 @@ func certified(t *testing.T, protocols ...string) (server, client *tls.Config) {
 }
 
 // deaf runs test against servers that take connections, shake hands and read nothing more, over all that a request may go.
+// It does not return while the client has a connection open.
 func deaf(t *testing.T, test func(t *testing.T, c *Client)) {
 	server, trusting := certified(t, "h2", "http/1.1")
 	for _, over := range []struct {
@@ -60,12 +61,14 @@ func deaf(t *testing.T, test func(t *testing.T, c *Client)) {
 				url = framesOver(t, wrap, func(p *peer, _ int) {
 					_ = p.WriteWindowUpdate(0, math.MaxInt32-http2Default)
 					<-hold
+					p.drain()
 				}, http2.Setting{ID: http2.SettingInitialWindowSize, Val: math.MaxInt32})
 			} else {
 				url, _ = bodyServer(t, func(p *bodyPeer) {
 					conn, _ := wrap(p.Conn)
 					_, _ = io.ReadFull(conn, make([]byte, 1))
 					<-hold
+					_, _ = io.Copy(io.Discard, p.Conn)
 				})
 			}
 			t.Cleanup(func() { close(hold) }) // before the server's, which waits for it
@@ -113,14 +116,14 @@ func TestAnExchangeThatNobodyReadsEndsWithItsContext(t *testing.T) {
 		t.Run(how, func(t *testing.T) {
 			noLeaks(t)
 			hold := make(chan struct{})
+			ctx, cancel := context.WithCancel(t.Context())
+			var cancelled time.Time
 			url, _ := bodyServer(t, func(p *bodyPeer) {
 				_ = tls.Server(p.Conn, server).Handshake()
+				time.AfterFunc(200*time.Millisecond, func() { cancelled = time.Now(); cancel() })
 				<-hold
 			})
 			defer close(hold)
-			ctx, cancel := context.WithCancel(t.Context())
-			var cancelled time.Time
-			time.AfterFunc(200*time.Millisecond, func() { cancelled = time.Now(); cancel() })
 			r, err := http.NewRequestWithContext(ctx, "POST", strings.Replace(url, "http:", "https:", 1), strings.NewReader(strings.Repeat("x", deafBody)))
 			require.NoError(t, err)
 			_, _, err = transportRead(t, how, Options{TLS: trusting}).Do(r)
@@ -128,4 +131,31 @@ func TestAnExchangeThatNobodyReadsEndsWithItsContext(t *testing.T) {
 			require.Less(t, time.Since(cancelled), promptly)
 		})
 	}
+}
+
+func TestABatchThatIsGivenUpLeavesNothing(t *testing.T) {
+	deaf(t, func(t *testing.T, c *Client) {
+		const n = 6
+		body := make([]byte, deafBody/2)
+		ctx, cancel := context.WithCancel(t.Context())
+		prepared := make([]Prepared, n)
+		for i := range prepared {
+			r := &Request{Body: body}
+			if i%2 == 0 {
+				r.AbortAfterNs = int64(100 * time.Millisecond)
+			}
+			prepared[i] = c.Prepare(ctx, r)
+		}
+		time.AfterFunc(300*time.Millisecond, cancel)
+		ends := make(chan *Measurement, n)
+		for _, p := range prepared {
+			go p.Send(ctx, func(m *Measurement) { ends <- m })
+		}
+		for range n {
+			m := <-ends
+			require.Contains(t, []stream.Failure{stream.Aborted, stream.Interrupted}, m.Failure, m.Message)
+			m.Release()
+		}
+		require.False(t, c.HasIdle())
+	})
 }

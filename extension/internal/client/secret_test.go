@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"strings"
 	"testing"
@@ -109,10 +110,10 @@ func TestTheUserOfAnAddressIsAuthorized(t *testing.T) {
 		user, password, _ := r.BasicAuth()
 		got <- [2]string{user, password}
 	})
-	plain := listen(t)
-	go func() { _ = http.Serve(plain, h) }()
+	plain := httptest.NewServer(h)
+	t.Cleanup(plain.Close)
 	two := serveHTTP2(t, false, h)
-	for _, base := range []string{"http://" + plain.Addr().String() + "/", two.url} {
+	for _, base := range []string{plain.URL + "/", two.url} {
 		c := newClient(t, strings.Replace(base, "://", "://me:pass%20word@", 1), func(o *Options) {
 			if base == two.url {
 				two.client(o)
@@ -131,10 +132,10 @@ func TestHeadersOfTheUsersTakeTheDefaultsPlace(t *testing.T) {
 		r.Header["Host"] = []string{r.Host}
 		got <- r.Header
 	})
-	plain := listen(t)
-	go func() { _ = http.Serve(plain, h) }()
+	plain := httptest.NewServer(h)
+	t.Cleanup(plain.Close)
 	two := serveHTTP2(t, false, h)
-	for _, base := range []string{"http://" + plain.Addr().String() + "/", two.url} {
+	for _, base := range []string{plain.URL + "/", two.url} {
 		c := newClient(t, base, func(o *Options) {
 			if base == two.url {
 				two.client(o)

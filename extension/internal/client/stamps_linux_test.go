@@ -1,0 +1,98 @@
+//go:build linux && (amd64 || arm64)
+
+package client
+
+import (
+	"net"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/tokenclock/tokenclock/extension/internal/reader"
+	"github.com/tokenclock/tokenclock/extension/internal/stream"
+)
+
+func TestStampsAreTheKernelsWhereverThereIsTCP(t *testing.T) {
+	on := func(network, address string) func(*testing.T) (string, func(*Options)) {
+		return func(t *testing.T) (string, func(*Options)) {
+			l, err := net.Listen(network, address)
+			if err != nil {
+				t.Skip(err)
+			}
+			serve(t, l, answerThree)
+			if network == "unix" {
+				return "unix://" + address + ":/", nil
+			}
+			return "http://" + l.Addr().String() + "/", nil
+		}
+	}
+	two := func(secure bool) func(*testing.T) (string, func(*Options)) {
+		return func(t *testing.T) (string, func(*Options)) {
+			s := serveHTTP2(t, secure, answerHTTP2)
+			return s.url, s.client
+		}
+	}
+	for _, tt := range []struct {
+		over         string
+		serve        func(*testing.T) (url string, options func(*Options))
+		kernel, sent bool
+	}{
+		{"IPv4", on("tcp4", "127.0.0.1:0"), true, true},
+		{"IPv6", on("tcp6", "[::1]:0"), true, true},
+		{"Go's poller", func(t *testing.T) (string, func(*Options)) {
+			url, _ := on("tcp4", "127.0.0.1:0")(t)
+			return url, func(o *Options) { o.Streamed = false }
+		}, true, false},
+		{"TLS", func(t *testing.T) (string, func(*Options)) {
+			return serveOverTLS(t, func(p *bodyPeer) {
+				for p.request() != nil && answerThree(p.Conn, nil, 0) {
+				}
+			})
+		}, true, true},
+		{"HTTP/2", two(false), true, true},
+		{"HTTP/2 and TLS", two(true), true, true},
+		{"a Unix socket", on("unix", filepath.Join(t.TempDir(), "s")), false, false},
+	} {
+		t.Run(tt.over, func(t *testing.T) {
+			url, options := tt.serve(t)
+			c := newClient(t, url, options)
+			for range 3 { // the first on a new connection
+				m := c.Do(t.Context(), &Request{Body: []byte("{}")})
+				require.Equal(t, stream.None, m.Failure, m.Message)
+				if tt.kernel {
+					require.Positive(t, m.KernelReceives)
+					require.Zero(t, m.UserReceives)
+				} else {
+					require.Positive(t, m.UserReceives)
+					require.Zero(t, m.KernelReceives)
+				}
+				require.Equal(t, tt.sent, m.SentKernel)
+				require.Equal(t, tt.sent, m.SentUncertaintyNs == 0)
+				m.Release()
+			}
+		})
+	}
+}
+
+func TestWithoutTheReaderThreadGoroutinesDoItsWork(t *testing.T) {
+	shared := sharedReader
+	sharedReader = func() *reader.Reader { return nil }
+	defer func() { sharedReader = shared }()
+	for name, test := range map[string]func(*testing.T){
+		"a stream":             TestAStreamIsMeasuredAndItsConnectionReused,
+		"bad ends":             TestEveryBadEndHasItsClass,
+		"closed connections":   TestAClosedKeepAliveConnectionLosesNoRequest,
+		"cancels and aborts":   TestCancelledAndAbortedRequestsEndAtOnce,
+		"prepared requests":    TestManyPreparedRequestsAreReleasedTogether,
+		"large requests":       TestLargeRequestsArriveWhole,
+		"TLS and Unix sockets": TestTLSAndUnixSockets,
+		"HTTP/2":               TestHTTP2StreamsCarryTheTimeOfTheirReceive,
+		"open ends":            TestWhatHasSaidAllIsCompleteWhenItIsGivenUp,
+		"nobody reads":         TestARequestThatNobodyReadsEndsWithItsContext,
+		"exchanges":            TestBodiesAndReuse,
+		"all at once":          TestEveryRequestEndsOnceAndAsItWasAnswered,
+	} {
+		t.Run(name, test)
+	}
+}
