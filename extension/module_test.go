@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"go.k6.io/k6/v2/errext/exitcodes"
 	"go.k6.io/k6/v2/js/modulestest"
 	"go.k6.io/k6/v2/lib"
 	"go.k6.io/k6/v2/lib/netext"
@@ -46,6 +47,16 @@ func (v *scriptVU) run(script string) string {
 	value, err := v.VU.Runtime().RunString("JSON.stringify((function () {" + script + "})())")
 	require.NoError(v.t, err)
 	return value.String()
+}
+
+// refused returns the line with which a script that cannot run ends the test; no catch holds it up.
+func (v *scriptVU) refused(script string) string {
+	v.t.Helper()
+	_, err := v.VU.Runtime().RunString("try {" + script + "; for (;;) ; } catch (e) {}")
+	var r refusal
+	require.ErrorAs(v.t, err, &r)
+	require.Equal(v.t, exitcodes.InvalidConfig, r.ExitCode())
+	return r.line
 }
 
 // emitted takes what was pushed to k6 since the last call: the samples, and the lines for the records.
@@ -181,24 +192,24 @@ func TestSecretsReachNeitherSamplesNorRecordsNorScripts(t *testing.T) {
 	v := newScriptVU(t, `
 		client = new tc.Client({ url: "`+withUser+`", api: "completions", headers: { Authorization: "Bearer `+apiKey+`" } });
 		lost = new tc.Client({ url: "`+nowhere+`", api: "completions", headers: { "X-Api-Key": "`+apiKey+`" } });
-		thrown = [];
-		for (const options of [
-			{ url: "ftp://user:`+apiKey+`@host", api: "chat" },
-			{ url: "http://user:`+apiKey+` /x@host", api: "chat" },
-			{ url: "http://host", api: "chat", headers: { Authorization: "`+apiKey+`\n" } },
-		]) {
-			try { new tc.Client(options); } catch (e) { thrown.push(String(e)); }
-		}`)
+	`)
 	said := v.run(`
 		const body = JSON.stringify({ prompt: "fail" });
 		return [
-			thrown,
 			client.request({ body }), client.request({ body, url: "` + withUser + `/own" }), client.request({ body, url: "ftp://u:` + apiKey + `@h" }),
 			lost.request({ body }),
 			tc.fetch("` + nowhere + `"), tc.fetch("http://u:` + apiKey + ` x@h"), tc.fetch("ftp://u:` + apiKey + `@h"),
 		];`)
 	require.NotContains(t, said, apiKey)
-	require.Equal(t, 3, strings.Count(v.run("return thrown"), "new Client: "), "all three were refused")
+	for _, options := range []string{
+		`{ url: "ftp://user:` + apiKey + `@host", api: "chat" }`,
+		`{ url: "http://user:` + apiKey + ` /x@host", api: "chat" }`,
+		`{ url: "http://host", api: "chat", headers: { Authorization: "` + apiKey + `\n" } }`,
+	} {
+		line := newScriptVU(t, "").refused("new tc.Client(" + options + ")")
+		require.Contains(t, line, "new Client: ")
+		require.NotContains(t, line, apiKey)
+	}
 	samples, lines := v.emitted()
 	require.Len(t, lines, 4)
 	for _, line := range lines {

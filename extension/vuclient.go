@@ -76,7 +76,7 @@ func (i *instance) newClient(call sobek.ConstructorCall) *sobek.Object {
 	}
 	engine := c.engineOptions(nil)
 	if _, err := client.New(engine); err != nil {
-		i.throw(fmt.Errorf("new Client: %w", err))
+		i.refuse("tokenclock: new Client: " + err.Error()) // an address or a header of the settings
 	}
 	c.streamed = engine.Streamed
 	c.shownURL = client.Redact(c.o.URL)
