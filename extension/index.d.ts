@@ -19,11 +19,13 @@ declare module "k6/x/tokenclock" {
     /** Address requests go to, path included, e.g. http://127.0.0.1:8000/v1/chat/completions; also unix:///path.sock:/v1/... */
     url: string;
     api: Api;
-    /** HTTP method; default POST. */
+    /** HTTP method; default POST. HEAD and CONNECT are refused: their answers have no body. */
     method?: string;
-    /** Sent with every request. Values never appear in a log, record or summary. */
+    /** Sent with every request, Host and X-Request-Id in place of the client's own; Connection, Content-Length and
+     * Transfer-Encoding are refused. Values never appear in a log, record or summary. */
     headers?: Record<string, string>;
-    /** Limit of one request from sent to its last byte, ms; default 600000. */
+    /** Limit of one request from sent to its last byte, ms; default 600000. Connecting comes before; it has as long, but at
+     * most 10 s, and ends as `connect` or `tls`. */
     timeoutMs?: number;
     /** The reply is expected to be an event stream (decides who reads the socket, not how it is parsed); default true for
      * chat, completions, responses and messages. */
@@ -98,6 +100,7 @@ declare module "k6/x/tokenclock" {
 
   /** One per VU and endpoint; keeps its connections alive. Construct it in the init context. */
   export class Client {
+    /** An address or a header that cannot be used ends the test with exit code 104; other bad options throw. */
     constructor(options: ClientOptions);
     /** Sends one request and returns when it has ended. Never throws for what the server or network does. */
     request(spec: RequestSpec, slot?: Slot): Result;
