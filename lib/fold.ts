@@ -116,19 +116,27 @@ export function byChoice(chunks: readonly Chunk[]): Chunk[][] {
   return [...choices.values()];
 }
 
+/** A time between two receives, the tokens that share it, and when it ended. */
+export interface SharedGap {
+  gapNs: number;
+  tokens: number;
+  atNs: number;
+}
+
 /**
- * The times between receives of one choice that brought tokens, with the tokens of the later one: chunks of one receive share the time
- * before it, and a receive that brought no token leaves its time to the next one that does.
+ * The times between receives of one choice that brought tokens, with the tokens of the later one: chunks of one receive
+ * share the time before it, and a receive that brought no token leaves its time to the next one that does.
  */
-export function sharedGaps(chunks: readonly { atNs: number; tokens: number }[]): { gapNs: number; tokens: number }[] {
-  const gaps: { gapNs: number; tokens: number }[] = [];
+export function sharedGaps(chunks: readonly { atNs: number; tokens: number }[]): SharedGap[] {
+  const gaps: SharedGap[] = [];
   chunks.forEach(({ atNs, tokens }, i) => {
     const gapNs = atNs - (chunks[i - 1]?.atNs ?? atNs);
     const last = gaps.at(-1);
     if (last && (gapNs === 0 || last.tokens === 0)) {
       last.gapNs += gapNs;
       last.tokens += tokens;
-    } else if (gapNs > 0) gaps.push({ gapNs, tokens });
+      last.atNs = atNs;
+    } else if (gapNs > 0) gaps.push({ gapNs, tokens, atNs });
   });
   return gaps.filter(({ tokens }) => tokens > 0);
 }

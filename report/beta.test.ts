@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { incompleteBeta, logGamma } from "./beta";
+import { incompleteBeta, logGamma, studentQuantile } from "./beta";
 
 function close(actual: number, expected: number, relative: number, what: string): void {
   assert.ok(
@@ -57,6 +57,19 @@ test("closed forms hold: one parameter 1, the middle of a symmetric one, the com
   }
   assert.equal(incompleteBeta(0, 2, 3), 0);
   assert.equal(incompleteBeta(1, 2, 3), 1);
+});
+
+test("Student's t: the quantiles of tables, and the normal distribution's with many degrees of freedom", () => {
+  for (const [p, df, x] of [
+    [0.975, 1, 12.7062047],
+    [0.99, 1, 31.820516],
+    [0.975, 10, 2.2281389],
+    [0.99, 19, 2.5394832],
+    [0.95, 29, 1.699127],
+    [0.5, 7, 0],
+    [0.975, 1e8, 1.959964],
+  ] as const)
+    assert.ok(Math.abs(studentQuantile(p, df) - x) < 2e-7, `${p}, ${df}: ${studentQuantile(p, df)}`);
 });
 
 test("arguments outside its domain are refused", () => {

@@ -47,3 +47,18 @@ export function incompleteBeta(x: number, a: number, b: number): number {
   }
   return front * fraction;
 }
+
+/** The value that Student's t with df degrees of freedom stays below with chance p (0.5 <= p < 1). */
+export function studentQuantile(p: number, df: number): number {
+  // P(t > x) = I_{df / (df + x²)}(df / 2, 1 / 2) / 2: double until it is low enough, then bisect.
+  const below = (x: number) => incompleteBeta(df / (df + x * x), df / 2, 0.5) / 2 > 1 - p;
+  let high = 1;
+  while (below(high)) high *= 2;
+  let low = 0;
+  for (let i = 0; i < 60; i++) {
+    const middle = (low + high) / 2;
+    if (below(middle)) low = middle;
+    else high = middle;
+  }
+  return high;
+}

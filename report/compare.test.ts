@@ -4,7 +4,8 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
-import { changeOfQuantile, compareRuns, workloadDifferences } from "./compare";
+import { changeOfItl, changeOfQuantile, compareRuns, workloadDifferences } from "./compare";
+import { PooledItl } from "./itl";
 import { readResults } from "./read";
 import { ascending, quantile, seededRandom } from "./statistics";
 import { type RunSpec, randomSource, sweep, writeRun } from "./synthetic";
@@ -16,6 +17,8 @@ const write = (spec: RunSpec): string => writeRun(spec, dir, `run-${written++}`)
 const options = { limit: 0.05, confidence: 0.99, seed: 1 };
 const small = (seed: number, slower = 1, config = {}) =>
   sweep({ seed, concurrencies: [4], requestsPerLevel: 300, tokens: 8, slower, config });
+
+const readWhole = (folder: string) => readResults(folder, true);
 
 test("the interval agrees with a bootstrap that draws every resample", () => {
   const random = randomSource(3);
@@ -54,32 +57,78 @@ test("the interval holds the true change about as often as it says", () => {
 });
 
 test("the same workload twice shows no regression, a slower server does", async () => {
-  const a = await readResults(write(small(1)));
-  const same = compareRuns(a, await readResults(write(small(2))), options);
+  const a = await readWhole(write(small(1)));
+  const same = compareRuns(a, await readWhole(write(small(2))), options);
   assert.deepEqual(
     same.filter(({ verdict }) => verdict === "regression"),
     [],
   );
-  const slower = compareRuns(a, await readResults(write(small(3, 1.2))), options);
+  const slower = compareRuns(a, await readWhole(write(small(3, 1.2))), options);
   for (const row of slower.filter(({ metric }) => /p50/.test(metric))) {
     assert.equal(row.verdict, "regression", row.metric);
     assert.ok((row.low ?? 1) < 0.2 && (row.high ?? 0) > 0.2, `${row.metric}: 20 % is in ${row.low} to ${row.high}`);
   }
-  const faster = compareRuns(await readResults(write(small(3, 1.2))), a, options);
+  const faster = compareRuns(await readWhole(write(small(3, 1.2))), a, options);
   assert.ok(faster.filter(({ metric }) => /p50/.test(metric)).every(({ verdict }) => verdict === "improvement"));
 });
 
+test("the interval of an ITL percentile's change holds the true change about as often as it says", () => {
+  const random = randomSource(6);
+  /** 60 requests one after the other, each slow or fast as a whole; all 10 % slower where `slower` is 1.1. */
+  const pool = (slower: number) => {
+    let nowNs = 0;
+    const requests = Array.from({ length: 60 }, () => {
+      const own = slower * Math.exp(random.normal(2, 0.1));
+      const ms = Float64Array.from({ length: 30 }, () => own * Math.exp(random.normal(0, 0.1)));
+      const atNs = ms.map((each) => {
+        nowNs += each * 1e6;
+        return nowNs;
+      });
+      return { ms, tokens: new Uint32Array(30).fill(1), atNs };
+    });
+    return new PooledItl(requests);
+  };
+  const trials = 200;
+  for (const q of [0.5, 0.9]) {
+    let held = 0;
+    let width = 0;
+    for (let trial = 0; trial < trials; trial++) {
+      const { low, high, change } = changeOfItl(pool(1), pool(1.1), q, 0.95) ?? assert.fail("no interval");
+      assert.ok(low < change && change < high);
+      if (low <= 0.1 && high >= 0.1) held++;
+      width += (high - low) / trials;
+    }
+    // 95 % of 200 is 190, standard deviation 3.1.
+    assert.ok(held >= 183, `${held} of ${trials} hold p${100 * q}`);
+    assert.ok(width < 0.3, `p${100 * q}: ${width} wide`);
+  }
+});
+
 test("too few samples for a quantile are not judged", async () => {
-  const rows = compareRuns(await readResults(write(small(1))), await readResults(write(small(3, 2))), options);
+  const rows = compareRuns(await readWhole(write(small(1))), await readWhole(write(small(3, 2))), options);
   assert.equal(
     rows.find(({ metric }) => metric === "TTFT p99")?.verdict,
     "not judged",
     "300 requests have three beyond p99",
   );
+  const itl = rows.filter(({ metric }) => metric.startsWith("ITL"));
+  assert.deepEqual(
+    itl.map(({ metric, verdict }) => [metric, verdict]),
+    ["p50", "p90", "p99"].map((p) => [`ITL ${p}`, "regression"]),
+    "the 2,100 tokens of as many requests suffice",
+  );
+  const [short, other] = [7, 8].map((seed) => sweep({ seed, concurrencies: [4], requestsPerLevel: 12, tokens: 8 }));
+  const thin = compareRuns(
+    await readWhole(write(short ?? assert.fail())),
+    await readWhole(write(other ?? assert.fail())),
+    options,
+  );
+  assert.equal(thin.find(({ metric }) => metric === "ITL p99")?.verdict, "not judged");
+  assert.equal(thin.find(({ metric }) => metric === "ITL p99")?.low, undefined);
 });
 
 test("workloads differ by any setting but those of address, results and judgement", async () => {
-  const a = await readResults(write(small(1)));
+  const a = await readWhole(write(small(1)));
   const other = await readResults(
     write(small(1, 1, { OUTPUT_TOKENS: 7, BASE_URL: "http://elsewhere/v1", MODEL: "new", SLO_TTFT: 1 })),
   );
@@ -99,12 +148,14 @@ test("exit codes: 0, 99 beyond the limit only, 98 for a client-bound run, 104 fo
   const a = write(small(1));
   const slower = write(small(3, 1.2));
   const bound = write({ ...small(2), validity: { state: "CLIENT-BOUND", reasons: [] } });
+  const unjudged = write({ ...small(2), validity: { state: "UNJUDGED", reasons: [] } });
   const other = write(small(2, 1, { REQUESTS: 301 }));
   for (const [args, status, words] of [
     [[a, a], 0, /No regression beyond 5 % is shown/],
     [[a, slower], 99, /REGRESSION: \d+ figures are worse by more than 5 %/],
     [[a, slower, "--limit", "40%"], 0, /No regression beyond 40 %/],
     [[a, bound], 98, /CLIENT-BOUND/],
+    [[unjudged, a], 98, /NOT VALID: run-\d+ is UNJUDGED; a difference may be the client's/],
     [[a, other], 104, /REQUESTS: 300 and 301\nNot compared/],
     [[a, other, "--anyway"], 0, /REQUESTS: 300 and 301/],
   ] as const) {

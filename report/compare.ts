@@ -1,11 +1,13 @@
 /**
- * `npm run compare -- A B`: is B worse than A? Per level and metric the change with a bootstrap interval over requests.
+ * `npm run compare -- A B`: is B worse than A? Per level and metric the change with an interval: by a bootstrap over
+ * requests, and of inter-token latencies from the bounds of their percentiles (report/itl.ts).
  * Exit 0: no regression shown; 99: at least one; 98: a run is not valid; 104: the runs are not of one workload.
  */
 import { Command, InvalidArgumentError } from "commander";
 import { formatChange, formatNumber, formatShare } from "./format";
+import type { PooledItl } from "./itl";
 import { type LevelSummary, type RequestRow, type Results, readResults } from "./read";
-import { defined, e2eMs, steadyRows, tpotMs, ttftMs } from "./request";
+import { defined, e2eMs, pooledItl, steadyRows, tpotMs, ttftMs } from "./request";
 import { ascending, quantile, seededRandom } from "./statistics";
 
 /**
@@ -110,6 +112,27 @@ export function changeOfQuantile(
   return { a: valueA, b: valueB, change, low, high };
 }
 
+/**
+ * Change of the q-quantile of pooled inter-token latencies; undefined where a sample has no bounds. The interval of the
+ * logarithms' difference follows from the bounds of each: the square root of the sum of the squared distances to them
+ * (MOVER: Zou and Donner 2008, Construction of confidence limits about effect measures: a general approach).
+ */
+export function changeOfItl(a: PooledItl, b: PooledItl, q: number, confidence: number): Change | undefined {
+  const [valueA, valueB] = [a.quantile(q), b.quantile(q)];
+  // Each bound leaves out half of what the interval may.
+  const by = { confidence: (1 + confidence) / 2, tolerance: 0 };
+  const [boundsA, boundsB] = [a.bounds(q, by), b.bounds(q, by)];
+  if (!boundsA.low || !boundsA.high || !boundsB.low || !boundsB.high) return undefined;
+  const change = valueB / valueA;
+  const low = Math.hypot(Math.log(valueB / boundsB.low), Math.log(boundsA.high / valueA));
+  const high = Math.hypot(Math.log(boundsB.high / valueB), Math.log(valueA / boundsA.low));
+  return {
+    ...{ a: valueA, b: valueB, change: change - 1 },
+    low: change * Math.exp(-low) - 1,
+    high: change * Math.exp(high) - 1,
+  };
+}
+
 export type ComparisonVerdict = "regression" | "improvement" | "no change" | "unclear" | "not judged";
 
 export interface ComparedMetric extends Partial<Change> {
@@ -152,46 +175,54 @@ export function compareRuns(a: Results, b: Results, options: CompareOptions): Co
       RequestRow[],
       RequestRow[],
     ];
+    const itl = [a, b].map((run) => pooledItl(run, levelA.name)) as [PooledItl, PooledItl];
     for (const [metric, of] of compared) {
-      const valuesA = of(requestsA);
-      const valuesB = of(requestsB);
-      if (valuesA.length === 0 || valuesB.length === 0) continue;
-      for (const q of [0.5, 0.9, 0.99]) {
+      const values = [of(requestsA), of(requestsB)] as const;
+      for (const q of quantiles) {
         seed++;
-        const samples: [number, number] = [valuesA.length, valuesB.length];
-        const name = `${metric} p${100 * q}`;
-        if (Math.min(...samples) < fewest(q)) {
-          const [valueA, valueB] = [valuesA, valuesB].map((values) => quantile(ascending(values), q)) as [
-            number,
-            number,
-          ];
-          rows.push({
-            level: levelA.name,
-            metric: name,
-            unit: "ms",
-            a: valueA,
-            b: valueB,
-            change: valueB / valueA - 1,
-            verdict: "not judged",
-            samples,
-          });
-          continue;
-        }
-        const change = changeOfQuantile(valuesA, valuesB, q, options.confidence, seed);
-        rows.push({
-          level: levelA.name,
-          metric: name,
-          unit: "ms",
-          ...change,
-          verdict: judgeChange(change, options.limit),
-          samples,
-        });
+        rows.push(...comparedQuantile(levelA.name, metric, values, q, { ...options, seed }));
       }
+      if (metric === "TPOT") rows.push(...quantiles.flatMap((q) => comparedItl(levelA.name, itl, q, options)));
     }
     rows.push(...pointMetrics(levelA, levelB));
   }
   return rows;
 }
+
+const quantiles = [0.5, 0.9, 0.99];
+
+/** A quantile of what requests have one value of; nothing where a side has none. */
+function comparedQuantile(
+  level: string,
+  metric: string,
+  [a, b]: readonly [number[], number[]],
+  q: number,
+  { confidence, limit, seed }: CompareOptions,
+): ComparedMetric[] {
+  if (a.length === 0 || b.length === 0) return [];
+  const row = { level, metric: `${metric} p${100 * q}`, unit: "ms", samples: [a.length, b.length] as [number, number] };
+  if (Math.min(a.length, b.length) < fewest(q))
+    return [{ ...row, ...notJudged(quantile(ascending(a), q), quantile(ascending(b), q)) }];
+  const change = changeOfQuantile(a, b, q, confidence, seed);
+  return [{ ...row, ...change, verdict: judgeChange(change, limit) }];
+}
+
+/** A percentile of the pooled inter-token latencies; nothing where a side has none. */
+function comparedItl(
+  level: string,
+  [a, b]: readonly [PooledItl, PooledItl],
+  q: number,
+  { confidence, limit }: CompareOptions,
+): ComparedMetric[] {
+  if (a.tokens === 0 || b.tokens === 0) return [];
+  const row = { level, metric: `ITL p${100 * q}`, unit: "ms", samples: [a.tokens, b.tokens] as [number, number] };
+  const change = changeOfItl(a, b, q, confidence);
+  if (!change) return [{ ...row, ...notJudged(a.quantile(q), b.quantile(q)) }];
+  return [{ ...row, ...change, verdict: judgeChange(change, limit) }];
+}
+
+/** Two values without an interval. */
+const notJudged = (a: number, b: number) => ({ a, b, change: b / a - 1, verdict: "not judged" as const });
 
 function judgeChange({ low, high }: Change, limit: number): ComparisonVerdict {
   if (low > limit) return "regression";
@@ -251,7 +282,7 @@ function percentage(text: string): number {
 
 async function main(): Promise<void> {
   const program = new Command("compare")
-    .description("Compares results folder B with A, level by level, with bootstrap intervals over requests")
+    .description("Compares results folder B with A, level by level, with an interval for each change")
     .argument("<a>", "results folder of the old version")
     .argument("<b>", "results folder of the new version")
     .option("--limit <percent>", "largest change for the worse that is no regression", percentage, 0.05)
@@ -261,7 +292,10 @@ async function main(): Promise<void> {
     .option("--json", "print the comparison as JSON");
   program.parse();
   const options = program.opts<CompareOptions & { anyway?: boolean; json?: boolean }>();
-  const [a, b] = [await readResults(program.args[0] as string), await readResults(program.args[1] as string)] as const;
+  const [a, b] = [
+    await readResults(program.args[0] as string, true),
+    await readResults(program.args[1] as string, true),
+  ] as const;
 
   const differences = workloadDifferences(a, b);
   if (differences.length > 0) {

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { judgeShare, samplesInAll, samplesNeeded } from "./early-stopping";
+import { judgeShare, mlperfConfidence, samplesInAll, samplesNeeded, shareBounds } from "./early-stopping";
 import { seededRandom } from "./statistics";
 
 test("MLPerf's minimum numbers of queries follow: 64 for single stream (p90), 662 for multistream (p99)", () => {
@@ -99,4 +99,30 @@ test("the number of samples in all is enough, and none helps at a share over the
   const more = samplesInAll(1000, 8, 0.99);
   assert.equal(judgeShare(more, Math.round((8 * more) / 1000), 0.99), "passed");
   assert.equal(samplesInAll(100, 2, 0.99), Number.POSITIVE_INFINITY);
+});
+
+test("the bounds of a share are where the verdict changes", () => {
+  for (const [n, p, by] of [
+    [1000, 0.99, mlperfConfidence],
+    [1000, 0.5, mlperfConfidence],
+    [300, 0.9, { confidence: 0.95, tolerance: 0.02 }],
+  ] as const) {
+    const { low = Number.NaN, high = Number.NaN } = shareBounds(n, p, by);
+    assert.equal(judgeShare(n, n * (1 - high) - 1e-6, p, by), "passed");
+    assert.notEqual(judgeShare(n, n * (1 - high) + 1e-6, p, by), "passed");
+    assert.equal(judgeShare(n, n * (1 - low) + 1e-6, p, by), "failed");
+    assert.notEqual(judgeShare(n, n * (1 - low) - 1e-6, p, by), "failed");
+  }
+  // Whole samples agree with the smallest number that suffices.
+  const over = 3;
+  const n = samplesNeeded(over, 0.99) + over;
+  assert.ok((shareBounds(n, 0.99, mlperfConfidence).high ?? 1) <= 1 - over / n);
+  assert.ok((shareBounds(n - 1, 0.99, mlperfConfidence).high ?? 1) > 1 - over / (n - 1));
+});
+
+test("too few samples have no upper bound; none have none at all", () => {
+  assert.ok(shareBounds(459, 0.99, mlperfConfidence).high);
+  assert.equal(shareBounds(458, 0.99, mlperfConfidence).high, undefined);
+  assert.ok((shareBounds(100, 0.99, mlperfConfidence).low ?? 0) > 0.9);
+  assert.deepEqual(shareBounds(0, 0.99, mlperfConfidence), { low: undefined, high: undefined });
 });

@@ -46,12 +46,30 @@ export type LimitVerdict = "passed" | "failed" | "inconclusive";
  * it, fails when the opposite is as sure (P(at most n - over within | share p) <= 1 - c), and else asks for more samples.
  */
 export function judgeShare(n: number, over: number, p: number, by: Confidence = mlperfConfidence): LimitVerdict {
-  if (n === 0) return "inconclusive";
   const kept = n - over;
-  if (kept > 0 && kept >= samplesNeeded(over, p, by)) return "passed";
-  if (over === 0) return "inconclusive";
+  if (kept > 0 && incompleteBeta(p - by.tolerance, kept, over + 1) <= doubt(by.confidence)) return "passed";
   // P(X <= kept), X binomial(n, p), is I_{1-p}(n - kept, kept + 1).
-  return incompleteBeta(1 - p, over, kept + 1) <= doubt(by.confidence) ? "failed" : "inconclusive";
+  if (over > 0 && incompleteBeta(1 - p, over, kept + 1) <= doubt(by.confidence)) return "failed";
+  return "inconclusive";
+}
+
+/**
+ * The shares of n samples (which need not be whole) at which the verdict on the share p changes: `high` is the least
+ * share within a limit that passes it, `low` the greatest that fails it; undefined where not even all or none would.
+ */
+export function shareBounds(n: number, p: number, by: Confidence): { low?: number; high?: number } {
+  const verdictAt = (share: number) => judgeShare(n, n * (1 - share), p, by);
+  const border = (wanted: LimitVerdict, end: number): number | undefined => {
+    if (!(n > 0) || verdictAt(end) !== wanted) return undefined;
+    let [reached, missed] = [end, 1 - end];
+    for (let i = 0; i < 50; i++) {
+      const middle = (reached + missed) / 2;
+      if (verdictAt(middle) === wanted) reached = middle;
+      else missed = middle;
+    }
+    return reached;
+  };
+  return { low: border("failed", 0), high: border("passed", 1) };
 }
 
 /** How many samples would be needed in all if the same share stays over the limit; Infinity where that share is too high. */

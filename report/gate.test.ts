@@ -4,9 +4,10 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
+import { judgeShare } from "./early-stopping";
 import { gate, gateConfig } from "./gate";
 import { readResults } from "./read";
-import { type RunSpec, requestLine, sweep, writeRun } from "./synthetic";
+import { batches, phases, type RunSpec, requestLine, sweep, writeRun } from "./synthetic";
 
 const dir = mkdtempSync(join(tmpdir(), "tokenclock-gate-"));
 after(() => rmSync(dir, { recursive: true }));
@@ -64,9 +65,8 @@ test("failed requests fail the gate by their share, even where every latency is 
 });
 
 test("a profile by name, the run's own settings, and options that overrule them", async () => {
-  const run = await readResults(
-    write({ ...requestsOf(700, 0), config: { THRESHOLDS: "smoke", SLO_TTFT: 50, SLO_PERCENTILE: 95 } }),
-  );
+  const folder = write({ ...requestsOf(700, 0), config: { THRESHOLDS: "smoke", SLO_TTFT: 50, SLO_PERCENTILE: 95 } });
+  const run = await readResults(folder, true);
   assert.equal(gate(run, gateConfig(run, {})).state, "failed", "the run's SLO_TTFT=50");
   assert.equal(gate(run, gateConfig(run, { sloTtft: 200 })).state, "passed");
   assert.ok(
@@ -75,6 +75,117 @@ test("a profile by name, the run's own settings, and options that overrule them"
     ),
   );
   assert.throws(() => gateConfig(run, { profile: "nonesuch" }), /neither a profile/);
+});
+
+let profiles = 0;
+
+/** A profile that limits one gauge. */
+function limiting(metric: string, expression: string): string {
+  const file = join(dir, `itl-${profiles++}.json`);
+  writeFileSync(file, JSON.stringify({ [metric]: [expression] }));
+  return file;
+}
+
+const steady = sweep({ seed: 21, concurrencies: [4], requestsPerLevel: 300, tokens: 12 });
+const few = sweep({ seed: 22, concurrencies: [4], requestsPerLevel: 12, tokens: 12 });
+const single = sweep({ seed: 23, concurrencies: [1], requestsPerLevel: 1, tokens: 500 });
+
+// Gaps are normal with mean 9 and deviation 1 ms: p50 is 9, p90 10.28, p99 11.33.
+for (const [what, spec, metric, expression, state, words] of [
+  [
+    "far below",
+    steady,
+    "llm_itl_p99",
+    "value<15",
+    "passed",
+    /value 11\.\d ms, limit < 15 ms: at most 1[12]\.\d ms \(3,300 tokens of 300 requests, worth [\d,]+ independent ones\)$/,
+  ],
+  ["far above", steady, "llm_itl_p99", "value<10", "failed", /limit < 10 ms: at least 1[01]\.\d ms \(3,300/],
+  [
+    "at the limit",
+    steady,
+    "llm_itl_p99",
+    "value<11.4",
+    "inconclusive",
+    /: at least 1[01]\.\d ms, at most 1[12]\.\d ms .*(requests would be needed|too close to the limit)/,
+  ],
+  ["a median below", steady, "llm_itl_p50", "value<=9.5", "passed", /at most 9\.\d+ ms/],
+  ["a p90 above", steady, "llm_itl_p90", "value<=9.5", "failed", /at least \d+\.\d+ ms/],
+  ["a limit from below", steady, "llm_itl_p50", "value>8", "passed", /limit > 8 ms: at least 8\.\d+ ms/],
+  [
+    "a limit from below, at it",
+    steady,
+    "llm_itl_p50",
+    "value>8.95",
+    "inconclusive",
+    /at least 8\.\d+ ms, at most 9\.\d+ ms/,
+  ],
+  ["a broken limit from below", steady, "llm_itl_p50", "value>=10", "failed", /limit >= 10 ms: at most 9\.\d+ ms/],
+  [
+    "too few tokens",
+    few,
+    "llm_itl_p99",
+    "value<1000",
+    "inconclusive",
+    /no upper bound \(132 tokens of 12 requests.* at this share about \d+ requests would be needed/,
+  ],
+  [
+    "one request",
+    single,
+    "llm_itl_p50",
+    "value<1000",
+    "inconclusive",
+    /no lower bound, no upper bound \(499 tokens of 1 request\); too few requests to say/,
+  ],
+] as const) {
+  test(`${metric} ${expression}, ${what}: ${state}`, async () => {
+    const run = await readResults(write(spec), true);
+    const { judgements } = gate(run, gateConfig(run, { profile: limiting(metric, expression) }));
+    const judged = judgements.find((each) => each.metric === metric);
+    assert.equal(judged?.verdict, state, judged?.reason);
+    assert.match(judged?.reason ?? "", words);
+  });
+}
+
+test("tokens that stall together are no more samples than the stalls: a p99 that tokens would pass stays open", async () => {
+  // 100 requests of 40 tokens, eight at a time; in 3 of the steps all eight wait 100 ms: 0.6 % of the tokens.
+  const requests = Array.from({ length: 104 }, (_, index) => {
+    const wave = Math.floor(index / 8);
+    return requestLine({
+      ...{ level: "c8", index, sentMs: 1 + wave * 600, ttftMs: 20 },
+      gapsMs: Array.from({ length: 40 }, (_, i) =>
+        wave % 4 === 1 && i === 20 ? 100 : 10 + ((index * 7 + i * 3) % 11) / 10,
+      ),
+    });
+  });
+  const level = { name: "c8", concurrency: 8, openMs: 0, closeMs: 8000 };
+  const run = await readResults(write({ scenario: "concurrency-sweep", requests, levels: [level] }), true);
+  const { state, judgements } = gate(run, gateConfig(run, { profile: limiting("llm_itl_p99", "value<50") }));
+  assert.equal(judgeShare(104 * 40, 3 * 8, 0.99), "passed", "as if tokens were independent");
+  assert.equal(state, "inconclusive", judgements.map(({ reason }) => reason).join("\n"));
+});
+
+test("levels are judged by the limits that the run itself had: a batch by its size, one of single tokens not between them", async () => {
+  const profile = join(dir, "whole.json");
+  writeFileSync(profile, JSON.stringify({ minRequests: 20, llm_tpot: "p(50)<100", llm_itl_p50: "value<100" }));
+  const limitsOf = async (spec: RunSpec) => {
+    const run = await readResults(write(spec), true);
+    return gate(run, gateConfig(run, { profile })).judgements.map(({ level, metric, expression }) =>
+      [level, metric, expression].join(" "),
+    );
+  };
+  const both = await limitsOf(phases({ seed: 3 }));
+  assert.ok(both.includes("full llm_itl_p50 value<100") && both.includes("prefill llm_requests count>=20"));
+  assert.ok(!both.some((limit) => /^prefill llm_(itl|tpot)/.test(limit)), both.join("\n"));
+  const batch = await limitsOf(batches({ seed: 3, sizes: [4], runs: 1 }));
+  assert.ok(batch.includes("b4.1 llm_requests count>=4"), batch.join("\n"));
+});
+
+test("a level whose requests had one token each has no inter-token latency to judge", async () => {
+  const run = await readResults(write(sweep({ seed: 1, concurrencies: [1], requestsPerLevel: 20, tokens: 1 })), true);
+  const { judgements } = gate(run, gateConfig(run, { profile: limiting("llm_itl_p99", "value<100") }));
+  const judged = judgements.find(({ metric }) => metric === "llm_itl_p99");
+  assert.deepEqual([judged?.verdict, judged?.reason], ["failed", "not measured"]);
 });
 
 /** The command as a user runs it. */
@@ -95,6 +206,9 @@ test("exit codes: 0, 99, 96, 98 and what is said with them", async () => {
     validity: { state: "CLIENT-BOUND", reasons: ["scheduling lag p99 31 ms"] },
   });
   const dead = write({ ...requestsOf(0, 0, 5), config: { THRESHOLDS: "smoke" } });
+  const unjudged = write({ ...requestsOf(700, 0), validity: { state: "UNJUDGED", reasons: [] } });
+  const stock = write({ ...requestsOf(700, 0), validity: { state: "UNJUDGED", reasons: [] } });
+  rmSync(join(stock, "records.ndjson.gz"));
   const killed = write(requestsOf(700, 0));
   rmSync(join(killed, "summary.json"));
   for (const [folder, args, status, words] of [
@@ -102,6 +216,20 @@ test("exit codes: 0, 99, 96, 98 and what is said with them", async () => {
     [enough, ["--slo-ttft", "50"], 99, /FAIL c1 llm_ttft p\(99\) 100 ms, limit < 50 ms: 700 of 700/],
     [few, ["--slo-ttft", "200"], 96, /0 of 50 requests beyond 200 ms; at this share 459 would be needed/],
     [bound, ["--slo-ttft", "200"], 98, /NOT VALID: CLIENT-BOUND: scheduling lag p99 31 ms/],
+    [
+      few,
+      ["--profile", limiting("llm_itl_p99", "value<100")],
+      96,
+      /\?\? {3}c1 llm_itl_p99 value 10 ms.*no upper bound/,
+    ],
+    [
+      unjudged,
+      ["--slo-ttft", "200"],
+      98,
+      /NOT VALID: UNJUDGED: measured through xk6-sse, where a run cannot judge its own/,
+    ],
+    [unjudged, [], 98, /NOT VALID: UNJUDGED/],
+    [stock, ["--slo-ttft", "200"], 98, /NOT VALID: UNJUDGED: .*; there are no records/],
     [dead, [], 98, /no request completed/],
     [killed, ["--slo-ttft", "200"], 98, /no summary/],
     [join(dir, "nowhere"), [], 98, /not a results folder/],

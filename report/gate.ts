@@ -6,11 +6,12 @@ import { existsSync, readFileSync } from "node:fs";
 import { Command, InvalidArgumentError } from "commander";
 import { isMetricName, type MetricName, metrics } from "../lib/metrics-table";
 import { parseProfile, profileNames } from "../lib/profile";
-import { type GateConfig, thresholds } from "../thresholds";
+import { type GateConfig, type Gated, thresholds } from "../thresholds";
 import { type Confidence, judgeShare, type LimitVerdict, mlperfConfidence, samplesInAll } from "./early-stopping";
-import { formatNumber, formatShare } from "./format";
+import { formatNumber, formatShare, plural } from "./format";
+import type { PooledItl } from "./itl";
 import { type LevelSummary, type RequestRow, type Results, readResults, setting } from "./read";
-import { defined, e2eMs, queueDelayMs, steadyRows, tpotMs, ttftMs } from "./request";
+import { defined, e2eMs, pooledItl, queueDelayMs, steadyRows, tpotMs, ttftMs } from "./request";
 import { ascending, mean, quantile } from "./statistics";
 
 export type GateState = "passed" | "failed" | "not valid" | "inconclusive";
@@ -61,11 +62,11 @@ const perRequest: Partial<Record<MetricName, (rows: RequestRow[]) => number[]>> 
 
 const completed = (rows: RequestRow[]): RequestRow[] => rows.filter((row) => row.completed);
 
+/** Which percentile of the pooled inter-token latencies a metric is. */
+const pooled: Partial<Record<MetricName, number>> = { llm_itl_p50: 0.5, llm_itl_p90: 0.9, llm_itl_p99: 0.99 };
+
 /** Values of the metrics that have one a level. */
 const perLevel: Partial<Record<MetricName, (level: LevelSummary) => number | undefined>> = {
-  llm_itl_p50: (level) => (level.itlMs.count > 0 ? level.itlMs.p50 : undefined),
-  llm_itl_p90: (level) => (level.itlMs.count > 0 ? level.itlMs.p90 : undefined),
-  llm_itl_p99: (level) => (level.itlMs.count > 0 ? level.itlMs.p99 : undefined),
   llm_output_throughput: (level) => level.outputThroughput,
   llm_request_throughput: (level) => level.requestThroughput,
   llm_request_goodput: (level) => level.requestGoodput,
@@ -87,53 +88,100 @@ const comparisons: Record<string, (value: number, limit: number) => boolean> = {
   "!=": (value, limit) => value !== limit,
 };
 
+/** A threshold expression taken apart. */
+interface Limit {
+  aggregate: string;
+  /** Whether less is better. */
+  below: boolean;
+  keeps: (value: number) => boolean;
+  /** Of the metric, with a space before it; "" where it has none. */
+  unit: string;
+  /** "<", and "200 ms". */
+  comparison: string;
+  value: string;
+}
+
+type Judged = Pick<Judgement, "verdict" | "reason">;
+
 function judge(
   level: LevelSummary,
   rows: RequestRow[],
+  itl: () => PooledItl,
   metric: MetricName,
   expression: string,
   by: Confidence,
-): Judgement {
+): Judged {
   const [, aggregate = "", comparison = "", limitText = ""] =
     /^([^<>=!\s]+)\s*([<>=!]+)\s*(\S+)$/.exec(expression) ?? [];
-  const limit = Number(limitText);
-  const keeps = comparisons[comparison];
-  const judged = { level: level.name, metric, expression };
-  if (!keeps || !Number.isFinite(limit))
-    return { ...judged, verdict: "failed", reason: `${expression} is no threshold` };
+  const value = Number(limitText);
+  const compare = comparisons[comparison];
+  if (!compare || !Number.isFinite(value)) return { verdict: "failed", reason: `${expression} is no threshold` };
   const unit = ["share", "0 or 1"].includes(metrics[metric].unit) ? "" : ` ${metrics[metric].unit}`;
+  const limit: Limit = {
+    ...{ aggregate, unit, below: comparison.startsWith("<"), keeps: (each) => compare(each, value) },
+    ...{ comparison, value: `${formatNumber(value)}${unit}` },
+  };
   const values = perRequest[metric]?.(rows);
   const percent = aggregate === "med" ? 50 : Number(/^p\((\d+(?:\.\d+)?)\)$/.exec(aggregate)?.[1] ?? Number.NaN);
+  if (values && percent > 0 && percent < 100) return judgeRequests(values, percent / 100, limit, by);
+  const p = pooled[metric];
+  // That a percentile equals something cannot be shown by a sample.
+  if (p !== undefined && /^[<>]/.test(comparison)) return judgeTokens(itl(), p, limit, by);
+  return judgePoint(values ? pointValue(values, aggregate) : perLevel[metric]?.(level), limit);
+}
 
-  if (values && percent > 0 && percent < 100) {
-    // "p(99)<200": 99 % of requests are below 200. "p(10)>20": 90 % are above 20.
-    const below = comparison.startsWith("<");
-    const share = below ? percent / 100 : 1 - percent / 100;
-    const over = values.filter((value) => !keeps(value, limit)).length;
-    const verdict = judgeShare(values.length, over, share, by);
-    const value =
-      values.length > 0 ? `${formatNumber(quantile(ascending(values), percent / 100))}${unit}` : "not measured";
-    const count = `${over} of ${values.length} requests beyond ${formatNumber(limit)}${unit}`;
-    const needed = samplesInAll(values.length, over, share, by);
-    const more =
-      verdict === "inconclusive"
-        ? Number.isFinite(needed)
-          ? `; at this share ${needed.toLocaleString("en-US")} would be needed`
-          : "; too close to the limit for any number"
-        : "";
-    return {
-      ...judged,
-      verdict,
-      reason: `${aggregate} ${value}, limit ${comparison} ${formatNumber(limit)}${unit}: ${count}${more}`,
-    };
-  }
-  const value = values ? pointValue(values, aggregate) : perLevel[metric]?.(level);
-  if (value === undefined || !Number.isFinite(value)) return { ...judged, verdict: "failed", reason: "not measured" };
-  return {
-    ...judged,
-    verdict: keeps(value, limit) ? "passed" : "failed",
-    reason: `${aggregate} ${formatNumber(value)}${unit}, limit ${comparison} ${formatNumber(limit)}${unit}`,
-  };
+/** A percentile of what requests have one value of: by the number of requests beyond the limit. */
+function judgeRequests(values: number[], p: number, limit: Limit, by: Confidence): Judged {
+  const { aggregate, comparison, unit } = limit;
+  const share = shareOf(p, limit);
+  const over = values.filter((value) => !limit.keeps(value)).length;
+  const verdict = judgeShare(values.length, over, share, by);
+  const value = values.length > 0 ? `${formatNumber(quantile(ascending(values), p))}${unit}` : "not measured";
+  const count = `${over} of ${values.length} requests beyond ${limit.value}`;
+  const needed = samplesInAll(values.length, over, share, by);
+  const more =
+    verdict === "inconclusive"
+      ? Number.isFinite(needed)
+        ? `; at this share ${needed.toLocaleString("en-US")} would be needed`
+        : "; too close to the limit for any number"
+      : "";
+  return { verdict, reason: `${aggregate} ${value}, limit ${comparison} ${limit.value}: ${count}${more}` };
+}
+
+/** The share that a limit on the p-quantile asks for. "p(99)<200": 99 % are below 200. "p(10)>20": 90 % are above 20. */
+const shareOf = (p: number, { below }: Limit): number => (below ? p : 1 - p);
+
+/**
+ * A percentile of the pooled inter-token latencies: it passes when even its bound beyond the limit's side keeps the limit,
+ * and fails when the other bound does not.
+ */
+function judgeTokens(pool: PooledItl, p: number, limit: Limit, by: Confidence): Judged {
+  const { aggregate, below, comparison, keeps, unit } = limit;
+  if (pool.tokens === 0) return judgePoint(undefined, limit);
+  const { low, high, independent } = pool.bounds(p, by);
+  const [worst, best] = below ? [high, low] : [low, high];
+  const atLeast = low === undefined ? "no lower bound" : `at least ${formatNumber(low)}${unit}`;
+  const atMost = high === undefined ? "no upper bound" : `at most ${formatNumber(high)}${unit}`;
+  const worth = independent > 0 ? `, worth ${formatNumber(Math.floor(independent))} independent ones` : "";
+  const from = `${plural(pool.tokens, "token")} of ${plural(pool.requests, "request")}${worth}`;
+  const value = `${formatNumber(pool.quantile(p))}${unit}`;
+  const reason = (bound: string) => `${aggregate} ${value}, limit ${comparison} ${limit.value}: ${bound} (${from})`;
+  if (worst !== undefined && keeps(worst)) return { verdict: "passed", reason: reason(below ? atMost : atLeast) };
+  if (best !== undefined && !keeps(best)) return { verdict: "failed", reason: reason(below ? atLeast : atMost) };
+  const needed = samplesInAll(independent, independent * (1 - pool.share(keeps)), shareOf(p, limit), by);
+  const requests = Math.ceil((needed / independent) * pool.requests);
+  const more = Number.isFinite(requests)
+    ? `at this share about ${requests.toLocaleString("en-US")} requests would be needed`
+    : independent > 0
+      ? "too close to the limit for any number"
+      : "too few requests to say how far tokens depend on each other";
+  return { verdict: "inconclusive", reason: `${reason(`${atLeast}, ${atMost}`)}; ${more}` };
+}
+
+function judgePoint(value: number | undefined, { aggregate, comparison, keeps, unit, ...limit }: Limit): Judged {
+  if (value === undefined || !Number.isFinite(value)) return { verdict: "failed", reason: "not measured" };
+  const reason = `${aggregate} ${formatNumber(value)}${unit}, limit ${comparison} ${limit.value}`;
+  return { verdict: keeps(value) ? "passed" : "failed", reason };
 }
 
 function pointValue(values: number[], aggregate: string): number | undefined {
@@ -148,9 +196,10 @@ function pointValue(values: number[], aggregate: string): number | undefined {
 function invalidity(run: Results): string[] {
   if (!run.summary) return ["there is no summary.json: the run did not end"];
   const reasons: string[] = [];
-  const { validity } = run.summary;
-  if (validity.state !== "VALID")
-    reasons.push(`${validity.state}${validity.reasons.length > 0 ? `: ${validity.reasons.join("; ")}` : ""}`);
+  const { state, reasons: why } = run.summary.validity;
+  // Not told to be fit is not fit: a gate must not pass what a client made.
+  const words = state === "UNJUDGED" ? ["measured through xk6-sse, where a run cannot judge its own client"] : why;
+  if (state !== "VALID") reasons.push(`${state}${words.length > 0 ? `: ${words.join("; ")}` : ""}`);
   if (run.levelSummaries.every((level) => level.requests === 0))
     reasons.push("no request was sent in a steady window: the server was not measured");
   else if (run.levelSummaries.every((level) => level.completed === 0))
@@ -159,19 +208,29 @@ function invalidity(run: Results): string[] {
   return reasons;
 }
 
+/** A level as the run's own gates knew it; one whose requests had a token each is judged as one that asked for that. */
+function gated({ name, batchSize, completed, outputTokens }: LevelSummary): Gated {
+  return { name, batchSize, outputTokens: completed > 0 && outputTokens === completed ? 1 : undefined };
+}
+
 /** Judges a run by the thresholds of a gate configuration, level by level. */
 export function gate(run: Results, config: GateConfig, by: Confidence = mlperfConfidence, only?: string): GateResult {
   const invalid = invalidity(run);
   if (invalid.length > 0) return { state: "not valid", invalid, judgements: [] };
   const levels = run.levelSummaries.filter((level) => only === undefined || level.name === only);
+  const limits = Object.entries(thresholds(config, run.levelSummaries.map(gated)));
   const judgements: Judgement[] = [];
   for (const level of levels) {
     const rows = steadyRows(run, level.name);
-    for (const [key, expressions] of Object.entries(thresholds(config, [{ name: level.name }]))) {
-      const metric = key.replace(/\{.*/, "");
+    const itl = () => pooledItl(run, level.name);
+    for (const [key, expressions] of limits) {
+      const [, metric = "", of = ""] = /^(\w+)\{level:([^,}]+)/.exec(key) ?? [];
+      if (of !== level.name) continue;
       // The validity was judged above; a limit on what was not measured fails here by itself.
       if (!isMetricName(metric) || metric === "llm_client_bound" || metric === "llm_samples") continue;
-      for (const expression of expressions) judgements.push(judge(level, rows, metric, expression, by));
+      for (const expression of expressions) {
+        judgements.push({ level: level.name, metric, expression, ...judge(level, rows, itl, metric, expression, by) });
+      }
     }
   }
   const has = (verdict: LimitVerdict): boolean => judgements.some((each) => each.verdict === verdict);
@@ -259,7 +318,7 @@ async function main(): Promise<void> {
   program.parse();
   const options = program.opts<Options>();
   const by = { confidence: options.confidence, tolerance: options.tolerance };
-  const run = await readResults(program.args[0] as string).catch((error: Error) => error);
+  const run = await readResults(program.args[0] as string, true).catch((error: Error) => error);
   if (run instanceof Error) {
     console.log(`NOT VALID: ${run.message}`);
     process.exitCode = exitCodes["not valid"];

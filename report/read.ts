@@ -8,6 +8,7 @@ import { basename, join, resolve } from "node:path";
 import { byChoice, chunksOf, figuresOf, foldRecords } from "../lib/fold";
 import type { LevelSummary, Second, SloMs, Stats, Validity } from "../lib/level-summary";
 import type { RecordLine as CommonLine } from "../lib/records";
+import { type RequestItl, requestItl } from "./itl";
 import {
   type Damage,
   type EndLine,
@@ -76,6 +77,8 @@ export interface Results {
   levels: LevelLine[];
   /** undefined: the folder has no records. */
   requests?: RequestRow[];
+  /** Inter-token latencies of the completed steady requests by level; undefined where they were not asked for. */
+  itl?: Map<string, RequestItl[]>;
   points: PointsLine[];
   end?: EndLine;
   damage: Damage;
@@ -132,8 +135,11 @@ export function recordsPath(dir: string): string | undefined {
   return ["records.ndjson.gz", "records.ndjson"].map((name) => join(dir, name)).find((path) => existsSync(path));
 }
 
-/** Reads a results folder. Throws when it holds neither a summary nor records. */
-export async function readResults(dir: string): Promise<Results> {
+/**
+ * Reads a results folder, if told so with every inter-token latency (20 bytes each). Throws when it holds neither a summary
+ * nor records.
+ */
+export async function readResults(dir: string, withItl = false): Promise<Results> {
   const damage: Damage = [];
   const summary = await readJson<Summary>(join(dir, "summary.json"), damage);
   const config = await readJson<Record<string, unknown>>(join(dir, "config.json"), damage);
@@ -156,6 +162,7 @@ export async function readResults(dir: string): Promise<Results> {
     return results;
   }
   results.requests = [];
+  if (withItl) results.itl = new Map();
   const unfolded: CommonLine[] = [];
   for await (const line of readRecords(path, damage)) {
     if (!summary && line.type !== "points") unfolded.push(line);
@@ -170,6 +177,11 @@ export async function readResults(dir: string): Promise<Results> {
         break;
       case "request":
         results.requests.push(toRow(line));
+        if (results.itl && line.outcome === "completed" && line.phase === "steady") {
+          const level = results.itl.get(line.level) ?? [];
+          level.push(requestItl(line));
+          results.itl.set(line.level, level);
+        }
         break;
       case "points":
         results.points.push(line);

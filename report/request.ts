@@ -1,4 +1,5 @@
 /** What single requests say, by the definitions of the metric table; ms and tokens/s. Only of completed requests. */
+import { PooledItl } from "./itl";
 import type { LevelSummary, RequestRow, Results } from "./read";
 
 export const ttftMs = (row: RequestRow): number => (row.firstOutputNs - row.sentNs) / 1e6;
@@ -28,6 +29,12 @@ export const defined = <T>(values: (T | undefined)[]): T[] => values.filter((val
 /** Steady requests of a level. */
 export function steadyRows(run: Results, level: string): RequestRow[] {
   return (run.requests ?? []).filter((row) => row.level === level && row.phase === "steady");
+}
+
+/** The pooled inter-token latencies of a level. Throws where they were not read. */
+export function pooledItl(run: Results, level: string): PooledItl {
+  if (run.requests && !run.itl) throw new Error(`${run.name} was read without its inter-token latencies`);
+  return new PooledItl(run.itl?.get(level) ?? []);
 }
 
 /** A label of a level as a number; undefined where it has none. */
