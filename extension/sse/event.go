@@ -16,6 +16,8 @@ type Event struct {
 	// ArrivalMs is when the end of the event arrived: milliseconds since the Unix epoch on the run's monotonic clock, in
 	// steps of a quarter of a microsecond; the kernel's receive time where there is one.
 	ArrivalMs float64 `js:"arrivalMs" json:"arrivalMs"`
+
+	atNs int64 // the same on package clock
 }
 
 // newEvent copies a decoded event. Where xk6-sse differs from the standard it follows xk6-sse: line breaks at the end of
@@ -25,7 +27,7 @@ func newEvent(ev stream.Event) *Event {
 		ID: string(ev.ID), Name: string(ev.Name),
 		Comment:   string(ev.Comment[bytes.LastIndexByte(ev.Comment, '\n')+1:]),
 		Data:      string(bytes.TrimRight(ev.Data, "\r\n")),
-		ArrivalMs: unixMs(ev.AtNs),
+		ArrivalMs: unixMs(ev.AtNs), atNs: ev.AtNs,
 	}
 }
 

@@ -27,7 +27,7 @@ func registerEventMetric(r *metrics.Registry) (*eventMetric, error) {
 	return &eventMetric{counter}, err
 }
 
-// reporter emits the samples of one call of sse.open.
+// reporter emits the samples of one call of sse.open or sse.openAsync.
 type reporter struct {
 	ctx   context.Context // the VU's: nothing is emitted after its end, as k6's own client does
 	state *lib.State
@@ -37,10 +37,22 @@ type reporter struct {
 
 // eventAt counts one event that arrived then.
 func (r *reporter) eventAt(tags *metrics.TagsAndMeta, atNs int64) {
-	metrics.PushIfNotDone(r.ctx, r.state.Samples, metrics.Sample{
+	r.push(metrics.Sample{
 		TimeSeries: metrics.TimeSeries{Metric: r.event.counter, Tags: tags.Tags}, Metadata: tags.Metadata,
 		Time: clock.Wall(atNs), Value: 1,
 	})
+}
+
+// push gives up when the VU's context ends, as metrics.PushIfNotDone does, also while it waits for room: a goroutine of
+// sse.openAsync would outlive its iteration there.
+func (r *reporter) push(s metrics.SampleContainer) {
+	if r.ctx.Err() != nil {
+		return
+	}
+	select {
+	case r.state.Samples <- s:
+	case <-r.ctx.Done():
+	}
 }
 
 // tagsOf returns the tags of one exchange, as k6's own client sets them; resp is nil where no response came.
@@ -115,7 +127,7 @@ func (r *reporter) exchange(tags metrics.TagsAndMeta, resp *http.Response, x *cl
 		TimeSeries: metrics.TimeSeries{Metric: r.state.BuiltinMetrics.HTTPReqFailed, Tags: tags.Tags},
 		Time:       trail.EndTime, Metadata: tags.Metadata, Value: failed,
 	})
-	metrics.PushIfNotDone(r.ctx, r.state.Samples, &trail)
+	r.push(&trail)
 }
 
 // between is a duration whose ends may not have happened.

@@ -1,8 +1,10 @@
-// Package sse is the k6 module k6/x/sse: the documented API of xk6-sse (github.com/phymbert/xk6-sse) on tokenclock's
-// connections, so that existing scripts run unchanged and their events carry the time they arrived.
+// Package sse is the k6 module k6/x/sse: the API of xk6-sse (github.com/phymbert/xk6-sse) on tokenclock's connections, so
+// that existing scripts run unchanged and their events carry the time they arrived.
 package sse
 
 import (
+	"errors"
+
 	"github.com/grafana/sobek"
 	"go.k6.io/k6/v2/js/common"
 	"go.k6.io/k6/v2/js/modules"
@@ -40,7 +42,7 @@ func (*Module) NewModuleInstance(vu modules.VU) modules.Instance {
 	if i.event, err = registerEventMetric(vu.InitEnv().Registry); err != nil {
 		common.Throw(rt, err)
 	}
-	if err := i.exports.Set("open", i.open); err != nil {
+	if err := errors.Join(i.exports.Set("open", i.open), i.exports.Set("openAsync", i.openAsync)); err != nil {
 		common.Throw(rt, err)
 	}
 	return i

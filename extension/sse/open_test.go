@@ -56,6 +56,13 @@ const streamHead = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransf
 func (p *peer) chunk(s string) { p.say(fmt.Sprintf("%x\r\n%s\r\n", len(s), s)) }
 func (p *peer) end()           { p.say("0\r\n\r\n") }
 
+// reply answers with an event stream of these bytes, in one chunk.
+func (p *peer) reply(events string) {
+	p.say(streamHead)
+	p.chunk(events)
+	p.end()
+}
+
 // server serves every connection by talk, which runs on a goroutine of its own.
 func server(t *testing.T, talk func(*peer)) (origin string, connections *atomic.Int64) {
 	t.Helper()
@@ -97,13 +104,9 @@ func each(answer func(*peer, *http.Request)) func(*peer) {
 	}
 }
 
-// replying answers every request with an event stream of these bytes, in one chunk.
+// replying answers every request alike.
 func replying(events string) func(*peer) {
-	return each(func(p *peer, _ *http.Request) {
-		p.say(streamHead)
-		p.chunk(events)
-		p.end()
-	})
+	return each(func(p *peer, _ *http.Request) { p.reply(events) })
 }
 
 // vu is a VU with the module as the global `sse`, as a script finds it.
@@ -351,7 +354,7 @@ func TestInterruptedVU(t *testing.T) {
 	require.NoError(t, v.VU.Runtime().Set("interrupt", v.CancelContext))
 	out := v.run(strings.Replace(collect, "seen.push(note(event))", "interrupt()", 1))
 	assert.NotContains(t, out, `"error: `, "nobody is to be told")
-	assert.Contains(t, out, "200 the run ended")
+	assert.Contains(t, out, "200 the iteration ended")
 }
 
 func TestCallbacks(t *testing.T) {

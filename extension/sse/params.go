@@ -1,7 +1,7 @@
 package sse
 
 import (
-	"errors"
+	"context"
 	"fmt"
 	"net/http"
 	"net/http/cookiejar"
@@ -16,9 +16,8 @@ import (
 	"go.k6.io/k6/v2/metrics"
 )
 
-// params is what a script gives sse.open besides the URL.
+// params is what a script gives sse.open and sse.openAsync besides the URL.
 type params struct {
-	setup   sobek.Callable
 	method  string
 	header  http.Header
 	body    string
@@ -27,22 +26,10 @@ type params struct {
 	tags    metrics.TagsAndMeta
 }
 
-// parseParams reads the arguments after the URL: (setup) or (params, setup).
-func parseParams(state *lib.State, rt *sobek.Runtime, args []sobek.Value) (*params, error) {
-	var given sobek.Value
-	switch len(args) {
-	case 1:
-	case 2:
-		given = args[0]
-	default:
-		return nil, fmt.Errorf("sse.open takes a URL, optional params and a function; it got %d arguments after the URL", len(args))
-	}
-	setup, ok := sobek.AssertFunction(args[len(args)-1])
-	if !ok {
-		return nil, errors.New("the last argument of sse.open must be a function")
-	}
+// parseParams reads the object of parameters, which may be missing.
+func parseParams(state *lib.State, rt *sobek.Runtime, given sobek.Value) (*params, error) {
 	p := &params{
-		setup: setup, method: http.MethodGet, jar: state.CookieJar, tags: state.Tags.GetCurrentValues(),
+		method: http.MethodGet, jar: state.CookieJar, tags: state.Tags.GetCurrentValues(),
 		header: http.Header{"Accept": {"text/event-stream"}, "User-Agent": {state.Options.UserAgent.String}},
 	}
 	if isNothing(given) {
@@ -55,10 +42,18 @@ func parseParams(state *lib.State, rt *sobek.Runtime, args []sobek.Value) (*para
 			continue
 		}
 		if err := p.set(rt, key, value); err != nil {
-			return nil, fmt.Errorf("sse.open: %s: %w", key, err)
+			return nil, fmt.Errorf("%s: %w", key, err)
 		}
 	}
 	return p, nil
+}
+
+// within returns the context of the call: the given one, bounded by the timeout.
+func (p *params) within(ctx context.Context) (context.Context, context.CancelFunc) {
+	if p.timeout > 0 {
+		return context.WithTimeout(ctx, p.timeout)
+	}
+	return context.WithCancel(ctx)
 }
 
 // set takes one parameter; those that are not known are ignored.
@@ -86,13 +81,19 @@ func (p *params) set(rt *sobek.Runtime, key string, value sobek.Value) error {
 			p.jar = jar.Jar
 		}
 	case "timeout":
-		timeout, err := types.GetDurationValue(value.Export())
-		if err != nil || timeout < 0 {
-			return fmt.Errorf("%q is neither milliseconds nor a duration like 90s", value.String())
-		}
-		p.timeout = timeout
+		var err error
+		p.timeout, err = duration(value)
+		return err
 	}
 	return nil
+}
+
+func duration(value sobek.Value) (time.Duration, error) {
+	d, err := types.GetDurationValue(value.Export())
+	if err != nil || d < 0 {
+		return 0, fmt.Errorf("%q is neither milliseconds nor a duration like 90s", value.String())
+	}
+	return d, nil
 }
 
 func isNothing(v sobek.Value) bool { return v == nil || sobek.IsUndefined(v) || sobek.IsNull(v) }

@@ -102,12 +102,56 @@ test("an LLM benchmark in llama.cpp's style", async () => {
   }
 });
 
-test("the example of docs/xk6-sse.md measures what the server sent", async (t) => {
+test("a feed that is watched beside other work, and one that is left open", async () => {
+  const asked: string[] = [];
+  let leftClosed = () => {};
+  const closed = new Promise<void>((resolve) => {
+    leftClosed = resolve;
+  });
+  const server = http.createServer((request, reply) => {
+    asked.push(request.url ?? "");
+    if (asked.length === 1) return reply.writeHead(503).end();
+    if (request.url === "/left") request.socket.on("close", leftClosed);
+    reply.writeHead(200, { "content-type": "text/event-stream" });
+    for (let id = 0; id < 5; id++) reply.write(`: tick\nid: ${id}\nevent: price\ndata: {"eur": ${id}}\n\n`);
+    // Never ended.
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  try {
+    const origin = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+    const { code, log, values, samples } = await runScript(path.join(fixtures, "watch.js"), { ORIGIN: origin });
+    assert.equal(code, 0, log);
+    assert.deepEqual(asked, ["/feed", "/feed", "/left"]);
+    assert.deepEqual(values("checks"), [1, 1, 1, 1, 1], log);
+    await closed;
+    const feed = (metric: string) => samples(metric).filter(({ tags }) => tags.feed === "prices");
+    assert.deepEqual(
+      feed("http_req_failed").map(({ value, tags }) => [value, tags.status]),
+      [
+        [1, "503"],
+        [0, "200"],
+      ],
+    );
+    assert.equal(feed("sse_event").length, 5);
+    assert.equal(values("iterations").length, 1);
+  } finally {
+    server.closeAllConnections();
+    server.close();
+  }
+});
+
+/** The n-th example of docs/xk6-sse.md, as a file. */
+function example(n: number): string {
   const page = readFileSync(path.join(root, "docs/xk6-sse.md"), "utf8");
-  const example = /```javascript\n([\s\S]*?)```/.exec(page)?.[1];
-  assert.ok(example);
+  const source = [...page.matchAll(/```javascript\n([\s\S]*?)```/g)][n]?.[1];
+  assert.ok(source);
   const script = path.join(scratchDir(), "chat.js");
-  writeFileSync(script, example);
+  writeFileSync(script, source);
+  return script;
+}
+
+test("the example of docs/xk6-sse.md measures what the server sent", async (t) => {
+  const script = example(0);
   const server = await startServer("--ttft", "uniform:20ms,60ms", "--itl", "normal:10ms,2ms");
   try {
     await withAttempts(t, async () => {
@@ -128,6 +172,33 @@ test("the example of docs/xk6-sse.md measures what the server sent", async (t) =
         near(quantile(values("ttft"), q), quantile(ttftMs, q), `TTFT p${q * 100}`, { relative: 0.02, absolute: 0.5 });
         near(quantile(gaps, q), quantile(gapsMs, q), `gap p${q * 100}`, { relative: 0.02, absolute: 0.2 });
       }
+    });
+  } finally {
+    await server.stop();
+  }
+});
+
+test("the example of openAsync holds two streams on a VU and measures what the server sent", async (t) => {
+  const script = example(1);
+  const server = await startServer("--ttft", "uniform:20ms,60ms", "--itl", "3ms");
+  try {
+    await withAttempts(t, async () => {
+      await server.reset();
+      const { code, log, values } = await runScript(script, { BASE_URL: server.baseUrl });
+      assert.equal(code, 0, log);
+      const { requests } = await server.truth();
+      assert.equal(requests.length, 16);
+      const ttftMs = requests.map(({ beginNs, sendsNs: [first] }) => {
+        const [before = Number.NaN, after = Number.NaN] = first ?? [];
+        return (before + after) / 2e6 - beginNs / 1e6;
+      });
+      assert.equal(values("ttft").length, 16);
+      for (const q of [0.5, 0.9]) {
+        near(quantile(values("ttft"), q), quantile(ttftMs, q), `TTFT p${q * 100}`, { relative: 0.02, absolute: 0.5 });
+      }
+      assert.deepEqual(values("http_req_failed"), Array(16).fill(0));
+      // Two streams at once take two connections a VU, which the next two use again.
+      assert.equal(values("http_req_connecting").filter((ms) => ms > 0).length, 4);
     });
   } finally {
     await server.stop();
