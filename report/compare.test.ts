@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
@@ -150,12 +150,17 @@ test("exit codes: 0, 99 beyond the limit only, 98 for a client-bound run, 104 fo
   const bound = write({ ...small(2), validity: { state: "CLIENT-BOUND", reasons: [] } });
   const unjudged = write({ ...small(2), validity: { state: "UNJUDGED", reasons: [] } });
   const other = write(small(2, 1, { REQUESTS: 301 }));
+  const cut = write(small(2));
+  writeFileSync(join(cut, "summary.json"), "{");
+  const gone = join(dir, "gone");
   for (const [args, status, words] of [
     [[a, a], 0, /No regression beyond 5 % is shown/],
     [[a, slower], 99, /REGRESSION: \d+ figures are worse by more than 5 %/],
     [[a, slower, "--limit", "40%"], 0, /No regression beyond 40 %/],
     [[a, bound], 98, /CLIENT-BOUND/],
-    [[unjudged, a], 98, /NOT VALID: run-\d+ is UNJUDGED; a difference may be the client's/],
+    [[unjudged, a], 98, /NOT VALID: run-\d+: UNJUDGED, a difference may be the client's/],
+    [[a, cut], 98, /NOT VALID: run-\d+: summary.json cannot be read/],
+    [[a, gone], 98, /NOT VALID: .*gone holds neither summary.json nor records/],
     [[a, other], 104, /REQUESTS: 300 and 301\nNot compared/],
     [[a, other, "--anyway"], 0, /REQUESTS: 300 and 301/],
   ] as const) {

@@ -249,6 +249,13 @@ function pointMetrics(a: LevelSummary, b: LevelSummary): ComparedMetric[] {
   ];
 }
 
+/** Why a run cannot be compared: its client is not known to have kept up, or part of it is missing. */
+export function doubts(run: Results): string[] {
+  const state = run.summary?.validity.state;
+  const reasons = state === undefined || state === "VALID" ? [] : [`${state}, a difference may be the client's`];
+  return [...reasons, ...run.damage].map((reason) => `${run.name}: ${reason}`);
+}
+
 /** The comparison as lines of text. */
 export function compareLines(rows: readonly ComparedMetric[], options: CompareOptions): string[] {
   const header = ["level", "metric", "A", "B", "change", `${formatShare(options.confidence)} interval`, "verdict"];
@@ -292,10 +299,17 @@ async function main(): Promise<void> {
     .option("--json", "print the comparison as JSON");
   program.parse();
   const options = program.opts<CompareOptions & { anyway?: boolean; json?: boolean }>();
-  const [a, b] = [
-    await readResults(program.args[0] as string, true),
-    await readResults(program.args[1] as string, true),
-  ] as const;
+  const runs: Results[] = [];
+  for (const folder of program.args) {
+    const run = await readResults(folder, true).catch((error: Error) => error);
+    if (run instanceof Error) {
+      console.log(`NOT VALID: ${run.message}`);
+      process.exitCode = 98;
+      return;
+    }
+    runs.push(run);
+  }
+  const [a, b] = runs as [Results, Results];
 
   const differences = workloadDifferences(a, b);
   if (differences.length > 0) {
@@ -309,7 +323,7 @@ async function main(): Promise<void> {
       return;
     }
   }
-  const invalid = [a, b].filter((run) => run.summary?.validity.state !== "VALID");
+  const invalid = [a, b].flatMap(doubts);
   const rows = compareRuns(a, b, options);
   if (options.json) console.log(JSON.stringify({ differences, options, rows }, null, 2));
   else console.log(compareLines(rows, options).join("\n"));
@@ -318,9 +332,7 @@ async function main(): Promise<void> {
     say("The runs have no level in common.");
     process.exitCode = 104;
   } else if (invalid.length > 0) {
-    say(
-      `NOT VALID: ${invalid.map((run) => `${run.name} is ${run.summary?.validity.state ?? "without a summary"}`).join(", ")}; a difference may be the client's.`,
-    );
+    say(`NOT VALID: ${invalid.join("; ")}`);
     process.exitCode = 98;
   } else {
     const regressions = rows.filter(({ verdict }) => verdict === "regression");

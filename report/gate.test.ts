@@ -1,9 +1,11 @@
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
+import { gunzipSync, gzipSync } from "node:zlib";
+import { doubts } from "./compare";
 import { judgeShare } from "./early-stopping";
 import { gate, gateConfig } from "./gate";
 import { readResults } from "./read";
@@ -198,6 +200,94 @@ function runGate(...args: string[]) {
   return { status, output: stdout + stderr };
 }
 
+/** A run of 120 requests of which the last 20 are slow, whose files were changed. */
+function damaged(name: "records.ndjson.gz" | "summary.json", change: (text: string) => string | Buffer): string {
+  const folder = write({ ...requestsOf(100, 0), ...lastSlow });
+  const path = join(folder, name);
+  const content = readFileSync(path);
+  writeFileSync(path, change((name === "summary.json" ? content : gunzipSync(content)).toString()));
+  return folder;
+}
+const lastSlow = {
+  requests: Array.from({ length: 120 }, (_, index) =>
+    requestLine({ level: "c1", index, sentMs: 1 + index * 400, ttftMs: index < 100 ? 100 : 300, gapsMs: [10] }),
+  ),
+};
+const linesOf = (text: string) => text.trimEnd().split("\n");
+
+for (const [what, name, change, words] of [
+  [
+    "records cut after 100 requests",
+    "records.ndjson.gz",
+    (text: string) => linesOf(text).slice(0, 102).join("\n"),
+    /no end line.*; the records hold 100 of 120 steady requests of level c1$/,
+  ],
+  [
+    "requests taken out of the records",
+    "records.ndjson.gz",
+    (text: string) =>
+      linesOf(text)
+        .filter((_, i) => i < 110 || i >= 113)
+        .join("\n"),
+    /^the records hold 117 of 120 steady requests of level c1$/,
+  ],
+  [
+    "a broken line",
+    "records.ndjson.gz",
+    (text: string) =>
+      linesOf(text)
+        .map((line, i) => (i === 110 ? line.slice(0, 20) : line))
+        .join("\n"),
+    /1 lines of the records cannot be read \(the first is line 111\)/,
+  ],
+  [
+    "no end line",
+    "records.ndjson.gz",
+    (text: string) => linesOf(text).slice(0, -1).join("\n"),
+    /^the records have no end line/,
+  ],
+  [
+    "gzip that was cut off",
+    "records.ndjson.gz",
+    (text: string) => gzipSync(text).subarray(0, -2000),
+    /no end line.*; the records hold \d+ of 120/,
+  ],
+  [
+    "no first line",
+    "records.ndjson.gz",
+    (text: string) => linesOf(text).slice(1).join("\n"),
+    /^the records have no first line/,
+  ],
+  [
+    "records of another schema",
+    "records.ndjson.gz",
+    (text: string) => text.replace('"schema":1', '"schema":7'),
+    /^the schema of the records is 7; this version reads 1$/,
+  ],
+  [
+    "a summary of another schema",
+    "summary.json",
+    (text: string) => text.replace('"schema":1', '"schema":9'),
+    /^the schema of summary.json is 9; this version reads 1$/,
+  ],
+  ["a summary cut off", "summary.json", () => "{", /^summary.json cannot be read: .*; the levels are folded/],
+  [
+    "an empty summary",
+    "summary.json",
+    () => "{}",
+    /^summary.json cannot be read: it has no levels, no verdict, no val/,
+  ],
+  ["a summary of null", "summary.json", () => "null", /^summary.json cannot be read: it holds no object/],
+] as const) {
+  test(`${what}: neither gate nor compare passes`, async () => {
+    const run = await readResults(damaged(name, change), true);
+    const result = gate(run, gateConfig(run, { sloTtft: 200, percentile: 50 }));
+    assert.equal(result.state, "not valid");
+    assert.match(result.invalid.join("; "), words);
+    assert.ok(doubts(run).length > 0);
+  });
+}
+
 test("exit codes: 0, 99, 96, 98 and what is said with them", async () => {
   const enough = write(requestsOf(700, 0));
   const few = write(requestsOf(50, 0));
@@ -229,7 +319,7 @@ test("exit codes: 0, 99, 96, 98 and what is said with them", async () => {
       /NOT VALID: UNJUDGED: measured through xk6-sse, where a run cannot judge its own/,
     ],
     [unjudged, [], 98, /NOT VALID: UNJUDGED/],
-    [stock, ["--slo-ttft", "200"], 98, /NOT VALID: UNJUDGED: .*; there are no records/],
+    [stock, ["--slo-ttft", "200"], 98, /NOT VALID: UNJUDGED: .*; the folder has no records/],
     [dead, [], 98, /no request completed/],
     [killed, ["--slo-ttft", "200"], 98, /no summary/],
     [join(dir, "nowhere"), [], 98, /not a results folder/],

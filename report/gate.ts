@@ -194,7 +194,8 @@ function pointValue(values: number[], aggregate: string): number | undefined {
 
 /** Why a run may not be judged at all. */
 function invalidity(run: Results): string[] {
-  if (!run.summary) return ["there is no summary.json: the run did not end"];
+  // What is missing from the records would be judged as if it had kept every limit.
+  if (!run.summary) return run.damage;
   const reasons: string[] = [];
   const { state, reasons: why } = run.summary.validity;
   // Not told to be fit is not fit: a gate must not pass what a client made.
@@ -204,8 +205,7 @@ function invalidity(run: Results): string[] {
     reasons.push("no request was sent in a steady window: the server was not measured");
   else if (run.levelSummaries.every((level) => level.completed === 0))
     reasons.push("no request completed: the server was not measured");
-  if (!run.requests) reasons.push("there are no records: percentiles cannot be judged");
-  return reasons;
+  return [...reasons, ...run.damage];
 }
 
 /** A level as the run's own gates knew it; one whose requests had a token each is judged as one that asked for that. */

@@ -120,13 +120,50 @@ function toRow(line: RequestLine): RequestRow {
   };
 }
 
-async function readJson<T>(path: string, damage: Damage): Promise<T | undefined> {
+async function readJson(path: string, damage: Damage): Promise<Record<string, unknown> | undefined> {
   if (!existsSync(path)) return undefined;
   try {
-    return JSON.parse(await readFile(path, "utf8")) as T;
+    const value: unknown = JSON.parse(await readFile(path, "utf8"));
+    if (typeof value === "object" && value !== null && !Array.isArray(value)) return { ...value };
+    damage.push(`${basename(path)} cannot be read: it holds no object`);
   } catch (error) {
     damage.push(`${basename(path)} cannot be read: ${(error as Error).message}`);
+  }
+  return undefined;
+}
+
+/** The schema of summaries and records that is read here. */
+const knownSchema = 1;
+
+function checkSchema(schema: unknown, of: string, damage: Damage): void {
+  if (schema !== knownSchema)
+    damage.push(`the schema of ${of} is ${JSON.stringify(schema) ?? "not given"}; this version reads ${knownSchema}`);
+}
+
+async function readSummary(path: string, damage: Damage): Promise<Summary | undefined> {
+  const value = await readJson(path, damage);
+  if (value === undefined) return undefined;
+  const { levels, verdict, validity } = value as Partial<Summary>;
+  const missing = [
+    Array.isArray(levels) ? "" : "levels",
+    typeof verdict?.pass === "boolean" ? "" : "verdict",
+    typeof validity?.state === "string" && Array.isArray(validity.reasons) ? "" : "validity",
+  ].filter((part) => part !== "");
+  if (missing.length > 0) {
+    damage.push(`summary.json cannot be read: it has no ${missing.join(", no ")}`);
     return undefined;
+  }
+  checkSchema(value.schema, "summary.json", damage);
+  return value as unknown as Summary;
+}
+
+/** Levels of which the records hold other numbers of requests than the run counted: a file that was cut, or another run's. */
+function checkCounts({ levelSummaries, requests = [], damage }: Results): void {
+  const held = new Map<string, number>();
+  for (const { level, phase } of requests) if (phase === "steady") held.set(level, (held.get(level) ?? 0) + 1);
+  for (const { name, requests: counted } of levelSummaries) {
+    const found = held.get(name) ?? 0;
+    if (found !== counted) damage.push(`the records hold ${found} of ${counted} steady requests of level ${name}`);
   }
 }
 
@@ -141,8 +178,9 @@ export function recordsPath(dir: string): string | undefined {
  */
 export async function readResults(dir: string, withItl = false): Promise<Results> {
   const damage: Damage = [];
-  const summary = await readJson<Summary>(join(dir, "summary.json"), damage);
-  const config = await readJson<Record<string, unknown>>(join(dir, "config.json"), damage);
+  const summaryPath = join(dir, "summary.json");
+  const summary = await readSummary(summaryPath, damage);
+  const config = await readJson(join(dir, "config.json"), damage);
   const results: Results = {
     dir,
     name: basename(resolve(dir)),
@@ -156,7 +194,11 @@ export async function readResults(dir: string, withItl = false): Promise<Results
   };
   const path = recordsPath(dir);
   if (!path && !summary)
-    throw new Error(`${dir} holds neither summary.json nor records.ndjson(.gz): not a results folder`);
+    throw new Error(
+      damage.length > 0
+        ? `${dir} has no records, and ${damage.join("; ")}`
+        : `${dir} holds neither summary.json nor records.ndjson(.gz): not a results folder`,
+    );
   if (!path) {
     damage.push("the folder has no records: what is folded from single requests is missing");
     return results;
@@ -169,6 +211,7 @@ export async function readResults(dir: string, withItl = false): Promise<Results
     switch (line.type) {
       case "run":
         results.run = line;
+        checkSchema(line.schema, "the records", damage);
         results.scenario ||= line.scenario;
         if (!config && !summary) results.config = line.config;
         break;
@@ -191,9 +234,14 @@ export async function readResults(dir: string, withItl = false): Promise<Results
         break;
     }
   }
-  if (!summary) {
+  if (!results.run) damage.push("the records have no first line: settings and time of the run are not known from them");
+  if (summary) {
+    checkCounts(results);
+  } else {
     damage.push(
-      "there is no summary.json: the run was killed before it wrote one; the levels are folded from the records",
+      existsSync(summaryPath)
+        ? "the levels are folded from the records"
+        : "there is no summary.json: the run was killed before it wrote one; the levels are folded from the records",
     );
     results.levelSummaries = foldRecords(unfolded).levels;
   }
