@@ -2,6 +2,7 @@ import type { Options, Scenario } from "k6/options";
 import { adaptOptions, emitLevelMetrics, type LevelSpec, Levels, type Slot } from "./client";
 import { type Config, orRefuse } from "./config";
 import { formatDurationMs } from "./duration";
+import { rememberLoad } from "./load-guard";
 import { SettingError } from "./setting-error";
 import type { Warmup } from "./settings";
 
@@ -89,11 +90,12 @@ export function k6Options(config: Config, thresholds: () => Thresholds, scenario
   const gates = thresholds();
   const { requireMeasurable } = require("./measurable") as typeof import("./measurable");
   orRefuse(() => requireMeasurable(config, gates));
-  return adaptOptions({
+  const options = adaptOptions({
     thresholds: gates,
     summaryTrendStats: trendStats(gates) as Options["summaryTrendStats"],
     scenarios: { [config.scenario.replaceAll("-", "_")]: scenario },
   });
+  return rememberLoad(options);
 }
 
 /** The warm-up of a level with this many slots. */

@@ -2,6 +2,7 @@ import exec from "k6/execution";
 import { type Prompt, requestBody } from "./body";
 import { type BatchResult, Client, fetch, type RequestSpec, type Result, type Slot } from "./client";
 import { type Config, shownSettings } from "./config";
+import { requireAskedLoad } from "./load-guard";
 import { seededRng } from "./rng";
 import { openWords } from "./shared-words";
 import type { WordSource } from "./words";
@@ -61,6 +62,7 @@ export function openClient(config: Config): LlmClient {
   };
   return {
     ready() {
+      requireAskedLoad();
       // setup() runs once, the init code once a VU: a warning is given here.
       for (const line of config.warnings) console.warn(`tokenclock: ${line}`);
       return { model: findModel(config, headers), tokensPerWord: findTokensPerWord(config, headers, words) };

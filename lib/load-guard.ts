@@ -1,0 +1,21 @@
+/** Keeps a run from measuring another load than it was asked for: what would lower it in silence ends the run instead. */
+import exec from "k6/execution";
+import type { Options } from "k6/options";
+import { refuse } from "./client";
+import { type LoadOptions, loadConflict } from "./load-options";
+
+let asked: LoadOptions | undefined;
+
+/** Remembers the options that the script gives k6. */
+export function rememberLoad(options: Options): Options {
+  // A copy: k6 later writes what it made of the options, the command line's among it, into the script's own object.
+  asked = JSON.parse(JSON.stringify({ scenarios: options.scenarios }));
+  return options;
+}
+
+/** For setup(): ends the run with one line and exit code 104 where k6 runs another load than the script's options. */
+export function requireAskedLoad(): void {
+  if (!asked) return;
+  const conflict = loadConflict(asked, exec.test.options as LoadOptions);
+  if (conflict !== undefined) refuse(`tokenclock: ${conflict}`);
+}

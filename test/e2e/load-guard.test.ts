@@ -1,0 +1,38 @@
+/** What would lower the load in silence ends the run instead. */
+import assert from "node:assert/strict";
+import { type TestContext, test } from "node:test";
+import { type RunSettings, run } from "../support/run";
+import { startServer } from "../support/simulated";
+
+const small: RunSettings = { CONCURRENCY: 4, REQUESTS: 8, WARMUP: 0, OUTPUT_TOKENS: 4, THRESHOLDS: "none" };
+
+async function serverFor(t: TestContext): Promise<string> {
+  const server = await startServer();
+  t.after(server.stop);
+  return server.baseUrl;
+}
+
+/** Fails unless the run ended with this code and one line, without a stack, that matches. */
+function refusedWith(ended: { code: number | undefined; stderr: string }, code: number, line: RegExp): void {
+  assert.equal(ended.code, code, ended.stderr);
+  const errors = ended.stderr.split("\n").filter((each) => each.includes("level=error"));
+  assert.ok(errors.length > 0 && errors.every((each) => line.test(each)), ended.stderr);
+  assert.doesNotMatch(ended.stderr, /\\tat |GoError/);
+}
+
+test("k6's own load options, which leave a level fewer clients than its name says, are refused", async (t) => {
+  const BASE_URL = await serverFor(t);
+  for (const args of [
+    ["--vus", "1", "--duration", "1s"],
+    ["--iterations", "3"],
+    ["--stage", "1s:2"],
+  ]) {
+    const ended = await run("concurrency-sweep", { ...small, BASE_URL }, { args });
+    refusedWith(ended, 104, /k6's own load options .* replace the load that the settings ask for/);
+    assert.equal(ended.requests.length, 0);
+  }
+  const byEnvironment = await run("batch-burst", { BATCH_SIZES: 2, BASE_URL }, { env: { K6_VUS: "2" } });
+  refusedWith(byEnvironment, 104, /shared-iterations vus 2 iterations 2 instead of per-vu-iterations vus 1/);
+  const segment = await run("concurrency-sweep", { ...small, BASE_URL }, { args: ["--execution-segment", "0:1/2"] });
+  refusedWith(segment, 104, /--execution-segment 0:1\/2 leaves each level a part of its clients/);
+});
