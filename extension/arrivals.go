@@ -259,6 +259,7 @@ func (a *arrivals) slot(k int) *slot {
 // Next is `arrivals.next()`.
 func (h *arrivalsOf) Next() *slot {
 	a := h.a
+	settleCollector()
 	a.open(clock.Now())
 	k := int(a.next.Add(1) - 1)
 	if k >= len(a.offsetsNs) || !waitUntil(h.i.vu.Context(), a.zero+a.offsetsNs[k]) {

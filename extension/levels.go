@@ -135,6 +135,7 @@ func (l *levels) bind(r *run) {
 
 // Acquire is `levels.acquire()`.
 func (h *levelsOf) Acquire() *slot {
+	settleCollector()
 	ctx := h.i.vu.Context()
 	l := h.l
 	last := h.giveBack()

@@ -45,6 +45,38 @@ func request(r *run, s *slot, lasts time.Duration) {
 	})
 }
 
+// A collection that holds up the first requests is the client's delay, and a slot must not be due before it is over.
+func TestTheCollectorSettlesBeforeAnySlotIsDue(t *testing.T) {
+	settle := settleCollector
+	t.Cleanup(func() { settleCollector = settle })
+	r := &run{tally: tally.NewRun(tally.SLO{}), probe: &probe{}}
+	l, _ := boundLevels(t, levelSpec{Name: "c1", Concurrency: 1, Requests: 1})
+	schedule, err := newArrivals(arrivalSpec{TraceMs: []float64{0}})
+	require.NoError(t, err)
+	schedule.run = r
+	i := vuOn(t.Context(), t, l).i
+	windows := &windowsOf{i: i, w: &windowSet{run: r, specs: map[string]levelSpec{"b1": {}}, index: map[string]int{}}}
+	for name, give := range map[string]func() *slot{
+		"Levels":   (&levelsOf{i: i, l: l, number: -1}).Acquire,
+		"Arrivals": (&arrivalsOf{i: i, a: schedule}).Next,
+		"Windows": func() *slot {
+			s, err := windows.Begin("b1", "")
+			require.NoError(t, err)
+			return s
+		},
+	} {
+		settledNs := int64(0)
+		settleCollector = func() {
+			time.Sleep(time.Millisecond)
+			settledNs = clock.Now()
+		}
+		s := give()
+		require.NotNil(t, s, name)
+		require.NotZero(t, settledNs, name)
+		require.GreaterOrEqual(t, s.scheduledNs, settledNs, name)
+	}
+}
+
 func TestLevelsRunOneAfterTheOtherWithTheirConcurrency(t *testing.T) {
 	three := 3
 	l, r := boundLevels(t,

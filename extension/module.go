@@ -65,12 +65,14 @@ func relaxCollector() {
 // closely shows at a glance that a long run does not grow.
 const smallHeap = 32 << 20
 
-// settleCollector takes relaxCollector back, with the first request, where the VUs turned out to be few.
+// settleCollector takes relaxCollector back where the VUs turned out to be few, before the first request is due. Going back
+// may make a collection due at once, which holds up for milliseconds whoever allocates: it is over when this returns.
 var settleCollector = sync.OnceFunc(func() {
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	if os.Getenv("GOGC") == "" && m.HeapAlloc < smallHeap {
 		debug.SetGCPercent(100)
+		runtime.GC()
 	}
 })
 

@@ -60,6 +60,7 @@ func (i *instance) newWindows(call sobek.ConstructorCall) *sobek.Object {
 // Begin is `windows.begin(level, phase?)`.
 func (h *windowsOf) Begin(level, phase string) (*slot, error) {
 	w := h.w
+	settleCollector()
 	if d := h.rest.after(h.last); d > 0 {
 		waitUntil(h.i.vu.Context(), h.last.endNs.Load()+int64(d))
 	}
