@@ -3,6 +3,7 @@ import { type ArrivalSpec, Arrivals, emitLevelMetrics, type Slot, type StageSpec
 import { type Config, orRefuse, shownSettings, userPath } from "./config";
 import { formatDurationMs } from "./duration";
 import { k6Options, loadOptions, type Thresholds } from "./levels";
+import { orAbort } from "./load-guard";
 import { SettingError } from "./setting-error";
 import type { TraceRow } from "./trace";
 
@@ -48,7 +49,9 @@ function arrivals(config: Config): ScheduledLoad {
     trace,
     options: (thresholds) => loadOptions(config, thresholds, config.MAX_IN_FLIGHT),
     each(send) {
-      for (let slot = schedule.next(); slot !== null; slot = schedule.next()) send(slot);
+      orAbort(() => {
+        for (let slot = schedule.next(); slot !== null; slot = schedule.next()) send(slot);
+      });
     },
     report: emitLevelMetrics,
   };
@@ -115,7 +118,7 @@ function changingUsers(config: Config): ScheduledLoad {
         gracefulStop: formatDurationMs(config.TIMEOUT),
       }),
     each(send) {
-      send(windows.begin("ramp"));
+      orAbort(() => send(windows.begin("ramp")));
     },
     report() {
       windows.end("ramp");

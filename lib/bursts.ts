@@ -2,6 +2,7 @@ import type { Options } from "k6/options";
 import { emitLevelMetrics, type LevelSpec, runsHere, type Slot, Windows } from "./client";
 import type { Config } from "./config";
 import { type Labels, loadOptions, type Thresholds } from "./levels";
+import { orAbort } from "./load-guard";
 
 /** A release of several requests at once. */
 export interface Burst {
@@ -31,15 +32,17 @@ export function openBursts(config: Config, bursts: readonly Burst[]): Bursts {
     options: (thresholds) => loadOptions(config, thresholds, 1),
     each(release) {
       const warm = new Set<string>();
-      for (const burst of bursts) {
-        if (!runsHere(burst.name)) continue;
-        const { run: _, ...kind } = burst.labels;
-        const key = JSON.stringify([burst.size, kind]);
-        if (wantsWarmup(config) && !warm.has(key)) release(windows.begin(burst.name, "warmup"), burst);
-        warm.add(key);
-        release(windows.begin(burst.name), burst);
-        windows.end(burst.name);
-      }
+      orAbort(() => {
+        for (const burst of bursts) {
+          if (!runsHere(burst.name)) continue;
+          const { run: _, ...kind } = burst.labels;
+          const key = JSON.stringify([burst.size, kind]);
+          if (wantsWarmup(config) && !warm.has(key)) release(windows.begin(burst.name, "warmup"), burst);
+          warm.add(key);
+          release(windows.begin(burst.name), burst);
+          windows.end(burst.name);
+        }
+      });
     },
     report: emitLevelMetrics,
   };

@@ -2,7 +2,7 @@ import type { Options, Scenario } from "k6/options";
 import { adaptOptions, emitLevelMetrics, type LevelSpec, Levels, type Slot } from "./client";
 import { type Config, orRefuse } from "./config";
 import { formatDurationMs } from "./duration";
-import { rememberLoad } from "./load-guard";
+import { orAbort, rememberLoad } from "./load-guard";
 import { SettingError } from "./setting-error";
 import type { Warmup } from "./settings";
 
@@ -68,7 +68,9 @@ export function levelsInTurn(config: Config, specs: readonly LevelSpec[]): LoadL
     options: (thresholds) =>
       loadOptions(config, thresholds, Math.max(...specs.map(({ concurrency }) => concurrency ?? 1))),
     each(send) {
-      for (let slot = levels.acquire(); slot !== null; slot = levels.acquire()) send(slot);
+      orAbort(() => {
+        for (let slot = levels.acquire(); slot !== null; slot = levels.acquire()) send(slot);
+      });
     },
     report: emitLevelMetrics,
   };

@@ -19,3 +19,19 @@ export function requireAskedLoad(): void {
   const conflict = loadConflict(asked, exec.test.options as LoadOptions);
   if (conflict !== undefined) refuse(`tokenclock: ${conflict}`);
 }
+
+/**
+ * Calls `work` of a VU's default(). An exception ends the run with its message as one line and exit code 108: to k6 it
+ * would only end this VU, whose level would then be measured with a client less than its name says.
+ */
+export function orAbort(work: () => void): void {
+  try {
+    work();
+  } catch (error) {
+    // Without setup() there is no model to ask for, and nobody has compared the load with the one asked for.
+    const message = (exec.test.options as { noSetup?: boolean | null }).noSetup
+      ? "--no-setup leaves out the checks that a run begins with"
+      : String(error instanceof Error ? error.message : error).split("\n", 1)[0];
+    exec.test.abort(`tokenclock: ${message}`);
+  }
+}

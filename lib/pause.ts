@@ -1,6 +1,6 @@
 import { sleep } from "k6";
 import { fetch, type LevelSpec } from "./client";
-import type { Config } from "./config";
+import { type Config, shownSettings } from "./config";
 import { pauseLevel } from "./levels";
 import { addressOf, requestHeaders } from "./llm-client";
 
@@ -19,7 +19,13 @@ export function openPause(config: Config): Pause {
       if (config.RESET_URL !== "") {
         const reply = fetch(addressOf(config, config.RESET_URL), { method: "POST", headers: requestHeaders(config) });
         if (reply.status < 200 || reply.status > 299) {
-          throw new Error(`RESET_URL=${config.RESET_URL} answered HTTP ${reply.status} ${reply.error}`);
+          // Without the reset the second phase would measure what the first one left. The address may hold a secret.
+          const shown = `RESET_URL=${shownSettings(config).RESET_URL}`;
+          throw new Error(
+            reply.status === 0
+              ? `${shown} cannot be reached: ${reply.error}`
+              : `${shown} answered HTTP ${reply.status}`,
+          );
         }
       }
       sleep(config.PAUSE / 1000);

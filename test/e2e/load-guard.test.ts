@@ -1,7 +1,10 @@
 /** What would lower the load in silence ends the run instead. */
 import assert from "node:assert/strict";
+import { writeFileSync } from "node:fs";
+import path from "node:path";
 import { type TestContext, test } from "node:test";
 import { type RunSettings, run } from "../support/run";
+import { scratchDir } from "../support/scratch";
 import { startServer } from "../support/simulated";
 
 const small: RunSettings = { CONCURRENCY: 4, REQUESTS: 8, WARMUP: 0, OUTPUT_TOKENS: 4, THRESHOLDS: "none" };
@@ -35,4 +38,21 @@ test("k6's own load options, which leave a level fewer clients than its name say
   refusedWith(byEnvironment, 104, /shared-iterations vus 2 iterations 2 instead of per-vu-iterations vus 1/);
   const segment = await run("concurrency-sweep", { ...small, BASE_URL }, { args: ["--execution-segment", "0:1/2"] });
   refusedWith(segment, 104, /--execution-segment 0:1\/2 leaves each level a part of its clients/);
+});
+
+test("an exception in the load ends the run: the level would go on with a client less", async (t) => {
+  const BASE_URL = await serverFor(t);
+  const file = path.join(scratchDir(), "one.jsonl");
+  writeFileSync(file, '{"prompt": "hi"}\n');
+  const ended = await run("concurrency-sweep", { ...small, BASE_URL, DATASET: file }, { args: ["--no-setup"] });
+  refusedWith(ended, 108, /--no-setup leaves out/);
+});
+
+test("a reset between the phases that fails ends the run, and its address keeps its secrets", async (t) => {
+  const BASE_URL = await serverFor(t);
+  const RESET_URL = BASE_URL.replace(/^http:\/\/(.*)\/v1$/, "http://user:hunter2@$1/nope");
+  const ended = await run("prefill-decode", { ...small, CONCURRENCY: 2, BASE_URL, RESET_URL });
+  refusedWith(ended, 108, /RESET_URL=http:\S+\/nope answered HTTP 40\d/);
+  assert.doesNotMatch(ended.stderr + ended.stdout, /hunter2/);
+  assert.deepEqual([...new Set(ended.requests.map(({ level }) => level))], ["full"]);
 });
