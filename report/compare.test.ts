@@ -4,11 +4,11 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
-import { changeOfItl, changeOfQuantile, compareRuns, workloadDifferences } from "./compare";
+import { chanceOfFailures, changeOfItl, changeOfQuantile, compareRuns, workloadDifferences } from "./compare";
 import { PooledItl } from "./itl";
 import { readResults } from "./read";
 import { ascending, quantile, seededRandom } from "./statistics";
-import { type RunSpec, randomSource, sweep, writeRun } from "./synthetic";
+import { type RunSpec, randomSource, requestLine, sweep, writeRun } from "./synthetic";
 
 const dir = mkdtempSync(join(tmpdir(), "tokenclock-compare-"));
 after(() => rmSync(dir, { recursive: true }));
@@ -127,6 +127,33 @@ test("too few samples for a quantile are not judged", async () => {
   assert.equal(thin.find(({ metric }) => metric === "ITL p99")?.low, undefined);
 });
 
+/** The first requests of a run fail. */
+function failing(spec: RunSpec, count: number): RunSpec {
+  const requests = spec.requests.map((line, index) =>
+    index < count
+      ? requestLine({ level: line.level, index, sentMs: (line.sentNs ?? 0) / 1e6, failure: "http_5xx" })
+      : line,
+  );
+  return { ...spec, requests };
+}
+
+test("the share of failed requests is judged by Fisher's exact test", async () => {
+  // The lady tasting tea: 3 and 4 of 4 cups, 17/70 and 1/70.
+  assert.ok(Math.abs(chanceOfFailures([1, 4], [3, 4]) - 17 / 70) < 1e-12);
+  assert.ok(Math.abs(chanceOfFailures([0, 4], [4, 4]) - 1 / 70) < 1e-12);
+  assert.equal(chanceOfFailures([0, 120], [0, 120]), 1);
+  const verdict = async (inA: number, inB: number) => {
+    const [a, b] = [failing(small(1), inA), failing(small(2), inB)];
+    const rows = compareRuns(await readWhole(write(a)), await readWhole(write(b)), options);
+    return rows.find(({ metric }) => metric === "failed requests")?.verdict;
+  };
+  assert.equal(await verdict(0, 0), "no change");
+  assert.equal(await verdict(0, 31), "regression");
+  assert.equal(await verdict(31, 0), "improvement");
+  assert.equal(await verdict(3, 4), "unclear");
+  assert.equal(await verdict(4, 3), "no change");
+});
+
 test("workloads differ by any setting but those of address, results and judgement", async () => {
   const a = await readWhole(write(small(1)));
   const other = await readResults(
@@ -153,12 +180,22 @@ test("exit codes: 0, 99 beyond the limit only, 98 for a client-bound run, 104 fo
   const cut = write(small(2));
   writeFileSync(join(cut, "summary.json"), "{");
   const gone = join(dir, "gone");
+  const failed = write(failing(small(2), 31));
+  const refused = write({
+    ...failing(small(2), 31),
+    pass: false,
+    reasons: ["llm_request_failed value 0.1, limit <= 0"],
+  });
+  const two = write(sweep({ seed: 1, concurrencies: [4], requestsPerLevel: 2, tokens: 8 }));
   for (const [args, status, words] of [
     [[a, a], 0, /No regression beyond 5 % is shown/],
     [[a, slower], 99, /REGRESSION: \d+ figures are worse by more than 5 %/],
     [[a, slower, "--limit", "40%"], 0, /No regression beyond 40 %/],
     [[a, bound], 98, /CLIENT-BOUND/],
     [[unjudged, a], 98, /NOT VALID: run-\d+: UNJUDGED, a difference may be the client's/],
+    [[a, failed], 99, /REGRESSION: more requests fail in 1 level, with 99 % confidence each/],
+    [[a, refused], 98, /NOT VALID: run-\d+: the run failed by its own thresholds \(llm_request_failed value 0.1/],
+    [[two, two], 96, /NOTHING JUDGED/],
     [[a, cut], 98, /NOT VALID: run-\d+: summary.json cannot be read/],
     [[a, gone], 98, /NOT VALID: .*gone holds neither summary.json nor records/],
     [[a, other], 104, /REQUESTS: 300 and 301\nNot compared/],

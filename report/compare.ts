@@ -1,10 +1,12 @@
 /**
  * `npm run compare -- A B`: is B worse than A? Per level and metric the change with an interval: by a bootstrap over
  * requests, and of inter-token latencies from the bounds of their percentiles (report/itl.ts).
- * Exit 0: no regression shown; 99: at least one; 98: a run is not valid; 104: the runs are not of one workload.
+ * Exit 0: no regression shown; 99: at least one; 98: a run is not valid or failed by its own thresholds; 96: too few
+ * requests to judge anything by; 104: the runs are not of one workload.
  */
 import { Command, InvalidArgumentError } from "commander";
-import { formatChange, formatNumber, formatShare } from "./format";
+import { logGamma } from "./beta";
+import { formatChange, formatNumber, formatShare, plural } from "./format";
 import type { PooledItl } from "./itl";
 import { type LevelSummary, type RequestRow, type Results, readResults } from "./read";
 import { defined, e2eMs, pooledItl, steadyRows, tpotMs, ttftMs } from "./request";
@@ -184,7 +186,7 @@ export function compareRuns(a: Results, b: Results, options: CompareOptions): Co
       }
       if (metric === "TPOT") rows.push(...quantiles.flatMap((q) => comparedItl(levelA.name, itl, q, options)));
     }
-    rows.push(...pointMetrics(levelA, levelB));
+    rows.push(comparedFailures(levelA, levelB, options.confidence), ...pointMetrics(levelA, levelB));
   }
   return rows;
 }
@@ -221,6 +223,38 @@ function comparedItl(
   return [{ ...row, ...change, verdict: judgeChange(change, limit) }];
 }
 
+const logChoose = (n: number, k: number): number => logGamma(n + 1) - logGamma(k + 1) - logGamma(n - k + 1);
+
+/**
+ * How likely b or more of the failures fall on side B when both sides fail equally often: Fisher's exact test, one-sided.
+ * Requests count as independent.
+ */
+export function chanceOfFailures([failedA, ofA]: [number, number], [failedB, ofB]: [number, number]): number {
+  const failed = failedA + failedB;
+  const all = logChoose(ofA + ofB, failed);
+  let chance = 0;
+  for (let b = failedB; b <= Math.min(ofB, failed); b++)
+    if (failed - b <= ofA) chance += Math.exp(logChoose(ofB, b) + logChoose(ofA, failed - b) - all);
+  return Math.min(1, chance);
+}
+
+/** The share of failed requests: a rise that is no chance is a regression, however small, for a failure is no latency. */
+function comparedFailures(a: LevelSummary, b: LevelSummary, confidence: number): ComparedMetric {
+  const share = ({ failed, requests }: LevelSummary) => (requests > 0 ? (100 * failed) / requests : 0);
+  const sideA: [number, number] = [a.failed, a.requests];
+  const sideB: [number, number] = [b.failed, b.requests];
+  const row = { level: a.name, metric: failedRequests, unit: "%", a: share(a), b: share(b) };
+  const verdict = (): ComparisonVerdict => {
+    if (a.requests === 0 || b.requests === 0) return "not judged";
+    if (chanceOfFailures(sideA, sideB) < 1 - confidence) return "regression";
+    if (chanceOfFailures(sideB, sideA) < 1 - confidence) return "improvement";
+    return row.b > row.a ? "unclear" : "no change";
+  };
+  return { ...row, verdict: verdict(), samples: [a.requests, b.requests] };
+}
+
+const failedRequests = "failed requests";
+
 /** Two values without an interval. */
 const notJudged = (a: number, b: number) => ({ a, b, change: b / a - 1, verdict: "not judged" as const });
 
@@ -245,14 +279,19 @@ function pointMetrics(a: LevelSummary, b: LevelSummary): ComparedMetric[] {
   return [
     ...(a.outputThroughput > 0 ? [point("output throughput", "tokens/s", (level) => level.outputThroughput)] : []),
     point("request throughput", "requests/s", (level) => level.requestThroughput),
-    point("failed", "requests", (level) => level.failed),
   ];
 }
 
-/** Why a run cannot be compared: its client is not known to have kept up, or part of it is missing. */
+/** Why a run cannot be compared: its client is not known to have kept up, it failed by itself, or part of it is missing. */
 export function doubts(run: Results): string[] {
   const state = run.summary?.validity.state;
   const reasons = state === undefined || state === "VALID" ? [] : [`${state}, a difference may be the client's`];
+  const verdict = run.summary?.verdict;
+  // One that is not valid has not passed either, for that reason.
+  if (reasons.length === 0 && verdict?.pass === false)
+    reasons.push(
+      `the run failed by its own thresholds${verdict.reasons.length > 0 ? ` (${verdict.reasons.join(", ")})` : ""}`,
+    );
   return [...reasons, ...run.damage].map((reason) => `${run.name}: ${reason}`);
 }
 
@@ -279,6 +318,17 @@ export function compareLines(rows: readonly ComparedMetric[], options: CompareOp
       .join("  ")
       .trimEnd(),
   );
+}
+
+function regressionWords(regressions: readonly ComparedMetric[], limit: number): string {
+  const failures = regressions.filter(({ metric }) => metric === failedRequests).length;
+  const latencies = regressions.length - failures;
+  return [
+    latencies > 0 ? `${latencies} figures are worse by more than ${formatShare(limit)}` : "",
+    failures > 0 ? `more requests fail in ${plural(failures, "level")}` : "",
+  ]
+    .filter((words) => words !== "")
+    .join(" and ");
 }
 
 function percentage(text: string): number {
@@ -325,6 +375,8 @@ async function main(): Promise<void> {
   }
   const invalid = [a, b].flatMap(doubts);
   const rows = compareRuns(a, b, options);
+  const judged = rows.filter(({ metric, verdict }) => metric !== failedRequests && verdict !== "not judged");
+  const regressions = rows.filter(({ verdict }) => verdict === "regression");
   if (options.json) console.log(JSON.stringify({ differences, options, rows }, null, 2));
   else console.log(compareLines(rows, options).join("\n"));
   const say = options.json ? console.error : console.log;
@@ -334,12 +386,14 @@ async function main(): Promise<void> {
   } else if (invalid.length > 0) {
     say(`NOT VALID: ${invalid.join("; ")}`);
     process.exitCode = 98;
+  } else if (judged.length === 0 && regressions.length === 0) {
+    say("NOTHING JUDGED: too few requests for a percentile of any latency.");
+    process.exitCode = 96;
   } else {
-    const regressions = rows.filter(({ verdict }) => verdict === "regression");
     const unclear = rows.filter(({ verdict }) => verdict === "unclear").length;
     say(
       regressions.length > 0
-        ? `REGRESSION: ${regressions.length} figures are worse by more than ${formatShare(options.limit)}, with ${formatShare(options.confidence)} confidence each.`
+        ? `REGRESSION: ${regressionWords(regressions, options.limit)}, with ${formatShare(options.confidence)} confidence each.`
         : `No regression beyond ${formatShare(options.limit)} is shown${unclear > 0 ? `; of ${unclear} figures it cannot be ruled out (more requests would tell)` : ""}.`,
     );
     process.exitCode = regressions.length > 0 ? 99 : 0;
