@@ -37,6 +37,11 @@ const refused: [Environment, RegExp][] = [
   [{ CONCURRENCY: "1,,2" }, /^CONCURRENCY=1,,2 is not/],
   [{ CONCURRENCY: "" }, /^CONCURRENCY= is not/],
   [{ BASE_URL: "127.0.0.1:8000" }, /^BASE_URL=127.0.0.1:8000 is not an address/],
+  [{ BASE_URL: "http://127.0.0.1:8000/v1?key=5" }, /^BASE_URL=http:\S+\?key=\*{4} is not an address .*no query/],
+  [{ BASE_URL: "http://:8000/v1" }, /^BASE_URL=http:\/\/:8000\/v1 is not an address/],
+  [{ BASE_URL: "http://host:99999/v1" }, /^BASE_URL=http:\/\/host:99999\/v1 is not an address/],
+  [{ RESET_URL: "http://user:secret@:1/" }, /^RESET_URL=http:\/\/:1\/ is not a path/],
+  [{ RESULTS: "" }, /^RESULTS= is not a folder/],
   [{ API: "chats" }, /^API=chats is not one of chat, completions/],
   [{ TIMEOUT: "30" }, /^TIMEOUT=30 is not a duration/],
   [{ TIMEOUT: "0s" }, /^TIMEOUT=0s is not/],
@@ -70,12 +75,16 @@ test("a secret is in no message and in no echo", () => {
     API_KEY: secret,
     HEADERS: `{"X-Key": "${secret}"}`,
     BASE_URL: `http://user:${secret}@host/v1`,
+    ENDPOINT: `/v1/chat?key=${secret}&b=${secret}#x`,
+    METRICS_URL: `http://user:${secret}@host/metrics?key=${secret}`,
+    RESET_URL: `http://host:8000/reset?token=${secret}`,
     BETWEEN: `KEY=${secret} ./restart`,
   };
   const shown = shownSettings(parseSettings(environment, {}));
   assert.doesNotMatch(JSON.stringify(shown), /secret/);
   assert.deepEqual(shown.HEADERS, { "X-Key": "(set)" });
   assert.equal(shown.BASE_URL, "http://host/v1");
+  assert.equal(shown.ENDPOINT, "/v1/chat?key=****&b=****#x");
   assert.throws(
     () => parseSettings({ HEADERS: `{"X-Key": "${secret}"` }, {}),
     (error) => error instanceof SettingError && !error.message.includes(secret),

@@ -33,6 +33,8 @@ const asIs = <T>(value: T): unknown => value;
 
 const anyText: Kind<string> = { allowed: "a text", parse: (text) => text, show: asIs };
 
+const folder: Kind<string> = { allowed: "a folder", parse: (text) => text || undefined, show: asIs };
+
 const secret: Kind<string> = {
   allowed: "a text",
   parse: (text) => (/^[\x20-\x7e]*$/.test(text) ? text : undefined),
@@ -46,24 +48,39 @@ const command: Kind<string> = {
   show: (value) => (value === "" ? undefined : "(set)"),
 };
 
+/** An address without the user name and password it may hold, and without the values of its query: keys are passed there. */
+function showAddress(address: string): string {
+  return address.replace(/\/\/[^/@]*@/, "//").replace(/([?&][^=&#]*=)[^&#]*/g, "$1****");
+}
+
 const baseUrl: Kind<string> = {
-  allowed: "an address such as http://127.0.0.1:8000/v1 (http://, https:// or unix:///socket:/path)",
+  allowed: "an address such as http://127.0.0.1:8000/v1 (http://, https:// or unix:///socket:/path; no query)",
+  // The API's paths are put behind it, so that a query would end up in their middle.
   parse: (text) =>
-    /^(https?:\/\/[^\s/]+|unix:\/\/\/[^\s:]+:)(\/\S*)?$/.test(text) ? text.replace(/\/+$/, "") : undefined,
-  // A user name and password in an address are secrets like any other.
-  show: (value) => value.replace(/\/\/[^/@]*@/, "//"),
+    /^(https?:\/\/[^\s/?#]+|unix:\/\/\/[^\s:?#]+:)(\/[^\s?#]*)?$/.test(text) && hasHost(text)
+      ? text.replace(/\/+$/, "")
+      : undefined,
+  show: showAddress,
 };
+
+/** Whether an http:// or https:// address has a host, and a port that there can be. */
+function hasHost(address: string): boolean {
+  const [, host = ""] = /^https?:\/\/(?:[^/@]*@)?([^/?#]*)/.exec(address) ?? [];
+  const port = /:(\d+)$/.exec(host)?.[1];
+  return address.startsWith("unix:") || (/^[^:]/.test(host) && (port === undefined || Number(port) <= 65_535));
+}
 
 const anyUrl: Kind<string> = {
   allowed: 'an address with http:// or https://, or ""',
-  parse: (text) => (text === "" || /^https?:\/\/\S+$/.test(text) ? text : undefined),
-  show: baseUrl.show,
+  parse: (text) => (text === "" || (/^https?:\/\/\S+$/.test(text) && hasHost(text)) ? text : undefined),
+  show: showAddress,
 };
 
 const urlPath: Kind<string> = {
   allowed: 'a path that begins with /, an address with http:// or https://, or ""',
-  parse: (text) => (text === "" || /^(\/|https?:\/\/)\S*$/.test(text) ? text : undefined),
-  show: baseUrl.show,
+  parse: (text) =>
+    text === "" || /^\/\S*$/.test(text) || (/^https?:\/\/\S+$/.test(text) && hasHost(text)) ? text : undefined,
+  show: showAddress,
 };
 
 const jsonPointer: Kind<string> = {
@@ -91,7 +108,7 @@ const optionalDuration: Kind<number | undefined> = {
 };
 
 const yesNo: Kind<boolean> = {
-  allowed: "true or false",
+  allowed: "true or false (1, 0, yes and no are the same)",
   parse: (text) => ({ true: true, "1": true, yes: true, false: false, "0": false, no: false })[text.toLowerCase()],
   show: asIs,
 };
@@ -186,7 +203,7 @@ function wholes(low: number, high: number): Kind<readonly number[]> {
 
 function list(what: string, pattern: RegExp, low: number, high: number): Kind<readonly number[]> {
   return {
-    allowed: `a list of ${what} from ${low} to ${high}, such as 1,2,4`,
+    allowed: `a list of ${what} from ${low} to ${high}, each once, such as 1,2,4`,
     parse: (text) => {
       const values = text.split(",").map((word) => within(word.trim(), pattern, low, high));
       const distinct = new Set(values);
@@ -333,7 +350,7 @@ export const settings = {
   SLO_TPOT: setting(sloMs, undefined, "Limit of the time per output token, ms: gated and counted into goodput."),
   SLO_E2E: setting(sloMs, undefined, "Limit of the end-to-end latency, ms: gated and counted into goodput."),
   SLO_PERCENTILE: setting(number(1, 100), 95, "Percentile of each level that the SLOs above gate."),
-  RESULTS: setting(anyText, ".", "Folder that result files are written to, made where it is missing."),
+  RESULTS: setting(folder, ".", "Folder that result files are written to, made where it is missing."),
 };
 
 /** A setting's name. */
@@ -478,5 +495,6 @@ function fromDefault(name: SettingName, defaults: Defaults): unknown {
 }
 
 function shownValue(name: SettingName, text: string): string {
-  return name === "API_KEY" || name === "HEADERS" ? "(hidden)" : text;
+  if (name === "API_KEY" || name === "HEADERS") return "(hidden)";
+  return /^(BASE_URL|ENDPOINT|METRICS_URL|RESET_URL)$/.test(name) ? showAddress(text) : text;
 }
