@@ -60,7 +60,8 @@ test("a line is JSON where it is any, else the prompt itself", () => {
   assert.deepEqual(parseLine("[1, 2]"), [1, 2]);
   assert.equal(parseLine('"quoted"'), "quoted");
   assert.equal(parseLine("plain words"), "plain words");
-  assert.equal(parseLine("{not json"), "{not json");
+  assert.equal(parseLine("[tag] words"), "[tag] words");
+  assert.equal(parseLine('{"prompt":"he'), undefined);
 });
 
 test("CSV: a known heading names the fields, quotes and line breaks inside fields survive, a BOM is dropped", () => {
@@ -70,8 +71,8 @@ test("CSV: a known heading names the fields, quotes and line breaks inside field
   ]);
 });
 
-test("CSV without a known heading is one prompt a row", () => {
-  assert.deepEqual(parseCsv("Hello\nBye, then"), ["Hello", "Bye, then"]);
+test("CSV without a known heading is refused: its rows would be prompts of anything", () => {
+  assert.throws(() => parseCsv("a,b\n1,2"), /names none of the columns prompt, question/);
 });
 
 test("JSON: the array, or the first array inside", () => {

@@ -47,22 +47,29 @@ export function parseEntry(value: unknown): Entry | undefined {
   return undefined;
 }
 
-/** The element in one line of a .jsonl or .txt file: JSON where it is any, else the line itself is the prompt. */
+/**
+ * The element in one line of a .jsonl or .txt file: JSON where it is any, else the line itself is the prompt. undefined
+ * where the line begins like an object and is none: a broken one is no prompt.
+ */
 export function parseLine(line: string): unknown {
   if (!/^\s*[{["]/.test(line)) return line;
   try {
     return JSON.parse(line);
   } catch {
-    return line;
+    return /^\s*\{/.test(line) ? undefined : line;
   }
 }
 
-/** The rows of a CSV file as objects by its heading. A file without a known heading is one prompt a row. */
+/**
+ * The rows of a CSV file as objects by its heading.
+ * @throws Error where no column has a known name: whether the first row is a heading cannot be told.
+ */
 export function parseCsv(text: string): unknown[] {
-  const data = csvRows(text);
-  const [heading = [], ...rows] = data;
-  const known = heading.some((name) => [...textFields, ...idFields].includes(name.trim().toLowerCase()));
-  if (!known) return data.map((row) => row.join(","));
+  const [heading = [], ...rows] = csvRows(text);
+  const names = [...textFields, ...idFields];
+  if (!heading.some((name) => names.includes(name.trim().toLowerCase()))) {
+    throw new Error(`its first line names none of the columns ${names.join(", ")}`);
+  }
   return rows.map((row) => Object.fromEntries(heading.map((name, i) => [name.trim().toLowerCase(), row[i] ?? ""])));
 }
 

@@ -60,8 +60,13 @@ function datasetPrompts(config: Config, lengths: Lengths): PromptSource["next"] 
     if (!entry) throw new SettingError(`DATASET=${config.DATASET}: element ${index + 1} is not ${entrySyntax}`);
     return entry;
   };
-  // One bad row in a file of thousands is met in the middle of a run; the first tells whether the format is understood.
-  orRefuse(() => entryAt(0));
+  // A bad row met in the middle of a run would end it there. Once for all VUs: it goes through the whole file.
+  orRefuse(() =>
+    shared("dataset checked", () => {
+      for (let i = 0; i < elements.length; i++) requireSendable(config, entryAt(i));
+      return true;
+    }),
+  );
   const outputs = lengths.outputTokens ?? config.OUTPUT_TOKENS;
   return (slot) => {
     const { input, inputTokens, outputTokens } = clipped(entryAt(slot.index), config.MAX_INPUT_TOKENS);
@@ -71,11 +76,28 @@ function datasetPrompts(config: Config, lengths: Lengths): PromptSource["next"] 
   };
 }
 
+/** @throws SettingError for token ids where the API takes none: as digits in a text they would be another prompt. */
+function requireSendable({ API: api, DATASET: dataset }: Config, { input }: Entry): void {
+  if (input.kind === "tokenIds" && api !== "completions" && api !== "embeddings" && api !== "json") {
+    throw new SettingError(`DATASET=${dataset} holds token ids, which API=${api} does not take; set API=completions`);
+  }
+}
+
 /** The addresses of TARGETS in turn: every line is a path or an address, the prompt is what BODY makes of nothing. */
 function targetPrompts(config: Config): PromptSource["next"] {
   const elements = openElements("TARGETS", config.TARGETS, undefined);
+  const urlAt = (index: number) => String(elements.at(index % elements.length)).trim();
+  orRefuse(() =>
+    shared("targets checked", () => {
+      for (let i = 0; i < elements.length; i++) {
+        if (/^(\/|https?:\/\/)/.test(urlAt(i))) continue;
+        throw new SettingError(`TARGETS=${config.TARGETS}: line ${i + 1} is no path that begins with / and no address`);
+      }
+      return true;
+    }),
+  );
   return (slot) => {
-    const url = String(elements.at(slot.index % elements.length)).trim();
+    const url = urlAt(slot.index);
     return { input: { kind: "text", text: "" }, inputTokens: 0, outputTokens: 0, url };
   };
 }
@@ -95,8 +117,10 @@ function openElements(setting: string, name: string, shippedFile: string | undef
     try {
       elements = readElements(path);
     } catch (error) {
-      const reason = error instanceof Error ? error.message : String(error);
-      throw new SettingError(`${setting}=${name} cannot be read: ${reason}`);
+      // Go's errors come with the name of what threw them.
+      const reason = (error instanceof Error ? error.message : String(error)).replace(/^(GoError: )?new Lines: /, "");
+      const sets = setting === "DATASET" ? `; the sets that ship are ${Object.keys(shipped).join(", ")}` : "";
+      throw new SettingError(`${setting}=${name} cannot be read: ${reason}${sets}`);
     }
     if (elements.length === 0) throw new SettingError(`${setting}=${name} has no element in it`);
     return elements;

@@ -42,3 +42,8 @@ test("BurstGPT: seconds; rows without response tokens failed there and are left 
 });
 
 test("another CSV is no trace", () => assert.deepEqual(parseTrace("a,b\n1,2\n"), []));
+
+test("a row that cannot be read is refused by its number, not left out", () => {
+  const text = "Timestamp,Request tokens,Response tokens\n5,472,18\nsoon,417,276\n";
+  assert.throws(() => parseTrace(text), /^Error: request 2 has a time or a length that is no number/);
+});

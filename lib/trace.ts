@@ -21,15 +21,22 @@ export const traceSyntax =
 /**
  * The requests of a trace file in order of arrival, the first at 0. Rows without output (BurstGPT's failed requests)
  * are left out. Empty where the text is no known trace.
+ * @throws Error for a row whose time or lengths are no numbers: left out, it would lower the load in silence.
  */
 export function parseTrace(text: string): TraceRow[] {
   const rows = /^\s*\{/.test(text) ? mooncakeRows(text) : tableRows(text);
-  const valid = rows.filter(
-    ({ atMs, inputTokens, outputTokens }) => Number.isFinite(atMs) && inputTokens > 0 && outputTokens > 0,
-  );
+  // Of a table that has none of the columns nothing is a number.
+  const known = rows.some(isRow);
+  const bad = known ? rows.findIndex((row) => !isRow(row)) : -1;
+  if (bad >= 0) throw new Error(`request ${bad + 1} has a time or a length that is no number`);
+  const valid = rows.filter((row) => isRow(row) && row.inputTokens > 0 && row.outputTokens > 0);
   valid.sort((a, b) => a.atMs - b.atMs);
   const firstMs = valid[0]?.atMs ?? 0;
   return valid.map((row) => ({ ...row, atMs: row.atMs - firstMs }));
+}
+
+function isRow({ atMs, inputTokens, outputTokens }: TraceRow): boolean {
+  return [atMs, inputTokens, outputTokens].every(Number.isFinite);
 }
 
 /** https://github.com/kvcache-ai/Mooncake: times in ms. */

@@ -57,3 +57,28 @@ test("a reset between the phases that fails ends the run, and its address keeps 
   // A client that was waiting may have begun before the end of the run reached it.
   assert.ok(ended.requests.filter(({ level }) => level === "prefill").length < Number(small.REQUESTS));
 });
+
+test("a row of a dataset that holds no prompt is refused before any load, wherever it stands", async (t) => {
+  const BASE_URL = await serverFor(t);
+  const fileOf = (name: string, text: string) => {
+    const file = path.join(scratchDir(), name);
+    writeFileSync(file, text);
+    return file;
+  };
+  const cases: [RunSettings, RegExp][] = [
+    [
+      { DATASET: fileOf("rows.jsonl", '{"prompt": "hi"}\n{"prompt": "hi"}\n{"prompt": 5}\n') },
+      /element 3 is not a text/,
+    ],
+    [{ DATASET: fileOf("broken.jsonl", '{"prompt": "hi"}\n{"prompt": "h\n') }, /element 2 is not a text/],
+    [{ DATASET: fileOf("table.csv", "a,b\n1,2\n") }, /names none of the columns prompt/],
+    [{ DATASET: "nope" }, /DATASET=nope cannot be read: stat .*; the sets that ship are prompts, chats, token-ids/],
+    [{ DATASET: "token-ids", API: "chat" }, /holds token ids, which API=chat does not take/],
+    [{ TARGETS: fileOf("targets.txt", "/predict\npredict\n"), API: "json" }, /line 2 is no path/],
+  ];
+  for (const [settings, line] of cases) {
+    const ended = await run("concurrency-sweep", { ...small, BASE_URL, ...settings });
+    refusedWith(ended, 104, line);
+    assert.equal(ended.requests.length, 0);
+  }
+});
