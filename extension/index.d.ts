@@ -179,6 +179,7 @@ declare module "k6/x/tokenclock" {
   export class Windows {
     constructor(name: string, specs: LevelSpec[]);
     /** Opens (or joins) a level's window and gives a slot, scheduled for now; with phase "warmup" no window is opened.
+     * That of a level with batchSize opens, and its slot is due, when client.batch releases the batch.
      * Behind a request of this VU that found no connection it first rests as Levels do. */
     begin(level: string, phase?: Phase): Slot;
     /** Closes the level's window now. */

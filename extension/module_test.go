@@ -7,7 +7,10 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"go.k6.io/k6/v2/errext/exitcodes"
@@ -263,6 +266,30 @@ func TestLevelMetricsAndReport(t *testing.T) {
 		const r = tc.report(5);
 		return [r.levels.map((l) => l.name), r.levels[0].completed, r.levels[0].outputTokens, r.levels[1].requests,
 			r.validity.droppedIterations, r.validity.state === "CLIENT-BOUND", r.durationS > 0 && r.startUnixMs > 0];`))
+}
+
+func TestABurstsWindowOpensWithItsRelease(t *testing.T) {
+	v := newScriptVU(t, `
+		windows = new tc.Windows("w", [{ name: "b2", batchSize: 2 }]);
+		client = new tc.Client({ url: "`+llm(t)+`", api: "completions" });`)
+	var connectedNs atomic.Int64
+	v.VU.State().Dialer = netext.NewDialer(net.Dialer{Control: func(_, _ string, _ syscall.RawConn) error {
+		time.Sleep(2 * time.Millisecond)
+		connectedNs.Store(clock.Now())
+		return nil
+	}}, nil)
+	v.run(`slot = windows.begin("b2"); return 0`)
+	openNs, _, _ := v.root.current().tally.Window("b2")
+	require.Zero(t, openNs, "its prompts are still to be made")
+	require.Equal(t, "2", v.run(`return client.batch([{ body: "{}" }, { body: "{}" }], slot).results.length`))
+	openNs, _, _ = v.root.current().tally.Window("b2")
+	require.NotZero(t, connectedNs.Load())
+	require.Greater(t, openNs, connectedNs.Load(), "and its connections")
+	asked := int64(0)
+	for _, second := range v.root.current().report(0).Seconds {
+		asked += second.Asked
+	}
+	require.EqualValues(t, 2, asked, "each of its requests counts")
 }
 
 func TestWindowsOpenAndCloseWhenTheScriptSaysSo(t *testing.T) {

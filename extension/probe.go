@@ -178,8 +178,9 @@ type validity struct {
 // run shows (docs/performance.md) and below what moves a percentile that a gate looks at.
 const (
 	// Queue delay. In an open loop the schedule is the point: its 90th percentile counts. In a closed loop a late send only
-	// leaves a slot empty for that long: the mean counts, as the share of the concurrency that was missing. Each limit is
-	// in ms or a share of the mean e2e latency, whichever is larger.
+	// leaves a slot empty for that long: the mean counts, as the share of the concurrency that was missing, and so it does
+	// of a burst, whose requests are due at its release. Each limit is in ms or a share of the mean e2e latency, whichever is
+	// larger.
 	maxQueueDelayMs          = 10.0
 	maxOpenQueueDelayShare   = 0.05
 	maxClosedQueueDelayShare = 0.10
@@ -214,14 +215,14 @@ func (r *run) judge(levels []tally.LevelSummary, total tally.LevelSummary, dropp
 		judged = []tally.LevelSummary{total}
 	}
 	for _, l := range judged {
-		if l.BatchSize > 0 {
-			continue // one goroutine sends a burst; how long that took is the level's release spread
-		}
 		switch delay, e2eMs := l.QueueDelayMs, l.E2EMs.Mean; {
 		case l.Completed == 0:
 		case l.Rate > 0 && delay.P90 > max(maxQueueDelayMs, maxOpenQueueDelayShare*e2eMs):
 			bound("level %s: requests were sent up to %.1f ms after they were due (p90), limit %.1f ms",
 				l.Name, delay.P90, max(maxQueueDelayMs, maxOpenQueueDelayShare*e2eMs))
+		case l.BatchSize > 0 && l.Concurrency == 0 && delay.Mean > max(maxQueueDelayMs, maxClosedQueueDelayShare*e2eMs):
+			bound("level %s: the requests of a burst were sent %.1f ms after they were due on average, limit %.1f ms",
+				l.Name, delay.Mean, max(maxQueueDelayMs, maxClosedQueueDelayShare*e2eMs))
 		case l.Rate == 0 && delay.Mean > max(maxQueueDelayMs, maxClosedQueueDelayShare*e2eMs):
 			bound("level %s: slots were empty for %.1f ms before each request on average, limit %.1f ms",
 				l.Name, delay.Mean, max(maxQueueDelayMs, maxClosedQueueDelayShare*e2eMs))

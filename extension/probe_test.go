@@ -147,7 +147,9 @@ func TestEachReasonAgainstTheClientIsGiven(t *testing.T) {
 				late(o)
 			}
 		}, 0, "VALID", ""},
-		{"a burst, which one goroutine sends", burst, nil, late, 0, "VALID", ""},
+		{"a burst that was not released at once", burst, nil, late, 0, "CLIENT-BOUND",
+			"level a: the requests of a burst were sent 11.0 ms after they were due on average, limit 10.0 ms"},
+		{"a burst that was, but for what one goroutine takes", burst, nil, func(o *tally.Observation) { o.SentNs = o.ScheduledNs + 8*msNs }, 0, "VALID", ""},
 		{"a delay that is small beside the latency", open, nil, func(o *tally.Observation) {
 			late(o)
 			o.LastOutputNs += 200 * msNs

@@ -19,8 +19,9 @@ type slot struct {
 	Index int    `js:"index"`
 
 	scheduledNs int64
-	endNs       atomic.Int64 // when its request ended, by the bytes; the end of the VU's iteration may look meanwhile
-	unreached   atomic.Bool  // its request found no connection
+	due         func(ns int64) // opens the window of the slot where it is not open yet; nil = it is
+	endNs       atomic.Int64   // when its request ended, by the bytes; the end of the VU's iteration may look meanwhile
+	unreached   atomic.Bool    // its request found no connection
 }
 
 // ended notes how the slot's request ended.
@@ -52,9 +53,23 @@ func (r *rest) after(last *slot) time.Duration {
 	return d
 }
 
+// begin makes the slot due. That of a burst becomes due with its release: the making of its prompts and connections is not
+// the server's time.
+func (s *slot) begin(ns int64) {
+	if s.due != nil {
+		s.scheduledNs = ns
+		s.due(ns)
+		s.due = nil
+	}
+}
+
 // slotOrNone makes the slot of a request that no load shape asked for.
 func (i *instance) slotOrNone(s *slot) *slot {
 	if s != nil {
+		if s.due != nil { // a single request of a burst's level
+			s.begin(clock.Now())
+			i.root.current().tally.Asked(s.scheduledNs)
+		}
 		return s
 	}
 	s = &slot{Phase: string(tally.Steady), scheduledNs: clock.Now()}

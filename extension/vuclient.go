@@ -283,7 +283,10 @@ type batchResult struct {
 // one right behind the other from one goroutine, which is the shortest release there is.
 func (c *vuClient) Batch(specVs []sobek.Value, s *slot, staggerMs float64) *batchResult {
 	engine, state, ctx := c.open()
-	s = c.i.slotOrNone(s)
+	burst := s != nil && s.due != nil
+	if s == nil {
+		s = c.i.slotOrNone(nil)
+	}
 	specs := make([]*requestSpec, len(specVs))
 	requests := make([]*client.Request, len(specVs))
 	slots := make([]*slot, len(specVs))
@@ -302,8 +305,12 @@ func (c *vuClient) Batch(specVs []sobek.Value, s *slot, staggerMs float64) *batc
 	}
 	ends := make(chan end, len(specVs))
 	beganNs := clock.Now()
+	s.begin(beganNs)
 	for k := range prepared {
 		dueNs := beganNs + int64(float64(k)*staggerMs*1e6)
+		if burst {
+			c.i.root.current().tally.Asked(dueNs)
+		}
 		waitUntil(ctx, dueNs)
 		slots[k] = s.twin(k, dueNs)
 		prepared[k].Send(ctx, func(m *client.Measurement) { ends <- end{k, m} })

@@ -73,13 +73,17 @@ func (h *windowsOf) Begin(level, phase string) (*slot, error) {
 	if err != nil {
 		return nil, err
 	}
-	now := clock.Now()
-	if p == tally.Steady {
-		w.run.tally.Open(level, now, 0)
+	s := &slot{Level: level, Phase: string(p), Index: w.index[level]}
+	s.due = func(ns int64) {
+		if p == tally.Steady {
+			w.run.tally.Open(level, ns, 0)
+		}
 	}
-	s := &slot{Level: level, Phase: string(p), Index: w.index[level], scheduledNs: now}
+	if w.specs[level].BatchSize == 0 {
+		s.begin(clock.Now())
+		w.run.tally.Asked(s.scheduledNs)
+	}
 	w.index[level]++
-	w.run.tally.Asked(now)
 	h.last = s
 	return s, nil
 }

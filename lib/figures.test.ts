@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
-import { fitLine, meanPhaseSplit, phaseFigures, phaseSplit, rampFigures, rampLines, secondsCsv } from "./figures";
+import { burstTable, fitLine, meanPhaseSplit, phaseFigures, phaseSplit, rampFigures, rampLines, secondsCsv } from "./figures";
 import type { LevelSummary, Second } from "./level-summary";
 
 function second(t: number, succeeded: number, failed = 0): Second {
@@ -116,4 +116,9 @@ test("one length gives no line", () => {
     ]),
     undefined,
   );
+});
+
+test("a burst lasts from its first send, whatever came before it", () => {
+  const level = { ...phase("b8", 2, 400), durationS: 3 };
+  assert.match(burstTable([level]), /^b8 +\S+ +2 .* 500 +150$/m);
 });

@@ -186,11 +186,11 @@ export function burstTable(levels: readonly LevelSummary[]): string {
   const columns: Column<LevelSummary>[] = [
     { heading: "batch", left: true, cell: ({ name }) => name },
     { heading: "released in ms", cell: ({ releaseSpreadMs }) => shortNumber(releaseSpreadMs) },
-    { heading: "total s", cell: ({ durationS }) => shortNumber(durationS) },
+    { heading: "total s", cell: ({ spanS }) => shortNumber(spanS) },
     { heading: "fastest s", cell: ({ e2eMs }) => shortNumber(e2eMs.min / 1000) },
     { heading: "slowest s", cell: ({ e2eMs }) => shortNumber(e2eMs.max / 1000) },
-    { heading: "input tok/s", cell: ({ inputTokens, durationS }) => shortNumber(inputTokens / durationS) },
-    { heading: "output tok/s", cell: ({ outputTokens, durationS }) => shortNumber(outputTokens / durationS) },
+    { heading: "input tok/s", cell: ({ inputTokens, spanS }) => shortNumber(inputTokens / spanS) },
+    { heading: "output tok/s", cell: ({ outputTokens, spanS }) => shortNumber(outputTokens / spanS) },
   ];
   return textTable(
     columns,
