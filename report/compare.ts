@@ -147,7 +147,7 @@ export interface ComparedMetric extends Partial<Change> {
 
 /** Quantities with one value a request; all ms, lower is better. */
 const compared: [string, (rows: RequestRow[]) => number[]][] = [
-  ["TTFT", (rows) => rows.filter((row) => row.firstOutputNs > 0).map(ttftMs)],
+  ["TTFT", (rows) => defined(rows.map(ttftMs))],
   ["TPOT", (rows) => defined(rows.map(tpotMs))],
   ["max stall", (rows) => rows.filter((row) => row.maxStallNs > 0).map((row) => row.maxStallNs / 1e6)],
   ["e2e latency", (rows) => rows.map(e2eMs)],

@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { gunzipSync, gzipSync } from "node:zlib";
-import { doubts } from "./compare";
+import { compareRuns, doubts } from "./compare";
 import { judgeShare } from "./early-stopping";
 import { gate, gateConfig } from "./gate";
 import { readResults } from "./read";
@@ -188,6 +188,24 @@ test("a level whose requests had one token each has no inter-token latency to ju
   const { judgements } = gate(run, gateConfig(run, { profile: limiting("llm_itl_p99", "value<100") }));
   const judged = judgements.find(({ metric }) => metric === "llm_itl_p99");
   assert.deepEqual([judged?.verdict, judged?.reason], ["failed", "not measured"]);
+});
+
+test("whole replies have no TTFT to judge or compare, whatever their first output says", async () => {
+  const spec = requestsOf(700, 0);
+  const requests = spec.requests.map((line) => ({ ...line, arrivals: [] }));
+  const run = await readResults(write({ ...spec, requests }), true);
+  const { state, judgements } = gate(run, gateConfig(run, { sloTtft: 500, sloE2e: 500 }));
+  assert.equal(state, "failed");
+  assert.deepEqual(
+    judgements.flatMap(({ metric, verdict, reason }) => (/ttft|e2e/.test(metric) ? [[metric, verdict, reason]] : [])),
+    [
+      ["llm_ttft", "failed", "not measured"],
+      ["llm_e2e_latency", "passed", "p(99) 120 ms, limit < 500 ms: 0 of 700 requests beyond 500 ms"],
+    ],
+  );
+  const rows = compareRuns(run, run, { limit: 0.05, confidence: 0.99, seed: 1 });
+  assert.ok(rows.some(({ metric }) => metric === "e2e latency p50"));
+  assert.ok(!rows.some(({ metric }) => metric.startsWith("TTFT")));
 });
 
 /** The command as a user runs it. */

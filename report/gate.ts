@@ -11,7 +11,7 @@ import { type Confidence, judgeShare, type LimitVerdict, mlperfConfidence, sampl
 import { formatNumber, formatShare, plural } from "./format";
 import type { PooledItl } from "./itl";
 import { type LevelSummary, type RequestRow, type Results, readResults, setting } from "./read";
-import { defined, e2eMs, pooledItl, queueDelayMs, steadyRows, tpotMs, ttftMs } from "./request";
+import { defined, e2eMs, pooledItl, queueDelayMs, steadyRows, tpotMs, ttftMs, ttftScheduledMs } from "./request";
 import { ascending, mean, quantile } from "./statistics";
 
 export type GateState = "passed" | "failed" | "not valid" | "inconclusive";
@@ -38,14 +38,8 @@ export interface GateResult {
 
 /** Values of the metrics that have one a request. */
 const perRequest: Partial<Record<MetricName, (rows: RequestRow[]) => number[]>> = {
-  llm_ttft: (rows) =>
-    completed(rows)
-      .filter((row) => row.firstOutputNs > 0)
-      .map(ttftMs),
-  llm_ttft_scheduled: (rows) =>
-    completed(rows)
-      .filter((row) => row.firstOutputNs > 0)
-      .map((row) => ttftMs(row) + queueDelayMs(row)),
+  llm_ttft: (rows) => defined(completed(rows).map(ttftMs)),
+  llm_ttft_scheduled: (rows) => defined(completed(rows).map(ttftScheduledMs)),
   llm_tpot: (rows) => defined(completed(rows).map(tpotMs)),
   llm_e2e_latency: (rows) => completed(rows).map(e2eMs),
   llm_e2e_scheduled: (rows) => completed(rows).map((row) => e2eMs(row) + queueDelayMs(row)),
@@ -132,11 +126,12 @@ function judge(
 
 /** A percentile of what requests have one value of: by the number of requests beyond the limit. */
 function judgeRequests(values: number[], p: number, limit: Limit, by: Confidence): Judged {
+  if (values.length === 0) return judgePoint(undefined, limit);
   const { aggregate, comparison, unit } = limit;
   const share = shareOf(p, limit);
   const over = values.filter((value) => !limit.keeps(value)).length;
   const verdict = judgeShare(values.length, over, share, by);
-  const value = values.length > 0 ? `${formatNumber(quantile(ascending(values), p))}${unit}` : "not measured";
+  const value = `${formatNumber(quantile(ascending(values), p))}${unit}`;
   const count = `${over} of ${values.length} requests beyond ${limit.value}`;
   const needed = samplesInAll(values.length, over, share, by);
   const more =

@@ -56,6 +56,8 @@ export interface RequestRow {
   outputTokens: number;
   /** Output tokens without reasoning that was not shown. */
   shownTokens: number;
+  /** undefined of a reply that was not streamed: its first output is its last. */
+  ttftMs?: number;
   tpotMs?: number;
   /** Largest and median gap between two output chunks. */
   maxStallNs: number;
@@ -96,6 +98,7 @@ export function pausesNs(gapsNs: readonly number[]): number {
 }
 
 function toRow(line: RequestLine): RequestRow {
+  const figures = figuresOf(line);
   const gapsNs = byChoice(chunksOf(line)).flatMap((chunks) => chunks.slice(1).map(({ gapNs }) => gapNs));
   return {
     level: line.level,
@@ -113,7 +116,8 @@ function toRow(line: RequestLine): RequestRow {
     inputTokens: line.inputTokens ?? 0,
     outputTokens: line.outputTokens ?? 0,
     shownTokens: (line.outputTokens ?? 0) - (line.hiddenTokens ?? 0),
-    tpotMs: figuresOf(line).tpotMs,
+    ttftMs: figures.ttftMs,
+    tpotMs: figures.tpotMs,
     maxStallNs: gapsNs.reduce((most, gapNs) => Math.max(most, gapNs), 0),
     medianGapNs: gapsNs.length > 0 ? median(gapsNs) : 0,
     pausesNs: pausesNs(gapsNs),

@@ -2,7 +2,12 @@
 import { PooledItl } from "./itl";
 import type { LevelSummary, RequestRow, Results } from "./read";
 
-export const ttftMs = (row: RequestRow): number => (row.firstOutputNs - row.sentNs) / 1e6;
+/** Time to the first token; undefined where the request has none, as of a reply that was not streamed. */
+export const ttftMs = (row: RequestRow): number | undefined => row.ttftMs;
+
+/** The same from the time at which the request was due. */
+export const ttftScheduledMs = (row: RequestRow): number | undefined =>
+  row.ttftMs === undefined ? undefined : row.ttftMs + queueDelayMs(row);
 
 /** Last output chunk - sent; a reply without output chunks (embeddings, JSON) counts to its end. */
 export const e2eMs = (row: RequestRow): number => ((row.lastOutputNs || row.endNs) - row.sentNs) / 1e6;

@@ -65,7 +65,7 @@ function query(row: RequestRow): Record<string, number | string | boolean> {
     response_length: row.outputTokens,
     total_query_time: seconds(endNs - row.sentNs),
     timestamp_of_first_token: seconds(row.firstOutputNs),
-    time_to_first_token: row.firstOutputNs > 0 ? ttftMs(row) / 1000 : 0,
+    time_to_first_token: (ttftMs(row) ?? 0) / 1000,
     completion_time_from_first_token: seconds(endNs - firstNs),
     median_time_between_tokens: seconds(row.medianGapNs),
     total_waiting_time: seconds(firstNs - row.sentNs + row.pausesNs),

@@ -327,7 +327,7 @@ function batchTable(groups: BatchGroup[], embeddings: boolean): Table {
     rows: groups.map((group) => {
       const result = batchResult(group, embeddings);
       const completed = group.runs.flatMap((each) => each.completed);
-      const ttft = ascending(completed.filter((row) => row.firstOutputNs > 0).map(ttftMs));
+      const ttft = ascending(defined(completed.map(ttftMs)));
       const tpot = ascending(defined(completed.map(tpotMs)));
       return {
         variant: group.variant,

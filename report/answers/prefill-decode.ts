@@ -167,7 +167,7 @@ function splitTable(whole: PhaseSplit, each: PhaseSplit): Table {
 
 function latencyTable(full: Phase, prefill: Phase): Table {
   const metrics: [string, (phase: Phase) => number[]][] = [
-    ["TTFT", (phase) => phase.completed.map(ttftMs)],
+    ["TTFT", (phase) => defined(phase.completed.map(ttftMs))],
     ["TPOT", (phase) => defined(phase.completed.map(tpotMs))],
     ["e2e latency", (phase) => phase.completed.map(e2eMs)],
   ];

@@ -24,7 +24,10 @@ export interface Ingestion {
 export function ingestionOf(rows: readonly RequestRow[]): Ingestion {
   const points = rows
     .filter((row) => row.completed && row.phase === "steady" && row.inputTokens > 0)
-    .map((row): [number, number] => [row.inputTokens, ttftMs(row)]);
+    .flatMap((row): [number, number][] => {
+      const ms = ttftMs(row);
+      return ms === undefined ? [] : [[row.inputTokens, ms]];
+    });
   const all = fitLine(points);
   const cleanedPoints = all ? points.filter(([x, y]) => Math.abs(all.intercept + all.slope * x - y) / y < 0.05) : [];
   return { points, all, cleaned: fitLine(cleanedPoints), cleanedPoints };

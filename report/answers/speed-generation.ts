@@ -58,7 +58,7 @@ export function speedPoints(run: Results, levels: readonly LevelSummary[]): Spee
         completed: rows.length,
         fromBeginning: quartiles(defined(rows.map(speedFromBeginning))),
         withoutWaiting: quartiles(defined(rows.map(speedWithoutWaiting))),
-        ttftMs: quartiles(rows.map(ttftMs)),
+        ttftMs: quartiles(defined(rows.map(ttftMs))),
         maxKvUsage: gaugeFigures(within(gauges.kvUsage, from, to))?.max,
         maxWaiting: gaugeFigures(within(gauges.waiting, from, to))?.max,
         totalSpeed: level.outputThroughput,
