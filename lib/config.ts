@@ -53,6 +53,11 @@ export function orRefuse<T>(read: () => T): T {
   }
 }
 
+/** Ends the run with this line and exit code 104 unless the settings hold what it demands. Init context only. */
+export function demand(holds: boolean, line: string): void {
+  if (!holds) refuse(`tokenclock: ${line}`);
+}
+
 /** A path as the user wrote it, below the folder they are in, in the form that k6's open() takes. */
 export function userPath(path: string): string {
   if (/^(\/|[A-Za-z]:[\\/]|file:)/.test(path)) return path;

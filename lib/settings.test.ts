@@ -21,6 +21,11 @@ test("built-in default, scenario's default and environment follow one another", 
   assert.deepEqual(parseSettings({}, defaults).OUTPUT_TOKENS, { kind: "fixed", value: 64 });
 });
 
+test("a scenario's own token ids are left out with an API that takes none", () => {
+  assert.equal(parseSettings({ API: "chat" }, { API: "completions", TOKEN_IDS: true }).TOKEN_IDS, false);
+  assert.equal(parseSettings({}, { API: "completions", TOKEN_IDS: true }).TOKEN_IDS, true);
+});
+
 test("the environment's DURATION replaces the scenario's REQUESTS and the other way round", () => {
   const byTime = parseSettings({ DURATION: "30s" }, { REQUESTS: 10 });
   assert.deepEqual([byTime.REQUESTS, byTime.DURATION], [undefined, 30_000]);
@@ -42,6 +47,10 @@ const refused: [Environment, RegExp][] = [
   [{ BASE_URL: "http://host:99999/v1" }, /^BASE_URL=http:\/\/host:99999\/v1 is not an address/],
   [{ RESET_URL: "http://user:secret@:1/" }, /^RESET_URL=http:\/\/:1\/ is not a path/],
   [{ RESULTS: "" }, /^RESULTS= is not a folder/],
+  [{ TOKEN_IDS: "true" }, /^TOKEN_IDS=true: API=chat takes no token ids; set API=completions/],
+  [{ METHOD: "GET" }, /^METHOD is set, but API=chat has no use for it/],
+  [{ API: "completions", BODY: "{}" }, /^BODY is set, but API=completions has no use for it/],
+  [{ API: "json" }, /^API=json needs ENDPOINT or TARGETS/],
   [{ API: "chats" }, /^API=chats is not one of chat, completions/],
   [{ TIMEOUT: "30" }, /^TIMEOUT=30 is not a duration/],
   [{ TIMEOUT: "0s" }, /^TIMEOUT=0s is not/],

@@ -392,10 +392,33 @@ export function parseSettings(environment: Environment, defaults: Defaults): Set
       `REQUESTS=${environment.REQUESTS} and DURATION=${environment.DURATION} both bound a level; set one of them`,
     );
   }
+  requireUsed(environment, values as Settings);
+  // A scenario's own choice of token ids is one for the APIs that take them.
+  if (!takesTokenIds(values as Settings)) values.TOKEN_IDS = false;
   if (boundByRate(environment, defaults)) values.STAGES = [];
   if (environment.REQUESTS !== undefined) values.DURATION = undefined;
   if (environment.DURATION !== undefined) values.REQUESTS = undefined;
   return Object.freeze(values) as Settings;
+}
+
+const takesTokenIds = ({ API: api }: Settings) => api === "completions" || api === "embeddings";
+
+/** Settings that only API=json has a use for. */
+const jsonOnly = ["METHOD", "TARGETS", "BODY", "INPUT_TOKENS_POINTER", "OUTPUT_TOKENS_POINTER"] as const;
+
+/** @throws SettingError for a setting that the API would ignore or take for something else, or lacks. */
+function requireUsed(environment: Environment, values: Settings): void {
+  const { API: api } = values;
+  if (environment.TOKEN_IDS !== undefined && values.TOKEN_IDS && !takesTokenIds(values)) {
+    throw new SettingError(`TOKEN_IDS=${environment.TOKEN_IDS}: API=${api} takes no token ids; set API=completions`);
+  }
+  for (const name of jsonOnly) {
+    if (api === "json" || environment[name] === undefined || values[name] === settings[name].initial) continue;
+    throw new SettingError(`${name} is set, but API=${api} has no use for it: it is for API=json only`);
+  }
+  if (api === "json" && values.ENDPOINT === "" && values.TARGETS === "") {
+    throw new SettingError("API=json needs ENDPOINT or TARGETS: there is no path that all JSON APIs have");
+  }
 }
 
 /**

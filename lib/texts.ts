@@ -1,11 +1,11 @@
-import { type Config, orRefuse } from "./config";
+import { type Config, demand, orRefuse } from "./config";
 import type { Distribution } from "./distribution";
 import { openPrompts, type PromptSource } from "./prompts";
 import { SettingError } from "./setting-error";
 
 /** Texts of one length. */
 export interface Texts {
-  /** "short", "medium", "long", "mixed" or a number of words. */
+  /** "short", "medium", "long", "mixed", a number of words, or "dataset" of texts of the user's own. */
   readonly length: string;
   readonly prompts: PromptSource;
 }
@@ -18,10 +18,15 @@ const namedWords: Readonly<Record<string, readonly number[]>> = {
   mixed: [10, 100, 400],
 };
 
-/** The texts that LENGTHS asks for: names or numbers of words, separated by commas. */
+/**
+ * The texts that LENGTHS asks for: names or numbers of words, separated by commas. Those of DATASET have whatever length
+ * they have, and are a kind of their own.
+ */
 export function openTexts(config: Config): Texts[] {
-  return config.LENGTHS.split(",").map((word) => {
-    const length = word.trim();
+  if (config.DATASET !== "") return [{ length: "dataset", prompts: openPrompts(config) }];
+  const lengths = config.LENGTHS.split(",").map((word) => word.trim());
+  demand(new Set(lengths).size === lengths.length, `LENGTHS=${config.LENGTHS} names a length twice; name each once`);
+  return lengths.map((length) => {
     const inputTokens = orRefuse(() => wordsOf(length, config.LENGTHS));
     // Lengths are words here, whatever tokens a server makes of them.
     const prompts = openPrompts(config, { inputTokens, inWords: true });

@@ -2,7 +2,7 @@
  * What do reading a prompt and writing the answer cost, apart? The same prompts twice: with the whole output, then with
  * one output token. The second is prefill, what the first takes longer is decode.
  */
-import { readConfig } from "../lib/config";
+import { demand, readConfig } from "../lib/config";
 import { phaseFigures } from "../lib/figures";
 import { concurrencyLevel, levelsInTurn, requireRequests } from "../lib/levels";
 import { openClient, type Server } from "../lib/llm-client";
@@ -22,6 +22,14 @@ const config = readConfig("prefill-decode", {
   OUTPUT_TOKENS: 64,
 });
 requireRequests(config);
+demand(
+  config.CONCURRENCY.length === 1,
+  `CONCURRENCY=${config.CONCURRENCY.join(",")}: prefill-decode has one level; set one number`,
+);
+demand(
+  config.API !== "json" && config.API !== "embeddings",
+  `API=${config.API} decodes no tokens, which prefill-decode measures; set another API`,
+);
 const phases = config.PHASE === "both" ? ["full", "prefill"] : [config.PHASE];
 const pause = openPause(config);
 const levels = levelsInTurn(

@@ -1,5 +1,5 @@
 /** How fast does the server read prompts? One request at a time, prompts of growing length, a line through their TTFT. */
-import { readConfig } from "../lib/config";
+import { demand, readConfig } from "../lib/config";
 import { fitLine } from "../lib/figures";
 import { concurrencyLevel, levelsInTurn } from "../lib/levels";
 import { openClient, type Server } from "../lib/llm-client";
@@ -9,6 +9,10 @@ import { shortNumber } from "../lib/table";
 import { thresholds } from "../thresholds";
 
 const config = readConfig("prompt-ingestion", { REQUESTS: 5, OUTPUT_TOKENS: 1, API: "completions" });
+demand(
+  config.DATASET === "",
+  `DATASET=${config.DATASET}: the prompts of prompt-ingestion have the lengths of INPUT_LENGTHS; leave DATASET out`,
+);
 const levels = levelsInTurn(
   config,
   config.INPUT_LENGTHS.map((inputTokens) => concurrencyLevel(config, `i${inputTokens}`, 1, { inputTokens })),

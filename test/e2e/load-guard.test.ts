@@ -82,3 +82,27 @@ test("a row of a dataset that holds no prompt is refused before any load, wherev
     assert.equal(ended.requests.length, 0);
   }
 });
+
+test("settings that a scenario would ignore or that its levels' names would contradict are refused", async (t) => {
+  const BASE_URL = await serverFor(t);
+  const cases: [string, RunSettings, RegExp][] = [
+    ["prefill-decode", { CONCURRENCY: "1,2" }, /CONCURRENCY=1,2: prefill-decode has one level/],
+    ["prefill-decode", { CONCURRENCY: 1, API: "json", ENDPOINT: "/predict" }, /API=json decodes no tokens/],
+    ["prompt-ingestion", { DATASET: "prompts" }, /DATASET=prompts: the prompts of prompt-ingestion have the lengths/],
+    ["embeddings-burst", { LENGTHS: "short,short" }, /LENGTHS=short,short names a length twice/],
+  ];
+  for (const [scenario, settings, line] of cases) {
+    const ended = await run(scenario, { BASE_URL, ...settings });
+    refusedWith(ended, 104, line);
+    assert.equal(ended.requests.length, 0);
+  }
+});
+
+test("embeddings of one's own texts are a level of their own, not one of each length", async (t) => {
+  const BASE_URL = await serverFor(t);
+  const ended = await run("embeddings-burst", { BASE_URL, DATASET: "prompts", BATCH_SIZES: 2, RUNS: 1 });
+  assert.deepEqual(
+    ended.summary.levels.map(({ name }) => name),
+    ["b2-dataset"],
+  );
+});
