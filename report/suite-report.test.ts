@@ -7,8 +7,8 @@ import { after, test } from "node:test";
 import { readResults } from "./read";
 import type { RequestLine } from "./records";
 import { ingestionSteps, profileStep, speedStep, suiteOptions } from "./suite-plan";
-import { commonParameters, type Done, rawResult, writeSuiteReport } from "./suite-report";
-import { cache, ingestion, type RunSpec, writeRun } from "./synthetic";
+import { commonParameters, type Done, flaws, rawResult, writeSuiteReport } from "./suite-report";
+import { cache, ingestion, type RunSpec, requestLine, writeRun } from "./synthetic";
 
 const dir = mkdtempSync(join(tmpdir(), "tokenclock-suite-"));
 after(() => rmSync(dir, { recursive: true }));
@@ -46,6 +46,29 @@ async function all(): Promise<Done[]> {
   const speeds = [1, 4, 8, 14].map((parallel) => done(speedStep(options, lengths, parallel, 0, none), loop(parallel)));
   return Promise.all([...ingestions, done(profileStep(options, lengths, none), profile), ...speeds]);
 }
+
+test("a step with failed requests or a bound client is named, and gives no threshold", async () => {
+  const bound: RunSpec = { ...loop(8), validity: { state: "CLIENT-BOUND", reasons: ["queue delay p90 12 ms"] } };
+  const failing: RunSpec = loop(8);
+  failing.requests = failing.requests.map((line, index) =>
+    index < 4 ? requestLine({ level: line.level, index, sentMs: (line.sentNs ?? 0) / 1e6, failure: "http_5xx" }) : line,
+  );
+  const step = speedStep(options, lengths, 8, 0, none);
+  const one = await done(speedStep(options, lengths, 1, 0, none), loop(1));
+  assert.deepEqual(flaws(one), []);
+  for (const [spec, words] of [
+    [bound, "CLIENT-BOUND: queue delay p90 12 ms"],
+    [failing, "4 of 32 requests failed (http_5xx 4)"],
+  ] as const) {
+    const flawed = await done(step, spec);
+    assert.deepEqual(flaws(flawed), [words]);
+    await writeSuiteReport(dir, [one, flawed], options, parameters);
+    assert.equal(
+      readFileSync(join(dir, "report", "thresholds.csv"), "utf8"),
+      "speed_threshold,input_length,output_length\n,128,64\n",
+    );
+  }
+});
 
 test("raw results have the other tool's keys and agree with the requests", async () => {
   const spec = loop(4);

@@ -5,6 +5,7 @@
 import { mkdir, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { gaugesOf, profilePicture, spanOf } from "./answers/kv-cache-profile";
+import { failureSentence } from "./answers/levels";
 import { ingestionOf, ingestionPicture } from "./answers/prompt-ingestion";
 import {
   type SpeedPoint,
@@ -27,6 +28,15 @@ import type { Lengths, Step, SuiteOptions } from "./suite-plan";
 export interface Done {
   step: Step;
   run: Results;
+}
+
+/** Why a step does not count: "8 of 16 requests failed (http_5xx 8)", "CLIENT-BOUND: ..."; empty where it does. */
+export function flaws({ run }: Done): string[] {
+  const { summary, levelSummaries, damage } = run;
+  const failed = levelSummaries.some((level) => level.failed > 0) ? [failureSentence(levelSummaries)] : [];
+  const { state, reasons = [] } = summary?.validity ?? {};
+  const bound = state === undefined || state === "VALID" ? [] : [[state, ...reasons].join(": ")];
+  return [...failed, ...bound, ...damage].map((words) => words.replace(/\.$/, ""));
 }
 
 /** What the server says of itself: versions and launch arguments, flat. */
@@ -234,10 +244,12 @@ export async function writeSuiteReport(
     );
   }
 
-  const speeds = new Map<string, { combination: Combination; points: SpeedPoint[] }>();
+  const speeds = new Map<string, { combination: Combination; points: SpeedPoint[]; flawed: boolean }>();
   for (const each of done.filter(({ step: { scenario } }) => scenario === "speed-generation")) {
     const combination = combinationOf(each.run, lengthsOf(each.step));
-    const found = speeds.get(combination.stem) ?? { combination, points: [] };
+    const found = speeds.get(combination.stem) ?? { combination, points: [], flawed: false };
+    // Fewer requests really ran at once than the number says, or the client slowed them: no threshold follows from that.
+    found.flawed ||= flaws(each).length > 0;
     found.points.push(...stepPoints(each));
     found.points.sort((a, b) => a.parallelRequests - b.parallelRequests);
     speeds.set(combination.stem, found);
@@ -249,7 +261,7 @@ export async function writeSuiteReport(
         (a.inputTokens ?? 0) - (b.inputTokens ?? 0) || (a.outputTokens ?? 0) - (b.outputTokens ?? 0),
     );
   const thresholds: ThresholdRow[] = [];
-  for (const { combination, points } of known) {
+  for (const { combination, points, flawed } of known) {
     await png(
       join("speed_generation", `speed_generation_graph_${combination.stem}.png`),
       speedPicture(combination, points, options.speedThreshold),
@@ -259,7 +271,7 @@ export async function writeSuiteReport(
       Object.fromEntries(points.map((point) => [point.parallelRequests, speedData(point)])),
     );
     thresholds.push({
-      ...thresholdsOf(points, options.speedThreshold),
+      ...(flawed ? {} : thresholdsOf(points, options.speedThreshold)),
       inputTokens: combination.inputTokens,
       outputTokens: combination.outputTokens,
     });

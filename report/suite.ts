@@ -37,6 +37,7 @@ import {
 import {
   commonParameters,
   type Done,
+  flaws,
   rawResult,
   type ServerParameters,
   stepPoints,
@@ -116,6 +117,7 @@ class Suite {
       const found: Done = { step, run: await readResults(dir) };
       this.done.push(found);
       this.say(progressLine(this.done.length, this.expected, `${step.name} (measured before)`, this.leftS()));
+      this.sayFlaws(found);
       return found;
     }
     this.say(progressLine(this.done.length, this.expected, step.name, this.leftS()));
@@ -135,7 +137,12 @@ class Suite {
     await writeFile(stepFile, asked);
     await writeFile(raw, `${JSON.stringify(rawResult(measured, this.parameters), null, 4)}\n`);
     this.done.push(measured);
+    this.sayFlaws(measured);
     return measured;
+  }
+
+  private sayFlaws(done: Done): void {
+    for (const flaw of flaws(done)) this.say(`  ${done.step.name}: ${flaw}`);
   }
 
   /** Time for the steps that are still expected, by the mean of those measured now; undefined before the first. */
@@ -176,8 +183,8 @@ class Suite {
   }
 }
 
-/** Runs the whole suite; resolves to the files of report/. */
-export async function runSuite(options: SuiteOptions, say: (line: string) => void = console.log): Promise<string[]> {
+/** Runs the whole suite; resolves to 0, 99 when requests failed, 98 when steps are not valid for another reason. */
+async function runSuite(options: SuiteOptions, say: (line: string) => void = console.log): Promise<number> {
   const folder = resolve(options.outputFolder);
   await bundleScenarios();
   const k6 = await ensureK6();
@@ -211,9 +218,15 @@ export async function runSuite(options: SuiteOptions, say: (line: string) => voi
     }
   }
   for (const lengths of pairs) await suite.speeds(lengths);
-  const files = await writeSuiteReport(folder, suite.done, options, suite.parameters);
+  await writeSuiteReport(folder, suite.done, options, suite.parameters);
   say(progressLine(suite.done.length, suite.done.length, `done: ${shown(join(folder, "report"))}`, undefined));
-  return files;
+  const flawed = suite.done.filter((each) => flaws(each).length > 0);
+  if (flawed.length === 0) return 0;
+  say(
+    `NOT VALID: ${flawed.length} of ${suite.done.length} steps had failed requests or no valid client (named above); ` +
+      "thresholds.csv has no thresholds of their lengths. Without its folder in runs/ a step is measured again.",
+  );
+  return flawed.some(({ run }) => run.levelSummaries.some(({ failed }) => failed > 0)) ? 99 : 98;
 }
 
 /** The time at which the suite in this folder was begun; a resumed one keeps it. */
@@ -273,8 +286,7 @@ async function main(): Promise<number> {
       options = { ...options, baseUrl: simulator.baseUrl.replace(/\/v1$/, "") };
       console.log(`tokenclock: the simulated server answers at ${simulator.baseUrl}`);
     }
-    await runSuite(options);
-    return 0;
+    return await runSuite(options);
   } finally {
     await simulator?.stop();
   }

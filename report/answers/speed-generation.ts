@@ -88,7 +88,8 @@ export function thresholdsOf(points: readonly SpeedPoint[], minSpeed: number): T
   };
 }
 
-export interface ThresholdRow extends Thresholds {
+/** speedThreshold is undefined where the measurements allow none. */
+export interface ThresholdRow extends Partial<Thresholds> {
   inputTokens?: number;
   outputTokens?: number;
 }
@@ -98,7 +99,7 @@ export function thresholdsCsv(rows: readonly ThresholdRow[]): string {
   const withKv = rows.some(({ kvCacheThreshold }) => kvCacheThreshold !== undefined);
   const fields = ["speed_threshold", ...(withKv ? ["kv_cache_threshold"] : []), "input_length", "output_length"];
   const data = rows.map((row) => [
-    row.speedThreshold,
+    row.speedThreshold ?? "",
     ...(withKv ? [row.kvCacheThreshold ?? ""] : []),
     row.inputTokens ?? "",
     row.outputTokens ?? "",
@@ -115,17 +116,15 @@ export function speedGeneration([run]: [Results, ...Results[]]): Answer {
     combination,
     points: speedPoints(run, combination.levels),
   }));
-  const thresholds = found.map(
-    ({ combination, points }): ThresholdRow => ({
-      ...thresholdsOf(points, minSpeed),
-      inputTokens: combination.inputTokens,
-      outputTokens: combination.outputTokens,
-    }),
-  );
+  const thresholds = found.map(({ combination, points }) => ({
+    ...thresholdsOf(points, minSpeed),
+    inputTokens: combination.inputTokens,
+    outputTokens: combination.outputTokens,
+  }));
   return {
     sentences: [
       ...found.map(({ combination, points }, i) =>
-        sentence(combination, points, thresholds[i] as ThresholdRow, minSpeed),
+        sentence(combination, points, thresholds[i] as Thresholds, minSpeed),
       ),
       failureSentence(levels),
     ],

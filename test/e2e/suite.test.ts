@@ -55,7 +55,9 @@ test("the suite can be interrupted, goes on, and reports what the server really 
   const suite = startSuite(server.baseUrl, folder);
   t.after(() => suite.kill("SIGKILL"));
   const ended = await suite.ended;
-  assert.equal(ended.code, 0, ended.stderr);
+  // Busy processors may make a step client-bound; that is said, and its thresholds are left out.
+  if (ended.code !== 0) assert.match(ended.stdout, /CLIENT-BOUND: [\s\S]*NOT VALID: \d+ of \d+ steps/, ended.stderr);
+  assert.ok([0, 98].includes(ended.code ?? 1), ended.stderr);
   for (const [name, content] of before) {
     assert.match(ended.stdout, new RegExp(`${path.basename(name, ".json")} \\(measured before\\)`));
     assert.equal(file("raw_results", name), content, "what was measured is kept");
@@ -109,7 +111,9 @@ test("the suite can be interrupted, goes on, and reports what the server really 
   assert.equal(lines.length, 9);
   const largestWhere = (points: { n: number; holds: boolean }[]) =>
     Math.max(0, ...points.filter(({ holds }) => holds).map(({ n }) => n));
-  for (const line of lines) {
+  const valid = lines.filter((line) => !line.startsWith(","));
+  if (ended.code === 0) assert.equal(valid.length, lines.length);
+  for (const line of valid) {
     const [speed, kv, input, output] = line.split(",").map(Number);
     const measured = speeds.get(`${input},${output}`) ?? [];
     assert.ok(measured.length >= 2, `${line}: at least two numbers of requests were tried`);
