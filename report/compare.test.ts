@@ -198,6 +198,8 @@ test("exit codes: 0, 99 beyond the limit only, 98 for a client-bound run, 104 fo
     [[two, two], 96, /NOTHING JUDGED/],
     [[a, cut], 98, /NOT VALID: run-\d+: summary.json cannot be read/],
     [[a, gone], 98, /NOT VALID: .*gone holds neither summary.json nor records/],
+    [[a, a, "--seed", "x"], 1, /a whole number from 0 is needed/],
+    [[a, a, "--confidence", "100"], 1, /a percentage between 0 and 100 is needed/],
     [[a, other], 104, /REQUESTS: 300 and 301\nNot compared/],
     [[a, other, "--anyway"], 0, /REQUESTS: 300 and 301/],
   ] as const) {

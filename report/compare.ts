@@ -4,7 +4,7 @@
  * Exit 0: no regression shown; 99: at least one; 98: a run is not valid or failed by its own thresholds; 96: too few
  * requests to judge anything by; 104: the runs are not of one workload.
  */
-import { Command, InvalidArgumentError } from "commander";
+import { Command, InvalidArgumentError, Option } from "commander";
 import { logGamma } from "./beta";
 import { formatChange, formatNumber, formatShare, plural } from "./format";
 import type { PooledItl } from "./itl";
@@ -333,8 +333,20 @@ function regressionWords(regressions: readonly ComparedMetric[], limit: number):
 
 function percentage(text: string): number {
   const value = Number(text.replace(/\s*%$/, ""));
-  if (!(value >= 0)) throw new InvalidArgumentError("a percentage such as 5 or 5% is needed");
+  if (!(value >= 0) || text.trim() === "") throw new InvalidArgumentError("a percentage such as 5 or 5% is needed");
   return value / 100;
+}
+
+function confidence(text: string): number {
+  const share = percentage(text);
+  if (!(share > 0 && share < 1)) throw new InvalidArgumentError("a percentage between 0 and 100 is needed");
+  return share;
+}
+
+function seed(text: string): number {
+  const value = Number(text);
+  if (!Number.isSafeInteger(value) || value < 0) throw new InvalidArgumentError("a whole number from 0 is needed");
+  return value;
 }
 
 async function main(): Promise<void> {
@@ -342,9 +354,17 @@ async function main(): Promise<void> {
     .description("Compares results folder B with A, level by level, with an interval for each change")
     .argument("<a>", "results folder of the old version")
     .argument("<b>", "results folder of the new version")
-    .option("--limit <percent>", "largest change for the worse that is no regression", percentage, 0.05)
-    .option("--confidence <percent>", "of each interval; high, because many are judged", percentage, 0.99)
-    .option("--seed <n>", "of the bootstrap", Number, 1)
+    .addOption(
+      new Option("--limit <percent>", "largest change for the worse that is no regression")
+        .argParser(percentage)
+        .default(0.05, "5"),
+    )
+    .addOption(
+      new Option("--confidence <percent>", "of each interval; high, because many are judged")
+        .argParser(confidence)
+        .default(0.99, "99"),
+    )
+    .option("--seed <n>", "of the bootstrap", seed, 1)
     .option("--anyway", "compare although the workloads differ")
     .option("--json", "print the comparison as JSON");
   program.parse();

@@ -341,6 +341,7 @@ test("exit codes: 0, 99, 96, 98 and what is said with them", async () => {
     [dead, [], 98, /no request completed/],
     [killed, ["--slo-ttft", "200"], 98, /no summary/],
     [join(dir, "nowhere"), [], 98, /not a results folder/],
+    [enough, ["--slo-ttft", "200", "--percentile", "200"], 1, /a number between 0 and 100 is needed/],
     [enough, ["--level", "c7"], 104, /no level c7/],
   ] as const) {
     const result = runGate(folder, ...args);

@@ -286,6 +286,12 @@ function positiveNumber(text: string): number {
   return value;
 }
 
+function percentile(text: string): number {
+  const value = Number(text);
+  if (!(value > 0 && value < 100)) throw new InvalidArgumentError("a number between 0 and 100 is needed");
+  return value;
+}
+
 function share(text: string): number {
   const value = Number(text);
   if (!(value >= 0 && value < 1)) throw new InvalidArgumentError("a number from 0 to below 1 is needed");
@@ -300,7 +306,7 @@ async function main(): Promise<void> {
     .option("--slo-ttft <ms>", "limit of TTFT (default: the run's)", positiveNumber)
     .option("--slo-tpot <ms>", "limit of TPOT (default: the run's)", positiveNumber)
     .option("--slo-e2e <ms>", "limit of the e2e latency (default: the run's)", positiveNumber)
-    .option("--percentile <p>", "percentile of the SLOs (default: the run's, or 99)", positiveNumber)
+    .option("--percentile <p>", "percentile of the SLOs (default: the run's)", percentile)
     .option("--confidence <share>", "how sure a percentile's verdict has to be", share, mlperfConfidence.confidence)
     .option(
       "--tolerance <share>",

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
@@ -159,6 +159,17 @@ test("a killed run is rendered from its records, and the page says what is missi
   assert.ok(html.includes("NO VERDICT"));
   assert.match(html, /class="damage"[\s\S]*summary\.json/);
   assert.match(html, /Throughput is highest with 2 clients/);
+});
+
+test("a summary that is none is said and replaced by the records; without records it is one clear line", async () => {
+  const run = writeRun(sweep({ seed: 1, concurrencies: [1, 2], requestsPerLevel: 50 }), dir, "hollow");
+  writeFileSync(join(run, "summary.json"), "{}");
+  await renderReport(run);
+  const html = readFileSync(join(run, "report.html"), "utf8");
+  assert.match(html, /class="damage"[\s\S]*summary\.json cannot be read: it has no levels/);
+  assert.match(html, /Throughput is highest with 2 clients/);
+  rmSync(join(run, "records.ndjson.gz"));
+  await assert.rejects(renderReport(run), /has no records, and summary\.json cannot be read: it has no levels/);
 });
 
 test("two folders of different scenarios are refused", async () => {
