@@ -204,6 +204,8 @@ declare module "k6/x/tokenclock" {
     completed: number;
     failed: number;
     failures: Partial<Record<FailureClass, number>>;
+    /** The first message of each class of failure; absent where nothing failed. */
+    failureMessages?: Partial<Record<FailureClass, string>>;
     statuses: Record<string, number>;
     inputTokens: number;
     outputTokens: number;

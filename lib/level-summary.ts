@@ -27,6 +27,8 @@ export interface LevelSummary {
   completed: number;
   failed: number;
   failures: Partial<Record<string, number>>;
+  /** The first message of each class of failure. */
+  failureMessages?: Partial<Record<string, string>>;
   statuses: Record<string, number>;
   /** Tokens of completed steady requests. */
   inputTokens: number;

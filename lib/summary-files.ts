@@ -92,9 +92,19 @@ export function levelTable(levels: readonly LevelSummary[]): string {
 function failureLines(levels: readonly LevelSummary[]): string[] {
   const lines = levels
     .filter(({ failed }) => failed > 0)
-    .map(({ name, failures }) => {
+    .flatMap(({ name, failures, failureMessages = {} }) => {
       const classes = Object.entries(failures).map(([failure, count]) => `${failure} ${count}`);
-      return `${name} failed: ${classes.join(", ")}`;
+      const said = Object.entries(failureMessages).map(
+        ([failure, message = ""]) => `  ${failure}: ${oneLine(message)}`,
+      );
+      return [`${name} failed: ${classes.join(", ")}`, ...said];
     });
   return lines.length > 0 ? [lines.join("\n")] : [];
+}
+
+/** A server's message for the terminal: a whole page may come with an error, and its control characters are not ours. */
+function oneLine(message: string): string {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: those are what is left out
+  const line = message.replace(/[\x00-\x1f\x7f\s]+/g, " ").trim();
+  return line.length > 200 ? `${line.slice(0, 199)}…` : line;
 }

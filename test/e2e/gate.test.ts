@@ -150,6 +150,9 @@ for (const { fault, failure, settings, status } of faults) {
     assert.equal(level.outputTokens, level.completed * 10);
     assert.equal(summary.verdict.pass, false);
     assert.match(stdout, new RegExp(`c4 failed: ${failure} ${failed.length}$`, "m"));
+    const first = level.failureMessages?.[failure] ?? "";
+    assert.ok(failed.some(({ message }) => message === first));
+    assert.ok(stdout.includes(`  ${failure}: ${first.slice(0, 20)}`), `${first}\n${stdout}`);
     assert.match(stdout, /FAIL llm_request_failed\{level:c4\}/);
     // The server agrees on which: all it did something to, and no other.
     const truth = await server.truth();

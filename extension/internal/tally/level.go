@@ -1,6 +1,7 @@
 package tally
 
 import (
+	"maps"
 	"math"
 	"strconv"
 
@@ -69,7 +70,8 @@ type LevelSummary struct {
 	WarmupRequests    int64          `json:"warmupRequests" js:"warmupRequests"`
 	Whole             Whole          `json:"whole" js:"whole"`
 
-	ITLHistograms map[Phase]string `json:"itlHistograms,omitempty" js:"itlHistograms"` // Run.ITLHistograms; set where they are written
+	FailureMessages map[string]string `json:"failureMessages,omitempty" js:"failureMessages"` // the first of each class
+	ITLHistograms   map[Phase]string  `json:"itlHistograms,omitempty" js:"itlHistograms"`     // Run.ITLHistograms; set where they are written
 }
 
 // Whole is a level with its warm-up and drain.
@@ -94,6 +96,7 @@ type level struct {
 	wholeRequests, wholeCompleted         int64
 	wholeToks, wholeShown                 int64
 	failures, statuses, sources           map[string]int
+	messages                              map[string]string // the first of each class of failure
 	mismatches, chunks, coalesced         int64
 	kernelReceives, userReceives          int64
 	firstSentNs, lastSentNs               int64
@@ -106,7 +109,7 @@ type level struct {
 
 func newLevel(s Spec) *level {
 	return &level{
-		spec: s, failures: map[string]int{}, statuses: map[string]int{}, sources: map[string]int{},
+		spec: s, failures: map[string]int{}, messages: map[string]string{}, statuses: map[string]int{}, sources: map[string]int{},
 		itl: map[Phase]*distribution{Warmup: {pooled: true}, Steady: {pooled: true}, Drain: {pooled: true}},
 		gap: distribution{pooled: true},
 	}
@@ -161,6 +164,9 @@ func (l *level) add(o *Observation, f Figures, slo SLO) {
 	}
 	if !completed {
 		l.failures[string(o.Failure)]++
+		if _, ok := l.messages[string(o.Failure)]; !ok && o.Message != "" {
+			l.messages[string(o.Failure)] = o.Message
+		}
 		return // a failed request counts here and in nothing else
 	}
 	l.completed++
@@ -241,6 +247,7 @@ func (l *level) summary(slo SLO, nowNs int64) LevelSummary {
 		ReleaseSpreadMs: float64(l.lastSentNs-l.firstSentNs) / ms, SpanS: float64(l.spanToNs-l.spanFromNs) / 1e9,
 		TokenMismatches: l.mismatches, CoalescedShare: share(l.coalesced, l.chunks),
 		KernelStampShare: share(l.kernelReceives, l.kernelReceives+l.userReceives), WarmupRequests: l.warmup,
+		FailureMessages: maps.Clone(l.messages),
 	}
 	if s.Labels == nil {
 		s.Labels = map[string]any{}

@@ -196,13 +196,14 @@ func TestAFailedRequestFeedsNothingButCounts(t *testing.T) {
 	r.Level(Spec{Name: "c1"})
 	r.Open("c1", 1, 0)
 	bad := reply("c1", Steady, 10, 10, 3, 5, 6, 7)
-	bad.Failure, bad.Status = stream.HTTP429, 429
+	bad.Failure, bad.Status, bad.Message = stream.HTTP429, 429, "slow down"
 	r.Add(bad)
 	r.Add(reply("c1", Steady, 10, 10, 3, 50, 60, 70))
 	l := r.Levels(100_000)[0]
 	require.EqualValues(t, 2, l.Requests)
 	require.EqualValues(t, 1, l.Failed)
 	require.Equal(t, map[string]int{"http_429": 1}, l.Failures)
+	require.Equal(t, map[string]string{"http_429": "slow down"}, l.FailureMessages)
 	require.Equal(t, map[string]int{"429": 1, "200": 1}, l.Statuses)
 	require.EqualValues(t, 1, l.TTFTMs.Count)
 	require.EqualValues(t, 3, l.OutputTokens)
