@@ -4,9 +4,9 @@
  * same command goes on where an interrupted one stopped.
  */
 import { spawn } from "node:child_process";
-import { createWriteStream, existsSync, readFileSync } from "node:fs";
+import { createWriteStream, existsSync, mkdirSync, readFileSync, statSync } from "node:fs";
 import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
-import { join, resolve } from "node:path";
+import { dirname, join, resolve } from "node:path";
 import { Command } from "commander";
 import { bundleScenarios } from "../build/bundle";
 import { ensureK6 } from "../build/k6";
@@ -43,6 +43,27 @@ import {
   stepPoints,
   writeSuiteReport,
 } from "./suite-report";
+
+/**
+ * Makes a folder and those above it. Not by mkdir's own recursion, which never ends below /proc.
+ * @throws Problem with 104 when it cannot be made.
+ */
+function makeFolder(folder: string): void {
+  if (existsSync(folder) && statSync(folder).isDirectory()) return;
+  if (dirname(folder) !== folder && !existsSync(dirname(folder))) makeFolder(dirname(folder));
+  try {
+    mkdirSync(folder);
+  } catch (error) {
+    throw new Problem(`${folder} cannot be made: ${(error as Error).message}`, 104);
+  }
+}
+
+/** Makes sure that the suite has where to write and what to read, before anything is started. */
+function prepareFolders({ datasetFolder, outputFolder }: SuiteOptions): void {
+  if (datasetFolder !== "" && !existsSync(datasetFolder))
+    throw new Problem(`dataset-folder=${datasetFolder} does not exist`, 104);
+  makeFolder(join(resolve(outputFolder), "raw_results"));
+}
 
 /** Answers of the server's own endpoints; one that it does not have is left out. */
 async function serverParameters(options: SuiteOptions): Promise<ServerParameters> {
@@ -188,7 +209,6 @@ async function runSuite(options: SuiteOptions, say: (line: string) => void = con
   const folder = resolve(options.outputFolder);
   await bundleScenarios();
   const k6 = await ensureK6();
-  await mkdir(join(folder, "raw_results"), { recursive: true });
   const suite = new Suite(options, k6, folder, say);
 
   const ingestion = ingestionSteps(options);
@@ -223,8 +243,8 @@ async function runSuite(options: SuiteOptions, say: (line: string) => void = con
   const flawed = suite.done.filter((each) => flaws(each).length > 0);
   if (flawed.length === 0) return 0;
   say(
-    `NOT VALID: ${flawed.length} of ${suite.done.length} steps had failed requests or no valid client (named above); ` +
-      "thresholds.csv has no thresholds of their lengths. Without its folder in runs/ a step is measured again.",
+    `NOT VALID: ${flawed.length} of ${suite.done.length} steps had failed requests or no valid client (named above). ` +
+      "Lengths with such a generation_speed step have no thresholds. Without its folder in runs/ a step is measured again.",
   );
   return flawed.some(({ run }) => run.levelSummaries.some(({ failed }) => failed > 0)) ? 99 : 98;
 }
@@ -274,6 +294,7 @@ async function main(): Promise<number> {
   } catch (error) {
     throw new Problem((error as Error).message, 104);
   }
+  prepareFolders(options);
   let simulator: Simulator | undefined;
   try {
     if (

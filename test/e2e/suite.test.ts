@@ -127,6 +127,23 @@ test("the suite can be interrupted, goes on, and reports what the server really 
   t.diagnostic(`${readdirSync(path.join(folder, "runs")).length} runs, thresholds ${lines.join(" ")}`);
 });
 
+test("folders that cannot be are refused before anything is started", async () => {
+  for (const [args, words] of [
+    [["--output-folder", "/dev/null/x"], /^tokenclock: \/dev\/null\/x cannot be made: E\w+: .*\n$/],
+    [["--output-folder", "/proc/x"], /^tokenclock: \/proc\/x cannot be made: E\w+: .*\n$/],
+    [["--dataset-folder", "/nowhere"], /^tokenclock: dataset-folder=\/nowhere does not exist\n$/],
+  ] as const) {
+    const command = [path.join("build", "bootstrap.cjs"), path.join("report", "suite.ts"), "--backend", "simulator"];
+    const suite = startChild(process.execPath, [...command, "--output-folder", scratchDir(), ...args], {
+      ...{ cwd: root, timeoutMs: 60_000 },
+    });
+    const { code, stdout, stderr } = await suite.ended;
+    assert.match(stderr, words);
+    assert.equal(stdout, "");
+    assert.equal(code, 104);
+  }
+});
+
 /** Speed of one request from the beginning, tokens/s, waiting included. */
 function speedOf({ outputTokens, sendsNs, beginNs }: RequestTruth): number {
   return (1e9 * outputTokens) / ((sendsNs.at(-1)?.[0] ?? Number.NaN) - beginNs);
