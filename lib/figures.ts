@@ -102,61 +102,143 @@ export function phaseFigures(levels: readonly LevelSummary[]): string | undefine
 }
 
 /** A second as far as the figures of a ramp need it. */
-export type RampSecond = Pick<Second, "asked" | "askedFailed" | "succeeded" | "p95Ms">;
+export type RampSecond = Pick<Second, "asked" | "askedFailed" | "succeeded" | "failed" | "p50Ms" | "p95Ms">;
 
 /** What a ramp came to. Rates are requests/s. */
 export interface RampFigures {
   /**
    * The first second with a failed request from which on, for `sustainedS`, more than `onsetShare` of the requests asked
-   * for failed, and in the `sustainedS` after that too, unless the ramp ends before: a single bad moment is none. Rate and
-   * share are those of the `sustainedS`, p95Ms that of the second itself (absent where none succeeded in it).
+   * for failed, and in what came after that too: a single bad moment is none. Closer to the end of the ramp each second
+   * that is left must have failures. The rate is the one asked in that second, the share that of the `sustainedS`, p95Ms
+   * that of the second itself (absent where none succeeded in it).
    */
   onset?: { t: number; askedRate: number; failedShare: number; p95Ms?: number };
-  /** Highest means of requests asked for and succeeded a second over `sustainedS`. */
+  /**
+   * Where requests are neither answered nor refused fast enough: from some second on, to the end of the ramp, some of those
+   * that were asked for twice the shortest median response time before have not ended. It begins with the seconds in front
+   * of that one in which less than `keptUpShare` as many ended as should have. Absent where at least `keptUpShare` as many
+   * ended in the last `sustainedS` as were asked for, and of closed loops, which wait.
+   */
+  fallingBehind?: { t: number; askedRate: number };
+  /** Highest rate asked for. */
   highestAskedRate: number;
+  /** Highest mean of requests succeeded a second over `overS`. */
   highestSuccessRate: number;
+  /** `sustainedS`, or all seconds of a shorter ramp. */
+  overS: number;
   /** Share of failed requests in the last `sustainedS` in which any were asked for. */
   failedShareAtEnd: number;
+  /** Requests asked for and not ended when the last second in which any were asked for was over. */
+  openAtEnd: number;
+  /** Median response time in the first and the last second with an answer while requests were asked for, ms; 0 = no answer. */
+  firstP50Ms: number;
+  lastP50Ms: number;
 }
 
-/** Length of what counts as sustained, s, and the share of failures that counts as failing. */
+/** Length of what counts as sustained, s, the share of failures that counts as failing, and of ends as keeping up. */
 export const sustainedS = 5;
 export const onsetShare = 0.01;
+export const keptUpShare = 0.9;
 
 /** The figures of a ramp from its seconds, the first of which is second 0. A ramp shorter than that counts as a whole. */
-export function rampFigures(seconds: readonly RampSecond[]): RampFigures {
-  const lengthS = Math.min(sustainedS, seconds.length);
-  const figures: RampFigures = { highestAskedRate: 0, highestSuccessRate: 0, failedShareAtEnd: 0 };
-  if (lengthS === 0) return figures;
-  const sum = (start: number, key: "asked" | "askedFailed" | "succeeded") =>
-    seconds.slice(start, start + lengthS).reduce((total, second) => total + second[key], 0);
-  const failedShare = (start: number) => sum(start, "askedFailed") / Math.max(1, sum(start, "asked"));
+export function rampFigures(seconds: readonly RampSecond[], loop: "open" | "closed" = "open"): RampFigures {
   const lastAsked = seconds.reduce((last, { asked }, t) => (asked > 0 ? t : last), 0);
-  const lastStart = Math.max(0, lastAsked - lengthS + 1);
-  for (const [start, { askedFailed, p95Ms }] of seconds.entries()) {
-    if (start + lengthS <= seconds.length)
-      figures.highestSuccessRate = Math.max(figures.highestSuccessRate, sum(start, "succeeded") / lengthS);
-    if (start > lastStart) continue;
-    const askedRate = sum(start, "asked") / lengthS;
-    figures.highestAskedRate = Math.max(figures.highestAskedRate, askedRate);
-    const goesOn = start + lengthS > lastStart || failedShare(start + lengthS) > onsetShare;
-    if (!figures.onset && askedFailed > 0 && failedShare(start) > onsetShare && goesOn)
-      figures.onset = { t: start, askedRate, failedShare: failedShare(start), p95Ms: p95Ms || undefined };
+  const ramp = seconds.slice(0, lastAsked + 1);
+  const overS = Math.min(sustainedS, seconds.length);
+  const sum = (start: number, key: "asked" | "askedFailed" | "succeeded" | "failed") =>
+    seconds.slice(start, start + overS).reduce((total, second) => total + second[key], 0);
+  const failedShare = (start: number) => sum(start, "askedFailed") / Math.max(1, sum(start, "asked"));
+  const lastStart = Math.max(0, lastAsked - overS + 1);
+  const fails = ({ asked, askedFailed }: RampSecond) => askedFailed > onsetShare * asked;
+  const goesOn = (start: number) => {
+    const rest = ramp.slice(start);
+    // One request that fails at the very end shows nothing.
+    if (start > lastStart) return rest.every(fails) && sum(start, "askedFailed") > 1;
+    return start + overS > lastAsked ? ramp.slice(-2).some(fails) : failedShare(start + overS) > onsetShare;
+  };
+  const onset = ramp.findIndex(({ askedFailed }, t) => askedFailed > 0 && failedShare(t) > onsetShare && goesOn(t));
+  const answered = ramp.map(({ p50Ms }) => p50Ms).filter((ms) => ms > 0);
+  const figures: RampFigures = {
+    highestAskedRate: Math.max(0, ...ramp.map((_, t) => askedRateAt(ramp, t))),
+    highestSuccessRate: Math.max(
+      0,
+      ...seconds.slice(0, seconds.length - overS + 1).map((_, t) => sum(t, "succeeded") / overS),
+    ),
+    overS,
+    failedShareAtEnd: seconds.length > 0 ? failedShare(lastStart) : 0,
+    openAtEnd: ramp.reduce((open, { asked, succeeded, failed }) => open + asked - succeeded - failed, 0),
+    firstP50Ms: answered[0] ?? 0,
+    lastP50Ms: answered.at(-1) ?? 0,
+  };
+  if (onset >= 0) {
+    const p95Ms = ramp[onset]?.p95Ms || undefined;
+    figures.onset = { t: onset, askedRate: askedRateAt(ramp, onset), failedShare: failedShare(onset), p95Ms };
   }
-  figures.failedShareAtEnd = failedShare(lastStart);
+  const ended = sum(lastStart, "succeeded") + sum(lastStart, "failed");
+  if (loop === "open" && ended < keptUpShare * sum(lastStart, "asked")) {
+    const t = behindFrom(ramp, answered.length > 0 ? Math.min(...answered) / 1000 : 0);
+    if (t !== undefined) figures.fallingBehind = { t, askedRate: askedRateAt(ramp, t) };
+  }
   return figures;
 }
 
+/** The rate asked for in the middle of second `t`: a line through the counts of the seconds around it. */
+function askedRateAt(ramp: readonly RampSecond[], t: number): number {
+  const around = [-2, -1, 0, 1, 2].flatMap((d) => {
+    const asked = ramp[t + d]?.asked;
+    return asked === undefined ? [] : [[d, asked] as const];
+  });
+  return Math.max(0, fitLine(around)?.intercept ?? ramp[t]?.asked ?? 0);
+}
+
+/** The first second of those at whose ends, up to the last, requests asked for twice `latencyS` before have not all ended. */
+function behindFrom(ramp: readonly RampSecond[], latencyS: number): number | undefined {
+  const askedUpTo = [0];
+  for (const { asked } of ramp) askedUpTo.push((askedUpTo.at(-1) ?? 0) + asked);
+  // Within a second requests are asked for evenly.
+  const askedBy = (s: number) => {
+    const whole = Math.max(0, Math.floor(s));
+    return s > 0 ? (askedUpTo[whole] ?? 0) + (s - whole) * (ramp[whole]?.asked ?? 0) : 0;
+  };
+  const ends = ramp.map(({ succeeded, failed }) => succeeded + failed);
+  let ended = 0;
+  let from: number | undefined;
+  for (const [t, now] of ends.entries()) {
+    ended += now;
+    if (ended >= askedBy(t + 1 - 2 * latencyS) - 1) from = undefined;
+    else from ??= t;
+  }
+  if (from === undefined) return undefined;
+  const tooFew = (t: number) => (ends[t] ?? 0) < keptUpShare * (askedBy(t + 1 - latencyS) - askedBy(t - latencyS));
+  while (from > 0 && tooFew(from - 1)) from--;
+  return from;
+}
+
 /** The figures of a ramp in lines. */
-export function rampLines(seconds: readonly RampSecond[]): string {
-  const { onset, highestSuccessRate, failedShareAtEnd } = rampFigures(seconds);
-  return [
-    `highest sustained success rate ${shortNumber(highestSuccessRate)} requests/s`,
+export function rampLines(seconds: readonly RampSecond[], loop: "open" | "closed" = "open"): string {
+  const figures = rampFigures(seconds, loop);
+  const { onset, fallingBehind, highestSuccessRate, overS, failedShareAtEnd, openAtEnd, firstP50Ms, lastP50Ms } =
+    figures;
+  const rate = `${shortNumber(highestSuccessRate)} requests/s`;
+  // A closed loop asks as fast as it is answered.
+  const from = (at: { t: number; askedRate: number }) =>
+    loop === "open" ? `${shortNumber(at.askedRate)} requests/s asked (second ${at.t})` : `second ${at.t}`;
+  const lines = [
+    overS < sustainedS ? `success rate ${rate} over ${overS} s` : `highest sustained success rate ${rate}`,
     onset
-      ? `requests fail from ${shortNumber(onset.askedRate)} requests/s asked (second ${onset.t}, p95 ${shortNumber(onset.p95Ms ?? Number.NaN)} ms)`
-      : "no sustained rate at which requests fail",
+      ? `requests fail from ${from(onset)}, p95 ${shortNumber(onset.p95Ms ?? Number.NaN)} ms there`
+      : "no rate at which requests go on failing",
     `failed at the end ${percent(failedShareAtEnd)}`,
-  ].join("\n");
+  ];
+  if (fallingBehind)
+    lines.push(
+      `the server falls behind from ${from(fallingBehind)}: ${openAtEnd} requests are open when the ramp ends`,
+    );
+  if (lastP50Ms > 0)
+    lines.push(
+      `response time p50 ${shortNumber(firstP50Ms)} ms in the first second, ${shortNumber(lastP50Ms)} ms in the last`,
+    );
+  return lines.join("\n");
 }
 
 /** One line a second: what was asked, sent, and how it ended. */

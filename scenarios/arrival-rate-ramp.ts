@@ -32,5 +32,5 @@ export function teardown(): void {
 
 // With xk6-sse there are no seconds, and nothing is known of when what happened.
 export const handleSummary = handleSummaryWith(({ seconds }) =>
-  seconds.length > 0 ? { text: rampLines(seconds), files: { "seconds.csv": secondsCsv(seconds) } } : {},
+  seconds.length > 0 ? { text: rampLines(seconds, config.LOOP), files: { "seconds.csv": secondsCsv(seconds) } } : {},
 );

@@ -200,6 +200,7 @@ test("ramp: what a run prints is what the report says", async () => {
   assert.ok(told.onset);
   const [row] = table(arrivalRateRamp([run]), "ramp_figures").rows;
   near(row?.onset_p95_ms, told.onset.p95Ms ?? 0, "p95 at the onset", 1e-12);
+  near(row?.p50_at_end_ms, told.lastP50Ms, "p50 at the end", 1e-12);
   assert.deepEqual(row, {
     run: "ramp",
     highest_asked_rate_per_s: told.highestAskedRate,
@@ -207,6 +208,10 @@ test("ramp: what a run prints is what the report says", async () => {
     onset_at_s: told.onset.t,
     onset_failed_share: told.onset.failedShare,
     onset_p95_ms: row?.onset_p95_ms,
+    falling_behind_rate_per_s: null,
+    falling_behind_at_s: null,
+    open_at_end: told.openAtEnd,
+    p50_at_end_ms: row?.p50_at_end_ms,
     highest_success_rate_per_s: told.highestSuccessRate,
     failed_share_at_end: told.failedShareAtEnd,
   });
@@ -220,7 +225,8 @@ test("ramp: what a run prints is what the report says", async () => {
   }
   rmSync(join(dir, "records.ndjson.gz"));
   const [alone] = table(arrivalRateRamp([await readResults(dir)]), "ramp_figures").rows;
-  assert.deepEqual(alone, { ...row, onset_p95_ms: told.onset.p95Ms }, "a folder without records");
+  const ofSummary = { onset_p95_ms: told.onset.p95Ms, p50_at_end_ms: told.lastP50Ms };
+  assert.deepEqual(alone, { ...row, ...ofSummary }, "a folder without records");
 });
 
 test("ramp: time counts from the ramp's beginning, however long the set-up took", async () => {

@@ -1,5 +1,5 @@
 /** Up to which request rate does a server answer, and what happens beyond? Two runs on one ramp: is version B better? */
-import { onsetShare, type RampFigures, rampFigures, sustainedS } from "../../lib/figures";
+import { keptUpShare, onsetShare, type RampFigures, rampFigures, sustainedS } from "../../lib/figures";
 import { type FoldedSecond, foldSeconds } from "../../lib/fold";
 import type { Answer } from "../answer";
 import { askedColor, draw, failureColor, type Panel, type Picture } from "../chart";
@@ -31,14 +31,17 @@ function latenciesMs(run: Results, untilS: number): number[] {
   return ascending(rows.map(e2eMs));
 }
 
+/** Whether arrivals or users made the load. */
+const loopOf = (run: Results): "open" | "closed" => (setting(run.config, "LOOP") === "closed" ? "closed" : "open");
+
 export function arrivalRateRamp(runs: [Results, ...Results[]]): Answer {
   const [run, other] = runs;
   const seconds = secondsOf(run);
-  const figures = rampFigures(seconds);
+  const figures = rampFigures(seconds, loopOf(run));
   const levels = run.levelSummaries;
   const comparison = other ? compareRamps(run, other) : undefined;
   return {
-    sentences: [...(comparison?.sentences ?? []), ...sentences(figures), failureSentence(levels)],
+    sentences: [...(comparison?.sentences ?? []), ...sentences(figures, loopOf(run)), failureSentence(levels)],
     sections: [
       ...(comparison
         ? [{ heading: "Version A against version B", pictures: comparison.pictures, tables: comparison.tables }]
@@ -46,7 +49,7 @@ export function arrivalRateRamp(runs: [Results, ...Results[]]): Answer {
       {
         heading: other ? "Version A along the ramp" : "Along the ramp",
         text: [
-          `Sustained means over ${sustainedS} s. The failure onset is the first sustained rate at which more than ${formatShare(onsetShare)} of the requests fail, and go on failing for another ${sustainedS} s. A failure counts for the second in which its request was asked for. The p95 at the onset is that of the requests that succeeded in its first second.`,
+          `Sustained means over ${sustainedS} s. The failure onset is the first second from which on more than ${formatShare(onsetShare)} of the requests fail, and go on failing; its rate is the one asked for in that second. A failure counts for the second in which its request was asked for. The p95 at the onset is that of the requests that succeeded in its first second. The server falls behind where, from then on to the end, requests asked for twice the shortest median response time before have not ended; it keeps up where at least ${formatShare(keptUpShare)} as many end in the last ${sustainedS} s as are asked for.`,
         ],
         pictures: [rampPicture("ramp", "Requests per second and response times", seconds, figures)],
         tables: [figuresTable([["ramp", figures]])],
@@ -66,19 +69,35 @@ export function arrivalRateRamp(runs: [Results, ...Results[]]): Answer {
   };
 }
 
-function sentences(figures: RampFigures): string[] {
-  const highest = `The highest sustained success rate is ${formatNumber(figures.highestSuccessRate)} requests/s.`;
-  if (!figures.onset) {
-    return [
-      `The server kept up to the end of the ramp: no sustained failures up to ${formatNumber(figures.highestAskedRate)} requests/s asked for.`,
-      highest,
-    ];
+function sentences(figures: RampFigures, loop: "open" | "closed"): string[] {
+  const { onset, fallingBehind, openAtEnd, overS, failedShareAtEnd, firstP50Ms, lastP50Ms } = figures;
+  const at = ({ askedRate, t }: { askedRate: number; t: number }) =>
+    // A closed loop asks as fast as it is answered.
+    loop === "open" ? `${formatNumber(askedRate)} requests/s (${t} s into the ramp)` : `${t} s into the ramp`;
+  const rate = `success rate is ${formatNumber(figures.highestSuccessRate)} requests/s`;
+  const highest = overS < sustainedS ? `The ${rate} over ${overS} s.` : `The highest sustained ${rate}.`;
+  const p50 = `The median response time is ${formatMs(firstP50Ms)} in the first second of answers and ${formatMs(lastP50Ms)} in the last.`;
+  const told = [];
+  if (onset) {
+    told.push(
+      `Requests begin to fail at ${at(onset)}: ${formatShare(onset.failedShare)} fail there, and the p95 of those that succeed is ${formatMs(onset.p95Ms)}.`,
+    );
   }
-  const { askedRate, t, p95Ms, failedShare } = figures.onset;
-  return [
-    `Requests begin to fail at ${formatNumber(askedRate)} requests/s (${t} s into the ramp): ${formatShare(failedShare)} fail there, and the p95 of those that succeed is ${formatMs(p95Ms)}.`,
-    `${highest} At the end of the ramp ${formatShare(figures.failedShareAtEnd)} of the requests fail.`,
-  ];
+  if (fallingBehind) {
+    told.push(
+      `The server falls behind from ${at(fallingBehind)}: fewer requests end than are asked for, and ${formatNumber(openAtEnd)} are open when the ramp ends.`,
+    );
+  }
+  if (!onset && !fallingBehind) {
+    told.push(
+      loop === "open"
+        ? `The server kept up to the end of the ramp: it fell behind and failed at no rate up to ${formatNumber(figures.highestAskedRate)} requests/s asked for.`
+        : "Requests go on failing at no number of users. Users wait for their answers: whether the server is full shows in the response time alone.",
+    );
+  }
+  const end =
+    failedShareAtEnd > 0 ? ` At the end of the ramp ${formatShare(failedShareAtEnd)} of the requests fail.` : "";
+  return [...told, `${highest}${end}`, ...(lastP50Ms > 0 ? [p50] : [])];
 }
 
 function figuresTable(rows: [string, RampFigures][]): Table {
@@ -92,6 +111,10 @@ function figuresTable(rows: [string, RampFigures][]): Table {
       { key: "onset_at_s", title: "at", unit: "s into the ramp" },
       { key: "onset_failed_share", title: "Failed there", format: "share" },
       { key: "onset_p95_ms", title: "p95 there", unit: "ms" },
+      { key: "falling_behind_rate_per_s", title: "Falls behind", unit: "requests/s" },
+      { key: "falling_behind_at_s", title: "at", unit: "s into the ramp" },
+      { key: "open_at_end", title: "Open at the end", format: "integer" },
+      { key: "p50_at_end_ms", title: "p50 at the end", unit: "ms" },
       { key: "highest_success_rate_per_s", title: "Highest success rate", unit: "requests/s" },
       { key: "failed_share_at_end", title: "Failed at the end", format: "share" },
     ],
@@ -102,6 +125,10 @@ function figuresTable(rows: [string, RampFigures][]): Table {
       onset_at_s: figures.onset?.t ?? null,
       onset_failed_share: figures.onset?.failedShare ?? null,
       onset_p95_ms: figures.onset?.p95Ms ?? null,
+      falling_behind_rate_per_s: figures.fallingBehind?.askedRate ?? null,
+      falling_behind_at_s: figures.fallingBehind?.t ?? null,
+      open_at_end: figures.openAtEnd,
+      p50_at_end_ms: orNull(figures.lastP50Ms),
       highest_success_rate_per_s: figures.highestSuccessRate,
       failed_share_at_end: figures.failedShareAtEnd,
     })),
@@ -161,7 +188,9 @@ function rampPicture(name: string, title: string, all: readonly FoldedSecond[], 
   // A second's count is drawn in the middle of the second.
   const line = (key: "asked" | "succeeded" | "failed") =>
     seconds.map((second) => [second.t + 0.5, second[key]] as const);
-  const marks: [number, string][] = figures.onset ? [[figures.onset.t, "failure onset"]] : [];
+  const marks: [number, string][] = [];
+  if (figures.onset) marks.push([figures.onset.t, "failure onset"]);
+  if (figures.fallingBehind) marks.push([figures.fallingBehind.t, "falls behind"]);
   return draw({
     name,
     title,
@@ -203,7 +232,7 @@ const rampSettings = ["RATE", "STAGES", "ARRIVAL", "TRACE", "SEED", "DURATION", 
 function compareRamps(a: Results, b: Results): { sentences: string[]; pictures: Picture[]; tables: Table[] } {
   const seconds = [secondsOf(a), secondsOf(b)] as const;
   const drawn = seconds.map(drawable) as [readonly FoldedSecond[], readonly FoldedSecond[]];
-  const figures = [rampFigures(seconds[0]), rampFigures(seconds[1])] as const;
+  const figures = [rampFigures(seconds[0], loopOf(a)), rampFigures(seconds[1], loopOf(b))] as const;
   const differing = rampSettings.filter(
     (name) => JSON.stringify(setting(a.config, name)) !== JSON.stringify(setting(b.config, name)),
   );
@@ -232,6 +261,8 @@ function compareRamps(a: Results, b: Results): { sentences: string[]; pictures: 
     `average ${formatChange(find(span, "average")?.change)} (${formatMs(find(span, "average")?.a_ms)} to ${formatMs(find(span, "average")?.b_ms)}), p95 ${formatChange(find(span, "p95")?.change)} (${formatMs(find(span, "p95")?.a_ms)} to ${formatMs(find(span, "p95")?.b_ms)})`;
   const onset = (each: RampFigures) =>
     each.onset ? `${formatNumber(each.onset.askedRate)} requests/s` : "no rate of this ramp";
+  const behind = (name: string, { fallingBehind }: RampFigures) =>
+    fallingBehind ? ` ${name} falls behind from ${formatNumber(fallingBehind.askedRate)} requests/s.` : "";
   return {
     sentences: [
       ...(differing.length > 0
@@ -239,7 +270,7 @@ function compareRamps(a: Results, b: Results): { sentences: string[]; pictures: 
         : []),
       `From A to B, over the whole ramp: ${words(0)}.`,
       ...(spans.length > 1 ? [`While neither had begun to fail: ${words(1)}.`] : []),
-      `A begins to fail at ${onset(figures[0])}, B at ${onset(figures[1])}; A's highest sustained success rate is ${formatNumber(figures[0].highestSuccessRate)} requests/s, B's ${formatNumber(figures[1].highestSuccessRate)}.`,
+      `A begins to fail at ${onset(figures[0])}, B at ${onset(figures[1])}; A's highest sustained success rate is ${formatNumber(figures[0].highestSuccessRate)} requests/s, B's ${formatNumber(figures[1].highestSuccessRate)}.${behind("A", figures[0])}${behind("B", figures[1])}`,
     ],
     pictures: [
       draw({
