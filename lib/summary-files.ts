@@ -7,7 +7,8 @@ import { judge, judgedThresholds, type SummaryMetrics } from "./verdict";
 
 /** What k6 hands to handleSummary, as far as it is read. */
 export interface SummaryData {
-  readonly metrics: SummaryMetrics;
+  /** Absent with k6's --new-machine-readable-summary, whose data says nothing of thresholds. */
+  readonly metrics?: SummaryMetrics;
   /** What setup() returned: what it learnt of the server. */
   readonly setup_data?: { readonly model?: string } | null;
 }
@@ -25,10 +26,10 @@ export function summaryFiles(
   config: Config,
   shown: Record<string, unknown>,
   report: RunReport,
-  metrics: SummaryMetrics,
+  metrics: SummaryMetrics | undefined,
   { text = "", files = {} }: OwnResults,
 ): Record<string, string> {
-  const verdict = judge(report, judgedThresholds(metrics));
+  const verdict = metrics ? judge(report, judgedThresholds(metrics)) : unjudged(report);
   const summary = summaryOf(config, shown, report, verdict);
   const inResults = (file: string) => `${config.RESULTS.replace(/\/+$/, "")}/${file}`;
   const output: Record<string, string> = {
@@ -38,6 +39,13 @@ export function summaryFiles(
   };
   for (const [file, content] of Object.entries(files)) output[inResults(file)] = content;
   return output;
+}
+
+/** The verdict on a run of which k6 does not say whether its thresholds were crossed: it must not look like a pass. */
+function unjudged(report: RunReport): Verdict {
+  const verdict = judge(report, []);
+  const reason = "k6 does not say which thresholds were crossed: run without --new-machine-readable-summary";
+  return { ...verdict, pass: false, reasons: [...verdict.reasons, reason] };
 }
 
 function summaryOf(config: Config, shown: Record<string, unknown>, report: RunReport, verdict: Verdict): Summary {

@@ -106,3 +106,11 @@ test("embeddings of one's own texts are a level of their own, not one of each le
     ["b2-dataset"],
   );
 });
+
+test("a run whose thresholds k6 keeps to itself has its table and its summary, but no PASS", async (t) => {
+  const BASE_URL = await serverFor(t);
+  const ended = await run("concurrency-sweep", { ...small, BASE_URL }, { args: ["--new-machine-readable-summary"] });
+  assert.match(ended.stdout, /FAIL k6 does not say which thresholds were crossed: run without --new-machine/);
+  assert.equal(ended.summary.verdict.pass, false);
+  assert.equal(ended.summary.total.completed, Number(small.REQUESTS));
+});
