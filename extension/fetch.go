@@ -59,7 +59,13 @@ func (i *instance) fetch(url string, optionsV sobek.Value) (*httpReply, error) {
 }
 
 func httpDo(ctx context.Context, c *http.Client, url string, o fetchOptions) *httpReply {
-	req, err := http.NewRequestWithContext(ctx, o.Method, url, strings.NewReader(o.Body))
+	address, socket := url, ""
+	if rest, ok := strings.CutPrefix(url, "unix://"); ok { // as client.Options.URL
+		socket, address, _ = strings.Cut(rest, ":")
+		address = "http://localhost" + address
+		ctx = context.WithValue(ctx, socketKey{}, socket)
+	}
+	req, err := http.NewRequestWithContext(ctx, o.Method, address, strings.NewReader(o.Body))
 	if err != nil {
 		return &httpReply{Error: fmt.Sprintf("%s %q is not a request that can be sent", o.Method, client.Redact(url))}
 	}
@@ -89,12 +95,22 @@ func httpDo(ctx context.Context, c *http.Client, url string, o fetchOptions) *ht
 	return reply
 }
 
+// socketKey finds the path of the Unix socket in the context of a request that goes to one.
+type socketKey struct{}
+
 // httpTransport is for unmeasured requests: under the VU's dialer and TLS settings, but with connections of its own.
 func (i *instance) httpTransport() *http.Transport {
 	t := &http.Transport{Proxy: http.ProxyFromEnvironment, DialContext: new(net.Dialer).DialContext}
 	if state := i.vu.State(); state != nil {
 		t.DialContext = state.Dialer.DialContext
 		t.TLSClientConfig = state.TLSConfig.Clone()
+	}
+	dial := t.DialContext
+	t.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
+		if socket, ok := ctx.Value(socketKey{}).(string); ok {
+			return new(net.Dialer).DialContext(ctx, "unix", socket)
+		}
+		return dial(ctx, network, address)
 	}
 	return t
 }

@@ -3,12 +3,33 @@ package tokenclock
 import (
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
+	"path/filepath"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 )
+
+func TestFetchOverAUnixSocket(t *testing.T) {
+	socket := filepath.Join(t.TempDir(), "s")
+	listener, err := net.Listen("unix", socket)
+	require.NoError(t, err)
+	s := &httptest.Server{Listener: listener, Config: &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = fmt.Fprint(w, r.URL, " ", r.Host)
+	})}}
+	s.Start()
+	t.Cleanup(s.Close)
+	v := newScriptVU(t, ``)
+	for url, want := range map[string]string{
+		"unix://" + socket + ":/v1/models?a=b": `[200, "/v1/models?a=b localhost", ""]`,
+		"unix://" + socket:                     `[200, "/ localhost", ""]`,
+	} {
+		require.JSONEq(t, want, v.run(`const r = tc.fetch("`+url+`"); return [r.status, r.body, r.error];`))
+	}
+	require.Contains(t, v.run(`return tc.fetch("unix:///no/such/socket:/v1").error;`), "no such file")
+}
 
 func TestFetch(t *testing.T) {
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
