@@ -23,12 +23,13 @@ p{margin:8px 0;max-width:78ch}.muted,.note{color:var(--muted)}.note{font-size:13
 .scroll{overflow-x:auto}
 table{border-collapse:collapse;font-size:13px;font-variant-numeric:tabular-nums;margin:4px 0}
 th,td{padding:4px 10px;border-bottom:1px solid var(--line);text-align:right;white-space:nowrap;vertical-align:bottom}
+th{white-space:normal}
 td.text,th:first-child,td:first-child{text-align:left}td.wrap{white-space:pre-wrap;overflow-wrap:anywhere;text-align:left;max-width:70ch}
 th{background:var(--soft);font-weight:600}th small{display:block;font-weight:400;color:var(--muted)}
 figure{margin:16px 0}svg{display:block;height:auto}
 .pictures{display:grid;gap:8px}
 details{margin:16px 0}summary{cursor:pointer;font-weight:600}
-@media print{body{max-width:none;padding:0;font-size:11px}h2{break-after:avoid}figure,tr,.verdict{break-inside:avoid}.scroll{overflow:visible}th,td{padding:2px 5px;white-space:normal}}
+@media print{body{max-width:none;padding:0;font-size:11px}h2{break-after:avoid}figure,tr,.verdict{break-inside:avoid}.scroll{overflow:visible}table{font-size:11px}th,td{padding:2px 5px}}
 `;
 
 function list(items: string[]): string {

@@ -8,7 +8,7 @@ import { pathToFileURL } from "node:url";
 import { type Browser, chromium } from "playwright-core";
 import { chromiumArgs, findChromium } from "./chromium";
 import { renderReport } from "./render";
-import { cache, ramp, sweep, writeRun } from "./synthetic";
+import { batches, cache, phases, ramp, sweep, writeRun } from "./synthetic";
 
 const found = findChromium();
 const skip = "missing" in found ? `needs a browser: ${found.missing}` : false;
@@ -21,6 +21,35 @@ after(async () => {
   await browser?.close();
   rmSync(dir, { recursive: true });
 });
+
+for (const [name, spec] of Object.entries({
+  sweep: sweep({ seed: 1, failBeyond: 16, sloMs: { ttft: 100 } }),
+  bursts: batches({ seed: 3, sizes: [1, 64, 256], runs: 3 }),
+  queueing: phases({ seed: 3 }),
+  speed: cache({ seed: 7, shape: "loop", parallel: [1, 2, 16], cacheTokens: 600, slots: 8 }),
+  ramp: ramp({ seed: 2, capacity: 85 }),
+})) {
+  test(`no table of a ${name} is wider than a page of 1200 px or than paper`, { skip }, async () => {
+    const run = writeRun(spec, dir, `tables-${name}`);
+    await renderReport(run);
+    const page = await (browser as Browser).newPage();
+    await page.goto(pathToFileURL(join(run, "report.html")).href);
+    await page.evaluate("document.querySelectorAll('details').forEach((each) => { each.open = true })");
+    // A4 within margins of 10 mm, at 96 px an inch.
+    for (const [media, width] of [
+      ["screen", 1200],
+      ["print", 718],
+    ] as const) {
+      await page.emulateMedia({ media });
+      await page.setViewportSize({ width, height: 900 });
+      const wide = await page.evaluate(
+        "[...document.querySelectorAll('table')].filter((each) => each.offsetWidth > each.parentElement.clientWidth).map((each) => each.id + ' ' + each.offsetWidth)",
+      );
+      assert.deepEqual(wide, [], media);
+    }
+    await page.close();
+  });
+}
 
 for (const [name, spec] of Object.entries({
   sweep: sweep({ seed: 1, failBeyond: 16, sloMs: { ttft: 100 } }),

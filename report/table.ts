@@ -43,8 +43,22 @@ function cell(column: Column, value: Cell | undefined): string {
   }
 }
 
-export function tableHtml(table: Table): string {
-  const head = table.columns
+/** Columns that fit beside each other on a page and on paper. */
+const mostColumns = 12;
+
+/** Columns of a wide table in parts that fit, each with the columns that name the row. */
+function columnParts({ columns, rows }: Table): Column[][] {
+  if (columns.length <= mostColumns) return [columns];
+  const firstNumber = columns.findIndex(({ key }, i) => i > 0 && rows.some((row) => typeof row[key] !== "string"));
+  const names = columns.slice(0, Math.max(1, firstNumber));
+  const others = columns.slice(names.length);
+  const count = Math.ceil(others.length / Math.max(1, mostColumns - names.length));
+  const size = Math.ceil(others.length / count);
+  return Array.from({ length: count }, (_, i) => [...names, ...others.slice(i * size, (i + 1) * size)]);
+}
+
+function partHtml(table: Table, columns: Column[], id: string): string {
+  const head = columns
     .map(
       (column) =>
         `<th scope="col">${escapeHtml(column.title)}${column.unit ? ` <small>${escapeHtml(column.unit)}</small>` : ""}</th>`,
@@ -52,15 +66,22 @@ export function tableHtml(table: Table): string {
     .join("");
   const body = table.rows
     .map((row) => {
-      const cells = table.columns.map((column) => {
+      const cells = columns.map((column) => {
         const value = row[column.key];
         return `<td${typeof value === "string" ? ' class="text"' : ""}>${cell(column, value)}</td>`;
       });
       return `<tr>${cells.join("")}</tr>`;
     })
     .join("\n");
+  return `<div class="scroll"><table id="${escapeHtml(id)}"><thead><tr>${head}</tr></thead><tbody>\n${body}\n</tbody></table></div>`;
+}
+
+export function tableHtml(table: Table): string {
   const note = table.note ? `<p class="note">${escapeHtml(table.note)}</p>` : "";
-  const content = `<div class="scroll"><table id="table-${escapeHtml(table.name)}"><thead><tr>${head}</tr></thead><tbody>\n${body}\n</tbody></table></div>${note}`;
+  const parts = columnParts(table).map((columns, i) =>
+    partHtml(table, columns, `table-${table.name}${i === 0 ? "" : `-${i + 1}`}`),
+  );
+  const content = `${parts.join("\n")}${note}`;
   return table.folded
     ? `<details><summary>${escapeHtml(table.title)}</summary>${content}</details>`
     : `<h3>${escapeHtml(table.title)}</h3>${content}`;
