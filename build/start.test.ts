@@ -1,6 +1,16 @@
 import assert from "node:assert/strict";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import os from "node:os";
+import path from "node:path";
 import { test } from "node:test";
-import { parseStartArgs } from "./start";
+import { Problem } from "./program";
+import { makeFolder, parseStartArgs, removeEmpty } from "./start";
+
+function scratch(): string {
+  const dir = mkdtempSync(path.join(os.tmpdir(), "tokenclock-start-"));
+  process.once("exit", () => rmSync(dir, { recursive: true, force: true }));
+  return dir;
+}
 
 const rows: { argv: string[]; scenario: string; settings: Record<string, string>; k6Args: string[]; why: string }[] = [
   { argv: [], scenario: "concurrency-sweep", settings: {}, k6Args: [], why: "the sweep is what runs by default" },
@@ -30,4 +40,24 @@ for (const { argv, why, ...expected } of rows) test(why, () => assert.deepEqual(
 
 test("-e without a value is refused", () => {
   assert.throws(() => parseStartArgs(["-e", "RATE"]), /-e RATE is not NAME=value/);
+});
+
+test("a folder that cannot be made is refused in one line, also below a file system that has none", () => {
+  const file = path.join(scratch(), "file");
+  writeFileSync(file, "");
+  const refused = (error: unknown) =>
+    error instanceof Problem && error.exitCode === 104 && /^RESULTS=/.test(error.message);
+  assert.throws(() => makeFolder(path.join(file, "x")), refused);
+  // Node's recursive mkdir never returns from here.
+  if (process.platform === "linux") assert.throws(() => makeFolder("/proc/tokenclock/x"), refused);
+});
+
+test("of the folders made for a run only those are removed that hold nothing", () => {
+  const dir = scratch();
+  const made = makeFolder(path.join(dir, "a", "b"));
+  assert.deepEqual(made, [path.join(dir, "a", "b"), path.join(dir, "a")]);
+  assert.deepEqual(makeFolder(path.join(dir, "a")), []);
+  writeFileSync(path.join(dir, "a", "kept"), "");
+  assert.equal(removeEmpty(made), true);
+  assert.equal(removeEmpty([path.join(dir, "a")]), false);
 });

@@ -1,6 +1,6 @@
 /** `npm start [scenario] [-- k6 arguments]`: makes what is missing, runs the scenario and renders its report. */
 import { spawn } from "node:child_process";
-import { existsSync, mkdirSync, readFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, rmdirSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import { phaseFigures } from "../lib/figures";
@@ -47,14 +47,46 @@ export function parseStartArgs(argv: readonly string[]): StartRequest {
   return request;
 }
 
-/** A new folder results/<time>-<scenario>/. */
-function makeResultsDir(scenario: string): string {
+/**
+ * Makes a folder with those above it; returns the folders that it made, the lowest first.
+ * @throws Problem with exit code 104 where that cannot be.
+ */
+export function makeFolder(dir: string): string[] {
+  const made: string[] = [];
+  try {
+    // One by one: Node's recursive mkdir never ends below a folder such as /proc, where none can be made.
+    const missing: string[] = [];
+    for (let at = dir; !existsSync(at); at = path.dirname(at)) missing.push(at);
+    for (const each of missing.reverse()) {
+      mkdirSync(each);
+      made.unshift(each);
+    }
+  } catch (error) {
+    throw new Problem(`RESULTS=${dir} cannot be made: ${error instanceof Error ? error.message : error}`, 104);
+  }
+  return made;
+}
+
+/** Removes those of the folders in which nothing is, the lowest first; returns whether the first of them is gone. */
+export function removeEmpty(dirs: readonly string[]): boolean {
+  let removed = 0;
+  try {
+    for (const dir of dirs) {
+      rmdirSync(dir);
+      removed++;
+    }
+  } catch {
+    // Something is in it, and so in those above it.
+  }
+  return removed > 0;
+}
+
+/** A name for a new folder results/<time>-<scenario>/. */
+function newResultsDir(scenario: string): string {
   const time = new Date().toISOString().slice(0, 19).replaceAll(":", "").replace("T", "-");
   for (let attempt = 1; ; attempt++) {
     const dir = path.join(root, "results", `${time}-${scenario}${attempt > 1 ? `-${attempt}` : ""}`);
-    if (existsSync(dir)) continue;
-    mkdirSync(dir, { recursive: true });
-    return dir;
+    if (!existsSync(dir)) return dir;
   }
 }
 
@@ -100,7 +132,7 @@ interface Run extends StartRequest {
 
 /** Runs the scenario into a folder; resolves to k6's exit code. */
 function runScenario({ k6, scenario, settings, k6Args }: Run, dir: string): Promise<number> {
-  mkdirSync(dir, { recursive: true });
+  makeFolder(dir);
   const records = path.join(dir, "records.ndjson.gz");
   const bundle = path.join(distDir, `${scenario}.js`);
   // Settings travel by environment: everyone on the machine can read a process's arguments, and one may be a key.
@@ -136,19 +168,32 @@ async function runPhases(run: Run, between: Between, dir: string): Promise<numbe
   return first || second;
 }
 
+function usage(names: readonly string[]): string {
+  return `npm start [scenario] -- [-e SETTING=value ...] [k6's arguments]
+
+Runs a scenario and renders its report; without BASE_URL it runs against a simulated server.
+Scenarios: ${names.join(", ")}; ${defaultScenario} by default.
+Settings: docs/settings.md, or as environment variables; keys are better set there than with -e, which others can see.
+k6's arguments: bin/k6 run --help`;
+}
+
 /** The whole of `npm start`; resolves to the exit code. */
 export async function start(argv: readonly string[]): Promise<number> {
   const request = parseStartArgs(argv);
   const { scenario, settings } = request;
   const names = await bundleScenarios();
+  if (request.k6Args.some((arg) => arg === "--help" || arg === "-h")) {
+    console.log(usage(names));
+    return 0;
+  }
   if (!names.includes(scenario)) {
     throw new Problem(`there is no scenario ${scenario}; there are ${names.join(", ")}`);
   }
   const between = readBetween(scenario, { ...process.env, ...settings });
   const k6 = await ensureK6();
   const results = settings.RESULTS ?? process.env.RESULTS;
-  const dir = results ? path.resolve(results) : makeResultsDir(scenario);
-  mkdirSync(dir, { recursive: true });
+  const dir = results ? path.resolve(results) : newResultsDir(scenario);
+  const made = makeFolder(dir);
 
   let simulator: Simulator | undefined;
   if (!settings.BASE_URL && !process.env.BASE_URL) {
@@ -160,7 +205,8 @@ export async function start(argv: readonly string[]): Promise<number> {
     const run = { ...request, k6 };
     const code = between ? await runPhases(run, between, dir) : await runScenario(run, dir);
     if (!between) await renderReport([dir], dir);
-    console.log(`tokenclock: results are in ${shown(dir)}`);
+    // k6 refused what was asked for; it has said why.
+    if (!removeEmpty(made)) console.log(`tokenclock: results are in ${shown(dir)}`);
     return code;
   } finally {
     await simulator?.stop();
