@@ -1,6 +1,6 @@
 import type { Options } from "k6/options";
 import { type ArrivalSpec, Arrivals, emitLevelMetrics, type Slot, type StageSpec, shared, Windows } from "./client";
-import { type Config, orRefuse, shownSettings, userPath } from "./config";
+import { type Config, demand, orRefuse, shownSettings, userPath } from "./config";
 import { formatDurationMs } from "./duration";
 import { k6Options, loadOptions, type Thresholds } from "./levels";
 import { orAbort } from "./load-guard";
@@ -102,6 +102,11 @@ function changingUsers(config: Config): ScheduledLoad {
     });
   }
   refuseWarmup(config, "LOOP=closed");
+  const lengthMs = config.STAGES.reduce((sum, { durationMs }) => sum + durationMs, 0);
+  demand(
+    lengthMs <= config.MAX_DURATION,
+    `MAX_DURATION=${formatDurationMs(config.MAX_DURATION)} is shorter than STAGES, ${formatDurationMs(lengthMs)}`,
+  );
   const maxInFlight = Math.max(...config.STAGES.map(({ target }) => Math.round(target)));
   const windows = new Windows(config.scenario, [{ name: "ramp", maxInFlight }]);
   return {

@@ -83,6 +83,8 @@ export function loadOptions(config: Config, thresholds: () => Thresholds, vus: n
     vus,
     iterations: 1,
     maxDuration: formatDurationMs(config.MAX_DURATION),
+    // k6 would let requests end for 30 s more, and count them as if they had been in time.
+    gracefulStop: "0s",
   });
 }
 

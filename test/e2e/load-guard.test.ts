@@ -89,6 +89,11 @@ test("settings that a scenario would ignore or that its levels' names would cont
     ["prefill-decode", { CONCURRENCY: "1,2" }, /CONCURRENCY=1,2: prefill-decode has one level/],
     ["prefill-decode", { CONCURRENCY: 1, API: "json", ENDPOINT: "/predict" }, /API=json decodes no tokens/],
     ["prompt-ingestion", { DATASET: "prompts" }, /DATASET=prompts: the prompts of prompt-ingestion have the lengths/],
+    [
+      "arrival-rate-ramp",
+      { LOOP: "closed", STAGES: "3s:2", MAX_DURATION: "2s" },
+      /MAX_DURATION=2s is shorter than STAGES, 3s/,
+    ],
     ["embeddings-burst", { LENGTHS: "short,short" }, /LENGTHS=short,short names a length twice/],
   ];
   for (const [scenario, settings, line] of cases) {
@@ -113,4 +118,12 @@ test("a run whose thresholds k6 keeps to itself has its table and its summary, b
   assert.match(ended.stdout, /FAIL k6 does not say which thresholds were crossed: run without --new-machine/);
   assert.equal(ended.summary.verdict.pass, false);
   assert.equal(ended.summary.total.completed, Number(small.REQUESTS));
+});
+
+test("a run that meets MAX_DURATION has failed: what is under way then is not waited for", async (t) => {
+  const BASE_URL = await serverFor(t);
+  const load = { CONCURRENCY: 2, DURATION: "20s", WARMUP: 0, OUTPUT_TOKENS: 1000, MAX_DURATION: "2s" };
+  const ended = await run("concurrency-sweep", { BASE_URL, ...load });
+  assert.equal(ended.code, 99, ended.stderr);
+  assert.match(ended.stdout, /^c2 failed: .*interrupted/m);
 });
