@@ -262,6 +262,9 @@ func (h *arrivalsOf) Next() *slot {
 	settleCollector()
 	a.open(clock.Now())
 	k := int(a.next.Add(1) - 1)
+	if k < len(a.offsetsNs) && float64(clock.Now()-a.zero-a.offsetsNs[k]) > maxQueueDelayMs*1e6 {
+		a.run.noVUFree.Add(1) // a free one would have taken it before it was due
+	}
 	if k >= len(a.offsetsNs) || !waitUntil(h.i.vu.Context(), a.zero+a.offsetsNs[k]) {
 		return nil
 	}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/tokenclock/tokenclock/extension/internal/clock"
 	"github.com/tokenclock/tokenclock/extension/internal/tally"
 )
 
@@ -108,5 +109,19 @@ func TestArrivalsRefuseWhatMakesNoSchedule(t *testing.T) {
 	} {
 		_, err := newArrivals(spec)
 		require.ErrorContains(t, err, sentence)
+	}
+}
+
+func TestArrivalsThatFindNoFreeVUAreCounted(t *testing.T) {
+	for lateNs, want := range map[int64]int64{-100_000_000: 0, 1_000_000_000: 2} {
+		a, err := newArrivals(arrivalSpec{TraceMs: []float64{0, 1}})
+		require.NoError(t, err)
+		a.run = &run{tally: tally.NewRun(tally.SLO{}), probe: &probe{}}
+		a.open(clock.Now() - lateNs)
+		h := &arrivalsOf{i: vuOn(t.Context(), t, nil).i, a: a}
+		for range 3 { // the third finds nothing more to send, which is no lateness
+			h.Next()
+		}
+		require.Equal(t, want, a.run.noVUFree.Load())
 	}
 }

@@ -218,8 +218,12 @@ func (r *run) judge(levels []tally.LevelSummary, total tally.LevelSummary, dropp
 		switch delay, e2eMs := l.QueueDelayMs, l.E2EMs.Mean; {
 		case l.Completed == 0:
 		case l.Rate > 0 && delay.P90 > max(maxQueueDelayMs, maxOpenQueueDelayShare*e2eMs):
-			bound("level %s: requests were sent up to %.1f ms after they were due (p90), limit %.1f ms",
-				l.Name, delay.P90, max(maxQueueDelayMs, maxOpenQueueDelayShare*e2eMs))
+			why := ""
+			if n := r.noVUFree.Load(); n > 0 {
+				why = fmt.Sprintf("; %d arrivals of the run found MAX_IN_FLIGHT requests in flight", n)
+			}
+			bound("level %s: one request in ten was sent more than %.1f ms after it was due, limit %.1f ms%s",
+				l.Name, delay.P90, max(maxQueueDelayMs, maxOpenQueueDelayShare*e2eMs), why)
 		case l.BatchSize > 0 && l.Concurrency == 0 && delay.Mean > max(maxQueueDelayMs, maxClosedQueueDelayShare*e2eMs):
 			bound("level %s: the requests of a burst were sent %.1f ms after they were due on average, limit %.1f ms",
 				l.Name, delay.Mean, max(maxQueueDelayMs, maxClosedQueueDelayShare*e2eMs))

@@ -141,7 +141,9 @@ func TestEachReasonAgainstTheClientIsGiven(t *testing.T) {
 		{"a slot that was empty for a tenth of the time", closed, nil, late, 0, "CLIENT-BOUND",
 			"level a: slots were empty for 11.0 ms before each request on average, limit 10.0 ms"},
 		{"arrivals that were sent late", open, nil, late, 0, "CLIENT-BOUND",
-			"level a: requests were sent up to 11.0 ms after they were due (p90), limit 10.0 ms"},
+			"level a: one request in ten was sent more than 11.0 ms after it was due, limit 10.0 ms"},
+		{"arrivals that waited for a place", open, func(r *run) { r.noVUFree.Store(7) }, late, 0, "CLIENT-BOUND",
+			"limit 10.0 ms; 7 arrivals of the run found MAX_IN_FLIGHT requests in flight"},
 		{"arrivals of which few were sent late", open, nil, func(o *tally.Observation) {
 			if o.ScheduledNs < 500*msNs {
 				late(o)

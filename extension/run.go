@@ -28,6 +28,7 @@ type run struct {
 	probe     *probe
 	over      sync.Map                 // levels whose line was written
 	told      atomic.Pointer[validity] // what emitLevelMetrics made of the client
+	noVUFree  atomic.Int64             // arrivals that were long due when a VU became free for them
 	ownLimits atomic.Int64             // requests that this host had no descriptor, port or memory for ...
 	ownLimit  atomic.Uintptr           // ... and the errno of the first
 	wholeOnce sync.Once                // the line about replies that were no stream
