@@ -61,9 +61,11 @@ type recordsOutput struct {
 	path   string
 	logger logrus.FieldLogger
 
-	mu      sync.Mutex
-	pending [][]byte
-	err     error
+	mu        sync.Mutex
+	pending   [][]byte
+	err       error
+	earlier   bool // the file still holds an earlier run's records
+	requested bool // a request has ended
 
 	file    *os.File
 	gz      *gzip.Writer
@@ -84,13 +86,19 @@ func newRecordsOutput(p output.Params) (output.Output, error) {
 
 func (o *recordsOutput) Description() string { return "records (" + o.path + ")" }
 
-// Start opens the file.
+// Start opens the file. What an earlier run wrote into it stays until a request of this one has ended: a run that finds no
+// server takes nobody's results away.
 func (o *recordsOutput) Start() error {
-	f, err := os.OpenFile(o.path, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
+	f, err := os.OpenFile(o.path, os.O_CREATE|os.O_WRONLY, 0o600)
 	if err != nil {
 		return fmt.Errorf("records: %w", err)
 	}
 	o.file = f
+	info, err := f.Stat()
+	if err != nil {
+		return fmt.Errorf("records: %w", err)
+	}
+	o.earlier = info.Mode().IsRegular() && info.Size() > 0
 	var w io.Writer = f
 	if strings.HasSuffix(o.path, ".gz") {
 		// The fastest level: what compresses is the shape of a line, and the client's cores are for measuring.
@@ -119,6 +127,7 @@ func (o *recordsOutput) AddMetricSamples(containers []metrics.SampleContainer) {
 	for _, c := range containers {
 		if r, ok := c.(*requestSamples); ok && r.line != nil {
 			o.pending = append(o.pending, r.line)
+			o.requested = true
 		}
 	}
 }
@@ -132,11 +141,19 @@ func (o *recordsOutput) add(line []byte) {
 // flush writes what is pending through to the file, so that a reader of a killed run finds it.
 func (o *recordsOutput) flush() {
 	o.mu.Lock()
+	if o.earlier && !o.requested {
+		o.mu.Unlock()
+		return
+	}
 	lines := o.pending
 	o.pending = nil
 	o.mu.Unlock()
 	if len(lines) == 0 || o.err != nil {
 		return
+	}
+	if o.earlier {
+		o.earlier = false
+		_ = o.file.Truncate(0) // a file that cannot be changed tells so when it is written to
 	}
 	for _, b := range lines {
 		_, _ = o.w.Write(b) // bufio keeps the first error for Flush
@@ -171,7 +188,9 @@ func (o *recordsOutput) Stop() error {
 		return nil
 	}
 	err := o.err
-	if o.gz != nil {
+	if o.earlier {
+		o.logger.Warnf("records: no request ended; %s still holds the records of an earlier run", o.path)
+	} else if o.gz != nil {
 		err = errors.Join(err, o.gz.Close())
 	}
 	if err = errors.Join(err, o.file.Close()); err != nil {

@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
@@ -97,6 +98,35 @@ func TestRecordsHoldWhatCameBeforeTheFileWasOpen(t *testing.T) {
 			require.EqualValues(t, 2, itl.Max(), "ns")
 			require.Equal(t, "VALID", lines[4]["validity"].(map[string]any)["state"])
 		})
+	}
+}
+
+func TestARunWithoutRequestsLeavesEarlierRecordsAlone(t *testing.T) {
+	for _, name := range []string{"records.ndjson", "records.ndjson.gz"} {
+		o, hook := recordsTo(t, name)
+		earlier := bytes.Repeat([]byte("an earlier run\n"), 1000)
+		require.NoError(t, os.WriteFile(o.path, earlier, 0o600))
+		require.NoError(t, o.Start())
+		records.line(map[string]any{"type": "points"})
+		o.flush()
+		require.NoError(t, o.Stop())
+		b, err := os.ReadFile(o.path)
+		require.NoError(t, err)
+		require.Equal(t, earlier, b)
+		require.Contains(t, hook.LastEntry().Message, "records of an earlier run")
+
+		again, err := newRecordsOutput(output.Params{ConfigArgument: o.path, Logger: o.logger})
+		require.NoError(t, err)
+		o = again.(*recordsOutput)
+		require.NoError(t, o.Start())
+		records.line(map[string]any{"type": "points"})
+		o.flush()
+		o.AddMetricSamples([]metrics.SampleContainer{requestLine("a")})
+		require.NoError(t, o.Stop())
+		lines, err := linesIn(t, o.path, strings.HasSuffix(name, ".gz"))
+		require.NoError(t, err)
+		require.Len(t, lines, 2, "none of the earlier ones")
+		require.Equal(t, "a", lines[1]["id"])
 	}
 }
 
