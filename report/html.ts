@@ -1,7 +1,8 @@
 /** report.html: one self-contained page, no script, no request to anywhere. Everything that a server said is escaped. */
+import { parseSettings, shownSettings } from "../lib/settings";
 import type { Answer } from "./answer";
 import { chartCss, pictureHtml } from "./chart";
-import { escapeHtml, formatMs, formatNumber, formatShare } from "./format";
+import { escapeHtml, formatMs, formatNumber, formatShare, plural } from "./format";
 import type { Results, Validity } from "./read";
 import { tableHtml } from "./table";
 
@@ -11,7 +12,7 @@ const css = `
 *{box-sizing:border-box}
 body{margin:0 auto;padding:24px 20px 64px;max-width:1100px;background:var(--paper);color:var(--ink);font:15px/1.55 system-ui,-apple-system,"Segoe UI",Roboto,Helvetica,Arial,sans-serif}
 h1{font-size:26px;margin:0 0 4px}h2{font-size:20px;margin:40px 0 8px;padding-bottom:4px;border-bottom:1px solid var(--line)}h3{font-size:16px;margin:24px 0 8px}
-p{margin:8px 0;max-width:78ch}.muted,.note{color:var(--muted)}.note{font-size:13px}
+p{margin:8px 0;max-width:78ch}p.workload{max-width:none}.muted,.note{color:var(--muted)}.note{font-size:13px}
 .verdict{display:flex;flex-wrap:wrap;gap:12px;margin:16px 0}
 .verdict div{flex:1 1 260px;border:1px solid var(--line);border-left:6px solid var(--muted);border-radius:6px;padding:10px 14px;background:var(--soft)}
 .verdict strong{display:block;font-size:18px}.verdict ul,.damage ul{margin:6px 0 0;padding-left:20px}
@@ -94,6 +95,57 @@ const settingRows = (values: Record<string, unknown>): [string, string][] =>
     .filter(([, value]) => value !== undefined)
     .map(([name, value]) => [name, valueText(value)]);
 
+/** Settings that every scenario uses, and what each takes its load from. */
+const general = ["BASE_URL", "API", "MODEL", "INPUT_TOKENS", "OUTPUT_TOKENS", "SEED", "THRESHOLDS"];
+const loadSettings: Record<string, string[]> = {
+  "concurrency-sweep": ["CONCURRENCY", "REQUESTS", "DURATION", "WARMUP"],
+  "arrival-rate-ramp": ["RATE", "STAGES", "DURATION", "ARRIVAL", "LOOP", "MAX_IN_FLIGHT", "TRACE"],
+  "prefill-decode": ["CONCURRENCY", "REQUESTS", "DURATION", "WARMUP", "PHASE", "PAUSE"],
+  "batch-burst": ["BATCH_SIZES", "RUNS", "STAGGER", "REFILL"],
+  "embeddings-burst": ["BATCH_SIZES", "RUNS", "LENGTHS"],
+  "prompt-ingestion": ["INPUT_LENGTHS", "REQUESTS"],
+  "kv-cache-profile": ["CONCURRENCY"],
+  "speed-generation": ["CONCURRENCY", "REQUESTS", "DURATION", "WARMUP", "SPEED_THRESHOLD"],
+};
+const defaults = shownSettings(parseSettings({}, {}));
+
+/** Whether a setting says something of this run: its scenario uses it, or it is not what it is by default. */
+function matters(run: Results, name: string): boolean {
+  const used = loadSettings[run.scenario];
+  if (!used || general.includes(name) || used.includes(name)) return true;
+  return JSON.stringify(run.config[name]) !== JSON.stringify(defaults[name]);
+}
+
+/** Server, model, API and lengths, as far as the settings say them. */
+function workloadWords({ scenario, config }: Results): string[] {
+  const text = (name: string): string => valueText(config[name] ?? "");
+  const api = text("API");
+  const inputTokens = text(scenario === "prompt-ingestion" ? "INPUT_LENGTHS" : "INPUT_TOKENS");
+  const lengths = [
+    inputTokens && `input ${inputTokens} tokens`,
+    api !== "embeddings" && text("OUTPUT_TOKENS") ? `output ${text("OUTPUT_TOKENS")} tokens` : "",
+  ];
+  const source = text("TRACE") || text("DATASET");
+  const given = source ? [`prompts of ${source}`] : text("LENGTHS") ? [`lengths ${text("LENGTHS")}`] : lengths;
+  return [
+    text("BASE_URL") && `Server ${text("BASE_URL")}`,
+    text("MODEL") && `model ${text("MODEL")}`,
+    api && `API ${api}`,
+    ...(api === "json" ? [] : given),
+  ].filter((words) => words !== "");
+}
+
+function settingsHtml(run: Results, id: string): string {
+  const names = Object.keys(run.config);
+  const rows = (wanted: boolean) =>
+    settingRows(
+      Object.fromEntries(names.flatMap((name) => (matters(run, name) === wanted ? [[name, run.config[name]]] : []))),
+    );
+  const rest = rows(false);
+  const folded = `<details><summary>${plural(rest.length, "setting")} at the default</summary>${definitionTable(`settings-rest${id}`, rest)}</details>`;
+  return `${definitionTable(`settings${id}`, rows(true))}${rest.length > 0 ? folded : ""}`;
+}
+
 /** The page of a run, or of several runs that one answer covers. */
 export function pageHtml(runs: [Results, ...Results[]], answer: Answer): string {
   const [run] = runs;
@@ -103,6 +155,8 @@ export function pageHtml(runs: [Results, ...Results[]], answer: Answer): string 
     many ? runs.map(({ name }, index) => `${"AB"[index] ?? index + 1}: ${name}`).join("   ") : run.name,
     startedMs > 0 ? new Date(startedMs).toISOString().replace("T", " ").slice(0, 19).concat(" UTC") : "",
   ].filter((text) => text !== "");
+  // Two versions may run at two addresses; what is the same for both is said once.
+  const workloads = [...new Set(runs.map((each) => workloadWords(each).join(" · ")))].filter((words) => words !== "");
   const verdicts = runs
     .map((each) => `${many ? `<h3>${escapeHtml(each.name)}</h3>` : ""}${verdictHtml(each)}${damageHtml(each)}`)
     .join("\n");
@@ -135,6 +189,7 @@ ${tables
 </head>
 <body>
 <header><h1>${escapeHtml(run.scenario)}</h1><p class="muted">${subtitle.map(escapeHtml).join(" · ")}</p>
+${workloads.map((words) => `<p class="workload">${escapeHtml(words)}</p>`).join("\n")}
 ${verdicts}</header>
 <main>
 <section class="answer" id="answer">${answer.sentences.map((sentence) => `<p>${escapeHtml(sentence)}</p>`).join("\n")}</section>
@@ -156,6 +211,6 @@ function factsHtml(run: Results, many: boolean): string {
   const id = many ? `-${escapeHtml(run.name)}` : "";
   const versions = run.summary?.versions ?? run.run?.versions ?? {};
   return `${validity ? `<section><h2>How well the client measured${suffix}</h2>${definitionTable(`client${id}`, validityRows(validity))}</section>` : ""}
-<section><h2>Settings${suffix}</h2>${definitionTable(`settings${id}`, settingRows(run.config))}</section>
+<section><h2>Settings${suffix}</h2>${settingsHtml(run, id)}</section>
 <section><h2>Versions${suffix}</h2>${definitionTable(`versions${id}`, settingRows(versions))}</section>`;
 }

@@ -172,6 +172,32 @@ test("a summary that is none is said and replaced by the records; without record
   await assert.rejects(renderReport(run), /has no records, and summary\.json cannot be read: it has no levels/);
 });
 
+test("the top says server, model, API and lengths; the settings are those set or used, the rest is folded", async () => {
+  const spec = sweep({ seed: 1, concurrencies: [1], requestsPerLevel: 5 });
+  const config = {
+    MODEL: "tiny",
+    API: "chat",
+    INPUT_TOKENS: "128",
+    OUTPUT_TOKENS: "16",
+    RATE: "1",
+    PHASE: "both",
+    HTTP2: true,
+  };
+  const run = writeRun({ ...spec, config: { ...spec.config, ...config } }, dir, "settings");
+  await renderReport(run);
+  const html = readFileSync(join(run, "report.html"), "utf8");
+  const top = html.slice(0, html.indexOf('id="verdict"'));
+  assert.ok(
+    top.includes("Server http://127.0.0.1:8000/v1 · model tiny · API chat · input 128 tokens · output 16 tokens"),
+    top.slice(-300),
+  );
+  const names = (id: string) =>
+    [...(html.split(`id="${id}"`)[1]?.split("</table>")[0] ?? "").matchAll(/<tr><td>(\w+)/g)].map(([, name]) => name);
+  assert.deepEqual(names("settings-rest"), ["RATE", "PHASE"]);
+  for (const name of ["BASE_URL", "CONCURRENCY", "REQUESTS", "HTTP2"])
+    assert.ok(names("settings").includes(name), name);
+});
+
 test("two folders of different scenarios are refused", async () => {
   const a = writeRun(runs["prefill-decode"] as RunSpec, dir, "a");
   const b = writeRun(runs["prompt-ingestion"] as RunSpec, dir, "b");

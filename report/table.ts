@@ -53,8 +53,11 @@ function columnParts({ columns, rows }: Table): Column[][] {
   const names = columns.slice(0, Math.max(1, firstNumber));
   const others = columns.slice(names.length);
   const count = Math.ceil(others.length / Math.max(1, mostColumns - names.length));
-  const size = Math.ceil(others.length / count);
-  return Array.from({ length: count }, (_, i) => [...names, ...others.slice(i * size, (i + 1) * size)]);
+  const bounds = Array.from({ length: count + 1 }, (_, i) => Math.ceil((i * others.length) / count)).map((bound) =>
+    // A deviation stays with what it is of.
+    others[bound]?.title === "±" ? bound + 1 : bound,
+  );
+  return bounds.slice(1).map((end, i) => [...names, ...others.slice(bounds[i], end)]);
 }
 
 function partHtml(table: Table, columns: Column[], id: string): string {
