@@ -1,5 +1,5 @@
-import { MetricsPoller } from "./client";
-import type { Config } from "./config";
+import { fetch, MetricsPoller } from "./client";
+import { type Config, shownSettings } from "./config";
 import { addressOf, requestHeaders } from "./llm-client";
 import type { OwnResults } from "./summary-files";
 
@@ -28,14 +28,25 @@ export interface ServerMetrics {
 
 /** Polls METRICS_URL (by default /metrics on BASE_URL's host) every METRICS_INTERVAL. Init context only. */
 export function openServerMetrics(config: Config): ServerMetrics {
+  const headers = requestHeaders(config);
   const poller = new MetricsPoller(config.scenario, {
     url: config.METRICS_URL || addressOf(config, "/metrics"),
     intervalMs: config.METRICS_INTERVAL,
     metrics: gauges,
-    headers: requestHeaders(config),
+    headers,
   });
   return {
-    start: () => poller.start(),
+    start() {
+      // Not every server has such a page; one that was named is expected to be there.
+      if (config.METRICS_URL !== "") {
+        const { status, error } = fetch(config.METRICS_URL, { headers, timeoutMs: 5000 });
+        const why = status === 0 ? `cannot be reached: ${error}` : `answered HTTP ${status}`;
+        const shown = shownSettings(config).METRICS_URL;
+        if (status !== 200)
+          console.warn(`tokenclock: METRICS_URL=${shown} ${why}; the run has no figures of the server's`);
+      }
+      poller.start();
+    },
     stop: () => poller.stop(),
     results() {
       const points = poller.points();

@@ -127,3 +127,10 @@ test("a run that meets MAX_DURATION has failed: what is under way then is not wa
   assert.equal(ended.code, 99, ended.stderr);
   assert.match(ended.stdout, /^c2 failed: .*interrupted/m);
 });
+
+test("a page of metrics that was named and is not there is told", async (t) => {
+  const BASE_URL = await serverFor(t);
+  const METRICS_URL = BASE_URL.replace("/v1", "/nope?key=hunter2");
+  const { stderr } = await run("speed-generation", { ...small, CONCURRENCY: 1, BASE_URL, METRICS_URL });
+  assert.match(stderr, /METRICS_URL=http:\S+\/nope\?key=\*{4} answered HTTP 404; the run has no figures/);
+});
