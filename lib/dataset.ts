@@ -62,13 +62,12 @@ export function parseLine(line: string): unknown {
 
 /**
  * The rows of a CSV file as objects by its heading.
- * @throws Error where no column has a known name: whether the first row is a heading cannot be told.
+ * @throws Error where no column has the name of a text: whether the first row is a heading cannot be told.
  */
 export function parseCsv(text: string): unknown[] {
   const [heading = [], ...rows] = csvRows(text);
-  const names = [...textFields, ...idFields];
-  if (!heading.some((name) => names.includes(name.trim().toLowerCase()))) {
-    throw new Error(`its first line names none of the columns ${names.join(", ")}`);
+  if (!heading.some((name) => textFields.includes(name.trim().toLowerCase()))) {
+    throw new Error(`its first line names none of the columns ${textFields.join(", ")}`);
   }
   return rows.map((row) => Object.fromEntries(heading.map((name, i) => [name.trim().toLowerCase(), row[i] ?? ""])));
 }
