@@ -198,6 +198,12 @@ test("the top says server, model, API and lengths; the settings are those set or
     assert.ok(names("settings").includes(name), name);
 });
 
+test("two folders of a scenario whose answer covers one are refused", async () => {
+  const [a, b] = ["one", "two"].map((name) => writeRun(runs["concurrency-sweep"] as RunSpec, dir, name));
+  await assert.rejects(renderReport([a as string, b as string]), /concurrency-sweep covers one folder.*compare/);
+  assert.equal(existsSync(join(a as string, "report.html")), false);
+});
+
 test("two folders of different scenarios are refused", async () => {
   const a = writeRun(runs["prefill-decode"] as RunSpec, dir, "a");
   const b = writeRun(runs["prompt-ingestion"] as RunSpec, dir, "b");

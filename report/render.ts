@@ -28,6 +28,9 @@ const answerers: Record<string, Answerer> = {
   "speed-generation": speedGeneration,
 };
 
+/** Scenarios whose answer covers two runs: versions A and B, and two phases. */
+const ofTwoRuns = ["arrival-rate-ramp", "prefill-decode"];
+
 /** The fold of a scenario; one that this report does not know is shown as plain levels. */
 function answererOf(scenario: string): Answerer {
   return answerers[scenario] ?? concurrencySweep;
@@ -49,7 +52,13 @@ export async function renderReport(
   if (scenarios.size > 1)
     throw new Error(`the folders hold different scenarios (${[...scenarios].join(", ")}); a report covers one`);
 
-  const answer = answererOf(runs[0].scenario)(runs);
+  const { scenario } = runs[0];
+  if (runs.length > 1 && !ofTwoRuns.includes(scenario))
+    throw new Error(
+      `a report of ${scenario} covers one folder; npm run compare -- A B says in what two of them differ`,
+    );
+
+  const answer = answererOf(scenario)(runs);
   const target = outputDir ?? first;
   const files: string[] = [];
   async function write(name: string, content: string | Buffer): Promise<void> {
