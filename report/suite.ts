@@ -120,6 +120,7 @@ class Suite {
   readonly parameters: Record<string, unknown> = {};
   private readonly durationsS = new Map<string, number[]>();
   expected = 0;
+  private interrupted = false;
 
   constructor(
     readonly options: SuiteOptions,
@@ -130,6 +131,7 @@ class Suite {
 
   /** Measures a step, or takes over what an earlier, interrupted suite measured with the same settings. */
   async measure(step: Step): Promise<Done> {
+    if (this.interrupted) throw new Problem("interrupted; the same command goes on with the next step", 105);
     const dir = join(this.folder, "runs", step.name);
     const raw = join(this.folder, "raw_results", `${step.name}.json`);
     const stepFile = join(dir, "step.json");
@@ -160,6 +162,11 @@ class Suite {
     this.done.push(measured);
     this.sayFlaws(measured);
     return measured;
+  }
+
+  /** No further step begins. */
+  interrupt(): void {
+    this.interrupted = true;
   }
 
   private sayFlaws(done: Done): void {
@@ -222,6 +229,8 @@ async function runSuite(options: SuiteOptions, say: (line: string) => void = con
     commonParameters(options, options.model || String(server.model_name ?? server.model ?? ""), server, suiteId),
   );
 
+  // Between two steps no k6 runs that would take the signal.
+  for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => suite.interrupt());
   for (const step of ingestion) {
     const done = await suite.measure(step);
     if (!suite.parameters.model)
