@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.k6.io/k6/v2/js/modulestest"
 
@@ -122,13 +123,16 @@ func TestLevelsRunOneAfterTheOtherWithTheirConcurrency(t *testing.T) {
 func TestALevelThatRefillsNoSlotEndsWithItsLastRequest(t *testing.T) {
 	zero := 0
 	l, r := boundLevels(t, levelSpec{Name: "c4", Concurrency: 4, Requests: 4, WarmupRequests: &zero})
-	var all sync.WaitGroup
+	var all, taken sync.WaitGroup
+	taken.Add(4)
 	for k := range 4 {
 		h := vuOn(t.Context(), t, l)
 		all.Go(func() {
-			for s := h.Acquire(); s != nil; s = h.Acquire() {
-				request(r, s, time.Duration(10+20*k)*time.Millisecond)
-			}
+			s := h.Acquire()
+			taken.Done()
+			taken.Wait() // else a VU that is done might take the slot of one that has not begun
+			request(r, s, time.Duration(10+20*k)*time.Millisecond)
+			assert.Nil(t, h.Acquire())
 		})
 	}
 	all.Wait()
