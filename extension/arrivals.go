@@ -41,7 +41,6 @@ type arrivals struct {
 	stages    []stageSpec
 	offsetsNs []int64
 	stageOf   []int
-	atOnce    int // most requests in flight; 0 = not said
 
 	run   *run
 	begin sync.Once
@@ -65,14 +64,13 @@ func (i *instance) newArrivals(call sobek.ConstructorCall) *sobek.Object {
 		}
 		a, err := newArrivals(spec)
 		if err == nil {
-			a.atOnce = min(spec.MaxInFlight, len(a.offsetsNs))
+			i.needConnections(min(spec.MaxInFlight, len(a.offsetsNs)))
 		}
 		return a, err
 	})
 	if err != nil {
 		i.throw(fmt.Errorf("new Arrivals: %w", err))
 	}
-	i.needConnections(a.atOnce)
 	run := i.root.current()
 	i.root.mu.Lock()
 	if a.run == nil {

@@ -73,15 +73,20 @@ type levelsOf struct {
 
 func (i *instance) newLevels(call sobek.ConstructorCall) *sobek.Object {
 	rt := i.vu.Runtime()
-	var specs []levelSpec
-	if err := decode(rt, call.Argument(1), &specs); err != nil {
-		i.throw(fmt.Errorf("new Levels: %w", err))
-	}
-	l, err := shared(i.root, "levels", call.Argument(0).String(), func() (*levels, error) { return newLevels(specs) })
+	l, err := shared(i.root, "levels", call.Argument(0).String(), func() (*levels, error) {
+		var specs []levelSpec
+		if err := decode(rt, call.Argument(1), &specs); err != nil {
+			return nil, err
+		}
+		l, err := newLevels(specs)
+		if err == nil {
+			i.needConnections(mostAtOnce(specs))
+		}
+		return l, err
+	})
 	if err != nil {
 		i.throw(fmt.Errorf("new Levels: %w", err))
 	}
-	i.needConnections(mostAtOnce(specs))
 	l.bind(i.root.current())
 	return rt.ToValue(&levelsOf{i: i, l: l, number: -1}).ToObject(rt)
 }

@@ -215,21 +215,24 @@ func (r *run) judge(levels []tally.LevelSummary, total tally.LevelSummary, dropp
 		judged = []tally.LevelSummary{total}
 	}
 	for _, l := range judged {
-		switch delay, e2eMs := l.QueueDelayMs, l.E2EMs.Mean; {
+		delay := l.QueueDelayMs
+		openMs := max(maxQueueDelayMs, maxOpenQueueDelayShare*l.E2EMs.Mean)
+		closedMs := max(maxQueueDelayMs, maxClosedQueueDelayShare*l.E2EMs.Mean)
+		burst := l.BatchSize > 0 && l.Concurrency == 0
+		switch {
 		case l.Completed == 0:
-		case l.Rate > 0 && delay.P90 > max(maxQueueDelayMs, maxOpenQueueDelayShare*e2eMs):
+		case l.Rate > 0 && delay.P90 > openMs:
 			why := ""
 			if n := r.noVUFree.Load(); n > 0 {
 				why = fmt.Sprintf("; %d arrivals of the run found MAX_IN_FLIGHT requests in flight", n)
 			}
 			bound("level %s: one request in ten was sent more than %.1f ms after it was due, limit %.1f ms%s",
-				l.Name, delay.P90, max(maxQueueDelayMs, maxOpenQueueDelayShare*e2eMs), why)
-		case l.BatchSize > 0 && l.Concurrency == 0 && delay.Mean > max(maxQueueDelayMs, maxClosedQueueDelayShare*e2eMs):
+				l.Name, delay.P90, openMs, why)
+		case burst && delay.Mean > closedMs:
 			bound("level %s: the requests of a burst were sent %.1f ms after they were due on average, limit %.1f ms",
-				l.Name, delay.Mean, max(maxQueueDelayMs, maxClosedQueueDelayShare*e2eMs))
-		case l.Rate == 0 && delay.Mean > max(maxQueueDelayMs, maxClosedQueueDelayShare*e2eMs):
-			bound("level %s: slots were empty for %.1f ms before each request on average, limit %.1f ms",
-				l.Name, delay.Mean, max(maxQueueDelayMs, maxClosedQueueDelayShare*e2eMs))
+				l.Name, delay.Mean, closedMs)
+		case l.Rate == 0 && delay.Mean > closedMs:
+			bound("level %s: slots were empty for %.1f ms before each request on average, limit %.1f ms", l.Name, delay.Mean, closedMs)
 		}
 	}
 	if n := r.ownLimits.Load(); n > 0 {
