@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/tokenclock/tokenclock/extension/internal/clock"
+	"github.com/tokenclock/tokenclock/extension/internal/reader"
 	"github.com/tokenclock/tokenclock/extension/internal/stream"
 )
 
@@ -73,7 +74,7 @@ func (x *exchange) reset() {
 	o := x.c.o.Stream
 	o.ExpectedOutputTokens, o.KeepText = x.r.ExpectedOutputTokens, x.r.KeepText
 	x.p.Reset(o)
-	x.m.KernelReceives, x.m.UserReceives = 0, 0
+	x.m.RingReceives, x.m.KernelReceives, x.m.UserReceives = 0, 0, 0
 	x.err, x.end = nil, endComplete
 	x.endAtNs, x.abort, x.saidNs, x.waited = 0, false, 0, false
 }
@@ -235,7 +236,7 @@ func (x *exchange) finish(err error, kind endKind) {
 // again says that the request may be sent once more: the server had closed a connection that was kept, or had waited, before
 // it saw the request, which shows as an end without a single byte of response.
 func (x *exchange) again() bool {
-	if x.end != endConnection || !x.m.Reused && !x.waited || x.m.Retries > 0 || x.m.KernelReceives+x.m.UserReceives > 0 {
+	if x.end != endConnection || !x.m.Reused && !x.waited || x.m.Retries > 0 || x.m.receives() > 0 {
 		return false
 	}
 	x.l.close(false)
@@ -298,10 +299,14 @@ func (x *exchange) notSent(ctx context.Context) {
 	x.m.Result = r
 }
 
-func (x *exchange) count(kernel bool) {
-	if kernel {
+func (x *exchange) count(stamp reader.Stamp) {
+	switch stamp {
+	case reader.StampRing:
+		x.m.RingReceives++
 		x.m.KernelReceives++
-	} else {
+	case reader.StampSocket:
+		x.m.KernelReceives++
+	case reader.StampUser:
 		x.m.UserReceives++
 	}
 }

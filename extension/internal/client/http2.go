@@ -19,6 +19,7 @@ import (
 	"golang.org/x/net/http2/hpack"
 
 	"github.com/tokenclock/tokenclock/extension/internal/clock"
+	"github.com/tokenclock/tokenclock/extension/internal/reader"
 	"github.com/tokenclock/tokenclock/extension/internal/stream"
 )
 
@@ -64,7 +65,7 @@ type http2Link struct {
 	in     *bufio.Reader // refilled by one receive, and only when it is empty: all in it came by atNs
 	frames *http2.Framer // reads from in, writes to out
 	atNs   int64         // arrival of the last bytes read
-	kernel bool          // it is the kernel's time
+	stamp  reader.Stamp  // where that time comes from
 
 	out      bytes.Buffer // frames of the next write
 	writeErr error        // the first; nothing is written after it, but there may be something to read
@@ -161,9 +162,9 @@ func (r receives) Read(b []byte) (int, error) {
 	if n == 0 {
 		return n, err
 	}
-	if atNs, kernel := r.l.seg.stamp(); atNs != r.l.atNs {
+	if atNs, stamp := r.l.seg.stamp(); atNs != r.l.atNs {
 		r.l.feed() // TLS may return one receive in several reads, so only now is the last one known to be over
-		r.l.atNs, r.l.kernel = atNs, kernel
+		r.l.atNs, r.l.stamp = atNs, stamp
 	}
 	return n, err
 }
@@ -491,7 +492,7 @@ func (l *http2Link) take(x *exchange, f http2.Frame) (done bool, err error) {
 func (l *http2Link) count(x *exchange) {
 	if l.atNs != l.countedNs {
 		l.countedNs = l.atNs
-		x.count(l.kernel)
+		x.count(l.stamp)
 	}
 }
 

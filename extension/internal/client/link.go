@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/tokenclock/tokenclock/extension/internal/clock"
+	"github.com/tokenclock/tokenclock/extension/internal/reader"
 )
 
 // link is one connection to the server. One exchange at a time uses it.
@@ -62,7 +63,7 @@ type setup struct {
 type segmentConn interface {
 	net.Conn
 	// stamp returns the arrival of the last bytes that Read returned.
-	stamp() (atNs int64, kernel bool)
+	stamp() (atNs int64, stamp reader.Stamp)
 	// sentStamp returns when the last write was handed to the kernel and how wide the uncertainty is (0: kernel's own time).
 	sentStamp() (atNs, uncertaintyNs int64, kernel bool)
 	// quiet says that there is nothing to read, neither bytes nor an end.
@@ -282,12 +283,12 @@ func (l *blockingLink) wait(ctx context.Context, x *exchange) {
 	for {
 		n, err := l.conn.Read(l.buf)
 		if n > 0 {
-			atNs, kernel := l.seg.stamp()
+			atNs, stamp := l.seg.stamp()
 			done := false
-			if kernel && atNs == lastNs {
+			if stamp != reader.StampUser && atNs == lastNs {
 				done = x.p.FeedRest(l.buf[:n]) // another TLS record of the same receive
 			} else {
-				x.count(kernel)
+				x.count(stamp)
 				done = x.p.Feed(l.buf[:n], atNs)
 			}
 			lastNs = atNs
@@ -320,7 +321,7 @@ func (l *blockingLink) wait(ctx context.Context, x *exchange) {
 			x.finish(nil, endSaid)
 		case errors.Is(err, os.ErrDeadlineExceeded):
 			x.finish(err, endDeadline)
-		case l.writeErr != nil && x.m.KernelReceives+x.m.UserReceives == 0:
+		case l.writeErr != nil && x.m.receives() == 0:
 			x.finish(l.writeErr, endConnection)
 		default:
 			x.finish(err, endConnection)

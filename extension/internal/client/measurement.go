@@ -33,9 +33,10 @@ type Measurement struct {
 	SentKernel        bool
 	ConnectNs, TLSNs  int64 // durations of this request's own connection set-up; 0 on a reused connection
 	Reused            bool
-	Retries           int // times it was sent again because a reused connection had been closed by the server
-	KernelReceives    int
-	UserReceives      int
+	Retries           int    // times it was sent again because a reused connection had been closed by the server
+	RingReceives      int    // pieces of the response whose time the packet ring told
+	KernelReceives    int    // and the socket
+	UserReceives      int    // and a clock reading after the receive
 	ID                string // the request's
 
 	x *exchange
@@ -55,6 +56,8 @@ func (m *Measurement) OwnLimit() syscall.Errno {
 	}
 	return 0
 }
+
+func (m *Measurement) receives() int { return m.KernelReceives + m.UserReceives }
 
 // Release gives the measurement's memory back. Nothing of it may be used afterwards.
 func (m *Measurement) Release() {

@@ -5,6 +5,8 @@ import (
 	"os"
 	"sync"
 	"time"
+
+	"github.com/tokenclock/tokenclock/extension/internal/reader"
 )
 
 // aheadBytes may wait unread before the goroutine of a readAhead stops reading, and so the peer sending.
@@ -29,9 +31,9 @@ type readAhead struct {
 
 // receipt is what one receive brought.
 type receipt struct {
-	data   []byte
-	atNs   int64
-	kernel bool
+	data  []byte
+	atNs  int64
+	stamp reader.Stamp
 }
 
 func newReadAhead(seg segmentConn) *readAhead {
@@ -47,8 +49,8 @@ func (r *readAhead) run() {
 		n, err := r.segmentConn.Read(buf)
 		r.mu.Lock()
 		if n > 0 {
-			atNs, kernel := r.segmentConn.stamp()
-			r.receipts = append(r.receipts, receipt{append([]byte(nil), buf[:n]...), atNs, kernel})
+			atNs, stamp := r.segmentConn.stamp()
+			r.receipts = append(r.receipts, receipt{append([]byte(nil), buf[:n]...), atNs, stamp})
 			r.unread += n
 		}
 		r.err = err
@@ -90,7 +92,7 @@ func (r *readAhead) Read(b []byte) (int, error) {
 	return n, nil
 }
 
-func (r *readAhead) stamp() (int64, bool) { return r.last.atNs, r.last.kernel }
+func (r *readAhead) stamp() (int64, reader.Stamp) { return r.last.atNs, r.last.stamp }
 
 func (r *readAhead) quiet() bool {
 	r.mu.Lock()

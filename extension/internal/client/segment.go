@@ -4,6 +4,7 @@ import (
 	"net"
 
 	"github.com/tokenclock/tokenclock/extension/internal/clock"
+	"github.com/tokenclock/tokenclock/extension/internal/reader"
 )
 
 // plainConn stamps in user space, right after each read and around each write.
@@ -28,7 +29,7 @@ func (c *plainConn) Write(b []byte) (int, error) {
 	return n, err
 }
 
-func (c *plainConn) stamp() (int64, bool) { return c.atNs, false }
+func (c *plainConn) stamp() (int64, reader.Stamp) { return c.atNs, reader.StampUser }
 
 func (c *plainConn) sentStamp() (atNs, uncertaintyNs int64, kernel bool) {
 	return between(c.writeNs, c.doneNs)

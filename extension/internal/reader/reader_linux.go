@@ -51,7 +51,7 @@ type Conn struct {
 	s     *slot
 	id    uint32
 	ready func()
-	wrote uint32 // bytes handed to the kernel, as the transmit stamps count them
+	wrote int64 // bytes handed to the kernel
 }
 
 // New starts a reader thread.
@@ -238,8 +238,8 @@ func (r *Reader) dispatch() {
 }
 
 // Drain hands over what has arrived and not been handed over before, receive by receive, until f returns false. atNs is
-// a time of package clock; kernel says that the kernel took it.
-func (c *Conn) Drain(f func(data []byte, atNs int64, kernel bool) bool) {
+// a time of package clock.
+func (c *Conn) Drain(f func(data []byte, atNs int64, stamp Stamp) bool) {
 	taken := c.drain(f)
 	// Also where nothing was taken: the thread may have paused after what made it do so was drained, and it calls once.
 	if s := c.s; s.unread.Add(-taken) < pauseBytes/2 && s.paused.Load() == 1 {
@@ -249,7 +249,7 @@ func (c *Conn) Drain(f func(data []byte, atNs int64, kernel bool) bool) {
 }
 
 // drain returns how many bytes it handed over.
-func (c *Conn) drain(f func(data []byte, atNs int64, kernel bool) bool) (taken int64) {
+func (c *Conn) drain(f func(data []byte, atNs int64, stamp Stamp) bool) (taken int64) {
 	m, s := c.r.mem, c.s
 	for more := true; more; {
 		head := s.head.Load()
@@ -264,7 +264,11 @@ func (c *Conn) drain(f func(data []byte, atNs int64, kernel bool) bool) (taken i
 			data := b.data[s.offset+segmentHead : s.offset+segmentHead+seg.size]
 			s.offset = (s.offset + segmentHead + seg.size + 7) &^ 7
 			taken += int64(seg.size)
-			more = f(data, clock.FromMonotonic(seg.atNs), seg.flags&segmentKernel != 0)
+			stamp := StampUser
+			if seg.flags&segmentKernel != 0 {
+				stamp = StampSocket
+			}
+			more = f(data, clock.FromMonotonic(seg.atNs), stamp)
 		}
 		if s.offset < used {
 			break
@@ -309,6 +313,15 @@ func (c *Conn) LooksOver() bool { return c.s.final.Load() != 0 }
 // Unread returns the number of bytes that have arrived and were not drained.
 func (c *Conn) Unread() int64 { return c.s.unread.Load() }
 
+// Quiet reports whether the connection is open and nothing waits to be read.
+func (c *Conn) Quiet() bool {
+	_, err := c.End()
+	return err == nil && c.Unread() == 0
+}
+
+// Over notes that the response to what was last written has ended; it is nothing to this reader.
+func (c *Conn) Over() {}
+
 // End returns nil while the connection is open, io.EOF after an orderly end by the peer, else the error. atNs is when
 // the thread saw it. Bytes received before may still be unread.
 func (c *Conn) End() (atNs int64, err error) {
@@ -323,8 +336,8 @@ func (c *Conn) End() (atNs int64, err error) {
 
 // Sent is when a write's last byte was handed to the kernel.
 type Sent struct {
-	BeforeNs, AfterNs int64  // clock readings around the system call that completed the write
-	last              uint32 // offset of the last byte, as transmit stamps name it
+	BeforeNs, AfterNs int64 // clock readings around the system call that completed the write
+	Offset            int64 // bytes that were handed to the kernel on the connection, the write included
 }
 
 // Write sends all of b. Where the socket takes no more it calls wait, which returns when there may be room, or why to give
@@ -339,10 +352,10 @@ func (c *Conn) Write(b []byte, wait func() error) (Sent, error) {
 		sent.AfterNs = clock.Now()
 		switch e {
 		case 0:
-			c.wrote += uint32(n)
+			c.wrote += int64(n)
 			b = b[n:]
 			if len(b) == 0 {
-				sent.last = c.wrote - 1
+				sent.Offset = c.wrote
 				return sent, nil
 			}
 		case unix.EINTR:
@@ -364,8 +377,11 @@ type Room struct {
 }
 
 // Room is for one Write that found the socket full.
-func (c *Conn) Room() (*Room, error) {
-	fd, err := unix.FcntlInt(uintptr(c.s.fd), unix.F_DUPFD_CLOEXEC, 0)
+func (c *Conn) Room() (*Room, error) { return RoomOf(int(c.s.fd)) }
+
+// RoomOf waits for room in the socket of a descriptor, which stays the caller's.
+func RoomOf(socket int) (*Room, error) {
+	fd, err := unix.FcntlInt(uintptr(socket), unix.F_DUPFD_CLOEXEC, 0)
 	if err != nil {
 		return nil, fmt.Errorf("reader: %w", err)
 	}
@@ -397,7 +413,7 @@ func (r *Room) Close() { _ = r.file.Close() }
 func (c *Conn) SentAt(sent Sent) (atNs int64, ok bool) {
 	for i := range c.s.sent {
 		st := &c.s.sent[i]
-		if ns := st.ns.Load(); ns != 0 && st.byteID.Load() == sent.last {
+		if ns := st.ns.Load(); ns != 0 && st.byteID.Load() == uint32(sent.Offset-1) {
 			at := clock.FromMonotonic(ns)
 			// A stamp from before the slot's present connection, or after a step of the wall clock, is no time of this write.
 			if at >= sent.BeforeNs-1_000_000 && at <= sent.AfterNs+1_000_000_000 {

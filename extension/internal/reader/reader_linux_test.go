@@ -70,10 +70,10 @@ func (b *inbox) ready(c *Conn) {
 		return
 	}
 	for {
-		c.Drain(func(d []byte, atNs int64, kernel bool) bool {
+		c.Drain(func(d []byte, atNs int64, stamp Stamp) bool {
 			b.data = append(b.data, d...)
 			b.stamps = append(b.stamps, atNs)
-			if kernel {
+			if stamp == StampSocket {
 				b.kernel++
 			}
 			return true
@@ -299,7 +299,7 @@ func TestWantDelaysTheCall(t *testing.T) {
 	_, err = peer.Write([]byte("0\r\n\r\n"))
 	require.NoError(t, err)
 	require.EqualValues(t, 26, <-calls)
-	c.Drain(func([]byte, int64, bool) bool { return true })
+	c.Drain(func([]byte, int64, Stamp) bool { return true })
 	require.False(t, c.Want(1000, RecordEnding))
 	_, err = peer.Write([]byte("0\r\n\r\n, and more than a small record holds: no end of what is waited for now"))
 	require.NoError(t, err)
