@@ -94,6 +94,7 @@ func (r *rootModule) declare(spec runSpec, logger logrus.FieldLogger) *run {
 		scenario: spec.Scenario, config: spec.Config, logger: logger, tally: tally.NewRun(slo), probe: &probe{},
 		idPrefix: "tc-" + strconv.FormatInt(clock.StartUnixNs(), 36) + "-",
 	}
+	r.run.tally.Now = clock.Now
 	records.begin(r.run, runLine{
 		Type: "run", Schema: 1, Scenario: spec.Scenario, StartUnixNs: clock.StartUnixNs(), Config: spec.Config,
 		SLOMs: spec.SLOMs, Versions: versions(),

@@ -613,8 +613,6 @@ type netConn struct {
 	raw     syscall.RawConn
 	control []byte
 	source  reader.Stamp
-	offset  int64 // wall clock minus monotonic clock, and when it was read
-	offAtNs int64
 
 	into    []byte
 	n       int
@@ -681,20 +679,12 @@ func (c *netConn) Read(b []byte) (int, error) {
 		h := (*unix.Cmsghdr)(unsafe.Pointer(&c.control[0]))
 		if h.Level == unix.SOL_SOCKET && h.Type == unix.SO_TIMESTAMPNS {
 			ts := (*unix.Timespec)(unsafe.Pointer(&c.control[unix.SizeofCmsghdr]))
-			if ns := clock.FromMonotonic(ts.Nano() - c.realMinusMono()); ns <= c.atNs+1_000_000 {
+			if ns, ok := clock.FromWall(ts.Nano(), c.atNs); ok {
 				c.atNs, c.source = ns, reader.StampSocket
 			}
 		}
 	}
 	return c.n, nil
-}
-
-// realMinusMono follows the wall clock, which may be set while a run goes on.
-func (c *netConn) realMinusMono() int64 {
-	if c.offAtNs == 0 || c.atNs-c.offAtNs > int64(time.Second) {
-		c.offset, c.offAtNs = clock.RealMinusMonotonic(), c.atNs
-	}
-	return c.offset
 }
 
 func (c *netConn) stamp() (int64, reader.Stamp) { return c.atNs, c.source }

@@ -21,11 +21,3 @@ var monoAtZero = func() int64 {
 
 // FromMonotonic converts a reading of CLOCK_MONOTONIC to this clock.
 func FromMonotonic(ns int64) int64 { return ns - monoAtZero }
-
-// RealMinusMonotonic returns the wall clock's present offset from CLOCK_MONOTONIC; it moves when the wall clock is set.
-func RealMinusMonotonic() int64 {
-	var mono, real unix.Timespec
-	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &mono)
-	_ = unix.ClockGettime(unix.CLOCK_REALTIME, &real)
-	return real.Nano() - mono.Nano()
-}

@@ -8,6 +8,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/tokenclock/tokenclock/extension/internal/clock"
 )
 
 // Everything the reader thread touches lies in memory that Go's collector does not know: the thread runs outside Go's
@@ -111,13 +113,8 @@ type shared struct {
 	readyHead atomic.Uint32 // dispatcher: next to take
 	readyTail atomic.Uint32 // thread: next to fill
 
-	nowNs         int64 // thread: CLOCK_MONOTONIC at the last poll
-	realMinusMono int64 // thread: offset of the wall clock from it
-	comparedNs    int64 // thread: when the two were compared
-
-	polls    atomic.Int64
-	receives atomic.Int64
-	rests    atomic.Int64
+	nowNs int64        // thread: CLOCK_MONOTONIC at the last poll or later
+	wall  clock.Offset // thread: of the wall clock, by which the kernel stamps, from it
 
 	released atomic.Uint32 // slots that the thread closed, a stack; Go takes all of it at once
 

@@ -140,7 +140,7 @@ func holdTimestamping() int {
 		for _, m := range messages {
 			if m.Header.Type == unix.SO_TIMESTAMPNS && len(m.Data) >= 16 {
 				ts := (*unix.Timespec)(unsafe.Pointer(&m.Data[0]))
-				if clock.FromMonotonic(ts.Nano()-clock.RealMinusMonotonic()) < sentNs+50_000 {
+				if atNs, ok := clock.FromWall(ts.Nano(), clock.Now()); ok && atNs < sentNs+50_000 {
 					return fd
 				}
 			}
@@ -469,15 +469,16 @@ func (r *Reader) WaitedNs() (ns int64, ok bool) {
 
 // Stats counts what the thread did.
 type Stats struct {
-	Polls, Receives, Rests, BlocksInUse int64
+	BlocksInUse int64
+	// ClockSteps is how often the wall clock was set, and RejectedStamps how many of the kernel's times were not used: see
+	// clock.Offset.
+	ClockSteps, RejectedStamps int64
 }
 
 // Stats returns the thread's counters.
 func (r *Reader) Stats() Stats {
 	sh := r.mem.sh
-	return Stats{
-		Polls: sh.polls.Load(), Receives: sh.receives.Load(), Rests: sh.rests.Load(), BlocksInUse: sh.inUse.Load(),
-	}
+	return Stats{BlocksInUse: sh.inUse.Load(), ClockSteps: sh.wall.Steps.Load(), RejectedStamps: sh.wall.Rejected.Load()}
 }
 
 // AddFile is Add for the duplicate of a connection's descriptor that net.TCPConn.File returns; it closes f.

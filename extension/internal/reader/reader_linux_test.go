@@ -192,6 +192,50 @@ func TestStampsAreTheKernelsEvenWhenGoIsBusy(t *testing.T) {
 	require.NoError(t, r.Close())
 }
 
+func TestAStepOfTheWallClockPoisonsNoStamp(t *testing.T) {
+	// The reader is made to believe in an offset that is an hour off, as it is right after the wall clock was set.
+	for _, step := range []time.Duration{time.Hour, -time.Hour, 20 * time.Millisecond, -20 * time.Millisecond} {
+		t.Run(step.String(), func(t *testing.T) {
+			r, err := New()
+			require.NoError(t, err)
+			in := newInbox()
+			c, peer := pair(t, r, in.ready)
+			monoNs := func() int64 {
+				var ts unix.Timespec
+				require.NoError(t, unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts))
+				return ts.Nano()
+			}
+			// Idle, the thread waits in epoll and does not touch the offset.
+			nowNs := monoNs()
+			r.mem.sh.wall.Compare(nowNs, time.Now().Add(-step).UnixNano(), nowNs)
+			require.EqualValues(t, 0, r.Stats().ClockSteps)
+			begunNs := clock.Now()
+			const n = 50
+			before, after := make([]int64, n), make([]int64, n)
+			for i := range n {
+				before[i] = clock.Now()
+				_, err := peer.Write([]byte("data: token\n\n"))
+				require.NoError(t, err)
+				in.waitFor(t, 13*(i+1))
+				after[i] = clock.Now()
+			}
+			in.mu.Lock()
+			require.Len(t, in.stamps, n)
+			for i, ns := range in.stamps {
+				require.GreaterOrEqual(t, ns, before[i]-100_000, "stamp %d, %v after the step", i, time.Duration(ns-begunNs))
+				require.LessOrEqual(t, ns, after[i]+100_000, "stamp %d", i)
+			}
+			require.Less(t, n-in.kernel, n/2, "the kernel's times are used again after the step")
+			require.EqualValues(t, n-in.kernel, r.Stats().RejectedStamps, "and those that are not are counted")
+			in.mu.Unlock()
+			require.EqualValues(t, 1, r.Stats().ClockSteps)
+			in.close(c, false)
+			_ = peer.Close()
+			require.NoError(t, r.Close())
+		})
+	}
+}
+
 // waitForRoom is for Write.
 func waitForRoom(c *Conn) func() error {
 	return func() error {
@@ -444,7 +488,7 @@ func TestASlowParserPausesTheSender(t *testing.T) {
 	require.Less(t, c.Unread(), int64(2*pauseBytes))
 	got := 0
 	for got < total {
-		c.Drain(func(d []byte, _ int64, _ bool) bool { got += len(d); return true })
+		c.Drain(func(d []byte, _ int64, _ Stamp) bool { got += len(d); return true })
 		runtime.Gosched()
 	}
 	require.Equal(t, total, <-wrote)

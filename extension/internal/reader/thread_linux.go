@@ -8,6 +8,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/tokenclock/tokenclock/extension/internal/clock"
 )
 
 // The reader thread runs beside Go's scheduler, not under it: it enters the state of a goroutine in a system call and
@@ -30,9 +32,6 @@ const (
 
 	sliceNs  = 100_000 // the shortest that the kernel takes
 	niceness = -15
-
-	comparePeriodNs = 10_000_000
-	offsetNoiseNs   = 5_000
 
 	recordHead      = 5  // bytes before those of a TLS record (RFC 8446, 5.2)
 	applicationData = 23 // its type
@@ -83,8 +82,7 @@ func loop(sh *shared, slots, blocks unsafe.Pointer) {
 		if e != 0 {
 			continue // EINTR: a signal of Go's runtime
 		}
-		readClocks(sh)
-		sh.polls.Add(1)
+		sh.nowNs = rawClock(sh, unix.CLOCK_MONOTONIC)
 		pushed := false
 		for i := uintptr(0); i < n; i++ {
 			ev := (*unix.EpollEvent)(unsafe.Add(unsafe.Pointer(&sh.events[0]), i*unsafe.Sizeof(unix.EpollEvent{})))
@@ -126,10 +124,8 @@ func rest(sh *shared) {
 	switch {
 	case ns >= restMinNs && sh.perSecond*ns >= restEvents*1_000_000_000:
 		nap(sh, ns)
-		sh.rests.Add(1)
 	case sh.perSecond > unpacedPerSecond:
 		nap(sh, unpacedRestNs)
-		sh.rests.Add(1)
 	}
 }
 
@@ -228,7 +224,6 @@ func receive(sh *shared, s *slot, blocks unsafe.Pointer) int {
 	sh.iov.size = uintptr(room)
 	resetMsg(sh)
 	n, _, e := syscall.RawSyscall(unix.SYS_RECVMSG, uintptr(s.fd), uintptr(unsafe.Pointer(&sh.msg)), unix.MSG_DONTWAIT)
-	sh.receives.Add(1)
 	if e == unix.EAGAIN || e == unix.EINTR {
 		return receivedNothing
 	}
@@ -239,8 +234,8 @@ func receive(sh *shared, s *slot, blocks unsafe.Pointer) int {
 	head := (*segment)(unsafe.Add(unsafe.Pointer(&b.data[0]), uintptr(used)))
 	head.size = uint32(n)
 	head.atNs, head.flags = sh.nowNs, 0
-	if ns := controlStamp(sh); ns != 0 {
-		head.atNs, head.flags = ns-sh.realMinusMono, segmentKernel
+	if ns, ok := kernelTime(sh, controlStamp(sh)); ok {
+		head.atNs, head.flags = ns, segmentKernel
 	}
 	if head.atNs < s.lastNs {
 		head.atNs = s.lastNs // one without the kernel's time came before
@@ -368,8 +363,8 @@ func readSentStamp(sh *shared, s *slot) bool {
 	if e != 0 {
 		return false
 	}
-	ns := controlStamp(sh)
-	if ns == 0 {
+	ns, ok := kernelTime(sh, controlStamp(sh))
+	if !ok {
 		return true
 	}
 	for at := uintptr(0); at+16 <= sh.msg.controlLen; {
@@ -386,7 +381,7 @@ func readSentStamp(sh *shared, s *slot) bool {
 				st := &s.sent[i%uint32(len(s.sent))]
 				st.ns.Store(0)
 				st.byteID.Store(e.Data)
-				st.ns.Store(ns - sh.realMinusMono)
+				st.ns.Store(ns)
 				s.sentHead.Store(i + 1)
 			}
 			break
@@ -454,28 +449,43 @@ func listen(sh *shared, s *slot, id, events uint32) {
 	_, _, _ = syscall.RawSyscall6(unix.SYS_EPOLL_CTL, uintptr(sh.epfd), unix.EPOLL_CTL_MOD, uintptr(s.fd), uintptr(unsafe.Pointer(ev)), 0, 0)
 }
 
-// readClocks sets nowNs and follows the wall clock, by which the kernel stamps. The two clocks run at one rate, so the
-// offset changes only when the wall clock is set: a difference below offsetNoiseNs is the error of this comparison, and
-// one measured across an interruption says nothing.
+// kernelTime converts a kernel's stamp to CLOCK_MONOTONIC. ok is false where there is none or it cannot be trusted.
 //
 //go:nosplit
 //go:norace
-func readClocks(sh *shared) {
+func kernelTime(sh *shared, wallNs int64) (atNs int64, ok bool) {
+	if wallNs == 0 {
+		return 0, false
+	}
+	if sh.wall.Doubtful(wallNs, sh.nowNs) { // it may only have come since the poll
+		sh.nowNs = rawClock(sh, unix.CLOCK_MONOTONIC)
+	}
+	if sh.wall.Due(wallNs, sh.nowNs) {
+		compareClocks(sh)
+	}
+	return sh.wall.At(wallNs, sh.nowNs)
+}
+
+// compareClocks tells sh.wall how the clocks read now.
+//
+//go:nosplit
+//go:norace
+func compareClocks(sh *shared) {
 	before := rawClock(sh, unix.CLOCK_MONOTONIC)
-	sh.nowNs = before
-	if before-sh.comparedNs < comparePeriodNs && sh.realMinusMono != 0 {
-		return
+	var bestBefore, bestReal, bestAfter int64
+	for k := 0; k < clock.CompareTries; k++ {
+		real := rawClock(sh, unix.CLOCK_REALTIME)
+		after := rawClock(sh, unix.CLOCK_MONOTONIC)
+		sh.nowNs = after
+		if k == 0 || after-before < bestAfter-bestBefore {
+			bestBefore, bestReal, bestAfter = before, real, after
+		}
+		if bestAfter-bestBefore <= clock.NarrowNs {
+			break
+		}
+		before = after
 	}
-	real := rawClock(sh, unix.CLOCK_REALTIME)
-	after := rawClock(sh, unix.CLOCK_MONOTONIC)
-	if after-before > offsetNoiseNs && sh.realMinusMono != 0 {
-		return
-	}
-	sh.comparedNs = before
-	offset := real - (before+after)/2
-	if d := offset - sh.realMinusMono; d > offsetNoiseNs || d < -offsetNoiseNs {
-		sh.realMinusMono = offset
-	}
+	sh.wall.Compare(bestBefore, bestReal, bestAfter)
 }
 
 // stopListening comes before every close: a descriptor that a system call still uses elsewhere stays in the epoll set

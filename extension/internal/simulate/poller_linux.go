@@ -2,10 +2,8 @@ package simulate
 
 import (
 	"net"
-	"slices"
 	"strings"
 	"syscall"
-	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -22,12 +20,9 @@ func newPoller(config *Config, l *loop) (poller, error) {
 }
 
 const (
-	readBytes     = 256 << 10
-	eventsATurn   = 256
-	readsATurn    = 4         // receives from one connection before the others get their turn
-	clockStepNs   = 1_000_000 // a wall clock that moved further between two polls was set: its stamps are not used
-	oldestNs      = 60_000_000_000
-	offsetNoiseNs = 2_000 // an offset of the clocks that moved further is read again
+	readBytes   = 256 << 10
+	eventsATurn = 256
+	readsATurn  = 4 // receives from one connection before the others get their turn
 )
 
 // epoll serves sockets with raw, non-blocking system calls. The kernel stamps received segments (SO_TIMESTAMPNS, set on
@@ -44,9 +39,6 @@ type epoll struct {
 	control [256]byte
 	msg     unix.Msghdr
 	iov     unix.Iovec
-
-	wallMinusClockNs int64
-	stepped          bool // the wall clock was set since the last poll
 }
 
 type fdListener struct {
@@ -73,7 +65,6 @@ func newEpoll(txTimes bool) (*epoll, error) {
 		sockets: map[int32]*fdSocket{}, listeners: map[int32]*fdListener{},
 		buf: make([]byte, readBytes),
 	}
-	p.wallMinusClockNs = wallMinusClock()
 	return p, unix.EpollCtl(fd, unix.EPOLL_CTL_ADD, wakeFd, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(wakeFd)})
 }
 
@@ -137,7 +128,6 @@ func (p *epoll) wake() {
 
 func (p *epoll) wait(untilNs int64) {
 	n := p.pollEvents(untilNs)
-	p.readOffset()
 	for i := range n {
 		ev := &p.events[i]
 		if s, ok := p.sockets[ev.Fd]; ok {
@@ -265,10 +255,9 @@ func (p *epoll) receive(fd, flags int) (n int, atNs int64, kernel bool, errno sy
 	if e != 0 {
 		return 0, nowNs, false, e
 	}
-	if realNs, ok := p.controlTime(); ok && !p.stepped {
-		atNs = realNs - p.wallMinusClockNs
-		if atNs <= nowNs && atNs > nowNs-oldestNs {
-			return int(r), atNs, true, 0
+	if realNs, ok := p.controlTime(); ok {
+		if atNs, ok := clock.FromWall(realNs, nowNs); ok {
+			return int(r), min(atNs, nowNs), true, 0
 		}
 	}
 	return int(r), nowNs, false, 0
@@ -320,35 +309,14 @@ func (p *epoll) readTransmitted(s *fdSocket) {
 			}
 			left = left[min(unix.CmsgSpace(size-unix.CmsgLen(0)), len(left)):]
 		}
-		if found && realNs != 0 && !p.stepped {
-			if t, ok := s.sink.(transmitSink); ok {
-				t.onTransmitted(key, realNs-p.wallMinusClockNs)
-			}
+		if !found || realNs == 0 {
+			continue
+		}
+		atNs, ok := clock.FromWall(realNs, clock.Now())
+		if t, wanted := s.sink.(transmitSink); ok && wanted {
+			t.onTransmitted(key, atNs)
 		}
 	}
-}
-
-// readOffset refreshes the offset between the wall clock, which stamps segments, and the run's clock. A thread preempted
-// between the readings of both sees a wrong offset, so a surprising one is checked by more readings.
-func (p *epoll) readOffset() {
-	offset := wallMinusClock()
-	if moved := offset - p.wallMinusClockNs; moved > offsetNoiseNs || moved < -offsetNoiseNs {
-		more := [5]int64{offset, wallMinusClock(), wallMinusClock(), wallMinusClock(), wallMinusClock()}
-		slices.Sort(more[:])
-		offset = more[2]
-	}
-	moved := offset - p.wallMinusClockNs
-	p.stepped = moved > clockStepNs || moved < -clockStepNs
-	p.wallMinusClockNs = offset
-}
-
-// clockZero carries Go's monotonic reading of the run's clock's zero.
-var clockZero = clock.Wall(0)
-
-// wallMinusClock reads both clocks once; Go does so without a system call.
-func wallMinusClock() int64 {
-	now := time.Now()
-	return now.UnixNano() - int64(now.Sub(clockZero))
 }
 
 // fdSocket is a connection's descriptor.

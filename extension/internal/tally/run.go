@@ -9,6 +9,10 @@ import (
 
 // Run folds a whole run. Its methods may be called from any goroutine.
 type Run struct {
+	// Now returns the present time. Nothing has happened later than a second after it, so a later time, an error of a clock,
+	// counts there: the table of seconds would grow to meet it. nil = there is no such limit.
+	Now func() int64
+
 	mu      sync.Mutex
 	slo     SLO
 	order   []string
@@ -164,6 +168,9 @@ func (r *Run) addToSeconds(o *Observation, f Figures, dueNs int64) {
 
 // second returns the second in which a time lies; one before second 0 (a clock's error) counts in that.
 func (r *Run) second(ns int64) *second {
+	if r.Now != nil {
+		ns = min(ns, r.Now()+1e9)
+	}
 	i := int(max(ns-r.zeroNs, 0) / 1e9)
 	for len(r.seconds) <= i {
 		r.seconds = append(r.seconds, second{})

@@ -345,3 +345,14 @@ func TestWithoutALevelTheSecondsBeginWithTheFirstRequest(t *testing.T) {
 	require.EqualValues(t, 1, secs[0].Asked)
 	require.EqualValues(t, 1, secs[1].Succeeded)
 }
+
+func TestATimeInTheFutureDoesNotGrowTheSeconds(t *testing.T) {
+	r := NewRun(SLO{})
+	r.Now = func() int64 { return 12e9 }
+	r.Asked(10e9)
+	r.Add(&Observation{StartedNs: 10e9, SentNs: 10e9, Result: &stream.Result{EndNs: 86_400e9}})
+	seconds := r.Seconds()
+	require.Len(t, seconds, 4, "seconds 0 to 3 of a run that began at 10 s: up to a second from now")
+	require.EqualValues(t, 1, seconds[3].Succeeded)
+	require.Zero(t, seconds[3].InFlight)
+}
