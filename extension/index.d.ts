@@ -284,6 +284,8 @@ declare module "k6/x/tokenclock" {
     /** Folder that handleSummary writes to, as k6 takes it: made where it is missing; the run is refused (104) where no file
      * can be made in it. */
     resultsDir?: string;
+    /** Where arrival times come from: "auto" (default) takes the best that the host allows; "ring" ends the run where there is no packet ring. */
+    stamps?: "auto" | "ring" | "socket" | "user";
   }
 
   /** Declares the run; the first VU's words count. Call it in the init context before any load shape is made. */

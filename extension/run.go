@@ -15,6 +15,7 @@ import (
 	"github.com/grafana/sobek"
 	"github.com/sirupsen/logrus"
 
+	"github.com/tokenclock/tokenclock/extension/internal/client"
 	"github.com/tokenclock/tokenclock/extension/internal/clock"
 	"github.com/tokenclock/tokenclock/extension/internal/tally"
 )
@@ -43,6 +44,7 @@ type runSpec struct {
 	SLOMs    sloMs          `js:"sloMs"`
 
 	ResultsDir string `js:"resultsDir"`
+	Stamps     string `js:"stamps"`
 }
 
 type sloMs struct {
@@ -61,11 +63,28 @@ func (i *instance) declareRun(v sobek.Value) {
 		i.refuse(fmt.Sprintf("tokenclock: RESULTS=%s cannot be written to: %v", spec.ResultsDir, err))
 		return
 	}
+	if err := useStamps(spec.Stamps); err != nil {
+		i.refuse(fmt.Sprintf("tokenclock: STAMPS=%s: %v", spec.Stamps, err))
+		return
+	}
 	var logger logrus.FieldLogger
 	if env := i.vu.InitEnv(); env != nil {
 		logger = env.Logger
 	}
 	i.root.declare(spec, logger)
+}
+
+// useStamps chooses the source of times, and refuses one that this host does not have.
+func useStamps(name string) error {
+	stamps, err := client.ParseStamps(name)
+	if err != nil {
+		return err
+	}
+	client.UseStamps(stamps)
+	if source, why := client.StampSource(); stamps == client.StampsRing && source != client.StampsRing {
+		return errors.New(why)
+	}
+	return nil
 }
 
 // makeWritable makes a folder where it is missing, and sees that files can be made in it. "" is none.
