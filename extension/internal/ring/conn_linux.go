@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/netip"
 	"os"
+	"runtime"
 	"sync"
 	"syscall"
 	"time"
@@ -354,8 +355,8 @@ func (c *Conn) Close(abort bool) {
 // which the next request of a closed loop is late, too: so it is a small part of a request's time.
 const (
 	napLeast = 250 * time.Microsecond
-	napMost  = 2 * time.Millisecond
-	napPart  = 128
+	napMost  = 3 * time.Millisecond
+	napPart  = 256
 	napIdle  = 20 * time.Millisecond // when nothing was sent or came for...
 	idleTime = 200 * time.Millisecond
 )
@@ -413,7 +414,10 @@ func (r *Ring) serve() {
 			}
 		}
 		if !idle {
-			time.Sleep(nap)
+			if len(due) > 0 {
+				runtime.Gosched() // those that were woken go first
+			}
+			sleep(nap)
 			continue
 		}
 		r.napping.Store(true)
@@ -425,6 +429,12 @@ func (r *Ring) serve() {
 		}
 		r.napping.Store(false)
 	}
+}
+
+// sleep is a nap in the kernel. Go's own timers would wake a second thread for each.
+func sleep(d time.Duration) {
+	ts := unix.NsecToTimespec(int64(d))
+	_ = unix.Nanosleep(&ts, nil)
 }
 
 // sweep calls for the connections whose bytes have waited long enough, and for those of which the ring has told nothing

@@ -61,7 +61,11 @@ type Ring struct {
 	conns   []*Conn
 	stats   Stats
 	epoch   int // raised when packets were lost
-	closed  bool
+
+	wall     clock.Offset
+	newestNs int64 // latest time of a packet, wall clock
+	nowNs    int64 // a clock reading after it
+	closed   bool
 
 	meanNs   int64 // moving mean of the time from a request to the end of its response
 	activeNs int64 // the last time something was sent or arrived
@@ -348,7 +352,10 @@ func (r *Ring) take(f []byte) {
 		return
 	}
 	wallNs := int64(binary.NativeEndian.Uint32(f[offsetSec:]))*int64(time.Second) + int64(binary.NativeEndian.Uint32(f[offsetNsec:]))
-	atNs, ok := clock.FromWall(wallNs, clock.Now())
+	if wallNs > r.newestNs { // no packet was seen that came so late: it may be younger than the last look at the clock
+		r.newestNs, r.nowNs = wallNs, clock.Now()
+	}
+	atNs, ok := r.wall.FromWall(wallNs, r.nowNs)
 	if !ok || atNs < w.sinceNs-clockNoiseNs {
 		return
 	}
