@@ -327,14 +327,20 @@ func (c *Conn) SentAt(sent reader.Sent) (atNs int64, ok bool) {
 	return atNs, ok && atNs >= sent.BeforeNs-clockNoiseNs
 }
 
-// Close ends the connection; with abort the peer is told by a reset. The Conn must not be used afterwards.
+// Close ends the connection; with abort the peer is told by a reset. The Conn must not be used afterwards, but
+// for closing it again.
 func (c *Conn) Close(abort bool) {
 	r := c.w.r
 	r.mu.Lock()
+	if c.index < 0 {
+		r.mu.Unlock()
+		return
+	}
 	last := len(r.conns) - 1
 	r.conns[c.index] = r.conns[last]
 	r.conns[c.index].index = c.index
 	r.conns = r.conns[:last]
+	c.index = -1
 	for k, d := range r.due {
 		if d == c {
 			r.due[k] = nil

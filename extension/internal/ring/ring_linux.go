@@ -30,9 +30,8 @@ const (
 	frameHead  = 80 // tpacket2_hdr and sockaddr_ll, aligned
 	frameBytes = 192
 	blockBytes = 64 << 10
-	blocks     = 256 // 16 MB: 87,000 packets, some 9 s of 100 streams with 100 chunks/s each
+	ringBlocks = 256 // 16 MB: 87,000 packets, some 9 s of 100 streams with 100 chunks/s each
 	perBlock   = blockBytes / frameBytes
-	frames     = blocks * perBlock
 
 	offsetLength   = 4 // in tpacket2_hdr
 	offsetKept     = 8
@@ -46,8 +45,9 @@ var _ [frameBytes - frameHead - keepFrame]struct{} // what the filter keeps fits
 
 // Ring is one packet socket with its ring, and the goroutine that serves the connections which are read by it.
 type Ring struct {
-	fd  int
-	mem []byte
+	fd     int
+	mem    []byte
+	frames int
 
 	mu      sync.Mutex // guards all below, and the memory of the ring
 	at      int        // the frame to be filled next
@@ -87,7 +87,9 @@ type Stats struct {
 }
 
 // Open makes a ring. The error says why there can be none: the process lacks CAP_NET_RAW as a rule.
-func Open() (*Ring, error) {
+func Open() (*Ring, error) { return openRing(ringBlocks) }
+
+func openRing(blocks int) (*Ring, error) {
 	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 	if err != nil {
 		if errors.Is(err, unix.EPERM) {
@@ -96,10 +98,10 @@ func Open() (*Ring, error) {
 		return nil, fmt.Errorf("packet socket: %w", err)
 	}
 	r := &Ring{
-		fd: fd, remotes: map[uint16]int{}, ports: map[uint16]int{},
+		fd: fd, frames: blocks * perBlock, remotes: map[uint16]int{}, ports: map[uint16]int{},
 		kick: make(chan struct{}, 1), done: make(chan struct{}), gone: make(chan struct{}),
 	}
-	if err := r.setUp(); err != nil {
+	if err := r.setUp(blocks); err != nil {
 		_ = unix.Close(fd)
 		return nil, err
 	}
@@ -107,14 +109,14 @@ func Open() (*Ring, error) {
 	return r, nil
 }
 
-func (r *Ring) setUp() error {
+func (r *Ring) setUp(blocks int) error {
 	if err := unix.SetsockoptInt(r.fd, unix.SOL_PACKET, unix.PACKET_VERSION, unix.TPACKET_V2); err != nil {
 		return fmt.Errorf("packet socket: TPACKET_V2: %w", err)
 	}
 	if err := r.attach(nil, nil); err != nil { // first: nothing is to come in that is not ours
 		return err
 	}
-	req := unix.TpacketReq{Block_size: blockBytes, Block_nr: blocks, Frame_size: frameBytes, Frame_nr: frames}
+	req := unix.TpacketReq{Block_size: blockBytes, Block_nr: uint32(blocks), Frame_size: frameBytes, Frame_nr: uint32(r.frames)}
 	if err := unix.SetsockoptTpacketReq(r.fd, unix.SOL_PACKET, unix.PACKET_RX_RING, &req); err != nil {
 		return fmt.Errorf("packet socket: a ring of %d MB: %w", blocks*blockBytes>>20, err)
 	}
@@ -310,7 +312,7 @@ func (r *Ring) scan() {
 		}
 		r.take(f)
 		atomic.StoreUint32(status(f), unix.TP_STATUS_KERNEL)
-		if r.at++; r.at == frames {
+		if r.at++; r.at == r.frames {
 			r.at = 0
 		}
 	}
@@ -319,7 +321,7 @@ func (r *Ring) scan() {
 // filling reports whether a later packet is there while the next one is still being written by another processor.
 func (r *Ring) filling() bool {
 	for k := 1; k <= 64; k++ {
-		if atomic.LoadUint32(status(r.frame((r.at+k)%frames)))&unix.TP_STATUS_USER != 0 {
+		if atomic.LoadUint32(status(r.frame((r.at+k)%r.frames)))&unix.TP_STATUS_USER != 0 {
 			return true
 		}
 	}
