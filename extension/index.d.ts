@@ -65,6 +65,7 @@ declare module "k6/x/tokenclock" {
 
   interface Measured {
     readonly status: number;
+    /** This and other latencies: below 0 where a clock was wrong (LevelSummary.clockErrors). */
     readonly queueDelayMs: number;
     readonly inputTokens: number;
     readonly outputTokens: number;
@@ -187,7 +188,7 @@ declare module "k6/x/tokenclock" {
   }
 
   /** Statistics of one quantity; ms unless the name says otherwise. Percentiles are linearly interpolated; of pooled
-   * quantities (ITL, chunk gap) they come from an HDR histogram of three significant digits. */
+   * quantities (ITL, chunk gap, uncertainty of arrivals) they come from an HDR histogram of three significant digits. */
   export interface Stats {
     count: number; mean: number; std: number; min: number;
     p50: number; p90: number; p95: number; p99: number; p999: number; max: number;
@@ -226,7 +227,12 @@ declare module "k6/x/tokenclock" {
     spanS: number;
     tokenSources: Record<string, number>;
     tokenMismatches: number;
+    /** Share of the output chunks that came in one receive with the chunk of their choice before them. */
     coalescedShare: number;
+    /** By how much an output chunk may have arrived before its stamp, over all output chunks; 0 where its arrival is known. */
+    arrivalUncertaintyMs: Stats;
+    /** Steady requests with a latency or gap below zero, an error of a clock. They feed no percentile. */
+    clockErrors: number;
     kernelStampShare: number;
     warmupRequests: number;
     /** Whole level, warm-up and drain included. */
@@ -255,6 +261,9 @@ declare module "k6/x/tokenclock" {
     queueDelayMs: Stats;
     kernelStampShare: number;
     coalescedShare: number;
+    /** As in LevelSummary, of the whole run. */
+    arrivalUncertaintyMs: Stats;
+    clockErrors: number;
     /** Share of the time that the reader thread, ready to run, waited for a core (waits above 3 ms): what arrived
      * meanwhile may have merged under one stamp. 0 where it is not known. */
     readerWaitShare: number;

@@ -161,12 +161,16 @@ func (p *probe) cpuShareOf(l *tally.LevelSummary) float64 {
 
 // validity is Validity of index.d.ts.
 type validity struct {
-	State             string      `json:"state"`
-	Reasons           []string    `json:"reasons"`
-	SchedulingLagMs   tally.Stats `json:"schedulingLagMs"`
-	QueueDelayMs      tally.Stats `json:"queueDelayMs"`
-	KernelStampShare  float64     `json:"kernelStampShare"`
-	CoalescedShare    float64     `json:"coalescedShare"`
+	State            string      `json:"state"`
+	Reasons          []string    `json:"reasons"`
+	SchedulingLagMs  tally.Stats `json:"schedulingLagMs"`
+	QueueDelayMs     tally.Stats `json:"queueDelayMs"`
+	KernelStampShare float64     `json:"kernelStampShare"`
+	CoalescedShare   float64     `json:"coalescedShare"`
+
+	ArrivalUncertaintyMs tally.Stats `json:"arrivalUncertaintyMs"`
+	ClockErrors          int64       `json:"clockErrors"`
+
 	ReaderWaitShare   float64     `json:"readerWaitShare"`
 	SendUncertaintyMs tally.Stats `json:"sendUncertaintyMs"`
 	CPUShare          float64     `json:"cpuShare"`
@@ -190,6 +194,19 @@ const (
 	maxUserLagMs       = 5.0  // p99 of the scheduling lag where stamps were taken in user space
 	maxSendUncertainMs = 5.0  // p90 of the send's uncertainty
 
+	// Uncertainty of arrivals, p99 over the output chunks of a level: in ms or a share of its ITL p99, whichever is larger. Where
+	// it keeps the limit, no more than one chunk in a hundred can have come earlier than stamped by more than that: p50 and p90
+	// of the gaps move by less than the rank of one in a hundred, so what is at stake is the p99, and a twentieth of it is below
+	// what a gate tells apart. The reader thread looks at every socket each 1.6 ms at the latest (its longest nap and a look),
+	// so a sound run shows less than 2 ms however the server packs its chunks; more says that the thread was kept from its
+	// sockets, or that there is none.
+	maxArrivalUncertainMs    = 2.0
+	maxArrivalUncertainShare = 0.05
+
+	// Impossible latencies say that a clock was wrong by that much at least, and other latencies may be wrong likewise without
+	// being impossible. One in a thousand moves no percentile that a gate looks at.
+	maxClockErrorShare = 0.001
+
 	// Processor time in a steady window, as a share of the process's cores. Much of it is no fault: a client that reads as
 	// fast as it can uses all it needs, and a server on the same machine has its part. But who has all cores busy does
 	// not get to run when it should: nearly all of them count together with a lag that shows it, all of them alone.
@@ -204,6 +221,7 @@ func (r *run) judge(levels []tally.LevelSummary, total tally.LevelSummary, dropp
 	v := validity{State: "VALID", Reasons: []string{}}
 	v.SchedulingLagMs, v.ReaderWaitShare, v.CPUShare = r.probe.figures()
 	v.QueueDelayMs, v.KernelStampShare, v.CoalescedShare = total.QueueDelayMs, total.KernelStampShare, total.CoalescedShare
+	v.ArrivalUncertaintyMs, v.ClockErrors = total.ArrivalUncertaintyMs, total.ClockErrors
 	v.SendUncertaintyMs, v.RetriedOnReuse = r.tally.Client()
 	v.DroppedIterations = dropped
 	bound := func(format string, args ...any) {
@@ -254,6 +272,15 @@ func (r *run) judge(levels []tally.LevelSummary, total tally.LevelSummary, dropp
 	if v.ReaderWaitShare > maxReaderWaitShare && v.CoalescedShare > maxCoalescedShare {
 		bound("the reader thread waited for a core %.1f %% of the time, limit %g %%, and %.1f %% of the chunks share a stamp",
 			v.ReaderWaitShare*100, maxReaderWaitShare*100, v.CoalescedShare*100)
+	}
+	for _, l := range judged {
+		if limit := max(maxArrivalUncertainMs, maxArrivalUncertainShare*l.ITLMs.P99); l.ArrivalUncertaintyMs.P99 > limit {
+			bound("level %s: one output chunk in a hundred may have arrived more than %.1f ms before its stamp, limit %.1f ms; the packet ring "+
+				"(CAP_NET_RAW) would know when", l.Name, l.ArrivalUncertaintyMs.P99, limit)
+		}
+	}
+	if n := total.Requests; n > 0 && float64(v.ClockErrors) > maxClockErrorShare*float64(n) {
+		bound("%d of %d requests have a latency below zero, limit %g %%: a clock was wrong", v.ClockErrors, n, maxClockErrorShare*100)
 	}
 	if v.KernelStampShare < 0.99 && v.SchedulingLagMs.P99 > maxUserLagMs && total.Completed > 0 {
 		bound("%.0f %% of the stamps were taken in user space while the process ran up to %.1f ms late (p99), limit %g ms",

@@ -34,6 +34,7 @@ type levelLine struct {
 	OpenNs      int64          `json:"openNs"`
 	CloseNs     int64          `json:"closeNs"`
 	EndNs       int64          `json:"endNs"`
+	ClockErrors int64          `json:"clockErrors,omitempty"`
 
 	ITLHistograms map[tally.Phase]string `json:"itlHistograms,omitempty"`
 }
@@ -54,7 +55,7 @@ func (r *run) levelOver(s tally.Spec) {
 	openNs, closeNs, endNs := r.tally.Window(s.Name)
 	records.line(levelLine{
 		Type: "level", Name: s.Name, Concurrency: s.Concurrency, Rate: s.Rate, BatchSize: s.BatchSize, Labels: s.Labels,
-		OpenNs: openNs, CloseNs: closeNs, EndNs: endNs, ITLHistograms: r.tally.ITLHistograms(s.Name),
+		OpenNs: openNs, CloseNs: closeNs, EndNs: endNs, ClockErrors: r.tally.ClockErrors(s.Name), ITLHistograms: r.tally.ITLHistograms(s.Name),
 	})
 }
 
@@ -141,9 +142,13 @@ func appendRequestLine(b []byte, scenario string, state *lib.State, o *tally.Obs
 			b = strconv.AppendInt(b, a.AtNs-last, 10)
 			b = append(b, ',')
 			b = strconv.AppendInt(b, int64(a.Tokens), 10)
-			if a.Choice != 0 {
+			if a.Choice != 0 || a.WidthNs > 0 {
 				b = append(b, ',')
 				b = strconv.AppendInt(b, int64(a.Choice), 10)
+			}
+			if a.WidthNs > 0 {
+				b = append(b, ',')
+				b = strconv.AppendInt(b, a.WidthNs, 10)
 			}
 			b = append(b, ']')
 			last = a.AtNs

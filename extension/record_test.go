@@ -24,5 +24,7 @@ func TestTheRecordHoldsWhatTheFiguresAreMadeOf(t *testing.T) {
 	require.Equal(t, []any{9.0, 7.0, 7.0}, []any{line["outputTokens"], line["reasoningTokens"], line["hiddenTokens"]})
 	line = recordOf(t, &stream.Result{Arrivals: []stream.Arrival{{AtNs: 150, Tokens: 1}, {AtNs: 170, Tokens: 3, Choice: 2}}})
 	require.Equal(t, []any{[]any{50.0, 1.0}, []any{20.0, 3.0, 2.0}}, line["arrivals"])
+	line = recordOf(t, &stream.Result{Arrivals: []stream.Arrival{{AtNs: 150, Tokens: 1, WidthNs: 9}, {AtNs: 140, Tokens: 3, Choice: 2, WidthNs: 7}}})
+	require.Equal(t, []any{[]any{50.0, 1.0, 0.0, 9.0}, []any{-10.0, 3.0, 2.0, 7.0}}, line["arrivals"], "the width stands behind the choice")
 	require.NotContains(t, recordOf(t, &stream.Result{OutputTokens: 9, ReasoningTokens: 7}), "hiddenTokens")
 }

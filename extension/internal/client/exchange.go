@@ -92,6 +92,9 @@ func (x *exchange) lookAt(nowNs int64) int64 {
 	return nowNs + x.c.graceNs
 }
 
+// since narrows the interval in which the bytes of a receive arrived: none came before the request was sent.
+func (x *exchange) since(sinceNs int64) int64 { return max(sinceNs, x.m.SentNs) }
+
 // said says that the response has said all, for as long as its end is waited for.
 func (x *exchange) said(nowNs int64) bool {
 	if x.saidNs == 0 && x.p.SaidAll() {

@@ -64,6 +64,9 @@ type segmentConn interface {
 	net.Conn
 	// stamp returns the arrival of the last bytes that Read returned.
 	stamp() (atNs int64, stamp reader.Stamp)
+	// since returns a time after which the first of the bytes of that receive arrived: when the connection was last seen to
+	// have nothing unread.
+	since() (sinceNs int64)
 	// sentStamp returns when the last write was handed to the kernel and how wide the uncertainty is (0: kernel's own time).
 	sentStamp() (atNs, uncertaintyNs int64, kernel bool)
 	// quiet says that there is nothing to read, neither bytes nor an end.
@@ -285,11 +288,11 @@ func (l *blockingLink) wait(ctx context.Context, x *exchange) {
 		if n > 0 {
 			atNs, stamp := l.seg.stamp()
 			done := false
-			if stamp != reader.StampUser && atNs == lastNs {
+			if atNs == lastNs {
 				done = x.p.FeedRest(l.buf[:n]) // another TLS record of the same receive
 			} else {
 				x.count(stamp)
-				done = x.p.Feed(l.buf[:n], atNs)
+				done = x.p.FeedWithin(l.buf[:n], x.since(l.seg.since()), atNs)
 			}
 			lastNs = atNs
 			if !done && x.saidNs == 0 && x.p.SaidAll() {

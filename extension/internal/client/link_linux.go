@@ -74,7 +74,7 @@ func (c *Client) newLink(raw Counted, key linkKey) (link, error) {
 
 // wire is a connection out of Go's poller: of the packet ring, or of the reader thread.
 type wire interface {
-	Drain(f func(data []byte, atNs int64, stamp reader.Stamp) bool)
+	Drain(f func(data []byte, sinceNs, atNs int64, stamp reader.Stamp) bool)
 	Want(bytes int64, ending reader.Ending) bool
 	LooksOver() bool
 	Unread() int64
@@ -269,10 +269,10 @@ func (l *readerLink) pump(x *exchange) (finished bool, err error) {
 	for {
 		done := false
 		received := 0
-		l.conn.Drain(func(data []byte, atNs int64, stamp reader.Stamp) bool {
+		l.conn.Drain(func(data []byte, sinceNs, atNs int64, stamp reader.Stamp) bool {
 			received += len(data)
 			x.count(stamp)
-			done = x.p.Feed(data, atNs)
+			done = x.p.FeedWithin(data, x.since(sinceNs), atNs)
 			return !done
 		})
 		l.counted.received(received)
@@ -424,6 +424,7 @@ type readerConn struct {
 
 	pending []byte // rest of a receive that did not fit
 	buf     []byte
+	sinceNs int64
 	atNs    int64
 	source  reader.Stamp
 	last    reader.Sent
@@ -437,9 +438,9 @@ func (c *readerConn) Read(b []byte) (int, error) {
 				c.mu.Unlock()
 				return 0, net.ErrClosed
 			}
-			c.conn.Drain(func(data []byte, atNs int64, stamp reader.Stamp) bool {
+			c.conn.Drain(func(data []byte, sinceNs, atNs int64, stamp reader.Stamp) bool {
 				c.buf = append(c.buf[:0], data...)
-				c.pending, c.atNs, c.source = c.buf, atNs, stamp
+				c.pending, c.sinceNs, c.atNs, c.source = c.buf, sinceNs, atNs, stamp
 				return false
 			})
 			c.counted.received(len(c.pending))
@@ -583,6 +584,7 @@ func (c *readerConn) SetWriteDeadline(t time.Time) error {
 }
 
 func (c *readerConn) stamp() (int64, reader.Stamp) { return c.atNs, c.source }
+func (c *readerConn) since() int64                 { return c.sinceNs }
 
 func (c *readerConn) sentStamp() (atNs, uncertaintyNs int64, kernel bool) {
 	if ns, ok := c.conn.SentAt(c.last); ok {
@@ -646,8 +648,14 @@ func newNetConn(raw Counted) (segmentConn, error) {
 		}
 	}
 	c.receive = func(fd uintptr) bool {
+		beforeNs := clock.Now()
 		c.n, c.oob, _, _, c.err = unix.Recvmsg(int(fd), c.into, c.control, 0)
-		return c.err != unix.EAGAIN
+		if c.err == unix.EAGAIN {
+			c.emptyNs = beforeNs
+			return false
+		}
+		c.took(c.n, len(c.into), beforeNs)
+		return true
 	}
 	return c, nil
 }

@@ -31,9 +31,9 @@ type readAhead struct {
 
 // receipt is what one receive brought.
 type receipt struct {
-	data  []byte
-	atNs  int64
-	stamp reader.Stamp
+	data          []byte
+	sinceNs, atNs int64
+	stamp         reader.Stamp
 }
 
 func newReadAhead(seg segmentConn) *readAhead {
@@ -50,7 +50,7 @@ func (r *readAhead) run() {
 		r.mu.Lock()
 		if n > 0 {
 			atNs, stamp := r.segmentConn.stamp()
-			r.receipts = append(r.receipts, receipt{append([]byte(nil), buf[:n]...), atNs, stamp})
+			r.receipts = append(r.receipts, receipt{append([]byte(nil), buf[:n]...), r.segmentConn.since(), atNs, stamp})
 			r.unread += n
 		}
 		r.err = err
@@ -93,6 +93,7 @@ func (r *readAhead) Read(b []byte) (int, error) {
 }
 
 func (r *readAhead) stamp() (int64, reader.Stamp) { return r.last.atNs, r.last.stamp }
+func (r *readAhead) since() int64                 { return r.last.sinceNs }
 
 func (r *readAhead) quiet() bool {
 	r.mu.Lock()

@@ -16,7 +16,7 @@ func leaveScheduler() {}
 
 func returnToScheduler() {}
 
-func pollEvents(sh *shared) (n uintptr, e syscall.Errno) {
-	n, _, e = syscall.Syscall6(unix.SYS_EPOLL_PWAIT, uintptr(sh.epfd), uintptr(unsafe.Pointer(&sh.events[0])), eventsSize, ^uintptr(0), 0, 0)
+func pollEvents(sh *shared, timeoutMs uintptr) (n uintptr, e syscall.Errno) {
+	n, _, e = syscall.Syscall6(unix.SYS_EPOLL_PWAIT, uintptr(sh.epfd), uintptr(unsafe.Pointer(&sh.events[0])), eventsSize, timeoutMs, 0, 0)
 	return n, e
 }

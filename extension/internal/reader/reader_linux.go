@@ -183,6 +183,7 @@ func (r *Reader) Add(fd int, ready func(*Conn)) (*Conn, error) {
 	s.fd = int32(fd)
 	s.head.Store(0)
 	s.tail, s.offset, s.lastNs, s.endNs = 0, 0, 0, 0
+	s.emptyNs, s.look, s.left = clock.ToMonotonic(clock.Now()), 0, 0
 	s.notified.Store(0)
 	s.errno.Store(0)
 	s.paused.Store(0)
@@ -196,6 +197,7 @@ func (r *Reader) Add(fd int, ready func(*Conn)) (*Conn, error) {
 		s.sent[k].ns.Store(0) // of the slot's last connection
 	}
 	r.conns[c.id].Store(c)
+	sh.open.Add(1)
 	s.state.Store(slotOpen)
 	if err := unix.EpollCtl(int(sh.epfd), unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(c.id)}); err != nil {
 		s.state.Store(slotEnded) // the thread never saw it
@@ -237,9 +239,10 @@ func (r *Reader) dispatch() {
 	}
 }
 
-// Drain hands over what has arrived and not been handed over before, receive by receive, until f returns false. atNs is
-// a time of package clock.
-func (c *Conn) Drain(f func(data []byte, atNs int64, stamp Stamp) bool) {
+// Drain hands over what has arrived and not been handed over before, receive by receive, until f returns false. The last
+// byte arrived at atNs and those before it since sinceNs, times of package clock: when the thread last found the socket
+// empty, which it looks for every millisecond and as often as it can. So sinceNs is early where the thread was kept from it.
+func (c *Conn) Drain(f func(data []byte, sinceNs, atNs int64, stamp Stamp) bool) {
 	taken := c.drain(f)
 	// Also where nothing was taken: the thread may have paused after what made it do so was drained, and it calls once.
 	if s := c.s; s.unread.Add(-taken) < pauseBytes/2 && s.paused.Load() == 1 {
@@ -249,7 +252,7 @@ func (c *Conn) Drain(f func(data []byte, atNs int64, stamp Stamp) bool) {
 }
 
 // drain returns how many bytes it handed over.
-func (c *Conn) drain(f func(data []byte, atNs int64, stamp Stamp) bool) (taken int64) {
+func (c *Conn) drain(f func(data []byte, sinceNs, atNs int64, stamp Stamp) bool) (taken int64) {
 	m, s := c.r.mem, c.s
 	for more := true; more; {
 		head := s.head.Load()
@@ -268,7 +271,7 @@ func (c *Conn) drain(f func(data []byte, atNs int64, stamp Stamp) bool) (taken i
 			if seg.flags&segmentKernel != 0 {
 				stamp = StampSocket
 			}
-			more = f(data, clock.FromMonotonic(seg.atNs), stamp)
+			more = f(data, clock.FromMonotonic(seg.sinceNs), clock.FromMonotonic(seg.atNs), stamp)
 		}
 		if s.offset < used {
 			break
@@ -445,6 +448,7 @@ func (c *Conn) Close(abort bool) {
 		i = next
 	}
 	s.state.Store(slotFree)
+	r.mem.sh.open.Add(-1)
 	r.recycle(c.id)
 }
 

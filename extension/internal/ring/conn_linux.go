@@ -128,7 +128,7 @@ func (r *Ring) makeDue(c *Conn) {
 // Drain hands over what has arrived and not been handed over before, in pieces that arrived together, until f returns
 // false. exact says that atNs is the ring's time of the piece; else it is the socket's (kernel) or the time of the receive,
 // and all that one can say of the piece's bytes is that they arrived between sinceNs and atNs.
-func (c *Conn) Drain(f func(data []byte, atNs int64, stamp reader.Stamp) bool) {
+func (c *Conn) Drain(f func(data []byte, sinceNs, atNs int64, stamp reader.Stamp) bool) {
 	for {
 		if len(c.pending) == 0 && !c.receive() {
 			return
@@ -140,14 +140,14 @@ func (c *Conn) Drain(f func(data []byte, atNs int64, stamp reader.Stamp) bool) {
 			c.pending = c.pending[n:]
 			c.pieces = c.pieces[1:]
 			c.handed = p.end
-			stamp, atNs := reader.StampRing, p.atNs
+			stamp, sinceNs, atNs := reader.StampRing, p.atNs, p.atNs
 			if !p.ok {
-				stamp, atNs = reader.StampUser, c.endNs
+				stamp, sinceNs, atNs = reader.StampUser, c.sinceNs, c.endNs
 				if c.stampNs != 0 {
 					stamp, atNs = reader.StampSocket, c.stampNs
 				}
 			}
-			if !f(data, atNs, stamp) {
+			if !f(data, sinceNs, atNs, stamp) {
 				if len(c.pending) == 0 {
 					c.release()
 				}

@@ -83,7 +83,7 @@ func TestConn(t *testing.T) {
 				time.Sleep(3 * time.Millisecond)
 			}
 			n := 0
-			c.Drain(func(data []byte, atNs int64, stamp reader.Stamp) bool {
+			c.Drain(func(data []byte, sinceNs, atNs int64, stamp reader.Stamp) bool {
 				require.Equal(t, reader.StampRing, stamp)
 				require.GreaterOrEqual(t, atNs, wrote[n][0]-clockNoiseNs)
 				require.LessOrEqual(t, atNs, wrote[n][1]+clockNoiseNs)

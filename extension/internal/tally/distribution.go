@@ -41,12 +41,12 @@ type distribution struct {
 	mean, m2 float64 // Welford's running mean and sum of squared deviations
 }
 
-// add counts value n times. Negative values (a clock's error) count as zero.
+// add counts value n times. A negative value is Undefined or an error of a clock and is left out: the latter counts among
+// the clock errors.
 func (d *distribution) add(value, n int64) {
-	if n <= 0 {
+	if n <= 0 || value < 0 {
 		return
 	}
-	value = max(value, 0)
 	if d.count == 0 || value < d.min {
 		d.min = value
 	}

@@ -66,9 +66,12 @@ type LevelSummary struct {
 	TokenSources      map[string]int `json:"tokenSources" js:"tokenSources"`
 	TokenMismatches   int64          `json:"tokenMismatches" js:"tokenMismatches"`
 	CoalescedShare    float64        `json:"coalescedShare" js:"coalescedShare"`
-	KernelStampShare  float64        `json:"kernelStampShare" js:"kernelStampShare"`
-	WarmupRequests    int64          `json:"warmupRequests" js:"warmupRequests"`
-	Whole             Whole          `json:"whole" js:"whole"`
+	// How far apart the bounds of an output chunk's arrival lie, over all output chunks: 0 where it is known.
+	ArrivalUncertaintyMs Stats   `json:"arrivalUncertaintyMs" js:"arrivalUncertaintyMs"`
+	ClockErrors          int64   `json:"clockErrors" js:"clockErrors"` // requests with an impossible latency
+	KernelStampShare     float64 `json:"kernelStampShare" js:"kernelStampShare"`
+	WarmupRequests       int64   `json:"warmupRequests" js:"warmupRequests"`
+	Whole                Whole   `json:"whole" js:"whole"`
 
 	FailureMessages map[string]string `json:"failureMessages,omitempty" js:"failureMessages"` // the first of each class
 	ITLHistograms   map[Phase]string  `json:"itlHistograms,omitempty" js:"itlHistograms"`     // Run.ITLHistograms; set where they are written
@@ -98,11 +101,12 @@ type level struct {
 	failures, statuses, sources           map[string]int
 	messages                              map[string]string // the first of each class of failure
 	mismatches, chunks, coalesced         int64
+	clockErrors                           int64
 	kernelReceives, userReceives          int64
 	firstSentNs, lastSentNs               int64
 	spanFromNs, spanToNs                  int64 // first send and last output of the completed ones
 
-	speed, ttft, ttftSched, ttfo, tpot, gap, stall, e2e, e2eSched, queue distribution
+	speed, ttft, ttftSched, ttfo, tpot, gap, width, stall, e2e, e2eSched, queue distribution
 
 	itl map[Phase]*distribution
 }
@@ -111,7 +115,7 @@ func newLevel(s Spec) *level {
 	return &level{
 		spec: s, failures: map[string]int{}, messages: map[string]string{}, statuses: map[string]int{}, sources: map[string]int{},
 		itl: map[Phase]*distribution{Warmup: {pooled: true}, Steady: {pooled: true}, Drain: {pooled: true}},
-		gap: distribution{pooled: true},
+		gap: distribution{pooled: true}, width: distribution{pooled: true},
 	}
 }
 
@@ -138,7 +142,7 @@ func (l *level) add(o *Observation, f Figures, slo SLO) {
 		}
 	}
 	if itl := l.itl[o.Phase]; completed && itl != nil {
-		o.SharedGaps(func(gapNs int64, tokens int) { itl.add(gapNs/int64(tokens), int64(tokens)) })
+		o.ITL(func(gapNs int64, tokens int) { itl.add(gapNs/int64(tokens), int64(tokens)) })
 	}
 	if o.Phase == Warmup {
 		l.warmup++
@@ -159,9 +163,10 @@ func (l *level) add(o *Observation, f Figures, slo SLO) {
 		}
 		l.lastSentNs = max(l.lastSentNs, o.SentNs)
 	}
-	if f.QueueDelay >= 0 {
-		l.queue.add(f.QueueDelay, 1)
+	if f.Impossible {
+		l.clockErrors++
 	}
+	l.queue.add(f.QueueDelay, 1)
 	if !completed {
 		l.failures[string(o.Failure)]++
 		if _, ok := l.messages[string(o.Failure)]; !ok && o.Message != "" {
@@ -194,14 +199,21 @@ func (l *level) add(o *Observation, f Figures, slo SLO) {
 		{&l.ttft, f.TTFT}, {&l.ttftSched, f.TTFTScheduled}, {&l.ttfo, f.TTFO}, {&l.tpot, f.TPOT}, {&l.stall, f.MaxStall},
 		{&l.e2e, f.E2E}, {&l.e2eSched, f.E2EScheduled},
 	} {
-		if x.ns >= 0 {
-			x.d.add(x.ns, 1)
-		}
+		x.d.add(x.ns, 1)
 	}
 	if f.OutputSpeed > 0 {
 		l.speed.add(int64(math.Round(f.OutputSpeed*1000)), 1)
 	}
 	o.Gaps(func(gapNs int64) { l.gap.add(gapNs, 1) })
+	exact := int64(0)
+	for i := range o.Arrivals {
+		if w := o.Arrivals[i].WidthNs; w > 0 {
+			l.width.add(w, 1)
+		} else {
+			exact++
+		}
+	}
+	l.width.add(0, exact)
 }
 
 func firstOf(a, b int64) int64 {
@@ -246,6 +258,7 @@ func (l *level) summary(slo SLO, nowNs int64) LevelSummary {
 		E2EMs: l.e2e.stats(ms), E2EScheduledMs: l.e2eSched.stats(ms), QueueDelayMs: l.queue.stats(ms),
 		ReleaseSpreadMs: float64(l.lastSentNs-l.firstSentNs) / ms, SpanS: float64(l.spanToNs-l.spanFromNs) / 1e9,
 		TokenMismatches: l.mismatches, CoalescedShare: share(l.coalesced, l.chunks),
+		ArrivalUncertaintyMs: l.width.stats(ms), ClockErrors: l.clockErrors,
 		KernelStampShare: share(l.kernelReceives, l.kernelReceives+l.userReceives), WarmupRequests: l.warmup,
 		FailureMessages: maps.Clone(l.messages),
 	}

@@ -216,6 +216,16 @@ func (r *Run) ITLHistograms(name string) map[Phase]string {
 	return encoded
 }
 
+// ClockErrors returns how many of a level's steady requests have an impossible latency.
+func (r *Run) ClockErrors(name string) int64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if l := r.levels[name]; l != nil {
+		return l.clockErrors
+	}
+	return 0
+}
+
 // Total returns the figures of the whole run, warm-up and drain included.
 func (r *Run) Total(nowNs int64) LevelSummary {
 	r.mu.Lock()
