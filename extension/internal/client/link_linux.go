@@ -678,8 +678,8 @@ func (c *netConn) Read(b []byte) (int, error) {
 	c.received(c.n)
 	c.read += int64(c.n)
 	if c.watch != nil {
-		if atNs, ok := c.watch.Arrived(c.read-int64(c.n), c.read); ok {
-			c.atNs, c.source = atNs, reader.StampRing
+		if firstNs, lastNs, ok := c.watch.Arrived(c.read-int64(c.n), c.read); ok {
+			c.sinceNs, c.atNs, c.source = firstNs, lastNs, reader.StampRing
 			return c.n, nil
 		}
 	}

@@ -126,8 +126,8 @@ func (r *Ring) makeDue(c *Conn) {
 }
 
 // Drain hands over what has arrived and not been handed over before, in pieces that arrived together, until f returns
-// false. exact says that atNs is the ring's time of the piece; else it is the socket's (kernel) or the time of the receive,
-// and all that one can say of the piece's bytes is that they arrived between sinceNs and atNs.
+// false. atNs is when all of a piece had arrived, by the source that stamp names. Where that is not the ring, all that is
+// known of bytes before the last is that they arrived between sinceNs and atNs.
 func (c *Conn) Drain(f func(data []byte, sinceNs, atNs int64, stamp reader.Stamp) bool) {
 	for {
 		if len(c.pending) == 0 && !c.receive() {

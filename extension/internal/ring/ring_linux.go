@@ -475,9 +475,10 @@ func (w *Watch) times(pieces []piece, from, to int64) []piece {
 // fillTime is how long a packet is waited for that another processor is copying into the ring.
 const fillTime = 50 * time.Millisecond
 
-// Arrived returns when the last of the bytes up to an offset had come that have been read from the socket.
-func (w *Watch) Arrived(from, to int64) (atNs int64, ok bool) {
+// Arrived returns when the first and the last of the bytes had come that were read from the socket between two offsets; ok
+// is false where the ring does not know one of them.
+func (w *Watch) Arrived(from, to int64) (firstNs, lastNs int64, ok bool) {
 	pieces := w.times(make([]piece, 0, 8), from, to)
-	last := pieces[len(pieces)-1]
-	return last.atNs, last.ok
+	first, last := pieces[0], pieces[len(pieces)-1]
+	return first.atNs, last.atNs, first.ok && last.ok
 }

@@ -85,6 +85,7 @@ func TestConn(t *testing.T) {
 			n := 0
 			c.Drain(func(data []byte, sinceNs, atNs int64, stamp reader.Stamp) bool {
 				require.Equal(t, reader.StampRing, stamp)
+				require.Equal(t, atNs, sinceNs)
 				require.GreaterOrEqual(t, atNs, wrote[n][0]-clockNoiseNs)
 				require.LessOrEqual(t, atNs, wrote[n][1]+clockNoiseNs)
 				n++
@@ -99,7 +100,7 @@ func TestConn(t *testing.T) {
 
 // drain returns what a connection has, with the source of each piece's time.
 func drain(c *Conn) (data []byte, stamps []reader.Stamp) {
-	c.Drain(func(b []byte, _ int64, stamp reader.Stamp) bool {
+	c.Drain(func(b []byte, _, _ int64, stamp reader.Stamp) bool {
 		data = append(data, b...)
 		stamps = append(stamps, stamp)
 		return true
