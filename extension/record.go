@@ -178,7 +178,11 @@ func appendRequestLine(b []byte, scenario string, state *lib.State, o *tally.Obs
 	case m.UserReceives > 0:
 		str("stamp", "user")
 	case m.KernelReceives > 0:
-		str("stamp", "kernel")
+		if m.RingReceives == m.KernelReceives {
+			str("stamp", "ring")
+		} else {
+			str("stamp", "kernel")
+		}
 	}
 	flag("sentKernel", m.SentKernel)
 	num("coalesced", int64(o.Coalesced))

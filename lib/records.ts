@@ -70,7 +70,7 @@ interface AnyRequestLine {
   streamed?: boolean;
   reused?: boolean;
   retries?: number;
-  stamp?: "kernel" | "user";
+  stamp?: "ring" | "socket" | "kernel" | "user";
   coalesced?: number;
   bodyBytes?: number;
   connectNs?: number;
