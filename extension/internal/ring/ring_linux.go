@@ -58,6 +58,7 @@ type Ring struct {
 	passing []portRange    // what the filter lets through
 	loose   bool           // it lets through more than it must
 	due     []*Conn
+	slow    []*Conn // of these a segment waits for a read soon
 	conns   []*Conn
 	stats   Stats
 	epoch   int // raised when packets were lost
@@ -67,6 +68,7 @@ type Ring struct {
 	nowNs    int64 // a clock reading after it
 	closed   bool
 
+	gapNs    int64 // moving mean of the time between two segments of a stream
 	meanNs   int64 // moving mean of the time from a request to the end of its response
 	activeNs int64 // the last time something was sent or arrived
 

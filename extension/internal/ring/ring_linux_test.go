@@ -340,3 +340,34 @@ func TestManyConnections(t *testing.T) {
 	require.Zero(t, r.watches)
 	require.Empty(t, r.conns)
 }
+
+// TestLazyReadingKeepsAcknowledgementsFlowing: a sender that is not acknowledged sends its last segment again, which would
+// load the server that is measured.
+func TestLazyReadingKeepsAcknowledgementsFlowing(t *testing.T) {
+	r := open(t)
+	var servers []*net.TCPConn
+	for range 20 {
+		c, s := pair(t, r, "tcp4", "127.0.0.1:0", func(c *Conn) {
+			drain(c)
+			c.Want(16<<10, reader.ChunkedEnding)
+		})
+		_, err := c.Write([]byte("ask"), nil)
+		require.NoError(t, err)
+		c.Want(16<<10, reader.ChunkedEnding)
+		servers = append(servers, s)
+	}
+	event := []byte("b0\r\ndata: " + strings.Repeat("x", 168) + "\n\n\r\n")
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for range 200 {
+		<-tick.C
+		for _, s := range servers {
+			_, err := s.Write(event)
+			require.NoError(t, err)
+		}
+	}
+	stats := r.Stats()
+	share := float64(stats.Duplicates) / float64(stats.Packets)
+	t.Logf("%d of %d segments came twice: %.3f %%", stats.Duplicates, stats.Packets, 100*share)
+	require.Less(t, share, 0.02) // 0.05 without slowReads
+}
