@@ -60,7 +60,7 @@ type Conn struct {
 const (
 	readBytes    = 256 << 10 // largest receive
 	maxUnread    = 48        // segments that may wait in a socket: each takes about a kilobyte of its memory
-	restTime     = 100 * time.Millisecond
+	restTime     = 250 * time.Millisecond // longest that a segment waits to be read
 	lookTime     = 250 * time.Millisecond // a connection is looked at that often though the ring tells nothing
 	sweepTime    = 20 * time.Millisecond
 	tlsRecord    = 5 + 64 // a TLS record that can hold nothing but the end of a body, head and tag included
@@ -276,7 +276,7 @@ func (r *Ring) looked(c *Conn) (slow bool) {
 const slowReads = 10
 
 // slowTime is how long a segment waits for such a read.
-func (r *Ring) slowTime() int64 { return min(max(r.gapNs/2, int64(napMost)), int64(restTime)/4) }
+func (r *Ring) slowTime() int64 { return min(max(r.gapNs/2, int64(napMost)), int64(restTime)/10) }
 
 // Want says when ready is to be called next: when that many bytes have come that were not handed over, and when a segment
 // looks like the ending. It reports whether that is so already.
