@@ -1,12 +1,10 @@
 package host
 
-// RingStats is what the packet ring says of itself, since it was opened.
+// RingStats is what the packet ring counted since it was opened.
 type RingStats struct {
-	Open bool
-	Why  string // why it is not open, or did not serve every connection
-
-	Drops      uint64 // packets that the ring had no room for
-	Touched    uint64 // streams that a drop touched: the socket stamped them
-	Duplicates uint64 // packets that brought nothing new
-	OutOfOrder uint64 // packets that came before an earlier one
+	Packets    int64 `json:"packets"`    // of the client's connections
+	Drops      int64 `json:"drops"`      // packets that the ring had no room for
+	LostBytes  int64 `json:"lostBytes"`  // read and not stamped by the ring
+	Duplicates int64 `json:"duplicates"` // packets that brought nothing new
+	Reordered  int64 `json:"reordered"`  // packets that came before an earlier one
 }
