@@ -11,6 +11,7 @@ import (
 
 	"github.com/tokenclock/tokenclock/extension/internal/client"
 	"github.com/tokenclock/tokenclock/extension/internal/clock"
+	"github.com/tokenclock/tokenclock/extension/internal/host"
 	"github.com/tokenclock/tokenclock/extension/internal/tally"
 )
 
@@ -26,6 +27,8 @@ type probe struct {
 	looked      bool  // at the reader thread
 	waitedNs    int64 // by it for a core, up to the last look
 	lateWaitsNs int64 // of it, in periods in which it waited longer than lateWaitNs
+
+	watch watcher // what the host did to the process
 
 	sleep       func(time.Duration)
 	done, ended chan struct{} // the loop is told to end, and has ended
@@ -56,6 +59,9 @@ func (p *probe) start() {
 	if p.sleep == nil {
 		p.sleep = time.Sleep
 	}
+	if p.watch == nil {
+		p.watch = host.NewWatch(host.Open(), int64(probePeriod))
+	}
 	go p.loop()
 }
 
@@ -71,10 +77,13 @@ func (p *probe) stop() {
 	p.mu.Unlock()
 	close(p.done)
 	<-p.ended
+	p.watch.Close(p.endNs)
 }
 
 func (p *probe) loop() {
 	defer close(p.ended)
+	first := cpuNow()
+	p.watch.Tick(first.ns, first.cpuNs)
 	for {
 		before := clock.Now()
 		p.sleep(probePeriod)
@@ -85,9 +94,11 @@ func (p *probe) loop() {
 		default:
 		}
 		waitedNs, known := client.ReaderWaitedNs()
+		now := cpuNow()
+		p.watch.Tick(now.ns, now.cpuNs)
 		p.mu.Lock()
 		p.lag.Add(max(lateNs, 0))
-		if now := cpuNow(); p.endNs == 0 && now.ns-p.cpu[len(p.cpu)-1].ns >= int64(time.Second) {
+		if p.endNs == 0 && now.ns-p.cpu[len(p.cpu)-1].ns >= int64(time.Second) {
 			p.cpu = append(p.cpu, now)
 		}
 		if known {
@@ -161,8 +172,14 @@ func (p *probe) cpuShareOf(l *tally.LevelSummary) float64 {
 
 // validity is Validity of index.d.ts.
 type validity struct {
-	State            string      `json:"state"`
-	Reasons          []string    `json:"reasons"`
+	State      string      `json:"state"`
+	Reasons    []string    `json:"reasons"`
+	Notes      []string    `json:"notes"`
+	Stamps     stampShares `json:"stamps"`
+	hostSums               // of the whole run
+	HostLevels []hostLevel `json:"hostLevels,omitempty"`
+	Ring       *ringCounts `json:"ring,omitempty"`
+
 	SchedulingLagMs  tally.Stats `json:"schedulingLagMs"`
 	QueueDelayMs     tally.Stats `json:"queueDelayMs"`
 	KernelStampShare float64     `json:"kernelStampShare"`
@@ -218,7 +235,7 @@ const (
 
 // judge says whether the client measured the server or itself.
 func (r *run) judge(levels []tally.LevelSummary, total tally.LevelSummary, dropped int64) validity {
-	v := validity{State: "VALID", Reasons: []string{}}
+	v := validity{State: "VALID", Reasons: []string{}, Notes: []string{}, Stamps: r.stampShares()}
 	v.SchedulingLagMs, v.ReaderWaitShare, v.CPUShare = r.probe.figures()
 	v.QueueDelayMs, v.KernelStampShare, v.CoalescedShare = total.QueueDelayMs, total.KernelStampShare, total.CoalescedShare
 	v.ArrivalUncertaintyMs, v.ClockErrors = total.ArrivalUncertaintyMs, total.ClockErrors
@@ -228,6 +245,7 @@ func (r *run) judge(levels []tally.LevelSummary, total tally.LevelSummary, dropp
 		v.State = "CLIENT-BOUND"
 		v.Reasons = append(v.Reasons, fmt.Sprintf(format, args...))
 	}
+	note := func(format string, args ...any) { v.Notes = append(v.Notes, fmt.Sprintf(format, args...)) }
 	judged := levels
 	if len(judged) == 0 {
 		judged = []tally.LevelSummary{total}
@@ -257,6 +275,7 @@ func (r *run) judge(levels []tally.LevelSummary, total tally.LevelSummary, dropp
 		bound("%d requests found no connection: %s", n, describeLimit(syscall.Errno(r.ownLimit.Load())))
 	}
 	for _, l := range judged {
+		bound := unlessRing(&l, bound, note) // a busy client reads the ring late, which changes no stamp
 		switch share := r.probe.cpuShareOf(&l); {
 		case share > maxCPUShare:
 			bound("level %s: this process used %.1f %% of its %d cores, limit %g %%", l.Name, share*100, cores(), maxCPUShare*100)
@@ -269,7 +288,7 @@ func (r *run) judge(levels []tally.LevelSummary, total tally.LevelSummary, dropp
 		bound("%d iterations were dropped because no VU was free", v.DroppedIterations)
 	}
 	// A wait does harm only when chunks came meanwhile and merged, which shows as chunks of one stamp.
-	if v.ReaderWaitShare > maxReaderWaitShare && v.CoalescedShare > maxCoalescedShare {
+	if v.Stamps.Ring < minRingShare && v.ReaderWaitShare > maxReaderWaitShare && v.CoalescedShare > maxCoalescedShare {
 		bound("the reader thread waited for a core %.1f %% of the time, limit %g %%, and %.1f %% of the chunks share a stamp",
 			v.ReaderWaitShare*100, maxReaderWaitShare*100, v.CoalescedShare*100)
 	}
@@ -289,6 +308,8 @@ func (r *run) judge(levels []tally.LevelSummary, total tally.LevelSummary, dropp
 	if v.SendUncertaintyMs.P90 > maxSendUncertainMs {
 		bound("send times are uncertain by %.1f ms (p90), limit %g ms", v.SendUncertaintyMs.P90, maxSendUncertainMs)
 	}
+	r.judgeHost(&v, judged, &total, bound, note)
+	r.judgeRing(&v, bound)
 	// What a threshold was told in teardown stands, also where the share of a longer time would be just below its limit.
 	if told := r.told.Load(); told != nil && told.State == "CLIENT-BOUND" && v.State == "VALID" {
 		v.State, v.Reasons = told.State, told.Reasons

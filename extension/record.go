@@ -21,6 +21,7 @@ type runLine struct {
 	Config      map[string]any `json:"config"`
 	SLOMs       sloMs          `json:"sloMs"`
 	Versions    versionsOf     `json:"versions"`
+	Stamps      stampSource    `json:"stamps"`
 }
 
 // levelLine follows the last request of a level.
@@ -74,6 +75,7 @@ func (r *run) announce(level string) {
 // finish writes the lines that end the records: levels that the run's end cut, and the verdict on the client.
 func (r *run) finish() {
 	r.probe.stop()
+	r.readRing()
 	now := clock.Now()
 	levels := r.tally.Levels(now)
 	for _, l := range levels {
@@ -175,14 +177,12 @@ func appendRequestLine(b []byte, scenario string, state *lib.State, o *tally.Obs
 	flag("reused", m.Reused)
 	num("retries", int64(m.Retries))
 	switch {
-	case m.UserReceives > 0:
+	case m.UserReceives > 0: // the worst one decides
 		str("stamp", "user")
-	case m.KernelReceives > 0:
-		if m.RingReceives == m.KernelReceives {
-			str("stamp", "ring")
-		} else {
-			str("stamp", "kernel")
-		}
+	case m.KernelReceives > m.RingReceives:
+		str("stamp", "socket")
+	case m.RingReceives > 0:
+		str("stamp", "ring")
 	}
 	flag("sentKernel", m.SentKernel)
 	num("coalesced", int64(o.Coalesced))

@@ -19,6 +19,16 @@ func recordOf(t *testing.T, r *stream.Result) (line map[string]any) {
 	return line
 }
 
+func TestTheRecordNamesTheWorstSourceOfItsStamps(t *testing.T) {
+	for want, m := range map[any]client.Measurement{
+		"ring": {RingReceives: 3, KernelReceives: 3}, "socket": {RingReceives: 3, KernelReceives: 4}, "user": {RingReceives: 3, KernelReceives: 4, UserReceives: 1}, nil: {},
+	} {
+		var line map[string]any
+		require.NoError(t, json.Unmarshal(appendRequestLine(nil, "s", &lib.State{}, &tally.Observation{Result: &stream.Result{}}, &m), &line))
+		require.Equal(t, want, line["stamp"])
+	}
+}
+
 func TestTheRecordHoldsWhatTheFiguresAreMadeOf(t *testing.T) {
 	line := recordOf(t, &stream.Result{OutputTokens: 9, ReasoningTokens: 7, HiddenTokens: 7})
 	require.Equal(t, []any{9.0, 7.0, 7.0}, []any{line["outputTokens"], line["reasoningTokens"], line["hiddenTokens"]})

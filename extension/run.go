@@ -17,6 +17,7 @@ import (
 
 	"github.com/tokenclock/tokenclock/extension/internal/client"
 	"github.com/tokenclock/tokenclock/extension/internal/clock"
+	"github.com/tokenclock/tokenclock/extension/internal/host"
 	"github.com/tokenclock/tokenclock/extension/internal/tally"
 )
 
@@ -29,10 +30,12 @@ type run struct {
 	probe     *probe
 	over      sync.Map                 // levels whose line was written
 	told      atomic.Pointer[validity] // what emitLevelMetrics made of the client
-	noVUFree  atomic.Int64             // arrivals that were long due when a VU became free for them
-	ownLimits atomic.Int64             // requests that this host had no descriptor, port or memory for ...
-	ownLimit  atomic.Uintptr           // ... and the errno of the first
-	wholeOnce sync.Once                // the line about replies that were no stream
+	stamps    stampSource
+	ring      atomic.Pointer[host.RingStats]
+	noVUFree  atomic.Int64   // arrivals that were long due when a VU became free for them
+	ownLimits atomic.Int64   // requests that this host had no descriptor, port or memory for ...
+	ownLimit  atomic.Uintptr // ... and the errno of the first
+	wholeOnce sync.Once      // the line about replies that were no stream
 	requestID atomic.Uint64
 	idPrefix  string
 }
@@ -111,12 +114,12 @@ func (r *rootModule) declare(spec runSpec, logger logrus.FieldLogger) *run {
 	slo := tally.SLO{TTFT: int64(spec.SLOMs.TTFT * 1e6), TPOT: int64(spec.SLOMs.TPOT * 1e6), E2E: int64(spec.SLOMs.E2E * 1e6)}
 	r.run = &run{
 		scenario: spec.Scenario, config: spec.Config, logger: logger, tally: tally.NewRun(slo), probe: &probe{},
-		idPrefix: "tc-" + strconv.FormatInt(clock.StartUnixNs(), 36) + "-",
+		idPrefix: "tc-" + strconv.FormatInt(clock.StartUnixNs(), 36) + "-", stamps: stampsOfProcess(),
 	}
 	r.run.tally.Now = clock.Now
 	records.begin(r.run, runLine{
 		Type: "run", Schema: 1, Scenario: spec.Scenario, StartUnixNs: clock.StartUnixNs(), Config: spec.Config,
-		SLOMs: spec.SLOMs, Versions: versions(),
+		SLOMs: spec.SLOMs, Versions: versions(), Stamps: r.run.stamps,
 	})
 	return r.run
 }
@@ -183,6 +186,7 @@ type reportOf struct {
 
 // report folds what was measured; dropped is k6's count of iterations that found no free VU.
 func (r *run) report(dropped int64) reportOf {
+	r.readRing()
 	now := clock.Now()
 	total := r.tally.Total(now)
 	levels := r.tally.Levels(now)

@@ -371,7 +371,7 @@ func (c *vuClient) ended(state *lib.State, s *slot, spec *requestSpec, r *client
 	run := c.i.root.current()
 	o := &tally.Observation{
 		Level: s.Level, Phase: tally.Phase(s.Phase), Index: s.Index, ScheduledNs: s.scheduledNs, StartedNs: m.StartedNs, SentNs: m.SentNs,
-		SentUncertaintyNs: m.SentUncertaintyNs, SentKernel: m.SentKernel, KernelReceives: m.KernelReceives, UserReceives: m.UserReceives,
+		SentUncertaintyNs: m.SentUncertaintyNs, SentKernel: m.SentKernel, RingReceives: m.RingReceives, KernelReceives: m.KernelReceives, UserReceives: m.UserReceives,
 		Retries: m.Retries, Streamed: m.Streamed, Result: m.Result,
 	}
 	if o.ScheduledNs == 0 {
@@ -384,6 +384,7 @@ func (c *vuClient) ended(state *lib.State, s *slot, spec *requestSpec, r *client
 	if c.streamed && !m.Streamed && m.Failure == stream.None {
 		run.warnWhole()
 	}
+	run.probe.saw(o)
 	f, good := run.tally.Add(o)
 	c.i.emit(state, c, o, m, f, good, r)
 	return toResult(o, f)

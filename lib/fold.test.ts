@@ -26,7 +26,7 @@ function completed(sentMs: number, gapsMs: number[], more: Partial<CompletedLine
     inputTokens: 10,
     outputTokens: gapsMs.length,
     tokenSource: "usage",
-    stamp: "kernel",
+    stamp: "socket",
     outcome: "completed",
     ...more,
   };
@@ -307,4 +307,20 @@ test("weighted statistics equal those of the values written down as often", () =
       }
     }),
   );
+});
+
+test("the sources of stamps are counted by request; one that is not known is none of the kernel's", () => {
+  const stamped = [
+    "ring",
+    "ring",
+    "socket",
+    "kernel",
+    "user",
+    "sundial",
+    undefined,
+    "ring",
+  ] as CompletedLine["stamp"][];
+  const level = foldOne([...stamped.map((stamp, k) => completed(10 + k, [5, 5], { stamp })), window(1, 1000)]);
+  assert.equal(level.ringStampShare, 3 / 7);
+  assert.equal(level.kernelStampShare, 5 / 7);
 });

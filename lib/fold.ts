@@ -8,6 +8,8 @@ import type { LevelLine, RecordLine, RequestLine } from "./records";
 
 const nsPerMs = 1e6;
 const nsPerS = 1e9;
+/** What `stamp` of a record says where the kernel took the times: "kernel" of versions without a packet ring. */
+const kernelStamps = new Set(["ring", "socket", "kernel"]);
 
 /** A request's own figures; undefined where the request has none. ms, tokens/s for speed. */
 export interface RequestFigures {
@@ -227,7 +229,8 @@ function foldWindow(
       sumOf(completed.map(({ coalesced = 0 }) => coalesced)),
       sumOf(completed.map(({ arrivals = [] }) => arrivals.length)),
     ),
-    kernelStampShare: shareOf(stamped.filter(({ stamp }) => stamp === "kernel").length, stamped.length),
+    ringStampShare: shareOf(stamped.filter(({ stamp }) => stamp === "ring").length, stamped.length),
+    kernelStampShare: shareOf(stamped.filter(({ stamp = "" }) => kernelStamps.has(stamp)).length, stamped.length),
     warmupRequests: all.filter(({ phase }) => phase === "warmup").length,
     whole: {
       requests: all.length,

@@ -60,6 +60,9 @@ export interface LevelSummary {
   tokenSources: Record<string, number>;
   tokenMismatches: number;
   coalescedShare: number;
+  /** Of the receives: those that the packet ring stamped; absent in runs of a version without it. */
+  ringStampShare?: number;
+  /** Those that the ring or the socket stamped. */
   kernelStampShare: number;
   warmupRequests: number;
   /** The whole level, warm-up and drain included. */
@@ -88,11 +91,54 @@ export interface Second {
   outputTokens: number;
 }
 
-/** The run's judgement of its own client. */
-export interface Validity {
+/** What arrival times were taken by, as shares of the receives. */
+export interface Stamps {
+  /** The best one that the process had, and why it had no better one. */
+  source: "ring" | "socket" | "user";
+  why?: string;
+  /** The kernel's time of each packet; of the last packet that a receive brought; the time behind the read. */
+  ring: number;
+  socket: number;
+  user: number;
+}
+
+/** Times in which the process did not run; ms. */
+export interface Pauses {
+  count: number;
+  total: number;
+  /** Of those that made the process 20 ms late or more; 0: none did. */
+  longest: number;
+}
+
+/** What the host did to the process in some time; what it does not tell of is absent. */
+export interface HostPauses {
+  stoppedMs?: Pauses;
+  suspendedMs?: Pauses;
+  /** Total summed over processors, count in quota periods. */
+  throttledMs?: Pauses;
+  /** Total of the whole machine, summed over processors. */
+  stolenMs?: Pauses;
+}
+
+/** The run's judgement of its own client. What runs of earlier versions lack is optional. */
+export interface Validity extends HostPauses {
   /** UNJUDGED: measured through xk6-sse, where a run cannot judge its client. */
   state: "VALID" | "CLIENT-BOUND" | "NOT-MEASURED" | "UNJUDGED";
   reasons: string[];
+  /** What happened to the client and did its measurements no harm, or none that is judged. */
+  notes?: string[];
+  stamps?: Stamps;
+  /** The pauses by level; levels without are left out. */
+  hostLevels?: (HostPauses & { name: string })[];
+  /** Absent where there was no packet ring. */
+  ring?: {
+    packets: number;
+    drops: number;
+    lostBytes: number;
+    duplicates: number;
+    reordered: number;
+    mixedRequests: number;
+  };
   schedulingLagMs: Stats;
   queueDelayMs: Stats;
   kernelStampShare: number;

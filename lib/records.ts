@@ -2,7 +2,7 @@
  * The lines of records.ndjson(.gz), as the records output writes them. All times are whole nanoseconds from the run's
  * start on its one clock; a field that is 0 or "" may be left out of a line.
  */
-import type { LevelSummary, SloMs, Validity } from "./level-summary";
+import type { LevelSummary, SloMs, Stamps, Validity } from "./level-summary";
 
 /** Part of a level that a request belongs to, decided when it is scheduled. */
 export type Phase = "warmup" | "steady" | "drain";
@@ -17,6 +17,8 @@ export interface RunLine {
   config: Record<string, unknown>;
   sloMs: SloMs;
   versions: Record<string, string>;
+  /** The best source of arrival times that the process had, and why it had no better one. */
+  stamps?: Pick<Stamps, "source" | "why">;
 }
 
 /** Written when a level is over. */
@@ -70,6 +72,7 @@ interface AnyRequestLine {
   streamed?: boolean;
   reused?: boolean;
   retries?: number;
+  /** The worst source of its arrival times; "kernel" is what "socket" was called before there was a ring. */
   stamp?: "ring" | "socket" | "kernel" | "user";
   coalesced?: number;
   bodyBytes?: number;

@@ -298,6 +298,10 @@ export function writeRun(
   const validity: Validity = {
     state: "VALID",
     reasons: [],
+    notes: [],
+    stamps: { source: "socket", why: "no packet ring", ring: 0, socket: 1, user: 0 },
+    stoppedMs: { count: 0, total: 0, longest: 0 },
+    suspendedMs: { count: 0, total: 0, longest: 0 },
     schedulingLagMs: statsOf([0.05, 0.1]),
     queueDelayMs: statsOf([0.1, 0.2]),
     kernelStampShare: 1,

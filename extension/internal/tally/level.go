@@ -69,7 +69,8 @@ type LevelSummary struct {
 	// How far apart the bounds of an output chunk's arrival lie, over all output chunks: 0 where it is known.
 	ArrivalUncertaintyMs Stats   `json:"arrivalUncertaintyMs" js:"arrivalUncertaintyMs"`
 	ClockErrors          int64   `json:"clockErrors" js:"clockErrors"` // requests with an impossible latency
-	KernelStampShare     float64 `json:"kernelStampShare" js:"kernelStampShare"`
+	RingStampShare       float64 `json:"ringStampShare" js:"ringStampShare"`
+	KernelStampShare     float64 `json:"kernelStampShare" js:"kernelStampShare"` // ring and socket
 	WarmupRequests       int64   `json:"warmupRequests" js:"warmupRequests"`
 	Whole                Whole   `json:"whole" js:"whole"`
 
@@ -102,6 +103,7 @@ type level struct {
 	messages                              map[string]string // the first of each class of failure
 	mismatches, chunks, coalesced         int64
 	clockErrors                           int64
+	ringReceives, mixed                   int64 // among the kernel's; requests that the ring stamped in part
 	kernelReceives, userReceives          int64
 	firstSentNs, lastSentNs               int64
 	spanFromNs, spanToNs                  int64 // first send and last output of the completed ones
@@ -154,6 +156,10 @@ func (l *level) add(o *Observation, f Figures, slo SLO) {
 	l.requests++
 	if o.Status > 0 {
 		l.statuses[strconv.Itoa(o.Status)]++
+	}
+	l.ringReceives += int64(o.RingReceives)
+	if o.RingReceives > 0 && o.RingReceives < o.KernelReceives+o.UserReceives {
+		l.mixed++
 	}
 	l.kernelReceives += int64(o.KernelReceives)
 	l.userReceives += int64(o.UserReceives)
@@ -259,6 +265,7 @@ func (l *level) summary(slo SLO, nowNs int64) LevelSummary {
 		ReleaseSpreadMs: float64(l.lastSentNs-l.firstSentNs) / ms, SpanS: float64(l.spanToNs-l.spanFromNs) / 1e9,
 		TokenMismatches: l.mismatches, CoalescedShare: share(l.coalesced, l.chunks),
 		ArrivalUncertaintyMs: l.width.stats(ms), ClockErrors: l.clockErrors,
+		RingStampShare:   share(l.ringReceives, l.kernelReceives+l.userReceives),
 		KernelStampShare: share(l.kernelReceives, l.kernelReceives+l.userReceives), WarmupRequests: l.warmup,
 		FailureMessages: maps.Clone(l.messages),
 	}

@@ -27,6 +27,7 @@ type Observation struct {
 	ScheduledNs, StartedNs, SentNs int64
 	SentUncertaintyNs              int64
 	SentKernel                     bool
+	RingReceives                   int // among the kernel's: by the packet ring
 	KernelReceives, UserReceives   int
 	Retries                        int
 	Streamed                       bool

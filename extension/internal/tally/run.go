@@ -259,6 +259,14 @@ func (r *Run) Seconds() []Second {
 	return out
 }
 
+// Receives returns how many receives of the whole run, or pieces of them, each source stamped, and how many requests the
+// ring stamped only in part.
+func (r *Run) Receives() (ring, socket, user, mixed int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.total.ringReceives, r.total.kernelReceives - r.total.ringReceives, r.total.userReceives, r.total.mixed
+}
+
 // Client returns what concerns the client itself: the uncertainty of its sends and how often a request was sent again
 // because the server had closed a kept-alive connection.
 func (r *Run) Client() (sendUncertaintyMs Stats, retried int64) {

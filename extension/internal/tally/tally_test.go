@@ -446,3 +446,21 @@ func TestATimeInTheFutureDoesNotGrowTheSeconds(t *testing.T) {
 	require.EqualValues(t, 1, seconds[3].Succeeded)
 	require.Zero(t, seconds[3].InFlight)
 }
+
+func TestReceivesByWhatStampedThem(t *testing.T) {
+	r := NewRun(SLO{})
+	r.Level(Spec{Name: "a"})
+	r.Open("a", 1, 0)
+	for _, o := range []Observation{
+		{Phase: Steady, RingReceives: 6, KernelReceives: 7}, {Phase: Steady, UserReceives: 1},
+		{Phase: Warmup, KernelReceives: 8}, // in the run's, not in the level's
+	} {
+		o.Level, o.ScheduledNs, o.Result = "a", 2, &stream.Result{}
+		r.Add(&o)
+	}
+	level := r.Levels(9)[0]
+	require.InDelta(t, 6.0/8, level.RingStampShare, 1e-9)
+	require.InDelta(t, 7.0/8, level.KernelStampShare, 1e-9)
+	ring, socket, user, mixed := r.Receives()
+	require.Equal(t, []int64{6, 9, 1, 1}, []int64{ring, socket, user, mixed})
+}
