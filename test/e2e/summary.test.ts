@@ -7,7 +7,7 @@ import { test } from "node:test";
 import { gunzipSync } from "node:zlib";
 import { builtK6, distDir, root } from "../../build/paths";
 import { k6Environment } from "../../build/simulator";
-import { chunksOf, foldRecords, sharedGaps } from "../../lib/fold";
+import { chunksOf, foldRecords, itlGaps } from "../../lib/fold";
 import type { LevelSummary, Stats, Summary } from "../../lib/level-summary";
 import type { RecordLine } from "../../lib/records";
 import { whenValid } from "../support/attempts";
@@ -23,7 +23,7 @@ const perRequest = [
   ...["ttftMs", "ttftScheduledMs", "ttfoMs", "tpotMs", "outputSpeed", "maxStallMs", "e2eMs", "e2eScheduledMs"],
   "queueDelayMs",
 ] as const;
-const pooled = ["itlMs", "chunkGapMs"] as const;
+const pooled = ["itlMs", "chunkGapMs", "arrivalUncertaintyMs"] as const;
 
 /** Nanoseconds are whole in one of the two computations: a TPOT may be off by one. */
 const rounding = { relative: 1e-6, absolute: 2e-6 };
@@ -37,6 +37,7 @@ function sameLevel(
   for (const name of [
     ...(["name", "concurrency", "requests", "completed", "failed", "inputTokens", "outputTokens"] as const),
     ...(["failures", "statuses", "labels", "tokenSources", "tokenMismatches", "warmupRequests"] as const),
+    "clockErrors" as const,
   ]) {
     assert.deepEqual(measured[name], folded[name], `${what} ${name}`);
   }
@@ -77,15 +78,15 @@ function sameLevel(
   }
 }
 
-/** Gaps and ITL of the completed steady requests of a level, as lists of every single one. */
+/** Gaps, ITL and widths of the completed steady requests of a level, as lists of every single one. */
 function poolsOf(lines: readonly RecordLine[], level: string): Record<(typeof pooled)[number], number[]> {
-  const pools = { itlMs: [] as number[], chunkGapMs: [] as number[] };
+  const pools = { itlMs: [] as number[], chunkGapMs: [] as number[], arrivalUncertaintyMs: [] as number[] };
   for (const request of requestsIn(lines)) {
     if (request.level !== level || request.phase !== "steady" || request.outcome === "failed") continue;
     const chunks = chunksOf(request);
     for (const { gapNs } of chunks.slice(1)) pools.chunkGapMs.push(gapNs / 1e6);
-    // On a busy machine chunks come in one receive now and then, and share the time before it.
-    for (const { gapNs, tokens } of sharedGaps(chunks)) {
+    for (const { widthNs } of chunks) pools.arrivalUncertaintyMs.push(widthNs / 1e6);
+    for (const { gapNs, tokens } of itlGaps(request)) {
       for (let i = 0; i < tokens; i++) pools.itlMs.push(gapNs / 1e6 / tokens);
     }
   }
