@@ -111,7 +111,7 @@ export function generatedDocs(): Record<string, string> {
       "**Arrivals have bounds.** Where the source of timestamps cannot tell the segments of one receive apart, only the arrival of a receive's",
       "last byte is known. A chunk before it arrived between the moment at which the client last saw the socket empty and the timestamp. The",
       "record holds that width as the fourth number of the arrival (`[ns since the previous chunk, tokens, choice, width]`), `summary.json`",
-      "holds its statistics over all output chunks as `arrivalUncertaintyMs` (exact arrivals count as 0), and a large p99 makes the run",
+      "holds its statistics over all output chunks as `arrivalUncertaintyMs` (exact arrivals count as 0), and a large p99.5 makes the run",
       "CLIENT-BOUND ([servers.md](servers.md)).",
       "",
       "**Impossible values are counted.** A latency or gap below zero says that a clock was wrong. It feeds no percentile; `clockErrors` counts",
