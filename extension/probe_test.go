@@ -189,6 +189,10 @@ func TestEachReasonAgainstTheClientIsGiven(t *testing.T) {
 		{"arrivals as uncertain as a nap is long", closed, nil, vague(18*msNs/10, 10*msNs), 0, "VALID", ""},
 		{"arrivals of which that is little beside the gaps", closed, nil, vague(21*msNs/10, 50*msNs), 0, "VALID", ""},
 		{"arrivals of which it is not", closed, nil, vague(3*msNs, 50*msNs), 0, "CLIENT-BOUND", "limit 2.5 ms"},
+		{"arrivals of which nobody knows when, by stamps of user space", closed, lateBy(msNs), func(o *tally.Observation) {
+			user(o)
+			vague(21*msNs/10, 10*msNs)(o)
+		}, 0, "VALID", ""},
 		{"output before the request was sent", closed, nil, func(o *tally.Observation) { o.FirstOutputNs = o.SentNs - 1 }, 0, "CLIENT-BOUND",
 			"100 of 100 requests have a latency below zero, limit 0.1 %: a clock was wrong"},
 		{"a request that was sent before it was scheduled", closed, nil, func(o *tally.Observation) {
