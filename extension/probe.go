@@ -281,8 +281,8 @@ func (r *run) judge(levels []tally.LevelSummary, total tally.LevelSummary, dropp
 	for _, l := range judged {
 		limit := max(maxArrivalUncertainMs, maxArrivalUncertainShare*l.ITLMs.P99)
 		if ms := l.ArrivalUncertaintyP995Ms; ms > limit && l.KernelStampShare >= minKernelStampShare {
-			bound("level %s: one output chunk in two hundred may have arrived more than %.1f ms before its stamp, limit %.1f ms; the packet ring "+
-				"(CAP_NET_RAW) would know when", l.Name, ms, limit)
+			bound("level %s: one output chunk in two hundred may have arrived more than %.1f ms before its stamp, limit %.1f ms; "+
+				"STAMPS=auto takes exact times from the packet ring where the process has CAP_NET_RAW", l.Name, ms, limit)
 		}
 	}
 	if n := total.Requests; n > 0 && float64(v.ClockErrors) > maxClockErrorShare*float64(n) {

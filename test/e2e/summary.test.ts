@@ -93,6 +93,30 @@ function poolsOf(lines: readonly RecordLine[], level: string): Record<(typeof po
   return pools;
 }
 
+test("bursts are no less than they are, and the summary and the fold agree on how uncertain their arrivals are", {
+  skip: process.platform !== "linux" && "only Linux has the socket's times",
+  timeout: 90_000,
+}, async (t) => {
+  const server = await startServer("--ttft", "20ms", "--itl", "normal:10ms,2ms", "--fault", "eventsPerChunk=4");
+  t.after(server.stop);
+  const { summary, records } = await run("concurrency-sweep", {
+    ...{ BASE_URL: server.baseUrl, CONCURRENCY: "4", REQUESTS: 20, WARMUP: 4, OUTPUT_TOKENS: 24 },
+    ...{ STAMPS: "socket", THRESHOLDS: "none" },
+  });
+  const level = levelOf(summary, "c4");
+  sameLevel(level, levelOf(foldRecords(records), "c4"), poolsOf(records, "c4"));
+  assert.deepEqual([level.completed, level.itlMs.count, level.chunkGapMs.count], [20, 20 * 23, 20 * 23]);
+  assert.equal(level.itlMs.p50, 0, "three of four come right behind the one before them");
+  assert.ok(level.itlMs.p90 > 30, `the fourth comes after 40 ms, not after its share of that: ${level.itlMs.p90}`);
+  const { arrivalUncertaintyMs } = level;
+  assert.equal(arrivalUncertaintyMs.count, 20 * 24);
+  assert.ok(arrivalUncertaintyMs.p50 > 0, "of four chunks of a receive three are uncertain");
+  const exact = requestsIn(records).flatMap(({ arrivals = [] }) =>
+    arrivals.filter(([, , , widthNs = 0]) => widthNs === 0),
+  );
+  assert.ok(exact.length > 0, "and the last is not");
+});
+
 test("the summary is the fold of the records, and its windows and phases are as defined", {
   timeout: 90_000,
 }, async (t) => {
