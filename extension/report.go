@@ -72,16 +72,12 @@ func (i *instance) emitLevelMetrics() {
 // samplesOf counts what a level's steady requests gave each metric that a gate may limit. k6 cannot say it: it has no
 // count of a Trend, and takes a Gauge or Rate without samples for a limit that is kept.
 func samplesOf(l tally.LevelSummary) map[string]int64 {
-	// Of a stream that came in one receive all gaps are 0, which says nothing of the server. It has no TPOT either.
-	itl := l.ITLMs.Count
-	if l.TPOTMs.Count == 0 {
-		itl = 0
-	}
 	n := map[string]int64{
 		"llm_ttft": l.TTFTMs.Count, "llm_ttfo": l.TTFOMs.Count, "llm_tpot": l.TPOTMs.Count, "llm_output_speed": l.OutputSpeed.Count,
 		"llm_e2e_latency": l.E2EMs.Count, "llm_queue_delay": l.QueueDelayMs.Count,
 		"llm_ttft_scheduled": l.TTFTScheduledMs.Count, "llm_e2e_scheduled": l.E2EScheduledMs.Count,
-		"llm_itl_p50": itl, "llm_itl_p90": itl, "llm_itl_p99": itl,
+		"llm_itl_p50": l.ITLMs.Count, "llm_itl_p90": l.ITLMs.Count, "llm_itl_p99": l.ITLMs.Count,
+		// Of a stream that came in one receive all gaps are 0, which says nothing of the server. It has no TPOT either.
 		"llm_itl_max":           min(l.MaxStallMs.Count, l.TPOTMs.Count),
 		"llm_output_throughput": l.Completed, "llm_request_throughput": l.Completed,
 	}

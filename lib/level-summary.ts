@@ -59,7 +59,12 @@ export interface LevelSummary {
   spanS: number;
   tokenSources: Record<string, number>;
   tokenMismatches: number;
+  /** Share of the output chunks that came in one receive with the chunk of their choice before them. */
   coalescedShare: number;
+  /** By how much an output chunk may have arrived before its stamp, over all output chunks; 0 where its arrival is known. */
+  arrivalUncertaintyMs: Stats;
+  /** Steady requests with a latency or gap below zero, an error of a clock. They feed no percentile. */
+  clockErrors: number;
   /** Of the receives: those that the packet ring stamped; absent in runs of a version without it. */
   ringStampShare?: number;
   /** Those that the ring or the socket stamped. */
@@ -143,6 +148,9 @@ export interface Validity extends HostPauses {
   queueDelayMs: Stats;
   kernelStampShare: number;
   coalescedShare: number;
+  /** As in LevelSummary, of the whole run. */
+  arrivalUncertaintyMs: Stats;
+  clockErrors: number;
   /** Share of the time that the reader thread waited for a core in waits above 3 ms; absent in runs that had no such thread. */
   readerWaitShare?: number;
   sendUncertaintyMs: Stats;

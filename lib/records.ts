@@ -35,6 +35,8 @@ export interface LevelLine {
   /** The last end of a request of the level. */
   endNs: number;
   /** As in the level's summary. */
+  clockErrors?: number;
+  /** As in the level's summary. */
   itlHistograms?: LevelSummary["itlHistograms"];
 }
 
@@ -57,8 +59,11 @@ interface AnyRequestLine {
   firstNonReasonNs?: number;
   lastOutputNs?: number;
   endNs?: number;
-  /** [ns since the previous output chunk (the first: since sentNs), output tokens, choice where not 0] of each output chunk. */
-  arrivals?: [number, number, number?][];
+  /**
+   * Of each output chunk: ns since the previous one (the first: since sentNs), its output tokens, its choice, and by how many
+   * ns it may have arrived before that. A width of 0 (the arrival is exact) is left out, and so is then a choice of 0.
+   */
+  arrivals?: [deltaNs: number, tokens: number, choice?: number, widthNs?: number][];
   status?: number;
   inputTokens?: number;
   outputTokens?: number;

@@ -112,6 +112,8 @@ function validityRows(validity: Validity): [string, string][] {
     ["Uncertainty of send times, p99", formatMs(validity.sendUncertaintyMs?.p99)],
     ["Arrivals stamped by the kernel", formatShare(validity.kernelStampShare)],
     ["Chunks that shared a receive", formatShare(validity.coalescedShare)],
+    ["Uncertainty of arrivals, p99 of the chunks", formatMs(validity.arrivalUncertaintyMs?.p99)],
+    ["Requests with a latency below zero (clock errors)", formatNumber(validity.clockErrors)],
     ["Time that the reader thread waited for a core", formatShare(validity.readerWaitShare)],
     ["CPU use of the client, of all cores", formatShare(validity.cpuShare)],
     ["Dropped iterations", formatNumber(validity.droppedIterations)],

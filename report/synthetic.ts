@@ -221,6 +221,8 @@ function levelSummary(
     tokenSources: { usage: completed.length },
     tokenMismatches: 0,
     coalescedShare: 0.01,
+    arrivalUncertaintyMs: statsOf([0, 0, 0.1]),
+    clockErrors: 0,
     kernelStampShare: 1,
     warmupRequests: own.filter((line) => line.phase === "warmup").length,
     whole: {
@@ -306,6 +308,8 @@ export function writeRun(
     queueDelayMs: statsOf([0.1, 0.2]),
     kernelStampShare: 1,
     coalescedShare: 0.01,
+    arrivalUncertaintyMs: statsOf([0, 0, 0.1]),
+    clockErrors: 0,
     readerWaitShare: 0.001,
     sendUncertaintyMs: statsOf([0.02]),
     cpuShare: 0.2,

@@ -81,10 +81,14 @@ func askForPromptness() {
 //go:nosplit
 //go:norace
 func loop(sh *shared, slots, blocks unsafe.Pointer) {
+	rested := false
 	for sh.stop.Load() == 0 {
 		sh.lookNs = rawClock(sh, unix.CLOCK_MONOTONIC)
 		timeoutMs := ^uintptr(0)
-		if sh.open.Load() > 0 {
+		switch {
+		case rested:
+			timeoutMs = 0 // it has waited already
+		case sh.open.Load() > 0:
 			timeoutMs = lookMs
 		}
 		n, e := pollEvents(sh, timeoutMs)
@@ -116,17 +120,17 @@ func loop(sh *shared, slots, blocks unsafe.Pointer) {
 		if n < eventsSize {
 			sh.lookedNs = sh.lookNs
 		}
-		rest(sh)
+		rested = rest(sh)
 	}
 }
 
 // rest sleeps between two polls when streams are many, so that one wake-up serves several of them. Times are the
 // kernel's, so nothing is lost while the rest is a small part of a stream's gap: segments that wait unread together
-// would be merged under the last one's time.
+// would be merged under the last one's time. It reports whether it slept.
 //
 //go:nosplit
 //go:norace
-func rest(sh *shared) {
+func rest(sh *shared) bool {
 	if d := sh.nowNs - sh.windowNs; d >= rateWindowNs {
 		sh.perSecond = sh.windowCount * 1_000_000_000 / d
 		sh.windowNs, sh.windowCount = sh.nowNs, 0
@@ -140,7 +144,10 @@ func rest(sh *shared) {
 		nap(sh, ns)
 	case sh.perSecond > unpacedPerSecond:
 		nap(sh, unpacedRestNs)
+	default:
+		return false
 	}
+	return true
 }
 
 //go:nosplit

@@ -58,8 +58,8 @@ type Conn struct {
 }
 
 const (
-	readBytes    = 256 << 10 // largest receive
-	maxUnread    = 48        // segments that may wait in a socket: each takes about a kilobyte of its memory
+	readBytes    = 256 << 10              // largest receive
+	maxUnread    = 48                     // segments that may wait in a socket: each takes about a kilobyte of its memory
 	restTime     = 250 * time.Millisecond // longest that a segment waits to be read
 	lookTime     = 250 * time.Millisecond // a connection is looked at that often though the ring tells nothing
 	sweepTime    = 20 * time.Millisecond

@@ -75,7 +75,10 @@ type LevelSummary struct {
 	Whole                Whole   `json:"whole" js:"whole"`
 
 	FailureMessages map[string]string `json:"failureMessages,omitempty" js:"failureMessages"` // the first of each class
-	ITLHistograms   map[Phase]string  `json:"itlHistograms,omitempty" js:"itlHistograms"`     // Run.ITLHistograms; set where they are written
+	// What one chunk in two hundred exceeds of ArrivalUncertaintyMs, which the verdict judges.
+	ArrivalUncertaintyP995Ms float64 `json:"-" js:"-"`
+
+	ITLHistograms map[Phase]string `json:"itlHistograms,omitempty" js:"itlHistograms"` // Run.ITLHistograms; set where they are written
 }
 
 // Whole is a level with its warm-up and drain.
@@ -264,7 +267,7 @@ func (l *level) summary(slo SLO, nowNs int64) LevelSummary {
 		E2EMs: l.e2e.stats(ms), E2EScheduledMs: l.e2eSched.stats(ms), QueueDelayMs: l.queue.stats(ms),
 		ReleaseSpreadMs: float64(l.lastSentNs-l.firstSentNs) / ms, SpanS: float64(l.spanToNs-l.spanFromNs) / 1e9,
 		TokenMismatches: l.mismatches, CoalescedShare: share(l.coalesced, l.chunks),
-		ArrivalUncertaintyMs: l.width.stats(ms), ClockErrors: l.clockErrors,
+		ArrivalUncertaintyMs: l.width.stats(ms), ArrivalUncertaintyP995Ms: l.width.quantile(.995) / ms, ClockErrors: l.clockErrors,
 		RingStampShare:   share(l.ringReceives, l.kernelReceives+l.userReceives),
 		KernelStampShare: share(l.kernelReceives, l.kernelReceives+l.userReceives), WarmupRequests: l.warmup,
 		FailureMessages: maps.Clone(l.messages),

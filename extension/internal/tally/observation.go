@@ -170,7 +170,13 @@ func (o *Observation) Gaps(f func(gapNs int64)) {
 // A chunk that carried no token by continuous usage gives its gap to the next chunk of its choice that carried some: the
 // time before that token began with the token before it. After the last token it counts in the chunk gaps alone. Where the
 // tokens of a chunk are an even share of the usage, nothing says which chunk carried none: each counts once at least.
+//
+// A stream of which everything came at one moment has no ITL, as it has no TPOT: something on the way kept it back, and a
+// limit on what was not measured must not be met.
 func (o *Observation) ITL(f func(gapNs int64, tokens int)) {
+	if ns, _ := o.span(); ns == 0 {
+		return
+	}
 	var choices [stream.MaxChoices]struct {
 		lastNs, gapNs int64 // lastNs 0 = none came
 	}

@@ -29,6 +29,7 @@ type second struct {
 	asked, askedFailed                    int64
 	sent, left, succeeded, failed, tokens int64 // left: sent ones that ended
 	latencies                             []int64
+	measured                              int64 // latencies so far
 	sum                                   float64
 	p50, p95                              float64
 }
@@ -161,6 +162,7 @@ func (r *Run) addToSeconds(o *Observation, f Figures, dueNs int64) {
 	s.succeeded++
 	if f.E2E >= 0 {
 		s.latencies = append(s.latencies, f.E2E)
+		s.measured++
 		s.sum += float64(f.E2E)
 	}
 	o.Chunks(func(atNs int64, tokens, _ int) { r.second(atNs).tokens += int64(tokens) })
@@ -251,8 +253,8 @@ func (r *Run) Seconds() []Second {
 			T: i, Asked: s.asked, AskedFailed: s.askedFailed, Sent: s.sent, Succeeded: s.succeeded, Failed: s.failed,
 			P50Ms: p50, P95Ms: p95, InFlight: max(inFlight, 0), OutputTokens: s.tokens,
 		}
-		if s.succeeded > 0 {
-			sec.MeanMs = s.sum / float64(s.succeeded) / 1e6
+		if s.measured > 0 {
+			sec.MeanMs = s.sum / float64(s.measured) / 1e6
 		}
 		out = append(out, sec)
 	}

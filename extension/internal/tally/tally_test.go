@@ -128,6 +128,7 @@ func TestITLSharesTheGapBeforeAChunkAmongItsTokens(t *testing.T) {
 			[][2]int64{{20, 1}, {0, 1}, {10, 1}}},
 		{"a gap of 0 is one for each token of the chunk", []int64{5, 25, 25}, []int32{1, 1, 4}, 6, [][2]int64{{20, 1}, {0, 4}}},
 		{"what came with the first output came after a gap of 0", []int64{5, 5, 15}, []int32{1, 1, 1}, 3, [][2]int64{{0, 1}, {10, 1}}},
+		{"a stream of which everything came at one moment has none", []int64{5, 5, 5}, []int32{1, 1, 1}, 3, nil},
 		{"a chunk without a token and one with it in one receive", []int64{5, 15, 25, 25}, []int32{1, 0, 0, 1}, 2, [][2]int64{{20, 1}}},
 	} {
 		t.Run(c.sentence, func(t *testing.T) {
