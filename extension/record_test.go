@@ -38,3 +38,14 @@ func TestTheRecordHoldsWhatTheFiguresAreMadeOf(t *testing.T) {
 	require.Equal(t, []any{[]any{50.0, 1.0, 0.0, 9.0}, []any{-10.0, 3.0, 2.0, 7.0}}, line["arrivals"], "the width stands behind the choice")
 	require.NotContains(t, recordOf(t, &stream.Result{OutputTokens: 9, ReasoningTokens: 7}), "hiddenTokens")
 }
+
+func TestJavaScriptSeesAnImpossibleLatencyAsItIs(t *testing.T) {
+	o := &tally.Observation{Streamed: true, ScheduledNs: 9e6, SentNs: 7e6, Result: &stream.Result{
+		FirstOutputNs: 6e6, LastOutputNs: 8e6, OutputTokens: 1, Arrivals: []stream.Arrival{{AtNs: 6e6, Tokens: 1}},
+	}}
+	r := toResult(o, o.Figure())
+	require.Equal(t, []float64{-2, -1, 1}, []float64{r.QueueDelayMs, r.TTFTMs, r.E2EMs})
+	require.Equal(t, []float64{0, 0, 0}, []float64{r.TTFOMs, r.TPOTMs, r.MaxStallMs}, "what it has not")
+	o.SentNs = 0
+	require.Zero(t, toResult(o, o.Figure()).QueueDelayMs, "of a request that was not sent")
+}
