@@ -3,6 +3,7 @@ import { adaptOptions, emitLevelMetrics, type LevelSpec, Levels, type Slot } fro
 import { type Config, orRefuse } from "./config";
 import { formatDurationMs } from "./duration";
 import { orAbort, rememberLoad } from "./load-guard";
+import { planRequests } from "./load-plan";
 import { SettingError } from "./setting-error";
 import type { Warmup } from "./settings";
 
@@ -62,6 +63,7 @@ export function requireRequests({ DURATION: durationMs, scenario }: Config): voi
 /** Levels of constant concurrency that follow each other in one k6 scenario. */
 export function levelsInTurn(config: Config, specs: readonly LevelSpec[]): LoadLevels {
   const levels = new Levels(config.scenario, [...specs]);
+  for (const spec of specs) if (spec.name !== pauseLevel) planRequests(requestsOf(spec));
   return {
     specs,
     // Each VU goes through all levels in one iteration: k6 cannot start a level when another has ended, the module can.
@@ -74,6 +76,16 @@ export function levelsInTurn(config: Config, specs: readonly LevelSpec[]): LoadL
     },
     report: emitLevelMetrics,
   };
+}
+
+/** The requests of a level, warm-up included; undefined where time bounds it. */
+function requestsOf({
+  requests,
+  concurrency = 1,
+  warmupRequests = concurrency,
+  warmupMs,
+}: LevelSpec): number | undefined {
+  return requests === undefined || warmupMs ? undefined : requests + warmupRequests;
 }
 
 /** Options of a load that lasts one iteration of each VU. */
