@@ -79,7 +79,7 @@ export function summaryText(report: RunReport, verdict: Verdict, notes: readonly
   if (client.length > 0) lines.push(client.join("\n"));
   const cached = cachedLine(report);
   if (cached !== undefined) lines.push(cached);
-  lines.push(...notes);
+  if (notes.length > 0) lines.push(notes.map((note) => `note: ${note}`).join("\n"));
   lines.push(verdict.pass ? `PASS, ${verdict.validity}` : verdict.reasons.map((reason) => `FAIL ${reason}`).join("\n"));
   return lines.join("\n\n");
 }

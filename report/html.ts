@@ -69,7 +69,7 @@ function verdictHtml(run: Results): string {
   const reasons = list([...(validity?.reasons ?? []), ...(validity?.notes ?? []).map((note) => `Note: ${note}`)]);
   return `<div class="verdict">${verdict}<div class="${validityClass[state as Validity["state"]] ?? "bad"}" id="validity"><strong>${escapeHtml(state)}</strong>${
     explained[state] ?? ""
-  }${reasons}</div></div>${list(summary?.notes ?? [])}`;
+  }${reasons}</div></div>${list((summary?.notes ?? []).map((note) => `Note: ${note}`))}`;
 }
 
 function definitionTable(id: string, rows: [string, string][]): string {
