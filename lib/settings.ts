@@ -181,7 +181,7 @@ const jsonObject: Kind<Readonly<Record<string, unknown>>> = {
 const salt: Kind<string> = {
   allowed: "1 to 64 letters, digits, dots, hyphens and underscores",
   parse: (text) => (saltPattern.test(text) ? text : undefined),
-  show: asIs,
+  show: (value) => value || undefined,
 };
 
 function oneOf<const T extends string>(...names: T[]): Kind<T> {
