@@ -38,6 +38,7 @@ function sameLevel(
     ...(["name", "concurrency", "requests", "completed", "failed", "inputTokens", "outputTokens"] as const),
     ...(["failures", "statuses", "labels", "tokenSources", "tokenMismatches", "warmupRequests"] as const),
     "clockErrors" as const,
+    ...(["cachedTokens", "cachedShare", "cachedSource"] as const),
   ]) {
     assert.deepEqual(measured[name], folded[name], `${what} ${name}`);
   }
