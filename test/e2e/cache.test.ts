@@ -314,11 +314,8 @@ test("TRACE: a trace's prompts are salted, and its equal blocks are shared withi
   writeFileSync(trace, rows.map((row) => JSON.stringify(row)).join("\n"));
   for (let i = 0; i < 2; i++) {
     const { ended, counts } = await countedRun(server, "arrival-rate-ramp", { API: "completions", TRACE: trace });
-    assert.equal(
-      counts.hits,
-      2 * 512,
-      "the second and the third row find the first's block, and nothing of another run",
-    );
+    // Words of a token and a quarter each: 512 tokens to within a block.
+    near(counts.hits, 2 * 512, "the blocks that the second and third row find", { absolute: 2 * 16 });
     assert.equal(ended.summary.config.CACHE, "warm", "a trace with blocks is meant to be");
     near(levelOf(ended.summary, "trace").cachedShare, counts.hits / counts.queries, "cached share", { absolute: 1e-9 });
   }
