@@ -28,6 +28,8 @@ export interface Bursts {
 export function openBursts(config: Config, bursts: readonly Burst[]): Bursts {
   const specs = bursts.map(({ name, size, labels }): LevelSpec => ({ name, batchSize: size, requests: size, labels }));
   const windows = new Windows(config.scenario, specs);
+  // What the runs of a burst have in common.
+  const kindOf = ({ size, labels: { run: _, ...kind } }: Burst) => JSON.stringify([size, kind]);
   const warmed = new Set<string>();
   for (const burst of bursts) {
     planRequests(wantsWarmup(config) && !warmed.has(kindOf(burst)) ? 2 * burst.size : burst.size);
@@ -51,12 +53,6 @@ export function openBursts(config: Config, bursts: readonly Burst[]): Bursts {
     },
     report: emitLevelMetrics,
   };
-}
-
-/** What the runs of a burst have in common. */
-function kindOf({ size, labels }: Burst): string {
-  const { run: _, ...kind } = labels;
-  return JSON.stringify([size, kind]);
 }
 
 /** The bursts of BATCH_SIZES, each RUNS times: b8 where it is released once, else b8-1, b8-2, ... */

@@ -63,7 +63,10 @@ export function requireRequests({ DURATION: durationMs, scenario }: Config): voi
 /** Levels of constant concurrency that follow each other in one k6 scenario. */
 export function levelsInTurn(config: Config, specs: readonly LevelSpec[]): LoadLevels {
   const levels = new Levels(config.scenario, [...specs]);
-  for (const spec of specs) if (spec.name !== pauseLevel) planRequests(requestsOf(spec));
+  for (const { name, requests, concurrency = 1, warmupRequests = concurrency, warmupMs } of specs) {
+    const counted = requests !== undefined && !warmupMs;
+    if (name !== pauseLevel) planRequests(counted ? requests + warmupRequests : undefined);
+  }
   return {
     specs,
     // Each VU goes through all levels in one iteration: k6 cannot start a level when another has ended, the module can.
@@ -76,16 +79,6 @@ export function levelsInTurn(config: Config, specs: readonly LevelSpec[]): LoadL
     },
     report: emitLevelMetrics,
   };
-}
-
-/** The requests of a level, warm-up included; undefined where time bounds it. */
-function requestsOf({
-  requests,
-  concurrency = 1,
-  warmupRequests = concurrency,
-  warmupMs,
-}: LevelSpec): number | undefined {
-  return requests === undefined || warmupMs ? undefined : requests + warmupRequests;
 }
 
 /** Options of a load that lasts one iteration of each VU. */

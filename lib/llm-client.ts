@@ -4,7 +4,7 @@ import { openCacheWatch } from "./cache-watch";
 import { type BatchResult, Client, fetch, type HttpReply, type RequestSpec, type Result, type Slot } from "./client";
 import { type Config, shownSettings } from "./config";
 import { requireAskedLoad } from "./load-guard";
-import { shortFileWarning } from "./load-plan";
+import { repetition } from "./load-plan";
 
 /** What setup() learnt of the server; k6 hands it to every VU. */
 export interface Server {
@@ -40,7 +40,7 @@ const paths = {
 export function openClient(config: Config): LlmClient {
   const headers = requestHeaders(config);
   const url = requestUrl(config);
-  openCacheWatch(config, metricsUrl(config), headers);
+  openCacheWatch(config, config.METRICS_URL || addressOf(config, "/metrics"), headers);
   const client = new Client({
     url,
     api: config.API,
@@ -67,8 +67,11 @@ export function openClient(config: Config): LlmClient {
       requireAskedLoad();
       // setup() runs once, the init code once a VU: a warning is given here.
       for (const line of config.warnings) console.warn(`tokenclock: ${line}`);
-      const shortFile = config.CACHE === "cold" ? shortFileWarning() : undefined;
-      if (shortFile !== undefined) console.warn(`tokenclock: ${shortFile}`);
+      const short = config.CACHE === "cold" ? repetition() : undefined;
+      if (short !== undefined) {
+        const remedy = "give the file more rows, send fewer requests, or set CACHE=warm";
+        console.warn(`tokenclock: ${short}; a prefix cache answers what it has seen before: ${remedy}`);
+      }
       const model = findModel(config, headers);
       const { findTemplateTokens, findTokensPerWord } = require("./tokenizer") as typeof import("./tokenizer");
       const ask = (path: string, body: object): HttpReply =>
@@ -99,11 +102,6 @@ export function requestHeaders(config: Config): Record<string, string> {
     if (config.API_KEY !== "") headers["x-api-key"] = config.API_KEY;
   }
   return { ...headers, ...config.HEADERS };
-}
-
-/** The server's Prometheus page. */
-export function metricsUrl(config: Config): string {
-  return config.METRICS_URL || addressOf(config, "/metrics");
 }
 
 /** `path` below the host of BASE_URL; a whole address stays as it is. */

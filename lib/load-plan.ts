@@ -26,17 +26,11 @@ export function planPasses(count: number): void {
   passes = count;
 }
 
-/** For setup(): a warning where the load is known to need more prompts than the file has. */
-export function shortFileWarning(): string | undefined {
-  const line = repetition(planned ?? 0);
-  return (
-    line &&
-    `${line}; a prefix cache answers what it has seen before: give the file more rows, send fewer requests, or say CACHE=warm`
-  );
-}
-
-/** For the results: how often a prompt was sent; undefined where none was sent twice. */
-export function repetition(requests: number): string | undefined {
+/**
+ * How often each row of the file is sent by so many requests, in words; by default by those of the load, as far as they are
+ * known. undefined where no row is sent twice.
+ */
+export function repetition(requests = planned ?? 0): string | undefined {
   const needed = Math.ceil(requests / passes);
   if (!rows || needed <= rows.count) return undefined;
   const times = (needed / rows.count).toFixed(1);

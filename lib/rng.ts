@@ -27,7 +27,16 @@ export function saltedRngs(salt: string): (scope: string, stream?: number) => Rn
   return (scope, stream = 0) => {
     // The scope changes once a level, the stream with every prompt.
     if (scope !== hashedScope) {
-      seeds = hash96(`${salt}\n${scope}`);
+      // Three hashes of the text (FNV-1a with other primes), mixed into each other.
+      const text = `${salt}\n${scope}`;
+      let [x, y, z] = [0x811c9dc5, 0x9e3779b9, 0x85ebca6b];
+      for (let i = 0; i < text.length; i++) {
+        const code = text.charCodeAt(i);
+        x = Math.imul(x ^ code, 0x01000193);
+        y = Math.imul(y ^ code, 0x5bd1e995) ^ (x >>> 15);
+        z = Math.imul(z ^ code, 0xcc9e2d51) ^ (y >>> 13);
+      }
+      seeds = [x ^ (z >>> 7), y, z];
       hashedScope = scope;
     }
     let a = seeds[0] ^ stream;
@@ -46,20 +55,6 @@ export function saltedRngs(salt: string): (scope: string, stream?: number) => Rn
     for (let i = 0; i < 12; i++) next();
     return () => next() / 2 ** 32;
   };
-}
-
-/** 96 bits that a text always gives: three hashes of it (FNV-1a with other primes), mixed into each other. */
-function hash96(text: string): [number, number, number] {
-  let a = 0x811c9dc5;
-  let b = 0x9e3779b9;
-  let c = 0x85ebca6b;
-  for (let i = 0; i < text.length; i++) {
-    const code = text.charCodeAt(i);
-    a = Math.imul(a ^ code, 0x01000193);
-    b = Math.imul(b ^ code, 0x5bd1e995) ^ (a >>> 15);
-    c = Math.imul(c ^ code, 0xcc9e2d51) ^ (b >>> 13);
-  }
-  return [a ^ (c >>> 7), b, c];
 }
 
 /** A uniform whole number from `low` to `high`, both included. */

@@ -1,6 +1,6 @@
 import { fetch, MetricsPoller } from "./client";
 import { type Config, shownSettings } from "./config";
-import { metricsUrl, requestHeaders } from "./llm-client";
+import { addressOf, requestHeaders } from "./llm-client";
 import type { OwnResults } from "./summary-files";
 
 /** The gauges of KV cache, running and waiting requests under the names that servers give them. */
@@ -30,7 +30,7 @@ export interface ServerMetrics {
 export function openServerMetrics(config: Config): ServerMetrics {
   const headers = requestHeaders(config);
   const poller = new MetricsPoller(config.scenario, {
-    url: metricsUrl(config),
+    url: config.METRICS_URL || addressOf(config, "/metrics"),
     intervalMs: config.METRICS_INTERVAL,
     metrics: gauges,
     headers,

@@ -9,7 +9,8 @@ export type Ask = (path: string, body: object) => { readonly status: number; rea
 export function findTokensPerWord(config: Pick<Settings, "API" | "TOKEN_IDS" | "DATASET" | "MODEL">, ask: Ask): number {
   if (config.API === "json" || config.TOKEN_IDS || config.DATASET !== "") return 1;
   // Every word once, whatever seed and salt are: lengths must not differ by them.
-  const { text, count } = everyWord;
+  const text = everyWord;
+  const count = text.trim().split(" ").length;
   // vLLM reads `prompt`, llama-server `content`.
   const body = { model: config.MODEL || undefined, prompt: text, content: text, add_special_tokens: false };
   const { count: told, tokens } = object(ask("/tokenize", body));

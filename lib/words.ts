@@ -25,7 +25,7 @@ const lowestTokenId = 20;
 const highestTokenId = 220;
 
 /** Every word once, with a space before each: what a tokenizer makes of it does not depend on seed or salt. */
-export const everyWord = { text: words, count: wordCount } as const;
+export const everyWord: string = words;
 
 /** Words and token ids drawn once, that prompts are cut out of: one of thousands of tokens then costs no loop. */
 export interface Ring {
