@@ -250,19 +250,17 @@ export function secondsCsv(seconds: readonly Second[]): string {
   return `${[heading, ...rows].join("\n")}\n`;
 }
 
-/** The least-squares line through points, and the share of y's variance that it explains; undefined for fewer than two different x. */
+/** The least-squares line through points; undefined for fewer than two different x. */
 export function fitLine(
   points: readonly (readonly [number, number])[],
-): { slope: number; intercept: number; r2: number } | undefined {
+): { slope: number; intercept: number } | undefined {
   const n = points.length;
   const meanX = points.reduce((sum, [x]) => sum + x, 0) / n;
   const meanY = points.reduce((sum, [, y]) => sum + y, 0) / n;
   const spread = points.reduce((sum, [x]) => sum + (x - meanX) ** 2, 0);
   if (!(spread > 0)) return undefined;
   const slope = points.reduce((sum, [x, y]) => sum + (x - meanX) * (y - meanY), 0) / spread;
-  const variation = points.reduce((sum, [, y]) => sum + (y - meanY) ** 2, 0);
-  const r2 = variation > 0 ? (slope * slope * spread) / variation : 1;
-  return { slope, intercept: meanY - slope * meanX, r2 };
+  return { slope, intercept: meanY - slope * meanX };
 }
 
 /** Releases of a batch: how long it took, the first and the last to end, and what it gave. */

@@ -1,7 +1,6 @@
 /** How fast does the server read prompts? One request at a time, prompts of growing length, a line through their TTFT. */
 import { demand, readConfig } from "../lib/config";
 import { fitLine } from "../lib/figures";
-import { noIngestionSpeed } from "../lib/ingestion";
 import { concurrencyLevel, levelsInTurn } from "../lib/levels";
 import { openClient, type Server } from "../lib/llm-client";
 import { openPrompts } from "../lib/prompts";
@@ -43,9 +42,7 @@ export function teardown(): void {
 export const handleSummary = handleSummaryWith((report) => {
   const answered = report.levels.filter(({ completed }) => completed > 0);
   const line = fitLine(answered.map((level) => [level.inputTokens / level.completed, level.ttftMs.p50]));
-  if (!line) return { text: "fewer than two prompt lengths were answered: no ingestion speed" };
-  const reason = noIngestionSpeed(line);
-  if (reason !== undefined) return { text: reason };
+  if (!line || line.slope <= 0) return { text: "TTFT does not grow with the prompt: no ingestion speed" };
   const speed = shortNumber(1000 / line.slope);
   return {
     text: `ingestion ${speed} tokens/s; TTFT = ${shortNumber(line.intercept)} ms + ${shortNumber(line.slope)} ms a token`,

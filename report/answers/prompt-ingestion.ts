@@ -1,5 +1,4 @@
 /** How fast does a server read prompts? TTFT against prompt length, a line fitted; its slope is the time of one token. */
-import { noIngestionSpeed } from "../../lib/ingestion";
 import type { Answer } from "../answer";
 import { draw, type Picture } from "../chart";
 import { formatMs, formatNumber } from "../format";
@@ -34,9 +33,8 @@ export function ingestionOf(rows: readonly RequestRow[]): Ingestion {
   return { points, all, cleaned: fitLine(cleanedPoints), cleanedPoints };
 }
 
-/** Ingestion speed of a fitted line, tokens/s; NaN where its slope is none (noIngestionSpeed). */
-export const ingestionSpeed = (line: Line): number =>
-  noIngestionSpeed(line) === undefined ? 1000 / line.slope : Number.NaN;
+/** Ingestion speed of a fitted line, tokens/s; NaN where TTFT does not grow with the prompt. */
+export const ingestionSpeed = (line: Line): number => (line.slope > 0 ? 1000 / line.slope : Number.NaN);
 
 export function ingestionPicture({ points, all }: Ingestion): Picture {
   const longest = points.reduce((longest, [x]) => Math.max(longest, x), 0);
@@ -120,13 +118,17 @@ export function promptIngestion([run]: [Results, ...Results[]]): Answer {
 
 function sentences({ points, all }: Ingestion): string[] {
   if (!all) return ["No line can be fitted: there are not two prompt lengths with a completed request."];
-  const reason = noIngestionSpeed(all);
-  if (reason !== undefined)
+  if (!(all.slope > 0))
     return [
-      `${reason.charAt(0).toUpperCase()}${reason.slice(1)}. The prompts are too short, the server was disturbed, or its prefix cache knew some of them.`,
+      "TTFT does not grow with the prompt's length, so there is no ingestion speed: the prompts are too short, or the server cached their prefixes.",
     ];
   const lengths = points.map(([x]) => x);
-  return [
+  const result = [
     `Prompts are read at ${formatNumber(ingestionSpeed(all))} tokens/s: TTFT is ${formatMs(all.intercept)} plus ${formatNumber(1000 * all.slope)} µs a token, over ${points.length} requests of ${least(lengths)} to ${greatest(lengths)} tokens (R² ${all.r2.toFixed(3)}).`,
   ];
+  if (all.r2 < 0.9)
+    result.push(
+      "The line explains less than nine tenths of the differences between requests: the speed is a rough one.",
+    );
+  return result;
 }
