@@ -90,6 +90,8 @@ func (f *flags) define(cmd *cobra.Command, c *Config) {
 	fl.DurationVar(&e.StepTime, "step-time", e.StepTime, "of a step, whatever it holds")
 	fl.DurationVar(&e.SequenceTime, "sequence-time", e.SequenceTime, "of a step for each sequence that it decodes")
 	fl.BoolVar(&e.PrefixCache, "enable-prefix-caching", e.PrefixCache, "share and keep the KV blocks of prompts")
+	fl.BoolVar(&c.PromptTokensDetails, "enable-prompt-tokens-details", false, "usage names the prompt tokens that the prefix cache had, where there are any")
+	fl.BoolVar(&c.DevMode, "server-dev-mode", false, "serve POST /reset_prefix_cache")
 	fl.BoolVar(&e.PrefillChunks, "enable-chunked-prefill", e.PrefillChunks, "compute long prompts over several steps")
 
 	fl.StringArrayVar(&f.faults, "fault", nil, "what goes wrong, name=value pairs or JSON; can be repeated")

@@ -29,6 +29,8 @@ type Config struct {
 	ToolCallTokens      int           // last tokens of a chat answer that are arguments of a tool call
 	MaxInFlight         int           // generation requests above it are answered with 429; 0 = no cap
 	IdleTimeout         time.Duration // an idle connection is closed after it; 0 = never
+	PromptTokensDetails bool          // usage names the prompt tokens that the prefix cache had, where there are any, as vLLM's does on request
+	DevMode             bool          // POST /reset_prefix_cache is served, as in vLLM's development mode
 	GPUCacheName        bool          // the KV gauge is called vllm:gpu_cache_usage_perc, as old vLLM versions do, too
 	Faults              []Fault       // applied to each generation request in this order
 

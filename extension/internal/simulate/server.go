@@ -208,9 +208,12 @@ func (s *Server) route(c *conn, r *request) {
 			c.reply(200, applicationJSON, []byte("{}"))
 		}
 	case "/reset_prefix_cache":
-		if s.allow(c, r, "POST") {
+		switch {
+		case !s.config.DevMode:
+			c.replyJSON(404, map[string]any{"detail": "Not Found"})
+		case s.allow(c, r, "POST"):
 			s.pace.resetCache()
-			c.reply(200, applicationJSON, []byte("{}"))
+			c.reply(200, applicationJSON, nil)
 		}
 	default:
 		if s.allow(c, r, "GET", "HEAD") {

@@ -31,6 +31,7 @@ type Observation struct {
 	KernelReceives, UserReceives   int
 	Retries                        int
 	Streamed                       bool
+	TemplateTokens                 int // leading input tokens that all requests share by the server's template
 
 	*stream.Result
 }
