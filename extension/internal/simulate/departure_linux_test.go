@@ -17,6 +17,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/tokenclock/tokenclock/extension/internal/clock"
 	"github.com/tokenclock/tokenclock/extension/internal/wiretap"
 )
 
@@ -33,11 +34,25 @@ func tap(t *testing.T, s *Server) *wiretap.Tap {
 	return wire
 }
 
-// wireNs converts the capture's wall clock to the truth's.
-func wireNs(report Report, m wiretap.Moment) int64 { return m.SentNs - report.Clock.ZeroUnixNs }
+// wallMinusClockNs is the wall clock's offset from the run's, by readings of our own: the closest of many.
+func wallMinusClockNs() int64 {
+	closest, offsetNs := int64(never), int64(0)
+	for range 200 {
+		before := clock.Now()
+		wallNs := time.Now().UnixNano()
+		if width := clock.Now() - before; width < closest {
+			closest, offsetNs = width, wallNs-before-width/2
+		}
+	}
+	return offsetNs
+}
 
-// The kernel's time of a packet is read through the offset of two clocks, which is known to some microseconds. Of many events
-// few may be further off, where the thread was preempted between the readings; a time of user space would be by milliseconds.
+// wireNs converts a moment of the capture, on the wall clock, to the truth's clock.
+func wireNs(offsetNs int64, m wiretap.Moment) int64 { return m.SentNs - offsetNs }
+
+// The kernel's time of a packet is read through the offset of two clocks, which is known to some microseconds. A transmit stamp
+// is taken a moment behind the capture's, and where an interrupt comes between it is later. A time of user space is off by
+// milliseconds where the thread was preempted.
 const (
 	mostOffNs   = 50_000
 	fewOffShare = 0.01
@@ -94,7 +109,7 @@ func TestTruthIsWhatLeft(t *testing.T) {
 				}()
 			}
 			group.Wait()
-			report := s.Truth()
+			report, offsetNs := s.Truth(), wallMinusClockNs()
 			capture, err := wire.Close()
 			require.NoError(t, err)
 			require.Zero(t, capture.Drops)
@@ -109,7 +124,7 @@ func TestTruthIsWhatLeft(t *testing.T) {
 			for _, r := range report.Requests {
 				require.Len(t, r.SendsNs, tokens)
 				for k, send := range r.SendsNs {
-					truth, seen = append(truth, send[0]), append(seen, wireNs(report, events[r.ID][k].Moment))
+					truth, seen = append(truth, send[0]), append(seen, wireNs(offsetNs, events[r.ID][k].Moment))
 				}
 			}
 			requireTimes(t, truth, seen)
@@ -142,7 +157,7 @@ func TestTruthOverTLSIsWhatLeft(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, tokens, strings.Count(string(body), `"text":"`))
 	}
-	report := s.Truth()
+	report, offsetNs := s.Truth(), wallMinusClockNs()
 	capture, err := wire.Close()
 	require.NoError(t, err)
 	require.Len(t, report.Requests, 2)
@@ -152,7 +167,7 @@ func TestTruthOverTLSIsWhatLeft(t *testing.T) {
 	// (the finish reason shares the last) and the rest. Every event's time is one of theirs.
 	var records []int64
 	for _, r := range capture.Flows[0].FromServer.Records() {
-		records = append(records, wireNs(report, r.Moment))
+		records = append(records, wireNs(offsetNs, r.Moment))
 	}
 	require.Greater(t, len(records), 2*tokens)
 	var truth, seen []int64
@@ -206,7 +221,7 @@ func TestTruthOfASlowReader(t *testing.T) {
 	require.NoError(t, err)
 	_, err = io.Copy(io.Discard, response.Body)
 	require.NoError(t, err)
-	report := s.Truth()
+	report, offsetNs := s.Truth(), wallMinusClockNs()
 	capture, err := wire.Close()
 	require.NoError(t, err)
 	exchanges, err := capture.Exchanges()
@@ -216,7 +231,7 @@ func TestTruthOfASlowReader(t *testing.T) {
 	var truth, seen []int64
 	longestNs := int64(0)
 	for k := range sends {
-		truth, seen = append(truth, sends[k][0]), append(seen, wireNs(report, exchanges[0].Events[k].Moment))
+		truth, seen = append(truth, sends[k][0]), append(seen, wireNs(offsetNs, exchanges[0].Events[k].Moment))
 		if k > 0 {
 			longestNs = max(longestNs, sends[k][0]-sends[k-1][0])
 		}
