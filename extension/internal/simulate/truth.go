@@ -259,7 +259,8 @@ type Report struct {
 	LiveCount    int            `json:"liveCount"`
 	Exact        bool           `json:"exact"` // every request and send was kept
 	OutputTokens int64          `json:"outputTokens"`
-	WindowS      float64        `json:"windowS"` // from the first begin to the last end
+	FirstBeginNs int64          `json:"firstBeginNs"` // on the clock of ClockInfo; 0 = no request
+	WindowS      float64        `json:"windowS"`      // from the first begin to the last end
 
 	TTFTMs     Stats `json:"ttftMs"`     // first send - begin
 	ITLMs      Stats `json:"itlMs"`      // chunk gap / n for each of the n tokens of the event behind it
@@ -273,7 +274,7 @@ type snapshot struct {
 	live                int
 	requests, tokens    int64
 	exact               bool
-	windowNs            int64
+	firstNs, windowNs   int64
 	ttft, itl, gap, e2e *hdrhistogram.Histogram
 	source              SourceInfo
 }
@@ -293,6 +294,9 @@ func (t *truth) snapshot() snapshot {
 	for r := range t.live {
 		s.exact = s.exact && !r.dropped
 		s.records = append(s.records, r.copy())
+	}
+	if t.firstNs != never {
+		s.firstNs = t.firstNs
 	}
 	if t.lastNs > t.firstNs {
 		s.windowNs = t.lastNs - t.firstNs
@@ -315,7 +319,7 @@ func (r *record) copy() *record {
 func (s snapshot) report(withRequests bool, path string) Report {
 	report := Report{
 		Clock: clockInfo(), Source: s.source,
-		RequestCount: s.requests, LiveCount: s.live, Exact: s.exact, OutputTokens: s.tokens, WindowS: float64(s.windowNs) / 1e9,
+		RequestCount: s.requests, LiveCount: s.live, Exact: s.exact, OutputTokens: s.tokens, FirstBeginNs: s.firstNs, WindowS: float64(s.windowNs) / 1e9,
 	}
 	if path != "" {
 		s.restrict(path)
@@ -328,6 +332,10 @@ func (s snapshot) report(withRequests bool, path string) Report {
 			if r.doneNs == 0 {
 				report.LiveCount++
 			}
+		}
+		report.FirstBeginNs = 0
+		if firstNs != never {
+			report.FirstBeginNs = firstNs
 		}
 		report.WindowS = max(0, float64(lastNs-firstNs)/1e9)
 	}
