@@ -15,7 +15,7 @@ func (s *Server) generate(c *conn, r *request) {
 	s.received++
 	s.sequence++
 	number := s.sequence
-	c.rec = s.truth.open(r.id, r.path, r.beginNs, r.kernelBegin)
+	c.rec = s.truth.begin(r.id, r.path, r.beginNs, r.kernelBegin)
 	if s.config.DieAfterRequests > 0 {
 		s.countDeath()
 	}

@@ -658,8 +658,7 @@ func TestUnpaced(t *testing.T) {
 		r := ask(t, s, "POST", pathCompletions, `{"prompt":"a","max_tokens":5000,"ignore_eos":true,"stream":true,"stream_options":{"include_usage":true}}`)
 		require.Equal(t, 5000, strings.Count(r.body, `"text":"`))
 		sends := s.Truth().Requests[0].SendsNs
-		require.GreaterOrEqual(t, len(sends), 5000/perWrite)
-		require.LessOrEqual(t, len(sends), 5000/perWrite+2)
+		require.Len(t, sends, 5000, "an event is a send, however many share a write")
 		require.EqualValues(t, 5000, s.Truth().OutputTokens)
 	}
 }
@@ -774,27 +773,6 @@ func TestPortable(t *testing.T) {
 	r := askWith(t, client, s, "POST", pathCompletions, `{"prompt":"a","max_tokens":20,"ignore_eos":true,"stream":true,"simulate":{"cut":5}}`)
 	require.Error(t, r.err)
 	require.False(t, s.Truth().Requests[0].KernelBegin)
-}
-
-// Kernel transmit times exist for every token and lie inside the write.
-func TestTransmitTimes(t *testing.T) {
-	if runtime.GOOS != "linux" {
-		t.Skip("transmit times are Linux's")
-	}
-	s := start(t, func(c *Config) {
-		paced(5*time.Millisecond, time.Millisecond)(c)
-		c.TxTimes = true
-	})
-	ask(t, s, "POST", pathCompletions, `{"prompt":"a","max_tokens":20,"ignore_eos":true,"stream":true}`)
-	var r RequestTruth
-	require.Eventually(t, func() bool { // they come behind the sends
-		r = s.Truth().Requests[0]
-		return len(r.TransmitNs) == 20 && r.TransmitNs[19] != 0
-	}, testLimit, time.Millisecond)
-	for k, atNs := range r.TransmitNs {
-		require.GreaterOrEqual(t, atNs, r.SendsNs[k][0]-10_000, "token %d", k)
-		require.LessOrEqual(t, atNs, r.SendsNs[k][1]+10_000, "token %d", k)
-	}
 }
 
 // dial opens a connection that ends with the test.
