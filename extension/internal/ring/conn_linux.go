@@ -49,12 +49,9 @@ type Conn struct {
 	sinceAny int64 // arrival of the first of these
 	lookNs   int64 // it was last looked at, or called
 	sentNs   int64 // of the present request; 0 = its response has ended
-	lastNs   int64 // the last arrival
-
-	slow       int   // reads that follow soon after what they read
-	duplicates int64 // seen when that was set
-	isDue      bool
-	final      bool // the last segment looked like an end
+	ack      acks
+	isDue    bool
+	final    bool // the last segment looked like an end
 }
 
 const (
@@ -75,7 +72,7 @@ func (r *Ring) Add(fd int, local, remote netip.AddrPort, ready func(*Conn)) (*Co
 	_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPING, timestamping) // for where the ring knows no time
 	// The kernel acknowledges at once what is below the mark, as if it had been read, and gives the socket the room for it.
 	_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVLOWAT, readBytes)
-	c := &Conn{fd: fd, wakeAt: 1, emptyNs: clock.Now(), slow: slowReads}
+	c := &Conn{fd: fd, wakeAt: 1, emptyNs: clock.Now()}
 	c.ready = func() { ready(c) }
 	c.w = Watch{r: r, local: endpointOf(local), remote: endpointOf(remote), conn: c}
 	if err := r.watch(&c.w); err != nil {
@@ -94,15 +91,9 @@ func (r *Ring) Add(fd int, local, remote netip.AddrPort, ready func(*Conn)) (*Co
 func (c *Conn) grew(size, kept, length int, atNs int64) {
 	if c.unread == 0 {
 		c.sinceAny = atNs
-		if c.slow > 0 {
-			c.w.r.slow = append(c.w.r.slow, c)
-		}
 	}
-	if gap := atNs - c.lastNs; gap > 0 && gap < int64(restTime) && c.ending != reader.NoEnding {
-		c.w.r.gapNs += (gap - c.w.r.gapNs) / 64
-	}
-	c.lastNs = atNs
 	c.unread++
+	c.waits(size, atNs)
 	short := length < keepFrame // all of the packet was kept, so that kept says nothing of its end
 	switch c.ending {
 	case reader.ChunkedEnding:
@@ -188,9 +179,12 @@ func (c *Conn) receive() bool {
 	if c.ended != nil {
 		return false
 	}
-	if c.w.r.looked(c) {
-		_ = unix.SetsockoptInt(c.fd, unix.IPPROTO_TCP, unix.TCP_QUICKACK, 0)
-	}
+	before, after := c.w.r.looked(c)
+	c.acknowledge(before)
+	defer func() {
+		c.acknowledge(after)
+		c.w.r.settled(c)
+	}()
 	c.buf = buffers.Get().(*[]byte)
 	buf := *c.buf
 	var control [128]byte
@@ -251,32 +245,6 @@ func (c *Conn) socketTime(control []byte) int64 {
 	}
 	return 0
 }
-
-// looked notes that the owner reads all there is, and reports whether the connection is being slowed down (see slowReads).
-func (r *Ring) looked(c *Conn) (slow bool) {
-	nowNs := clock.Now()
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if n := c.w.in.duplicates; n != c.duplicates {
-		c.duplicates, c.slow = n, slowReads
-	}
-	slow = c.slow > 0
-	if slow && c.unread > 0 {
-		c.slow--
-	}
-	c.unread, c.lookNs = 0, nowNs
-	return slow
-}
-
-// slowReads is how many reads teach the sender of a new connection that its segments are acknowledged late. The round
-// trips that it has seen by then are those of a loopback or a data centre, so it takes two segments that are not
-// acknowledged within milliseconds for lost and sends them again; the copy makes this end acknowledge sixteen segments at
-// once, as the first sixteen were, and so it goes on. Each of these reads acknowledges one segment about half a gap after
-// it came, and nothing is acknowledged at once (TCP_QUICKACK off).
-const slowReads = 10
-
-// slowTime is how long a segment waits for such a read.
-func (r *Ring) slowTime() int64 { return min(max(r.gapNs/2, int64(napMost)), int64(restTime)/10) }
 
 // Want says when ready is to be called next: when that many bytes have come that were not handed over, and when a segment
 // looks like the ending. It reports whether that is so already.
@@ -373,6 +341,9 @@ func (c *Conn) Close(abort bool) {
 	r.conns[c.index].index = c.index
 	r.conns = r.conns[:last]
 	c.index = -1
+	if c.ack.state == ackPrompt {
+		r.prompt--
+	}
 	for k, d := range r.due {
 		if d == c {
 			r.due[k] = nil
@@ -429,7 +400,7 @@ func (r *Ring) serve() {
 		nowNs := clock.Now()
 		r.mu.Lock()
 		r.scan()
-		r.sweepSlow(nowNs)
+		r.sweepSoon(nowNs)
 		if nowNs-sweptNs >= int64(sweepTime) {
 			r.sweep(nowNs)
 			sweptNs = nowNs
@@ -446,6 +417,9 @@ func (r *Ring) serve() {
 		}
 		idle := nowNs-r.activeNs > int64(idleTime)
 		nap := min(max(time.Duration(r.meanNs/napPart), napLeast), napMost)
+		if r.prompt > 0 {
+			nap = min(nap, max(time.Duration(r.gapNs/8), napLeast))
+		}
 		r.mu.Unlock()
 		for _, c := range due {
 			if c != nil {
@@ -485,22 +459,6 @@ func (r *Ring) sweep(nowNs int64) {
 			r.makeDue(c)
 		}
 	}
-}
-
-// sweepSlow calls for the connections whose segments have waited for slowTime. r.mu must be held.
-func (r *Ring) sweepSlow(nowNs int64) {
-	kept := r.slow[:0]
-	for _, c := range r.slow {
-		switch {
-		case c.index < 0 || c.unread == 0:
-		case nowNs-c.sinceAny >= r.slowTime():
-			r.makeDue(c)
-		default:
-			kept = append(kept, c)
-		}
-	}
-	clear(r.slow[len(kept):])
-	r.slow = kept
 }
 
 // Over notes that the response to what was last written has ended.

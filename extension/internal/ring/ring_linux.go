@@ -58,7 +58,9 @@ type Ring struct {
 	passing []portRange    // what the filter lets through
 	loose   bool           // it lets through more than it must
 	due     []*Conn
-	slow    []*Conn // of these a segment waits for a read soon
+	soon    []*Conn           // of these a segment waits for a read soon
+	held    map[endpoint]bool // servers that wait for acknowledgements; false = one of their connections did not
+	prompt  int               // connections that are read as soon as something comes
 	conns   []*Conn
 	stats   Stats
 	epoch   int // raised when packets were lost
@@ -100,7 +102,7 @@ func openRing(blocks int) (*Ring, error) {
 		return nil, fmt.Errorf("packet socket: %w", err)
 	}
 	r := &Ring{
-		fd: fd, frames: blocks * perBlock, remotes: map[uint16]int{}, ports: map[uint16]int{},
+		fd: fd, frames: blocks * perBlock, remotes: map[uint16]int{}, ports: map[uint16]int{}, held: map[endpoint]bool{},
 		kick: make(chan struct{}, 1), done: make(chan struct{}), gone: make(chan struct{}),
 	}
 	if err := r.setUp(blocks); err != nil {

@@ -3,11 +3,13 @@
 package ring
 
 import (
+	"fmt"
 	"io"
 	"net"
 	"net/netip"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -370,4 +372,53 @@ func TestLazyReadingKeepsAcknowledgementsFlowing(t *testing.T) {
 	share := float64(stats.Duplicates) / float64(stats.Packets)
 	t.Logf("%d of %d segments came twice: %.3f %%", stats.Duplicates, stats.Packets, 100*share)
 	require.Less(t, share, 0.02) // 0.05 without slowReads
+}
+
+// TestServersThatWaitForAcknowledgements: a server with Nagle's algorithm (RFC 1122, 4.2.3.4) holds a token back until the
+// one before is acknowledged. It must not be slower for being read seldom than for being read at once.
+func TestServersThatWaitForAcknowledgements(t *testing.T) {
+	r := open(t)
+	for _, noDelay := range []bool{true, false} {
+		t.Run(fmt.Sprintf("TCP_NODELAY %v", noDelay), func(t *testing.T) {
+			var mu sync.Mutex
+			var arrivals []int64
+			c, s := pair(t, r, "tcp4", "127.0.0.1:0", func(c *Conn) {
+				c.Drain(func(b []byte, _, atNs int64, _ reader.Stamp) bool {
+					mu.Lock()
+					defer mu.Unlock()
+					for range len(b) / 182 {
+						arrivals = append(arrivals, atNs)
+					}
+					return true
+				})
+				c.Want(16<<10, reader.ChunkedEnding)
+			})
+			require.NoError(t, s.SetNoDelay(noDelay))
+			_, err := c.Write([]byte("ask"), nil)
+			require.NoError(t, err)
+			c.Want(16<<10, reader.ChunkedEnding)
+			event := []byte("b0\r\ndata: " + strings.Repeat("x", 168) + "\n\n\r\n")
+			require.Len(t, event, 182)
+			var written []int64
+			for range 200 {
+				written = append(written, clock.Now())
+				_, err := s.Write(event)
+				require.NoError(t, err)
+				time.Sleep(10 * time.Millisecond)
+			}
+			require.Eventually(t, func() bool {
+				mu.Lock()
+				defer mu.Unlock()
+				return len(arrivals) == len(written)
+			}, 5*time.Second, time.Millisecond)
+			late := 0
+			for k := range arrivals {
+				if arrivals[k]-written[k] > 5_000_000 {
+					late++
+				}
+			}
+			t.Logf("%d of %d came late", late, len(arrivals))
+			require.Less(t, late, 30) // three quarters where the bytes are left unread
+		})
+	}
 }
