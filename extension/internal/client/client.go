@@ -62,7 +62,9 @@ type Client struct {
 	t    target
 	head []byte // request head up to X-Request-Id, for requests without overrides
 
-	graceNs int64 // endGrace
+	graceNs     int64 // endGrace
+	raceFloorNs int64 // raceFloor
+	lostRaces   atomic.Int32
 
 	idle idleLinks[link]
 	// unforeseen: a stream over TLS or HTTP/2 ended in a way that the reader thread did not take for an end, so the next
@@ -79,7 +81,7 @@ func New(o Options) (*Client, error) {
 	if o.Method == "" {
 		o.Method = "POST"
 	}
-	c := &Client{o: o, t: t, graceNs: int64(endGrace)}
+	c := &Client{o: o, t: t, graceNs: int64(endGrace), raceFloorNs: int64(raceFloor)}
 	if err := errors.Join(checkMethod(o.Method), checkHeader(o.Header)); err != nil {
 		return nil, err
 	}
@@ -147,7 +149,9 @@ func (c *Client) header(t *target, more []Field) iter.Seq[Field] {
 		accept = "text/event-stream, application/json"
 	}
 	fields := [...]Field{
-		{"Host", t.host}, {"User-Agent", c.o.UserAgent}, {"Content-Type", "application/json"}, {"Accept", accept}, {"Authorization", t.authorization},
+		{"Host", t.host}, {"User-Agent", c.o.UserAgent}, {"Content-Type", "application/json"}, {"Accept", accept},
+		{"Accept-Encoding", "identity"}, // without it a server may choose any (RFC 9110, 12.5.3)
+		{"Authorization", t.authorization},
 		{"Proxy-Authorization", t.proxyAuthorization},
 	}
 	return func(yield func(Field) bool) {
@@ -234,12 +238,32 @@ func (c *Client) take(ctx context.Context, t *target, fresh bool) (link, setup, 
 
 // give keeps a connection for the next request.
 func (c *Client) give(l link) {
-	if c.o.NoReuse {
+	if c.o.NoReuse || c.lostRaces.Load() >= closesAlways {
 		l.close(false)
 		return
 	}
+	l.times().idleSinceNs = clock.Now()
 	c.idle.put(l)
 }
+
+// Some servers close each connection right behind its response although they promised to keep it (llama-server). A client
+// that sends its next request at once then meets the close again and again. After closesAlways such races, with no request
+// in between that a kept connection served, connections are not kept any longer.
+const (
+	closesAlways = 2
+	// closedBehind tells such a close from that of a connection whose idle time was over.
+	closedBehind = time.Second
+)
+
+// lostRace notes that the server had closed a connection that was kept for idleNs.
+func (c *Client) lostRace(idleNs int64) {
+	if idleNs < int64(closedBehind) {
+		c.lostRaces.Add(1)
+	}
+}
+
+// keptWell notes that a kept connection served a request.
+func (c *Client) keptWell() { c.lostRaces.Store(0) }
 
 // CloseIdle closes the connections that no request uses.
 func (c *Client) CloseIdle() { c.idle.close() }
@@ -288,7 +312,7 @@ const longWait = 20 * time.Millisecond
 
 // classify says why no connection came about.
 func classify(err error) stream.Failure {
-	if errors.As(err, new(*tlsError)) {
+	if errors.As(err, new(*tlsError)) || isAlert(err) {
 		return stream.TLS
 	}
 	return stream.Connect

@@ -111,6 +111,7 @@ func (c *Client) newSegmentConn(raw Counted) (segmentConn, error) {
 
 // readerLink is a plain connection whose bytes the reader thread takes; the parser runs on its dispatching goroutine.
 type readerLink struct {
+	linkTimes
 	id      linkKey
 	counted Counted
 
@@ -249,8 +250,9 @@ func (l *readerLink) pump(x *exchange) (finished bool, err error) {
 			}
 			return true, nil
 		}
-		if _, err := l.conn.End(); err != nil && l.conn.Unread() == 0 {
+		if atNs, err := l.conn.End(); err != nil && l.conn.Unread() == 0 {
 			l.noteSent(x)
+			x.overNs = atNs
 			return true, err
 		}
 		want, ending := int64(1), reader.NoEnding
@@ -382,6 +384,7 @@ type readerConn struct {
 	room          *reader.Room // while Write waits for some
 	abort, closed bool
 
+	noWait     bool
 	ending     reader.Ending // what wakes it while it rests
 	timedOut   bool          // nothing did, but restTime
 	unforeseen *atomic.Bool  // the client's; nil: it never rests
@@ -434,6 +437,9 @@ func (c *readerConn) Read(b []byte) (int, error) {
 		c.mu.Unlock()
 		if more {
 			continue
+		}
+		if c.noWait {
+			return 0, os.ErrDeadlineExceeded
 		}
 		if !deadline.IsZero() {
 			left = min(left, time.Until(deadline))
@@ -560,6 +566,8 @@ func (c *readerConn) quiet() bool {
 	return err == nil && c.conn.Unread() == 0 && len(c.pending) == 0
 }
 
+func (c *readerConn) setNoWait(on bool) { c.noWait = on }
+
 func (c *readerConn) setAbort() {
 	c.mu.Lock()
 	c.abort = true
@@ -573,6 +581,7 @@ type netConn struct {
 	raw     syscall.RawConn
 	control []byte
 	kernel  bool
+	noWait  bool
 
 	into []byte
 	n    int
@@ -602,7 +611,7 @@ func newNetConn(raw Counted) (segmentConn, error) {
 	}
 	c.read = func(fd uintptr) bool {
 		c.n, c.oob, _, _, c.err = unix.Recvmsg(int(fd), c.into, c.control, 0)
-		return c.err != unix.EAGAIN
+		return c.err != unix.EAGAIN || c.noWait
 	}
 	return c, nil
 }
@@ -614,6 +623,9 @@ func (c *netConn) Read(b []byte) (int, error) {
 	c.into = b
 	if err := c.raw.Read(c.read); err != nil {
 		return 0, err
+	}
+	if c.err == unix.EAGAIN && c.noWait {
+		return 0, os.ErrDeadlineExceeded
 	}
 	if c.err != nil {
 		return 0, c.err
@@ -636,6 +648,12 @@ func (c *netConn) Read(b []byte) (int, error) {
 }
 
 func (c *netConn) stamp() (int64, bool) { return c.atNs, c.kernel }
+
+func (c *netConn) setNoWait(on bool) {
+	if c.noWait = on; c.control == nil {
+		c.plainConn.setNoWait(on)
+	}
+}
 
 func (c *netConn) quiet() bool {
 	quiet := false

@@ -44,7 +44,7 @@ func (c *peekConn) quiet() bool {
 	if len(c.early) > 0 {
 		return false
 	}
-	_ = c.Conn.SetReadDeadline(time.Now().Add(50 * time.Microsecond))
+	_ = c.Conn.SetReadDeadline(time.Now().Add(noWaitTime))
 	one := make([]byte, 1)
 	n, err := c.Conn.Read(one)
 	_ = c.Conn.SetReadDeadline(time.Time{})
