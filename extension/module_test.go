@@ -200,11 +200,13 @@ func TestSecretsReachNeitherSamplesNorRecordsNorScripts(t *testing.T) {
 	said := v.run(`
 		const body = JSON.stringify({ prompt: "fail" });
 		return [
-			client.request({ body }), client.request({ body, url: "` + withUser + `/own" }), client.request({ body, url: "ftp://u:` + apiKey + `@h" }),
-			lost.request({ body }),
+			client.request({ body }), client.request({ body, url: "` + withUser + `/own" }), lost.request({ body }),
 			tc.fetch("` + nowhere + `"), tc.fetch("http://u:` + apiKey + ` x@h"), tc.fetch("ftp://u:` + apiKey + `@h"),
 		];`)
 	require.NotContains(t, said, apiKey)
+	_, err = v.VU.Runtime().RunString(`client.request({ body: "", url: "ftp://u:` + apiKey + `@h" })`)
+	require.ErrorContains(t, err, "ftp://****@h")
+	require.NotContains(t, err.Error(), apiKey)
 	for _, options := range []string{
 		`{ url: "ftp://user:` + apiKey + `@host", api: "chat" }`,
 		`{ url: "http://user:` + apiKey + ` /x@host", api: "chat" }`,
@@ -215,7 +217,7 @@ func TestSecretsReachNeitherSamplesNorRecordsNorScripts(t *testing.T) {
 		require.NotContains(t, line, apiKey)
 	}
 	samples, lines := v.emitted()
-	require.Len(t, lines, 4)
+	require.Len(t, lines, 3)
 	for _, line := range lines {
 		require.NotContains(t, fmt.Sprint(line), apiKey)
 		require.NotEmpty(t, line["message"])
@@ -223,6 +225,50 @@ func TestSecretsReachNeitherSamplesNorRecordsNorScripts(t *testing.T) {
 	require.NotEmpty(t, samples)
 	for _, s := range samples {
 		require.NotContains(t, fmt.Sprint(s.Tags.Map(), s.Metadata), apiKey)
+	}
+}
+
+func TestBurstsNumberTheirRequestsOnce(t *testing.T) {
+	recordsTo(t, "records.ndjson")
+	v := newScriptVU(t, `
+		windows = new tc.Windows("w", [{ name: "b4", batchSize: 4 }]);
+		client = new tc.Client({ url: "`+llm(t)+`", api: "completions" });`)
+	v.run(`
+		const body = JSON.stringify({ prompt: "a" }), four = [1, 2, 3, 4].map(() => ({ body }));
+		client.batch(four, windows.begin("b4", "warmup"));
+		client.batch(four, windows.begin("b4"));
+		client.batch(four, windows.begin("b4"));
+		return 0;`)
+	_, lines := v.emitted()
+	seen := map[float64]string{}
+	for _, line := range lines {
+		k := line["index"].(float64)
+		require.NotContains(t, seen, k)
+		seen[k] = line["phase"].(string)
+	}
+	require.Len(t, seen, 12)
+	for k := range 12 {
+		want := "steady"
+		if k < 4 {
+			want = "warmup"
+		}
+		require.Equal(t, want, seen[float64(k)])
+	}
+}
+
+func TestAGetterMayUseTheModule(t *testing.T) {
+	v := newScriptVU(t, `
+		poller = new tc.MetricsPoller("p", {
+			get url() { tc.run({ scenario: "of a getter", config: {}, sloMs: {} }); return "http://127.0.0.1:1"; },
+			intervalMs: 1, metrics: ["a"],
+		});`)
+	require.Equal(t, "of a getter", v.root.current().scenario)
+}
+
+func TestTimeoutsAreNumbers(t *testing.T) {
+	for _, timeout := range []string{"-1", "NaN", "Infinity", "1e-9", "1e300"} {
+		_, err := newScriptVU(t, "").VU.Runtime().RunString(`new tc.Client({ url: "http://h", api: "chat", timeoutMs: ` + timeout + ` })`)
+		require.ErrorContains(t, err, "it must be a number from 0.001 to 2.592e+09", timeout)
 	}
 }
 

@@ -31,6 +31,7 @@ type run struct {
 	noVUFree  atomic.Int64             // arrivals that were long due when a VU became free for them
 	ownLimits atomic.Int64             // requests that this host had no descriptor, port or memory for ...
 	ownLimit  atomic.Uintptr           // ... and the errno of the first
+	clients   atomic.Int64             // that have sent, of all VUs
 	wholeOnce sync.Once                // the line about replies that were no stream
 	requestID atomic.Uint64
 	idPrefix  string

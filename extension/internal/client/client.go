@@ -194,24 +194,38 @@ func (c *Client) identified(r *Request) bool {
 	return named(c.o.Header, requestID) || named(r.Header, requestID)
 }
 
+// Check refuses a request that cannot be sent to any server: its own address, method or headers are wrong.
+func (c *Client) Check(r *Request) error {
+	_, _, err := c.resolve(r)
+	return err
+}
+
+// resolve returns where a request goes and its method.
+func (c *Client) resolve(r *Request) (t *target, method string, err error) {
+	t = &c.t
+	if r.URL != "" && r.URL != c.o.URL {
+		own, err := c.o.target(r.URL)
+		if err != nil {
+			return nil, "", err
+		}
+		t = &own
+	}
+	method = r.Method
+	if method == "" {
+		method = c.o.Method
+	}
+	return t, method, errors.Join(checkMethod(method), checkHeader(r.Header))
+}
+
 // appendRequest appends the bytes of r as they go over the wire.
 func (c *Client) appendRequest(b []byte, r *Request) ([]byte, *target, error) {
 	t := &c.t
 	if r.URL == "" && r.Method == "" && len(r.Header) == 0 {
 		b = append(b, c.head...)
 	} else {
-		if r.URL != "" && r.URL != c.o.URL {
-			own, err := c.o.target(r.URL)
-			if err != nil {
-				return b, nil, err
-			}
-			t = &own
-		}
-		method := r.Method
-		if method == "" {
-			method = c.o.Method
-		}
-		if err := errors.Join(checkMethod(method), checkHeader(r.Header)); err != nil {
+		var method string
+		var err error
+		if t, method, err = c.resolve(r); err != nil {
 			return b, nil, err
 		}
 		b = c.appendHead(b, method, t, r.Header)
@@ -238,7 +252,7 @@ func (c *Client) take(ctx context.Context, t *target, fresh bool) (link, setup, 
 
 // give keeps a connection for the next request.
 func (c *Client) give(l link) {
-	if c.o.NoReuse || c.lostRaces.Load() >= closesAlways {
+	if c.o.NoReuse || c.lostRaces.Load() >= MostRaces {
 		l.close(false)
 		return
 	}
@@ -247,10 +261,11 @@ func (c *Client) give(l link) {
 }
 
 // Some servers close each connection right behind its response although they promised to keep it (llama-server). A client
-// that sends its next request at once then meets the close again and again. After closesAlways such races, with no request
+// that sends its next request at once then meets the close again and again. After MostRaces such races, with no request
 // in between that a kept connection served, connections are not kept any longer.
 const (
-	closesAlways = 2
+	// MostRaces is how many such requests of one client are sent twice.
+	MostRaces = 2
 	// closedBehind tells such a close from that of a connection whose idle time was over.
 	closedBehind = time.Second
 )

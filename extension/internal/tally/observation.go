@@ -25,6 +25,7 @@ type Observation struct {
 	SentKernel                     bool
 	KernelReceives, UserReceives   int
 	Retries                        int
+	SetupNs                        int64 // what lay between StartedNs and SentNs of opening connections
 	Streamed                       bool
 
 	*stream.Result
@@ -45,6 +46,15 @@ func (o *Observation) QueueDelayNs() int64 {
 		return -1
 	}
 	return max(o.SentNs-o.ScheduledNs, 0)
+}
+
+// OwnDelayNs is the part of the queue delay for which the generator answers: without the opening of connections, which
+// depends on the network and the server.
+func (o *Observation) OwnDelayNs() int64 {
+	if d := o.QueueDelayNs(); d >= 0 {
+		return max(d-o.SetupNs, 0)
+	}
+	return -1
 }
 
 // Figure computes the latencies of a completed request; definitions in DESIGN's metric table and docs/metrics.md.
