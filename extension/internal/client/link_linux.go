@@ -21,16 +21,48 @@ import (
 	"github.com/tokenclock/tokenclock/extension/internal/reader"
 )
 
-// sharedReader is the process's reader thread, started with the first connection that wants it and never ended. nil
-// where the host does not let it be made; connections are then read by goroutines.
+// sharedReader is the process's reader thread, started with the first connection or question that wants it and never
+// ended. nil where there is none, for noReader; connections are then read by goroutines.
 var sharedReader = sync.OnceValue(func() *reader.Reader {
 	r, err := reader.New()
 	if err != nil {
+		noReader.Store(&err)
 		return nil
 	}
 	readerRuns.Store(true)
 	return r
 })
+
+var noReader atomic.Pointer[error]
+
+// CheckReader returns what is wrong with the environment's choice of the reader's mode.
+func CheckReader() error {
+	_, err := reader.WantedMode()
+	return err
+}
+
+// ReaderState returns how streams are read: "detached" or "attached" by the reader thread, with the class in which the
+// kernel schedules it, or "none: " and why.
+func ReaderState() (mode, class string) {
+	if r := sharedReader(); r != nil {
+		return string(r.Mode()), r.Class()
+	}
+	if err := noReader.Load(); err != nil {
+		return "none: " + (*err).Error(), ""
+	}
+	return "none: it was not started", ""
+}
+
+// ClockSteps returns how often the wall clock was found to have been set, and how many of the kernel's time stamps were
+// rejected since: see clock.Offset.
+func ClockSteps() (steps, rejected int64) {
+	steps, rejected = clock.WallSteps()
+	if readerRuns.Load() {
+		s := sharedReader().Stats()
+		steps, rejected = max(steps, s.ClockSteps), rejected+s.RejectedStamps
+	}
+	return steps, rejected
+}
 
 // ReaderWaitedNs returns how long the reader thread has waited for a core since it began; false where there is no such
 // thread or no account of it.
@@ -75,14 +107,7 @@ func (c *Client) newLink(raw Counted, key linkKey) (link, error) {
 // adopt moves a connection's descriptor from Go's poller to the reader thread.
 func adopt(r *reader.Reader, tcp *net.TCPConn, ready func(*reader.Conn)) (*reader.Conn, error) {
 	_ = tcp.SetNoDelay(true)
-	f, err := tcp.File()
-	if err != nil {
-		return nil, errors.Join(err, tcp.Close())
-	}
-	if err := tcp.Close(); err != nil {
-		return nil, errors.Join(err, f.Close())
-	}
-	return r.AddFile(f, ready)
+	return r.AddTCP(tcp, ready)
 }
 
 // newSegmentConn is what TLS runs on: the reader thread's receives, one a read.

@@ -19,13 +19,14 @@ import (
 // a body's bytes come with the time they arrived, which was taken when they arrived, not when they are asked for.
 // Redirects, cookies and credentials in URLs are http.Client's business.
 type StreamTransport struct {
-	c    *Client // holds the options only
-	idle idleLinks[*blockingLink]
+	c     *Client // holds the options only
+	idle  idleLinks[*blockingLink]
+	grace time.Duration // closeGrace
 }
 
 // NewStreamTransport returns a transport without a connection. Of the options it uses Dial, TLS, Proxy and NoReuse.
 func NewStreamTransport(o Options) *StreamTransport {
-	return &StreamTransport{c: &Client{o: o, raceFloorNs: int64(raceFloor)}}
+	return &StreamTransport{c: &Client{o: o, raceFloorNs: int64(raceFloor)}, grace: closeGrace}
 }
 
 // Exchange is when the stages of one request and its response happened: times of package clock in ns, 0 = never.
