@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 
 	"github.com/grafana/sobek"
 	"go.k6.io/k6/v2/errext"
@@ -16,8 +17,8 @@ import (
 
 // rootModule is one per process: what the VUs share.
 type rootModule struct {
+	run    atomic.Pointer[run]
 	mu     sync.Mutex
-	run    *run
 	m      *llmMetrics
 	named  map[string]any // load shapes and pollers by kind and name
 	values map[string]any // of shared(), by name

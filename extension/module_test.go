@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -263,6 +264,63 @@ func TestAGetterMayUseTheModule(t *testing.T) {
 			intervalMs: 1, metrics: ["a"],
 		});`)
 	require.Equal(t, "of a getter", v.root.current().scenario)
+}
+
+func TestTheReaderIsNamedInTheRecordsAndTheVerdict(t *testing.T) {
+	o, _ := recordsTo(t, "records.ndjson")
+	require.NoError(t, o.Start())
+	v := newScriptVU(t, `tc.run({ scenario: "s", config: {}, sloMs: {} });`)
+	validity := v.root.current().report(0).Validity
+	o.AddMetricSamples([]metrics.SampleContainer{requestLine("a")})
+	require.NoError(t, o.Stop())
+	lines, err := linesIn(t, o.path, false)
+	require.NoError(t, err)
+	require.Regexp(t, `^(detached|attached|none: .+)$`, lines[0]["reader"])
+	require.Equal(t, lines[0]["reader"], validity.Reader)
+	end := lines[len(lines)-1]["validity"].(map[string]any)
+	require.Equal(t, validity.Reader, end["reader"])
+	require.Contains(t, end, "clockSteps")
+	require.Contains(t, end, "rejectedStamps")
+	if validity.Reader == "detached" {
+		require.NotEmpty(t, lines[0]["readerClass"])
+		require.Equal(t, lines[0]["readerClass"], end["readerClass"])
+	}
+}
+
+func TestAMisspeltReaderIsRefused(t *testing.T) {
+	t.Setenv("TOKENCLOCK_READER", "dettached")
+	line := newScriptVU(t, "").refused(`tc.run({ scenario: "s", config: {}, sloMs: {} })`)
+	if strings.HasPrefix(runtime.GOOS, "linux") {
+		require.Contains(t, line, "TOKENCLOCK_READER=dettached is not one of detached, attached, off")
+	}
+}
+
+func TestAServerThatLosesKeptConnectionsLateIsNotTheClientsFault(t *testing.T) {
+	// It reads each second request on a connection, waits, and closes.
+	var requests atomic.Int32
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		if requests.Add(1)%2 == 0 {
+			time.Sleep(300 * time.Millisecond)
+			panic(http.ErrAbortHandler)
+		}
+		w.Header().Set("Content-Type", "text/event-stream")
+		_, _ = fmt.Fprint(w, "data: {\"choices\":[{\"index\":0,\"text\":\"a\",\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n")
+	}))
+	t.Cleanup(s.Close)
+	v := newScriptVU(t, `
+		windows = new tc.Windows("w", [{ name: "c1", concurrency: 1 }]);
+		client = new tc.Client({ url: "`+s.URL+`", api: "completions" });`)
+	v.run(`for (let i = 0; i < 6; i++) client.request({ body: "{}" }, windows.begin("c1")); windows.end("c1"); return 0;`)
+	report := v.root.current().report(0)
+	require.EqualValues(t, 3, report.Levels[0].Completed)
+	require.Equal(t, map[string]int{"reset": 3}, report.Levels[0].Failures)
+	require.Zero(t, report.Validity.RetriedOnReuse)
+	require.Less(t, report.Levels[0].QueueDelayMs.Max, 200.0, "the wait for the server is none")
+	require.Equal(t, 6, int(requests.Load()))
+	for _, reason := range report.Validity.Reasons {
+		require.NotContains(t, reason, "slots were empty")
+		require.NotContains(t, reason, "sent twice")
+	}
 }
 
 func TestTimeoutsAreNumbers(t *testing.T) {

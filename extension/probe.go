@@ -172,6 +172,10 @@ type validity struct {
 	CPUShare          float64     `json:"cpuShare"`
 	DroppedIterations int64       `json:"droppedIterations"`
 	RetriedOnReuse    int64       `json:"retriedOnReuse"`
+	Reader            string      `json:"reader"`
+	ReaderClass       string      `json:"readerClass,omitempty"`
+	ClockSteps        int64       `json:"clockSteps"`
+	RejectedStamps    int64       `json:"rejectedStamps"`
 }
 
 // What a run may show of its own client before its figures are no longer the server's. Each is far above what a sound
@@ -207,6 +211,8 @@ func (r *run) judge(levels []tally.LevelSummary, total tally.LevelSummary, dropp
 	v.QueueDelayMs, v.KernelStampShare, v.CoalescedShare = total.QueueDelayMs, total.KernelStampShare, total.CoalescedShare
 	v.SendUncertaintyMs, v.RetriedOnReuse = r.tally.Client()
 	v.DroppedIterations = dropped
+	v.Reader, v.ReaderClass = client.ReaderState()
+	v.ClockSteps, v.RejectedStamps = client.ClockSteps()
 	bound := func(format string, args ...any) {
 		v.State = "CLIENT-BOUND"
 		v.Reasons = append(v.Reasons, fmt.Sprintf(format, args...))

@@ -21,6 +21,8 @@ type runLine struct {
 	Config      map[string]any `json:"config"`
 	SLOMs       sloMs          `json:"sloMs"`
 	Versions    versionsOf     `json:"versions"`
+	Reader      string         `json:"reader"`                // as in validity
+	ReaderClass string         `json:"readerClass,omitempty"` // likewise
 }
 
 // levelLine follows the last request of a level.

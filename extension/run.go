@@ -15,6 +15,7 @@ import (
 	"github.com/grafana/sobek"
 	"github.com/sirupsen/logrus"
 
+	"github.com/tokenclock/tokenclock/extension/internal/client"
 	"github.com/tokenclock/tokenclock/extension/internal/clock"
 	"github.com/tokenclock/tokenclock/extension/internal/tally"
 )
@@ -62,6 +63,10 @@ func (i *instance) declareRun(v sobek.Value) {
 		i.refuse(fmt.Sprintf("tokenclock: RESULTS=%s cannot be written to: %v", spec.ResultsDir, err))
 		return
 	}
+	if err := client.CheckReader(); err != nil {
+		i.refuse("tokenclock: " + err.Error())
+		return
+	}
 	var logger logrus.FieldLogger
 	if env := i.vu.InitEnv(); env != nil {
 		logger = env.Logger
@@ -87,31 +92,30 @@ func makeWritable(dir string) error {
 func (r *rootModule) declare(spec runSpec, logger logrus.FieldLogger) *run {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.run != nil {
-		return r.run
+	if run := r.run.Load(); run != nil {
+		return run
 	}
 	slo := tally.SLO{TTFT: int64(spec.SLOMs.TTFT * 1e6), TPOT: int64(spec.SLOMs.TPOT * 1e6), E2E: int64(spec.SLOMs.E2E * 1e6)}
-	r.run = &run{
+	run := &run{
 		scenario: spec.Scenario, config: spec.Config, logger: logger, tally: tally.NewRun(slo), probe: &probe{},
 		idPrefix: "tc-" + strconv.FormatInt(clock.StartUnixNs(), 36) + "-",
 	}
-	r.run.tally.Now = clock.Now
-	records.begin(r.run, runLine{
+	run.tally.Now = clock.Now
+	mode, class := client.ReaderState()
+	records.begin(run, runLine{
 		Type: "run", Schema: 1, Scenario: spec.Scenario, StartUnixNs: clock.StartUnixNs(), Config: spec.Config,
-		SLOMs: spec.SLOMs, Versions: versions(),
+		SLOMs: spec.SLOMs, Versions: versions(), Reader: mode, ReaderClass: class,
 	})
-	return r.run
+	r.run.Store(run)
+	return run
 }
 
 // current returns the run, declaring a nameless one where the script declared none.
 func (r *rootModule) current() *run {
-	r.mu.Lock()
-	run := r.run
-	r.mu.Unlock()
-	if run == nil {
-		run = r.declare(runSpec{}, nil)
+	if run := r.run.Load(); run != nil {
+		return run
 	}
-	return run
+	return r.declare(runSpec{}, nil)
 }
 
 // hitOwnLimit counts a request that this host could open no connection for.

@@ -380,3 +380,20 @@ func TestTheTimeOfConnectingIsKnown(t *testing.T) {
 	require.Zero(t, m.SetupNs, "it had connected before it was released")
 	m.Release()
 }
+
+func TestWhatTheServerIsToldOfItsName(t *testing.T) {
+	for _, tt := range []struct{ url, address, host, server string }{
+		{"http://[fe80::1%25eth0]:8000/v1", "[fe80::1%eth0]:8000", "[fe80::1]:8000", "fe80::1"},
+		{"https://[fe80::1%25eth0]/v1", "[fe80::1%eth0]:443", "[fe80::1]", "fe80::1"},
+		{"https://bücher.example:8443/v1", "xn--bcher-kva.example:8443", "xn--bcher-kva.example:8443", "xn--bcher-kva.example"},
+		{"http://h.example/v1", "h.example:80", "h.example", "h.example"},
+	} {
+		to, err := parseTarget(tt.url)
+		require.NoError(t, err)
+		require.Equal(t, tt.address, to.address)
+		require.Equal(t, tt.host, to.host)
+		require.Equal(t, tt.server, to.server)
+	}
+	_, err := parseTarget("http://a\u00ad..\u2028/")
+	require.Error(t, err)
+}
