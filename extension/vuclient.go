@@ -308,6 +308,7 @@ func (c *vuClient) Batch(specVs []sobek.Value, s *slot, staggerMs float64) *batc
 	}
 	prepared := make([]client.Prepared, len(specVs))
 	inParallel(len(specVs), 64, func(k int) { prepared[k] = engine.Prepare(ctx, requests[k]) })
+	inParallel(len(specVs), 64, func(k int) { prepared[k].Check(ctx) })
 	type end struct {
 		k int
 		m *client.Measurement

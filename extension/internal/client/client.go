@@ -302,7 +302,24 @@ func (c *Client) Prepare(ctx context.Context, r *Request) Prepared {
 	x := newExchange(c, r)
 	x.prepare(ctx, r)
 	x.preparedNs = clock.Now()
+	x.checkedNs = x.preparedNs
 	return Prepared{x}
+}
+
+// Check replaces a connection that the server has closed since it was prepared, and takes what TLS has sent on it, so that
+// a Send right behind it is short.
+func (p Prepared) Check(ctx context.Context) {
+	x := p.x
+	nowNs := clock.Now()
+	if x.err != nil || nowNs-x.checkedNs <= int64(longWait) || ctx.Err() != nil {
+		return
+	}
+	if !x.l.alive() {
+		x.l.close(false)
+		x.connect(ctx, true)
+		x.preparedNs = clock.Now()
+	}
+	x.checkedNs = clock.Now()
 }
 
 // Send releases a prepared request. done is called once, from any goroutine, when it has ended; it must not block. A
@@ -311,7 +328,7 @@ func (p Prepared) Send(ctx context.Context, done func(*Measurement)) {
 	x := p.x
 	x.m.StartedNs = clock.Now()
 	x.waited = x.m.StartedNs-x.preparedNs > int64(longWait)
-	if x.err != nil || !x.waited || ctx.Err() != nil || x.l.alive() {
+	if x.err != nil || x.m.StartedNs-x.checkedNs <= int64(longWait) || ctx.Err() != nil || x.l.alive() {
 		x.sendAsync(ctx, done)
 		return
 	}

@@ -402,16 +402,26 @@ func TestAConnectionThatClosedWhileItsRequestWaitedIsReplaced(t *testing.T) {
 			s.Start()
 			defer s.Close()
 			c := newClient(t, s.URL+"/v1/completions", options)
-			for range 5 {
+			for _, checked := range []bool{false, true, false, true} {
+				require.Eventually(t, func() bool { // the server has heard of the end of the one before
+					left := 0
+					open.Range(func(any, any) bool { left++; return true })
+					return left == 0
+				}, promptly, time.Millisecond)
 				p := c.Prepare(t.Context(), &Request{Body: []byte("{}")})
 				for closed := 0; closed == 0; { // the server may not have taken it yet
 					open.Range(func(conn, _ any) bool { _ = conn.(net.Conn).Close(); closed++; return true })
 				}
 				time.Sleep(2 * longWait)
+				if checked {
+					p.Check(t.Context())
+				}
 				ends := make(chan *Measurement, 1)
 				p.Send(t.Context(), func(m *Measurement) { ends <- m })
 				m := <-ends
 				require.Equal(t, stream.None, m.Failure, m.Message)
+				require.Zero(t, m.Retries)
+				require.Equal(t, checked, m.SetupNs == 0, "it connects before the release, or after it")
 				m.Release()
 				c.CloseIdle()
 			}

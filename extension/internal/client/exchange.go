@@ -26,6 +26,7 @@ type exchange struct {
 	t          *target
 	buf        []byte
 	preparedNs int64 // when the connection was there
+	checkedNs  int64 // when it was last known to be open
 	waited     bool  // it has waited for the request
 
 	use uint64 // counts the requests that this exchange has stood for

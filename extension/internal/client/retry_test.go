@@ -284,6 +284,9 @@ func TestABurstOverTLSUsesTheConnectionsThatWerePrepared(t *testing.T) {
 		prepared[i] = c.Prepare(t.Context(), &Request{Body: []byte("{}")})
 	}
 	time.Sleep(2 * longWait)
+	for _, p := range prepared {
+		p.Check(t.Context())
+	}
 	ends := make(chan *Measurement, n)
 	for _, p := range prepared {
 		p.Send(t.Context(), func(m *Measurement) { ends <- m })
