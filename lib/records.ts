@@ -17,6 +17,9 @@ export interface RunLine {
   config: Record<string, unknown>;
   sloMs: SloMs;
   versions: Record<string, string>;
+  /** As in the verdict; absent in records of earlier versions. */
+  reader?: string;
+  readerClass?: string;
 }
 
 /** Written when a level is over. */

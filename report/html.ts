@@ -82,6 +82,8 @@ function validityRows(validity: Validity): [string, string][] {
     ["Arrivals stamped by the kernel", formatShare(validity.kernelStampShare)],
     ["Chunks that shared a receive", formatShare(validity.coalescedShare)],
     ["Time that the reader thread waited for a core", formatShare(validity.readerWaitShare)],
+    ["Reader of the streams", [validity.reader ?? "not known", validity.readerClass].filter(Boolean).join(", ")],
+    ["Steps of the wall clock", formatNumber(validity.clockSteps)],
     ["CPU use of the client, of all cores", formatShare(validity.cpuShare)],
     ["Dropped iterations", formatNumber(validity.droppedIterations)],
     ["Retries on a closed idle connection", formatNumber(validity.retriedOnReuse)],

@@ -354,19 +354,15 @@ func TestTheThreadsWaitForACoreIsKnown(t *testing.T) {
 	}
 	require.NoError(t, unix.SchedSetAttr(tid, &unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_NORMAL, Nice: 19}, 0))
 	require.NoError(t, unix.SchedSetaffinity(tid, &one))
-	stop, ended := make(chan struct{}), make(chan struct{})
+	var stop atomic.Bool
+	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
 		runtime.LockOSThread() // never unlocked: the thread ends here, and its affinity with it
 		if err := unix.SchedSetaffinity(0, &one); err != nil {
 			t.Error(err)
 		}
-		for {
-			select {
-			case <-stop:
-				return
-			default:
-			}
+		for !stop.Load() {
 		}
 	}()
 	const enough = int64(5 * time.Millisecond)
@@ -378,7 +374,7 @@ func TestTheThreadsWaitForACoreIsKnown(t *testing.T) {
 		later, ok = r.WaitedNs()
 		require.True(t, ok)
 	}
-	close(stop)
+	stop.Store(true)
 	<-ended
 	require.GreaterOrEqual(t, later-first, enough)
 	require.LessOrEqual(t, later-first, clock.Now()-begunNs, "it cannot have waited longer than it lived")
