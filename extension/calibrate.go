@@ -310,7 +310,7 @@ func measureTrial(ctx context.Context, url string, l calibrationLoad) (trial, er
 		e := <-ends
 		run.Add(&tally.Observation{
 			Phase: tally.Steady, ScheduledNs: e.m.StartedNs, StartedNs: e.m.StartedNs, SentNs: e.m.SentNs,
-			SentUncertaintyNs: e.m.SentUncertaintyNs, SentKernel: e.m.SentKernel, KernelReceives: e.m.KernelReceives,
+			SentUncertaintyNs: e.m.SentUncertaintyNs, SentKernel: e.m.SentKernel, RingReceives: e.m.RingReceives, KernelReceives: e.m.KernelReceives,
 			UserReceives: e.m.UserReceives, Retries: e.m.Retries, Streamed: e.m.Streamed, Result: e.m.Result,
 		})
 		failed := e.m.Failure != stream.None

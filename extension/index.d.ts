@@ -65,6 +65,7 @@ declare module "k6/x/tokenclock" {
 
   interface Measured {
     readonly status: number;
+    /** This and other latencies: below 0 where a clock was wrong (LevelSummary.clockErrors). */
     readonly queueDelayMs: number;
     readonly inputTokens: number;
     readonly outputTokens: number;
@@ -188,7 +189,7 @@ declare module "k6/x/tokenclock" {
   }
 
   /** Statistics of one quantity; ms unless the name says otherwise. Percentiles are linearly interpolated; of pooled
-   * quantities (ITL, chunk gap) they come from an HDR histogram of three significant digits. */
+   * quantities (ITL, chunk gap, uncertainty of arrivals) they come from an HDR histogram of three significant digits. */
   export interface Stats {
     count: number; mean: number; std: number; min: number;
     p50: number; p90: number; p95: number; p99: number; p999: number; max: number;
@@ -227,7 +228,14 @@ declare module "k6/x/tokenclock" {
     spanS: number;
     tokenSources: Record<string, number>;
     tokenMismatches: number;
+    /** Share of the output chunks that came in one receive with the chunk of their choice before them. */
     coalescedShare: number;
+    /** By how much an output chunk may have arrived before its stamp, over all output chunks; 0 where its arrival is known. */
+    arrivalUncertaintyMs: Stats;
+    /** Steady requests with a latency or gap below zero, an error of a clock. They feed no percentile. */
+    clockErrors: number;
+    /** Of the receives: those that the packet ring stamped; and those that the ring or the socket did. */
+    ringStampShare: number;
     kernelStampShare: number;
     warmupRequests: number;
     /** Whole level, warm-up and drain included. */
@@ -249,13 +257,63 @@ declare module "k6/x/tokenclock" {
     meanMs: number; p50Ms: number; p95Ms: number; inFlight: number; outputTokens: number;
   }
 
-  export interface Validity {
+  /**
+   * What arrival times were taken by, as shares of the receives: `ring`, the kernel's time of each packet; `socket`, the
+   * kernel's time of the last packet that a receive brought; `user`, the time behind the read.
+   */
+  export interface Stamps {
+    /** The best one that the process had, and why it had no better one. */
+    source: "ring" | "socket" | "user";
+    why?: string;
+    ring: number;
+    socket: number;
+    user: number;
+  }
+
+  /** Times in which the process did not run; ms. */
+  export interface Pauses {
+    count: number;
+    total: number;
+    /** Of those that made the process 20 ms late or more; 0: none did. */
+    longest: number;
+  }
+
+  /** What the host did to the process in some time. */
+  export interface HostPauses {
+    /** It neither ran nor waited for a core for 20 ms or more: a signal, a debugger, a cgroup's freezer. Of a virtual
+     * machine that is paused as a whole it looks the same. */
+    stoppedMs: Pauses;
+    /** The machine was suspended; the run's clock stood still. */
+    suspendedMs: Pauses;
+    /** Its cgroup, or one above it, was out of CPU quota: `count` quota periods, `total` summed over processors. Absent where
+     * the host does not say. */
+    throttledMs?: Pauses;
+    /** The hypervisor ran something else: `total` of the whole machine, summed over processors; `count` of those in `longest`.
+     * Absent where the host does not say. */
+    stolenMs?: Pauses;
+  }
+
+  export interface Validity extends HostPauses {
     state: "VALID" | "CLIENT-BOUND" | "NOT-MEASURED";
     reasons: string[];
+    /** What happened to the client and did its measurements no harm, or none that is judged. */
+    notes: string[];
+    stamps: Stamps;
+    /** The pauses by level, from the opening of its steady window to the last end of its requests. Levels without are left out. */
+    hostLevels?: (HostPauses & { name: string })[];
+    /** Packets of the client's connections, those that the packet ring had no room for, bytes that it did not stamp, packets
+     * that brought nothing new and that came before an earlier one; requests of which sockets stamped a part. Absent where
+     * there was no ring. */
+    ring?: {
+      packets: number; drops: number; lostBytes: number; duplicates: number; reordered: number; mixedRequests: number;
+    };
     schedulingLagMs: Stats;
     queueDelayMs: Stats;
     kernelStampShare: number;
     coalescedShare: number;
+    /** As in LevelSummary, of the whole run. */
+    arrivalUncertaintyMs: Stats;
+    clockErrors: number;
     /** Share of the time that the reader thread, ready to run, waited for a core (waits above 3 ms): what arrived
      * meanwhile may have merged under one stamp. 0 where it is not known. */
     readerWaitShare: number;
@@ -293,6 +351,8 @@ declare module "k6/x/tokenclock" {
     /** Folder that handleSummary writes to, as k6 takes it: made where it is missing; the run is refused (104) where no file
      * can be made in it. */
     resultsDir?: string;
+    /** Where arrival times come from: "auto" (default) takes the best that the host allows; "ring" ends the run where there is no packet ring. */
+    stamps?: "auto" | "ring" | "socket" | "user";
   }
 
   /** Declares the run; the first VU's words count. Call it in the init context before any load shape is made. */

@@ -134,6 +134,15 @@ func TestEachReasonAgainstTheClientIsGiven(t *testing.T) {
 		}
 	}
 	merged := func(o *tally.Observation) { o.Coalesced = 1 }
+	// One chunk in twenty may have arrived so much earlier, where gaps are as long as that.
+	vague := func(widthNs, gapNs int64) func(*tally.Observation) {
+		return func(o *tally.Observation) {
+			if o.ScheduledNs < 1000*msNs {
+				o.Arrivals[1].WidthNs = widthNs
+			}
+			o.Arrivals[1].AtNs = o.Arrivals[0].AtNs + gapNs
+		}
+	}
 	closed, open, burst := tally.Spec{Concurrency: 1}, tally.Spec{Rate: 1}, tally.Spec{BatchSize: 8}
 	for _, tt := range []struct {
 		sentence string
@@ -190,6 +199,22 @@ func TestEachReasonAgainstTheClientIsGiven(t *testing.T) {
 		{"one that had time left and ran late", closed, busy(0.8, 0, 6*msNs), nil, 0, "VALID", ""},
 		{"one that was busy after the window", closed, busy(0.1, 1, 6*msNs), nil, 0, "VALID", ""},
 		{"a burst of a busy process", burst, busy(0.99, 0, 0), nil, 0, "CLIENT-BOUND", "level a: this process used 99.0 %"},
+		{"arrivals of which nobody knows when", closed, nil, vague(21*msNs/10, 10*msNs), 0, "CLIENT-BOUND",
+			"level a: one output chunk in two hundred may have arrived more than 2.1 ms before its stamp, limit 2.0 ms"},
+		{"arrivals as uncertain as a nap is long", closed, nil, vague(18*msNs/10, 10*msNs), 0, "VALID", ""},
+		{"arrivals of which that is little beside the gaps", closed, nil, vague(21*msNs/10, 50*msNs), 0, "VALID", ""},
+		{"arrivals of which it is not", closed, nil, vague(3*msNs, 50*msNs), 0, "CLIENT-BOUND", "limit 2.5 ms"},
+		{"arrivals of which nobody knows when, by stamps of user space", closed, lateBy(msNs), func(o *tally.Observation) {
+			user(o)
+			vague(21*msNs/10, 10*msNs)(o)
+		}, 0, "VALID", ""},
+		{"output before the request was sent", closed, nil, func(o *tally.Observation) { o.FirstOutputNs = o.SentNs - 1 }, 0, "CLIENT-BOUND",
+			"100 of 100 requests have a latency below zero, limit 0.1 %: a clock was wrong"},
+		{"a request that was sent before it was scheduled", closed, nil, func(o *tally.Observation) {
+			if o.ScheduledNs < 200*msNs {
+				o.ScheduledNs = o.SentNs + 1
+			}
+		}, 0, "CLIENT-BOUND", "2 of 100 requests have a latency below zero"},
 		{"sends of which nobody knows when", closed, nil, func(o *tally.Observation) { o.SentUncertaintyNs = 6 * msNs }, 0,
 			"CLIENT-BOUND", "send times are uncertain by 6"},
 		{"no answer at all", closed, nil, func(o *tally.Observation) { o.Failure = stream.Reset }, 0, "NOT-MEASURED", "no request completed"},
@@ -205,5 +230,26 @@ func TestEachReasonAgainstTheClientIsGiven(t *testing.T) {
 			}
 			require.Equal(t, tt.dropped, v.DroppedIterations)
 		})
+	}
+}
+
+func TestFewImpossibleLatenciesAreToldAndMoreAreJudged(t *testing.T) {
+	for wrong, state := range map[int64]string{0: "VALID", 1: "VALID", 2: "VALID", 3: "CLIENT-BOUND"} {
+		r := &run{tally: tally.NewRun(tally.SLO{}), probe: &probe{}}
+		for i := range int64(2000) {
+			atNs := (1 + i) * msNs
+			o := &tally.Observation{
+				Phase: tally.Steady, ScheduledNs: atNs, StartedNs: atNs, SentNs: atNs, SentKernel: true, KernelReceives: 1,
+				Result: &stream.Result{Status: 200, LastOutputNs: atNs + 50*msNs, EndNs: atNs + 50*msNs},
+			}
+			if i < wrong {
+				o.LastOutputNs = atNs - 1
+			}
+			r.tally.Add(o)
+		}
+		now := clock.Now()
+		v := r.judge(r.tally.Levels(now), r.tally.Total(now), 0)
+		require.Equal(t, state, v.State, v.Reasons)
+		require.Equal(t, wrong, v.ClockErrors)
 	}
 }

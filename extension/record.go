@@ -21,6 +21,7 @@ type runLine struct {
 	Config      map[string]any `json:"config"`
 	SLOMs       sloMs          `json:"sloMs"`
 	Versions    versionsOf     `json:"versions"`
+	Stamps      stampSource    `json:"stamps"`
 	Reader      string         `json:"reader"`                // as in validity
 	ReaderClass string         `json:"readerClass,omitempty"` // likewise
 }
@@ -36,6 +37,7 @@ type levelLine struct {
 	OpenNs      int64          `json:"openNs"`
 	CloseNs     int64          `json:"closeNs"`
 	EndNs       int64          `json:"endNs"`
+	ClockErrors int64          `json:"clockErrors,omitempty"`
 
 	ITLHistograms map[tally.Phase]string `json:"itlHistograms,omitempty"`
 }
@@ -56,7 +58,7 @@ func (r *run) levelOver(s tally.Spec) {
 	openNs, closeNs, endNs := r.tally.Window(s.Name)
 	records.line(levelLine{
 		Type: "level", Name: s.Name, Concurrency: s.Concurrency, Rate: s.Rate, BatchSize: s.BatchSize, Labels: s.Labels,
-		OpenNs: openNs, CloseNs: closeNs, EndNs: endNs, ITLHistograms: r.tally.ITLHistograms(s.Name),
+		OpenNs: openNs, CloseNs: closeNs, EndNs: endNs, ClockErrors: r.tally.ClockErrors(s.Name), ITLHistograms: r.tally.ITLHistograms(s.Name),
 	})
 }
 
@@ -75,6 +77,7 @@ func (r *run) announce(level string) {
 // finish writes the lines that end the records: levels that the run's end cut, and the verdict on the client.
 func (r *run) finish() {
 	r.probe.stop()
+	r.readRing()
 	now := clock.Now()
 	levels := r.tally.Levels(now)
 	for _, l := range levels {
@@ -143,9 +146,13 @@ func appendRequestLine(b []byte, scenario string, state *lib.State, o *tally.Obs
 			b = strconv.AppendInt(b, a.AtNs-last, 10)
 			b = append(b, ',')
 			b = strconv.AppendInt(b, int64(a.Tokens), 10)
-			if a.Choice != 0 {
+			if a.Choice != 0 || a.WidthNs > 0 {
 				b = append(b, ',')
 				b = strconv.AppendInt(b, int64(a.Choice), 10)
+			}
+			if a.WidthNs > 0 {
+				b = append(b, ',')
+				b = strconv.AppendInt(b, a.WidthNs, 10)
 			}
 			b = append(b, ']')
 			last = a.AtNs
@@ -172,10 +179,12 @@ func appendRequestLine(b []byte, scenario string, state *lib.State, o *tally.Obs
 	flag("reused", m.Reused)
 	num("retries", int64(m.Retries))
 	switch {
-	case m.UserReceives > 0:
+	case m.UserReceives > 0: // the worst one decides
 		str("stamp", "user")
-	case m.KernelReceives > 0:
-		str("stamp", "kernel")
+	case m.KernelReceives > m.RingReceives:
+		str("stamp", "socket")
+	case m.RingReceives > 0:
+		str("stamp", "ring")
 	}
 	flag("sentKernel", m.SentKernel)
 	num("coalesced", int64(o.Coalesced))

@@ -59,6 +59,7 @@ func (i *instance) emitLevelMetrics() {
 		}
 	}
 	bound := 0.0
+	run.readRing()
 	verdict := run.judge(levels, run.tally.Total(now), 0)
 	run.told.Store(&verdict)
 	if verdict.State == "CLIENT-BOUND" {

@@ -17,6 +17,7 @@ import (
 
 	"github.com/tokenclock/tokenclock/extension/internal/client"
 	"github.com/tokenclock/tokenclock/extension/internal/clock"
+	"github.com/tokenclock/tokenclock/extension/internal/host"
 	"github.com/tokenclock/tokenclock/extension/internal/tally"
 )
 
@@ -29,11 +30,13 @@ type run struct {
 	probe     *probe
 	over      sync.Map                 // levels whose line was written
 	told      atomic.Pointer[validity] // what emitLevelMetrics made of the client
-	noVUFree  atomic.Int64             // arrivals that were long due when a VU became free for them
-	ownLimits atomic.Int64             // requests that this host had no descriptor, port or memory for ...
-	ownLimit  atomic.Uintptr           // ... and the errno of the first
-	clients   atomic.Int64             // that have sent, of all VUs
-	wholeOnce sync.Once                // the line about replies that were no stream
+	stamps    stampSource
+	ring      atomic.Pointer[host.RingStats]
+	noVUFree  atomic.Int64   // arrivals that were long due when a VU became free for them
+	ownLimits atomic.Int64   // requests that this host had no descriptor, port or memory for ...
+	ownLimit  atomic.Uintptr // ... and the errno of the first
+	clients   atomic.Int64   // that have sent, of all VUs
+	wholeOnce sync.Once      // the line about replies that were no stream
 	requestID atomic.Uint64
 	idPrefix  string
 }
@@ -45,6 +48,7 @@ type runSpec struct {
 	SLOMs    sloMs          `js:"sloMs"`
 
 	ResultsDir string `js:"resultsDir"`
+	Stamps     string `js:"stamps"`
 }
 
 type sloMs struct {
@@ -63,6 +67,10 @@ func (i *instance) declareRun(v sobek.Value) {
 		i.refuse(fmt.Sprintf("tokenclock: RESULTS=%s cannot be written to: %v", spec.ResultsDir, err))
 		return
 	}
+	if err := useStamps(spec.Stamps); err != nil {
+		i.refuse(fmt.Sprintf("tokenclock: STAMPS=%s: %v", spec.Stamps, err))
+		return
+	}
 	if err := client.CheckReader(); err != nil {
 		i.refuse("tokenclock: " + err.Error())
 		return
@@ -72,6 +80,19 @@ func (i *instance) declareRun(v sobek.Value) {
 		logger = env.Logger
 	}
 	i.root.declare(spec, logger)
+}
+
+// useStamps chooses the source of times, and refuses one that this host does not have.
+func useStamps(name string) error {
+	stamps, err := client.ParseStamps(name)
+	if err != nil {
+		return err
+	}
+	client.UseStamps(stamps)
+	if source, why := client.StampSource(); stamps == client.StampsRing && source != client.StampsRing {
+		return errors.New(why)
+	}
+	return nil
 }
 
 // makeWritable makes a folder where it is missing, and sees that files can be made in it. "" is none.
@@ -98,13 +119,13 @@ func (r *rootModule) declare(spec runSpec, logger logrus.FieldLogger) *run {
 	slo := tally.SLO{TTFT: int64(spec.SLOMs.TTFT * 1e6), TPOT: int64(spec.SLOMs.TPOT * 1e6), E2E: int64(spec.SLOMs.E2E * 1e6)}
 	run := &run{
 		scenario: spec.Scenario, config: spec.Config, logger: logger, tally: tally.NewRun(slo), probe: &probe{},
-		idPrefix: "tc-" + strconv.FormatInt(clock.StartUnixNs(), 36) + "-",
+		idPrefix: "tc-" + strconv.FormatInt(clock.StartUnixNs(), 36) + "-", stamps: stampsOfProcess(),
 	}
 	run.tally.Now = clock.Now
 	mode, class := client.ReaderState()
 	records.begin(run, runLine{
 		Type: "run", Schema: 1, Scenario: spec.Scenario, StartUnixNs: clock.StartUnixNs(), Config: spec.Config,
-		SLOMs: spec.SLOMs, Versions: versions(), Reader: mode, ReaderClass: class,
+		SLOMs: spec.SLOMs, Versions: versions(), Stamps: run.stamps, Reader: mode, ReaderClass: class,
 	})
 	r.run.Store(run)
 	return run
@@ -169,6 +190,7 @@ type reportOf struct {
 
 // report folds what was measured; dropped is k6's count of iterations that found no free VU.
 func (r *run) report(dropped int64) reportOf {
+	r.readRing()
 	now := clock.Now()
 	total := r.tally.Total(now)
 	levels := r.tally.Levels(now)

@@ -92,7 +92,7 @@ func (i *instance) emit(state *lib.State, c *vuClient, o *tally.Observation, m *
 		samples = append(samples, metrics.Sample{TimeSeries: metrics.TimeSeries{Metric: metric, Tags: tags}, Time: at, Value: value, Metadata: ctm.Metadata})
 	}
 	addMs := func(metric *metrics.Metric, ns int64) {
-		if ns >= 0 {
+		if ns >= 0 { // below it is undefined, or an error of a clock, which the tally counts
 			add(metric, llm, float64(ns)/1e6)
 		}
 	}
@@ -131,9 +131,10 @@ func (i *instance) emit(state *lib.State, c *vuClient, o *tally.Observation, m *
 	b := state.BuiltinMetrics
 	add(b.HTTPReqs, http, 1)
 	add(b.HTTPReqFailed, http, bit(!completed))
-	if o.SentNs > 0 {
+	// A server may also refuse a request before all of it was sent: there is no time since then.
+	if o.SentNs > 0 && o.EndNs >= o.SentNs {
 		add(b.HTTPReqDuration, http, float64(o.EndNs-o.SentNs)/1e6)
-		if o.FirstByteNs > 0 {
+		if o.FirstByteNs >= o.SentNs {
 			add(b.HTTPReqWaiting, http, float64(o.FirstByteNs-o.SentNs)/1e6)
 		}
 	}

@@ -381,7 +381,7 @@ func (c *vuClient) ended(state *lib.State, s *slot, spec *requestSpec, r *client
 	run := c.i.root.current()
 	o := &tally.Observation{
 		Level: s.Level, Phase: tally.Phase(s.Phase), Index: s.Index, ScheduledNs: s.scheduledNs, StartedNs: m.StartedNs, SentNs: m.SentNs,
-		SentUncertaintyNs: m.SentUncertaintyNs, SentKernel: m.SentKernel, KernelReceives: m.KernelReceives, UserReceives: m.UserReceives,
+		SentUncertaintyNs: m.SentUncertaintyNs, SentKernel: m.SentKernel, RingReceives: m.RingReceives, KernelReceives: m.KernelReceives, UserReceives: m.UserReceives,
 		Retries: m.Retries, SetupNs: m.SetupNs, Streamed: m.Streamed, Result: m.Result,
 	}
 	if o.ScheduledNs == 0 {
@@ -394,6 +394,7 @@ func (c *vuClient) ended(state *lib.State, s *slot, spec *requestSpec, r *client
 	if c.streamed && !m.Streamed && m.Failure == stream.None {
 		run.warnWhole()
 	}
+	run.probe.saw(o)
 	f, good := run.tally.Add(o)
 	c.i.emit(state, c, o, m, f, good, r)
 	return toResult(o, f)
@@ -402,13 +403,19 @@ func (c *vuClient) ended(state *lib.State, s *slot, spec *requestSpec, r *client
 func toResult(o *tally.Observation, f tally.Figures) *result {
 	out := &result{
 		Outcome: "completed", Status: o.Status, InputTokens: o.InputTokens, OutputTokens: o.OutputTokens, RetryAfter: o.RetryAfter, Text: o.Text,
-		QueueDelayMs: max(float64(f.QueueDelay), 0) / 1e6,
 	}
+	// 0 where the request has no such latency; below 0 it is an error of a clock, and shown as it is.
+	ms := func(ns int64) float64 {
+		if ns == tally.Undefined {
+			return 0
+		}
+		return float64(ns) / 1e6
+	}
+	out.QueueDelayMs = ms(f.QueueDelay)
 	if o.Failure != stream.None {
 		out.Outcome, out.Failure, out.Message = "failed", string(o.Failure), o.Message
 		return out
 	}
-	ms := func(ns int64) float64 { return max(float64(ns), 0) / 1e6 }
 	out.TTFTMs, out.TTFOMs, out.E2EMs, out.TPOTMs, out.MaxStallMs = ms(f.TTFT), ms(f.TTFO), ms(f.E2E), ms(f.TPOT), ms(f.MaxStall)
 	out.FinishReason, out.TokenSource = o.FinishReason, string(o.TokenSource)
 	return out

@@ -51,6 +51,7 @@ const chunkCount = new Counter("llm_chunks");
 const goodput = new Rate("llm_goodput");
 /** Not of the metric table: what the module pools in histograms and folds from records. */
 const chunkGap = new Trend("llm_chunk_gap", true);
+const clockErrors = new Counter("llm_clock_errors");
 const sentAt = new Trend("llm_sent_at");
 const endedAt = new Trend("llm_ended_at");
 
@@ -163,7 +164,8 @@ export function adaptOptions(options: Options): Options {
     for (const trend of levelTrends) {
       keep(`llm_${trend}{${tags}}`, "max>=0");
     }
-    for (const counter of ["requests", "input_tokens", "output_tokens"]) keep(`llm_${counter}{${tags}}`, "count>=0");
+    for (const counter of ["requests", "input_tokens", "output_tokens", "clock_errors"])
+      keep(`llm_${counter}{${tags}}`, "count>=0");
     for (const rate of ["request_failed", "goodput"]) keep(`llm_${rate}{${tags}}`, "rate>=0");
     for (const failure of failureClasses) keep(`llm_failures{level:${level},failure:${failure}}`, "count>=0");
   }
@@ -451,15 +453,22 @@ export class Client {
     const tpotMs = chunks > 1 && tokens > 1 ? (lastMs - firstMs) / (tokens - 1) : 0;
     const times = { ttftMs: firstMs - sentMs, ttfoMs: firstContentMs - sentMs, e2eMs: lastMs - sentMs, tpotMs };
     const maxStallMs = gapsMs.reduce((most, gap) => Math.max(most, gap), 0);
-    if (firstMs > 0) ttft.add(times.ttftMs, tags);
-    if (firstContentMs > 0) ttfo.add(times.ttfoMs, tags);
-    e2eLatency.add(times.e2eMs, tags);
+    // A latency below 0 is an error of a clock: counted, and no sample.
+    let impossible = false;
+    const add = (trend: Trend, ms: number) => {
+      if (ms < 0) impossible = true;
+      else trend.add(ms, tags);
+    };
+    if (firstMs > 0) add(ttft, times.ttftMs);
+    if (firstContentMs > 0) add(ttfo, times.ttfoMs);
+    add(e2eLatency, times.e2eMs);
     if (tpotMs > 0) {
       tpot.add(tpotMs, tags);
       outputSpeed.add(1000 / tpotMs, tags);
       maxStall.add(maxStallMs, tags);
     }
-    for (const gapMs of gapsMs) chunkGap.add(gapMs, tags);
+    for (const gapMs of gapsMs) add(chunkGap, gapMs);
+    if (impossible) clockErrors.add(1, tags);
     inputTokens.add(measured.inputTokens, tags);
     outputTokens.add(tokens, tags);
     chunkCount.add(chunks, tags);
@@ -513,7 +522,7 @@ export function runReport(data?: unknown): RunReport {
   const specs = scenarios.size > 0 ? [...scenarios.values()].map(({ spec }) => spec) : [{ name: "ramp" }];
   const levels = specs.map((spec) => levelSummary(metrics, spec)).filter(({ requests: sent }) => sent > 0);
   const endS = Math.max(0, ...levels.map(({ windowStartS, durationS }) => windowStartS + durationS));
-  const sum = (key: "requests" | "completed" | "failed" | "inputTokens" | "outputTokens") =>
+  const sum = (key: "requests" | "completed" | "failed" | "inputTokens" | "outputTokens" | "clockErrors") =>
     levels.reduce((total, level) => total + level[key], 0);
   const total: LevelSummary = {
     ...levelSummary(metrics, { name: "total" }),
@@ -522,6 +531,7 @@ export function runReport(data?: unknown): RunReport {
     failed: sum("failed"),
     inputTokens: sum("inputTokens"),
     outputTokens: sum("outputTokens"),
+    clockErrors: sum("clockErrors"),
     durationS: endS,
   };
   return {
@@ -537,6 +547,8 @@ export function runReport(data?: unknown): RunReport {
       queueDelayMs: statsOf([]),
       kernelStampShare: 0,
       coalescedShare: 0,
+      arrivalUncertaintyMs: statsOf([]),
+      clockErrors: total.clockErrors,
       sendUncertaintyMs: statsOf([]),
       cpuShare: 0,
       droppedIterations: metrics.dropped_iterations?.values.count ?? 0,
@@ -606,6 +618,8 @@ function levelSummary(
     tokenSources: {},
     tokenMismatches: 0,
     coalescedShare: 0,
+    arrivalUncertaintyMs: statsOf([]),
+    clockErrors: values("clock_errors").count ?? 0,
     kernelStampShare: 0,
     warmupRequests: 0,
     whole: { requests: sent, completed, durationS, outputTokens: tokens, outputThroughput: perSecond(tokens) },

@@ -26,7 +26,7 @@ function completed(sentMs: number, gapsMs: number[], more: Partial<CompletedLine
     inputTokens: 10,
     outputTokens: gapsMs.length,
     tokenSource: "usage",
-    stamp: "kernel",
+    stamp: "socket",
     outcome: "completed",
     ...more,
   };
@@ -86,7 +86,7 @@ test("of one token there is no TPOT, no gap and no stall", () => {
   for (const stats of [level.tpotMs, level.itlMs, level.chunkGapMs, level.maxStallMs]) assert.equal(stats.count, 0);
 });
 
-test("ITL shares a gap among the tokens that arrived in it; the chunk gap does not", () => {
+test("ITL shares the gap before a chunk among the tokens of that chunk; the chunk gap does not", () => {
   const request = completed(100, [50, 30, 10], {
     outputTokens: 5,
     arrivals: [
@@ -117,10 +117,71 @@ test("a share of tokens that is not whole is made whole, and all shares add up t
   assert.deepEqual(tokens(2), [0, 1, 1]);
 });
 
-test("chunks of one receive share the gap before it; what came with the first output has none", () => {
+test("chunks of one receive are separate arrivals: no stall is smoothed by what came right behind it", () => {
   const { itlMs, chunkGapMs } = foldOne([window(0, 1000), completed(100, [50, 0, 30, 0, 10])]);
-  assert.deepEqual([itlMs.count, itlMs.min, itlMs.max, itlMs.mean], [3, 10, 15, 40 / 3]);
-  assert.deepEqual([chunkGapMs.count, chunkGapMs.min], [4, 0]);
+  assert.deepEqual([itlMs.count, itlMs.min, itlMs.max, itlMs.mean], [4, 0, 30, 10]);
+  assert.deepEqual(chunkGapMs, itlMs, "a token a chunk");
+  const bursts = Array<number[]>(100).fill([250, 0, 0, 0, 0]).flat();
+  const bursty = foldOne([window(0, 1000), completed(100, [50, ...bursts])]).itlMs;
+  assert.deepEqual([bursty.count, bursty.p50, bursty.p90, bursty.p99], [500, 0, 250, 250]);
+  const kept = foldOne([window(0, 1000), completed(100, [50, 0, 0])]);
+  assert.deepEqual([kept.itlMs.count, kept.tpotMs.count], [0, 0], "a stream that something kept back to its end");
+});
+
+test("the uncertainty of arrivals is pooled over all output chunks, those that are exact included", () => {
+  const request = completed(100, [50, 30, 10], {
+    arrivals: [
+      [ms(50), 1],
+      [ms(30), 1, 0, ms(2)],
+      [ms(10), 1, 1, ms(1)],
+    ],
+  });
+  const { arrivalUncertaintyMs } = foldOne([
+    window(0, 1000),
+    request,
+    failed(10, "reset", { arrivals: request.arrivals }),
+  ]);
+  assert.deepEqual([arrivalUncertaintyMs.count, arrivalUncertaintyMs.mean, arrivalUncertaintyMs.max], [3, 1, 2]);
+  assert.deepEqual(
+    chunksOf(request).map(({ choice, widthNs }) => [choice, widthNs]),
+    [
+      [0, 0],
+      [0, ms(2)],
+      [1, ms(1)],
+    ],
+  );
+});
+
+test("a latency below zero is counted as a clock's error, and feeds no statistic", () => {
+  const sound = completed(100, [50, 10, 10]);
+  const early = { firstOutputNs: ms(99), scheduledNs: ms(50) };
+  for (const [name, request, errors, counts] of [
+    ["all is well", sound, 0, [1, 1, 1, 2, 2]],
+    ["first output before the send", { ...sound, ...early }, 1, [0, 1, 1, 2, 2]],
+    ["last output before the send", { ...sound, lastOutputNs: ms(99) }, 1, [1, 0, 1, 2, 2]],
+    ["sent before it was scheduled", { ...sound, scheduledNs: ms(100.5) }, 1, [1, 1, 0, 2, 2]],
+    ["a chunk before the one before it", completed(100, [50, -1, 10]), 1, [1, 1, 1, 1, 1]],
+    [
+      "a failed request sent before it was scheduled",
+      failed(100, "reset", { scheduledNs: ms(101) }),
+      1,
+      [0, 0, 0, 0, 0],
+    ],
+    ["a failed request answered before all was sent", failed(100, "http_4xx", early), 0, [0, 0, 1, 0, 0]],
+  ] as const) {
+    const level = foldOne([window(0, 1000), request]);
+    assert.equal(level.clockErrors, errors, name);
+    const { ttftMs, e2eMs, queueDelayMs, itlMs, chunkGapMs } = level;
+    const stats = [ttftMs, e2eMs, queueDelayMs, itlMs, chunkGapMs];
+    assert.deepEqual(
+      stats.map(({ count }) => count),
+      counts,
+      name,
+    );
+    for (const { min } of stats) assert.ok(min >= 0, name);
+  }
+  const wrong = { ...sound, ...early };
+  assert.equal(isGood(wrong, figuresOf(wrong), { ttft: 1000 }), false, "no proof that a limit is met");
 });
 
 test("the gap before a chunk without a token counts towards the next token", () => {
@@ -147,9 +208,11 @@ test("the gap before a chunk without a token counts towards the next token", () 
     [1, 10, 10],
     "what comes after the last token is no token's",
   );
-  const halves = completed(100, [50, ...Array<number>(199).fill(10)], { outputTokens: 100 });
-  const { itlMs } = foldOne([window(0, 1000), halves]);
-  assert.equal(Math.round(itlMs.mean * itlMs.count), 1990);
+  const { itlMs } = foldOne([
+    window(0, 1000),
+    completed(100, [50, ...Array<number>(199).fill(10)], { outputTokens: 197 }),
+  ]);
+  assert.deepEqual([itlMs.count, itlMs.max], [199, 10], "of more chunks than tokens nothing says which has none");
 });
 
 test("hidden reasoning is among the output tokens, and in no figure of their times", () => {
@@ -307,4 +370,20 @@ test("weighted statistics equal those of the values written down as often", () =
       }
     }),
   );
+});
+
+test("the sources of stamps are counted by request; one that is not known is none of the kernel's", () => {
+  const stamped = [
+    "ring",
+    "ring",
+    "socket",
+    "kernel",
+    "user",
+    "sundial",
+    undefined,
+    "ring",
+  ] as CompletedLine["stamp"][];
+  const level = foldOne([...stamped.map((stamp, k) => completed(10 + k, [5, 5], { stamp })), window(1, 1000)]);
+  assert.equal(level.ringStampShare, 3 / 7);
+  assert.equal(level.kernelStampShare, 5 / 7);
 });

@@ -8,8 +8,13 @@ import type { LevelLine, RecordLine, RequestLine } from "./records";
 
 const nsPerMs = 1e6;
 const nsPerS = 1e9;
+/** What `stamp` of a record says where the kernel took the times: "kernel" of versions without a packet ring. */
+const kernelStamps = new Set(["ring", "socket", "kernel"]);
 
-/** A request's own figures; undefined where the request has none. ms, tokens/s for speed. */
+/**
+ * A request's own figures; undefined where the request has none. ms, tokens/s for speed. A latency below 0 is an error of a
+ * clock (hasClockError): no statistic counts it, and it meets no limit.
+ */
 export interface RequestFigures {
   ttftMs?: number;
   ttfoMs?: number;
@@ -47,9 +52,9 @@ export function figuresOf(request: RequestLine): RequestFigures {
     figures.e2eScheduledMs = (lastOutputNs - scheduledNs) / nsPerMs;
   }
   const choices = byChoice(chunksOf(request));
-  const gapsNs = choices.flatMap((chunks) => chunks.slice(1).map(({ gapNs }) => gapNs));
+  const gapsNs = gapsOf(request).map(({ gapNs }) => gapNs);
   if (gapsNs.length > 0) {
-    figures.maxStallMs = most(gapsNs) / nsPerMs;
+    figures.maxStallMs = gapsNs.reduce((a, b) => Math.max(a, b)) / nsPerMs;
     const gapsOfTokens = shownTokens(request) - choices.length;
     const spanNs = sumOf(gapsNs);
     if (gapsOfTokens > 0 && spanNs > 0) {
@@ -66,10 +71,17 @@ export function figuresOf(request: RequestLine): RequestFigures {
  */
 export function isGood(request: RequestLine, figures: RequestFigures, slo: SloMs): boolean {
   if (request.outcome === "failed") return false;
-  const met = (limit: number | undefined, figure = Infinity) => limit === undefined || figure <= limit;
+  const met = (limit: number | undefined, figure = Infinity) => limit === undefined || (figure >= 0 && figure <= limit);
   const { length: choices } = byChoice(chunksOf(request));
   const single = shownTokens(request) > 0 && shownTokens(request) <= Math.max(1, choices);
   return met(slo.ttft, figures.ttftMs) && (single || met(slo.tpot, figures.tpotMs)) && met(slo.e2e, figures.e2eMs);
+}
+
+/** Whether a latency of the request that a statistic is made of, or a gap of it, is below 0: then a clock was wrong. */
+export function hasClockError(request: RequestLine, figures: RequestFigures): boolean {
+  const latencies = [figures.queueDelayMs, figures.ttftMs, figures.ttfoMs, figures.e2eMs];
+  if ([...latencies, figures.ttftScheduledMs, figures.e2eScheduledMs].some((ms = 0) => ms < 0)) return true;
+  return request.outcome === "completed" && gapsOf(request).some(({ gapNs }) => gapNs < 0);
 }
 
 /** The output tokens that arrived: those of the usage without reasoning that was not shown. */
@@ -83,6 +95,8 @@ interface Chunk {
   gapNs: number;
   tokens: number;
   choice: number;
+  /** By how much it may have arrived before atNs; 0 where that is exact. */
+  widthNs: number;
 }
 
 /**
@@ -92,17 +106,27 @@ interface Chunk {
 export function chunksOf(request: RequestLine): Chunk[] {
   const { arrivals = [], sentNs = 0 } = request;
   const shown = shownTokens(request);
-  const known = arrivals.reduce((sum, [, tokens]) => sum + tokens, 0);
-  const even = known !== shown && shown > 0;
+  const even = tokensAreEstimated(request);
   const upTo = (count: number) => Math.floor((count * shown) / arrivals.length);
   const lastNs: number[] = [];
   let atNs = sentNs;
-  return arrivals.map(([sinceNs, tokens, choice = 0], i) => {
+  return arrivals.map(([sinceNs, tokens, choice = 0, widthNs = 0], i) => {
     atNs += sinceNs;
     const gapNs = atNs - (lastNs[choice] ?? sentNs);
     lastNs[choice] = atNs;
-    return { atNs, gapNs, tokens: even ? upTo(i + 1) - upTo(i) : tokens, choice };
+    return { atNs, gapNs, tokens: even ? upTo(i + 1) - upTo(i) : tokens, choice, widthNs };
   });
+}
+
+/** Whether what each chunk carried is not known but an even share of the usage. */
+function tokensAreEstimated(request: RequestLine): boolean {
+  const shown = shownTokens(request);
+  return shown > 0 && shown !== sumOf((request.arrivals ?? []).map(([, tokens]) => tokens));
+}
+
+/** The chunks that have one of their choice before them, each with the gap between the two. */
+function gapsOf(request: RequestLine): Chunk[] {
+  return byChoice(chunksOf(request)).flatMap((chunks) => chunks.slice(1));
 }
 
 /** The chunks of each choice: of several (`n` above 1) each is a stream of its own. */
@@ -116,29 +140,36 @@ export function byChoice(chunks: readonly Chunk[]): Chunk[][] {
   return [...choices.values()];
 }
 
-/** A time between two receives, the tokens that share it, and when it ended. */
-export interface SharedGap {
+/** The gap before an output chunk, the tokens of that chunk, which share it, and when it ended. */
+export interface ItlGap {
   gapNs: number;
   tokens: number;
   atNs: number;
 }
 
 /**
- * The times between receives of one choice that brought tokens, with the tokens of the later one: chunks of one receive
- * share the time before it, and a receive that brought no token leaves its time to the next one that does.
+ * The gap before each output chunk of a request, with the tokens of that chunk alone: gap / tokens, that many times.
+ * Nothing is averaged over chunks: one that came in the receive of the chunk before it has a gap of 0, and the stall before
+ * both counts in full. A chunk without a token by continuous usage gives its gap to the next of its choice that has some;
+ * where the tokens of a chunk are an even share of the usage, nothing says which has none: each counts once at least. A
+ * stream of which everything came at one moment has no ITL, as it has no TPOT. Gaps below 0 are left out (hasClockError).
+ * One choice comes after the other.
  */
-export function sharedGaps(chunks: readonly { atNs: number; tokens: number }[]): SharedGap[] {
-  const gaps: SharedGap[] = [];
-  chunks.forEach(({ atNs, tokens }, i) => {
-    const gapNs = atNs - (chunks[i - 1]?.atNs ?? atNs);
-    const last = gaps.at(-1);
-    if (last && (gapNs === 0 || last.tokens === 0)) {
-      last.gapNs += gapNs;
-      last.tokens += tokens;
-      last.atNs = atNs;
-    } else if (gapNs > 0) gaps.push({ gapNs, tokens, atNs });
+export function itlGaps(request: RequestLine): ItlGap[] {
+  if (sumOf(gapsOf(request).map(({ gapNs }) => gapNs)) === 0) return [];
+  const least = tokensAreEstimated(request) ? 1 : 0;
+  const all = byChoice(chunksOf(request)).flatMap((chunks) => {
+    const gaps: ItlGap[] = [];
+    let sinceNs = chunks[0]?.atNs ?? 0;
+    for (const { atNs, tokens } of chunks.slice(1)) {
+      const shares = Math.max(tokens, least);
+      if (shares === 0) continue;
+      gaps.push({ gapNs: atNs - sinceNs, tokens: shares, atNs });
+      sinceNs = atNs;
+    }
+    return gaps;
   });
-  return gaps.filter(({ tokens }) => tokens > 0);
+  return all.filter(({ gapNs }) => gapNs >= 0);
 }
 
 /** The summary of one level from its line and its requests. Without a line (a killed run) the window is that of its steady requests. */
@@ -164,13 +195,11 @@ function foldWindow(
 ): LevelSummary {
   const figures = steady.map(figuresOf);
   const completed = steady.filter(({ outcome }) => outcome === "completed");
-  const chunks = completed.flatMap((request) => byChoice(chunksOf(request)));
-  const gaps = chunks.flatMap((each) => each.slice(1));
   const durationS = (closeNs - openNs) / nsPerS;
   const perSecond = (amount: number) => (durationS > 0 ? amount / durationS : 0);
   // The warm-up request whose end opened the window ended before it.
   const inside = (atNs: number) => atNs > openNs && atNs <= closeNs;
-  const stats = (name: keyof RequestFigures) => statsOf(figures.map((each) => each[name]).filter(isNumber));
+  const stats = (name: keyof RequestFigures) => statsOf(figures.map((each) => each[name]).filter(isMeasured));
 
   // Throughputs count what happened inside the window, whoever sent the request: warm-up hands over without draining.
   const endedInside = all.filter(({ outcome, endNs = 0 }) => outcome === "completed" && inside(endNs));
@@ -207,9 +236,14 @@ function foldWindow(
     ttfoMs: stats("ttfoMs"),
     tpotMs: stats("tpotMs"),
     itlMs: weightedStats(
-      chunks.flatMap(sharedGaps).map(({ gapNs, tokens }) => ({ value: gapNs / nsPerMs / tokens, weight: tokens })),
+      completed.flatMap(itlGaps).map(({ gapNs, tokens }) => ({ value: gapNs / nsPerMs / tokens, weight: tokens })),
     ),
-    chunkGapMs: statsOf(gaps.map(({ gapNs }) => gapNs / nsPerMs)),
+    chunkGapMs: statsOf(
+      completed
+        .flatMap(gapsOf)
+        .map(({ gapNs }) => gapNs / nsPerMs)
+        .filter(isMeasured),
+    ),
     maxStallMs: stats("maxStallMs"),
     e2eMs: stats("e2eMs"),
     e2eScheduledMs: stats("e2eScheduledMs"),
@@ -227,7 +261,10 @@ function foldWindow(
       sumOf(completed.map(({ coalesced = 0 }) => coalesced)),
       sumOf(completed.map(({ arrivals = [] }) => arrivals.length)),
     ),
-    kernelStampShare: shareOf(stamped.filter(({ stamp }) => stamp === "kernel").length, stamped.length),
+    ringStampShare: shareOf(stamped.filter(({ stamp }) => stamp === "ring").length, stamped.length),
+    kernelStampShare: shareOf(stamped.filter(({ stamp = "" }) => kernelStamps.has(stamp)).length, stamped.length),
+    arrivalUncertaintyMs: statsOf(completed.flatMap(chunksOf).map(({ widthNs }) => widthNs / nsPerMs)),
+    clockErrors: steady.filter((request, i) => hasClockError(request, figures[i] ?? {})).length,
     warmupRequests: all.filter(({ phase }) => phase === "warmup").length,
     whole: {
       requests: all.length,
@@ -300,7 +337,7 @@ export function foldSeconds(all: readonly RequestMoments[], zeroNs: number): Fol
       continue;
     }
     at(endNs).succeeded++;
-    if (lastOutputNs > 0) at(endNs).e2eNs.push(lastOutputNs - sentNs);
+    if (lastOutputNs >= sentNs) at(endNs).e2eNs.push(lastOutputNs - sentNs);
   }
   let inFlight = 0;
   return counts.map(({ left, e2eNs, ...second }, t) => {
@@ -365,6 +402,11 @@ function tokensInside(request: RequestLine, inside: (atNs: number) => boolean): 
 
 function isNumber(value: number | undefined): value is number {
   return value !== undefined;
+}
+
+/** A latency that is there and possible. */
+function isMeasured(value: number | undefined): value is number {
+  return value !== undefined && value >= 0;
 }
 
 function sumOf(values: readonly number[]): number {

@@ -59,7 +59,15 @@ export interface LevelSummary {
   spanS: number;
   tokenSources: Record<string, number>;
   tokenMismatches: number;
+  /** Share of the output chunks that came in one receive with the chunk of their choice before them. */
   coalescedShare: number;
+  /** By how much an output chunk may have arrived before its stamp, over all output chunks; 0 where its arrival is known. */
+  arrivalUncertaintyMs: Stats;
+  /** Steady requests with a latency or gap below zero, an error of a clock. They feed no percentile. */
+  clockErrors: number;
+  /** Of the receives: those that the packet ring stamped; absent in runs of a version without it. */
+  ringStampShare?: number;
+  /** Those that the ring or the socket stamped. */
   kernelStampShare: number;
   warmupRequests: number;
   /** The whole level, warm-up and drain included. */
@@ -88,15 +96,61 @@ export interface Second {
   outputTokens: number;
 }
 
-/** The run's judgement of its own client. */
-export interface Validity {
+/** What arrival times were taken by, as shares of the receives. */
+export interface Stamps {
+  /** The best one that the process had, and why it had no better one. */
+  source: "ring" | "socket" | "user";
+  why?: string;
+  /** The kernel's time of each packet; of the last packet that a receive brought; the time behind the read. */
+  ring: number;
+  socket: number;
+  user: number;
+}
+
+/** Times in which the process did not run; ms. */
+export interface Pauses {
+  count: number;
+  total: number;
+  /** Of those that made the process 20 ms late or more; 0: none did. */
+  longest: number;
+}
+
+/** What the host did to the process in some time; what it does not tell of is absent. */
+export interface HostPauses {
+  stoppedMs?: Pauses;
+  suspendedMs?: Pauses;
+  /** Total summed over processors, count in quota periods. */
+  throttledMs?: Pauses;
+  /** Total of the whole machine, summed over processors. */
+  stolenMs?: Pauses;
+}
+
+/** The run's judgement of its own client. What runs of earlier versions lack is optional. */
+export interface Validity extends HostPauses {
   /** UNJUDGED: measured through xk6-sse, where a run cannot judge its client. */
   state: "VALID" | "CLIENT-BOUND" | "NOT-MEASURED" | "UNJUDGED";
   reasons: string[];
+  /** What happened to the client and did its measurements no harm, or none that is judged. */
+  notes?: string[];
+  stamps?: Stamps;
+  /** The pauses by level; levels without are left out. */
+  hostLevels?: (HostPauses & { name: string })[];
+  /** Absent where there was no packet ring. */
+  ring?: {
+    packets: number;
+    drops: number;
+    lostBytes: number;
+    duplicates: number;
+    reordered: number;
+    mixedRequests: number;
+  };
   schedulingLagMs: Stats;
   queueDelayMs: Stats;
   kernelStampShare: number;
   coalescedShare: number;
+  /** As in LevelSummary, of the whole run. */
+  arrivalUncertaintyMs: Stats;
+  clockErrors: number;
   /** Share of the time that the reader thread waited for a core in waits above 3 ms; absent in runs that had no such thread. */
   readerWaitShare?: number;
   sendUncertaintyMs: Stats;

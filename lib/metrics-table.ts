@@ -135,8 +135,8 @@ export const metrics = {
     unit: "ms",
     better: "lower",
     definition:
-      "Median inter-token latency of a level's steady requests, pooled over tokens: the time since the previous chunk that brought a token, shared by the tokens of the chunk.",
-    sameAs: "vLLM and AIPerf (ICL) keep one gap a chunk; the two agree where a chunk is a token.",
+      "Median inter-token latency of a level's steady requests, pooled over tokens: the gap before a chunk, shared by the tokens of that chunk alone (gap / n, n times). No gap is averaged with another chunk's.",
+    sameAs: "vLLM's ITL and AIPerf's ICL keep one gap a chunk; they agree where a chunk is a token.",
   },
   llm_itl_p90: {
     type: "Gauge",

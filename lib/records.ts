@@ -2,7 +2,7 @@
  * The lines of records.ndjson(.gz), as the records output writes them. All times are whole nanoseconds from the run's
  * start on its one clock; a field that is 0 or "" may be left out of a line.
  */
-import type { LevelSummary, SloMs, Validity } from "./level-summary";
+import type { LevelSummary, SloMs, Stamps, Validity } from "./level-summary";
 
 /** Part of a level that a request belongs to, decided when it is scheduled. */
 export type Phase = "warmup" | "steady" | "drain";
@@ -17,6 +17,8 @@ export interface RunLine {
   config: Record<string, unknown>;
   sloMs: SloMs;
   versions: Record<string, string>;
+  /** The best source of arrival times that the process had, and why it had no better one. */
+  stamps?: Pick<Stamps, "source" | "why">;
   /** As in the verdict; absent in records of earlier versions. */
   reader?: string;
   readerClass?: string;
@@ -35,6 +37,8 @@ export interface LevelLine {
   closeNs: number;
   /** The last end of a request of the level. */
   endNs: number;
+  /** As in the level's summary. */
+  clockErrors?: number;
   /** As in the level's summary. */
   itlHistograms?: LevelSummary["itlHistograms"];
 }
@@ -58,8 +62,11 @@ interface AnyRequestLine {
   firstNonReasonNs?: number;
   lastOutputNs?: number;
   endNs?: number;
-  /** [ns since the previous output chunk (the first: since sentNs), output tokens, choice where not 0] of each output chunk. */
-  arrivals?: [number, number, number?][];
+  /**
+   * Of each output chunk: ns since the previous one (the first: since sentNs), its output tokens, its choice, and by how many
+   * ns it may have arrived before that. A width of 0 (the arrival is exact) is left out, and so is then a choice of 0.
+   */
+  arrivals?: [deltaNs: number, tokens: number, choice?: number, widthNs?: number][];
   status?: number;
   inputTokens?: number;
   outputTokens?: number;
@@ -73,7 +80,8 @@ interface AnyRequestLine {
   streamed?: boolean;
   reused?: boolean;
   retries?: number;
-  stamp?: "kernel" | "user";
+  /** The worst source of its arrival times; "kernel" is what "socket" was called before there was a ring. */
+  stamp?: "ring" | "socket" | "kernel" | "user";
   coalesced?: number;
   bodyBytes?: number;
   connectNs?: number;

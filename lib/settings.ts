@@ -259,6 +259,11 @@ export const settings = {
   API_KEY: setting(secret, "", "Sent as `Authorization: Bearer`; never written anywhere."),
   HEADERS: setting(headers, {}, "More headers of every request; their values are never written anywhere."),
   TIMEOUT: setting(positiveDuration, 600_000, "Limit of one request, from sent to its last byte."),
+  STAMPS: setting(
+    oneOf("auto", "ring", "socket", "user"),
+    "auto",
+    "Where arrival times come from: a packet ring (Linux with CAP_NET_RAW), the sockets, or this process's own clock; auto takes the best there is.",
+  ),
   HTTP2: setting(yesNo, false, "Speak HTTP/2 (https: by ALPN; http: by prior knowledge)."),
   STREAM: setting(yesNo, true, "Ask for an event stream; false waits for whole replies."),
 

@@ -3,7 +3,7 @@
 import type { LevelSummary, RunReport, Summary, Verdict } from "./level-summary";
 import type { Config } from "./parse-config";
 import { type Column, percent, shortNumber, textTable } from "./table";
-import { judge, judgedThresholds, type SummaryMetrics } from "./verdict";
+import { clientLines, judge, judgedThresholds, type SummaryMetrics } from "./verdict";
 
 /** What k6 hands to handleSummary, as far as it is read. */
 export interface SummaryData {
@@ -67,6 +67,8 @@ export function summaryText(report: RunReport, verdict: Verdict): string {
   const lines: string[] = [];
   if (report.total.requests > 0) lines.push(levelTable(report.levels));
   for (const line of failureLines(report.levels)) lines.push(line);
+  const client = clientLines(report);
+  if (client.length > 0) lines.push(client.join("\n"));
   lines.push(verdict.pass ? `PASS, ${verdict.validity}` : verdict.reasons.map((reason) => `FAIL ${reason}`).join("\n"));
   return lines.join("\n\n");
 }

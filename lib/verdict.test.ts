@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import type { RunReport } from "./level-summary";
-import { describeThreshold, judge, judgedThresholds } from "./verdict";
+import type { RunReport, Validity } from "./level-summary";
+import { clientLines, describeThreshold, hostTexts, judge, judgedThresholds, pausesText, stampsText } from "./verdict";
 
 const metrics = {
   "llm_ttft{level:c8,phase:steady}": {
@@ -67,4 +67,51 @@ test("a level of which nothing completed says so once, not for each of its limit
   const without = gate(counted, "value>=20", 0, false);
   assert.deepEqual(judge(empty, [failed, without]).reasons, ["llm_request_failed{level:c8} rate 1, limit <= 0"]);
   assert.equal(judge(empty, [without]).pass, false, "what alone fails the gate stays");
+});
+
+const stamps = (ring: number, socket: number, user: number, why?: string): Pick<Validity, "stamps"> => ({
+  stamps: { source: "ring", why, ring, socket, user },
+});
+
+test("the sources of the stamps are told with their shares, and why there is no better one", () => {
+  assert.equal(stampsText(stamps(1, 0, 0)), "ring 100 %");
+  assert.equal(stampsText(stamps(0, 1, 0, "it needs CAP_NET_RAW")), "socket 100 % (it needs CAP_NET_RAW)");
+  assert.equal(stampsText(stamps(0.995, 0.004, 0.001)), "ring 99.5 %, socket 0.400 %, user 0.100 %");
+  assert.equal(stampsText(stamps(0, 0, 0, "nothing came")), "", "nothing was stamped");
+  assert.equal(stampsText({}), "", "a run of an earlier version");
+});
+
+test("pauses are told by kind; what did not happen and what the host does not say is left out", () => {
+  assert.equal(pausesText({ count: 2, total: 3000, longest: 1501 }), "2 times, 3000 ms in total, 1501 ms the longest");
+  assert.equal(pausesText({ count: 1, total: 40, longest: 40 }), "once, 40 ms in total");
+  assert.equal(pausesText({ count: 0, total: 10, longest: 0 }), "10 ms in total");
+  assert.equal(pausesText({ count: 0, total: 0, longest: 0 }), "none");
+  const nothing = { count: 0, total: 0, longest: 0 };
+  assert.deepEqual(hostTexts({ stoppedMs: nothing, suspendedMs: nothing, stolenMs: nothing }), []);
+  assert.deepEqual(
+    hostTexts({ stoppedMs: { count: 1, total: 40, longest: 40 }, throttledMs: { count: 3, total: 9.5, longest: 0 } }),
+    ["stopped once, 40 ms in total", "throttled 3 times, 9.50 ms in total"],
+  );
+});
+
+test("the terminal names stamps, pauses and notes of a run that measured, and of no other", () => {
+  const of = (completed: number) => {
+    const base = report("VALID", completed);
+    const validity = {
+      ...base.validity,
+      ...stamps(1, 0, 0),
+      stoppedMs: { count: 1, total: 40, longest: 40 },
+      notes: ["n"],
+    };
+    return clientLines({ ...base, validity });
+  };
+  assert.deepEqual(of(5), ["stamps: ring 100 %", "client: stopped once, 40 ms in total", "note: n"]);
+  assert.deepEqual(of(0), []);
+  const stolen = (longest: number) => {
+    const base = report("VALID", 5);
+    return clientLines({ ...base, validity: { ...base.validity, stolenMs: { count: 0, total: 90, longest } } });
+  };
+  assert.deepEqual(stolen(0), [], "a little, now and then");
+  assert.deepEqual(stolen(30), ["client: stolen 90 ms in total, 30 ms the longest"]);
+  assert.deepEqual(clientLines(report("UNJUDGED", 5)), [], "xk6-sse knows nothing of its stamps");
 });

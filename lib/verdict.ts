@@ -1,6 +1,6 @@
-import type { RunReport, Verdict } from "./level-summary";
+import type { HostPauses, Pauses, RunReport, Validity, Verdict } from "./level-summary";
 import { isMetricName, metrics } from "./metrics-table";
-import { shortNumber } from "./table";
+import { percent, shortNumber } from "./table";
 
 /** A threshold as k6 judged it. */
 export interface Judged {
@@ -75,4 +75,52 @@ export function judge(report: RunReport, judged: readonly Judged[]): Verdict {
   }
   if (report.total.completed === 0 && reasons.length === 0) reasons.push("no request completed");
   return { pass: reasons.length === 0, validity: state, reasons };
+}
+
+/** What stamped the arrivals, and why not a better source: "socket 100 % (no packet ring: ...)"; "" where nothing was stamped. */
+export function stampsText({ stamps }: Pick<Validity, "stamps">): string {
+  if (!stamps) return "";
+  const used = (["ring", "socket", "user"] as const).filter((source) => stamps[source] > 0);
+  const shares = used.map((source) => `${source} ${percent(stamps[source])}`).join(", ");
+  return shares !== "" && stamps.why ? `${shares} (${stamps.why})` : shares;
+}
+
+const happened = ({ count, total }: Pauses) => count > 0 || total > 0;
+
+/** One kind of pause: "2 times, 3000 ms in total, 1501 ms the longest", or "none". */
+export function pausesText(pauses: Pauses): string {
+  if (!happened(pauses)) return "none";
+  const { count, total, longest } = pauses;
+  const often = count > 0 ? [count === 1 ? "once" : `${count} times`] : [];
+  const once = longest > 0 && longest !== total ? [`${shortNumber(longest)} ms the longest`] : [];
+  return [...often, `${shortNumber(total)} ms in total`, ...once].join(", ");
+}
+
+const pauseKinds: [keyof HostPauses, string][] = [
+  ["stoppedMs", "stopped"],
+  ["suspendedMs", "suspended"],
+  ["throttledMs", "throttled"],
+  ["stolenMs", "stolen"],
+];
+
+/** What happened to the client for how long, one text a kind that happened: "stopped 2 times, 3000 ms in total". */
+export function hostTexts(pauses: HostPauses): string[] {
+  return pauseKinds.flatMap(([kind, name]) => {
+    const of = pauses[kind];
+    return of && happened(of) ? [`${name} ${pausesText(of)}`] : [];
+  });
+}
+
+/** The lines on the client for the terminal; none where nothing was measured. */
+export function clientLines({ validity, total }: Pick<RunReport, "validity" | "total">): string[] {
+  if (total.completed === 0) return [];
+  const stamps = stampsText(validity);
+  // Most virtual machines lose a little to their neighbours all the time, which the report shows.
+  const { stolenMs, ...others } = validity;
+  const paused = hostTexts(stolenMs && stolenMs.longest > 0 ? validity : others);
+  return [
+    ...(stamps === "" ? [] : [`stamps: ${stamps}`]),
+    ...(paused.length === 0 ? [] : [`client: ${paused.join("; ")}`]),
+    ...(validity.notes ?? []).map((note) => `note: ${note}`),
+  ];
 }

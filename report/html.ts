@@ -1,5 +1,7 @@
 /** report.html: one self-contained page, no script, no request to anywhere. Everything that a server said is escaped. */
+import type { HostPauses, Pauses } from "../lib/level-summary";
 import { parseSettings, shownSettings } from "../lib/settings";
+import { pausesText, stampsText } from "../lib/verdict";
 import type { Answer } from "./answer";
 import { chartCss, pictureHtml } from "./chart";
 import { escapeHtml, formatMs, formatNumber, formatShare, plural } from "./format";
@@ -61,7 +63,7 @@ function verdictHtml(run: Results): string {
       : `<div class="${pass ? "good" : "bad"}" id="verdict"><strong>${pass ? "PASSED" : "FAILED"}</strong>${
           pass ? "Every threshold was met." : "At least one threshold was not met."
         }${list(summary?.verdict.reasons ?? [])}</div>`;
-  const reasons = list(validity?.reasons ?? []);
+  const reasons = list([...(validity?.reasons ?? []), ...(validity?.notes ?? []).map((note) => `Note: ${note}`)]);
   return `<div class="verdict">${verdict}<div class="${validityClass[state as Validity["state"]] ?? "bad"}" id="validity"><strong>${escapeHtml(state)}</strong>${
     explained[state] ?? ""
   }${reasons}</div></div>`;
@@ -74,13 +76,44 @@ function definitionTable(id: string, rows: [string, string][]): string {
   return `<div class="scroll"><table id="${id}"><tbody>\n${body}\n</tbody></table></div>`;
 }
 
+function pauseRows(pauses: HostPauses, where: string): [string, string][] {
+  const rows: [string, Pauses | undefined][] = [
+    ["Client stopped", pauses.stoppedMs],
+    ["Machine suspended", pauses.suspendedMs],
+    ["Client throttled by its CPU quota (all processors)", pauses.throttledMs],
+    ["Processor time that the hypervisor took (whole machine)", pauses.stolenMs],
+  ];
+  return rows.map(([name, of]) => [`${name}${where}`, of ? pausesText(of) : "–"]);
+}
+
 function validityRows(validity: Validity): [string, string][] {
+  const { ring, hostLevels = [] } = validity;
   return [
+    ["Arrival times from", stampsText(validity) || "–"],
+    ...(ring
+      ? ([
+          [
+            "Packets that the packet ring dropped",
+            `${formatNumber(ring.drops)} of ${formatNumber(ring.packets + ring.drops)}`,
+          ],
+          ["Requests that sockets stamped in part", formatNumber(ring.mixedRequests)],
+          [
+            "Packets that came twice, or out of order",
+            `${formatNumber(ring.duplicates)}, ${formatNumber(ring.reordered)}`,
+          ],
+        ] satisfies [string, string][])
+      : []),
+    ...pauseRows(validity, ""),
+    ...hostLevels.flatMap(({ name, ...pauses }) =>
+      pauseRows(pauses, `, level ${name}`).filter(([, text]) => text !== "–" && text !== "none"),
+    ),
     ["Scheduling lag of the client, p99", formatMs(validity.schedulingLagMs?.p99)],
     ["Queue delay of requests in the client, p99", formatMs(validity.queueDelayMs?.p99)],
     ["Uncertainty of send times, p99", formatMs(validity.sendUncertaintyMs?.p99)],
     ["Arrivals stamped by the kernel", formatShare(validity.kernelStampShare)],
     ["Chunks that shared a receive", formatShare(validity.coalescedShare)],
+    ["Uncertainty of arrivals, p99 of the chunks", formatMs(validity.arrivalUncertaintyMs?.p99)],
+    ["Requests with a latency below zero (clock errors)", formatNumber(validity.clockErrors)],
     ["Time that the reader thread waited for a core", formatShare(validity.readerWaitShare)],
     ["Reader of the streams", [validity.reader ?? "not known", validity.readerClass].filter(Boolean).join(", ")],
     ["Steps of the wall clock", formatNumber(validity.clockSteps)],

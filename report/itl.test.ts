@@ -58,18 +58,18 @@ function loop(random: ReturnType<typeof randomSource>, server: Server, requests 
   );
 }
 
-test("the tokens of a record, each with its share of the gap before it, pool to the summary's statistics", () => {
+test("the tokens of a record, each with its share of the gap before its chunk, pool to the summary's statistics", () => {
   const line = requestLine({ level: "c1", sentMs: 100, ttftMs: 50, gapsMs: [30, 10, 0, 20] });
   const itl = requestItl({
     ...line,
     outputTokens: 9,
     arrivals: [50, 30, 10, 0, 20].map((gapMs, i) => [gapMs * 1e6, [1, 3, 1, 1, 3][i] ?? 0]),
   });
-  assert.deepEqual([...itl.ms], [10, 5, 20 / 3]);
-  assert.deepEqual([...itl.tokens], [3, 2, 3]);
+  assert.deepEqual([...itl.ms], [10, 10, 0, 20 / 3]);
+  assert.deepEqual([...itl.tokens], [3, 1, 1, 3]);
   assert.deepEqual(
     [...itl.atNs].map((ns) => ns / 1e6),
-    [180, 190, 210],
+    [180, 190, 190, 210],
   );
   const pool = new PooledItl([itl, { ...itl, ms: itl.ms.map((ms) => 2 * ms) }, requestItl({ ...line, arrivals: [] })]);
   assert.deepEqual([pool.tokens, pool.requests], [16, 2]);

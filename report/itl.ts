@@ -13,15 +13,15 @@
  * 3. the latencies at those shares (Woodruff 1952, Confidence Intervals for Medians and Other Position Measures).
  * R's survey::svyquantile does 2 and 3 under interval.type "beta".
  */
-import { byChoice, chunksOf, sharedGaps } from "../lib/fold";
+import { itlGaps } from "../lib/fold";
 import { percentile } from "../lib/percentile";
 import { studentQuantile } from "./beta";
 import { type Confidence, shareBounds } from "./early-stopping";
 import type { RequestLine } from "./records";
 
-/** The gaps of one request in the order in which they ended. */
+/** The gaps before the chunks of one request, in the order in which they ended. */
 export interface RequestItl {
-  /** The latency of each token that arrived at the gap's end: gap / tokens. */
+  /** The latency of each token of the chunk that ended the gap: gap / tokens. */
   ms: Float64Array;
   tokens: Uint32Array;
   /** When the gap ended, ns from the run's start. */
@@ -30,7 +30,7 @@ export interface RequestItl {
 
 /** The inter-token latencies of a record. */
 export function requestItl(line: RequestLine): RequestItl {
-  const gaps = byChoice(chunksOf(line)).flatMap(sharedGaps);
+  const gaps = itlGaps(line);
   // One choice after the other so far.
   gaps.sort((a, b) => a.atNs - b.atNs);
   return {

@@ -151,6 +151,41 @@ test("a run that failed, or whose client was the limit, says so at the top", asy
     assert.ok(top.includes(words), words);
 });
 
+test("what stamped the arrivals, what happened to the client and the notes are on the page", async () => {
+  const pauses = {
+    stoppedMs: { count: 2, total: 3000, longest: 1501 },
+    throttledMs: { count: 3, total: 40, longest: 0 },
+  };
+  const spec = sweep({
+    seed: 1,
+    concurrencies: [2],
+    requestsPerLevel: 20,
+    validity: {
+      notes: ["stopped & <fine>"],
+      stamps: { source: "ring", ring: 0.999, socket: 0.001, user: 0 },
+      ring: { packets: 996, drops: 4, lostBytes: 99, duplicates: 7, reordered: 2, mixedRequests: 1 },
+      ...pauses,
+      hostLevels: [{ name: "c2", ...pauses }],
+    },
+  });
+  const run = writeRun(spec, dir, "stopped");
+  await renderReport(run);
+  const html = readFileSync(join(run, "report.html"), "utf8");
+  assert.ok(html.slice(0, html.indexOf('id="answer"')).includes("Note: stopped &amp; &lt;fine&gt;"));
+  const facts = html.slice(html.indexOf('id="client"'));
+  const row = (name: string) =>
+    new RegExp(`<td>${name.replace(/[()]/g, "\\$&")}</td><td class="wrap">([^<]*)</td>`).exec(facts)?.[1];
+  assert.equal(row("Arrival times from"), "ring 99.9 %, socket 0.100 %");
+  assert.equal(row("Packets that the packet ring dropped"), "4 of 1,000");
+  assert.equal(row("Requests that sockets stamped in part"), "1");
+  assert.equal(row("Client stopped"), "2 times, 3000 ms in total, 1501 ms the longest");
+  assert.equal(row("Client stopped, level c2"), row("Client stopped"));
+  assert.equal(row("Client throttled by its CPU quota (all processors), level c2"), "3 times, 40 ms in total");
+  assert.equal(row("Machine suspended"), "none");
+  assert.equal(row("Machine suspended, level c2"), undefined, "a level names what happened in it");
+  assert.equal(row("Processor time that the hypervisor took (whole machine)"), "–", "the host did not say");
+});
+
 test("a killed run is rendered from its records, and the page says what is missing", async () => {
   const run = writeRun(sweep({ seed: 1, concurrencies: [1, 2], requestsPerLevel: 50 }), dir, "killed");
   rmSync(join(run, "summary.json"));

@@ -28,7 +28,8 @@ import (
 
 func TestMain(m *testing.M) {
 	const reader = "github.com/tokenclock/tokenclock/extension/internal/reader." // its thread is there for the process
-	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction(reader+"runThread"), goleak.IgnoreAnyFunction(reader+"(*Reader).dispatch"))
+	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction(reader+"runThread"), goleak.IgnoreAnyFunction(reader+"(*Reader).dispatch"),
+		goleak.IgnoreAnyFunction(strings.Replace(reader, "/reader.", "/ring.", 1)+"(*Ring).serve"))
 }
 
 // peer is the server's end of one connection in a test that scripts every byte.

@@ -7,7 +7,7 @@ import { test } from "node:test";
 import { gunzipSync } from "node:zlib";
 import { builtK6, distDir, root } from "../../build/paths";
 import { k6Environment } from "../../build/simulator";
-import { chunksOf, foldRecords, sharedGaps } from "../../lib/fold";
+import { chunksOf, foldRecords, itlGaps } from "../../lib/fold";
 import type { LevelSummary, Stats, Summary } from "../../lib/level-summary";
 import type { RecordLine } from "../../lib/records";
 import { whenValid } from "../support/attempts";
@@ -23,7 +23,7 @@ const perRequest = [
   ...["ttftMs", "ttftScheduledMs", "ttfoMs", "tpotMs", "outputSpeed", "maxStallMs", "e2eMs", "e2eScheduledMs"],
   "queueDelayMs",
 ] as const;
-const pooled = ["itlMs", "chunkGapMs"] as const;
+const pooled = ["itlMs", "chunkGapMs", "arrivalUncertaintyMs"] as const;
 
 /** Nanoseconds are whole in one of the two computations: a TPOT may be off by one. */
 const rounding = { relative: 1e-6, absolute: 2e-6 };
@@ -37,6 +37,7 @@ function sameLevel(
   for (const name of [
     ...(["name", "concurrency", "requests", "completed", "failed", "inputTokens", "outputTokens"] as const),
     ...(["failures", "statuses", "labels", "tokenSources", "tokenMismatches", "warmupRequests"] as const),
+    "clockErrors" as const,
   ]) {
     assert.deepEqual(measured[name], folded[name], `${what} ${name}`);
   }
@@ -77,20 +78,44 @@ function sameLevel(
   }
 }
 
-/** Gaps and ITL of the completed steady requests of a level, as lists of every single one. */
+/** Gaps, ITL and widths of the completed steady requests of a level, as lists of every single one. */
 function poolsOf(lines: readonly RecordLine[], level: string): Record<(typeof pooled)[number], number[]> {
-  const pools = { itlMs: [] as number[], chunkGapMs: [] as number[] };
+  const pools = { itlMs: [] as number[], chunkGapMs: [] as number[], arrivalUncertaintyMs: [] as number[] };
   for (const request of requestsIn(lines)) {
     if (request.level !== level || request.phase !== "steady" || request.outcome === "failed") continue;
     const chunks = chunksOf(request);
     for (const { gapNs } of chunks.slice(1)) pools.chunkGapMs.push(gapNs / 1e6);
-    // On a busy machine chunks come in one receive now and then, and share the time before it.
-    for (const { gapNs, tokens } of sharedGaps(chunks)) {
+    for (const { widthNs } of chunks) pools.arrivalUncertaintyMs.push(widthNs / 1e6);
+    for (const { gapNs, tokens } of itlGaps(request)) {
       for (let i = 0; i < tokens; i++) pools.itlMs.push(gapNs / 1e6 / tokens);
     }
   }
   return pools;
 }
+
+test("bursts are no less than they are, and the summary and the fold agree on how uncertain their arrivals are", {
+  skip: process.platform !== "linux" && "only Linux has the socket's times",
+  timeout: 90_000,
+}, async (t) => {
+  const server = await startServer("--ttft", "20ms", "--itl", "normal:10ms,2ms", "--fault", "eventsPerChunk=4");
+  t.after(server.stop);
+  const { summary, records } = await run("concurrency-sweep", {
+    ...{ BASE_URL: server.baseUrl, CONCURRENCY: "4", REQUESTS: 20, WARMUP: 4, OUTPUT_TOKENS: 24 },
+    ...{ STAMPS: "socket", THRESHOLDS: "none" },
+  });
+  const level = levelOf(summary, "c4");
+  sameLevel(level, levelOf(foldRecords(records), "c4"), poolsOf(records, "c4"));
+  assert.deepEqual([level.completed, level.itlMs.count, level.chunkGapMs.count], [20, 20 * 23, 20 * 23]);
+  assert.equal(level.itlMs.p50, 0, "three of four come right behind the one before them");
+  assert.ok(level.itlMs.p90 > 30, `the fourth comes after 40 ms, not after its share of that: ${level.itlMs.p90}`);
+  const { arrivalUncertaintyMs } = level;
+  assert.equal(arrivalUncertaintyMs.count, 20 * 24);
+  assert.ok(arrivalUncertaintyMs.p50 > 0, "of four chunks of a receive three are uncertain");
+  const exact = requestsIn(records).flatMap(({ arrivals = [] }) =>
+    arrivals.filter(([, , , widthNs = 0]) => widthNs === 0),
+  );
+  assert.ok(exact.length > 0, "and the last is not");
+});
 
 test("the summary is the fold of the records, and its windows and phases are as defined", {
   timeout: 90_000,

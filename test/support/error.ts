@@ -57,11 +57,11 @@ export function errorsOf(pairs: readonly Pair[]): Errors {
   return errors;
 }
 
-/** ITL of the truth, ms: the gap of each write shared by the tokens that it brought. */
+/** ITL of the truth, ms: the gap before each chunk shared by its tokens; the chunks of one write are apart by 0. */
 export function trueItlMs(pairs: readonly Pair[]): number[] {
-  return pairs.flatMap(({ truth: { sendsNs } }) =>
-    sendsNs.slice(1).flatMap(([beforeNs, , tokens], i) => {
-      const gapMs = (beforeNs - (sendsNs[i]?.[0] ?? 0)) / 1e6;
+  return pairs.flatMap(({ chunks }) =>
+    chunks.slice(1).flatMap(([beforeNs, , tokens], i) => {
+      const gapMs = (beforeNs - (chunks[i]?.[0] ?? 0)) / 1e6;
       return new Array<number>(tokens).fill(gapMs / tokens);
     }),
   );

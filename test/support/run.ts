@@ -35,6 +35,8 @@ export interface RunOptions {
   /** Environment beside the settings. */
   env?: NodeJS.ProcessEnv;
   timeoutMs?: number;
+  /** A command that runs the command behind it, such as `ip netns exec NAME`. */
+  within?: readonly string[];
 }
 
 /** Settings by name; numbers are written as they are. */
@@ -46,9 +48,11 @@ const recordsFile = "records.ndjson.gz";
 export function startRun(scenario: string, settings: RunSettings, options: RunOptions = {}): StartedRun {
   const dir = scratchDir();
   const named = Object.fromEntries(Object.entries(settings).map(([name, value]) => [name, String(value)]));
+  const [file = "", ...before] = [...(options.within ?? []), process.env.K6_BINARY || builtK6];
   const child = startChild(
-    process.env.K6_BINARY || builtK6,
+    file,
     [
+      ...before,
       ...["run", "--quiet", "--no-color", path.join(distDir, `${scenario}.js`)],
       ...["--out", `records=${path.join(dir, recordsFile)}`, ...(options.args ?? [])],
     ],

@@ -50,8 +50,14 @@ const lifetimeMs = 180_000;
 
 /** Starts `k6 x tokenclock simulate` on a free port; it has said where it listens when this resolves. */
 export async function startServer(...flags: string[]): Promise<SimulatedServer> {
+  return await startServerWithin([], ...flags);
+}
+
+/** The same, run by a command such as `ip netns exec NAME`. */
+export async function startServerWithin(within: readonly string[], ...flags: string[]): Promise<SimulatedServer> {
   const args = ["x", "tokenclock", "simulate", "--port", "0", "--parent-pid", String(process.pid), ...flags];
-  const child = startChild(process.env.K6_BINARY || builtK6, args, { env: k6Environment(), timeoutMs: lifetimeMs });
+  const [file = "", ...before] = [...within, process.env.K6_BINARY || builtK6];
+  const child = startChild(file, [...before, ...args], { env: k6Environment(), timeoutMs: lifetimeMs });
   const origin = await listening(child);
   return {
     origin,

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/tokenclock/tokenclock/extension/internal/clock"
+	"github.com/tokenclock/tokenclock/extension/internal/reader"
 )
 
 // maxHead limits the head of one response.
@@ -31,7 +32,7 @@ type Body struct {
 	keepAlive bool
 	raw       []byte // received, not yet looked at
 	atNs      int64
-	kernel    bool
+	stamp     reader.Stamp
 	rest      []byte // for Read: handed over by Next, not yet copied
 	err       error  // what Next returns from now on
 }
@@ -96,11 +97,11 @@ func (b *Body) receive() error {
 		return err
 	}
 	b.raw = b.l.buf[:n]
-	b.atNs, b.kernel = b.l.seg.stamp()
-	if b.kernel {
-		b.x.KernelReceives++
-	} else {
+	b.atNs, b.stamp = b.l.seg.stamp()
+	if b.stamp == reader.StampUser {
 		b.x.UserReceives++
+	} else {
+		b.x.KernelReceives++
 	}
 	if b.x.FirstByteNs == 0 {
 		b.x.FirstByteNs = b.atNs
@@ -186,7 +187,7 @@ func (b *Body) Next() (data []byte, atNs int64, kernel bool, err error) {
 			b.x.EndNs = b.atNs
 		}
 		if len(data) > 0 {
-			return data, b.atNs, b.kernel, nil
+			return data, b.atNs, b.stamp != reader.StampUser, nil
 		}
 	}
 }

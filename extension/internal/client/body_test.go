@@ -21,6 +21,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/tokenclock/tokenclock/extension/internal/clock"
+	"github.com/tokenclock/tokenclock/extension/internal/reader"
 )
 
 // noLeaks fails the test when goroutines of its connections stay; the reader thread's stay on purpose.
@@ -430,9 +431,9 @@ func TestReadAhead(t *testing.T) {
 	n, err := r.Read(b)
 	require.NoError(t, err)
 	assert.Equal(t, "on", string(b[:n]))
-	oneNs, kernel := r.stamp()
+	oneNs, stamp := r.stamp()
 	assert.Less(t, oneNs, twoNs)
-	assert.False(t, kernel)
+	assert.Equal(t, reader.StampUser, stamp)
 	n, _ = r.Read(b)
 	assert.Equal(t, "e", string(b[:n]), "a receive is not mixed with the next one")
 	again, _ := r.stamp()

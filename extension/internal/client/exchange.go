@@ -12,6 +12,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/tokenclock/tokenclock/extension/internal/clock"
+	"github.com/tokenclock/tokenclock/extension/internal/reader"
 	"github.com/tokenclock/tokenclock/extension/internal/stream"
 )
 
@@ -81,7 +82,7 @@ func (x *exchange) reset() {
 	o := x.c.o.Stream
 	o.ExpectedOutputTokens, o.KeepText = x.r.ExpectedOutputTokens, x.r.KeepText
 	x.p.Reset(o)
-	x.m.KernelReceives, x.m.UserReceives = 0, 0
+	x.m.RingReceives, x.m.KernelReceives, x.m.UserReceives = 0, 0, 0
 	x.m.SentNs, x.m.SentUncertaintyNs, x.m.SentKernel = 0, 0, false
 	x.err, x.end = nil, endComplete
 	x.endAtNs, x.abort, x.saidNs, x.waited = 0, false, 0, false
@@ -100,6 +101,9 @@ func (x *exchange) lookAt(nowNs int64) int64 {
 	}
 	return nowNs + x.c.graceNs
 }
+
+// since narrows the interval in which the bytes of a receive arrived: none came before the request was sent.
+func (x *exchange) since(sinceNs int64) int64 { return max(sinceNs, x.m.SentNs) }
 
 // said says that the response has said all, for as long as its end is waited for.
 func (x *exchange) said(nowNs int64) bool {
@@ -271,7 +275,7 @@ func (c *Client) raceNs(rttNs int64) int64 {
 // again reports whether the request is to be sent once more, on a new connection: the server had closed the old one before
 // it saw the request.
 func (x *exchange) again() bool {
-	if x.end != endConnection || !x.m.Reused && !x.waited || x.m.Retries > 0 || x.m.KernelReceives+x.m.UserReceives > 0 {
+	if x.end != endConnection || !x.m.Reused && !x.waited || x.m.Retries > 0 || x.m.receives() > 0 {
 		return false
 	}
 	times := x.l.times()
@@ -352,10 +356,14 @@ func (x *exchange) notSent(ctx context.Context) {
 	x.m.Result = r
 }
 
-func (x *exchange) count(kernel bool) {
-	if kernel {
+func (x *exchange) count(stamp reader.Stamp) {
+	switch stamp {
+	case reader.StampRing:
+		x.m.RingReceives++
 		x.m.KernelReceives++
-	} else {
+	case reader.StampSocket:
+		x.m.KernelReceives++
+	case reader.StampUser:
 		x.m.UserReceives++
 	}
 }

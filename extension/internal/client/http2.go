@@ -19,6 +19,7 @@ import (
 	"golang.org/x/net/http2/hpack"
 
 	"github.com/tokenclock/tokenclock/extension/internal/clock"
+	"github.com/tokenclock/tokenclock/extension/internal/reader"
 	"github.com/tokenclock/tokenclock/extension/internal/stream"
 )
 
@@ -64,8 +65,9 @@ type http2Link struct {
 
 	in     *bufio.Reader // refilled by one receive, and only when it is empty: all in it came by atNs
 	frames *http2.Framer // reads from in, writes to out
-	atNs   int64         // arrival of the last bytes read
-	kernel bool          // it is the kernel's time
+	atNs   int64         // arrival of the last bytes read, and after which time the first of their receive arrived
+	since  int64
+	stamp  reader.Stamp // where that time comes from
 
 	out      bytes.Buffer // frames of the next write
 	writeErr error        // the first; nothing is written after it, but there may be something to read
@@ -93,6 +95,8 @@ type http2Link struct {
 	sentKnown bool        // the time of the last write of the request has been taken over, as well as can be
 	headDone  bool        // the final response's HEADERS are in
 	body      []byte      // of the response: what came in the last receive
+	behind    bool        // in which more came behind it
+	taken     int         // bytes read of the frame that is being read
 	lengthNow int64       // body bytes so far
 	length    int64       // what Content-Length says, -1 = nothing
 	countedNs int64       // the receive that was counted last
@@ -104,7 +108,7 @@ func startHTTP2(ctx context.Context, key linkKey, conn net.Conn, seg segmentConn
 	beganNs := clock.Now()
 	l := &http2Link{id: key, conn: conn, seg: seg, maxHeaderList: math.MaxUint32, initialWindow: http2Default, connWindow: http2Default}
 	l.in = bufio.NewReaderSize(receives{l}, http2In)
-	l.frames = http2.NewFramer(&l.out, l.in)
+	l.frames = http2.NewFramer(&l.out, counted{l})
 	l.frames.SetMaxReadFrameSize(http2Frame)
 	l.frames.SetReuseFrames()
 	l.frames.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
@@ -162,11 +166,32 @@ func (r receives) Read(b []byte) (int, error) {
 	if n == 0 {
 		return n, err
 	}
-	if atNs, kernel := r.l.seg.stamp(); atNs != r.l.atNs {
+	if atNs, stamp := r.l.seg.stamp(); atNs != r.l.atNs {
+		r.l.behind = r.l.behind || r.l.taken > 0
 		r.l.feed() // TLS may return one receive in several reads, so only now is the last one known to be over
-		r.l.atNs, r.l.kernel = atNs, kernel
+		r.l.since, r.l.atNs, r.l.stamp = r.l.seg.since(), atNs, stamp
 	}
 	return n, err
+}
+
+// counted hands the framer what was received, and counts how much of a frame that is.
+type counted struct{ l *http2Link }
+
+func (c counted) Read(b []byte) (int, error) {
+	n, err := c.l.in.Read(b)
+	c.l.taken += n
+	return n, err
+}
+
+// readFrame reads the next frame, and notes whether it came behind body bytes of the same receive.
+func (l *http2Link) readFrame() (http2.Frame, error) {
+	l.taken = 0
+	f, err := l.frames.ReadFrame()
+	l.taken = 0
+	if d, isData := f.(*http2.DataFrame); err == nil && (!isData || len(d.Data()) == 0) {
+		l.behind = true
+	}
+	return f, err
 }
 
 // waits is asked when a read has lasted long: it sets the time for the next question, or says that x is to be given up.
@@ -186,7 +211,10 @@ func (l *http2Link) waits() bool {
 // feed hands the parser what the frames of one receive held.
 func (l *http2Link) feed() {
 	if len(l.body) > 0 {
-		l.x.p.FeedBody(l.body, l.atNs)
+		l.x.p.FeedBodyWithin(l.body, l.x.since(l.since), l.atNs)
+		if l.behind {
+			l.x.p.FeedFraming()
+		}
 		l.body = l.body[:0]
 	}
 }
@@ -386,7 +414,7 @@ func (l *http2Link) wait(ctx context.Context, x *exchange) {
 	readUntil(ctx, l.conn, x.lookAt(clock.Now()))
 	for {
 		done := false
-		f, err := l.frames.ReadFrame()
+		f, err := l.readFrame()
 		if err == nil {
 			done, err = l.take(x, f)
 		}
@@ -501,7 +529,7 @@ func (l *http2Link) take(x *exchange, f http2.Frame) (done bool, err error) {
 func (l *http2Link) count(x *exchange) {
 	if l.atNs != l.countedNs {
 		l.countedNs = l.atNs
-		x.count(l.kernel)
+		x.count(l.stamp)
 	}
 }
 
@@ -557,7 +585,9 @@ func (l *http2Link) takeData(x *exchange, f *http2.DataFrame) (done bool, err er
 	}
 	l.replenish(x, f)
 	l.lengthNow += int64(len(f.Data()))
-	l.body = append(l.body, f.Data()...)
+	if len(f.Data()) > 0 {
+		l.body, l.behind = append(l.body, f.Data()...), false
+	}
 	if !f.StreamEnded() {
 		return false, nil
 	}

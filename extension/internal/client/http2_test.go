@@ -528,6 +528,8 @@ func TestHTTP2FramesInOneReceiveShareItsStamp(t *testing.T) {
 			})
 		}
 	}
+	UseStamps(StampsSocket)
+	defer UseStamps(StampsAuto)
 	check := func(t *testing.T, c *Client) {
 		t.Helper()
 		for range 2 {
@@ -538,6 +540,7 @@ func TestHTTP2FramesInOneReceiveShareItsStamp(t *testing.T) {
 			require.Equal(t, 1, m.KernelReceives+m.UserReceives)
 			for _, a := range m.Arrivals {
 				require.Equal(t, m.FirstByteNs, a.AtNs)
+				require.Positive(t, a.WidthNs, "the end of the stream came behind each")
 			}
 			require.Equal(t, m.FirstByteNs, m.EndNs)
 			m.Release()

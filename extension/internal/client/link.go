@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/tokenclock/tokenclock/extension/internal/clock"
+	"github.com/tokenclock/tokenclock/extension/internal/reader"
 )
 
 // link is one connection to the server. One exchange at a time uses it.
@@ -71,7 +72,10 @@ type setup struct {
 type segmentConn interface {
 	net.Conn
 	// stamp returns the arrival of the last bytes that Read returned.
-	stamp() (atNs int64, kernel bool)
+	stamp() (atNs int64, stamp reader.Stamp)
+	// since returns a time after which the first of the bytes of that receive arrived: when the connection was last seen to
+	// have nothing unread.
+	since() (sinceNs int64)
 	// sentStamp returns when the last write was handed to the kernel and how wide the uncertainty is (0: kernel's own time).
 	sentStamp() (atNs, uncertaintyNs int64, kernel bool)
 	// quiet says that there is nothing to read, neither bytes nor an end.
@@ -316,13 +320,13 @@ func (l *blockingLink) wait(ctx context.Context, x *exchange) {
 	for {
 		n, err := l.conn.Read(l.buf)
 		if n > 0 {
-			atNs, kernel := l.seg.stamp()
+			atNs, stamp := l.seg.stamp()
 			done := false
-			if kernel && atNs == lastNs {
+			if atNs == lastNs {
 				done = x.p.FeedRest(l.buf[:n]) // another TLS record of the same receive
 			} else {
-				x.count(kernel)
-				done = x.p.Feed(l.buf[:n], atNs)
+				x.count(stamp)
+				done = x.p.FeedWithin(l.buf[:n], x.since(l.seg.since()), atNs)
 			}
 			lastNs = atNs
 			if !done && x.saidNs == 0 && x.p.SaidAll() {
@@ -354,7 +358,7 @@ func (l *blockingLink) wait(ctx context.Context, x *exchange) {
 			x.finish(nil, endSaid)
 		case errors.Is(err, os.ErrDeadlineExceeded):
 			x.finish(err, endDeadline)
-		case l.writeErr != nil && x.m.KernelReceives+x.m.UserReceives == 0:
+		case l.writeErr != nil && x.m.receives() == 0:
 			x.finish(l.writeErr, endConnection)
 		default:
 			x.finish(err, endConnection)

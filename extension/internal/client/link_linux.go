@@ -8,6 +8,7 @@ import (
 	"io"
 	"math"
 	"net"
+	"net/netip"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -19,6 +20,7 @@ import (
 
 	"github.com/tokenclock/tokenclock/extension/internal/clock"
 	"github.com/tokenclock/tokenclock/extension/internal/reader"
+	"github.com/tokenclock/tokenclock/extension/internal/ring"
 )
 
 // sharedReader is the process's reader thread, started with the first connection or question that wants it and never
@@ -44,6 +46,13 @@ func CheckReader() error {
 // ReaderState returns how streams are read: "detached" or "attached" by the reader thread, with the class in which the
 // kernel schedules it, or "none: " and why.
 func ReaderState() (mode, class string) {
+	switch {
+	case readerRuns.Load():
+	case sharedRing() != nil:
+		return "none: the packet ring's goroutine reads", ""
+	case !stampsAllow(reader.StampSocket):
+		return "none: " + string(StampsUser) + " stamps were asked for, and goroutines take them", ""
+	}
 	if r := sharedReader(); r != nil {
 		return string(r.Mode()), r.Class()
 	}
@@ -85,8 +94,7 @@ const restTime = 100 * time.Millisecond
 // reply is one receive, and the goroutine that waits for it is woken without a detour.
 func (c *Client) newLink(raw Counted, key linkKey) (link, error) {
 	tcp, ok := raw.Conn.(*net.TCPConn)
-	r := sharedReader()
-	if !ok || r == nil || !c.o.Streamed {
+	if !ok || !c.o.Streamed || !canAdopt() {
 		seg, err := newNetConn(raw)
 		if err != nil {
 			return nil, err
@@ -94,31 +102,73 @@ func (c *Client) newLink(raw Counted, key linkKey) (link, error) {
 		return &blockingLink{id: key, conn: seg, seg: seg}, nil
 	}
 	l := &readerLink{id: key, counted: raw}
-	conn, err := adopt(r, tcp, l.ready)
-	if err != nil {
+	l.mu.Lock() // ready may be called before conn is set
+	defer l.mu.Unlock()
+	var err error
+	if l.conn, err = adopt(tcp, l.ready); err != nil {
 		return nil, err
 	}
-	l.mu.Lock()
-	l.conn = conn
-	l.mu.Unlock()
 	return l, nil
 }
 
-// adopt moves a connection's descriptor from Go's poller to the reader thread.
-func adopt(r *reader.Reader, tcp *net.TCPConn, ready func(*reader.Conn)) (*reader.Conn, error) {
+// wire is a connection out of Go's poller: of the packet ring, or of the reader thread.
+type wire interface {
+	Drain(f func(data []byte, sinceNs, atNs int64, stamp reader.Stamp) bool)
+	Want(bytes int64, ending reader.Ending) bool
+	Wants() reader.Ending
+	LooksOver() bool
+	Unread() int64
+	End() (atNs int64, err error)
+	Quiet() bool
+	Write(b []byte, wait func() error) (reader.Sent, error)
+	Room() (*reader.Room, error)
+	SentAt(sent reader.Sent) (atNs int64, ok bool)
+	Over()
+	Close(abort bool)
+}
+
+// canAdopt reports whether connections can be taken out of Go's poller.
+func canAdopt() bool {
+	return sharedRing() != nil || stampsAllow(reader.StampSocket) && sharedReader() != nil
+}
+
+// adopt moves a connection's descriptor from Go's poller to the packet ring, or where there is none to the reader thread.
+func adopt(tcp *net.TCPConn, ready func()) (wire, error) {
 	_ = tcp.SetNoDelay(true)
-	return r.AddTCP(tcp, ready)
+	local, remote := addresses(tcp)
+	raw, err := tcp.SyscallConn()
+	fd := -1
+	if err == nil {
+		ctlErr := raw.Control(func(p uintptr) { fd, err = unix.FcntlInt(p, unix.F_DUPFD_CLOEXEC, 0) })
+		err = errors.Join(ctlErr, err)
+	}
+	if err = errors.Join(err, tcp.Close()); err != nil {
+		if fd >= 0 {
+			_ = unix.Close(fd)
+		}
+		return nil, err
+	}
+	if r := sharedRing(); r != nil {
+		return r.Add(fd, local, remote, func(*ring.Conn) { ready() })
+	}
+	return sharedReader().Add(fd, func(*reader.Conn) { ready() })
+}
+
+// addresses returns both ends of a connection, as they stand in its packets.
+func addresses(tcp *net.TCPConn) (local, remote netip.AddrPort) {
+	l, _ := tcp.LocalAddr().(*net.TCPAddr)
+	r, _ := tcp.RemoteAddr().(*net.TCPAddr)
+	return l.AddrPort(), r.AddrPort()
 }
 
 // newSegmentConn is what TLS runs on: the reader thread's receives, one a read.
 func (c *Client) newSegmentConn(raw Counted) (segmentConn, error) {
 	tcp, ok := raw.Conn.(*net.TCPConn)
-	r := sharedReader()
-	if !ok || r == nil {
+	if !ok || !canAdopt() {
 		return newNetConn(raw)
 	}
 	s := &readerConn{counted: raw, local: tcp.LocalAddr(), remote: tcp.RemoteAddr(), wake: make(chan struct{}, 1), interrupt: make(chan struct{})}
-	conn, err := adopt(r, tcp, func(*reader.Conn) {
+	conn, err := adopt(tcp, func() {
 		select {
 		case s.wake <- struct{}{}:
 		default:
@@ -141,7 +191,7 @@ type readerLink struct {
 	counted Counted
 
 	mu     sync.Mutex // guards all below, and every use of conn but the write
-	conn   *reader.Conn
+	conn   wire
 	x      *exchange
 	sent   reader.Sent
 	broken bool // not all of the request could be sent
@@ -153,8 +203,7 @@ func (l *readerLink) key() linkKey { return l.id }
 func (l *readerLink) alive() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	_, err := l.conn.End()
-	return err == nil && l.conn.Unread() == 0
+	return l.conn.Quiet()
 }
 
 func (l *readerLink) close(abort bool) {
@@ -204,7 +253,7 @@ func (l *readerLink) send(ctx context.Context, x *exchange, request []byte) (ove
 // fullSocket waits for room to send in, until a time of package clock (0 = for ever) or the end of the context.
 type fullSocket struct {
 	ctx        context.Context
-	conn       *reader.Conn
+	conn       wire
 	deadlineNs int64
 
 	room *reader.Room // once there was none
@@ -234,7 +283,7 @@ func (f *fullSocket) close() {
 }
 
 // ready parses what has arrived. It runs on the reader's dispatching goroutine.
-func (l *readerLink) ready(*reader.Conn) {
+func (l *readerLink) ready() {
 	l.mu.Lock()
 	x := l.x
 	if l.closed || x == nil {
@@ -261,15 +310,16 @@ func (l *readerLink) pump(x *exchange) (finished bool, err error) {
 	for {
 		done := false
 		received := 0
-		l.conn.Drain(func(data []byte, atNs int64, kernel bool) bool {
+		l.conn.Drain(func(data []byte, sinceNs, atNs int64, stamp reader.Stamp) bool {
 			received += len(data)
-			x.count(kernel)
-			done = x.p.Feed(data, atNs)
+			x.count(stamp)
+			done = x.p.FeedWithin(data, x.since(sinceNs), atNs)
 			return !done
 		})
 		l.counted.received(received)
 		if done {
 			l.noteSent(x)
+			l.conn.Over()
 			if l.broken {
 				x.p.Result().KeepAlive = false
 			}
@@ -398,7 +448,7 @@ func (l *readerLink) async(ctx context.Context, x *exchange) {
 // readerConn is a connection on the reader thread with the blocking reads that crypto/tls wants.
 type readerConn struct {
 	counted       Counted
-	conn          *reader.Conn
+	conn          wire
 	local, remote net.Addr
 	wake          chan struct{}
 	interrupt     chan struct{} // closed and replaced when the deadline changes
@@ -417,8 +467,9 @@ type readerConn struct {
 
 	pending []byte // rest of a receive that did not fit
 	buf     []byte
+	sinceNs int64
 	atNs    int64
-	kernel  bool
+	source  reader.Stamp
 	last    reader.Sent
 }
 
@@ -430,9 +481,9 @@ func (c *readerConn) Read(b []byte) (int, error) {
 				c.mu.Unlock()
 				return 0, net.ErrClosed
 			}
-			c.conn.Drain(func(data []byte, atNs int64, kernel bool) bool {
+			c.conn.Drain(func(data []byte, sinceNs, atNs int64, stamp reader.Stamp) bool {
 				c.buf = append(c.buf[:0], data...)
-				c.pending, c.atNs, c.kernel = c.buf, atNs, kernel
+				c.pending, c.sinceNs, c.atNs, c.source = c.buf, sinceNs, atNs, stamp
 				return false
 			})
 			c.counted.received(len(c.pending))
@@ -499,6 +550,9 @@ func (c *readerConn) rest(as ending) {
 		c.ending = reader.RecordEnding
 	case as == http2Ending:
 		c.ending = reader.FrameEnding
+	}
+	if as == awake {
+		c.conn.Over()
 	}
 	if as == awake && was != reader.NoEnding && c.timedOut && !c.conn.LooksOver() {
 		c.unforeseen.Store(true)
@@ -575,7 +629,8 @@ func (c *readerConn) SetWriteDeadline(t time.Time) error {
 	return nil
 }
 
-func (c *readerConn) stamp() (int64, bool) { return c.atNs, c.kernel }
+func (c *readerConn) stamp() (int64, reader.Stamp) { return c.atNs, c.source }
+func (c *readerConn) since() int64                 { return c.sinceNs }
 
 func (c *readerConn) sentStamp() (atNs, uncertaintyNs int64, kernel bool) {
 	if ns, ok := c.conn.SentAt(c.last); ok {
@@ -587,8 +642,7 @@ func (c *readerConn) sentStamp() (atNs, uncertaintyNs int64, kernel bool) {
 func (c *readerConn) quiet() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	_, err := c.conn.End()
-	return err == nil && c.conn.Unread() == 0 && len(c.pending) == 0
+	return len(c.pending) == 0 && c.conn.Quiet()
 }
 
 func (c *readerConn) setNoWait(on bool) { c.noWait = on }
@@ -603,16 +657,19 @@ func (c *readerConn) setAbort() {
 // error queue's event would look to Go's poller like a broken descriptor.
 type netConn struct {
 	plainConn
+	watch   *ring.Watch // nil: the socket's times are what there is
+	read    int64       // bytes so far
+	wrote   int64
 	raw     syscall.RawConn
 	control []byte
-	kernel  bool
+	source  reader.Stamp
 	noWait  bool
 
-	into []byte
-	n    int
-	oob  int
-	err  error
-	read func(fd uintptr) bool
+	into    []byte
+	n       int
+	oob     int
+	err     error
+	receive func(fd uintptr) bool
 }
 
 // newNetConn closes raw if an error is returned.
@@ -626,7 +683,12 @@ func newNetConn(raw Counted) (segmentConn, error) {
 	if c.raw, err = sc.SyscallConn(); err != nil {
 		return nil, errors.Join(err, raw.Close())
 	}
-	if _, tcp := raw.Conn.(*net.TCPConn); tcp {
+	if tcp, ok := raw.Conn.(*net.TCPConn); ok && stampsAllow(reader.StampSocket) {
+		if r := sharedRing(); r != nil {
+			if c.watch, err = r.Watch(addresses(tcp)); err != nil {
+				return nil, errors.Join(err, raw.Close())
+			}
+		}
 		ctlErr := c.raw.Control(func(fd uintptr) {
 			err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1)
 		})
@@ -634,9 +696,15 @@ func newNetConn(raw Counted) (segmentConn, error) {
 			c.control = make([]byte, 64)
 		}
 	}
-	c.read = func(fd uintptr) bool {
+	c.receive = func(fd uintptr) bool {
+		beforeNs := clock.Now()
 		c.n, c.oob, _, _, c.err = unix.Recvmsg(int(fd), c.into, c.control, 0)
-		return c.err != unix.EAGAIN || c.noWait
+		if c.err == unix.EAGAIN {
+			c.emptyNs = beforeNs
+			return c.noWait
+		}
+		c.took(c.n, len(c.into), beforeNs)
+		return true
 	}
 	return c, nil
 }
@@ -646,7 +714,7 @@ func (c *netConn) Read(b []byte) (int, error) {
 		return c.plainConn.Read(b)
 	}
 	c.into = b
-	if err := c.raw.Read(c.read); err != nil {
+	if err := c.raw.Read(c.receive); err != nil {
 		return 0, err
 	}
 	if c.err == unix.EAGAIN && c.noWait {
@@ -658,21 +726,53 @@ func (c *netConn) Read(b []byte) (int, error) {
 	if c.n == 0 && len(b) > 0 {
 		return 0, io.EOF
 	}
-	c.atNs, c.kernel = clock.Now(), false
+	c.atNs, c.source = clock.Now(), reader.StampUser
 	c.received(c.n)
+	c.read += int64(c.n)
+	if c.watch != nil {
+		if firstNs, lastNs, ok := c.watch.Arrived(c.read-int64(c.n), c.read); ok {
+			c.sinceNs, c.atNs, c.source = firstNs, lastNs, reader.StampRing
+			return c.n, nil
+		}
+	}
 	if c.oob >= unix.SizeofCmsghdr+16 {
 		h := (*unix.Cmsghdr)(unsafe.Pointer(&c.control[0]))
 		if h.Level == unix.SOL_SOCKET && h.Type == unix.SO_TIMESTAMPNS {
 			ts := (*unix.Timespec)(unsafe.Pointer(&c.control[unix.SizeofCmsghdr]))
 			if ns, ok := clock.FromWall(ts.Nano(), c.atNs); ok {
-				c.atNs, c.kernel = ns, true
+				c.atNs, c.source = ns, reader.StampSocket
 			}
 		}
 	}
 	return c.n, nil
 }
 
-func (c *netConn) stamp() (int64, bool) { return c.atNs, c.kernel }
+func (c *netConn) stamp() (int64, reader.Stamp) { return c.atNs, c.source }
+
+func (c *netConn) Write(b []byte) (int, error) {
+	if c.watch != nil {
+		c.watch.Sending(c.wrote, c.read)
+	}
+	n, err := c.plainConn.Write(b)
+	c.wrote += int64(n)
+	return n, err
+}
+
+func (c *netConn) sentStamp() (atNs, uncertaintyNs int64, kernel bool) {
+	if c.watch != nil {
+		if atNs, ok := c.watch.Sent(c.wrote); ok {
+			return atNs, 0, true
+		}
+	}
+	return c.plainConn.sentStamp()
+}
+
+func (c *netConn) Close() error {
+	if c.watch != nil {
+		c.watch.Close()
+	}
+	return c.plainConn.Close()
+}
 
 func (c *netConn) setNoWait(on bool) {
 	if c.noWait = on; c.control == nil {

@@ -66,3 +66,8 @@ func (c *peekConn) quiet() bool {
 	c.early = append(c.early, one[:n]...)
 	return n == 0 && isTimeout(err)
 }
+
+// StampSource returns the source of times: this process's clock, for others were written for Linux only.
+func StampSource() (source Stamps, why string) {
+	return StampsUser, "packet rings and kernel timestamps are used on Linux (amd64, arm64) only"
+}

@@ -10,6 +10,7 @@ import (
 var readerThread = []goleak.Option{
 	goleak.IgnoreAnyFunction("github.com/tokenclock/tokenclock/extension/internal/reader.runThread"),
 	goleak.IgnoreAnyFunction("github.com/tokenclock/tokenclock/extension/internal/reader.(*Reader).dispatch"),
+	goleak.IgnoreAnyFunction("github.com/tokenclock/tokenclock/extension/internal/ring.(*Ring).serve"),
 }
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m, readerThread...) }

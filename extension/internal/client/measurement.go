@@ -34,9 +34,10 @@ type Measurement struct {
 	ConnectNs, TLSNs  int64 // durations of this request's own connection set-up; 0 on a reused connection
 	SetupNs           int64 // what lay between StartedNs and SentNs of all set-up of connections for this request
 	Reused            bool
-	Retries           int // times it was sent again because a reused connection had been closed by the server
-	KernelReceives    int
-	UserReceives      int
+	Retries           int    // times it was sent again because a reused connection had been closed by the server
+	RingReceives      int    // pieces of the response whose time the packet ring told; they are among KernelReceives
+	KernelReceives    int    // receives, or pieces of them, whose time the kernel told
+	UserReceives      int    // and those whose time is a clock reading after the receive
 	ID                string // the request's
 
 	x *exchange
@@ -56,6 +57,9 @@ func (m *Measurement) OwnLimit() syscall.Errno {
 	}
 	return 0
 }
+
+// receives is how many receives, or pieces of them, the response took so far.
+func (m *Measurement) receives() int { return m.KernelReceives + m.UserReceives }
 
 // Release gives the measurement's memory back. Nothing of it may be used afterwards.
 func (m *Measurement) Release() {

@@ -5,6 +5,8 @@ import (
 	"os"
 	"sync"
 	"time"
+
+	"github.com/tokenclock/tokenclock/extension/internal/reader"
 )
 
 // aheadBytes may wait unread before the goroutine of a readAhead stops reading, and so the peer sending.
@@ -30,9 +32,9 @@ type readAhead struct {
 
 // receipt is what one receive brought.
 type receipt struct {
-	data   []byte
-	atNs   int64
-	kernel bool
+	data          []byte
+	sinceNs, atNs int64
+	stamp         reader.Stamp
 }
 
 func newReadAhead(seg segmentConn) *readAhead {
@@ -48,8 +50,8 @@ func (r *readAhead) run() {
 		n, err := r.segmentConn.Read(buf)
 		r.mu.Lock()
 		if n > 0 {
-			atNs, kernel := r.segmentConn.stamp()
-			r.receipts = append(r.receipts, receipt{append([]byte(nil), buf[:n]...), atNs, kernel})
+			atNs, stamp := r.segmentConn.stamp()
+			r.receipts = append(r.receipts, receipt{append([]byte(nil), buf[:n]...), r.segmentConn.since(), atNs, stamp})
 			r.unread += n
 		}
 		r.err = err
@@ -91,7 +93,8 @@ func (r *readAhead) Read(b []byte) (int, error) {
 	return n, nil
 }
 
-func (r *readAhead) stamp() (int64, bool) { return r.last.atNs, r.last.kernel }
+func (r *readAhead) stamp() (int64, reader.Stamp) { return r.last.atNs, r.last.stamp }
+func (r *readAhead) since() int64                 { return r.last.sinceNs }
 
 func (r *readAhead) quiet() bool {
 	r.mu.Lock()

@@ -82,6 +82,7 @@ func TestAStreamOverHTTP2RestsUntilItsEnd(t *testing.T) {
 }
 
 func TestAnEndThatIsNotForeseenIsWaitedForOnce(t *testing.T) {
+	stamps(t, StampsSocket) // the ring has more reasons to look at a connection
 	resting := make(chan struct{})
 	url, options := serveTLS(t, resting, func(w io.Writer) {
 		// One record, as large as those before.
@@ -96,6 +97,7 @@ func TestAnEndThatIsNotForeseenIsWaitedForOnce(t *testing.T) {
 
 func TestTheEndOfACutStreamIsTheConnections(t *testing.T) {
 	// The dispatching goroutine is held up while the server closes: the end is when the thread saw it, not when it is parsed.
+	stamps(t, StampsSocket)
 	written, cut := make(chan struct{}), make(chan struct{})
 	s := serve(t, listen(t), func(w net.Conn, _ []byte, _ int) bool {
 		_, _ = io.WriteString(w, streamHead+token("a"))

@@ -5,20 +5,35 @@ import (
 	"time"
 
 	"github.com/tokenclock/tokenclock/extension/internal/clock"
+	"github.com/tokenclock/tokenclock/extension/internal/reader"
 )
 
 // plainConn stamps in user space, right after each read and around each write.
 type plainConn struct {
 	Counted
-	atNs            int64
+	sinceNs, atNs   int64
+	emptyNs         int64 // what is unread now came after it
 	writeNs, doneNs int64
 }
 
 func (c *plainConn) Read(b []byte) (int, error) {
+	beforeNs := clock.Now()
 	n, err := c.Conn.Read(b)
 	c.atNs = clock.Now()
+	c.took(n, len(b), beforeNs)
 	c.received(n)
 	return n, err
+}
+
+// took notes what a receive that began at beforeNs came to: one that is smaller than the room there was left nothing.
+func (c *plainConn) took(n, room int, beforeNs int64) {
+	if n <= 0 {
+		return
+	}
+	c.sinceNs = c.emptyNs
+	if n < room {
+		c.emptyNs = beforeNs
+	}
 }
 
 func (c *plainConn) Write(b []byte) (int, error) {
@@ -29,7 +44,8 @@ func (c *plainConn) Write(b []byte) (int, error) {
 	return n, err
 }
 
-func (c *plainConn) stamp() (int64, bool) { return c.atNs, false }
+func (c *plainConn) stamp() (int64, reader.Stamp) { return c.atNs, reader.StampUser }
+func (c *plainConn) since() int64                 { return c.sinceNs }
 
 func (c *plainConn) sentStamp() (atNs, uncertaintyNs int64, kernel bool) {
 	return between(c.writeNs, c.doneNs)

@@ -3,6 +3,7 @@
 package client
 
 import (
+	"fmt"
 	"net"
 	"path/filepath"
 	"testing"
@@ -43,7 +44,7 @@ func TestStampsAreTheKernelsWhereverThereIsTCP(t *testing.T) {
 		{"Go's poller", func(t *testing.T) (string, func(*Options)) {
 			url, _ := on("tcp4", "127.0.0.1:0")(t)
 			return url, func(o *Options) { o.Streamed = false }
-		}, true, false},
+		}, true, ringed()},
 		{"TLS", func(t *testing.T) (string, func(*Options)) {
 			return serveOverTLS(t, func(p *bodyPeer) {
 				for p.request() != nil && answerThree(p.Conn, nil, 0) {
@@ -75,10 +76,68 @@ func TestStampsAreTheKernelsWhereverThereIsTCP(t *testing.T) {
 	}
 }
 
-func TestWithoutTheReaderThreadGoroutinesDoItsWork(t *testing.T) {
-	shared := sharedReader
-	sharedReader = func() *reader.Reader { return nil }
-	defer func() { sharedReader = shared }()
+// ringed reports whether times come from a packet ring here.
+func ringed() bool { return sharedRing() != nil }
+
+// stamps has the connections of a test opened from now on take their times from a source.
+func stamps(t *testing.T, s Stamps) {
+	before := stampsAsked.Load()
+	UseStamps(s)
+	t.Cleanup(func() { stampsAsked.Store(before) })
+}
+
+func TestEachSourceOfTimesIsTheOneAskedFor(t *testing.T) {
+	for _, tt := range []struct {
+		stamps       Stamps
+		streamed     bool
+		ring, kernel bool
+	}{
+		{StampsAuto, true, ringed(), true},
+		{StampsAuto, false, ringed(), true},
+		{StampsSocket, true, false, true},
+		{StampsSocket, false, false, true},
+		{StampsUser, true, false, false},
+		{StampsUser, false, false, false},
+	} {
+		t.Run(fmt.Sprintf("%s, streamed %v", tt.stamps, tt.streamed), func(t *testing.T) {
+			stamps(t, tt.stamps)
+			l, err := net.Listen("tcp4", "127.0.0.1:0")
+			require.NoError(t, err)
+			serve(t, l, answerThree)
+			c := newClient(t, "http://"+l.Addr().String()+"/", func(o *Options) { o.Streamed = tt.streamed })
+			for range 3 {
+				m := c.Do(t.Context(), &Request{Body: []byte("{}")})
+				require.Equal(t, stream.None, m.Failure, m.Message)
+				require.Equal(t, tt.ring, m.RingReceives > 0)
+				require.Equal(t, tt.kernel, m.KernelReceives > 0)
+				require.Equal(t, tt.kernel, m.UserReceives == 0)
+				m.Release()
+			}
+			c.CloseIdle()
+		})
+	}
+}
+
+func TestTheOtherSourcesOfTimesDoAsTheRingDoes(t *testing.T) {
+	for name, without := range map[string]func(t *testing.T){
+		"the reader thread": func(t *testing.T) { stamps(t, StampsSocket) },
+		"goroutines": func(t *testing.T) {
+			stamps(t, StampsSocket)
+			shared := sharedReader
+			sharedReader = func() *reader.Reader { return nil }
+			t.Cleanup(func() { sharedReader = shared })
+		},
+		"user": func(t *testing.T) { stamps(t, StampsUser) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			without(t)
+			again(t)
+		})
+	}
+}
+
+// again runs the tests of the client once more.
+func again(t *testing.T) {
 	for name, test := range map[string]func(*testing.T){
 		"a stream":             TestAStreamIsMeasuredAndItsConnectionReused,
 		"bad ends":             TestEveryBadEndHasItsClass,

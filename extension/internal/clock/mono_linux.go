@@ -21,3 +21,6 @@ var monoAtZero = func() int64 {
 
 // FromMonotonic converts a reading of CLOCK_MONOTONIC to this clock.
 func FromMonotonic(ns int64) int64 { return ns - monoAtZero }
+
+// ToMonotonic converts a time of this clock to CLOCK_MONOTONIC.
+func ToMonotonic(ns int64) int64 { return ns + monoAtZero }

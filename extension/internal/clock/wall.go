@@ -116,10 +116,15 @@ var (
 func FromWall(wallNs, nowNs int64) (atNs int64, ok bool) {
 	wallMu.Lock()
 	defer wallMu.Unlock()
-	if wall.Due(wallNs, nowNs) {
-		wall.Compare(readBoth())
+	return wall.FromWall(wallNs, nowNs)
+}
+
+// FromWall is FromWall by an offset of the caller's own, for which the monotonic clock is this package's.
+func (o *Offset) FromWall(wallNs, nowNs int64) (atNs int64, ok bool) {
+	if o.Due(wallNs, nowNs) {
+		o.Compare(readBoth())
 	}
-	return wall.At(wallNs, nowNs)
+	return o.At(wallNs, nowNs)
 }
 
 // WallSteps returns how often FromWall found that the wall clock had been set, and how many stamps it rejected.

@@ -12,4 +12,6 @@ func leaveScheduler() {}
 
 func returnToScheduler() {}
 
-func pollEvents(sh *shared) (n uintptr, e syscall.Errno) { return pollAttached(sh) }
+func pollEvents(sh *shared, timeoutMs uintptr) (n uintptr, e syscall.Errno) {
+	return pollAttached(sh, timeoutMs)
+}

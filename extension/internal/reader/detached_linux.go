@@ -23,10 +23,10 @@ func returnToScheduler()
 
 //go:nosplit
 //go:norace
-func pollEvents(sh *shared) (n uintptr, e syscall.Errno) {
+func pollEvents(sh *shared, timeoutMs uintptr) (n uintptr, e syscall.Errno) {
 	if sh.attached != 0 {
-		return pollAttached(sh)
+		return pollAttached(sh, timeoutMs)
 	}
-	n, _, e = syscall.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(sh.epfd), uintptr(unsafe.Pointer(&sh.events[0])), eventsSize, ^uintptr(0), 0, 0)
+	n, _, e = syscall.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(sh.epfd), uintptr(unsafe.Pointer(&sh.events[0])), eventsSize, timeoutMs, 0, 0)
 	return n, e
 }

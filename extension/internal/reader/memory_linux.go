@@ -24,7 +24,7 @@ const (
 	eventsSize = 512
 
 	blockHead   = 16  // bytes before a block's data
-	segmentHead = 16  // bytes before each segment's data: stamp, length, flags
+	segmentHead = 24  // bytes before each segment's data: its times, length, flags
 	minRoom     = 768 // a receive is not started with less room than this left in a block
 
 	// pauseBytes is where a connection whose parser lags is no longer read, so that TCP slows its sender down.
@@ -56,6 +56,9 @@ type slot struct {
 	final    atomic.Uint32 // thread: 1 where the last receive looked like an end
 	usual    int64         // thread: size of a stream's receives
 	lastNs   int64         // thread: stamp of the receive before, for the rhythm of the stream
+	emptyNs  int64         // thread: a time at which the socket had nothing unread; all that is unread now came after it
+	look     uint32        // thread: the look at the sockets in which it had something
+	left     uint32        // thread: 1 where the last receive may have left something
 	endNs    int64         // thread: when the end was seen (written before state)
 	sent     [4]sentStamp
 	sentHead atomic.Uint32 // thread: number of transmit stamps written so far
@@ -131,8 +134,15 @@ type shared struct {
 	readyHead atomic.Uint32 // dispatcher: next to take
 	readyTail atomic.Uint32 // thread: next to fill
 
-	nowNs int64        // thread: CLOCK_MONOTONIC at the last poll or later
-	wall  clock.Offset // thread: of the wall clock, by which the kernel stamps, from it
+	nowNs int64  // thread: CLOCK_MONOTONIC at the last poll or later
+	look  uint32 // thread: number of the present look at the sockets
+	_     uint32
+	// thread: before the look before the present one. What was not found then came after it. 0 where that look may not have
+	// told of all sockets.
+	lookedNs int64
+	lookNs   int64        // thread: before the present look
+	open     atomic.Int32 // connections
+	wall     clock.Offset // thread: of the wall clock, by which the kernel stamps, from it
 
 	released atomic.Uint32 // slots that the thread closed, a stack; Go takes all of it at once
 

@@ -57,7 +57,7 @@ type Conn struct {
 	s     *slot
 	id    uint32
 	ready func()
-	wrote uint32 // bytes handed to the kernel, as the transmit stamps count them
+	wrote int64 // bytes handed to the kernel
 
 	closed atomic.Bool // for debug
 }
@@ -308,6 +308,7 @@ func (r *Reader) Add(fd int, ready func(*Conn)) (*Conn, error) {
 	s.fd = int32(fd)
 	s.head.Store(0)
 	s.tail, s.offset, s.lastNs, s.endNs = 0, 0, 0, 0
+	s.emptyNs, s.look, s.left = clock.ToMonotonic(clock.Now()), 0, 0
 	s.notified.Store(0)
 	s.errno.Store(0)
 	s.paused.Store(0)
@@ -321,6 +322,7 @@ func (r *Reader) Add(fd int, ready func(*Conn)) (*Conn, error) {
 		s.sent[k].ns.Store(0) // of the slot's last connection
 	}
 	r.conns[c.id].Store(c)
+	sh.open.Add(1)
 	s.state.Store(slotOpen)
 	if err := unix.EpollCtl(int(sh.epfd), unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(c.id)}); err != nil {
 		s.state.Store(slotEnded) // the thread never saw it
@@ -369,9 +371,10 @@ func (r *Reader) dispatch() {
 	}
 }
 
-// Drain hands over what has arrived and not been handed over before, receive by receive, until f returns false. atNs is
-// a time of package clock; kernel says that the kernel took it.
-func (c *Conn) Drain(f func(data []byte, atNs int64, kernel bool) bool) {
+// Drain hands over what has arrived and not been handed over before, receive by receive, until f returns false. The last
+// byte arrived at atNs and those before it since sinceNs, times of package clock: when the thread last found the socket
+// empty, which it looks for every millisecond and as often as it can. So sinceNs is early where the thread was kept from it.
+func (c *Conn) Drain(f func(data []byte, sinceNs, atNs int64, stamp Stamp) bool) {
 	c.misused()
 	taken := c.drain(f)
 	// Also where nothing was taken: the thread may have paused after what made it do so was drained, and it calls once.
@@ -382,7 +385,7 @@ func (c *Conn) Drain(f func(data []byte, atNs int64, kernel bool) bool) {
 }
 
 // drain returns how many bytes it handed over.
-func (c *Conn) drain(f func(data []byte, atNs int64, kernel bool) bool) (taken int64) {
+func (c *Conn) drain(f func(data []byte, sinceNs, atNs int64, stamp Stamp) bool) (taken int64) {
 	m, s := c.r.mem, c.s
 	for more := true; more; {
 		head := s.head.Load()
@@ -397,7 +400,11 @@ func (c *Conn) drain(f func(data []byte, atNs int64, kernel bool) bool) (taken i
 			data := b.data[s.offset+segmentHead : s.offset+segmentHead+seg.size]
 			s.offset = (s.offset + segmentHead + seg.size + 7) &^ 7
 			taken += int64(seg.size)
-			more = f(data, clock.FromMonotonic(seg.atNs), seg.flags&segmentKernel != 0)
+			stamp := StampUser
+			if seg.flags&segmentKernel != 0 {
+				stamp = StampSocket
+			}
+			more = f(data, clock.FromMonotonic(seg.sinceNs), clock.FromMonotonic(seg.atNs), stamp)
 		}
 		if s.offset < used {
 			break
@@ -452,6 +459,15 @@ func (c *Conn) Unread() int64 {
 	return c.s.unread.Load()
 }
 
+// Quiet reports whether the connection is open and nothing waits to be read.
+func (c *Conn) Quiet() bool {
+	_, err := c.End()
+	return err == nil && c.Unread() == 0
+}
+
+// Over notes that the response to what was last written has ended; it is nothing to this reader.
+func (c *Conn) Over() {}
+
 // End returns nil while the connection is open, io.EOF after an orderly end by the peer, else the error. atNs is when
 // the thread saw it. Bytes received before may still be unread.
 func (c *Conn) End() (atNs int64, err error) {
@@ -467,8 +483,8 @@ func (c *Conn) End() (atNs int64, err error) {
 
 // Sent is when a write's last byte was handed to the kernel.
 type Sent struct {
-	BeforeNs, AfterNs int64  // clock readings around the system call that completed the write
-	last              uint32 // offset of the last byte, as transmit stamps name it
+	BeforeNs, AfterNs int64 // clock readings around the system call that completed the write
+	Offset            int64 // bytes that were handed to the kernel on the connection, the write included
 }
 
 // Write sends all of b. Where the socket takes no more it calls wait, which returns when there may be room, or why to give
@@ -484,10 +500,10 @@ func (c *Conn) Write(b []byte, wait func() error) (Sent, error) {
 		sent.AfterNs = clock.Now()
 		switch e {
 		case 0:
-			c.wrote += uint32(n)
+			c.wrote += int64(n)
 			b = b[n:]
 			if len(b) == 0 {
-				sent.last = c.wrote - 1
+				sent.Offset = c.wrote
 				return sent, nil
 			}
 		case unix.EINTR:
@@ -511,7 +527,12 @@ type Room struct {
 // Room is for one Write that found the socket full.
 func (c *Conn) Room() (*Room, error) {
 	c.misused()
-	fd, err := unix.FcntlInt(uintptr(c.s.fd), unix.F_DUPFD_CLOEXEC, 0)
+	return RoomOf(int(c.s.fd))
+}
+
+// RoomOf waits for room in the socket of a descriptor, which stays the caller's.
+func RoomOf(socket int) (*Room, error) {
+	fd, err := unix.FcntlInt(uintptr(socket), unix.F_DUPFD_CLOEXEC, 0)
 	if err != nil {
 		return nil, fmt.Errorf("reader: %w", err)
 	}
@@ -544,7 +565,7 @@ func (c *Conn) SentAt(sent Sent) (atNs int64, ok bool) {
 	c.misused()
 	for i := range c.s.sent {
 		st := &c.s.sent[i]
-		if ns := st.ns.Load(); ns != 0 && st.byteID.Load() == sent.last {
+		if ns := st.ns.Load(); ns != 0 && st.byteID.Load() == uint32(sent.Offset-1) {
 			at := clock.FromMonotonic(ns)
 			// A stamp from before the slot's present connection, or after a step of the wall clock, is no time of this write.
 			if at >= sent.BeforeNs-1_000_000 && at <= sent.AfterNs+1_000_000_000 {
@@ -581,6 +602,7 @@ func (c *Conn) Close(abort bool) {
 		i = next
 	}
 	s.state.Store(slotFree)
+	r.mem.sh.open.Add(-1)
 	r.recycle(c.id)
 }
 

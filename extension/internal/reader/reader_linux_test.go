@@ -65,7 +65,8 @@ type inbox struct {
 	mu     sync.Mutex
 	data   []byte
 	stamps []int64
-	upTo   []int // bytes so far with each stamp
+	since  []int64
+	ends   []int // bytes up to the end of each receive
 	kernel int
 	ended  chan error
 	grown  chan struct{}
@@ -89,11 +90,12 @@ func (b *inbox) ready(c *Conn) {
 		return
 	}
 	for {
-		c.Drain(func(d []byte, atNs int64, kernel bool) bool {
+		c.Drain(func(d []byte, sinceNs, atNs int64, stamp Stamp) bool {
 			b.data = append(b.data, d...)
 			b.stamps = append(b.stamps, atNs)
-			b.upTo = append(b.upTo, len(b.data))
-			if kernel {
+			b.since = append(b.since, sinceNs)
+			b.ends = append(b.ends, len(b.data))
+			if stamp == StampSocket {
 				b.kernel++
 			}
 			return true
@@ -205,8 +207,8 @@ func TestStampsAreTheKernelsEvenWhenGoIsBusy(t *testing.T) {
 	in.mu.Lock()
 	require.Equal(t, len(in.stamps), in.kernel)
 	for i, ns := range in.stamps {
-		require.Zero(t, in.upTo[i]%len(token))
-		last := in.upTo[i]/len(token) - 1
+		require.Zero(t, in.ends[i]%len(token))
+		last := in.ends[i]/len(token) - 1
 		require.GreaterOrEqual(t, ns, before[last]-clockNoiseNs, "send %d", last)
 		require.LessOrEqual(t, ns, after[last]+clockNoiseNs, "send %d", last)
 	}
@@ -261,6 +263,90 @@ func TestAStepOfTheWallClockPoisonsNoStamp(t *testing.T) {
 			require.NoError(t, r.Close())
 		})
 	}
+}
+
+// What a receive merged came at times that only its bounds tell. The lower one is never too late, whatever kept the thread
+// from the socket: here it does not listen, as where the owner is so slow that it must not receive more.
+func TestNothingInAReceiveCameBeforeItsLowerBound(t *testing.T) {
+	r, err := New()
+	require.NoError(t, err)
+	in := newInbox()
+	c, peer := pair(t, r, in.ready)
+	var ends []int     // bytes written
+	var doneNs []int64 // and when
+	written := 0
+	write := func(n int) {
+		_, err := peer.Write(make([]byte, n))
+		require.NoError(t, err)
+		written += n
+		ends, doneNs = append(ends, written), append(doneNs, clock.Now())
+	}
+	const wait = 5 * time.Millisecond
+	for range 5 {
+		for range 20 {
+			write(100)
+			in.waitFor(t, written)
+		}
+		in.mu.Lock()
+		require.NoError(t, unix.EpollCtl(int(r.mem.sh.epfd), unix.EPOLL_CTL_MOD, int(c.s.fd), &unix.EpollEvent{Fd: int32(c.id)}))
+		c.s.left = 1
+		in.mu.Unlock()
+		for range 8 {
+			write(100)
+			time.Sleep(wait) // the time that the receive's bounds must span
+		}
+		c.s.paused.Store(1)
+		in.ready(c) // listens again
+		in.waitFor(t, written)
+	}
+	in.mu.Lock()
+	first, merged := 0, 0
+	for i, end := range in.ends {
+		k := 0
+		for ends[k] <= first {
+			k++
+		}
+		// What was written may take a moment to the other socket.
+		require.LessOrEqual(t, in.since[i], doneNs[k]+int64(wait), "receive %d begins with byte %d", i, first)
+		require.LessOrEqual(t, in.since[i], in.stamps[i]+int64(wait))
+		if end-first > 400 {
+			merged++
+		}
+		first = end
+	}
+	require.Equal(t, 5, merged)
+	in.mu.Unlock()
+	in.close(c, false)
+	_ = peer.Close()
+	require.NoError(t, r.Close())
+}
+
+// An idle socket is looked at all the time, so that a receive's bounds are close where nothing keeps the thread from it.
+func TestTheLowerBoundIsNoOlderThanTheLastLook(t *testing.T) {
+	r, err := New()
+	require.NoError(t, err)
+	in := newInbox()
+	c, peer := pair(t, r, in.ready)
+	const idle = 50 * time.Millisecond
+	closest := time.Duration(1 << 62)
+	for i := range 40 {
+		time.Sleep(idle) // the length of the wait is what is tested
+		_, err := peer.Write([]byte("data: token\n\n"))
+		require.NoError(t, err)
+		in.waitFor(t, 13*(i+1))
+		if i > 0 { // the thread waits without end for the first
+			in.mu.Lock()
+			closest = min(closest, time.Duration(in.stamps[len(in.stamps)-1]-in.since[len(in.since)-1]))
+			in.mu.Unlock()
+		}
+		if closest < idle/5 {
+			break
+		}
+	}
+	require.Less(t, closest, idle/5)
+	in.close(c, false)
+	_ = peer.Close()
+	require.NoError(t, r.Close())
 }
 
 // waitForRoom is for Write.
@@ -399,7 +485,7 @@ func TestWantDelaysTheCall(t *testing.T) {
 	_, err = peer.Write([]byte("0\r\n\r\n"))
 	require.NoError(t, err)
 	require.EqualValues(t, 26, <-calls)
-	c.Drain(func([]byte, int64, bool) bool { return true })
+	c.Drain(func([]byte, int64, int64, Stamp) bool { return true })
 	require.False(t, c.Want(1000, RecordEnding))
 	_, err = peer.Write([]byte("0\r\n\r\n, and more than a small record holds: no end of what is waited for now"))
 	require.NoError(t, err)
@@ -549,7 +635,7 @@ func TestASlowParserPausesTheSender(t *testing.T) {
 	require.Less(t, c.Unread(), int64(2*pauseBytes))
 	got := 0
 	for got < total {
-		c.Drain(func(d []byte, _ int64, _ bool) bool { got += len(d); return true })
+		c.Drain(func(d []byte, _, _ int64, _ Stamp) bool { got += len(d); return true })
 		runtime.Gosched()
 	}
 	require.Equal(t, total, <-wrote)

@@ -27,6 +27,10 @@ const (
 	unpacedPerSecond = 50_000
 	unpacedRestNs    = 300_000
 
+	// lookMs is the longest that the thread waits for something to read. A receive tells the time of its last segment alone;
+	// how early the others may have come is known from when the socket was last seen empty.
+	lookMs = 1
+
 	gapMaxNs  = 100_000_000 // a longer gap is a stall and says nothing about the rhythm
 	fairReads = 4           // receives from one connection in one poll
 
@@ -83,11 +87,21 @@ func askForPromptness() {
 //go:nosplit
 //go:norace
 func loop(sh *shared, slots, blocks unsafe.Pointer) {
+	rested := false
 	for sh.stop.Load() == 0 {
-		n, e := pollEvents(sh)
+		sh.lookNs = rawClock(sh, unix.CLOCK_MONOTONIC)
+		timeoutMs := ^uintptr(0)
+		switch {
+		case rested:
+			timeoutMs = 0 // it has waited already
+		case sh.open.Load() > 0:
+			timeoutMs = lookMs
+		}
+		n, e := pollEvents(sh, timeoutMs)
 		if e != 0 {
 			continue // EINTR: a signal of Go's runtime
 		}
+		sh.look++
 		sh.nowNs = rawClock(sh, unix.CLOCK_MONOTONIC)
 		pushed := false
 		for i := uintptr(0); i < n; i++ {
@@ -110,21 +124,26 @@ func loop(sh *shared, slots, blocks unsafe.Pointer) {
 			*(*uint64)(unsafe.Pointer(&sh.scratch[32])) = 1
 			_, _, _ = syscall.RawSyscall(unix.SYS_WRITE, uintptr(sh.notifyFd), uintptr(unsafe.Pointer(&sh.scratch[32])), 8)
 		}
+		sh.lookedNs = 0
+		if n < eventsSize {
+			sh.lookedNs = sh.lookNs
+		}
 		if sh.starved != 0 {
 			// The paused connection is listened to again as soon as its owner finds nothing to drain, which takes microseconds.
 			sh.starved = 0
 			nap(sh, starvedNs)
+			rested = true
 			continue
 		}
-		rest(sh)
+		rested = rest(sh)
 	}
 }
 
 // pollAttached waits as a goroutine does: others run meanwhile.
 //
 //go:noinline
-func pollAttached(sh *shared) (n uintptr, e syscall.Errno) {
-	n, _, e = syscall.Syscall6(unix.SYS_EPOLL_PWAIT, uintptr(sh.epfd), uintptr(unsafe.Pointer(&sh.events[0])), eventsSize, ^uintptr(0), 0, 0)
+func pollAttached(sh *shared, timeoutMs uintptr) (n uintptr, e syscall.Errno) {
+	n, _, e = syscall.Syscall6(unix.SYS_EPOLL_PWAIT, uintptr(sh.epfd), uintptr(unsafe.Pointer(&sh.events[0])), eventsSize, timeoutMs, 0, 0)
 	return n, e
 }
 
@@ -137,11 +156,11 @@ func napAttached(ts *unix.Timespec) {
 
 // rest sleeps between two polls when streams are many, so that one wake-up serves several of them. Times are the
 // kernel's, so nothing is lost while the rest is a small part of a stream's gap: segments that wait unread together
-// would be merged under the last one's time.
+// would be merged under the last one's time. It reports whether it slept.
 //
 //go:nosplit
 //go:norace
-func rest(sh *shared) {
+func rest(sh *shared) bool {
 	if d := sh.nowNs - sh.windowNs; d >= rateWindowNs {
 		sh.perSecond = sh.windowCount * 1_000_000_000 / d
 		sh.windowNs, sh.windowCount = sh.nowNs, 0
@@ -155,7 +174,10 @@ func rest(sh *shared) {
 		nap(sh, ns)
 	case sh.perSecond > unpacedPerSecond:
 		nap(sh, unpacedRestNs)
+	default:
+		return false
 	}
+	return true
 }
 
 //go:nosplit
@@ -184,6 +206,16 @@ func serve(sh *shared, s *slot, blocks unsafe.Pointer, id, events uint32) bool {
 	default:
 		return false
 	}
+	// The look before found the socket empty if it did not name it, and so did this one if it names it for another reason.
+	if s.left == 0 {
+		if s.look != sh.look-1 && sh.lookedNs > s.emptyNs {
+			s.emptyNs = sh.lookedNs
+		}
+		if events&unix.EPOLLIN == 0 && sh.lookNs > s.emptyNs {
+			s.emptyNs = sh.lookNs
+		}
+	}
+	s.look = sh.look
 	if events&unix.EPOLLERR != 0 && readSentStamp(sh, s) && events&unix.EPOLLIN == 0 {
 		return false
 	}
@@ -244,6 +276,7 @@ func receive(sh *shared, s *slot, blocks unsafe.Pointer) int {
 	if s.tail == 0 || uint32(len(b.data))-used < segmentHead+minRoom {
 		next := takeBlock(sh, blocks)
 		if next == 0 {
+			s.left = 1
 			return noRoom
 		}
 		if s.tail == 0 {
@@ -260,8 +293,12 @@ func receive(sh *shared, s *slot, blocks unsafe.Pointer) int {
 	sh.iov.base = uintptr(data)
 	sh.iov.size = uintptr(room)
 	resetMsg(sh)
+	beforeNs := sh.nowNs
 	n, _, e := syscall.RawSyscall(unix.SYS_RECVMSG, uintptr(s.fd), uintptr(unsafe.Pointer(&sh.msg)), unix.MSG_DONTWAIT)
 	if e == unix.EAGAIN || e == unix.EINTR {
+		if e == unix.EAGAIN {
+			s.emptyNs, s.left = beforeNs, 0
+		}
 		return receivedNothing
 	}
 	if e != 0 || n == 0 {
@@ -270,6 +307,10 @@ func receive(sh *shared, s *slot, blocks unsafe.Pointer) int {
 	}
 	head := (*segment)(unsafe.Add(unsafe.Pointer(&b.data[0]), uintptr(used)))
 	head.size = uint32(n)
+	head.sinceNs = s.emptyNs
+	if s.left = 1; n < uintptr(room) {
+		s.emptyNs, s.left = beforeNs, 0
+	}
 	head.atNs, head.flags = sh.nowNs, 0
 	if ns, ok := kernelTime(sh, controlStamp(sh)); ok {
 		head.atNs, head.flags = ns, segmentKernel
@@ -355,9 +396,10 @@ func endsWith(ending uint32, data unsafe.Pointer, n uintptr) bool {
 
 // segment precedes the bytes of one receive in a block.
 type segment struct {
-	atNs  int64 // CLOCK_MONOTONIC
-	size  uint32
-	flags uint32
+	atNs    int64 // CLOCK_MONOTONIC: when the last of them had come
+	sinceNs int64 // all of them came after it
+	size    uint32
+	flags   uint32
 }
 
 const segmentKernel = 1 // atNs is the kernel's receive time
@@ -471,6 +513,7 @@ func release(sh *shared, s *slot, blocks unsafe.Pointer, id uint32) {
 		i = next
 	}
 	s.state.Store(slotFree)
+	sh.open.Add(-1)
 	for {
 		old := sh.released.Load()
 		s.link = old

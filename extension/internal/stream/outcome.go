@@ -34,7 +34,9 @@ func (p *Parser) finish() {
 	case !ok || p.unreadable:
 	case r.Streamed:
 		if p.sse.flush() {
+			p.last = 0
 			p.event(nil, p.lastNs)
+			p.followed() // what ended the body may have come later than the event
 		}
 	case !p.broken && p.problem == "":
 		p.reply()

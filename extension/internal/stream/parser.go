@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"unsafe"
 )
 
 // errorBodyBytes is how much of an error's body is kept for its message.
@@ -30,6 +31,9 @@ type Parser struct {
 	receive       int             // number of the Feed call
 	outputReceive [MaxChoices]int // that of the last output chunk of each choice
 	lastNs        int64           // stamp of the last byte
+	sinceNs       int64           // all bytes of the receive came after it
+	last          int             // 1 + index of the output chunk behind which nothing has come yet in its receive; 0 = none
+	lineEnd       lineEnd         // what of the HTTP chunk's line break came behind that
 	finished      bool            // the result is final
 	broken        bool            // the connection broke off, orderly or not
 	excess        bool            // bytes came after the response
@@ -56,7 +60,7 @@ type Parser struct {
 // Reset makes the parser ready for the next response. The slices of the last Result become invalid.
 func (p *Parser) Reset(o Options) {
 	arrivals := p.res.Arrivals[:0]
-	if cap(arrivals)*16 > keepBytes {
+	if cap(arrivals)*int(unsafe.Sizeof(Arrival{})) > keepBytes {
 		arrivals = nil
 	}
 	p.options = o
@@ -71,7 +75,7 @@ func (p *Parser) Reset(o Options) {
 	p.ptrs[0].set(o.InputTokensPointer)
 	p.ptrs[1].set(o.OutputTokensPointer)
 	p.framed, p.finished, p.broken, p.excess, p.endErr = false, false, false, false, nil
-	p.receive, p.lastNs = 0, 0
+	p.receive, p.lastNs, p.sinceNs, p.last = 0, 0, 0, 0
 	clear(p.outputReceive[:])
 	p.problem, p.unreadable, p.failed, p.failure, p.sawEnd = "", false, false, "", false
 	p.seen, p.ended, p.finalUsage, p.finalOutput, p.continuous = 0, 0, false, 0, false
@@ -82,19 +86,29 @@ func (p *Parser) Reset(o Options) {
 
 // FeedRest takes more bytes of the receive that was fed last: under TLS a receive is decrypted record by record.
 func (p *Parser) FeedRest(b []byte) (done bool) {
-	if len(b) > 0 {
-		p.receive-- // Feed counts it again
-	}
-	return p.Feed(b, p.lastNs)
-}
-
-// Feed takes the bytes of one receive of an HTTP/1.x response. done: the response is complete, or it is not HTTP; the
-// caller need not go on, and bytes that come nevertheless only make KeepAlive false.
-func (p *Parser) Feed(b []byte, atNs int64) (done bool) {
 	if len(b) == 0 {
 		return p.finished
 	}
-	p.received(atNs)
+	return p.feed(b)
+}
+
+// Feed takes the bytes of one receive of an HTTP/1.x response, all of which arrived at atNs. done: the response is complete,
+// or it is not HTTP; the caller need not go on, and bytes that come nevertheless only make KeepAlive false.
+func (p *Parser) Feed(b []byte, atNs int64) (done bool) { return p.FeedWithin(b, atNs, atNs) }
+
+// FeedWithin is Feed for a receive of which only the last byte is known to have arrived at atNs, and the others to have
+// arrived since sinceNs: when the connection was last seen to have nothing unread. An output chunk that the receive does
+// not end with gets the width of that interval; the line break behind an HTTP chunk does not count, for a server sends
+// it with the chunk.
+func (p *Parser) FeedWithin(b []byte, sinceNs, atNs int64) (done bool) {
+	if len(b) == 0 {
+		return p.finished
+	}
+	p.received(sinceNs, atNs)
+	return p.feed(b)
+}
+
+func (p *Parser) feed(b []byte) (done bool) {
 	for len(b) > 0 && p.frame.state < stateComplete {
 		head := p.frame.headDone()
 		body, n := p.frame.next(b)
@@ -102,7 +116,9 @@ func (p *Parser) Feed(b []byte, atNs int64) (done bool) {
 			p.headRead()
 		}
 		if len(body) > 0 {
-			p.feedBody(body, atNs)
+			p.feedBody(body, p.lastNs) // all of b[:n]
+		} else if p.last != 0 {
+			p.followedBy(b[:n])
 		}
 		b = b[n:]
 	}
@@ -113,6 +129,7 @@ func (p *Parser) Feed(b []byte, atNs int64) (done bool) {
 		p.problem = p.frame.problem
 	}
 	if len(b) > 0 || p.finished {
+		p.followed()
 		p.excess = true
 		p.res.KeepAlive = false
 	}
@@ -139,7 +156,7 @@ func (p *Parser) head(eventStream bool, retryAfter, contentEncoding string) {
 
 // FeedHead takes the head of a response from a transport that reads heads itself.
 func (p *Parser) FeedHead(status int, header http.Header, atNs int64) {
-	p.received(atNs)
+	p.received(atNs, atNs)
 	p.framed = true
 	p.res.Status, p.res.Proto = status, "HTTP/2.0"
 	encoding := header.Get("Content-Encoding")
@@ -151,13 +168,19 @@ func (p *Parser) FeedHead(status int, header http.Header, atNs int64) {
 }
 
 // FeedBody takes the body bytes of one receive after FeedHead.
-func (p *Parser) FeedBody(b []byte, atNs int64) {
+func (p *Parser) FeedBody(b []byte, atNs int64) { p.FeedBodyWithin(b, atNs, atNs) }
+
+// FeedBodyWithin is to FeedBody what FeedWithin is to Feed.
+func (p *Parser) FeedBodyWithin(b []byte, sinceNs, atNs int64) {
 	if len(b) == 0 || p.finished {
 		return
 	}
-	p.received(atNs)
+	p.received(sinceNs, atNs)
 	p.feedBody(b, atNs)
 }
+
+// FeedFraming notes that in the receive that FeedBody was last given something followed the body's bytes.
+func (p *Parser) FeedFraming() { p.followed() }
 
 // End tells that the connection has ended, or after FeedHead that the response has: nil and io.EOF mean in good order,
 // anything else that it broke. A response that was complete before stays so, but its connection is gone.
@@ -217,12 +240,45 @@ func (p *Parser) OutputTokensSoFar() int {
 // may change it, for example to a failure that only the caller knows of.
 func (p *Parser) Result() *Result { return &p.res }
 
-func (p *Parser) received(atNs int64) {
+func (p *Parser) received(sinceNs, atNs int64) {
 	if p.res.FirstByteNs == 0 {
 		p.res.FirstByteNs = atNs
 	}
 	p.receive++
-	p.lastNs = atNs
+	p.sinceNs, p.lastNs, p.last = sinceNs, atNs, 0
+}
+
+// lineEnd is how much of a line break has come.
+type lineEnd uint8
+
+const (
+	lineEndNone lineEnd = iota
+	lineEndCR
+	lineEndWhole
+)
+
+// followed notes that the receive went on behind its last output chunk, whose own arrival is therefore known only to lie
+// within the receive's bounds.
+func (p *Parser) followed() {
+	if p.last != 0 {
+		p.res.Arrivals[p.last-1].WidthNs = max(p.lastNs-p.sinceNs, 0)
+		p.last = 0
+	}
+}
+
+// followedBy is followed for bytes between the data of HTTP chunks. The line break that ends a chunk does not count.
+func (p *Parser) followedBy(framing []byte) {
+	for _, c := range framing {
+		switch {
+		case c == '\r' && p.lineEnd == lineEndNone:
+			p.lineEnd = lineEndCR
+		case c == '\n' && p.lineEnd < lineEndWhole:
+			p.lineEnd = lineEndWhole
+		default:
+			p.followed()
+			return
+		}
+	}
 }
 
 func (p *Parser) feedBody(b []byte, atNs int64) {
@@ -242,6 +298,9 @@ func (p *Parser) feedBody(b []byte, atNs int64) {
 
 func (p *Parser) feedEvents(b []byte, atNs int64) {
 	for len(b) > 0 && !p.unreadable {
+		if p.last != 0 && (len(b) > 1 || b[0] != '\n' || !p.sse.skipLF) { // all but the end of that event's line break
+			p.followed()
+		}
 		if p.tmpl.valid && p.sse.atBoundary() {
 			if p.sse.skipLF && b[0] == '\n' {
 				p.sse.skipLF = false
@@ -385,6 +444,7 @@ func (p *Parser) apply(f *facts, atNs int64) {
 	p.res.LastOutputNs = atNs
 	p.outputReceive[f.choice] = p.receive
 	p.res.Arrivals = append(p.res.Arrivals, Arrival{AtNs: atNs, Tokens: tokens, Choice: int32(f.choice)})
+	p.last, p.lineEnd = len(p.res.Arrivals), lineEndNone
 }
 
 // tooLong gives up a response that does not end. What follows is not read any more.

@@ -240,7 +240,7 @@ func TestTimes(t *testing.T) {
 	require.True(t, p.Feed([]byte("0\r\n\r\n"), at))
 	r := p.Result()
 	require.Equal(t, []int64{10, 40, 60, 70, 110}, []int64{r.FirstByteNs, r.FirstOutputNs, r.FirstNonReasonNs, r.LastOutputNs, r.EndNs})
-	require.Equal(t, []Arrival{{40, 1, 0}, {50, 1, 0}, {60, 1, 0}, {70, 1, 0}}, r.Arrivals)
+	require.Equal(t, []Arrival{{40, 0, 1, 0}, {50, 0, 1, 0}, {60, 0, 1, 0}, {70, 0, 1, 0}}, r.Arrivals)
 	require.Zero(t, r.Coalesced)
 	require.Equal(t, 8, r.Events)
 
@@ -291,7 +291,7 @@ func TestCoalescing(t *testing.T) {
 		})[0])
 	}
 	require.Equal(t, 0, feed(choice(0)+choice(1), choice(0)+choice(1)), "the choices of one step merge nothing")
-	require.Equal(t, []Arrival{{5, 1, 0}, {5, 1, 1}, {5, 1, 0}, {5, 1, 1}}, p.Result().Arrivals)
+	require.Equal(t, []Arrival{{5, 0, 1, 0}, {5, 0, 1, 1}, {5, 0, 1, 0}, {5, 0, 1, 1}}, p.Result().Arrivals)
 	require.Equal(t, 1, feed(choice(0)+choice(1)+choice(0)))
 	role := string(chunkEvents(1, func(int, string) string { return data(`{"choices":[{"delta":{"role":"assistant"}}]}`)[0] })[0])
 	require.Equal(t, 0, feed(role+one), "only output chunks count")
@@ -440,7 +440,7 @@ func TestOtherTransports(t *testing.T) {
 	p.End(nil, 50)
 	r := p.Result()
 	require.Equal(t, None, r.Failure, r.Message)
-	require.Equal(t, []Arrival{{10, 1, 0}, {20, 1, 0}}, r.Arrivals)
+	require.Equal(t, []Arrival{{10, 0, 1, 0}, {20, 0, 1, 0}}, r.Arrivals)
 	require.EqualValues(t, 5, r.FirstByteNs)
 	require.EqualValues(t, 40, r.EndNs)
 	require.True(t, r.KeepAlive)

@@ -68,7 +68,10 @@ const (
 
 // Arrival is one output chunk.
 type Arrival struct {
-	AtNs int64 // when the segment that completed the chunk arrived
+	AtNs int64 // when the chunk's last byte had arrived; the latest possible time of that where WidthNs is above 0
+	// How much earlier it may have arrived: the chunk was not the last thing in its receive, of which only the last byte's
+	// arrival is known. 0 = AtNs is exact.
+	WidthNs int64
 	// Output tokens it carried by continuous usage, with those of the chunks without text before it (after the last
 	// output chunk they are added to that one); 0 where the usage did not grow. 1 without continuous usage.
 	Tokens int32

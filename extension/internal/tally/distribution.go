@@ -41,12 +41,12 @@ type distribution struct {
 	mean, m2 float64 // Welford's running mean and sum of squared deviations
 }
 
-// add counts value n times. Negative values (a clock's error) count as zero.
+// add counts value n times. A negative value is Undefined or an error of a clock and is left out: the latter counts among
+// the clock errors.
 func (d *distribution) add(value, n int64) {
-	if n <= 0 {
+	if n <= 0 || value < 0 {
 		return
 	}
-	value = max(value, 0)
 	if d.count == 0 || value < d.min {
 		d.min = value
 	}
@@ -80,16 +80,27 @@ func (d *distribution) stats(unit float64) Stats {
 		Count: d.count, Mean: d.mean / unit, Std: math.Sqrt(d.m2/float64(d.count)) / unit,
 		Min: float64(d.min) / unit, Max: float64(d.max) / unit,
 	}
-	at := func(q float64) float64 {
-		// A histogram's bucket may reach past the largest value that fell into it.
-		return min(float64(d.hist.ValueAtQuantile(q*100)), float64(d.max)) / unit
-	}
 	if d.hist == nil {
 		slices.Sort(d.values)
-		at = func(q float64) float64 { return Quantile(d.values, q) / unit }
 	}
+	at := func(q float64) float64 { return d.sorted(q) / unit }
 	s.P50, s.P90, s.P95, s.P99, s.P999 = at(.5), at(.9), at(.95), at(.99), at(.999)
 	return s
+}
+
+// quantile returns the value that the share q of all does not exceed, 0 of none.
+func (d *distribution) quantile(q float64) float64 {
+	slices.Sort(d.values)
+	return d.sorted(q)
+}
+
+// sorted is quantile where the values are sorted.
+func (d *distribution) sorted(q float64) float64 {
+	if d.hist == nil {
+		return Quantile(d.values, q)
+	}
+	// A histogram's bucket may reach past the largest value that fell into it.
+	return min(float64(d.hist.ValueAtQuantile(q*100)), float64(d.max))
 }
 
 // encoded returns the histogram of a pooled quantity that has a value.

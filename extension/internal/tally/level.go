@@ -66,14 +66,21 @@ type LevelSummary struct {
 	TokenSources      map[string]int `json:"tokenSources" js:"tokenSources"`
 	TokenMismatches   int64          `json:"tokenMismatches" js:"tokenMismatches"`
 	CoalescedShare    float64        `json:"coalescedShare" js:"coalescedShare"`
-	KernelStampShare  float64        `json:"kernelStampShare" js:"kernelStampShare"`
-	WarmupRequests    int64          `json:"warmupRequests" js:"warmupRequests"`
-	Whole             Whole          `json:"whole" js:"whole"`
+	// How far apart the bounds of an output chunk's arrival lie, over all output chunks: 0 where it is known.
+	ArrivalUncertaintyMs Stats   `json:"arrivalUncertaintyMs" js:"arrivalUncertaintyMs"`
+	ClockErrors          int64   `json:"clockErrors" js:"clockErrors"` // requests with an impossible latency
+	RingStampShare       float64 `json:"ringStampShare" js:"ringStampShare"`
+	KernelStampShare     float64 `json:"kernelStampShare" js:"kernelStampShare"` // ring and socket
+	WarmupRequests       int64   `json:"warmupRequests" js:"warmupRequests"`
+	Whole                Whole   `json:"whole" js:"whole"`
 
 	OwnDelayMs Stats `json:"-" js:"-"` // Observation.OwnDelayNs, for the verdict on the client
 
 	FailureMessages map[string]string `json:"failureMessages,omitempty" js:"failureMessages"` // the first of each class
-	ITLHistograms   map[Phase]string  `json:"itlHistograms,omitempty" js:"itlHistograms"`     // Run.ITLHistograms; set where they are written
+	// What one chunk in two hundred exceeds of ArrivalUncertaintyMs, which the verdict judges.
+	ArrivalUncertaintyP995Ms float64 `json:"-" js:"-"`
+
+	ITLHistograms map[Phase]string `json:"itlHistograms,omitempty" js:"itlHistograms"` // Run.ITLHistograms; set where they are written
 }
 
 // Whole is a level with its warm-up and drain.
@@ -100,11 +107,13 @@ type level struct {
 	failures, statuses, sources           map[string]int
 	messages                              map[string]string // the first of each class of failure
 	mismatches, chunks, coalesced         int64
+	clockErrors                           int64
+	ringReceives, mixed                   int64 // among the kernel's; requests that the ring stamped in part
 	kernelReceives, userReceives          int64
 	firstSentNs, lastSentNs               int64
 	spanFromNs, spanToNs                  int64 // first send and last output of the completed ones
 
-	speed, ttft, ttftSched, ttfo, tpot, gap, stall, e2e, e2eSched, queue, own distribution
+	speed, ttft, ttftSched, ttfo, tpot, gap, width, stall, e2e, e2eSched, queue, own distribution
 
 	itl map[Phase]*distribution
 }
@@ -113,7 +122,7 @@ func newLevel(s Spec) *level {
 	return &level{
 		spec: s, failures: map[string]int{}, messages: map[string]string{}, statuses: map[string]int{}, sources: map[string]int{},
 		itl: map[Phase]*distribution{Warmup: {pooled: true}, Steady: {pooled: true}, Drain: {pooled: true}},
-		gap: distribution{pooled: true},
+		gap: distribution{pooled: true}, width: distribution{pooled: true},
 	}
 }
 
@@ -140,7 +149,7 @@ func (l *level) add(o *Observation, f Figures, slo SLO) {
 		}
 	}
 	if itl := l.itl[o.Phase]; completed && itl != nil {
-		o.SharedGaps(func(gapNs int64, tokens int) { itl.add(gapNs/int64(tokens), int64(tokens)) })
+		o.ITL(func(gapNs int64, tokens int) { itl.add(gapNs/int64(tokens), int64(tokens)) })
 	}
 	if o.Phase == Warmup {
 		l.warmup++
@@ -153,6 +162,10 @@ func (l *level) add(o *Observation, f Figures, slo SLO) {
 	if o.Status > 0 {
 		l.statuses[strconv.Itoa(o.Status)]++
 	}
+	l.ringReceives += int64(o.RingReceives)
+	if o.RingReceives > 0 && o.RingReceives < o.KernelReceives+o.UserReceives {
+		l.mixed++
+	}
 	l.kernelReceives += int64(o.KernelReceives)
 	l.userReceives += int64(o.UserReceives)
 	if o.SentNs > 0 {
@@ -161,10 +174,11 @@ func (l *level) add(o *Observation, f Figures, slo SLO) {
 		}
 		l.lastSentNs = max(l.lastSentNs, o.SentNs)
 	}
-	if f.QueueDelay >= 0 {
-		l.queue.add(f.QueueDelay, 1)
-		l.own.add(o.OwnDelayNs(), 1)
+	if f.Impossible {
+		l.clockErrors++
 	}
+	l.queue.add(f.QueueDelay, 1)
+	l.own.add(o.OwnDelayNs(), 1)
 	if !completed {
 		l.failures[string(o.Failure)]++
 		if _, ok := l.messages[string(o.Failure)]; !ok && o.Message != "" {
@@ -197,14 +211,21 @@ func (l *level) add(o *Observation, f Figures, slo SLO) {
 		{&l.ttft, f.TTFT}, {&l.ttftSched, f.TTFTScheduled}, {&l.ttfo, f.TTFO}, {&l.tpot, f.TPOT}, {&l.stall, f.MaxStall},
 		{&l.e2e, f.E2E}, {&l.e2eSched, f.E2EScheduled},
 	} {
-		if x.ns >= 0 {
-			x.d.add(x.ns, 1)
-		}
+		x.d.add(x.ns, 1)
 	}
 	if f.OutputSpeed > 0 {
 		l.speed.add(int64(math.Round(f.OutputSpeed*1000)), 1)
 	}
 	o.Gaps(func(gapNs int64) { l.gap.add(gapNs, 1) })
+	exact := int64(0)
+	for i := range o.Arrivals {
+		if w := o.Arrivals[i].WidthNs; w > 0 {
+			l.width.add(w, 1)
+		} else {
+			exact++
+		}
+	}
+	l.width.add(0, exact)
 }
 
 func firstOf(a, b int64) int64 {
@@ -249,6 +270,8 @@ func (l *level) summary(slo SLO, nowNs int64) LevelSummary {
 		E2EMs: l.e2e.stats(ms), E2EScheduledMs: l.e2eSched.stats(ms), QueueDelayMs: l.queue.stats(ms), OwnDelayMs: l.own.stats(ms),
 		ReleaseSpreadMs: float64(l.lastSentNs-l.firstSentNs) / ms, SpanS: float64(l.spanToNs-l.spanFromNs) / 1e9,
 		TokenMismatches: l.mismatches, CoalescedShare: share(l.coalesced, l.chunks),
+		ArrivalUncertaintyMs: l.width.stats(ms), ArrivalUncertaintyP995Ms: l.width.quantile(.995) / ms, ClockErrors: l.clockErrors,
+		RingStampShare:   share(l.ringReceives, l.kernelReceives+l.userReceives),
 		KernelStampShare: share(l.kernelReceives, l.kernelReceives+l.userReceives), WarmupRequests: l.warmup,
 		FailureMessages: maps.Clone(l.messages),
 	}

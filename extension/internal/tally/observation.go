@@ -2,7 +2,11 @@
 // number of tokens.
 package tally
 
-import "github.com/tokenclock/tokenclock/extension/internal/stream"
+import (
+	"math"
+
+	"github.com/tokenclock/tokenclock/extension/internal/stream"
+)
 
 // Phase is the part of a level that a request belongs to, decided when it is scheduled.
 type Phase string
@@ -23,6 +27,7 @@ type Observation struct {
 	ScheduledNs, StartedNs, SentNs int64
 	SentUncertaintyNs              int64
 	SentKernel                     bool
+	RingReceives                   int // among the kernel's: by the packet ring
 	KernelReceives, UserReceives   int
 	Retries                        int
 	SetupNs                        int64 // what lay between StartedNs and SentNs of opening connections
@@ -31,35 +36,60 @@ type Observation struct {
 	*stream.Result
 }
 
-// Figures are the latencies of one completed request in ns; -1 = not defined for it.
+// Undefined is the value of a latency that a request does not have. A latency below zero that was computed is another
+// thing: an error of a clock, which Figures.Impossible reports.
+const Undefined = math.MinInt64
+
+// Figures are the latencies of one completed request in ns, Undefined where it has none.
 type Figures struct {
 	TTFT, TTFO, E2E, TPOT, MaxStall int64
 	TTFTScheduled, E2EScheduled     int64
 	QueueDelay                      int64
 	OutputSpeed                     float64 // tokens/s = 1000 / TPOT in ms; 0 = not defined
 	Single                          bool    // one token came, of each choice at most, which has no TPOT
+	Impossible                      bool    // a latency of the request that metrics are fed with, or a gap of it, is negative
 }
 
-// QueueDelayNs is the generator's own lag: sent - scheduled.
+// QueueDelayNs is the generator's own lag: sent - scheduled. Undefined for a request that was not sent.
 func (o *Observation) QueueDelayNs() int64 {
 	if o.SentNs == 0 || o.ScheduledNs == 0 {
-		return -1
+		return Undefined
 	}
-	return max(o.SentNs-o.ScheduledNs, 0)
+	return o.SentNs - o.ScheduledNs
 }
 
 // OwnDelayNs is the part of the queue delay for which the generator answers: without the opening of connections, which
 // depends on the network and the server.
 func (o *Observation) OwnDelayNs() int64 {
-	if d := o.QueueDelayNs(); d >= 0 {
-		return max(d-o.SetupNs, 0)
+	d := o.QueueDelayNs()
+	if d == Undefined {
+		return Undefined
 	}
-	return -1
+	return max(d-o.SetupNs, 0)
 }
 
-// Figure computes the latencies of a completed request; definitions in DESIGN's metric table and docs/metrics.md.
+// Figure computes the latencies of a completed request; definitions in DESIGN's metric table and docs/metrics.md. A failed
+// request has the queue delay alone.
 func (o *Observation) Figure() Figures {
-	f := Figures{TTFT: -1, TTFO: -1, E2E: -1, TPOT: -1, MaxStall: -1, TTFTScheduled: -1, E2EScheduled: -1, QueueDelay: o.QueueDelayNs()}
+	f := o.figure()
+	f.Impossible = impossible(f.QueueDelay)
+	if o.Failure == stream.None {
+		for _, ns := range [...]int64{f.TTFT, f.TTFO, f.E2E, f.TTFTScheduled, f.E2EScheduled} {
+			f.Impossible = f.Impossible || impossible(ns)
+		}
+		o.Gaps(func(gapNs int64) { f.Impossible = f.Impossible || gapNs < 0 })
+	}
+	return f
+}
+
+// impossible reports whether a latency was computed and is negative.
+func impossible(ns int64) bool { return ns < 0 && ns != Undefined }
+
+func (o *Observation) figure() Figures {
+	f := Figures{
+		TTFT: Undefined, TTFO: Undefined, E2E: Undefined, TPOT: Undefined, MaxStall: Undefined, TTFTScheduled: Undefined, E2EScheduled: Undefined,
+		QueueDelay: o.QueueDelayNs(),
+	}
 	if o.LastOutputNs == 0 {
 		return f
 	}
@@ -110,11 +140,7 @@ func (o *Observation) Chunks(f func(atNs int64, tokens, choice int)) {
 		}
 		return
 	}
-	known := 0
-	for _, a := range o.Arrivals {
-		known += int(a.Tokens)
-	}
-	even := known != shown && shown > 0
+	even := o.tokensEstimated()
 	given := 0
 	for i, a := range o.Arrivals {
 		tokens := int(a.Tokens)
@@ -127,7 +153,17 @@ func (o *Observation) Chunks(f func(atNs int64, tokens, choice int)) {
 	}
 }
 
-// Gaps calls f for each gap between two output chunks of a choice; one of chunks that came in one receive is 0.
+// tokensEstimated reports whether what each chunk carried is not known but an even share of the usage.
+func (o *Observation) tokensEstimated() bool {
+	known, shown := 0, o.ShownTokens()
+	for _, a := range o.Arrivals {
+		known += int(a.Tokens)
+	}
+	return known != shown && shown > 0
+}
+
+// Gaps calls f for each gap between two output chunks of a choice; one of chunks that came in one receive is 0. A negative one
+// is a clock's error.
 func (o *Observation) Gaps(f func(gapNs int64)) {
 	var lastNs [stream.MaxChoices]int64 // 0 = none came
 	for _, a := range o.Arrivals {
@@ -138,38 +174,40 @@ func (o *Observation) Gaps(f func(gapNs int64)) {
 	}
 }
 
-// SharedGaps calls f for each time between two receives that brought tokens with the tokens of the later one: chunks that
-// came in one receive share the time before it, and so do the tokens of a chunk. A receive that brought no token, or only
-// part of one, ends no gap: what passed before it counts towards the next token, so that all gaps add up to the time from
-// the first output chunk to the last token. What came with the first output has no gap. Of several choices each is a
-// stream of its own.
-func (o *Observation) SharedGaps(f func(gapNs int64, tokens int)) {
-	type open struct {
-		lastNs, gapNs int64
-		tokens        int
+// ITL calls f for the gap before each output chunk with the number of tokens of that chunk, which share it: gap / tokens,
+// that many times. Nothing is averaged over chunks. Chunks that came in one receive are separate arrivals: a gap of 0 counts
+// as 0 for each of its tokens, and the stall before them counts in full. The first chunk of a choice has no gap.
+//
+// A chunk that carried no token by continuous usage gives its gap to the next chunk of its choice that carried some: the
+// time before that token began with the token before it. After the last token it counts in the chunk gaps alone. Where the
+// tokens of a chunk are an even share of the usage, nothing says which chunk carried none: each counts once at least.
+//
+// A stream of which everything came at one moment has no ITL, as it has no TPOT: something on the way kept it back, and a
+// limit on what was not measured must not be met.
+func (o *Observation) ITL(f func(gapNs int64, tokens int)) {
+	if ns, _ := o.span(); ns == 0 {
+		return
 	}
-	var choices [stream.MaxChoices]open
-	used := 0
+	var choices [stream.MaxChoices]struct {
+		lastNs, gapNs int64 // lastNs 0 = none came
+	}
+	estimated := o.tokensEstimated()
 	o.Chunks(func(atNs int64, tokens, choice int) {
 		c := &choices[choice]
-		used = max(used, choice+1)
-		if c.lastNs > 0 && atNs > c.lastNs {
-			if c.tokens > 0 {
-				if c.gapNs > 0 {
-					f(c.gapNs, c.tokens)
-				}
-				c.gapNs, c.tokens = 0, 0
-			}
-			c.gapNs += atNs - c.lastNs
+		if c.lastNs == 0 {
+			c.lastNs = atNs
+			return
 		}
+		c.gapNs += atNs - c.lastNs
 		c.lastNs = atNs
-		c.tokens += tokens
-	})
-	for _, c := range choices[:used] {
-		if c.gapNs > 0 && c.tokens > 0 {
-			f(c.gapNs, c.tokens)
+		if estimated {
+			tokens = max(tokens, 1)
 		}
-	}
+		if tokens > 0 {
+			f(c.gapNs, tokens)
+			c.gapNs = 0
+		}
+	})
 }
 
 // TokensBetween returns how many output tokens arrived from fromNs up to toNs, both included (toNs 0 = no end).

@@ -29,6 +29,7 @@ type second struct {
 	asked, askedFailed                    int64
 	sent, left, succeeded, failed, tokens int64 // left: sent ones that ended
 	latencies                             []int64
+	measured                              int64 // latencies so far
 	sum                                   float64
 	p50, p95                              float64
 }
@@ -161,6 +162,7 @@ func (r *Run) addToSeconds(o *Observation, f Figures, dueNs int64) {
 	s.succeeded++
 	if f.E2E >= 0 {
 		s.latencies = append(s.latencies, f.E2E)
+		s.measured++
 		s.sum += float64(f.E2E)
 	}
 	o.Chunks(func(atNs int64, tokens, _ int) { r.second(atNs).tokens += int64(tokens) })
@@ -216,6 +218,16 @@ func (r *Run) ITLHistograms(name string) map[Phase]string {
 	return encoded
 }
 
+// ClockErrors returns how many of a level's steady requests have an impossible latency.
+func (r *Run) ClockErrors(name string) int64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if l := r.levels[name]; l != nil {
+		return l.clockErrors
+	}
+	return 0
+}
+
 // Total returns the figures of the whole run, warm-up and drain included.
 func (r *Run) Total(nowNs int64) LevelSummary {
 	r.mu.Lock()
@@ -241,12 +253,20 @@ func (r *Run) Seconds() []Second {
 			T: i, Asked: s.asked, AskedFailed: s.askedFailed, Sent: s.sent, Succeeded: s.succeeded, Failed: s.failed,
 			P50Ms: p50, P95Ms: p95, InFlight: max(inFlight, 0), OutputTokens: s.tokens,
 		}
-		if s.succeeded > 0 {
-			sec.MeanMs = s.sum / float64(s.succeeded) / 1e6
+		if s.measured > 0 {
+			sec.MeanMs = s.sum / float64(s.measured) / 1e6
 		}
 		out = append(out, sec)
 	}
 	return out
+}
+
+// Receives returns how many receives of the whole run, or pieces of them, each source stamped, and how many requests the
+// ring stamped only in part.
+func (r *Run) Receives() (ring, socket, user, mixed int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.total.ringReceives, r.total.kernelReceives - r.total.ringReceives, r.total.userReceives, r.total.mixed
 }
 
 // Client returns what concerns the client itself: the uncertainty of its sends and how often a request was sent again

@@ -40,8 +40,8 @@ func TestFiguresFollowTheirDefinitions(t *testing.T) {
 
 func TestOneTokenHasNoTPOT(t *testing.T) {
 	f := reply("c1", Steady, 900, 1000, 1, 100).Figure()
-	require.EqualValues(t, -1, f.TPOT)
-	require.EqualValues(t, -1, f.MaxStall)
+	require.EqualValues(t, Undefined, f.TPOT)
+	require.EqualValues(t, Undefined, f.MaxStall)
 	require.EqualValues(t, 100, f.TTFT)
 }
 
@@ -102,11 +102,11 @@ func TestOfSeveralChoicesEachIsAStreamOfItsOwn(t *testing.T) {
 	o.Arrivals = o.Arrivals[:4]
 	o.OutputTokens = 4
 	f = o.Figure()
-	require.Equal(t, []int64{-1, -1}, []int64{f.TPOT, f.MaxStall}, "one token of each")
+	require.Equal(t, []int64{Undefined, Undefined}, []int64{f.TPOT, f.MaxStall}, "one token of each")
 	require.True(t, f.Single)
 }
 
-func TestITLSharesAGapAmongItsTokens(t *testing.T) {
+func TestITLSharesTheGapBeforeAChunkAmongItsTokens(t *testing.T) {
 	for _, c := range []struct {
 		sentence string
 		atNs     []int64
@@ -120,12 +120,16 @@ func TestITLSharesAGapAmongItsTokens(t *testing.T) {
 		{"a share that is not whole is made whole", []int64{5, 15, 25}, []int32{1, 1, 1}, 4, [][2]int64{{10, 1}, {10, 2}}},
 		{"a gap before a chunk without a token counts towards the next token", []int64{5, 15, 28, 35}, []int32{1, 0, 0, 1}, 2,
 			[][2]int64{{30, 1}}},
-		{"so it does where the usage is spread over more chunks", []int64{5, 15, 28, 35}, []int32{1, 1, 1, 1}, 2,
-			[][2]int64{{10, 1}, {20, 1}}},
+		{"and is shared by all tokens of that chunk", []int64{5, 15, 28, 35}, []int32{1, 0, 3, 1}, 5, [][2]int64{{23, 3}, {7, 1}}},
 		{"what comes after the last token is no token's", []int64{5, 15, 28, 35}, []int32{1, 1, 0, 0}, 2, [][2]int64{{10, 1}}},
-		{"chunks of one receive of which only one has a token", []int64{5, 15, 25, 25}, []int32{1, 0, 0, 1}, 2, [][2]int64{{20, 1}}},
-		{"chunks of one receive share the gap before it", []int64{5, 25, 25, 35}, []int32{1, 1, 1, 1}, 4, [][2]int64{{20, 2}, {10, 1}}},
-		{"what came with the first output has no gap", []int64{5, 5, 15}, []int32{1, 1, 1}, 3, [][2]int64{{10, 1}}},
+		{"of more chunks than tokens each counts once: nothing says which has none", []int64{5, 15, 28, 35}, []int32{1, 1, 1, 1}, 2,
+			[][2]int64{{10, 1}, {13, 1}, {7, 1}}},
+		{"chunks of one receive are separate arrivals: the stall before them counts in full", []int64{5, 25, 25, 35}, []int32{1, 1, 1, 1}, 4,
+			[][2]int64{{20, 1}, {0, 1}, {10, 1}}},
+		{"a gap of 0 is one for each token of the chunk", []int64{5, 25, 25}, []int32{1, 1, 4}, 6, [][2]int64{{20, 1}, {0, 4}}},
+		{"what came with the first output came after a gap of 0", []int64{5, 5, 15}, []int32{1, 1, 1}, 3, [][2]int64{{0, 1}, {10, 1}}},
+		{"a stream of which everything came at one moment has none", []int64{5, 5, 5}, []int32{1, 1, 1}, 3, nil},
+		{"a chunk without a token and one with it in one receive", []int64{5, 15, 25, 25}, []int32{1, 0, 0, 1}, 2, [][2]int64{{20, 1}}},
 	} {
 		t.Run(c.sentence, func(t *testing.T) {
 			o := &Observation{Result: &stream.Result{OutputTokens: c.usage}}
@@ -133,27 +137,114 @@ func TestITLSharesAGapAmongItsTokens(t *testing.T) {
 				o.Arrivals = append(o.Arrivals, stream.Arrival{AtNs: c.atNs[i], Tokens: n})
 			}
 			var got [][2]int64
-			o.SharedGaps(func(gapNs int64, tokens int) { got = append(got, [2]int64{gapNs, int64(tokens)}) })
+			o.ITL(func(gapNs int64, tokens int) { got = append(got, [2]int64{gapNs, int64(tokens)}) })
 			require.Equal(t, c.want, got)
 		})
 	}
 }
 
-// Tokens cut into several events are as slow as those that are not.
-func TestTheSharesOfAllGapsAddUpToTheTimeOfTheTokens(t *testing.T) {
+// levelOf returns what one level came to after these requests.
+func levelOf(t *testing.T, requests ...*Observation) LevelSummary {
+	t.Helper()
 	r := NewRun(SLO{})
 	r.Level(Spec{Name: "c1"})
 	r.Open("c1", 1, 0)
+	for _, o := range requests {
+		r.Add(o)
+	}
+	return r.Levels(1e10)[0]
+}
+
+// A server that stands still and then catches up: most tokens come at once, and the stalls are as long as they are.
+func TestAStallIsNotSmoothedByTheCatchUpBehindIt(t *testing.T) {
+	const ms = int64(1e6)
+	offsets := []int64{50 * ms}
+	for range 100 {
+		last := offsets[len(offsets)-1]
+		offsets = append(offsets, last+250*ms, last+250*ms, last+250*ms, last+250*ms, last+250*ms) // a stall, then five at once
+	}
+	l := levelOf(t, reply("c1", Steady, 1, 1, len(offsets), offsets...))
+	require.EqualValues(t, 500, l.ITLMs.Count)
+	require.Zero(t, l.ITLMs.P50)
+	require.InEpsilon(t, 250, l.ITLMs.P90, 0.001, "not the 50 ms that a fifth of it would be")
+	require.InEpsilon(t, 250, l.ITLMs.P99, 0.001)
+	require.InEpsilon(t, 50, l.ITLMs.Mean, 1e-9)
+	require.Equal(t, l.ChunkGapMs, l.ITLMs, "a token a chunk")
+}
+
+func TestNoChunkGapIsMergedWhereChunksOutnumberTheTokens(t *testing.T) {
 	offsets := make([]int64, 200)
 	for i := range offsets {
 		offsets[i] = (50 + 10*int64(i)) * 1e6
 	}
-	r.Add(reply("c1", Steady, 1, 1, 100, offsets...)) // 200 chunks of half a token, 10 ms apart
-	l := r.Levels(1e10)[0]
-	require.InDelta(t, 1990, l.ITLMs.Mean*float64(l.ITLMs.Count), 1e-6)
-	require.InEpsilon(t, 20, l.ITLMs.P50, 0.01)
-	require.InEpsilon(t, 20, l.ITLMs.P99, 0.01)
-	require.InEpsilon(t, l.TPOTMs.Mean, l.ITLMs.Mean, 0.02)
+	l := levelOf(t, reply("c1", Steady, 1, 1, 197, offsets...))
+	require.EqualValues(t, 199, l.ITLMs.Count)
+	require.InEpsilon(t, 10, l.ITLMs.Max, 1e-9, "10 ms each: two of them added up would be a stall that never was")
+}
+
+func TestArrivalUncertaintyIsPooledOverAllOutputChunks(t *testing.T) {
+	const ms = int64(1e6)
+	sharp := reply("c1", Steady, 1, 1, 98, make([]int64, 98)...)
+	for i := range sharp.Arrivals {
+		sharp.Arrivals[i].AtNs = 1 + (50+int64(i))*ms
+	}
+	sharp.FirstOutputNs, sharp.LastOutputNs, sharp.EndNs = sharp.Arrivals[0].AtNs, sharp.Arrivals[97].AtNs, sharp.Arrivals[97].AtNs
+	vague := reply("c1", Steady, 1, 1, 2, 50*ms, 60*ms)
+	vague.Arrivals[0].WidthNs, vague.Arrivals[1].WidthNs = 4*ms, 2*ms
+	failed := reply("c1", Steady, 1, 1, 2, 50*ms, 60*ms)
+	failed.Arrivals[0].WidthNs, failed.Failure = 4*ms, stream.Truncated
+	l := levelOf(t, sharp, vague, failed)
+	require.EqualValues(t, 100, l.ArrivalUncertaintyMs.Count, "a failed request feeds nothing")
+	require.Zero(t, l.ArrivalUncertaintyMs.P50)
+	require.InEpsilon(t, 2, l.ArrivalUncertaintyMs.P99, 0.001)
+	require.EqualValues(t, 4, l.ArrivalUncertaintyMs.Max)
+	require.InEpsilon(t, 0.06, l.ArrivalUncertaintyMs.Mean, 1e-9)
+}
+
+func TestAnImpossibleLatencyIsCountedAndNeverAPercentile(t *testing.T) {
+	const ms = int64(1e6)
+	sound := func() *Observation { return reply("c1", Steady, 100*ms, 101*ms, 3, 50*ms, 60*ms, 70*ms) }
+	for _, tt := range []struct {
+		sentence string
+		change   func(o *Observation)
+		want     int64
+		counts   [7]int64 // of TTFT, TTFT from schedule, TTFO, e2e latency, max stall, chunk gap, queue delay
+	}{
+		{"all is well", func(*Observation) {}, 0, [7]int64{1, 1, 1, 1, 1, 2, 1}},
+		{"the first output before the send", func(o *Observation) { o.FirstOutputNs = o.SentNs - 1; o.ScheduledNs = 1 }, 1, [7]int64{0, 1, 1, 1, 1, 2, 1}},
+		{"... and before it was scheduled", func(o *Observation) { o.FirstOutputNs = 1 }, 1, [7]int64{0, 0, 1, 1, 1, 2, 1}},
+		{"output that is not reasoning", func(o *Observation) { o.FirstNonReasonNs = o.SentNs - 1 }, 1, [7]int64{1, 1, 0, 1, 1, 2, 1}},
+		{"the last output before the send", func(o *Observation) { o.LastOutputNs = o.SentNs - 1; o.ScheduledNs = 1 }, 1, [7]int64{1, 1, 1, 0, 1, 2, 1}},
+		{"a chunk before the one before it", func(o *Observation) { o.Arrivals[1].AtNs = o.Arrivals[0].AtNs - 1 }, 1, [7]int64{1, 1, 1, 1, 1, 1, 1}},
+		{"sent before it was scheduled", func(o *Observation) { o.ScheduledNs = o.SentNs + 1 }, 1, [7]int64{1, 1, 1, 1, 1, 2, 0}},
+		{"a failed request that was", func(o *Observation) { o.ScheduledNs = o.SentNs + 1; o.Failure = stream.Timeout }, 1, [7]int64{}},
+		{"a failed request that was answered before all was sent", func(o *Observation) {
+			o.FirstOutputNs, o.Failure = o.SentNs-1, stream.HTTP4xx
+		}, 0, [7]int64{6: 1}},
+		{"a request that was never sent has no such latency", func(o *Observation) {
+			o.SentNs, o.Failure, o.Arrivals, o.FirstOutputNs, o.FirstNonReasonNs, o.LastOutputNs = 0, stream.Connect, nil, 0, 0, 0
+		}, 0, [7]int64{}},
+	} {
+		t.Run(tt.sentence, func(t *testing.T) {
+			o := sound()
+			tt.change(o)
+			l := levelOf(t, o)
+			require.Equal(t, tt.want, l.ClockErrors)
+			require.EqualValues(t, 1, l.Requests)
+			require.Equal(t, tt.counts, [7]int64{l.TTFTMs.Count, l.TTFTScheduledMs.Count, l.TTFOMs.Count, l.E2EMs.Count, l.MaxStallMs.Count,
+				l.ChunkGapMs.Count, l.QueueDelayMs.Count})
+			for _, s := range []Stats{l.TTFTMs, l.TTFTScheduledMs, l.TTFOMs, l.E2EMs, l.MaxStallMs, l.ChunkGapMs, l.QueueDelayMs, l.ITLMs} {
+				require.GreaterOrEqual(t, s.Min, 0.0)
+			}
+		})
+	}
+	l := levelOf(t, sound(), sound())
+	require.Zero(t, l.ClockErrors)
+	early := sound()
+	early.FirstOutputNs = early.SentNs - 1
+	f := early.Figure()
+	require.EqualValues(t, -1, f.TTFT, "as computed, not as undefined")
+	require.False(t, SLO{TTFT: ms}.Met(f), "and no proof that a limit is met")
 }
 
 func TestALimitOnWhatWasNotMeasuredIsNotMet(t *testing.T) {
@@ -355,4 +446,22 @@ func TestATimeInTheFutureDoesNotGrowTheSeconds(t *testing.T) {
 	require.Len(t, seconds, 4, "seconds 0 to 3 of a run that began at 10 s: up to a second from now")
 	require.EqualValues(t, 1, seconds[3].Succeeded)
 	require.Zero(t, seconds[3].InFlight)
+}
+
+func TestReceivesByWhatStampedThem(t *testing.T) {
+	r := NewRun(SLO{})
+	r.Level(Spec{Name: "a"})
+	r.Open("a", 1, 0)
+	for _, o := range []Observation{
+		{Phase: Steady, RingReceives: 6, KernelReceives: 7}, {Phase: Steady, UserReceives: 1},
+		{Phase: Warmup, KernelReceives: 8}, // in the run's, not in the level's
+	} {
+		o.Level, o.ScheduledNs, o.Result = "a", 2, &stream.Result{}
+		r.Add(&o)
+	}
+	level := r.Levels(9)[0]
+	require.InDelta(t, 6.0/8, level.RingStampShare, 1e-9)
+	require.InDelta(t, 7.0/8, level.KernelStampShare, 1e-9)
+	ring, socket, user, mixed := r.Receives()
+	require.Equal(t, []int64{6, 9, 1, 1}, []int64{ring, socket, user, mixed})
 }

@@ -8,7 +8,8 @@
  * REQUEST is a file with one whole HTTP/1.1 request; each of STREAMS connections sends it REQUESTS times, one after the
  * other. A token is MARKER in the response followed by another byte than '"'; with an empty MARKER a response is one
  * token. OUT.ttft and OUT.itl receive nanoseconds as 64-bit integers in the machine's byte order: the time from each
- * send to the first token, and for each later token its share of the gap in which it came; OUT.json what else is known.
+ * send to the first token, and for each later token the time since the one before it, 0 for one of the same receive;
+ * OUT.json what else is known.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -73,13 +74,11 @@ static void send_request(struct stream *s) {
 
 static void arrived(struct stream *s, int count, int64_t at) {
     tokens += count;
-    if (!s->last) {
-        push(&ttft, at - s->sent);
+    for (; count > 0; count--) {
+        if (s->last) push(&itl, at - s->last);
+        else push(&ttft, at - s->sent);
         s->last = at;
-        count--;
     }
-    for (int i = count; i > 0; i--) push(&itl, (at - s->last) / count);
-    if (count) s->last = at;
 }
 
 /* Handles what a receive brought; 1 = the response is complete. */

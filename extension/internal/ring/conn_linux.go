@@ -1,0 +1,526 @@
+//go:build linux && (amd64 || arm64)
+
+package ring
+
+import (
+	"io"
+	"net/netip"
+	"os"
+	"runtime"
+	"sync"
+	"syscall"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/tokenclock/tokenclock/extension/internal/clock"
+	"github.com/tokenclock/tokenclock/extension/internal/reader"
+)
+
+// Conn is a connection whose bytes are read when they are wanted, and whose times the ring tells. Its methods are for one
+// goroutine at a time, as reader.Conn's are; ready is called on the ring's own goroutine, must not block, and there may be
+// nothing new to see.
+type Conn struct {
+	w     Watch
+	fd    int
+	ready func()
+
+	// The owner's.
+	wrote   int64 // bytes handed to the kernel
+	read    int64 // bytes taken from the socket
+	handed  int64 // of these, bytes that were handed over
+	buf     *[]byte
+	pending []byte // read and not handed over, in buf
+	pieces  []piece
+	stampNs int64 // the socket's time of the last receive; 0 = it told none
+	sinceNs int64 // the last receive's bytes came after
+	emptyNs int64 // the socket was last seen empty
+	ended   error
+	endNs   int64
+	drained bool // the last receive took all there was
+
+	// Under the ring's lock.
+	index    int // in the ring's list
+	wakeAt   int64
+	ending   reader.Ending
+	usual    int64 // size of a stream's segments
+	unread   int   // segments since the last receive
+	sinceAny int64 // arrival of the first of these
+	lookNs   int64 // it was last looked at, or called
+	sentNs   int64 // of the present request; 0 = its response has ended
+	lastNs   int64 // the last arrival
+
+	slow       int   // reads that follow soon after what they read
+	duplicates int64 // seen when that was set
+	isDue      bool
+	final      bool // the last segment looked like an end
+}
+
+const (
+	readBytes    = 256 << 10              // largest receive
+	maxUnread    = 48                     // segments that may wait in a socket: each takes about a kilobyte of its memory
+	restTime     = 250 * time.Millisecond // longest that a segment waits to be read
+	lookTime     = 250 * time.Millisecond // a connection is looked at that often though the ring tells nothing
+	sweepTime    = 20 * time.Millisecond
+	tlsRecord    = 5 + 64 // a TLS record that can hold nothing but the end of a body, head and tag included
+	timestamping = unix.SOF_TIMESTAMPING_SOFTWARE | unix.SOF_TIMESTAMPING_RX_SOFTWARE
+)
+
+var buffers = sync.Pool{New: func() any { b := make([]byte, readBytes); return &b }}
+
+// Add takes over a connected, non-blocking TCP socket, which it owns from then on, also when an error is returned. Nothing
+// may be on its way from the peer.
+func (r *Ring) Add(fd int, local, remote netip.AddrPort, ready func(*Conn)) (*Conn, error) {
+	_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPING, timestamping) // for where the ring knows no time
+	// The kernel acknowledges at once what is below the mark, as if it had been read, and gives the socket the room for it.
+	_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVLOWAT, readBytes)
+	c := &Conn{fd: fd, wakeAt: 1, emptyNs: clock.Now(), slow: slowReads}
+	c.ready = func() { ready(c) }
+	c.w = Watch{r: r, local: endpointOf(local), remote: endpointOf(remote), conn: c}
+	if err := r.watch(&c.w); err != nil {
+		_ = unix.Close(fd)
+		return nil, err
+	}
+	r.mu.Lock()
+	c.index = len(r.conns)
+	c.lookNs = c.emptyNs
+	r.conns = append(r.conns, c)
+	r.mu.Unlock()
+	return c, nil
+}
+
+// grew notes that bytes arrived, and calls for the owner when they are enough or look like the end of a response.
+func (c *Conn) grew(size, kept, length int, atNs int64) {
+	if c.unread == 0 {
+		c.sinceAny = atNs
+		if c.slow > 0 {
+			c.w.r.slow = append(c.w.r.slow, c)
+		}
+	}
+	if gap := atNs - c.lastNs; gap > 0 && gap < int64(restTime) && c.ending != reader.NoEnding {
+		c.w.r.gapNs += (gap - c.w.r.gapNs) / 64
+	}
+	c.lastNs = atNs
+	c.unread++
+	short := length < keepFrame // all of the packet was kept, so that kept says nothing of its end
+	switch c.ending {
+	case reader.ChunkedEnding:
+		c.final = short || kept == keepChunked
+	case reader.RecordEnding:
+		c.final = size <= tlsRecord || c.breaksRhythm(size)
+	case reader.FrameEnding:
+		c.final = short || kept == keepFrame || c.breaksRhythm(size)
+	default:
+		c.final = false
+	}
+	if c.final || c.unread >= maxUnread || c.w.in.next-c.handed >= c.wakeAt {
+		c.w.r.makeDue(c)
+	}
+}
+
+// breaksRhythm reports whether a segment is much larger or smaller than those before it: tokens' events are much alike,
+// and what ends a stream is not, even where it comes in one piece with its last event.
+func (c *Conn) breaksRhythm(size int) bool {
+	if c.usual == 0 {
+		c.usual = int64(size)
+	}
+	d := int64(size) - c.usual
+	c.usual += d / 8
+	return d*4 > c.usual || -d*4 > c.usual
+}
+
+// makeDue has the serving goroutine call ready. r.mu must be held.
+func (r *Ring) makeDue(c *Conn) {
+	if !c.isDue {
+		c.isDue = true
+		r.due = append(r.due, c)
+	}
+}
+
+// Drain hands over what has arrived and not been handed over before, in pieces that arrived together, until f returns
+// false. atNs is when all of a piece had arrived, by the source that stamp names. Where that is not the ring, all that is
+// known of bytes before the last is that they arrived between sinceNs and atNs.
+func (c *Conn) Drain(f func(data []byte, sinceNs, atNs int64, stamp reader.Stamp) bool) {
+	for {
+		if len(c.pending) == 0 && !c.receive() {
+			return
+		}
+		for len(c.pending) > 0 {
+			p := c.pieces[0]
+			n := int(p.end - c.handed)
+			data := c.pending[:n]
+			c.pending = c.pending[n:]
+			c.pieces = c.pieces[1:]
+			c.handed = p.end
+			stamp, sinceNs, atNs := reader.StampRing, p.atNs, p.atNs
+			if !p.ok {
+				stamp, sinceNs, atNs = reader.StampUser, c.sinceNs, c.endNs
+				if c.stampNs != 0 {
+					stamp, atNs = reader.StampSocket, c.stampNs
+				}
+			}
+			if !f(data, sinceNs, atNs, stamp) {
+				if len(c.pending) == 0 {
+					c.release()
+				}
+				return
+			}
+		}
+		c.release()
+		if c.drained {
+			return
+		}
+	}
+}
+
+// release gives the buffer back, all of which was handed over.
+func (c *Conn) release() {
+	if c.buf != nil {
+		buffers.Put(c.buf)
+		c.buf = nil
+	}
+	c.pieces = c.pieces[:0]
+}
+
+// receive reads from the socket and reports whether there was something.
+func (c *Conn) receive() bool {
+	if c.ended != nil {
+		return false
+	}
+	if c.w.r.looked(c) {
+		_ = unix.SetsockoptInt(c.fd, unix.IPPROTO_TCP, unix.TCP_QUICKACK, 0)
+	}
+	c.buf = buffers.Get().(*[]byte)
+	buf := *c.buf
+	var control [128]byte
+	iov := unix.Iovec{Base: unsafe.SliceData(buf), Len: uint64(len(buf))}
+	msg := unix.Msghdr{Iov: &iov, Iovlen: 1, Control: &control[0]}
+	msg.SetControllen(len(control))
+	sinceNs := c.emptyNs
+	beforeNs := clock.Now()
+	n, _, e := syscall.RawSyscall(unix.SYS_RECVMSG, uintptr(c.fd), uintptr(unsafe.Pointer(&msg)), unix.MSG_DONTWAIT)
+	switch {
+	case e == unix.EAGAIN || e == unix.EINTR:
+		c.emptyNs, c.drained = beforeNs, true
+		c.release()
+		return false
+	case e != 0:
+		c.end(e)
+		return false
+	case n == 0:
+		c.end(io.EOF)
+		return false
+	}
+	c.drained = int(n) < len(buf)
+	if c.drained {
+		c.emptyNs = beforeNs
+	}
+	c.endNs, c.sinceNs, c.stampNs = clock.Now(), sinceNs, 0
+	c.pieces = c.w.times(c.pieces[:0], c.read, c.read+int64(n))
+	c.read += int64(n)
+	c.pending = buf[:n]
+	for _, p := range c.pieces {
+		if !p.ok {
+			c.stampNs = c.socketTime(control[:msg.Controllen])
+			break
+		}
+	}
+	return true
+}
+
+func (c *Conn) end(err error) {
+	c.ended = err
+	c.endNs = clock.Now()
+	c.release()
+}
+
+// socketTime returns the kernel's time of the last segment of a receive, or 0.
+func (c *Conn) socketTime(control []byte) int64 {
+	messages, err := unix.ParseSocketControlMessage(control)
+	if err != nil {
+		return 0
+	}
+	for _, m := range messages {
+		if m.Header.Level == unix.SOL_SOCKET && m.Header.Type == unix.SO_TIMESTAMPING && len(m.Data) >= 16 {
+			ts := (*unix.Timespec)(unsafe.Pointer(&m.Data[0]))
+			if ns, ok := clock.FromWall(ts.Nano(), c.endNs); ok && ns >= c.sinceNs && ns <= c.endNs+clockNoiseNs {
+				return ns
+			}
+		}
+	}
+	return 0
+}
+
+// looked notes that the owner reads all there is, and reports whether the connection is being slowed down (see slowReads).
+func (r *Ring) looked(c *Conn) (slow bool) {
+	nowNs := clock.Now()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if n := c.w.in.duplicates; n != c.duplicates {
+		c.duplicates, c.slow = n, slowReads
+	}
+	slow = c.slow > 0
+	if slow && c.unread > 0 {
+		c.slow--
+	}
+	c.unread, c.lookNs = 0, nowNs
+	return slow
+}
+
+// slowReads is how many reads teach the sender of a new connection that its segments are acknowledged late. The round
+// trips that it has seen by then are those of a loopback or a data centre, so it takes two segments that are not
+// acknowledged within milliseconds for lost and sends them again; the copy makes this end acknowledge sixteen segments at
+// once, as the first sixteen were, and so it goes on. Each of these reads acknowledges one segment about half a gap after
+// it came, and nothing is acknowledged at once (TCP_QUICKACK off).
+const slowReads = 10
+
+// slowTime is how long a segment waits for such a read.
+func (r *Ring) slowTime() int64 { return min(max(r.gapNs/2, int64(napMost)), int64(restTime)/10) }
+
+// Want says when ready is to be called next: when that many bytes have come that were not handed over, and when a segment
+// looks like the ending. It reports whether that is so already.
+func (c *Conn) Want(bytes int64, ending reader.Ending) bool {
+	r := c.w.r
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	was := c.ending
+	c.wakeAt, c.ending = bytes, ending
+	if c.ended != nil || len(c.pending) > 0 {
+		return c.ended != nil || int64(len(c.pending)) >= bytes || was == reader.NoEnding && ending != reader.NoEnding
+	}
+	unread := c.w.in.next - c.handed
+	if c.w.in.known && unread > 0 && (unread >= bytes || c.final || was == reader.NoEnding && ending != reader.NoEnding) {
+		// The packet has passed the ring and may not be in the socket yet: rather than ask again at once, be called soon.
+		r.makeDue(c)
+	}
+	return false
+}
+
+// Wants returns the ending that was wanted last.
+func (c *Conn) Wants() reader.Ending {
+	c.w.r.mu.Lock()
+	defer c.w.r.mu.Unlock()
+	return c.ending
+}
+
+// LooksOver reports whether the last segment looked like the end that was wanted.
+func (c *Conn) LooksOver() bool {
+	c.w.r.mu.Lock()
+	defer c.w.r.mu.Unlock()
+	return c.final
+}
+
+// Unread returns the number of bytes that were read from the socket and not handed over.
+func (c *Conn) Unread() int64 { return int64(len(c.pending)) }
+
+// End returns nil while the connection is open as far as it was read, io.EOF after an orderly end by the peer, else the
+// error. atNs is when that was seen. Bytes received before may still be unread.
+func (c *Conn) End() (atNs int64, err error) { return c.endNs, c.ended }
+
+// Quiet reports whether the connection is open and nothing waits to be read.
+func (c *Conn) Quiet() bool {
+	if c.ended != nil || len(c.pending) > 0 {
+		return false
+	}
+	_, _, err := unix.Recvfrom(c.fd, make([]byte, 1), unix.MSG_PEEK|unix.MSG_DONTWAIT)
+	return err == unix.EAGAIN
+}
+
+// Write sends all of b. Where the socket takes no more it calls wait, which returns when there may be room, or why to give
+// up, which Write then returns.
+func (c *Conn) Write(b []byte, wait func() error) (reader.Sent, error) {
+	c.w.Sending(c.wrote, c.read)
+	var sent reader.Sent
+	for {
+		sent.BeforeNs = clock.Now()
+		n, _, e := syscall.RawSyscall6(unix.SYS_SENDTO, uintptr(c.fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)),
+			unix.MSG_NOSIGNAL|unix.MSG_DONTWAIT, 0, 0)
+		sent.AfterNs = clock.Now()
+		switch e {
+		case 0:
+			c.wrote += int64(n)
+			b = b[n:]
+			if len(b) == 0 {
+				sent.Offset = c.wrote
+				c.w.r.wakeUp(c)
+				return sent, nil
+			}
+		case unix.EINTR:
+		case unix.EAGAIN:
+			if err := wait(); err != nil {
+				return sent, err
+			}
+		default:
+			return sent, e
+		}
+	}
+}
+
+// Room is for one Write that found the socket full.
+func (c *Conn) Room() (*reader.Room, error) { return reader.RoomOf(c.fd) }
+
+// SentAt returns when the packet left that carried the last byte of a write.
+func (c *Conn) SentAt(sent reader.Sent) (atNs int64, ok bool) {
+	atNs, ok = c.w.Sent(sent.Offset)
+	return atNs, ok && atNs >= sent.BeforeNs-clockNoiseNs
+}
+
+// Close ends the connection; with abort the peer is told by a reset. The Conn must not be used afterwards, but
+// for closing it again.
+func (c *Conn) Close(abort bool) {
+	r := c.w.r
+	r.mu.Lock()
+	if c.index < 0 {
+		r.mu.Unlock()
+		return
+	}
+	last := len(r.conns) - 1
+	r.conns[c.index] = r.conns[last]
+	r.conns[c.index].index = c.index
+	r.conns = r.conns[:last]
+	c.index = -1
+	for k, d := range r.due {
+		if d == c {
+			r.due[k] = nil
+		}
+	}
+	r.mu.Unlock()
+	c.w.Close()
+	if abort {
+		_ = unix.SetsockoptLinger(c.fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
+	}
+	_ = unix.Close(c.fd)
+	c.pending = nil
+	c.ended = os.ErrClosed
+	c.release()
+}
+
+// The goroutine that serves naps between two looks at the ring. A nap costs only that a response's end is seen late, by
+// which the next request of a closed loop is late, too: so it is a small part of a request's time.
+const (
+	napLeast = 250 * time.Microsecond
+	napMost  = 3 * time.Millisecond
+	napPart  = 256
+	napIdle  = 20 * time.Millisecond // when nothing was sent or came for...
+	idleTime = 200 * time.Millisecond
+)
+
+// wakeUp ends a long nap: a request was sent.
+func (r *Ring) wakeUp(c *Conn) {
+	nowNs := clock.Now()
+	r.mu.Lock()
+	r.activeNs = nowNs
+	c.sentNs = nowNs
+	r.mu.Unlock()
+	if r.napping.Load() {
+		select {
+		case r.kick <- struct{}{}:
+		default:
+		}
+	}
+}
+
+func (r *Ring) serve() {
+	defer close(r.gone)
+	timer := time.NewTimer(napIdle)
+	defer timer.Stop()
+	var due []*Conn
+	var sweptNs, narrowedNs int64
+	for {
+		select {
+		case <-r.done:
+			return
+		default:
+		}
+		nowNs := clock.Now()
+		r.mu.Lock()
+		r.scan()
+		r.sweepSlow(nowNs)
+		if nowNs-sweptNs >= int64(sweepTime) {
+			r.sweep(nowNs)
+			sweptNs = nowNs
+		}
+		if nowNs-narrowedNs >= int64(time.Second) {
+			r.narrow()
+			narrowedNs = nowNs
+		}
+		due, r.due = r.due, due[:0]
+		for _, c := range due {
+			if c != nil {
+				c.isDue = false
+			}
+		}
+		idle := nowNs-r.activeNs > int64(idleTime)
+		nap := min(max(time.Duration(r.meanNs/napPart), napLeast), napMost)
+		r.mu.Unlock()
+		for _, c := range due {
+			if c != nil {
+				c.ready()
+			}
+		}
+		if !idle {
+			if len(due) > 0 {
+				runtime.Gosched() // those that were woken go first
+			}
+			sleep(nap)
+			continue
+		}
+		r.napping.Store(true)
+		timer.Reset(napIdle)
+		select {
+		case <-r.kick:
+		case <-timer.C:
+		case <-r.done:
+		}
+		r.napping.Store(false)
+	}
+}
+
+// sleep is a nap in the kernel. Go's own timers would wake a second thread for each.
+func sleep(d time.Duration) {
+	ts := unix.NsecToTimespec(int64(d))
+	_ = unix.Nanosleep(&ts, nil)
+}
+
+// sweep calls for the connections whose bytes have waited long enough, and for those of which the ring has told nothing
+// for a while: it may have lost the packet. r.mu must be held.
+func (r *Ring) sweep(nowNs int64) {
+	for _, c := range r.conns {
+		if c.unread > 0 && nowNs-c.sinceAny >= int64(restTime) || c.sentNs != 0 && nowNs-c.lookNs >= int64(lookTime) {
+			c.lookNs = nowNs
+			r.makeDue(c)
+		}
+	}
+}
+
+// sweepSlow calls for the connections whose segments have waited for slowTime. r.mu must be held.
+func (r *Ring) sweepSlow(nowNs int64) {
+	kept := r.slow[:0]
+	for _, c := range r.slow {
+		switch {
+		case c.index < 0 || c.unread == 0:
+		case nowNs-c.sinceAny >= r.slowTime():
+			r.makeDue(c)
+		default:
+			kept = append(kept, c)
+		}
+	}
+	clear(r.slow[len(kept):])
+	r.slow = kept
+}
+
+// Over notes that the response to what was last written has ended.
+func (c *Conn) Over() {
+	r := c.w.r
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if c.sentNs != 0 {
+		took := clock.Now() - c.sentNs
+		if r.meanNs == 0 {
+			r.meanNs = took
+		}
+		r.meanNs += (took - r.meanNs) / 16
+		c.sentNs = 0
+	}
+}

@@ -1,0 +1,137 @@
+package ring
+
+import (
+	"math"
+	"slices"
+)
+
+// A flow is one direction of a TCP connection as its packets tell it: how many bytes have arrived, and when. Offsets
+// count bytes from where the watching began. It is pure: it knows neither sockets nor clocks.
+type flow struct {
+	known bool   // base has been seen
+	base  uint32 // sequence number of offset 0
+	next  int64  // every byte before this offset has arrived
+	marks []mark // arrivals of [previous end, end), oldest first; those before head were taken
+	head  int
+	early []span // arrived ahead of a hole, in order, apart from each other
+
+	duplicates, reordered, lost int64 // segments that brought nothing new; segments ahead of a hole; bytes without a time
+}
+
+// mark says that all bytes before end had arrived at atNs, and not before.
+type mark struct{ end, atNs int64 }
+
+// unknownNs is the time of bytes whose packet the ring did not keep.
+const unknownNs = math.MinInt64
+
+type span struct{ from, to int64 }
+
+const (
+	// maxEarly bounds what is remembered of segments behind a hole. A hole that long is not the network's: the packet was
+	// dropped by the ring.
+	maxEarly = 1024
+	// maxStray is the farthest that a sequence number may lie from what is expected: the largest TCP window (RFC 7323).
+	maxStray = 1 << 30
+)
+
+// start fixes the sequence number of the next byte.
+func (f *flow) start(seq uint32) {
+	f.known = true
+	f.base = seq - uint32(f.next)
+}
+
+// add takes a segment of n bytes and reports whether bytes arrived by it.
+func (f *flow) add(seq uint32, n int, atNs int64) bool {
+	d := int64(int32(seq - (f.base + uint32(f.next))))
+	if d > maxStray || d < -maxStray {
+		return false
+	}
+	from, to := f.next+d, f.next+d+int64(n)
+	switch {
+	case to <= f.next:
+		f.duplicates++
+		return false
+	case from > f.next:
+		f.reordered++
+		f.insert(span{from, to})
+		return false
+	}
+	f.advance(to, atNs)
+	return true
+}
+
+// advance moves next to a byte that arrived at atNs, and past what had come early behind it.
+func (f *flow) advance(to, atNs int64) {
+	taken := 0
+	for taken < len(f.early) && f.early[taken].from <= to {
+		to = max(to, f.early[taken].to)
+		taken++
+	}
+	f.early = slices.Delete(f.early, 0, taken)
+	// Processors stamp on their own: an arrival behind another can carry a time some microseconds before it.
+	if n := len(f.marks); n > 0 {
+		atNs = max(atNs, f.marks[n-1].atNs)
+	}
+	f.note(mark{to, atNs})
+}
+
+// note appends a mark.
+func (f *flow) note(m mark) {
+	if len(f.marks) == cap(f.marks) && f.head > len(f.marks)/2 {
+		f.marks = slices.Delete(f.marks, 0, f.head)
+		f.head = 0
+	}
+	f.marks = append(f.marks, m)
+	f.next = m.end
+}
+
+// insert remembers a segment that came ahead of a hole.
+func (f *flow) insert(s span) {
+	k, _ := slices.BinarySearchFunc(f.early, s, func(a, b span) int {
+		switch {
+		case a.to < b.from:
+			return -1
+		case a.from > b.from:
+			return 1
+		}
+		return 0
+	})
+	last := k
+	for last < len(f.early) && f.early[last].from <= s.to {
+		s.from, s.to = min(s.from, f.early[last].from), max(s.to, f.early[last].to)
+		last++
+	}
+	if last == k && len(f.early) == maxEarly {
+		return // skip will tell of it
+	}
+	f.early = slices.Replace(f.early, k, last, s)
+}
+
+// skip gives up on bytes before offset to that no packet told of.
+func (f *flow) skip(to int64) {
+	if to <= f.next {
+		return
+	}
+	from, taken := f.next, 0
+	for taken < len(f.early) && f.early[taken].from <= to {
+		to = max(to, f.early[taken].to)
+		taken++
+	}
+	f.early = slices.Delete(f.early, 0, taken)
+	f.lost += to - from
+	f.note(mark{to, unknownNs})
+}
+
+// arrived returns when the byte at an offset had arrived, with all before it, and up to which offset the answer holds. ok
+// is false where no packet told. Marks that end at or before the offset are forgotten.
+func (f *flow) arrived(at int64) (atNs, until int64, ok bool) {
+	for f.head < len(f.marks) && f.marks[f.head].end <= at {
+		f.head++
+	}
+	if f.head == len(f.marks) {
+		f.marks, f.head = f.marks[:0], 0
+		return 0, math.MaxInt64, false
+	}
+	m := f.marks[f.head]
+	return m.atNs, m.end, m.atNs != unknownNs
+}
