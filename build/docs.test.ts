@@ -57,7 +57,16 @@ for (const page of pages) {
 
 for (const page of ["docs/scenarios.md", "docs/servers.md"]) {
   test(`${page}: every name in capitals that is set as code is a setting`, () => {
-    const others = ["PASS", "VALID", "CLIENT-BOUND", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"];
+    const others = [
+      "PASS",
+      "VALID",
+      "CLIENT-BOUND",
+      "CACHE-BOUND",
+      "VLLM_SERVER_DEV_MODE",
+      "HTTP_PROXY",
+      "HTTPS_PROXY",
+      "NO_PROXY",
+    ];
     const prose = read(page).replace(/```[\s\S]*?```/g, "");
     for (const [, name = ""] of prose.matchAll(/`([A-Z][A-Z0-9_-]+)(?:=[^`]*)?`/g)) {
       assert.ok(name in settings || others.includes(name), `there is no setting ${name}`);

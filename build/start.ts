@@ -5,6 +5,7 @@ import os from "node:os";
 import path from "node:path";
 import { phaseFigures } from "../lib/figures";
 import type { Summary } from "../lib/level-summary";
+import { newSalt } from "../lib/salt";
 import { type Between, readBetween, runBetween } from "./between";
 import { bundleScenarios } from "./bundle";
 import { ensureK6 } from "./k6";
@@ -149,7 +150,9 @@ function runScenario({ k6, scenario, settings, k6Args }: Run, dir: string): Prom
  * the first exit code that is not 0. The joined report and its figures are the folder's.
  */
 async function runPhases(run: Run, between: Between, dir: string): Promise<number> {
-  const phase = (name: string) => ({ ...run, settings: { ...run.settings, PHASE: name } });
+  // One salt for both: the command empties the server's cache, so that the phases can send the same prompts.
+  const SALT = run.settings.SALT ?? process.env.SALT ?? newSalt();
+  const phase = (name: string) => ({ ...run, settings: { ...run.settings, SALT, PHASE: name } });
   const [full, prefill] = [path.join(dir, "full"), path.join(dir, "prefill")];
   const first = await runScenario(phase("full"), full);
   // A missed threshold leaves a run that is whole. Whoever interrupted one does not want the server restarted.

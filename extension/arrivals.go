@@ -42,11 +42,12 @@ type arrivals struct {
 	offsetsNs []int64
 	stageOf   []int
 
-	run   *run
-	begin sync.Once
-	next  atomic.Int64
-	zero  int64           // the time of offset 0
-	seen  []*atomic.Int32 // requests given, by stage; stages of one name share a counter
+	run    *run
+	opened sync.Once
+	begin  sync.Once
+	next   atomic.Int64
+	zero   int64           // the time of offset 0
+	seen   []*atomic.Int32 // requests given, by stage; stages of one name share a counter
 }
 
 type arrivalsOf struct {
@@ -224,6 +225,15 @@ func gamma(rng *rand.Rand, shape float64) float64 {
 	}
 }
 
+// open begins the schedule, of which offsetNs have passed.
+func (h *arrivalsOf) open(offsetNs int64) {
+	h.a.opened.Do(func() {
+		h.i.levelBegins(h.a.stages[0].Name) // it may take its time: nothing is due yet
+		h.a.open(clock.Now() - offsetNs)
+		h.i.watchStages(h.i.vu.Context(), h.a.stages, h.a.zero)
+	})
+}
+
 // open fixes the time of offset 0 and the stages' windows.
 func (a *arrivals) open(zeroNs int64) {
 	a.begin.Do(func() {
@@ -247,7 +257,7 @@ func (s *stageSpec) phase() tally.Phase {
 func (a *arrivals) slot(k int) *slot {
 	stage := a.stageOf[k]
 	s := &slot{
-		Level: a.stages[stage].Name, Phase: string(a.stages[stage].phase()), Index: int(a.seen[stage].Add(1)) - 1,
+		Level: a.stages[stage].Name, Phase: string(a.stages[stage].phase()), Index: int(a.seen[stage].Add(1)) - 1, Serial: k,
 		scheduledNs: a.zero + a.offsetsNs[k],
 	}
 	a.run.tally.Asked(s.scheduledNs)
@@ -258,7 +268,7 @@ func (a *arrivals) slot(k int) *slot {
 func (h *arrivalsOf) Next() *slot {
 	a := h.a
 	settleCollector()
-	a.open(clock.Now())
+	h.open(0)
 	k := int(a.next.Add(1) - 1)
 	if k < len(a.offsetsNs) && float64(clock.Now()-a.zero-a.offsetsNs[k]) > maxQueueDelayMs*1e6 {
 		a.run.noVUFree.Add(1) // a free one would have taken it before it was due
@@ -277,6 +287,6 @@ func (h *arrivalsOf) Slot(k int) *slot {
 	}
 	// k6's executors may start one iteration more than the integral of the rate.
 	k = min(k, len(a.offsetsNs)-1)
-	a.open(clock.Now() - a.offsetsNs[k])
+	h.open(a.offsetsNs[k])
 	return a.slot(k)
 }

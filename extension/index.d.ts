@@ -49,6 +49,9 @@ declare module "k6/x/tokenclock" {
     outputTokens?: number;
     /** Input length in tokens as the workload knows it; used when the server sends no usage. */
     inputTokens?: number;
+    /** Leading input tokens that all requests share by the server's template: those may come from the prefix cache of a cold
+     * run. By default what the server counts above inputTokens. */
+    templateTokens?: number;
     /** Keep the output text in the result. */
     keepText?: boolean;
     /** Give the request up this long after it was sent, ms (failure `aborted`). */
@@ -61,6 +64,9 @@ declare module "k6/x/tokenclock" {
     readonly phase: Phase;
     /** Number of this request in its level, from 0, warm-up included. */
     readonly index: number;
+    /** Number of this request in the run, from 0, over all levels and warm-ups in the order in which they are scheduled. A
+     * burst's slot has the number of its first request. */
+    readonly serial: number;
   }
 
   interface Measured {
@@ -211,6 +217,12 @@ declare module "k6/x/tokenclock" {
     statuses: Record<string, number>;
     inputTokens: number;
     outputTokens: number;
+    /** Input tokens that the server took from its prefix cache, and their share of the input (0 to 1); the share is absent
+     * where the server does not tell. The source is the usage of the completed steady requests, else the server's own
+     * counters (watchCache) from the level's begin to its end, warm-up included. */
+    cachedTokens: number;
+    cachedShare?: number;
+    cachedSource?: "usage" | "server";
     /** The steady window, in seconds from the run's start. */
     windowStartS: number;
     durationS: number;
@@ -294,7 +306,8 @@ declare module "k6/x/tokenclock" {
   }
 
   export interface Validity extends HostPauses {
-    state: "VALID" | "CLIENT-BOUND" | "NOT-MEASURED";
+    /** CACHE-BOUND: a cold run had more than 1 % of a level's input from the server's prefix cache. */
+    state: "VALID" | "CLIENT-BOUND" | "CACHE-BOUND" | "NOT-MEASURED";
     reasons: string[];
     /** What happened to the client and did its measurements no harm, or none that is judged. */
     notes: string[];
@@ -348,6 +361,8 @@ declare module "k6/x/tokenclock" {
     /** Effective settings without secrets; written into the records' first line. */
     config: Record<string, unknown>;
     sloMs: { ttft?: number; tpot?: number; e2e?: number };
+    /** What the server's prefix cache is meant to hold of the input: nothing (cold, the default), or what was sent before. */
+    cache?: "cold" | "warm";
     /** Folder that handleSummary writes to, as k6 takes it: made where it is missing; the run is refused (104) where no file
      * can be made in it. */
     resultsDir?: string;
@@ -362,8 +377,17 @@ declare module "k6/x/tokenclock" {
   /** Ends the test with k6's exit code for a bad configuration (104) and this line; unlike an exception it cannot be caught. */
   export function refuse(line: string): never;
   /** Emits the per-level gauges (llm_itl_p50, _p90, _p99, llm_output_throughput, llm_request_throughput,
-   * llm_request_goodput; llm_client_bound 0 or 1) so that thresholds on them are judged. Call it in teardown. */
+   * llm_request_goodput, llm_cached_share; llm_client_bound and llm_cache_bound, 0 or 1) so that thresholds on them are judged. Call it in teardown. */
   export function emitLevelMetrics(): void;
+
+  /** Has the server's own counters of its prefix cache read from a Prometheus page whenever a level begins and ends. Of
+   * `counters` the first of which the page has both parts is used: prompt tokens found in the cache (the sum of those of
+   * `hits` that are there) and looked up. A page that is not there is asked for once. The first VU's words count. */
+  export function watchCache(options: {
+    url: string;
+    headers?: Record<string, string>;
+    counters: { hits: string[]; queries: string }[];
+  }): void;
 
   /** Ends the run at once with this line and exit code 104 (bad settings). For the init context, before any load. */
   export function refuse(message: string): never;

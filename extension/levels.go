@@ -41,6 +41,7 @@ type levels struct {
 	joined   int   // VUs that have asked for a slot so far; each has the number at which it came
 	vacant   []int // numbers of VUs that are gone; one that waits takes the place
 	at       int   // the level that runs
+	serial   int   // slots given so far
 	state    levelState
 	advanced chan struct{} // closed when the next level begins
 }
@@ -178,7 +179,7 @@ func (h *levelsOf) Acquire() *slot {
 				}
 				return s
 			}
-			l.advanceIfDrained()
+			l.advanceIfDrained(h.i.root)
 			if l.at >= len(l.specs) {
 				l.mu.Unlock()
 				return nil
@@ -222,6 +223,9 @@ func (h *levelsOf) wait(ctx context.Context, d time.Duration) {
 // give returns the next slot of the level that runs, or nil when the level gives no more.
 func (l *levels) give(h *levelsOf) *slot {
 	spec, st := &l.specs[l.at], &l.state
+	if st.begunNs == 0 {
+		h.i.levelBegins(spec.Name) // nothing is in flight now that this could disturb
+	}
 	now := clock.Now()
 	if st.begunNs == 0 {
 		st.begunNs = now
@@ -261,8 +265,9 @@ func (l *levels) give(h *levelsOf) *slot {
 		st.steady++
 	}
 	st.inFlight++
-	s := &slot{Level: spec.Name, Phase: string(phase), Index: st.index, scheduledNs: scheduledNs}
+	s := &slot{Level: spec.Name, Phase: string(phase), Index: st.index, Serial: l.serial, scheduledNs: scheduledNs}
 	st.index++
+	l.serial++
 	l.run.tally.Asked(scheduledNs)
 	return s
 }
@@ -286,7 +291,7 @@ func (l *levels) exhausted(now int64) {
 }
 
 // advanceIfDrained begins the next level once the last request of this one has ended.
-func (l *levels) advanceIfDrained() {
+func (l *levels) advanceIfDrained(root *rootModule) {
 	st := &l.state
 	if st.inFlight > 0 {
 		return
@@ -296,6 +301,7 @@ func (l *levels) advanceIfDrained() {
 		_, _, lastEndNs := l.run.tally.Window(spec.Name)
 		l.run.tally.Close(spec.Name, lastEndNs)
 	}
+	root.levelEnds(spec.Name)
 	l.run.levelOver(spec.tally())
 	l.at++
 	l.state = levelState{}
@@ -335,7 +341,7 @@ func (h *levelsOf) giveBack() *slot {
 	l.state.inFlight--
 	spec, st := &l.specs[l.at], &l.state
 	if spec.Requests > 0 && st.steady == spec.Requests || st.closeNs > 0 && clock.Now() >= st.closeNs {
-		l.advanceIfDrained()
+		l.advanceIfDrained(h.i.root)
 	}
 	return s
 }

@@ -8,6 +8,7 @@ type llmMetrics struct {
 	requests, failures, inputTokens, outputTokens, chunks                               *metrics.Metric
 	requestFailed, goodput                                                              *metrics.Metric
 	itlP50, itlP90, itlP99, outputThroughput, requestThroughput, requestGoodput         *metrics.Metric
+	cachedTokens, cachedShare, cacheBound                                               *metrics.Metric
 	samples, clientBound                                                                *metrics.Metric
 }
 
@@ -41,6 +42,9 @@ func registerMetrics(r *metrics.Registry) (*llmMetrics, error) {
 	add(&m.outputThroughput, "llm_output_throughput", metrics.Gauge, metrics.Default)
 	add(&m.requestThroughput, "llm_request_throughput", metrics.Gauge, metrics.Default)
 	add(&m.requestGoodput, "llm_request_goodput", metrics.Gauge, metrics.Default)
+	add(&m.cachedTokens, "llm_cached_tokens", metrics.Counter, metrics.Default)
+	add(&m.cachedShare, "llm_cached_share", metrics.Gauge, metrics.Default)
+	add(&m.cacheBound, "llm_cache_bound", metrics.Gauge, metrics.Default)
 	add(&m.samples, "llm_samples", metrics.Gauge, metrics.Default)
 	add(&m.clientBound, "llm_client_bound", metrics.Gauge, metrics.Default)
 	return m, err

@@ -90,6 +90,7 @@ func (i *instance) Exports() modules.Exports {
 		"report":           i.report,
 		"emitLevelMetrics": i.emitLevelMetrics,
 		"fetch":            i.fetch,
+		"watchCache":       i.watchCache,
 		"refuse":           i.refuse,
 		"shared":           i.shareValue,
 	}}

@@ -180,22 +180,10 @@ func (p *poller) poll(ctx context.Context) ([]float64, bool) {
 	values := make([]float64, len(p.o.Metrics))
 	for k, name := range p.o.Metrics {
 		values[k] = math.NaN()
-		f := families[name]
-		if f == nil {
-			f = families[strings.TrimSuffix(name, "_total")]
+		if sum, ok := counterValue(families, name); ok {
+			values[k] = sum
+			found = true
 		}
-		if f == nil || len(f.GetMetric()) == 0 {
-			continue
-		}
-		if m := f.GetMetric()[0]; m.GetGauge() == nil && m.GetCounter() == nil && m.GetUntyped() == nil {
-			continue // a histogram or a summary is no number
-		}
-		sum := 0.0
-		for _, m := range f.GetMetric() {
-			sum += m.GetGauge().GetValue() + m.GetCounter().GetValue() + m.GetUntyped().GetValue()
-		}
-		values[k] = sum
-		found = true
 	}
 	return values, found
 }

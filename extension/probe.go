@@ -197,6 +197,8 @@ type validity struct {
 	ReaderClass       string      `json:"readerClass,omitempty"`
 	ClockSteps        int64       `json:"clockSteps"`
 	RejectedStamps    int64       `json:"rejectedStamps"`
+
+	cacheBound bool
 }
 
 // What a run may show of its own client before its figures are no longer the server's. Each is far above what a sound
@@ -328,6 +330,7 @@ func (r *run) judge(levels []tally.LevelSummary, total tally.LevelSummary, dropp
 	}
 	r.judgeHost(&v, judged, &total, bound, note)
 	r.judgeRing(&v, bound)
+	r.judgeCache(&v, judged)
 	// What a threshold was told in teardown stands, also where the share of a longer time would be just below its limit.
 	if told := r.told.Load(); told != nil && told.State == "CLIENT-BOUND" && v.State == "VALID" {
 		v.State, v.Reasons = told.State, told.Reasons

@@ -40,6 +40,9 @@ type levelLine struct {
 	ClockErrors int64          `json:"clockErrors,omitempty"`
 
 	ITLHistograms map[tally.Phase]string `json:"itlHistograms,omitempty"`
+
+	CacheHits    *float64 `json:"cacheHits,omitempty"` // the server's own counters, from the level's begin to its end
+	CacheQueries *float64 `json:"cacheQueries,omitempty"`
 }
 
 // endLine is the last line of a run that was not killed.
@@ -56,10 +59,14 @@ func (r *run) levelOver(s tally.Spec) {
 	}
 	r.announce(s.Name)
 	openNs, closeNs, endNs := r.tally.Window(s.Name)
-	records.line(levelLine{
+	line := levelLine{
 		Type: "level", Name: s.Name, Concurrency: s.Concurrency, Rate: s.Rate, BatchSize: s.BatchSize, Labels: s.Labels,
 		OpenNs: openNs, CloseNs: closeNs, EndNs: endNs, ClockErrors: r.tally.ClockErrors(s.Name), ITLHistograms: r.tally.ITLHistograms(s.Name),
-	})
+	}
+	if hits, queries, ok := r.tally.CacheCounts(s.Name); ok {
+		line.CacheHits, line.CacheQueries = &hits, &queries
+	}
+	records.line(line)
 }
 
 // announce tells whoever watches a long run that a level is over.
@@ -169,7 +176,10 @@ func appendRequestLine(b []byte, scenario string, state *lib.State, o *tally.Obs
 	}
 	num("inputTokens", int64(o.InputTokens))
 	num("outputTokens", int64(o.OutputTokens))
-	num("cachedTokens", int64(o.CachedTokens))
+	if o.CachedKnown { // 0 is a figure, too
+		b = append(b, `,"cachedTokens":`...)
+		b = strconv.AppendInt(b, int64(o.CachedTokens), 10)
+	}
 	num("reasoningTokens", int64(o.ReasoningTokens))
 	num("hiddenTokens", int64(o.HiddenTokens))
 	str("tokenSource", string(o.TokenSource))

@@ -34,6 +34,7 @@ func (i *instance) emitLevelMetrics() {
 		return
 	}
 	run := i.root.current()
+	i.root.levelsEnd("")
 	now := clock.Now()
 	ctm := state.Tags.GetCurrentValues()
 	at := time.Now()
@@ -54,6 +55,9 @@ func (i *instance) emitLevelMetrics() {
 			add(i.m.itlP90, tags, l.ITLMs.P90)
 			add(i.m.itlP99, tags, l.ITLMs.P99)
 		}
+		if l.CachedShare != nil {
+			add(i.m.cachedShare, tags, *l.CachedShare)
+		}
 		for name, n := range samplesOf(l) {
 			add(i.m.samples, tags.With("metric", name), float64(n))
 		}
@@ -66,6 +70,11 @@ func (i *instance) emitLevelMetrics() {
 		bound = 1
 	}
 	add(i.m.clientBound, ctm.Tags, bound)
+	cacheBound := 0.0
+	if verdict.cacheBound {
+		cacheBound = 1
+	}
+	add(i.m.cacheBound, ctm.Tags, cacheBound)
 	state.Samples <- metrics.ConnectedSamples{Samples: samples, Tags: ctm.Tags, Time: at}
 }
 
@@ -80,6 +89,9 @@ func samplesOf(l tally.LevelSummary) map[string]int64 {
 		// Of a stream that came in one receive all gaps are 0, which says nothing of the server. It has no TPOT either.
 		"llm_itl_max":           min(l.MaxStallMs.Count, l.TPOTMs.Count),
 		"llm_output_throughput": l.Completed, "llm_request_throughput": l.Completed,
+	}
+	if l.CachedShare != nil {
+		n["llm_cached_share"] = l.Completed
 	}
 	if l.GoodShare != nil {
 		n["llm_goodput"], n["llm_request_goodput"] = l.Requests, l.Requests

@@ -25,6 +25,7 @@ import (
 type run struct {
 	scenario  string
 	config    map[string]any
+	warmCache bool // input from the server's prefix cache is meant to be
 	tally     *tally.Run
 	logger    logrus.FieldLogger // nil = nobody to tell
 	probe     *probe
@@ -47,6 +48,7 @@ type runSpec struct {
 	Config   map[string]any `js:"config"`
 	SLOMs    sloMs          `js:"sloMs"`
 
+	Cache      string `js:"cache"`
 	ResultsDir string `js:"resultsDir"`
 	Stamps     string `js:"stamps"`
 }
@@ -118,7 +120,7 @@ func (r *rootModule) declare(spec runSpec, logger logrus.FieldLogger) *run {
 	}
 	slo := tally.SLO{TTFT: int64(spec.SLOMs.TTFT * 1e6), TPOT: int64(spec.SLOMs.TPOT * 1e6), E2E: int64(spec.SLOMs.E2E * 1e6)}
 	run := &run{
-		scenario: spec.Scenario, config: spec.Config, logger: logger, tally: tally.NewRun(slo), probe: &probe{},
+		scenario: spec.Scenario, config: spec.Config, warmCache: spec.Cache == "warm", logger: logger, tally: tally.NewRun(slo), probe: &probe{},
 		idPrefix: "tc-" + strconv.FormatInt(clock.StartUnixNs(), 36) + "-", stamps: stampsOfProcess(),
 	}
 	run.tally.Now = clock.Now

@@ -122,6 +122,9 @@ func (i *instance) emit(state *lib.State, c *vuClient, o *tally.Observation, m *
 		}
 		add(i.m.inputTokens, llm, float64(o.InputTokens))
 		add(i.m.outputTokens, llm, float64(o.OutputTokens))
+		if o.CachedKnown {
+			add(i.m.cachedTokens, llm, float64(o.CachedTokens))
+		}
 		if n := len(o.Arrivals); n > 0 {
 			add(i.m.chunks, llm, float64(n))
 		}

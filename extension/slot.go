@@ -14,9 +14,10 @@ import (
 
 // slot is Slot of index.d.ts: the permission to send one request.
 type slot struct {
-	Level string `js:"level"`
-	Phase string `js:"phase"`
-	Index int    `js:"index"`
+	Level  string `js:"level"`
+	Phase  string `js:"phase"`
+	Index  int    `js:"index"`
+	Serial int    `js:"serial"`
 
 	scheduledNs int64
 	due         func(ns int64) // opens the window of the slot where it is not open yet; nil = it is
@@ -80,7 +81,7 @@ func (i *instance) slotOrNone(s *slot) *slot {
 
 // twin is the slot of the k-th request of a batch.
 func (s *slot) twin(k int, scheduledNs int64) *slot {
-	return &slot{Level: s.Level, Phase: s.Phase, Index: s.Index + k, scheduledNs: scheduledNs}
+	return &slot{Level: s.Level, Phase: s.Phase, Index: s.Index + k, Serial: s.Serial + k, scheduledNs: scheduledNs}
 }
 
 // inParallel calls f for 0 to n-1, at most width calls at a time.

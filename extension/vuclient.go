@@ -38,8 +38,10 @@ type requestSpec struct {
 	Headers      map[string]string
 	OutputTokens int
 	InputTokens  int
-	KeepText     bool
-	AbortAfterMs float64
+	// -1 = not known
+	TemplateTokens int
+	KeepText       bool
+	AbortAfterMs   float64
 }
 
 // defaultTimeoutMs is long: a queue at a saturated server is what is measured, not an error.
@@ -241,7 +243,7 @@ func (c *vuClient) spec(v sobek.Value) *requestSpec {
 	if !ok {
 		c.i.throw(errors.New("request: an object is missing"))
 	}
-	spec := &requestSpec{}
+	spec := &requestSpec{TemplateTokens: -1}
 	given := func(name string) sobek.Value {
 		if v := o.Get(name); v != nil && !sobek.IsUndefined(v) && !sobek.IsNull(v) {
 			return v
@@ -267,6 +269,9 @@ func (c *vuClient) spec(v sobek.Value) *requestSpec {
 	}
 	if v := given("inputTokens"); v != nil {
 		spec.InputTokens = int(v.ToInteger())
+	}
+	if v := given("templateTokens"); v != nil {
+		spec.TemplateTokens = int(v.ToInteger())
 	}
 	if v := given("keepText"); v != nil {
 		spec.KeepText = v.ToBoolean()
@@ -382,7 +387,14 @@ func (c *vuClient) ended(state *lib.State, s *slot, spec *requestSpec, r *client
 	o := &tally.Observation{
 		Level: s.Level, Phase: tally.Phase(s.Phase), Index: s.Index, ScheduledNs: s.scheduledNs, StartedNs: m.StartedNs, SentNs: m.SentNs,
 		SentUncertaintyNs: m.SentUncertaintyNs, SentKernel: m.SentKernel, RingReceives: m.RingReceives, KernelReceives: m.KernelReceives, UserReceives: m.UserReceives,
-		Retries: m.Retries, SetupNs: m.SetupNs, Streamed: m.Streamed, Result: m.Result,
+		Retries: m.Retries, SetupNs: m.SetupNs, Streamed: m.Streamed, TemplateTokens: spec.TemplateTokens, Result: m.Result,
+	}
+	if o.TemplateTokens < 0 {
+		// What the server counts beside the workload's own tokens is its template, as far as anybody knows.
+		o.TemplateTokens = 0
+		if spec.InputTokens > 0 {
+			o.TemplateTokens = max(m.InputTokens-spec.InputTokens, 0)
+		}
 	}
 	if o.ScheduledNs == 0 {
 		o.ScheduledNs = m.StartedNs

@@ -16,6 +16,8 @@ type windowSet struct {
 	run   *run
 	specs map[string]levelSpec
 	index map[string]int
+
+	serial int // requests of the slots given so far; a burst's slot has as many as its batch
 }
 
 // windowsOf is a VU's hold on the shared windows.
@@ -66,20 +68,22 @@ func (h *windowsOf) Begin(level, phase string) (*slot, error) {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if _, ok := w.specs[level]; !ok {
+	spec, ok := w.specs[level]
+	if !ok {
 		return nil, fmt.Errorf("windows have no level %q", level)
 	}
+	h.i.levelBegins(level)
 	p, err := phaseOf(phase)
 	if err != nil {
 		return nil, err
 	}
-	s := &slot{Level: level, Phase: string(p), Index: w.index[level]}
+	s := &slot{Level: level, Phase: string(p), Index: w.index[level], Serial: w.serial}
 	s.due = func(ns int64) {
 		if p == tally.Steady {
 			w.run.tally.Open(level, ns, 0)
 		}
 	}
-	if w.specs[level].BatchSize == 0 {
+	if spec.BatchSize == 0 {
 		s.begin(clock.Now())
 		w.run.tally.Asked(s.scheduledNs)
 	}
@@ -89,6 +93,7 @@ func (h *windowsOf) Begin(level, phase string) (*slot, error) {
 		defer w.mu.Unlock()
 		w.index[level] += n
 	}
+	w.serial += max(spec.BatchSize, 1)
 	h.last = s
 	return s, nil
 }
@@ -107,6 +112,7 @@ func (h *windowsOf) End(level string) error {
 		return nil
 	}
 	w.run.tally.Close(level, max(lastEndNs, openNs))
+	h.i.root.levelEnds(level)
 	w.run.levelOver(spec.tally())
 	return nil
 }

@@ -4,6 +4,7 @@ import { type Config, demand, orRefuse, shownSettings, userPath } from "./config
 import { formatDurationMs } from "./duration";
 import { k6Options, loadOptions, type Thresholds } from "./levels";
 import { orAbort } from "./load-guard";
+import { planRequests } from "./load-plan";
 import { SettingError } from "./setting-error";
 import type { TraceRow } from "./trace";
 
@@ -44,6 +45,7 @@ function arrivals(config: Config): ScheduledLoad {
     spec.stages = stages;
   }
   const schedule = new Arrivals(config.scenario, spec);
+  if (trace.length === 0) planRequests(schedule.count);
   return {
     specs: trace.length > 0 ? [{ name: "trace" }] : stages.filter(({ phase }) => phase !== "warmup"),
     trace,
@@ -109,6 +111,7 @@ function changingUsers(config: Config): ScheduledLoad {
   );
   const maxInFlight = Math.max(...config.STAGES.map(({ target }) => Math.round(target)));
   const windows = new Windows(config.scenario, [{ name: "ramp", maxInFlight }]);
+  planRequests(undefined);
   return {
     specs: [{ name: "ramp" }],
     trace: [],

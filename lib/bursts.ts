@@ -3,6 +3,7 @@ import { emitLevelMetrics, type LevelSpec, runsHere, type Slot, Windows } from "
 import type { Config } from "./config";
 import { type Labels, loadOptions, type Thresholds } from "./levels";
 import { orAbort } from "./load-guard";
+import { planRequests } from "./load-plan";
 
 /** A release of several requests at once. */
 export interface Burst {
@@ -27,6 +28,13 @@ export interface Bursts {
 export function openBursts(config: Config, bursts: readonly Burst[]): Bursts {
   const specs = bursts.map(({ name, size, labels }): LevelSpec => ({ name, batchSize: size, requests: size, labels }));
   const windows = new Windows(config.scenario, specs);
+  // What the runs of a burst have in common.
+  const kindOf = ({ size, labels: { run: _, ...kind } }: Burst) => JSON.stringify([size, kind]);
+  const warmed = new Set<string>();
+  for (const burst of bursts) {
+    planRequests(wantsWarmup(config) && !warmed.has(kindOf(burst)) ? 2 * burst.size : burst.size);
+    warmed.add(kindOf(burst));
+  }
   return {
     specs,
     options: (thresholds) => loadOptions(config, thresholds, 1),
@@ -35,8 +43,7 @@ export function openBursts(config: Config, bursts: readonly Burst[]): Bursts {
       orAbort(() => {
         for (const burst of bursts) {
           if (!runsHere(burst.name)) continue;
-          const { run: _, ...kind } = burst.labels;
-          const key = JSON.stringify([burst.size, kind]);
+          const key = kindOf(burst);
           if (wantsWarmup(config) && !warm.has(key)) release(windows.begin(burst.name, "warmup"), burst);
           warm.add(key);
           release(windows.begin(burst.name), burst);

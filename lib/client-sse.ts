@@ -34,7 +34,7 @@ import { statsOf } from "./percentile";
 import { readEvent } from "./stream-event";
 import type { SummaryMetrics } from "./verdict";
 
-export type { Api, ArrivalSpec, BatchResult, LevelSpec, Phase, RequestSpec, Result, Slot, StageSpec };
+export type { Api, ArrivalSpec, BatchResult, HttpReply, LevelSpec, Phase, RequestSpec, Result, Slot, StageSpec };
 
 const ttft = new Trend("llm_ttft", true);
 const ttfo = new Trend("llm_ttfo", true);
@@ -72,8 +72,12 @@ const levelTrends: readonly string[] = [
 let declared: RunSpec = { scenario: "", config: {}, sloMs: {} };
 
 /** k6 scenarios by level, made when a load shape is constructed; empty where the script's own scenario stays. */
-const scenarios = new Map<string, { spec: LevelSpec; scenario: Scenario }>();
+const scenarios = new Map<string, { spec: LevelSpec; scenario: Scenario; serial: number }>();
 let scheduledMs = 0;
+let requestsBefore = 0;
+
+/** Stands for the requests of a level that is bounded by time: a prime, so that the rows of a file are met in another order. */
+const unknownRequests = 10_007;
 
 let instance: typeof exec.instance | undefined;
 
@@ -93,8 +97,11 @@ function onRunAxis(stampMs: number): number {
 }
 
 function addScenario(spec: LevelSpec, durationMs: number, scenario: Scenario): void {
-  scenarios.set(spec.name, { spec, scenario: { ...scenario, startTime: formatDurationMs(scheduledMs) } as Scenario });
+  const startTime = formatDurationMs(scheduledMs);
+  scenarios.set(spec.name, { spec, scenario: { ...scenario, startTime } as Scenario, serial: requestsBefore });
   scheduledMs += durationMs;
+  const { requests: steady, concurrency = 1, warmupRequests = concurrency } = spec;
+  requestsBefore += steady === undefined ? unknownRequests : steady + (spec.batchSize ? 0 : warmupRequests);
 }
 
 export function run(spec: RunSpec): void {
@@ -107,6 +114,9 @@ export function refuse(message: string): never {
 }
 
 export function emitLevelMetrics(): void {}
+
+/** The run cannot judge what it measured here. */
+export function watchCache(_options: unknown): void {}
 
 export function shared<T>(name: string, make: () => T): T {
   return new SharedArray(`tokenclock ${name}`, () => [make()])[0] as T;
@@ -147,11 +157,11 @@ export function adaptOptions(options: Options): Options {
       const percentile = `p(${itl[1]})`;
       keep(`llm_chunk_gap{${itl[2]},phase:steady}`, ...expressions.map((each) => each.replace("value", percentile)));
     } else if (
-      /^llm_(output_throughput|request_throughput|request_goodput|client_bound|queue_delay|\w+_scheduled)\b/.test(
+      /^llm_(output_throughput|request_throughput|request_goodput|client_bound|cache_bound|cached_\w+|queue_delay|\w+_scheduled)\b/.test(
         metric,
       )
     ) {
-      if (__VU === 0 && !metric.startsWith("llm_client_bound"))
+      if (__VU === 0 && !/^llm_(client|cache)_bound/.test(metric))
         console.warn(`tokenclock: not gated with xk6-sse: ${metric}`);
     } else {
       keep(metric, ...expressions);
@@ -205,12 +215,12 @@ export class Levels {
   acquire(): Slot | null {
     this.#given = !this.#given;
     if (!this.#given) return null;
-    const { spec } = scenarios.get(exec.scenario.name) ?? {};
+    const { spec, serial = 0 } = scenarios.get(exec.scenario.name) ?? {};
     if (!spec) return null;
     const index = exec.scenario.iterationInTest;
     const { warmupMs, warmupRequests = spec.concurrency ?? 1 } = spec;
     const warm = warmupMs ? Date.now() - exec.scenario.startTime < warmupMs : index < warmupRequests;
-    return { level: spec.name, phase: warm ? "warmup" : "steady", index };
+    return { level: spec.name, phase: warm ? "warmup" : "steady", index, serial: serial + index };
   }
 }
 
@@ -245,7 +255,8 @@ export class Arrivals {
   slot(index: number): Slot {
     const name = exec.scenario.name;
     const warm = name.endsWith("_warmup");
-    return { level: name.replace(/_warmup$/, ""), phase: warm ? "warmup" : "steady", index };
+    const { serial = 0 } = scenarios.get(name) ?? {};
+    return { level: name.replace(/_warmup$/, ""), phase: warm ? "warmup" : "steady", index, serial: serial + index };
   }
 }
 
@@ -265,7 +276,7 @@ export class Windows {
   }
 
   begin(level: string, phase: Phase = "steady"): Slot {
-    return { level, phase, index: 0 };
+    return { level, phase, index: 0, serial: scenarios.get(level)?.serial ?? 0 };
   }
 
   end(_level: string): void {}
@@ -594,6 +605,7 @@ function levelSummary(
     failures: Object.fromEntries(classes.filter(([, count]) => count > 0)),
     statuses: {},
     inputTokens: values("input_tokens").count ?? 0,
+    cachedTokens: 0,
     outputTokens: tokens,
     windowStartS: startMs / 1000,
     durationS,

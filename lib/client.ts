@@ -10,6 +10,7 @@ export type {
   Api,
   ArrivalSpec,
   BatchResult,
+  HttpReply,
   LevelSpec,
   Phase,
   RequestSpec,
@@ -29,6 +30,7 @@ export {
   run,
   shared,
   Windows,
+  watchCache,
 } from "k6/x/tokenclock";
 
 /** Everything measured so far. Of handleSummary's data only k6's count of dropped iterations is needed here. */

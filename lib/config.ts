@@ -22,7 +22,8 @@ export function readConfig(scenario: string, defaults: Defaults): Config {
   const first = __VU === 0;
   // k6 itself writes results into folders that exist, and fails to where one does not when all is over.
   const resultsDir = first ? config.RESULTS : undefined;
-  run({ scenario, config: first ? shownSettings(config) : {}, sloMs: config.sloMs, resultsDir, stamps: config.STAMPS });
+  const { sloMs, CACHE: cache, STAMPS: stamps } = config;
+  run({ scenario, config: first ? shownSettings(config) : {}, sloMs, cache, resultsDir, stamps });
   current = config;
   return config;
 }

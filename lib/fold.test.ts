@@ -387,3 +387,22 @@ test("the sources of stamps are counted by request; one that is not known is non
   assert.equal(level.ringStampShare, 3 / 7);
   assert.equal(level.kernelStampShare, 5 / 7);
 });
+
+test("cached input: by usage where any request's tells it, else by the server's counters, else unknown", () => {
+  const line = { ...window(0, 1000), cacheHits: 30, cacheQueries: 120 };
+  const cachedOf = (lines: RecordLine[]) => {
+    const { cachedTokens, cachedShare, cachedSource } = foldOne(lines);
+    return [cachedTokens, cachedShare, cachedSource];
+  };
+  const [silent, none, some] = [
+    completed(0, [5]),
+    completed(10, [5], { cachedTokens: 0 }),
+    completed(20, [5], { cachedTokens: 6 }),
+  ];
+  assert.deepEqual(cachedOf([silent, none, some, line]), [6, 0.2, "usage"]);
+  assert.deepEqual(cachedOf([silent, none, line]), [0, 0, "usage"]);
+  assert.deepEqual(cachedOf([silent, line]), [30, 0.25, "server"]);
+  assert.deepEqual(cachedOf([silent, window(0, 1000)]), [0, undefined, undefined]);
+  const warm = completed(0, [5], { cachedTokens: 10, phase: "warmup" });
+  assert.deepEqual(cachedOf([warm, none, line]), [0, 0, "usage"], "a warm-up is not what is measured");
+});

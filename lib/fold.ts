@@ -224,6 +224,7 @@ function foldWindow(
     statuses: countBy(steady, ({ status }) => (status ? String(status) : undefined)),
     inputTokens: sumOf(completed.map(({ inputTokens = 0 }) => inputTokens)),
     outputTokens: sumOf(completed.map(({ outputTokens = 0 }) => outputTokens)),
+    ...cachedOf(completed, line),
     windowStartS: openNs / nsPerS,
     durationS,
     requestThroughput: perSecond(endedInside.length),
@@ -275,6 +276,21 @@ function foldWindow(
     },
     itlHistograms: line?.itlHistograms,
   };
+}
+
+/** What the server took from its prefix cache: by usage where any request's usage tells it, else by its own counters. */
+function cachedOf(
+  completed: readonly RequestLine[],
+  line: LevelLine | undefined,
+): Pick<LevelSummary, "cachedTokens" | "cachedShare" | "cachedSource"> {
+  const input = sumOf(completed.map(({ inputTokens = 0 }) => inputTokens));
+  if (input > 0 && completed.some(({ cachedTokens }) => cachedTokens !== undefined)) {
+    const cachedTokens = sumOf(completed.map(({ cachedTokens = 0 }) => cachedTokens));
+    return { cachedTokens, cachedShare: cachedTokens / input, cachedSource: "usage" };
+  }
+  const { cacheHits, cacheQueries = 0 } = line ?? {};
+  if (cacheHits === undefined || cacheQueries <= 0) return { cachedTokens: 0 };
+  return { cachedTokens: Math.round(cacheHits), cachedShare: cacheHits / cacheQueries, cachedSource: "server" };
 }
 
 /** The levels of a run in the order in which they began, and the whole run as one. */

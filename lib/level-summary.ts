@@ -33,6 +33,12 @@ export interface LevelSummary {
   /** Tokens of completed steady requests. */
   inputTokens: number;
   outputTokens: number;
+  /** Input tokens that the server took from its prefix cache; 0 where cachedShare is absent. */
+  cachedTokens?: number;
+  /** Share of the input that the server took from its prefix cache, 0 to 1; absent where the server does not tell. */
+  cachedShare?: number;
+  /** usage: of the completed steady requests; server: its own counters, over the whole level with its warm-up. */
+  cachedSource?: "usage" | "server";
   /** The steady window, in seconds from the run's start. */
   windowStartS: number;
   durationS: number;
@@ -128,7 +134,8 @@ export interface HostPauses {
 /** The run's judgement of its own client. What runs of earlier versions lack is optional. */
 export interface Validity extends HostPauses {
   /** UNJUDGED: measured through xk6-sse, where a run cannot judge its client. */
-  state: "VALID" | "CLIENT-BOUND" | "NOT-MEASURED" | "UNJUDGED";
+  /** CACHE-BOUND: with CACHE=cold the server took more than 1 % of a level's input from its prefix cache. */
+  state: "VALID" | "CLIENT-BOUND" | "CACHE-BOUND" | "NOT-MEASURED" | "UNJUDGED";
   reasons: string[];
   /** What happened to the client and did its measurements no harm, or none that is judged. */
   notes?: string[];
@@ -192,6 +199,8 @@ export interface Summary extends RunReport {
   verdict: Verdict;
   config: Record<string, unknown>;
   sloMs: SloMs;
+  /** What a reader of the figures should know of the load. */
+  notes?: string[];
   /** First opening to last close of the levels' steady windows, seconds from the run's start. */
   window: { startS: number; endS: number };
 }

@@ -3,6 +3,7 @@ import { adaptOptions, emitLevelMetrics, type LevelSpec, Levels, type Slot } fro
 import { type Config, orRefuse } from "./config";
 import { formatDurationMs } from "./duration";
 import { orAbort, rememberLoad } from "./load-guard";
+import { planRequests } from "./load-plan";
 import { SettingError } from "./setting-error";
 import type { Warmup } from "./settings";
 
@@ -62,6 +63,10 @@ export function requireRequests({ DURATION: durationMs, scenario }: Config): voi
 /** Levels of constant concurrency that follow each other in one k6 scenario. */
 export function levelsInTurn(config: Config, specs: readonly LevelSpec[]): LoadLevels {
   const levels = new Levels(config.scenario, [...specs]);
+  for (const { name, requests, concurrency = 1, warmupRequests = concurrency, warmupMs } of specs) {
+    const counted = requests !== undefined && !warmupMs;
+    if (name !== pauseLevel) planRequests(counted ? requests + warmupRequests : undefined);
+  }
   return {
     specs,
     // Each VU goes through all levels in one iteration: k6 cannot start a level when another has ended, the module can.

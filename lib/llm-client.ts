@@ -1,11 +1,10 @@
 import exec from "k6/execution";
 import { type Prompt, requestBody } from "./body";
-import { type BatchResult, Client, fetch, type RequestSpec, type Result, type Slot } from "./client";
+import { openCacheWatch } from "./cache-watch";
+import { type BatchResult, Client, fetch, type HttpReply, type RequestSpec, type Result, type Slot } from "./client";
 import { type Config, shownSettings } from "./config";
 import { requireAskedLoad } from "./load-guard";
-import { seededRng } from "./rng";
-import { openWords } from "./shared-words";
-import type { WordSource } from "./words";
+import { repetition } from "./load-plan";
 
 /** What setup() learnt of the server; k6 hands it to every VU. */
 export interface Server {
@@ -13,6 +12,8 @@ export interface Server {
   readonly model: string;
   /** Tokens that the server's tokenizer makes of one of our words; 1 where it cannot be asked. */
   readonly tokensPerWord: number;
+  /** Leading tokens that all prompts share by the server's template; absent where it cannot be asked. */
+  readonly templateTokens?: number;
 }
 
 /** Sends the workload's prompts in the wire format of API. One a VU. */
@@ -39,7 +40,7 @@ const paths = {
 export function openClient(config: Config): LlmClient {
   const headers = requestHeaders(config);
   const url = requestUrl(config);
-  const words = openWords(config);
+  openCacheWatch(config, config.METRICS_URL || addressOf(config, "/metrics"), headers);
   const client = new Client({
     url,
     api: config.API,
@@ -56,6 +57,7 @@ export function openClient(config: Config): LlmClient {
   const specOf = (server: Server, prompt: Prompt): RequestSpec => {
     const spec: RequestSpec = { body: bodyless ? "" : requestBody(config, server.model, prompt) };
     if (prompt.inputTokens > 0) spec.inputTokens = prompt.inputTokens;
+    if (server.templateTokens !== undefined) spec.templateTokens = server.templateTokens;
     if (forced) spec.outputTokens = prompt.outputTokens;
     if (prompt.url !== undefined) spec.url = addressOf(config, prompt.url);
     return spec;
@@ -65,7 +67,20 @@ export function openClient(config: Config): LlmClient {
       requireAskedLoad();
       // setup() runs once, the init code once a VU: a warning is given here.
       for (const line of config.warnings) console.warn(`tokenclock: ${line}`);
-      return { model: findModel(config, headers), tokensPerWord: findTokensPerWord(config, headers, words) };
+      const short = config.CACHE === "cold" ? repetition() : undefined;
+      if (short !== undefined) {
+        const remedy = "give the file more rows, send fewer requests, or set CACHE=warm";
+        console.warn(`tokenclock: ${short}; a prefix cache answers what it has seen before: ${remedy}`);
+      }
+      const model = findModel(config, headers);
+      const { findTemplateTokens, findTokensPerWord } = require("./tokenizer") as typeof import("./tokenizer");
+      const ask = (path: string, body: object): HttpReply =>
+        fetch(addressOf(config, path), { method: "POST", headers, body: JSON.stringify(body), timeoutMs: 5000 });
+      return {
+        model,
+        tokensPerWord: findTokensPerWord(config, ask),
+        templateTokens: config.CACHE === "cold" ? findTemplateTokens(config, model, ask) : undefined,
+      };
     },
     request: (server, prompt, slot) => client.request(specOf(server, prompt), slot),
     batch: (server, prompts, slot, staggerMs) =>
@@ -128,28 +143,5 @@ function firstModel(body: string): string | undefined {
     return typeof id === "string" ? id : undefined;
   } catch {
     return undefined;
-  }
-}
-
-/** Asks /tokenize (vLLM, llama-server and the simulator have one) how many tokens our words become. */
-function findTokensPerWord(config: Config, headers: Record<string, string>, source: WordSource): number {
-  if (config.API === "json" || config.TOKEN_IDS || config.DATASET !== "") return 1;
-  const words = 256;
-  const text = source.text(words, seededRng(config.SEED, 1));
-  // vLLM reads `prompt`, llama-server `content`.
-  const body = JSON.stringify({
-    model: config.MODEL || undefined,
-    prompt: text,
-    content: text,
-    add_special_tokens: false,
-  });
-  const reply = fetch(addressOf(config, "/tokenize"), { method: "POST", headers, body, timeoutMs: 5000 });
-  if (reply.status !== 200) return 1;
-  try {
-    const { count, tokens } = JSON.parse(reply.body) as { count?: number; tokens?: unknown[] };
-    const total = count ?? tokens?.length ?? words;
-    return total > 0 ? total / words : 1;
-  } catch {
-    return 1;
   }
 }

@@ -115,6 +115,14 @@ export const metrics = {
       "Output tokens of completed requests by the final usage, else by continuous usage, else one a chunk; hidden reasoning included.",
     sameAs: "",
   },
+  llm_cached_tokens: {
+    type: "Counter",
+    unit: "tokens",
+    better: "neither",
+    definition:
+      "Input tokens of completed requests that the server took from its prefix cache by its usage; none of a request whose usage does not tell.",
+    sameAs: "",
+  },
   llm_chunks: {
     type: "Counter",
     unit: "chunks",
@@ -175,6 +183,14 @@ export const metrics = {
       "Request goodput of a level: completed requests that ended inside the steady window and met every SLO / window.",
     sameAs: "vLLM's and AIPerf's goodput.",
   },
+  llm_cached_share: {
+    type: "Gauge",
+    unit: "share",
+    better: "neither",
+    definition:
+      "Share of a level's input tokens that the server took from its prefix cache: by the usage of its completed steady requests, else by the server's own counters from the level's begin to its end, warm-up included. Not emitted where the server does not tell.",
+    sameAs: "vLLM's prefix cache hit rate.",
+  },
   llm_samples: {
     type: "Gauge",
     unit: "samples",
@@ -190,6 +206,14 @@ export const metrics = {
     definition: "1 where the run judged its own client too slow to be believed (CLIENT-BOUND), else 0.",
     sameAs: "",
   },
+  llm_cache_bound: {
+    type: "Gauge",
+    unit: "0 or 1",
+    better: "lower",
+    definition:
+      "1 where CACHE=cold and more than 1 % of a level's input came from the server's prefix cache (CACHE-BOUND), else 0. What all prompts share by the server's chat template does not count.",
+    sameAs: "",
+  },
 } as const satisfies Record<string, Metric>;
 
 /** A metric's name. */
@@ -202,13 +226,14 @@ export function isMetricName(text: string): text is MetricName {
 
 /** The gauges that exist once a level and only when it is over: their thresholds name the level, but no phase. */
 export function isLevelGauge(name: MetricName): boolean {
-  return metrics[name].type === "Gauge" && name !== "llm_client_bound";
+  return metrics[name].type === "Gauge" && metrics[name].unit !== "0 or 1";
 }
 
 /** Whether a limit on the metric needs llm_samples beside it, for without samples k6 would take it for kept. */
 export function countsItsSamples(name: MetricName): boolean {
-  // Requests are counted by a gate of their own, and llm_client_bound is emitted in every run.
-  return metrics[name].type !== "Counter" && !["llm_request_failed", "llm_samples", "llm_client_bound"].includes(name);
+  // Requests are counted by a gate of their own, and the gauges of validity are emitted in every run.
+  const validity = metrics[name].unit === "0 or 1";
+  return metrics[name].type !== "Counter" && !validity && name !== "llm_request_failed" && name !== "llm_samples";
 }
 
 /** Whether the figure lies between output tokens, so that a request of one token has none. */

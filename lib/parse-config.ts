@@ -1,6 +1,7 @@
 /** The configuration of a run, from what the user gave. Pure: config.ts hands in what k6 knows of it. */
 import type { SloMs } from "./level-summary";
 import { type Profile, type ProfileName, parseProfile, profileNames } from "./profile";
+import { newSalt } from "./salt";
 import { SettingError } from "./setting-error";
 import { type Defaults, type Environment, likelyTypos, parseSettings, type Settings } from "./settings";
 
@@ -34,11 +35,24 @@ export function parseConfig(
   }
   return {
     ...settings,
+    SALT: settings.SALT || newSalt(),
+    CACHE: repeatsText(settings, readFile) && environment.CACHE === undefined ? "warm" : settings.CACHE,
     scenario,
     profile: readProfile(settings.THRESHOLDS, readFile),
     sloMs: { ttft: settings.SLO_TTFT, tpot: settings.SLO_TPOT, e2e: settings.SLO_E2E },
     warnings: likelyTypos(environment),
   };
+}
+
+/** Whether prompts have beginnings in common on purpose, which a prefix cache is meant to keep. */
+function repeatsText({ SHARED_PREFIX, TRACE }: Settings, readFile: (path: string) => string): boolean {
+  if (SHARED_PREFIX > 0) return true;
+  if (TRACE === "") return false;
+  try {
+    return /"hash_ids"\s*:\s*\[\s*\d/.test(readFile(TRACE));
+  } catch {
+    return false; // whoever reads the trace says what is wrong with it
+  }
 }
 
 function readProfile(text: string, readFile: (path: string) => string): ProfileName | Profile {

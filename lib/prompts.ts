@@ -4,18 +4,26 @@ import { type Config, orRefuse, shippedPath, userPath } from "./config";
 import type { Entry } from "./dataset";
 import { sample } from "./distribution";
 import type { Server } from "./llm-client";
+import { promptRows } from "./load-plan";
 import { seededRng } from "./rng";
 import { SettingError } from "./setting-error";
 import { openWords } from "./shared-words";
 import type { TraceRow } from "./trace";
 import { hashText, type Lengths, recordedPrompts, syntheticPrompts } from "./workload";
 
+/** What a prompt follows from. */
+type Place = Pick<Slot, "index" | "level" | "serial">;
+
 /** Where a scenario takes its prompts from. */
 export interface PromptSource {
-  /** The prompt that belongs to this slot: the same in every run with the same seed. */
-  next(slot: Pick<Slot, "index" | "level">, server: Server): Prompt;
+  /**
+   * The prompt that belongs to this slot: the same length in every run with the same seed, the same words in every run with
+   * the same salt. Synthetic words are those of `words` (by default the level); the rows of a file follow the slot's
+   * serial number, so that none is sent twice before all were sent.
+   */
+  next(slot: Place, server: Server, words?: string): Prompt;
   /** The prompts of a batch that this slot releases. */
-  batch(slot: Pick<Slot, "index" | "level">, server: Server, size: number): Prompt[];
+  batch(slot: Place, server: Server, size: number): Prompt[];
 }
 
 /** The prompts that DATASET, INPUT_TOKENS and the other settings of the workload describe. Init context only. */
@@ -27,7 +35,9 @@ function sourceOf(next: PromptSource["next"]): PromptSource {
   return {
     next,
     batch: (slot, server, size) =>
-      Array.from({ length: size }, (_, i) => next({ level: slot.level, index: slot.index * size + i }, server)),
+      Array.from({ length: size }, (_, i) =>
+        next({ level: slot.level, index: slot.index * size + i, serial: slot.serial + i }, server),
+      ),
   };
 }
 
@@ -35,7 +45,7 @@ function openNext(config: Config, lengths: Lengths): PromptSource["next"] {
   if (config.TARGETS !== "") return targetPrompts(config);
   if (config.DATASET !== "") return datasetPrompts(config, lengths);
   const prompts = syntheticPrompts(config, openWords(config), lengths);
-  return (slot, server) => prompts.at(slot.index, slot.level, server.tokensPerWord);
+  return (slot, server, words) => prompts.at(slot.index, slot.level, server.tokensPerWord, words);
 }
 
 /** The elements of a file, shared by all VUs. */
@@ -69,7 +79,7 @@ function datasetPrompts(config: Config, lengths: Lengths): PromptSource["next"] 
   );
   const outputs = lengths.outputTokens ?? config.OUTPUT_TOKENS;
   return (slot) => {
-    const { input, inputTokens, outputTokens } = clipped(entryAt(slot.index), config.MAX_INPUT_TOKENS);
+    const { input, inputTokens, outputTokens } = clipped(entryAt(slot.serial), config.MAX_INPUT_TOKENS);
     const rng = seededRng(config.SEED ^ hashText(slot.level), slot.index);
     const length = outputTokens ?? sample(outputs, rng);
     return { input, inputTokens, outputTokens: Math.min(length, config.MAX_OUTPUT_TOKENS ?? length) };
@@ -97,7 +107,7 @@ function targetPrompts(config: Config): PromptSource["next"] {
     }),
   );
   return (slot) => {
-    const url = urlAt(slot.index);
+    const url = urlAt(slot.serial);
     return { input: { kind: "text", text: "" }, inputTokens: 0, outputTokens: 0, url };
   };
 }
@@ -123,6 +133,7 @@ function openElements(setting: string, name: string, shippedFile: string | undef
       throw new SettingError(`${setting}=${name} cannot be read: ${reason}${sets}`);
     }
     if (elements.length === 0) throw new SettingError(`${setting}=${name} has no element in it`);
+    if (setting === "DATASET") promptRows(`${setting}=${name}`, elements.length);
     return elements;
   });
 }
@@ -141,5 +152,6 @@ function readElements(path: string): Elements {
 /** Prompts with the lengths of a trace's rows; where the trace knows blocks, equal blocks become equal text. */
 export function tracePrompts(config: Config, trace: readonly TraceRow[]): PromptSource {
   const prompts = recordedPrompts(config, openWords(config), trace);
-  return sourceOf((slot, server) => prompts.at(slot.index, slot.level, server.tokensPerWord));
+  // Not the slot's number in its level: the row's arrival and its prompt belong together.
+  return sourceOf((slot, server, words) => prompts.at(slot.serial, slot.level, server.tokensPerWord, words));
 }

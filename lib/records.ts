@@ -41,6 +41,9 @@ export interface LevelLine {
   clockErrors?: number;
   /** As in the level's summary. */
   itlHistograms?: LevelSummary["itlHistograms"];
+  /** By how much the server's own counters of its prefix cache grew from the level's begin to its end, tokens. */
+  cacheHits?: number;
+  cacheQueries?: number;
 }
 
 interface AnyRequestLine {
@@ -70,6 +73,7 @@ interface AnyRequestLine {
   status?: number;
   inputTokens?: number;
   outputTokens?: number;
+  /** Input tokens that the server took from its prefix cache; absent, not 0, where its usage does not tell. */
   cachedTokens?: number;
   reasoningTokens?: number;
   /** Of outputTokens: reasoning that the usage names and the response did not show, so that it arrived in no chunk. */

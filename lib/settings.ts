@@ -1,6 +1,7 @@
 /** The settings of all scenarios: names, defaults, what is allowed, and the check of each. Pure: config.ts reads them. */
 import { type Distribution, distributionSyntax, formatDistribution, parseDistribution } from "./distribution";
 import { formatDurationMs, parseDurationMs } from "./duration";
+import { saltPattern } from "./salt";
 import { SettingError } from "./setting-error";
 
 export { formatDurationMs, parseDurationMs, SettingError };
@@ -177,6 +178,12 @@ const jsonObject: Kind<Readonly<Record<string, unknown>>> = {
   show: asIs,
 };
 
+const salt: Kind<string> = {
+  allowed: "1 to 64 letters, digits, dots, hyphens and underscores",
+  parse: (text) => (saltPattern.test(text) ? text : undefined),
+  show: (value) => value || undefined,
+};
+
 function oneOf<const T extends string>(...names: T[]): Kind<T> {
   return {
     allowed: `one of ${names.join(", ")}`,
@@ -300,7 +307,7 @@ export const settings = {
   DATASET: setting(
     anyText,
     "",
-    "Prompts: a shipped set's name or a file (.jsonl, .json, .csv, .txt); by default synthetic.",
+    "Prompts: a shipped set's name or a file (.jsonl, .json, .csv, .txt), row after row over warm-up and levels; by default synthetic.",
   ),
   INPUT_TOKENS: setting(distribution, { kind: "fixed", value: 128 }, "Input length in tokens: number or distribution."),
   OUTPUT_TOKENS: setting(
@@ -315,11 +322,29 @@ export const settings = {
   ),
   MAX_OUTPUT_TOKENS: setting(optional(whole(1, 10_000_000)), undefined, "Upper limit of every output length."),
   IGNORE_EOS: setting(yesNo, true, "Force the output length: min_tokens and ignore_eos are sent, fewer tokens fail."),
-  SHARED_PREFIX: setting(whole(0, 10_000_000), 0, "Leading tokens that all prompts share; the rest is unique to each."),
+  SHARED_PREFIX: setting(
+    whole(0, 10_000_000),
+    0,
+    "Leading tokens that all prompts of a run share; the rest is unique to each.",
+  ),
   TOKEN_IDS: setting(yesNo, false, "Send synthetic prompts as token ids: exact input lengths (completions only)."),
   TEMPERATURE: setting(optional(number(0, 100)), undefined, "Sampling temperature; by default not sent."),
   EXTRA_BODY: setting(jsonObject, {}, "Merged into every request body; null takes a field out."),
-  SEED: setting(whole(0, 2 ** 31 - 1), 1, "Seed of the workload. It is never sent to the server."),
+  SEED: setting(
+    whole(0, 2 ** 31 - 1),
+    1,
+    "Seed of the workload's lengths, order and arrivals. It is never sent to the server.",
+  ),
+  SALT: setting(
+    salt,
+    "",
+    "Salt of the synthetic prompts' words, which it never enters; by default drawn anew for every run and kept in its results, so that no prefix cache knows the words. The same SEED and SALT send the same prompts.",
+  ),
+  CACHE: setting(
+    oneOf("cold", "warm"),
+    "cold",
+    "What the server's prefix cache is meant to hold: nothing (cold: a run of which it holds more than 1 % of the input is CACHE-BOUND and passes no gate), or what was sent before (warm: its share is reported). By default warm with SHARED_PREFIX or with a TRACE that names blocks.",
+  ),
   LENGTHS: setting(anyText, "", "Text lengths: short, medium, long, mixed, or numbers of words such as 10,500."),
 
   METHOD: setting(oneOf("GET", "POST", "PUT"), "POST", "HTTP method; API=json only."),
@@ -338,7 +363,11 @@ export const settings = {
   ),
   PHASE: setting(oneOf("both", "full", "prefill"), "both", "Which half of prefill-decode to run."),
   PAUSE: setting(duration, 0, "Rest between the phases of prefill-decode."),
-  RESET_URL: setting(urlPath, "", "Sent a POST between the phases, such as /reset_prefix_cache."),
+  RESET_URL: setting(
+    urlPath,
+    "",
+    "Sent a POST before each phase of prefill-decode, such as /reset_prefix_cache: it empties the server's prefix cache.",
+  ),
   BETWEEN: setting(
     command,
     "",

@@ -1,12 +1,12 @@
 import { shared } from "./client";
 import type { Config } from "./config";
-import { seededRng } from "./rng";
+import { saltedRngs } from "./rng";
 import { drawRing, type WordSource, wordSource } from "./words";
 
 let opened: WordSource | undefined;
 
-/** The words of synthetic prompts; drawn once for all VUs. Init context only. */
+/** The words of the run's synthetic prompts, drawn by its salt, once for all VUs. Init context only. */
 export function openWords(config: Config): WordSource {
-  opened ??= wordSource(shared(`words ${config.SEED}`, () => drawRing(seededRng(config.SEED))));
+  opened ??= wordSource(shared("words", () => drawRing(saltedRngs(config.SALT)("ring"))));
   return opened;
 }

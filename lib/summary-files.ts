@@ -28,12 +28,13 @@ export function summaryFiles(
   report: RunReport,
   metrics: SummaryMetrics | undefined,
   { text = "", files = {} }: OwnResults,
+  notes: readonly string[] = [],
 ): Record<string, string> {
   const verdict = metrics ? judge(report, judgedThresholds(metrics)) : unjudged(report);
-  const summary = summaryOf(config, shown, report, verdict);
+  const summary = summaryOf(config, shown, report, verdict, notes);
   const inResults = (file: string) => `${config.RESULTS.replace(/\/+$/, "")}/${file}`;
   const output: Record<string, string> = {
-    stdout: `\n${[summaryText(report, verdict), text].filter((part) => part !== "").join("\n\n")}\n`,
+    stdout: `\n${[summaryText(report, verdict, notes), text].filter((part) => part !== "").join("\n\n")}\n`,
     [inResults("summary.json")]: `${JSON.stringify(summary, undefined, 2)}\n`,
     [inResults("config.json")]: `${JSON.stringify(summary.config, undefined, 2)}\n`,
   };
@@ -48,7 +49,13 @@ function unjudged(report: RunReport): Verdict {
   return { ...verdict, pass: false, reasons: [...verdict.reasons, reason] };
 }
 
-function summaryOf(config: Config, shown: Record<string, unknown>, report: RunReport, verdict: Verdict): Summary {
+function summaryOf(
+  config: Config,
+  shown: Record<string, unknown>,
+  report: RunReport,
+  verdict: Verdict,
+  notes: readonly string[],
+): Summary {
   const starts = report.levels.map(({ windowStartS }) => windowStartS);
   const ends = report.levels.map(({ windowStartS, durationS }) => windowStartS + durationS);
   return {
@@ -57,20 +64,32 @@ function summaryOf(config: Config, shown: Record<string, unknown>, report: RunRe
     verdict,
     config: shown,
     sloMs: config.sloMs,
+    ...(notes.length > 0 ? { notes: [...notes] } : {}),
     window: { startS: starts.length ? Math.min(...starts) : 0, endS: ends.length ? Math.max(...ends) : 0 },
     ...report,
   };
 }
 
 /** The table of levels and the verdict below it. A run without a completed request shows no figure at all. */
-export function summaryText(report: RunReport, verdict: Verdict): string {
+export function summaryText(report: RunReport, verdict: Verdict, notes: readonly string[] = []): string {
   const lines: string[] = [];
   if (report.total.requests > 0) lines.push(levelTable(report.levels));
   for (const line of failureLines(report.levels)) lines.push(line);
   const client = clientLines(report);
   if (client.length > 0) lines.push(client.join("\n"));
+  const cached = cachedLine(report);
+  if (cached !== undefined) lines.push(cached);
+  if (notes.length > 0) lines.push(notes.map((note) => `note: ${note}`).join("\n"));
   lines.push(verdict.pass ? `PASS, ${verdict.validity}` : verdict.reasons.map((reason) => `FAIL ${reason}`).join("\n"));
   return lines.join("\n\n");
+}
+
+/** What is known of the input that the server took from its prefix cache; undefined where no input was counted. */
+function cachedLine({ total }: RunReport): string | undefined {
+  if (total.completed === 0 || total.inputTokens === 0) return undefined;
+  const { cachedShare, cachedSource } = total;
+  if (cachedShare === undefined) return "cached input: unknown, the server reports none in usage or metrics";
+  return `cached input: ${percent(cachedShare)} of the run's, by the server's ${cachedSource === "usage" ? "usage" : "counters"}`;
 }
 
 const cell = (value: number, measured: number) => (measured > 0 ? shortNumber(value) : "-");
@@ -90,6 +109,7 @@ const columns: Column<LevelSummary>[] = [
   { heading: "tok/s a request", cell: ({ outputSpeed }) => cell(outputSpeed.p50, outputSpeed.count) },
   { heading: "tok/s", cell: ({ outputThroughput, completed }) => cell(outputThroughput, completed) },
   { heading: "req/s", cell: ({ requestThroughput, completed }) => cell(requestThroughput, completed) },
+  { heading: "cached", cell: ({ cachedShare }) => (cachedShare === undefined ? "" : percent(cachedShare)) },
   { heading: "good", cell: ({ goodShare }) => (goodShare === undefined ? "" : percent(goodShare)) },
 ];
 

@@ -2,6 +2,7 @@ import { runReport } from "./client";
 import { type Config, currentConfig, shownSettings } from "./config";
 import type { RunReport } from "./level-summary";
 import { pauseLevel } from "./levels";
+import { repetition } from "./load-plan";
 import type { OwnResults, SummaryData } from "./summary-files";
 
 /** k6's handleSummary: the table of levels and the verdict on stdout, summary.json and config.json in RESULTS. */
@@ -26,7 +27,9 @@ function writeSummary(
   const config = { ...settings, MODEL: settings.MODEL || data.setup_data?.model || "" };
   const report = withoutPauses(runReport(data));
   const results = report.total.requests > 0 ? own(report, config) : {};
-  return summaryFiles(config, shownSettings(config), report, data.metrics, results);
+  const repeated = repetition(report.total.whole.requests);
+  const notes = repeated === undefined ? [] : [repeated];
+  return summaryFiles(config, shownSettings(config), report, data.metrics, results, notes);
 }
 
 /** A pause stands among the levels so that nothing runs beside it; it is none. */

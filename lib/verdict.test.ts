@@ -47,6 +47,16 @@ test("a run whose client was too slow does not pass, whatever the thresholds say
   });
 });
 
+test("a cold run whose input came from the prefix cache does not pass, and its gauge adds nothing to the reasons", () => {
+  const judged = [{ metric: "llm_cache_bound", expression: "value<1", value: 1, ok: false }];
+  assert.deepEqual(judge(report("CACHE-BOUND", 5, ["level c8: 94 % of the input"]), judged), {
+    pass: false,
+    validity: "CACHE-BOUND",
+    reasons: ["CACHE-BOUND: level c8: 94 % of the input"],
+  });
+  assert.equal(judge(report("VALID", 5), judged).pass, false, "a gauge without a reason still counts");
+});
+
 test("a run that sent nothing does not pass, and says only that", () => {
   assert.deepEqual(judge(report("VALID", 0), judgedThresholds(metrics)).reasons, ["no request was sent"]);
 });

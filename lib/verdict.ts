@@ -60,8 +60,9 @@ export function judge(report: RunReport, judged: readonly Judged[]): Verdict {
   if (report.total.requests === 0) return { pass: false, validity: state, reasons: ["no request was sent"] };
   const order = new Map(report.levels.map(({ name }, i) => [name, i]));
   const placeOf = ({ metric }: Judged) => order.get(/level:([^,}]+)/.exec(metric)?.[1] ?? "") ?? -1;
-  // The gauge only carries the validity into k6's exit code; its own reasons say more.
-  const failed = judged.filter(({ ok, metric }) => !ok && !(metric === "llm_client_bound" && state !== "VALID"));
+  // The gauges only carry the validity into k6's exit code; its own reasons say more.
+  const ofValidity = (metric: string) => metric === "llm_client_bound" || metric === "llm_cache_bound";
+  const failed = judged.filter(({ ok, metric }) => !ok && !(ofValidity(metric) && state !== "VALID"));
   // Where no request of a level completed, its other gates say so once for all.
   const empty = new Set(report.levels.flatMap(({ completed }, i) => (completed === 0 ? [i] : [])));
   const said = new Set(failed.filter(({ metric }) => !samplesOf(metric)).map(placeOf));

@@ -24,6 +24,9 @@ const ringLength = 2048;
 const lowestTokenId = 20;
 const highestTokenId = 220;
 
+/** Every word once, with a space before each: what a tokenizer makes of it does not depend on seed or salt. */
+export const everyWord: string = words;
+
 /** Words and token ids drawn once, that prompts are cut out of: one of thousands of tokens then costs no loop. */
 export interface Ring {
   readonly text: string;
@@ -61,7 +64,10 @@ export function wordSource(ring: Ring): WordSource {
   };
 }
 
-/** Every input begins with this many of its own: 16 of 200 are 122 bits, so that no prefix cache meets one twice. */
+/**
+ * Every input begins with this many elements of its own, so that no prefix cache meets one twice: 16 of some 200 words or
+ * token ids are 122 bits, and the sources of a salt (saltedRngs) tell 2^96 inputs apart.
+ */
 const freshLength = 16;
 
 /** Pieces of the ring that have `count` elements together, each from a random place. */

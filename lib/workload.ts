@@ -1,14 +1,20 @@
 import type { Prompt } from "./body";
 import { type Distribution, sample } from "./distribution";
-import { seededRng } from "./rng";
+import { saltedRngs, seededRng } from "./rng";
 import type { Settings } from "./settings";
 import { blockTokens, type TraceRow } from "./trace";
 import type { WordSource } from "./words";
 
-/** The prompts of a run. The n-th prompt is the same whichever VU asks for it, so that equal seeds give equal runs. */
+/**
+ * The prompts of a run. The n-th prompt is the same whichever VU asks for it. SEED fixes lengths and their order, SALT the
+ * words: runs of equal SEED do equal work, and no prefix cache knows the words of a run from another one.
+ */
 export interface Prompts {
-  /** Prompt number `index` of the level called `level`. `tokensPerWord` turns words into the asked length. */
-  at(index: number, level: string, tokensPerWord: number): Prompt;
+  /**
+   * Prompt number `index` of the level called `level`. `tokensPerWord` turns words into the asked length. Prompts of
+   * equal number and level have equal lengths, and equal words where `words` (by default the level) is equal, too.
+   */
+  at(index: number, level: string, tokensPerWord: number, words?: string): Prompt;
 }
 
 /** Lengths that replace the settings' own, for scenarios whose levels differ in them. */
@@ -23,19 +29,25 @@ export interface Lengths {
 export function syntheticPrompts(config: Settings, words: WordSource, lengths: Lengths = {}): Prompts {
   const inputs = lengths.inputTokens ?? config.INPUT_TOKENS;
   const outputs = lengths.outputTokens ?? config.OUTPUT_TOKENS;
+  const rngs = saltedRngs(config.SALT);
+  // Of its own: a source of numbers hashes its scope anew when it changes.
+  const prefixRngs = saltedRngs(config.SALT);
   return {
-    at(index, level, tokensPerWord) {
-      const rng = seededRng(config.SEED ^ hashText(level), index + 1);
-      const inputTokens = Math.min(sample(inputs, rng), config.MAX_INPUT_TOKENS ?? Infinity);
-      const outputTokens = Math.min(sample(outputs, rng), config.MAX_OUTPUT_TOKENS ?? Infinity);
+    at(index, level, tokensPerWord, scope = level) {
+      const lengthRng = seededRng(config.SEED ^ hashText(level), index + 1);
+      const inputTokens = Math.min(sample(inputs, lengthRng), config.MAX_INPUT_TOKENS ?? Infinity);
+      const outputTokens = Math.min(sample(outputs, lengthRng), config.MAX_OUTPUT_TOKENS ?? Infinity);
       const shared = Math.min(config.SHARED_PREFIX, inputTokens);
-      const sharedRng = () => seededRng(config.SEED, 0);
+      const sharedRng = () => prefixRngs("shared prefix");
+      const rng = rngs(`level ${scope}`, index);
       if (config.TOKEN_IDS) {
-        const tokenIds = [...words.tokenIds(shared, sharedRng()), ...words.tokenIds(inputTokens - shared, rng)];
+        const own = words.tokenIds(inputTokens - shared, rng);
+        const tokenIds = shared > 0 ? [...words.tokenIds(shared, sharedRng()), ...own] : own;
         return { input: { kind: "tokenIds", tokenIds }, inputTokens, outputTokens };
       }
       const wordsFor = (tokens: number) => (lengths.inWords ? tokens : Math.ceil(tokens / tokensPerWord));
-      const text = words.text(wordsFor(shared), sharedRng()) + words.text(wordsFor(inputTokens - shared), rng);
+      const own = words.text(wordsFor(inputTokens - shared), rng);
+      const text = shared > 0 ? words.text(wordsFor(shared), sharedRng()) + own : own;
       const knownTokens = lengths.inWords ? 0 : inputTokens;
       return { input: { kind: "text", text: text.trimStart() }, inputTokens: knownTokens, outputTokens };
     },
@@ -43,12 +55,14 @@ export function syntheticPrompts(config: Settings, words: WordSource, lengths: L
 }
 
 /**
- * Prompts of a trace's lengths. Blocks of a Mooncake trace become the same words wherever their id occurs, so that a
- * server's prefix cache hits as often as it did when the trace was recorded.
+ * Prompts of a trace's lengths. Blocks of a Mooncake trace become the same words wherever their id occurs in the run, so
+ * that a server's prefix cache hits as often as it did when the trace was recorded.
  */
 export function recordedPrompts(config: Settings, words: WordSource, trace: readonly TraceRow[]): Prompts {
+  const rngs = saltedRngs(config.SALT);
+  const blockRngs = saltedRngs(config.SALT);
   return {
-    at(index, level, tokensPerWord) {
+    at(index, level, tokensPerWord, scope = level) {
       const row = trace[index % trace.length];
       if (!row) throw new Error("the trace is empty");
       const { inputTokens, outputTokens, blockIds } = row;
@@ -57,10 +71,10 @@ export function recordedPrompts(config: Settings, words: WordSource, trace: read
       let left = inputTokens;
       for (const id of blockIds) {
         const taken = Math.min(left, blockTokens);
-        text += words.text(wordsFor(taken), seededRng(config.SEED, id + 1));
+        text += words.text(wordsFor(taken), blockRngs("block", id));
         left -= taken;
       }
-      if (left > 0) text += words.text(wordsFor(left), seededRng(config.SEED ^ hashText(level), index + 1));
+      if (left > 0) text += words.text(wordsFor(left), rngs(`level ${scope}`, index));
       return { input: { kind: "text", text: text.trimStart() }, inputTokens, outputTokens };
     },
   };

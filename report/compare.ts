@@ -23,6 +23,7 @@ const mayDiffer = new Set([
   "HEADERS",
   "RESULTS",
   "DESCRIPTION",
+  "SALT",
   "THRESHOLDS",
   "METRICS_URL",
   "METRICS_INTERVAL",

@@ -42,6 +42,7 @@ function list(items: string[]): string {
 const validityClass: Record<Validity["state"], string> = {
   VALID: "good",
   "CLIENT-BOUND": "doubt",
+  "CACHE-BOUND": "doubt",
   "NOT-MEASURED": "bad",
   UNJUDGED: "doubt",
 };
@@ -53,6 +54,8 @@ function verdictHtml(run: Results): string {
   const explained: Record<string, string> = {
     VALID: "The client kept up: what was measured is the server.",
     "CLIENT-BOUND": "The client could not keep up: its own delay is in these numbers, and no gate may pass on them.",
+    "CACHE-BOUND":
+      "The server's prefix cache knew the prompts of a run that was meant to be cold: these numbers are of the cache, and no gate may pass on them.",
     "NOT-MEASURED": "The server was not measured.",
     UNJUDGED: "Measured through xk6-sse, which cannot tell whether the client kept up.",
   };
@@ -66,7 +69,7 @@ function verdictHtml(run: Results): string {
   const reasons = list([...(validity?.reasons ?? []), ...(validity?.notes ?? []).map((note) => `Note: ${note}`)]);
   return `<div class="verdict">${verdict}<div class="${validityClass[state as Validity["state"]] ?? "bad"}" id="validity"><strong>${escapeHtml(state)}</strong>${
     explained[state] ?? ""
-  }${reasons}</div></div>`;
+  }${reasons}</div></div>${list((summary?.notes ?? []).map((note) => `Note: ${note}`))}`;
 }
 
 function definitionTable(id: string, rows: [string, string][]): string {

@@ -31,6 +31,7 @@ export interface Summary {
   config: Record<string, unknown>;
   versions: Record<string, string>;
   window?: unknown;
+  notes?: string[];
   sloMs?: SloMs;
   levels: LevelSummary[];
   total: LevelSummary;

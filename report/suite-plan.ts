@@ -185,7 +185,7 @@ function dataset(options: SuiteOptions, file: string, exists: (path: string) => 
   return options.datasetFolder !== "" && exists(path) ? { DATASET: path } : {};
 }
 
-/** Prompt ingestion, four times over (once with --quick); each step with its own seed, or prefixes would be cached. */
+/** Prompt ingestion, four times over (once with --quick); each step with a seed of its own. */
 export function ingestionSteps(options: SuiteOptions): Step[] {
   return Array.from({ length: options.quick ? 1 : 4 }, (_, instance) => ({
     name: `prompt_ingestion_${instance}`,

@@ -1,11 +1,13 @@
 /**
  * What do reading a prompt and writing the answer cost, apart? The same prompts twice: with the whole output, then with
- * one output token. The second is prefill, what the first takes longer is decode.
+ * one output token. The second is prefill, what the first takes longer is decode. Unless the server's prefix cache is
+ * emptied in between, the second phase takes other words of the same lengths.
  */
 import { demand, readConfig } from "../lib/config";
 import { phaseFigures } from "../lib/figures";
 import { concurrencyLevel, levelsInTurn, requireRequests } from "../lib/levels";
 import { openClient, type Server } from "../lib/llm-client";
+import { planPasses } from "../lib/load-plan";
 import { openPause } from "../lib/pause";
 import { openPrompts } from "../lib/prompts";
 import { openServerMetrics } from "../lib/server-metrics";
@@ -30,6 +32,12 @@ demand(
   config.API !== "json" && config.API !== "embeddings",
   `API=${config.API} decodes no tokens, which prefill-decode measures; set another API`,
 );
+// A phase that runs alone has an emptied cache before it (BETWEEN), or another salt.
+const emptied = config.RESET_URL !== "" || config.PHASE !== "both";
+demand(
+  config.DATASET === "" || emptied || config.CACHE === "warm",
+  `DATASET=${config.DATASET}: both phases send the same rows, and a prefix cache answers those of the second; set RESET_URL or BETWEEN to empty it, or CACHE=warm where the server has none`,
+);
 const phases = config.PHASE === "both" ? ["full", "prefill"] : [config.PHASE];
 const pause = openPause(config);
 const levels = levelsInTurn(
@@ -39,6 +47,7 @@ const levels = levelsInTurn(
     return i > 0 ? [pause.level, level] : [level];
   }),
 );
+planPasses(phases.length);
 const client = openClient(config);
 const prompts = openPrompts(config);
 const serverMetrics = openServerMetrics(config);
@@ -54,14 +63,20 @@ export const options = levels.options(() =>
 
 export function setup(): Server {
   serverMetrics.start();
-  return client.ready();
+  const server = client.ready();
+  pause.check();
+  return server;
 }
 
 export default function (server: Server): void {
   levels.each((slot) => {
     if (slot.level === pause.level.name) return pause.run();
-    // Both phases ask the same: the number of the prompt counts, not the phase it is asked in.
-    const prompt = prompts.next({ index: slot.index, level: "" }, server);
+    // Both phases ask for the same lengths: the number of the prompt counts, not the phase it is asked in.
+    const prompt = prompts.next(
+      { index: slot.index, serial: slot.index, level: "" },
+      server,
+      emptied ? "" : slot.level,
+    );
     client.request(server, slot.level === "prefill" ? { ...prompt, outputTokens: 1 } : prompt, slot);
   });
 }

@@ -54,7 +54,11 @@ export function thresholds(config: GateConfig, levels: readonly Gated[]): Thresh
   limit("llm_request_failed", [`rate<=${profile?.maxFailureShare ?? 0}`]);
 
   // An arrival that found no VU was not sent, and so is not among the latencies.
-  const thresholds: Thresholds = { llm_client_bound: ["value<1"], dropped_iterations: ["count<1"] };
+  const thresholds: Thresholds = {
+    llm_client_bound: ["value<1"],
+    llm_cache_bound: ["value<1"],
+    dropped_iterations: ["count<1"],
+  };
   const longOutputs = levels.some(({ outputTokens }) => outputTokens !== 1);
   for (const { name: level, batchSize = minRequests, outputTokens } of levels) {
     const least = Math.min(minRequests, batchSize);

@@ -28,6 +28,7 @@ test("with no profile the SLOs still gate, and still not on nothing", () => {
   const gates = thresholds({ profile: "none", SLO_E2E: 1000, SLO_PERCENTILE: 95 }, [{ name: "c1" }]);
   assert.deepEqual(gates, {
     llm_client_bound: ["value<1"],
+    llm_cache_bound: ["value<1"],
     dropped_iterations: ["count<1"],
     "llm_requests{level:c1,phase:steady}": ["count>=1"],
     "llm_e2e_latency{level:c1,phase:steady}": ["p(95)<1000"],

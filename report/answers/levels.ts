@@ -113,6 +113,7 @@ export function levelsTable(
   firstCell: (level: LevelSummary) => number | string | null,
 ): Table {
   const withGoodput = levels.some((level) => level.requestGoodput !== undefined);
+  const withCached = levels.some((level) => level.cachedShare !== undefined);
   const tokens = levels.some((level) => level.outputTokens > 0);
   const latency = (key: DistributionKey, name: string, title: string, percentiles: (keyof Stats)[]) =>
     percentiles.map((p) => ({ column: { key: `${name}_${p}_ms`, title: `${title} ${p}`, unit: "ms" }, key, p }));
@@ -142,6 +143,9 @@ export function levelsTable(
         ? [{ key: "good_share", title: "Within SLOs", unit: "of requests", format: "share" as const }]
         : []),
       ...columns.map(({ column }) => column),
+      ...(withCached
+        ? [{ key: "cached_share", title: "Cached input", unit: "of input tokens", format: "share" as const }]
+        : []),
     ],
     rows: levels.map((level) => ({
       [first.key]: firstCell(level),
@@ -153,6 +157,7 @@ export function levelsTable(
       request_throughput_per_s: level.requestThroughput,
       request_goodput_per_s: level.requestGoodput ?? null,
       good_share: level.goodShare ?? null,
+      cached_share: level.cachedShare ?? null,
     })),
   };
 }

@@ -29,6 +29,7 @@ import {
   verdictLine,
 } from "./figures";
 import { processors, watchProcessors } from "./processors";
+import { limitCores } from "./quota";
 
 /** What is asked for; undefined lists stand for all. */
 export interface BenchOptions {
@@ -55,13 +56,15 @@ async function runOnce(
   each: BenchCase,
   job: Job,
   usage: string,
-  pin: string[],
+  before: readonly string[],
   server: number,
 ): Promise<Run> {
   await call(`${job.origin}/reset`, "POST");
   const { file, args, env } = client.command(job);
   const costFile = path.join(job.dir, "cost.json");
-  const limited = [costFile, String(longestRunS), ...pin, file, ...args];
+  const { frozen } = each;
+  const stops = frozen ? ["-stop", frozen.atS.join(","), "-stop-for", `${frozen.forS}s`] : [];
+  const limited = [...stops, costFile, String(longestRunS), ...before, file, ...args];
   const used = watchProcessors(server);
   const { stdout, stderr } = await runCommand(usage, limited, { env: env ?? process.env });
   const { residentMB, ...rest } = JSON.parse(readFileSync(costFile, "utf8")) as Cost;
@@ -99,21 +102,31 @@ export async function runCase(
     if (reason === undefined) taking.push(client);
     else result.skipped[client.name] = reason;
   }
-  let pin: string[] = [];
-  let endBusyLoop = () => {};
+  let before: readonly string[] = [];
+  let end = () => {};
+  const leaveOut = (why: string) => {
+    for (const client of taking) result.skipped[client.name] = why;
+    return result;
+  };
   if (each.crowded) {
     const [first] = processors();
     if (first === undefined || (await runCommand("taskset", ["--version"])).code !== 0) {
-      for (const client of taking) result.skipped[client.name] = "there is no taskset to pin it with";
-      return result;
+      return leaveOut("there is no taskset to pin it with");
     }
-    pin = ["taskset", "-c", String(first)];
-    endBusyLoop = startBusyLoop(first);
+    before = ["taskset", "-c", String(first)];
+    end = startBusyLoop(first);
+  }
+  if (each.coreShare !== undefined) {
+    const quota = limitCores(each.coreShare);
+    if (typeof quota === "string") return leaveOut(quota);
+    before = quota.enter;
+    end = () => quota.end();
   }
   const simulator = await startSimulator(k6, [...each.simulator, "--parent-pid", String(process.pid)]);
   try {
     for (let run = 1; run <= runs; run++) {
-      for (const client of taking) {
+      // Every second round goes the other way, so that what changes over time hits all alike.
+      for (const client of run % 2 === 1 ? taking : [...taking].reverse()) {
         const load: Load = quick ? each.quick : (each.smaller?.[client.name] ?? each.load);
         if (result.skipped[client.name] !== undefined) continue;
         process.stderr.write(`bench: ${each.name}, run ${run} of ${runs}: ${client.name}\n`);
@@ -128,7 +141,7 @@ export async function runCase(
             http2: each.http2 ?? false,
             dir,
           };
-          result.runs.push(await runOnce(client, each, job, usage, pin, simulator.pid));
+          result.runs.push(await runOnce(client, each, job, usage, before, simulator.pid));
         } catch (error) {
           if (!client.optional) throw error;
           result.skipped[client.name] = (error instanceof Error ? error.message : String(error)).replaceAll(
@@ -141,8 +154,8 @@ export async function runCase(
       }
     }
   } finally {
-    endBusyLoop();
     await simulator.stop();
+    end();
   }
   result.medians = mediansOf(result.runs);
   // Small loads say nothing about speed: start-up is most of them.

@@ -22,8 +22,10 @@ import {
   readInferencePerf,
   readVllm,
   vllmArguments,
+  vllmRsArguments,
   writeTokenizer,
 } from "./peers";
+import { vllmRsBinary, vllmRsVersion } from "./vllm-rs";
 
 /** One run to be made. */
 export interface Job {
@@ -91,7 +93,13 @@ async function extensionsOf(k6: string): Promise<string> {
   return (await runCommand(k6, ["version"], { env: k6Environment() })).stdout;
 }
 
-function k6Client(name: ClientName, about: string, script: string, module: string): BenchClient {
+function k6Client(
+  name: ClientName,
+  about: string,
+  script: string,
+  module: string,
+  env: NodeJS.ProcessEnv = {},
+): BenchClient {
   return {
     name,
     about,
@@ -100,7 +108,7 @@ function k6Client(name: ClientName, about: string, script: string, module: strin
     command: (job) => ({
       file: job.k6,
       args: ["run", "--quiet", ...(job.records ? ["--out", `records=${recordsFile(job)}`] : []), here(script)],
-      env: k6Environment(environment(job)),
+      env: k6Environment({ ...environment(job), ...env }),
     }),
     read: (job) => ({
       ...readResult(job),
@@ -220,6 +228,39 @@ const offline: NodeJS.ProcessEnv = {
   HF_DATASETS_OFFLINE: "1",
 };
 
+/** vLLM's Rust client, which the benchmark downloads. */
+class VllmRs implements BenchClient {
+  readonly name = "vllm-rs";
+  readonly about = `vllm-rs bench serve ${vllmRsVersion}, the Rust client inside vLLM's wheel`;
+  readonly optional = true;
+  #command: [string, ...string[]] = ["vllm-rs"];
+
+  constructor(readonly cache: string) {}
+
+  async missing(): Promise<string | undefined> {
+    const own = process.env.VLLM_RS_BENCH;
+    try {
+      this.#command = own ? commandWords(own, this.name) : [await vllmRsBinary(this.cache)];
+    } catch (error) {
+      return `${error instanceof Error ? error.message : String(error)} (VLLM_RS_BENCH can name a command)`;
+    }
+    return onPath(this.#command[0]) ? undefined : `${this.#command[0]} is not there (VLLM_RS_BENCH)`;
+  }
+
+  command(job: Job): Command {
+    const tokenizer = path.join(job.dir, "tokenizer");
+    writeTokenizer(tokenizer);
+    const [file, ...own] = this.#command;
+    const { origin, load } = job;
+    const args = vllmRsArguments({ origin, load, tokenizer, file: path.join(job.dir, "result.json") });
+    return { file, args: [...own, ...args], env: { ...process.env, ...offline } };
+  }
+
+  read(job: Job): Measured {
+    return readVllm(readFileSync(path.join(job.dir, "result.json"), "utf8"));
+  }
+}
+
 function onPath(file: string): boolean {
   if (path.isAbsolute(file)) return existsSync(file);
   return (process.env.PATH ?? "").split(path.delimiter).some((dir) => dir !== "" && existsSync(path.join(dir, file)));
@@ -264,6 +305,14 @@ export function knownClients(cache: string): BenchClient[] {
       "k6/x/sse",
     ),
     sseScenario,
+    k6Client(
+      "tokenclock-socket",
+      "the same without a packet ring, as without privilege (STAMPS=socket)",
+      "tokenclock.js",
+      "k6/x/tokenclock",
+      { STAMPS: "socket" },
+    ),
+    new VllmRs(cache),
     new Floor(cache),
     {
       name: "locust",

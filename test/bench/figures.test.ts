@@ -2,10 +2,13 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { bodyOf, type Figure, type Load, type Target } from "./cases";
 import {
+  allowanceOf,
   type CaseResult,
+  type Cost,
   caseTable,
   deliveredShare,
   figuresOf,
+  firstRequestS,
   growthOf,
   judge,
   type Measured,
@@ -21,6 +24,9 @@ import {
 const load: Load = { kind: "closed", streams: 10, requests: 2, tokens: 100, requestS: 1 };
 const latency = (scale: number) => ({ mean: 50 * scale, p50: 49 * scale, p90: 60 * scale, p99: 70 * scale });
 const truth: Truth = {
+  clock: { zeroUnixNs: "1700000000000000000" },
+  source: { sends: "ring", ring: 2000, transmit: 0, user: 0, drops: 0 },
+  firstBeginNs: 5_250_000_000,
   outputTokens: 2000,
   requestCount: 20,
   windowS: 2,
@@ -35,7 +41,10 @@ const measured: Measured = {
   ttftMs: latency(1.02),
   itlMs: latency(0.21),
 };
-const cost = { code: 0, userS: 0.3, systemS: 0.1, wallS: 3, peakMB: 70 };
+const cost: Cost = {
+  ...{ code: 0, userS: 0.3, systemS: 0.1, wallS: 3, peakMB: 70 },
+  ...{ startUnixNs: "1700000005000000000", stoppedS: 0 },
+};
 
 test("errors are measured minus true, relative ones to the truth", () => {
   const figures = figuresOf(load, cost, measured, truth);
@@ -47,6 +56,19 @@ test("errors are measured minus true, relative ones to the truth", () => {
   assert.equal(figures.requestsPerS, 8);
   assert.equal(figures.mostInFlight, undefined, "what a client does not say is left out");
   assert.ok(Number.isNaN(relativeError(1, 0)));
+});
+
+test("the allowance of a percentile is 2 % of the truth and 0.1 ms, also where the truth is 0", () => {
+  assert.equal(allowanceOf(0, 0), 0);
+  assert.equal(allowanceOf(0.1, 0), 1);
+  assert.equal(allowanceOf(9.98, 0).toFixed(1), "99.8", "a smoothed burst");
+  assert.equal(allowanceOf(10.3, 10).toFixed(6), "1.000000");
+  assert.equal(allowanceOf(9.7, 10).toFixed(6), "1.000000", "too short is as wrong as too long");
+});
+
+test("the first request is counted from the client's start, on one clock", () => {
+  assert.equal(firstRequestS(cost, truth), 0.25);
+  assert.ok(Number.isNaN(firstRequestS(cost, { ...truth, firstBeginNs: 0 })), "no request has no time");
 });
 
 test("the delivered share is the server's tokens a second over those of clients that never pause", () => {
@@ -62,6 +84,7 @@ test("what nobody paces has no share and no error", () => {
     "completedShare",
     "cpuPerTokenUs",
     "cpuS",
+    "firstRequestS",
     "peakMB",
     "requestsPerS",
     "tokensPerS",
@@ -155,19 +178,30 @@ for (const { why, target: each, value, met, line } of verdicts) {
   });
 }
 
-test("the table has a line a client, a range where there were several runs, and no empty column", () => {
+test("the table has medians with the truth of the same runs, ratios to the references, and ranges of errors", () => {
+  const itl = (p50: number) => ({ ...measured, itlMs: { ...measured.itlMs, p50 } });
   const runs = [
-    runOf("tokenclock", { cpuS: 1.25, deliveredShare: 0.5 }),
-    runOf("tokenclock", { cpuS: 2.25, deliveredShare: 1 }),
-    runOf("floor", { cpuS: 0.5 }),
+    runOf("tokenclock", { cpuS: 1, peakMB: 100 }, { measured: itl(9.9) }),
+    runOf("tokenclock", { cpuS: 2, peakMB: 100 }, { measured: itl(9.7) }),
+    runOf("vllm-rs", { cpuS: 3, peakMB: 50 }, { measured: itl(10) }),
+    runOf("floor", { cpuS: 0.5, peakMB: 2 }, { measured: itl(9.8) }),
   ];
   const result: CaseResult = { name: "n", what: "w", runs, medians: mediansOf(runs), verdicts: [], skipped: {} };
-  const lines = caseTable(result).split("\n");
-  assert.equal(lines.length, 4);
-  assert.match(lines[0] ?? "", /^client +CPU s +load$/);
-  assert.match(lines[1] ?? "", /^tokenclock +1\.75 +75\.0 %$/);
-  assert.match(lines[2] ?? "", /^ +1\.25\.\.2\.25 +50\.0 %\.\.100\.0 %$/);
-  assert.match(lines[3] ?? "", /^floor +0\.50?0?$/);
+  const [heading, ours, range, peer] = caseTable(result).split("\n");
+  assert.match(
+    heading ?? "",
+    /^client +CPU s +\/vllm-rs +\/floor +MB +\/vllm-rs +\/floor +TTFT mean \(true\) +ITL p50 \(true\)/,
+  );
+  assert.match(ours ?? "", /^tokenclock +1\.50 +0\.50 +3\.00 +100 +2\.00 +50\.00 +51\.00 \(50\.00\) +9\.80 \(9\.80\)/);
+  assert.match(range ?? "", /^ +1\.\.2 +100\.\.100 +1\.00\.\.1\.00 +-0\.10\.\.0\.10/, "measured minus true");
+  assert.match(peer ?? "", /^vllm-rs +3 +1\.00 +6\.00/);
+});
+
+test("an unpaced case has throughput and no times", () => {
+  const { requestS: _, ...unpaced } = load;
+  const runs = [runOf("floor", { cpuPerTokenUs: 0.5, tokensPerS: 800 }, { load: unpaced })];
+  const result: CaseResult = { name: "n", what: "w", runs, medians: mediansOf(runs), verdicts: [], skipped: {} };
+  assert.match(caseTable(result), /^client +us\/token +tokens\/s +\/floor\nfloor +0\.500 +800 +1\.00$/);
 });
 
 test("a busy machine and a client that does not trust itself are noted", () => {
@@ -187,6 +221,23 @@ test("a busy machine and a client that does not trust itself are noted", () => {
   );
   assert.equal(notes({ ...result, runs: [runOf("floor", {}, { othersShare: 0.01 })] }, false).length, 0);
   assert.equal(notes({ ...result, runs: [runOf("floor", {}, { othersShare: 0.6 })] }, true).length, 0);
+});
+
+test("a truth that is not the network's, and a client that was stopped, are noted", () => {
+  const source = { ...truth.source, sends: "user", why: "no packet ring" };
+  const runs = [
+    runOf("tokenclock", {}, { truth: { ...truth, source } }),
+    runOf("floor", {}, { truth: { ...truth, source: { ...truth.source, user: 3 } }, cost: { ...cost, stoppedS: 3 } }),
+  ];
+  const result: CaseResult = { name: "n", what: "w", runs, medians: {}, verdicts: [], skipped: {} };
+  assert.deepEqual(
+    notes(result, false).map((line) => line.replace(/^note +/, "")),
+    [
+      "the truth's times are from source user: no packet ring",
+      "the truth of floor has 3 events whose packet was not seen",
+      "floor was stopped for 3.0 s",
+    ],
+  );
 });
 
 test("all clients send the same body", () => {

@@ -33,12 +33,20 @@ export interface Cost {
   systemS: number;
   wallS: number;
   peakMB: number;
+  /** The wall clock right before the start. */
+  startUnixNs: string;
+  /** How long the process was stopped on purpose. */
+  stoppedS: number;
   /** The process's resident set, at even distances from start to end; only where the system says it. */
   residentMB?: number[];
 }
 
 /** What GET /truth of the simulated server says of one run. */
 export interface Truth {
+  clock: { zeroUnixNs: string };
+  /** Where its times are from: events by source. */
+  source: { sends: string; why?: string; ring: number; transmit: number; user: number; drops: number };
+  firstBeginNs: number;
   outputTokens: number;
   requestCount: number;
   windowS: number;
@@ -100,6 +108,20 @@ export function deliveredShare(load: Load, truth: Truth): number {
 }
 
 /**
+ * The error of a percentile over what is allowed of it, 2 % of the truth and 0.1 ms: 1 is the most. It says something where the
+ * truth is 0, too, as it is where most tokens come in bursts.
+ */
+export function allowanceOf(measuredMs: number, truthMs: number): number {
+  return Math.abs(measuredMs - truthMs) / (0.02 * truthMs + 0.1);
+}
+
+/** How long behind the client's start its first request reached the server, s. */
+export function firstRequestS({ startUnixNs }: Cost, { clock, firstBeginNs }: Truth): number {
+  if (firstBeginNs === 0) return Number.NaN;
+  return (Number(BigInt(clock.zeroUnixNs) - BigInt(startUnixNs)) + firstBeginNs) / 1e9;
+}
+
+/**
  * How memory went on after the first tenth of a run: what was resident then, the largest later, and the difference.
  * NaN where there were fewer than twenty samples: a tenth of them would be start-up.
  */
@@ -131,11 +153,17 @@ export function figuresOf(load: Load, cost: Cost, measured: Measured, truth: Tru
     itlP50Error: relativeError(measured.itlMs.p50, truth.itlMs.p50),
     itlP90Error: relativeError(measured.itlMs.p90, truth.itlMs.p90),
     itlP99Error: relativeError(measured.itlMs.p99, truth.itlMs.p99),
+    itlP50Allowance: allowanceOf(measured.itlMs.p50, truth.itlMs.p50),
+    itlP90Allowance: allowanceOf(measured.itlMs.p90, truth.itlMs.p90),
+    itlP99Allowance: allowanceOf(measured.itlMs.p99, truth.itlMs.p99),
+    firstRequestS: firstRequestS(cost, truth),
   };
   // Where nothing is paced a token's time is that of a full socket buffer, on either side.
   const latencies = load.requestS !== undefined;
   return Object.fromEntries(
-    Object.entries(all).filter(([name, value]) => Number.isFinite(value) && (latencies || !/Error/.test(name))),
+    Object.entries(all).filter(
+      ([name, value]) => Number.isFinite(value) && (latencies || !/Error|Allowance/.test(name)),
+    ),
   );
 }
 
@@ -183,7 +211,11 @@ export function notes(result: CaseResult, crowded: boolean): string[] {
     );
   }
   const said = new Map<string, number>();
-  for (const { client, measured } of result.runs) {
+  for (const { client, measured, truth, cost } of result.runs) {
+    const { sends, why = "", user, drops } = truth.source;
+    if (sends !== "ring") add(said, `the truth's times are from source ${sends}: ${why}`);
+    else if (user + drops > 0) add(said, `the truth of ${client} has ${user} events whose packet was not seen`);
+    if (cost.stoppedS > 0) add(said, `${client} was stopped for ${cost.stoppedS.toFixed(1)} s`);
     if (measured.failed > 0) add(said, `${client}: ${measured.failed} requests failed`);
     if (measured.validity && measured.validity !== "VALID") add(said, `${client} of itself: ${measured.validity}`);
   }
@@ -199,57 +231,103 @@ function add(counts: Map<string, number>, key: string): void {
 }
 
 const share = (value: number) => `${(value * 100).toFixed(Math.abs(value) < 0.01 ? 2 : 1)} %`;
-const milliseconds = (value: number) => (Math.abs(value) < 100 ? value.toFixed(2) : value.toFixed(0));
+const milliseconds = (value: number) => {
+  if (!Number.isFinite(value)) return "-";
+  return Math.abs(value) < 100 ? value.toFixed(2) : value.toFixed(0);
+};
 
-/** The columns of a case's table: a heading and how a value of the figure is written. */
-const columns: readonly [Figure, string, (value: number) => string][] = [
-  ["cpuS", "CPU s", shortNumber],
-  ["cpuPerTokenUs", "us/token", shortNumber],
-  ["peakMB", "MB", (value) => value.toFixed(0)],
-  ["tenthMB", "at 1/10", (value) => value.toFixed(0)],
-  ["laterMB", "most later", (value) => value.toFixed(0)],
-  ["recordsMB", "records MB", (value) => value.toFixed(0)],
-  ["tokensPerS", "tokens/s", (value) => value.toFixed(0)],
-  ["requestsPerS", "requests/s", (value) => value.toFixed(0)],
-  ["deliveredShare", "load", share],
-  ["ttftMeanErrorMs", "TTFT mean +ms", milliseconds],
-  ["ttftP50ErrorMs", "p50 +ms", milliseconds],
-  ["ttftP99ErrorMs", "p99 +ms", milliseconds],
-  ["itlP50Error", "ITL p50 +", share],
-  ["itlP90Error", "p90 +", share],
-  ["itlP99Error", "p99 +", share],
+/** Clients that the others are divided by. */
+const references = ["vllm-rs", "floor"] as const satisfies readonly ClientName[];
+
+/** A figure's column: a heading, how a value is written, and whether the same figure over each reference follows. */
+interface FigureColumn {
+  readonly figure: Figure;
+  readonly heading: string;
+  write(value: number): string;
+  readonly ratios?: boolean;
+  /** Only where nothing is paced: else it follows from others. */
+  readonly unpaced?: boolean;
+}
+
+const whole = (value: number) => value.toFixed(0);
+
+const figureColumns: readonly FigureColumn[] = [
+  { figure: "cpuS", heading: "CPU s", write: shortNumber, ratios: true },
+  { figure: "cpuPerTokenUs", heading: "us/token", write: shortNumber, unpaced: true },
+  { figure: "peakMB", heading: "MB", write: whole, ratios: true },
+  { figure: "tenthMB", heading: "at 1/10", write: whole },
+  { figure: "laterMB", heading: "most later", write: whole },
+  { figure: "recordsMB", heading: "records MB", write: whole },
+  { figure: "tokensPerS", heading: "tokens/s", write: whole, unpaced: true, ratios: true },
+  { figure: "requestsPerS", heading: "requests/s", write: whole, unpaced: true },
+  { figure: "deliveredShare", heading: "load", write: share, ratios: true },
+  { figure: "firstRequestS", heading: "first s", write: shortNumber },
 ];
 
-/** A case's table: a line a client, medians, and below each the range where there were several runs. */
+/** A time's column: what the client measured, with the truth of the same runs behind it. */
+const timeColumns: readonly { heading: string; of(times: Measured | Truth): number }[] = [
+  { heading: "TTFT mean (true)", of: ({ ttftMs }) => ttftMs.mean },
+  { heading: "ITL p50 (true)", of: ({ itlMs }) => itlMs.p50 },
+  { heading: "p90 (true)", of: ({ itlMs }) => itlMs.p90 },
+  { heading: "p99 (true)", of: ({ itlMs }) => itlMs.p99 },
+];
+
+/** A row of a case's table: a client's medians, or the ranges over its runs. */
+interface Row {
+  readonly name: ClientName;
+  readonly range: boolean;
+}
+
+/**
+ * A case's table: a line a client with medians, and below it the ranges where there were several runs. Times are followed by the
+ * truth in parentheses, both in ms; in the line of ranges stands the error, measured minus true.
+ */
 export function caseTable(result: CaseResult): string {
   const names = Object.keys(result.medians) as ClientName[];
-  const several = (name: ClientName) => result.runs.filter((run) => run.client === name).length > 1;
-  const shown = columns.filter(([figure]) => names.some((name) => result.medians[name]?.[figure]));
-  const rows = names.flatMap((name) =>
-    several(name)
-      ? [
-          { name, range: false },
-          { name, range: true },
-        ]
-      : [{ name, range: false }],
-  );
-  type Row = (typeof rows)[number];
-  return textTable<Row>(
-    [
-      { heading: "client", cell: ({ name, range }) => (range ? "" : name), left: true },
-      ...shown.map(
-        ([figure, heading, write]): Column<Row> => ({
-          heading,
-          cell: ({ name, range }) => {
-            const spread = result.medians[name]?.[figure];
-            if (!spread) return "";
-            return range ? `${write(spread.min)}..${write(spread.max)}` : write(spread.median);
-          },
-        }),
-      ),
-    ],
-    rows,
-  );
+  const runsOf = (name: ClientName) => result.runs.filter(({ client }) => client === name);
+  const paced = result.runs.some(({ load }) => load.requestS !== undefined);
+  const rows = names.flatMap((name): Row[] => [
+    { name, range: false },
+    ...(runsOf(name).length > 1 ? [{ name, range: true }] : []),
+  ]);
+  const columns: Column<Row>[] = [{ heading: "client", cell: ({ name, range }) => (range ? "" : name), left: true }];
+  for (const { figure, heading, write, ratios, unpaced } of figureColumns) {
+    if ((unpaced && paced) || !names.some((name) => result.medians[name]?.[figure])) continue;
+    columns.push({
+      heading,
+      cell: ({ name, range }) => {
+        const spread = result.medians[name]?.[figure];
+        if (!spread) return "";
+        return range ? `${write(spread.min)}..${write(spread.max)}` : write(spread.median);
+      },
+    });
+    for (const reference of ratios ? references : []) {
+      const base = result.medians[reference]?.[figure]?.median;
+      if (!base) continue;
+      columns.push({
+        heading: `/${reference}`,
+        cell: ({ name, range }) => {
+          const value = result.medians[name]?.[figure]?.median;
+          return range || value === undefined ? "" : (value / base).toFixed(2);
+        },
+      });
+    }
+  }
+  for (const { heading, of } of paced ? timeColumns : []) {
+    columns.push({
+      heading,
+      cell: ({ name, range }) => {
+        const runs = runsOf(name);
+        const measured = spreadOf(runs.map((run) => of(run.measured)));
+        if (range) {
+          const error = spreadOf(runs.map((run) => of(run.measured) - of(run.truth)));
+          return `${milliseconds(error.min)}..${milliseconds(error.max)}`;
+        }
+        return `${milliseconds(measured.median)} (${milliseconds(spreadOf(runs.map((run) => of(run.truth))).median)})`;
+      },
+    });
+  }
+  return textTable(columns, rows);
 }
 
 /** A target in a line: what, value, limit, met or not. */

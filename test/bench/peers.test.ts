@@ -14,6 +14,7 @@ import {
   readInferencePerf,
   readVllm,
   vllmArguments,
+  vllmRsArguments,
   writeTokenizer,
 } from "./peers";
 
@@ -46,6 +47,10 @@ test("vllm bench serve is asked for the load of the case and for all figures", (
   };
   for (const [name, value] of Object.entries(asked)) assert.equal(option(args, name), value, name);
   assert.ok(args.includes("--ignore-eos"));
+});
+
+test("vllm-rs takes what Python's client takes, and measures the whole run", () => {
+  assert.deepEqual(vllmRsArguments(run), [...vllmArguments(run), "--no-steady-state"]);
 });
 
 test("guidellm is asked for the load of the case", () => {

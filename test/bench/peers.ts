@@ -61,6 +61,14 @@ export function vllmArguments({ origin, load, tokenizer, file }: PeerRun): strin
   ];
 }
 
+/**
+ * The arguments behind `vllm-rs`, version 0.33: those of Python's client, whose result file it writes, too. Its window of a steady
+ * state would leave requests out that are in the server's truth.
+ */
+export function vllmRsArguments(run: PeerRun): string[] {
+  return [...vllmArguments(run), "--no-steady-state"];
+}
+
 /** The number at a path of names in what a peer wrote; throws when there is none. */
 function numberAt(said: unknown, ...names: (string | number)[]): number {
   let value = said;

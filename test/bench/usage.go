@@ -1,12 +1,15 @@
 //go:build unix
 
 // Command usage runs another command and writes what it cost, as the kernel counts it for the whole process and the
-// children it waited for, to a file: usage FILE SECONDS COMMAND ARGS... It ends with the command's exit code; a command
-// that takes longer than SECONDS is killed.
+// children it waited for, to a file: usage [-stop S,S -stop-for DURATION] FILE SECONDS COMMAND ARGS... It ends with the command's exit
+// code; a command that takes longer than SECONDS is killed. With -stop the command and its children are stopped (SIGSTOP) those
+// seconds after the start, each time for -stop-for.
 package main
 
 import (
 	"encoding/json"
+	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -25,6 +28,10 @@ type cost struct {
 	SystemS float64 `json:"systemS"`
 	WallS   float64 `json:"wallS"`
 	PeakMB  float64 `json:"peakMB"` // largest resident set
+	// StartUnixNs is the wall clock right before the start; as text, for JavaScript's numbers hold no such integer.
+	StartUnixNs string `json:"startUnixNs"`
+	// StoppedS is how long the command was stopped in all: what was asked for, or less if it ended first.
+	StoppedS float64 `json:"stoppedS"`
 	// The command's own resident set, every sampleMs; without /proc nobody says it.
 	ResidentMB []float64 `json:"residentMB,omitempty"`
 }
@@ -68,40 +75,90 @@ func watchMemory(pid int, stop <-chan struct{}) <-chan []float64 {
 	return samples
 }
 
+// seconds reads "1.5,6".
+func seconds(list string) ([]time.Duration, error) {
+	var all []time.Duration
+	for _, text := range strings.Split(list, ",") {
+		s, err := strconv.ParseFloat(text, 64)
+		if err != nil || s <= 0 {
+			return nil, fmt.Errorf("-stop %q: numbers of seconds above 0, with commas between", list)
+		}
+		all = append(all, time.Duration(s*float64(time.Second)))
+	}
+	return all, nil
+}
+
+// stopAt stops a process group at those times behind began, until end is closed, and sends how long it was stopped in all.
+func stopAt(group int, began time.Time, at []time.Duration, length time.Duration, end <-chan struct{}) <-chan time.Duration {
+	stopped := make(chan time.Duration, 1)
+	go func() {
+		total := time.Duration(0)
+		defer func() { stopped <- total }()
+		for _, d := range at {
+			select {
+			case <-time.After(time.Until(began.Add(d))):
+			case <-end:
+				return
+			}
+			since := time.Now()
+			if syscall.Kill(-group, syscall.SIGSTOP) != nil {
+				return
+			}
+			time.Sleep(length)
+			_ = syscall.Kill(-group, syscall.SIGCONT)
+			total += time.Since(since)
+		}
+	}()
+	return stopped
+}
+
 func main() {
-	if len(os.Args) < 4 {
-		fmt.Fprintln(os.Stderr, "usage FILE SECONDS COMMAND ARGS...")
+	stops := flag.String("stop", "", "seconds after the start at which the command is stopped")
+	stopFor := flag.Duration("stop-for", 0, "how long it is stopped each time")
+	flag.Parse()
+	if flag.NArg() < 3 {
+		fmt.Fprintln(os.Stderr, "usage [-stop S,S -stop-for DURATION] FILE SECONDS COMMAND ARGS...")
 		os.Exit(2)
 	}
-	limit, err := strconv.ParseFloat(os.Args[2], 64)
+	file, args := flag.Arg(0), flag.Args()[2:]
+	limit, err := strconv.ParseFloat(flag.Arg(1), 64)
+	var at []time.Duration
+	if err == nil && *stops != "" {
+		if at, err = seconds(*stops); err == nil && *stopFor <= 0 {
+			err = errors.New("-stop needs a -stop-for above 0")
+		}
+	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(2)
 	}
-	command := exec.Command(os.Args[3], os.Args[4:]...)
+	command := exec.Command(args[0], args[1:]...)
 	command.Stdin, command.Stdout, command.Stderr = os.Stdin, os.Stdout, os.Stderr
+	// A group of its own, so that it is stopped, signalled and killed with its children.
+	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	began := time.Now()
 	if err := command.Start(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(127)
 	}
-	time.AfterFunc(time.Duration(limit*float64(time.Second)), func() { _ = command.Process.Kill() })
+	time.AfterFunc(time.Duration(limit*float64(time.Second)), func() { _ = syscall.Kill(-command.Process.Pid, syscall.SIGKILL) })
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
 	go func() {
 		for s := range signals {
-			_ = command.Process.Signal(s)
+			_ = syscall.Kill(-command.Process.Pid, s.(syscall.Signal))
 		}
 	}()
 	stop := make(chan struct{})
 	samples := watchMemory(command.Process.Pid, stop)
+	stopped := stopAt(command.Process.Pid, began, at, *stopFor, stop)
 	_ = command.Wait() // the code says it
 	close(stop)
 	state := command.ProcessState
 	c := cost{
 		Code: state.ExitCode(), WallS: time.Since(began).Seconds(),
 		UserS: state.UserTime().Seconds(), SystemS: state.SystemTime().Seconds(),
-		ResidentMB: <-samples,
+		ResidentMB: <-samples, StartUnixNs: strconv.FormatInt(began.UnixNano(), 10), StoppedS: (<-stopped).Seconds(),
 	}
 	if r, ok := state.SysUsage().(*syscall.Rusage); ok {
 		c.PeakMB = float64(r.Maxrss) / 1024
@@ -111,7 +168,7 @@ func main() {
 	}
 	b, err := json.Marshal(c)
 	if err == nil {
-		err = os.WriteFile(os.Args[1], b, 0o644)
+		err = os.WriteFile(file, b, 0o644)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

@@ -30,7 +30,10 @@ function npmStart(scenario: string, settings: Record<string, string>, dir: strin
 const node = (script: string) => `"${process.execPath}" -e "${script}"`;
 
 test("both phases run with the command between them, and the report joins them", { timeout: 240_000 }, async (t) => {
-  const server = await startServer(...["--max-num-seqs", "1", "--step-time", "10ms", "--prefill-rate", "20000"]);
+  const server = await startServer(
+    ...["--max-num-seqs", "1", "--step-time", "10ms", "--prefill-rate", "20000", "--server-dev-mode"],
+    "--enable-prefix-caching",
+  );
   t.after(server.stop);
   await withAttempts(t, async () => {
     await server.reset();
@@ -59,9 +62,11 @@ test("both phases run with the command between them, and the report joins them",
 
     const truth = await server.truth();
     assert.equal(truth.requestCount, 16);
+    const salts = new Set<unknown>();
     const [full, prefill] = ["full", "prefill"].map((phase) => {
       const folder = path.join(dir, phase);
       const { config, levels } = JSON.parse(readFileSync(path.join(folder, "summary.json"), "utf8")) as Summary;
+      salts.add(config.SALT);
       assert.deepEqual([config.PHASE, levels.map(({ name }) => name)], [phase, [phase]]);
       return requestsIn(readRecords(path.join(folder, "records.ndjson.gz"))).map((request) => {
         const own = truth.requests.find(({ id }) => id === request.id);
@@ -70,6 +75,11 @@ test("both phases run with the command between them, and the report joins them",
       });
     });
     assert.ok(full?.length === 8 && prefill?.length === 8);
+    assert.equal(
+      salts.size,
+      1,
+      "one salt, so that the second phase sends the first one's prompts to the emptied cache",
+    );
     assert.deepEqual(
       full.map(({ request }) => request.index).sort(),
       prefill.map(({ request }) => request.index).sort(),

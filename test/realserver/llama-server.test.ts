@@ -184,3 +184,79 @@ onServer("prompt ingestion, KV profile and generation speed run to their end", a
   assertAllCompleted(speed, 16);
   for (const level of speed.summary.levels) assert.equal(level.outputTokens, 8 * 16);
 });
+
+// llama-server keeps what its slots have read; its usage tells the tokens that it did not read again.
+test("llama-server: two default runs, prompt ingestion twice and prefill-decode find nothing in the cache", {
+  timeout: 120_000,
+}, async (t) => {
+  if (missing !== undefined) return t.skip(missing);
+  const fresh = await startLlamaServer({ slots: 8, contextPerSlot: 2048 });
+  t.after(fresh.stop);
+  const runs: [scenario: string, settings: RunSettings][] = [
+    ["concurrency-sweep", { CONCURRENCY: "1,4", REQUESTS: 12, OUTPUT_TOKENS: 4 }],
+    ["prompt-ingestion", { INPUT_LENGTHS: "64,512,1500", REQUESTS: 3 }],
+    ["prefill-decode", { CONCURRENCY: 4, REQUESTS: 12, INPUT_TOKENS: 256, OUTPUT_TOKENS: 8 }],
+    ["concurrency-sweep", { CONCURRENCY: 2, REQUESTS: 12, OUTPUT_TOKENS: 4, DATASET: "prompts" }],
+  ];
+  for (const [scenario, settings] of runs) {
+    for (const which of "DATASET" in settings ? ["the only run"] : ["first", "second"]) {
+      const before = await processed(fresh);
+      const ended = await run(scenario, { ...relaxed, BASE_URL: fresh.baseUrl, ...settings });
+      const { summary, requests } = ended;
+      assert.deepEqual(
+        requests.filter(({ outcome }) => outcome === "failed"),
+        [],
+      );
+      const { validity, total } = summary;
+      assert.deepEqual(
+        validity.reasons.filter((reason) => /prefix cache/.test(reason)),
+        [],
+        `${which} of ${scenario}`,
+      );
+      assert.ok(summary.levels.every(({ cachedSource }) => cachedSource === "usage"));
+      // What the server says it computed is the input but for the chat template.
+      const computed = (await processed(fresh)) - before;
+      near(computed, total.inputTokens - (total.cachedTokens ?? 0), "tokens computed", {
+        absolute: 2 * requests.length,
+      });
+      if (!("DATASET" in settings) && scenario !== "concurrency-sweep")
+        near(computed, total.inputTokens, "tokens computed, of an uncached run", { relative: 0.05 });
+    }
+  }
+});
+
+test("llama-server: CACHE=warm and a repeated SALT report the share that the server did not compute", {
+  timeout: 90_000,
+}, async (t) => {
+  if (missing !== undefined) return t.skip(missing);
+  const fresh = await startLlamaServer({ slots: 1, contextPerSlot: 2048 });
+  t.after(fresh.stop);
+  // One slot remembers one prompt: the one request of a run is what the next run begins with.
+  const settings = {
+    BASE_URL: fresh.baseUrl,
+    API: "completions",
+    SALT: "again",
+    CONCURRENCY: 1,
+    REQUESTS: 1,
+    WARMUP: 0,
+    INPUT_TOKENS: 400,
+  };
+  await run("concurrency-sweep", { ...relaxed, ...settings });
+  const before = await processed(fresh);
+  const warm = await run("concurrency-sweep", { ...relaxed, ...settings, CACHE: "warm" });
+  const computed = (await processed(fresh)) - before;
+  const level = levelOf(warm.summary, "c1");
+  assert.equal(level.cachedSource, "usage");
+  near(level.cachedTokens, level.inputTokens - computed, "cached tokens", { absolute: 2 });
+  assert.ok((level.cachedShare ?? 0) > 0.95, `${level.cachedShare}`);
+  assert.equal(warm.summary.validity.state === "CACHE-BOUND", false);
+  const cold = await run("concurrency-sweep", { ...settings });
+  assert.equal(cold.code, 99);
+  assert.match(cold.stdout, /of the input came from the server's prefix cache \(by its usage\)/);
+});
+
+/** Prompt tokens that the server has computed so far. */
+async function processed({ origin }: LlamaServer): Promise<number> {
+  const page = await (await fetch(`${origin}/metrics`)).text();
+  return Number(/^llamacpp:prompt_tokens_total (\S+)$/m.exec(page)?.[1]);
+}

@@ -4,13 +4,9 @@ import type { RequestLine } from "../../lib/records";
 import type { RequestTruth } from "./simulated";
 import { largest, quantile } from "./statistics";
 
-/** A chunk as it should have arrived: the server's clock around its write, and its tokens. */
-export type ExpectedChunk = readonly [beforeNs: number, afterNs: number, tokens: number];
-
 export interface Pair {
   request: RequestLine;
   truth: RequestTruth;
-  chunks: readonly ExpectedChunk[];
 }
 
 /** Errors in ms: what lies outside of the server's doubt about when it sent, and of the client's about when it did. */
@@ -19,24 +15,21 @@ export interface Errors {
   gapMs: number[];
 }
 
-/** Every request beside its truth; fails for one that has none. `chunksOf` says which chunks its writes held. */
-export function pair(
-  requests: readonly RequestLine[],
-  truths: readonly RequestTruth[],
-  chunksOf: (truth: RequestTruth) => readonly ExpectedChunk[] = ({ sendsNs }) => sendsNs,
-): Pair[] {
+/** Every request beside its truth; fails for one that has none. */
+export function pair(requests: readonly RequestLine[], truths: readonly RequestTruth[]): Pair[] {
   const byId = new Map(truths.map((truth) => [truth.id, truth]));
   return requests.map((request) => {
     const truth = byId.get(request.id ?? "");
     assert.ok(truth, `the server knows nothing of request ${request.id}`);
-    return { request, truth, chunks: chunksOf(truth) };
+    return { request, truth };
   });
 }
 
 /** The errors of TTFT and of every gap. The number of chunks and the tokens of each request must be exact. */
 export function errorsOf(pairs: readonly Pair[]): Errors {
   const errors: Errors = { ttftMs: [], gapMs: [] };
-  for (const { request, truth, chunks } of pairs) {
+  for (const { request, truth } of pairs) {
+    const chunks = truth.sendsNs;
     const { arrivals = [], outputTokens, sentUncertaintyNs = 0 } = request;
     assert.equal(request.outcome, "completed", `${request.id}: ${request.outcome === "failed" && request.message}`);
     assert.equal(outputTokens, truth.outputTokens, `output tokens of ${request.id}`);
@@ -46,7 +39,7 @@ export function errorsOf(pairs: readonly Pair[]): Errors {
       const [gapNs] = arrivals[i] ?? [Number.NaN];
       const last = chunks[i - 1];
       const [lastBeforeNs, lastAfterNs] = last ?? [truth.beginNs, truth.beginNs];
-      // Chunks of one write are one moment, however long the write took.
+      // Events that left together are one moment, however wide the doubt about it.
       const oneWrite = last !== undefined && lastBeforeNs === beforeNs;
       // `sent` is the end of the client's own write, which may have been that much earlier.
       const low = oneWrite ? 0 : beforeNs - lastAfterNs - (last ? 0 : sentUncertaintyNs);
@@ -57,11 +50,11 @@ export function errorsOf(pairs: readonly Pair[]): Errors {
   return errors;
 }
 
-/** ITL of the truth, ms: the gap before each chunk shared by its tokens; the chunks of one write are apart by 0. */
+/** ITL of the truth, ms: the gap before each chunk shared by its tokens; the chunks of one packet are apart by 0. */
 export function trueItlMs(pairs: readonly Pair[]): number[] {
-  return pairs.flatMap(({ chunks }) =>
-    chunks.slice(1).flatMap(([beforeNs, , tokens], i) => {
-      const gapMs = (beforeNs - (chunks[i]?.[0] ?? 0)) / 1e6;
+  return pairs.flatMap(({ truth: { sendsNs } }) =>
+    sendsNs.slice(1).flatMap(([atNs, , tokens], i) => {
+      const gapMs = (atNs - (sendsNs[i]?.[0] ?? 0)) / 1e6;
       return new Array<number>(tokens).fill(gapMs / tokens);
     }),
   );

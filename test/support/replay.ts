@@ -38,7 +38,7 @@ export async function startReplay(answers: readonly Answer[]): Promise<ReplaySer
       received = received.subarray(end + 4 + length);
       const post = head.startsWith("POST");
       // What is asked of the server before the load, such as its tokenizer, is not part of the replay.
-      if (!post || /^POST \/tokenize /.test(head)) {
+      if (!post || /^POST \/(tokenize|apply-template) /.test(head)) {
         const status = post ? "404 Not Found" : "200 OK";
         socket.write(
           `HTTP/1.1 ${status}\r\nContent-Type: application/json\r\nContent-Length: ${models.length}\r\n\r\n${models}`,

@@ -15,7 +15,7 @@ export interface RequestTruth {
   status: number;
   promptTokens: number;
   outputTokens: number;
-  /** [clock before the write, clock after it, output tokens] of each write that completed tokens. */
+  /** [from, to, output tokens] of each event: its last byte left between the two, which are one where the kernel told it. */
   sendsNs: [number, number, number][];
   doneNs: number;
   finishReason: string;

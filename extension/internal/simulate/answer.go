@@ -27,13 +27,15 @@ type generation struct {
 	emitted  int // tokens put into events
 	text     textState
 
-	timer   timer // of the schedule
-	dueNs   int64 // of the next token
-	jitter  *jitter
-	seq     sequence // of the engine
-	lastNs  int64    // the pace had the last token
-	heldNs  int64    // tokens are held back until then (a stall in front of an engine)
-	unpaced bool
+	timer timer // of the schedule
+	dueNs int64 // of the next token
+	// The next token is held back until then, though the timetable stays (a stall that the stream catches up).
+	notBeforeNs int64
+	jitter      *jitter
+	seq         sequence // of the engine
+	lastNs      int64    // the pace had the last token
+	heldNs      int64    // tokens are held back until then (a stall in front of an engine)
+	unpaced     bool
 }
 
 // phase is what a token is part of.
@@ -77,10 +79,9 @@ type answer struct {
 	block    int
 	events   int
 	held     []byte // events that wait for more to share their HTTP chunk
-	heldToks int
+	heldEnds []eventEnd
 	heldEvts int
 	corked   bool
-	frameTok int // tokens in srv.frames
 }
 
 // cancelled stops the answer because its client left or the connection was cut.
@@ -267,63 +268,101 @@ func (a *answer) put(name string, json []byte, tokens int) {
 func (a *answer) putRaw(payload []byte, tokens int) {
 	if a.fault.EventsPerChunk > 1 {
 		a.held = append(a.held, payload...)
-		a.heldToks += tokens
+		if tokens > 0 {
+			a.heldEnds = append(a.heldEnds, eventEnd{len(a.held), tokens})
+		}
 		if a.heldEvts++; a.heldEvts >= a.fault.EventsPerChunk {
 			a.flushHeld()
 		}
 		return
 	}
-	a.frame(payload, tokens)
+	if tokens > 0 {
+		a.frame(payload, eventEnd{len(payload), tokens})
+	} else {
+		a.frame(payload)
+	}
 }
 
 // flushHeld sends the events that shared an HTTP chunk.
 func (a *answer) flushHeld() {
 	if len(a.held) > 0 {
-		held, tokens := a.held, a.heldToks
-		a.held, a.heldToks, a.heldEvts = a.held[:0], 0, 0
-		a.frame(held, tokens)
+		held, ends := a.held, a.heldEnds
+		a.held, a.heldEnds, a.heldEvts = a.held[:0], a.heldEnds[:0], 0
+		a.frame(held, ends...)
 	}
 }
 
-// frame sends payload as one HTTP chunk, or as the split fault wants it.
-func (a *answer) frame(payload []byte, tokens int) {
+// frame sends payload, which holds events with these ends, as one HTTP chunk, or as the split fault wants it.
+func (a *answer) frame(payload []byte, ends ...eventEnd) {
 	c := a.c
 	if cut := wideAt(payload); cut > 0 && (a.fault.Split == "chunk" || a.fault.Split == "write") && !c.backedUp() {
 		a.flushFrames()
+		first, rest := splitEnds(ends, cut)
 		if a.fault.Split == "chunk" {
-			c.write(c.chunk(a.srv.frames[:0], payload[:cut]), 0)
-			c.write(c.chunk(a.srv.frames[:0], payload[cut:]), tokens)
+			a.frameOne(payload[:cut], first)
+			a.flushFrames()
+			a.frameOne(payload[cut:], rest)
+			a.flushFrames()
 			return
 		}
-		whole := c.chunk(a.srv.frames[:0], payload)
+		a.frameOne(payload, ends)
+		whole, ends := a.srv.frames, a.srv.frameEnds
+		a.srv.frames, a.srv.frameEnds = whole[:0], ends[:0]
 		at := len(whole) - len(payload) + cut - 2
 		if c.fixed {
 			at = cut
 		}
-		c.write(whole[:at], 0)
-		c.write(whole[at:], tokens)
+		first, rest = splitEnds(ends, at)
+		c.write(whole[:at], first...)
+		c.write(whole[at:], rest...)
 		return
 	}
-	a.srv.frames = c.chunk(a.srv.frames, payload)
-	a.frameTok += tokens
+	a.frameOne(payload, ends)
 	if !a.corked {
 		a.flushFrames()
 	}
 }
 
-// flushFrames hands what was framed to the socket in one call.
-func (a *answer) flushFrames() {
-	b, tokens := a.srv.frames, a.frameTok
-	if cap(b) <= 1<<20 {
-		a.srv.frames = b[:0]
-	} else {
-		a.srv.frames = nil
+// splitEnds divides the ends of a buffer's events where the buffer is cut in two.
+func splitEnds(ends []eventEnd, cut int) (first, rest []eventEnd) {
+	for _, e := range ends {
+		if e.at <= cut {
+			first = append(first, e)
+		} else {
+			rest = append(rest, eventEnd{e.at - cut, e.tokens})
+		}
 	}
-	a.frameTok = 0
-	if len(b) > 0 {
-		a.c.write(b, tokens)
+	return first, rest
+}
+
+// frameOne appends payload to the frames as one HTTP chunk.
+func (a *answer) frameOne(payload []byte, ends []eventEnd) {
+	s := a.srv
+	s.frames = a.c.chunk(s.frames, payload)
+	start := len(s.frames) - len(payload)
+	if !a.c.fixed {
+		start -= len("\r\n")
+	}
+	for _, e := range ends {
+		s.frameEnds = append(s.frameEnds, eventEnd{start + e.at, e.tokens})
 	}
 }
+
+// flushFrames hands what was framed to the socket in one call.
+func (a *answer) flushFrames() {
+	s := a.srv
+	b, ends := s.frames, s.frameEnds
+	s.frames, s.frameEnds = b[:0], ends[:0]
+	if cap(b) > 1<<20 {
+		s.frames = nil
+	}
+	if len(b) > 0 {
+		a.c.write(b, ends...)
+	}
+}
+
+// dropFrames forgets what was framed for a connection that is gone.
+func (a *answer) dropFrames() { a.srv.frames, a.srv.frameEnds = a.srv.frames[:0], a.srv.frameEnds[:0] }
 
 // wideAt returns a place inside the first UTF-8 sequence of more than one byte; 0 = there is none.
 func wideAt(b []byte) int {
@@ -375,7 +414,7 @@ func (a *answer) breakOff(how string) {
 	a.stop()
 	a.flushHeld()
 	a.flushFrames()
-	a.c.write(nil, 0) // the head, if it was held back
+	a.c.write(nil) // the head, if it was held back
 	a.finish("abort")
 	switch how {
 	case "fin":
@@ -455,7 +494,7 @@ func (a *answer) cutWhole(body []byte) {
 	b := append(c.head(200, applicationJSON), "\r\ncontent-length: "...)
 	b = strconv.AppendInt(b, int64(len(body)), 10)
 	b = append(b, "\r\n\r\n"...)
-	c.write(append(b, body[:len(body)/2]...), 0)
+	c.write(append(b, body[:len(body)/2]...))
 	if a.fault.CutHow == "" || a.fault.CutHow == "rst" {
 		c.reset("cut")
 	} else {
@@ -484,7 +523,7 @@ func (a *answer) sendUnpaced(g *generation) {
 		if !a.c.closed {
 			a.flushFrames()
 		} else {
-			a.srv.frames, a.frameTok = a.srv.frames[:0], 0
+			a.dropFrames()
 		}
 	}
 	a.c.unpaced = nil

@@ -35,7 +35,7 @@ path); POST /reset forgets it.
 
 --fault adds something that goes wrong, as name=value pairs or JSON, such as --fault status=429,share=0.1 or
 --fault cut=20,cutHow=fin; a request can bring its own in the field "simulate" of its body or the header X-Simulate.
-Ending: refuse, status, cut (cutHow rst, fin, end), error (errorNoDone), each after so many tokens; stall (stallMs).
+Pace: stall (stallMs, catchUp), burst (oneWrite). Ending: refuse, status, cut (cutHow rst, fin, end), error (errorNoDone), each after so many tokens.
 Shape: malformed, huge (hugeBytes), wide, split (write, chunk, event), lineEnd (crlf, cr), comments, emptyEvents,
 tokensPerChunk, eventsPerChunk, roleWithFirst, contentLength, closeAfter, reasoning, toolCallTokens, outputTokens.`,
 		Args: cobra.NoArgs,
@@ -70,14 +70,18 @@ func (f *flags) define(cmd *cobra.Command, c *Config) {
 	fl.IntVar(&f.port, "port", f.port, "TCP port; 0 = any free one")
 	fl.StringVar(&f.listen, "listen", "", "listen there instead: HOST:PORT or unix:PATH")
 	fl.BoolVar(&c.TLS, "tls", false, "speak TLS with a certificate made at the start, HTTP/2 included")
+	fl.IntVar(&c.TLSTickets, "tls-tickets", 0, "session tickets sent right behind a TLS 1.3 handshake; servers on OpenSSL (uvicorn, nginx, Node) send 2")
 	fl.BoolVar(&c.Portable, "portable-io", false, "use the I/O of systems without epoll: user-space times")
-	fl.BoolVar(&c.TxTimes, "tx-times", false, "ask the kernel for the transmit time of every token (Linux, TCP without TLS)")
+	fl.StringVar(&c.TruthSource, "truth-source", c.TruthSource, "where /truth has the times of sends from: ring (packets that left, needs CAP_NET_RAW), transmit (kernel transmit timestamps), user (the clock before the write), or auto, the first of them that can be had")
 	fl.StringVar(&c.Model, "model", c.Model, "name of the served model")
 	fl.IntVar(&c.MaxModelLen, "max-model-len", c.MaxModelLen, "context limit in tokens")
 	fl.Uint64Var(&c.Seed, "seed", c.Seed, "of every random draw")
 
 	fl.StringVar(&f.ttft, "ttft", f.ttft, "time to the first token; each stream on its own schedule instead of the engine")
 	fl.StringVar(&f.itl, "itl", f.itl, "time from token to token; 0 = as fast as the socket takes them")
+	fl.DurationVar(&c.Pacing.StallEvery, "stall-every", 0, "with --stall-for: the whole server stops sending so often, and sends what fell due meanwhile afterwards")
+	fl.DurationVar(&c.Pacing.StallFor, "stall-for", 0, "how long it stops")
+	fl.BoolVar(&c.Pacing.CatchUp, "catch-up", false, "a late stream sends all that is due at once, an event behind the other, instead of taking turns with others")
 	fl.DurationVar(&c.Pacing.Tick, "tick", c.Pacing.Tick, "least time between two looks at the schedule when many streams are open")
 	fl.IntVar(&c.EventsPerWrite, "events-per-write", c.EventsPerWrite, "events that an unpaced stream may put into one write")
 	fl.IntVar(&c.NaturalOutputTokens, "natural-output-tokens", c.NaturalOutputTokens, "answers end by themselves at 0.5 to 1.5 times this length unless ignore_eos is set")
@@ -90,6 +94,8 @@ func (f *flags) define(cmd *cobra.Command, c *Config) {
 	fl.DurationVar(&e.StepTime, "step-time", e.StepTime, "of a step, whatever it holds")
 	fl.DurationVar(&e.SequenceTime, "sequence-time", e.SequenceTime, "of a step for each sequence that it decodes")
 	fl.BoolVar(&e.PrefixCache, "enable-prefix-caching", e.PrefixCache, "share and keep the KV blocks of prompts")
+	fl.BoolVar(&c.PromptTokensDetails, "enable-prompt-tokens-details", false, "usage names the prompt tokens that the prefix cache had, where there are any")
+	fl.BoolVar(&c.DevMode, "server-dev-mode", false, "serve POST /reset_prefix_cache")
 	fl.BoolVar(&e.PrefillChunks, "enable-chunked-prefill", e.PrefillChunks, "compute long prompts over several steps")
 
 	fl.StringArrayVar(&f.faults, "fault", nil, "what goes wrong, name=value pairs or JSON; can be repeated")

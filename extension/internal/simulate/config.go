@@ -11,8 +11,9 @@ import (
 type Config struct {
 	Listen      string // TCP address "host:port" (port 0 = any free one), or "unix:PATH"
 	TLS         bool   // speak TLS with a certificate made at the start; HTTP/2 is offered by ALPN
+	TLSTickets  int    // session tickets sent right behind a TLS 1.3 handshake, as OpenSSL's servers do (2)
 	Portable    bool   // use goroutines and Go's net package for I/O even where a faster way exists; stamps are then user-space times
-	TxTimes     bool   // ask the kernel when it transmitted each token (Linux, TCP without TLS)
+	TruthSource string // where the times of sends are from: "ring", "transmit", "user", or "auto", the first of them that can be had
 	Model       string // name of the served model
 	MaxModelLen int    // context limit in tokens, prompt and output together
 	Seed        uint64 // of every random draw: lengths, jitter, fault shares, texts
@@ -29,6 +30,8 @@ type Config struct {
 	ToolCallTokens      int           // last tokens of a chat answer that are arguments of a tool call
 	MaxInFlight         int           // generation requests above it are answered with 429; 0 = no cap
 	IdleTimeout         time.Duration // an idle connection is closed after it; 0 = never
+	PromptTokensDetails bool          // usage names the prompt tokens that the prefix cache had, where there are any, as vLLM's does on request
+	DevMode             bool          // POST /reset_prefix_cache is served, as in vLLM's development mode
 	GPUCacheName        bool          // the KV gauge is called vllm:gpu_cache_usage_perc, as old vLLM versions do, too
 	Faults              []Fault       // applied to each generation request in this order
 
@@ -48,8 +51,13 @@ type Pacing struct {
 	Scheduled bool         // true: TTFT and ITL below; false: Engine
 	TTFT      Distribution // from the request's begin to its first token
 	ITL       Distribution // from token to token; always 0 = as fast as the socket takes them
-	Tick      time.Duration
-	Engine    EngineConfig
+	// Every StallEvery the whole server stops sending for StallFor; what falls due meanwhile goes out afterwards.
+	StallEvery, StallFor time.Duration
+	// CatchUp has a stream that is late send all that is due at once, an event behind the other. Else late streams take turns
+	// in the order of their deadlines.
+	CatchUp bool
+	Tick    time.Duration
+	Engine  EngineConfig
 }
 
 // Predict configures /predict and /optimized_predict.
@@ -81,6 +89,7 @@ type Embeddings struct {
 func DefaultConfig() Config {
 	return Config{
 		Listen:              "127.0.0.1:0",
+		TruthSource:         truthSourceAuto,
 		Model:               "simulated",
 		MaxModelLen:         8192,
 		Seed:                1,
@@ -102,6 +111,7 @@ func DefaultConfig() Config {
 func (c Config) withDefaults() (Config, error) {
 	d := DefaultConfig()
 	setDefault(&c.Listen, d.Listen)
+	setDefault(&c.TruthSource, d.TruthSource)
 	setDefault(&c.Model, d.Model)
 	setDefault(&c.MaxModelLen, d.MaxModelLen)
 	setDefault(&c.Seed, d.Seed)
@@ -124,6 +134,16 @@ func (c Config) withDefaults() (Config, error) {
 	if c.Pacing.Engine == (EngineConfig{}) {
 		c.Pacing.Engine = d.Pacing.Engine
 	}
+	switch p := c.Pacing; {
+	case p.StallEvery == 0 && p.StallFor == 0:
+	case p.StallFor <= 0 || p.StallEvery <= p.StallFor:
+		return c, fmt.Errorf("stalls of %s every %s: both must be positive, and a stall shorter than the time from one to the next", p.StallFor, p.StallEvery)
+	case !p.Scheduled:
+		return c, errors.New("stalls need tokens on a schedule: set the time to the first token or between tokens")
+	}
+	if c.Pacing.CatchUp && !c.Pacing.Scheduled {
+		return c, errors.New("catching up needs tokens on a schedule: set the time to the first token or between tokens")
+	}
 	if !c.Pacing.Scheduled {
 		if err := c.Pacing.Engine.validate(c.MaxModelLen); err != nil {
 			return c, err
@@ -131,6 +151,14 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.ReasoningField != "reasoning_content" && c.ReasoningField != "reasoning" {
 		return c, fmt.Errorf("reasoning field %q: use reasoning_content or reasoning", c.ReasoningField)
+	}
+	if c.TLSTickets < 0 || c.TLSTickets > 16 || c.TLSTickets > 0 && !c.TLS {
+		return c, fmt.Errorf("TLS tickets %d: from 0 to 16, and only with TLS", c.TLSTickets)
+	}
+	switch c.TruthSource {
+	case truthSourceAuto, sourceRing.String(), sourceTransmit.String(), sourceUser.String():
+	default:
+		return c, fmt.Errorf("truth source %q: use %s, %s, %s or %s", c.TruthSource, truthSourceAuto, sourceRing, sourceTransmit, sourceUser)
 	}
 	if c.DieHow != DieProcess && c.DieHow != DieListener && c.DieHow != DieEngine {
 		return c, fmt.Errorf("die how %q: use %s, %s or %s", c.DieHow, DieProcess, DieListener, DieEngine)

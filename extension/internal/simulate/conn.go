@@ -7,12 +7,16 @@ import (
 	"github.com/tokenclock/tokenclock/extension/internal/clock"
 )
 
-// mark says which tokens are complete once a connection has sent up to a byte.
+// mark says which event is complete once a connection has sent up to a byte.
 type mark struct {
 	end    int64
 	tokens int
 	rec    *record
 }
+
+// eventEnd is where an event ends in the bytes of a write, and the output tokens that it brings. A whole reply is one, too; it
+// may have no token.
+type eventEnd struct{ at, tokens int }
 
 // conn is one HTTP/1.1 connection: requests come and are answered one after the other.
 type conn struct {
@@ -43,9 +47,10 @@ type conn struct {
 	sentBytes int64 // handed to the socket so far
 	marks     []mark
 	unpaced   func() // goes on when the socket takes bytes again
-	transmits bool   // the kernel reports when it transmitted
-	txWaiting []transmitted
 	turn      uint64 // counts requests: something that comes back later knows whether it is still wanted
+
+	departing  departing   // the socket, if it is one
+	departures *departures // nil = the kernel tells no times
 
 	idle timer
 }
@@ -56,8 +61,8 @@ type canceller interface{ cancelled() }
 func (s *Server) accept(sock socket) sink {
 	c := &conn{srv: s, sock: sock}
 	c.idle.task = idleTask{c}
-	if t, ok := sock.(transmitter); ok {
-		c.transmits = t.transmits()
+	if d, ok := sock.(departing); ok {
+		c.departing, c.departures = d, d.departures()
 	}
 	s.conns[c] = struct{}{}
 	c.armIdle()
@@ -193,7 +198,7 @@ func (c *conn) wait(total int) {
 	c.headDone, c.bodyUsed = true, total
 	if c.req.expect && !c.continued {
 		c.continued = true
-		c.write([]byte("HTTP/1.1 100 Continue\r\n\r\n"), 0)
+		c.write([]byte("HTTP/1.1 100 Continue\r\n\r\n"))
 	}
 }
 
@@ -289,11 +294,12 @@ func (c *conn) replyTokens(status int, contentType string, body []byte, tokens i
 	c.keepScratch(b)
 	if c.rec != nil {
 		c.rec.status = status
-		if tokens == 0 && status == 200 {
-			c.rec.lastNs = clock.Now()
-		}
 	}
-	c.write(b, tokens)
+	if status == 200 {
+		c.write(b, eventEnd{len(b), tokens})
+	} else {
+		c.write(b)
+	}
 	c.finished()
 }
 
@@ -319,7 +325,7 @@ func (c *conn) beginStream(contentType string, hold bool) {
 		c.held = append(c.held[:0], b...)
 		return
 	}
-	c.write(b, 0)
+	c.write(b)
 }
 
 // chunk appends payload to b framed as one HTTP chunk.
@@ -333,13 +339,15 @@ func (c *conn) chunk(b, payload []byte) []byte {
 	return append(b, "\r\n"...)
 }
 
-// write hands bytes to the socket in one system call; tokens are those that b completes. What the socket does not take
-// is kept, and its tokens count as sent when their last byte goes.
-func (c *conn) write(b []byte, tokens int) {
+// write hands bytes to the socket in one system call; ends are the events that they complete. What the socket does not take
+// is kept, and its events count as sent when their last byte goes.
+func (c *conn) write(b []byte, ends ...eventEnd) {
 	if c.closed {
 		return
 	}
+	before := 0
 	if len(c.held) > 0 {
+		before = len(c.held)
 		c.held = append(c.held, b...)
 		b = c.held
 		c.held = c.held[:0]
@@ -347,8 +355,15 @@ func (c *conn) write(b []byte, tokens int) {
 	if len(b) == 0 {
 		return
 	}
+	if c.rec != nil {
+		start := c.sentBytes + int64(len(c.out)-c.outStart+before)
+		for _, e := range ends {
+			c.rec.waiting++
+			c.marks = append(c.marks, mark{start + int64(e.at), e.tokens, c.rec})
+		}
+	}
 	if c.backedUp() {
-		c.keep(b, tokens)
+		c.keep(b)
 		return
 	}
 	beforeNs := clock.Now()
@@ -357,26 +372,43 @@ func (c *conn) write(b []byte, tokens int) {
 		c.broken()
 		return
 	}
-	c.sentBytes += int64(n)
+	c.took(n, beforeNs)
 	if n < len(b) {
-		c.keep(b[n:], tokens)
-		return
-	}
-	if tokens > 0 && c.rec != nil {
-		c.srv.truth.sent(c.rec, beforeNs, clock.Now(), tokens)
-		c.expectTransmit(c.rec, c.sentBytes)
+		c.keep(b[n:])
 	}
 }
 
-func (c *conn) keep(b []byte, tokens int) {
+// took counts bytes that the socket took in a write that began at beforeNs, and the events that they complete.
+func (c *conn) took(n int, beforeNs int64) {
+	c.sentBytes += int64(n)
+	done := 0
+	var afterNs int64
+	for _, m := range c.marks {
+		if m.end > c.sentBytes {
+			break
+		}
+		if done == 0 {
+			afterNs = clock.Now()
+		}
+		done++
+		d := c.srv.truth.note(m.rec, beforeNs, afterNs, m.tokens)
+		if c.departures == nil {
+			c.srv.truth.settle(&d, 0, sourceUser)
+		} else {
+			c.departures.expect(d, c.departing.wireEnd(m.end))
+		}
+	}
+	if done > 0 {
+		c.marks = c.marks[:copy(c.marks, c.marks[done:])]
+	}
+}
+
+func (c *conn) keep(b []byte) {
 	if c.cancel != nil && len(c.out)-c.outStart+len(b) > c.srv.config.SlowReader {
 		c.reset("slow reader")
 		return
 	}
 	c.out = append(c.out, b...)
-	if tokens > 0 && c.rec != nil {
-		c.marks = append(c.marks, mark{c.sentBytes + int64(len(c.out)-c.outStart), tokens, c.rec})
-	}
 }
 
 // backedUp says that the socket takes no more at present.
@@ -393,19 +425,8 @@ func (c *conn) onWritable() {
 			c.broken()
 			return
 		}
-		afterNs := clock.Now()
 		c.outStart += n
-		c.sentBytes += int64(n)
-		done := 0
-		for _, m := range c.marks {
-			if m.end > c.sentBytes {
-				break
-			}
-			c.srv.truth.sent(m.rec, beforeNs, afterNs, m.tokens)
-			c.expectTransmit(m.rec, m.end)
-			done++
-		}
-		c.marks = c.marks[:copy(c.marks, c.marks[done:])]
+		c.took(n, beforeNs)
 		if c.backedUp() {
 			return
 		}
@@ -456,6 +477,10 @@ func (c *conn) end(why string) {
 	c.closed = true
 	delete(c.srv.conns, c)
 	c.srv.loop.pacer.clear(&c.idle)
+	for _, m := range c.marks { // never sent
+		m.rec.waiting--
+		c.srv.truth.ended(m.rec)
+	}
 	if c.rec != nil {
 		switch {
 		case c.rec.fault == "":

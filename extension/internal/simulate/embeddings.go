@@ -77,7 +77,7 @@ func (e *embedder) serve(c *conn, r *request) {
 	s := e.srv
 	s.received++
 	s.sequence++
-	c.rec = s.truth.open(r.id, r.path, r.beginNs, r.kernelBegin)
+	c.rec = s.truth.begin(r.id, r.path, r.beginNs, r.kernelBegin)
 	if !gjson.ValidBytes(r.body) {
 		c.replyError(400, "Bad Request", "body", "1 validation error:\n  {'type': 'json_invalid', 'loc': 'body', 'msg': 'JSON decode error'}")
 		return

@@ -217,7 +217,8 @@ func (s *scheduler) begin(atNs int64) {
 			break
 		}
 		q.computed = hits * s.config.BlockSize
-		if s.config.PrefixCache {
+		// As in vLLM, a sequence that lost its place and comes back is no second query.
+		if s.config.PrefixCache && q.preempted == 0 {
 			s.cacheQueries += int64(q.known())
 			s.cacheHits += int64(q.computed)
 		}
@@ -371,10 +372,10 @@ func (c *kvCache) share(q *sequence, n int) {
 	}
 }
 
-// release takes all blocks from q.
+// release takes all blocks from q. Its last block is evicted before its first: without the first the others are never found.
 func (c *kvCache) release(q *sequence) {
 	c.held -= q.blocks - len(q.shared)
-	for _, hash := range q.shared {
+	for _, hash := range slices.Backward(q.shared) {
 		b := c.shared[hash]
 		if b.holders--; b.holders == 0 {
 			c.held--
@@ -441,5 +442,5 @@ func (e *engine) usage() (running, waiting int, kvCache float64) {
 }
 
 func (e *engine) counters() counters {
-	return counters{e.sched.preemptions, e.sched.cacheQueries, e.sched.cacheHits}
+	return counters{e.sched.preemptions, e.sched.cacheQueries, e.sched.cacheHits, e.sched.steps, e.sched.prefilledTokens}
 }

@@ -182,6 +182,45 @@ func TestEnginePrefixCache(t *testing.T) {
 	require.Empty(t, s.cache.shared)
 }
 
+// A full prefix cache gives up the block that was used longest ago, and of one prompt its end before its beginning: what is
+// left of a prompt must still be found from its first block on.
+func TestEnginePrefixCacheEvicts(t *testing.T) {
+	config := testEngine()
+	config.PrefixCache, config.Blocks = true, 5
+	s := newScheduler(config)
+	prompt := func(at int64, blocks ...uint64) *sequence {
+		q := seq(at, 16*len(blocks)+1, 1)
+		q.prompt.blocks = blocks
+		return q
+	}
+	old, recent, fresh := prompt(0, 1, 2), prompt(1000, 3), prompt(2000, 4, 5, 6)
+	play(t, s, []*sequence{old, recent, fresh}, 0)
+	// The third prompt needs 4 of 5 blocks, so 2 of the 3 that were kept had to go: block 2 first, then block 1.
+	require.NotContains(t, s.cache.shared, uint64(2))
+	require.NotContains(t, s.cache.shared, uint64(1))
+	require.Contains(t, s.cache.shared, uint64(3))
+	play(t, s, []*sequence{prompt(3000, 3)}, 0)
+	require.EqualValues(t, 16, s.cacheHits)
+
+	s = newScheduler(config)
+	play(t, s, []*sequence{prompt(0, 1, 2, 3), prompt(1000, 9, 9, 9)}, 0)
+	require.Contains(t, s.cache.shared, uint64(1), "the beginning outlives the end")
+	require.NotContains(t, s.cache.shared, uint64(3))
+}
+
+// A sequence that lost its place looks up its prompt again when it comes back; the counters know it from its first look-up.
+func TestEngineCountsAPreemptedPromptOnce(t *testing.T) {
+	config := testEngine()
+	config.Blocks, config.PrefixCache = 3, true
+	s := newScheduler(config)
+	a, b := seq(0, 16, 20), seq(0, 15, 20)
+	a.prompt.blocks = []uint64{1}
+	play(t, s, []*sequence{a, b}, 0)
+	require.EqualValues(t, 1, s.preemptions)
+	require.EqualValues(t, 31, s.cacheQueries)
+	require.Zero(t, s.cacheHits)
+}
+
 // A cancelled sequence gives back its blocks, running or waiting.
 func TestEngineCancel(t *testing.T) {
 	config := testEngine()

@@ -28,9 +28,12 @@ type Fault struct {
 
 	Stall       *int    `json:"stall,omitempty"` // wait before the token with this number, counted from 0
 	StallMs     float64 `json:"stallMs,omitempty"`
-	Cut         *int    `json:"cut,omitempty"`    // break off after so many tokens
-	CutHow      string  `json:"cutHow,omitempty"` // "rst" (default), "fin", or "end": an orderly end of the response without its last events
-	Error       *int    `json:"error,omitempty"`  // error event after so many tokens
+	CatchUp     bool    `json:"catchUp,omitempty"`  // the stall moves no later token: what fell due meanwhile follows at once
+	Burst       int     `json:"burst,omitempty"`    // so many tokens come together, an event and a write each, at the same mean rate
+	OneWrite    bool    `json:"oneWrite,omitempty"` // the events that are due at once share a write
+	Cut         *int    `json:"cut,omitempty"`      // break off after so many tokens
+	CutHow      string  `json:"cutHow,omitempty"`   // "rst" (default), "fin", or "end": an orderly end of the response without its last events
+	Error       *int    `json:"error,omitempty"`    // error event after so many tokens
 	ErrorNoDone bool    `json:"errorNoDone,omitempty"`
 	Malformed   *int    `json:"malformed,omitempty"` // an event that is no JSON after so many tokens
 	Huge        *int    `json:"huge,omitempty"`      // the token with this number is an event of HugeBytes
@@ -100,6 +103,8 @@ func (f *Fault) validate() error {
 		return errors.New(`fault: lineEnd must be "lf", "crlf" or "cr"`)
 	case f.ReasoningField != "" && f.ReasoningField != "reasoning_content" && f.ReasoningField != "reasoning":
 		return errors.New(`fault: reasoningField must be "reasoning_content" or "reasoning"`)
+	case f.Burst < 0:
+		return errors.New("fault: burst must be a number of tokens")
 	case f.HugeBytes < 0 || f.HugeBytes > 1<<30:
 		return errors.New("fault: hugeBytes must be at most 1 GiB")
 	}
@@ -111,7 +116,7 @@ func (f *Fault) add(g *Fault) {
 	f.Refuse = f.Refuse || g.Refuse
 	setDefault(&f.Status, g.Status)
 	if f.Stall == nil {
-		f.Stall, f.StallMs = g.Stall, g.StallMs
+		f.Stall, f.StallMs, f.CatchUp = g.Stall, g.StallMs, g.CatchUp
 	}
 	if f.Cut == nil {
 		f.Cut, f.CutHow = g.Cut, g.CutHow
@@ -123,6 +128,8 @@ func (f *Fault) add(g *Fault) {
 	if f.Huge == nil {
 		f.Huge, f.HugeBytes = g.Huge, g.HugeBytes
 	}
+	setDefault(&f.Burst, g.Burst)
+	f.OneWrite = f.OneWrite || g.OneWrite
 	f.Wide = f.Wide || g.Wide
 	setDefault(&f.Split, g.Split)
 	setDefault(&f.LineEnd, g.LineEnd)
@@ -157,7 +164,7 @@ func (s *Server) draw(number uint64, own ...Fault) Fault {
 	if f.Split != "" {
 		f.Wide = true
 	}
-	f.TokensPerChunk = max(1, f.TokensPerChunk)
+	f.TokensPerChunk, f.Burst = max(1, f.TokensPerChunk), max(1, f.Burst)
 	f.EventsPerChunk = max(1, f.EventsPerChunk)
 	if f.Huge != nil && f.HugeBytes == 0 {
 		f.HugeBytes = 4 << 20

@@ -37,6 +37,10 @@ type poller interface {
 	// wait returns after sockets were served, the clock passed untilNs, or wake was called.
 	wait(untilNs int64)
 	wake() // from any goroutine
+	// settle takes over the times of sends that the kernel has so far; source says where they are from and why from nowhere
+	// better, and how many packets were lost by then.
+	settle()
+	source() (from source, why string, drops int64)
 	stopListening()
 	close()
 }
@@ -107,6 +111,7 @@ func (l *loop) run() {
 		}
 		l.poll.wait(untilNs)
 		if l.woken.Load() && l.runPosted() {
+			l.poll.settle()
 			return
 		}
 	}
@@ -133,6 +138,7 @@ func (l *loop) stop() {
 	l.quit = true
 	l.mu.Unlock()
 	l.woken.Store(true)
+	l.poll.wake()
 }
 
 // after runs f once, in d; for rare things only.

@@ -21,7 +21,7 @@ type metrics struct {
 }
 
 // counters are what the scheduler counts.
-type counters struct{ preemptions, cacheQueries, cacheHits int64 }
+type counters struct{ preemptions, cacheQueries, cacheHits, steps, prefilledTokens int64 }
 
 // vLLM's bucket bounds.
 var (
@@ -161,6 +161,8 @@ func (m *metrics) text(s *Server) []byte {
 	e.histogram("vllm:request_queue_time_seconds", "From a request's begin to its first step.", &m.queue)
 	e.histogram("vllm:request_prompt_tokens", "Prompt tokens a request.", &m.promptLength)
 	e.histogram("vllm:request_generation_tokens", "Generated tokens a request.", &m.outputTotal)
+	e.value("simulate:engine_steps_total", "counter", "Steps that the engine computed.", float64(now.steps-m.base.steps))
+	e.value("simulate:prefilled_tokens_total", "counter", "Prompt tokens that the engine computed: those that the prefix cache had are not among them.", float64(now.prefilledTokens-m.base.prefilledTokens))
 	e.value("simulate:requests_refused_total", "counter", "Requests answered with an error status.", float64(m.refused))
 	return e.b
 }

@@ -15,7 +15,7 @@ func (s *Server) generate(c *conn, r *request) {
 	s.received++
 	s.sequence++
 	number := s.sequence
-	c.rec = s.truth.open(r.id, r.path, r.beginNs, r.kernelBegin)
+	c.rec = s.truth.begin(r.id, r.path, r.beginNs, r.kernelBegin)
 	if s.config.DieAfterRequests > 0 {
 		s.countDeath()
 	}
@@ -316,7 +316,7 @@ func (a *answer) usageJSON(b []byte, completion int) []byte {
 	b = strconv.AppendInt(b, int64(a.rec.promptTokens+completion), 10)
 	b = append(b, `,"completion_tokens":`...)
 	b = strconv.AppendInt(b, int64(completion), 10)
-	if a.rec.cachedTokens > 0 {
+	if a.srv.config.PromptTokensDetails && a.rec.cachedTokens > 0 {
 		b = append(b, `,"prompt_tokens_details":{"cached_tokens":`...)
 		b = strconv.AppendInt(b, int64(a.rec.cachedTokens), 10)
 		b = append(b, '}')

@@ -1,6 +1,7 @@
 package simulate
 
 import (
+	"fmt"
 	"net"
 	"strings"
 	"syscall"
@@ -12,11 +13,11 @@ import (
 )
 
 // newPoller returns the epoll poller, or the portable one on request.
-func newPoller(config *Config, l *loop) (poller, error) {
+func newPoller(config *Config, l *loop, t *truth) (poller, error) {
 	if config.Portable {
-		return newPortablePoller(l), nil
+		return newPortablePoller(config, l)
 	}
-	return newEpoll(config.TxTimes)
+	return newEpoll(config.TruthSource, t)
 }
 
 const (
@@ -32,8 +33,14 @@ type epoll struct {
 	events     [eventsATurn]unix.EpollEvent
 	sockets    map[int32]*fdSocket
 	listeners  map[int32]*fdListener
-	txTimes    bool
 	noPwait2   bool
+
+	truth *truth
+	asked string // Config.TruthSource
+	from  source // of the times of sends, once it listens
+	why   string // there is no better one
+	ring  *departureRing
+	drops int64 // of the ring
 
 	buf     []byte
 	control [256]byte
@@ -48,7 +55,7 @@ type fdListener struct {
 	tcp      bool
 }
 
-func newEpoll(txTimes bool) (*epoll, error) {
+func newEpoll(asked string, truth *truth) (*epoll, error) {
 	// A locked thread's sleeps may be stretched by the default slack of 50 us.
 	_ = unix.Prctl(unix.PR_SET_TIMERSLACK, 1, 0, 0, 0)
 	fd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
@@ -61,7 +68,7 @@ func newEpoll(txTimes bool) (*epoll, error) {
 		return nil, err
 	}
 	p := &epoll{
-		fd: fd, wakeFd: wakeFd, txTimes: txTimes,
+		fd: fd, wakeFd: wakeFd, asked: asked, truth: truth,
 		sockets: map[int32]*fdSocket{}, listeners: map[int32]*fdListener{},
 		buf: make([]byte, readBytes),
 	}
@@ -85,6 +92,10 @@ func (p *epoll) listen(address string, accept func(socket) sink) (string, error)
 		return "", err
 	}
 	l := &fdListener{listener: listener, accept: accept, tcp: network == "tcp"}
+	if err := p.chooseSource(listener.Addr()); err != nil {
+		_ = listener.Close()
+		return "", err
+	}
 	controlErr := file.Control(func(fd uintptr) { l.fd, err = unix.FcntlInt(fd, unix.F_DUPFD_CLOEXEC, 0) })
 	if err == nil {
 		err = controlErr
@@ -103,6 +114,59 @@ func (p *epoll) listen(address string, accept func(socket) sink) (string, error)
 	return listener.Addr().String(), nil
 }
 
+// chooseSource decides where the times of sends come from, before a connection can be accepted.
+func (p *epoll) chooseSource(address net.Addr) error {
+	tcp, ok := address.(*net.TCPAddr)
+	switch {
+	case !ok && p.asked != truthSourceAuto && p.asked != sourceUser.String():
+		return fmt.Errorf("truth source %s: a Unix socket has no packets; use %s", p.asked, sourceUser)
+	case !ok:
+		p.from, p.why = sourceUser, "a Unix socket has no packets"
+		return nil
+	case p.asked == sourceUser.String():
+		p.from, p.why = sourceUser, "asked for"
+		return nil
+	case p.asked == sourceTransmit.String():
+		p.from, p.why = sourceTransmit, "asked for"
+		return nil
+	}
+	ring, err := newDepartureRing(tcp.Port)
+	switch {
+	case err == nil:
+		p.from, p.ring = sourceRing, ring
+	case p.asked == sourceRing.String():
+		return fmt.Errorf("truth source %s: %w", p.asked, err)
+	default:
+		p.from, p.why = sourceTransmit, "no packet ring: "+err.Error()
+	}
+	return nil
+}
+
+func (p *epoll) source() (source, string, int64) { return p.from, p.why, p.drops }
+
+func (p *epoll) settle() {
+	if p.ring != nil {
+		p.readRing()
+		p.drops += p.ring.drops()
+	}
+}
+
+// readRing takes over what left, in the order in which it did.
+func (p *epoll) readRing() {
+	p.ring.read(func(from, to, realNs, nowNs int64, d *departures) {
+		d.left(from, to, runNs(realNs, nowNs), sourceRing)
+	})
+}
+
+// runNs is a kernel's time on the run's clock. One that cannot be trusted lies before every write, so departures refuse it.
+func runNs(realNs, nowNs int64) int64 {
+	atNs, ok := clock.FromWall(realNs, nowNs)
+	if realNs == 0 || !ok {
+		return -never
+	}
+	return min(atNs, nowNs)
+}
+
 func (p *epoll) stopListening() {
 	for id, l := range p.listeners {
 		_ = unix.Close(l.fd)
@@ -117,6 +181,9 @@ func (p *epoll) close() {
 		_ = unix.Close(s.fd)
 	}
 	p.sockets = nil
+	if p.ring != nil {
+		p.ring.close()
+	}
 	_ = unix.Close(p.fd)
 	_ = unix.Close(p.wakeFd)
 }
@@ -128,6 +195,9 @@ func (p *epoll) wake() {
 
 func (p *epoll) wait(untilNs int64) {
 	n := p.pollEvents(untilNs)
+	if p.ring != nil {
+		p.readRing()
+	}
 	for i := range n {
 		ev := &p.events[i]
 		if s, ok := p.sockets[ev.Fd]; ok {
@@ -187,7 +257,7 @@ func (p *epoll) pollEvents(untilNs int64) int {
 
 func (p *epoll) acceptAll(l *fdListener) {
 	for range eventsATurn {
-		fd, _, err := unix.Accept4(l.fd, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
+		fd, peer, err := unix.Accept4(l.fd, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
 		if err != nil {
 			return
 		}
@@ -195,11 +265,7 @@ func (p *epoll) acceptAll(l *fdListener) {
 		if l.tcp {
 			_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
 			_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1)
-			if p.txTimes {
-				_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPING, unix.SOF_TIMESTAMPING_TX_SOFTWARE|
-					unix.SOF_TIMESTAMPING_SOFTWARE|unix.SOF_TIMESTAMPING_OPT_ID|unix.SOF_TIMESTAMPING_OPT_TSONLY)
-				s.txTimes = true
-			}
+			s.departs = p.departuresOf(fd, peer)
 		}
 		if unix.EpollCtl(p.fd, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLRDHUP, Fd: int32(fd)}) != nil {
 			_ = unix.Close(fd)
@@ -214,8 +280,11 @@ func (p *epoll) acceptAll(l *fdListener) {
 }
 
 func (p *epoll) serve(s *fdSocket, events uint32) {
-	if events&unix.EPOLLERR != 0 && s.txTimes {
+	if events&unix.EPOLLERR != 0 && p.from == sourceTransmit && s.departs != nil {
 		p.readTransmitted(s)
+		if events == unix.EPOLLERR {
+			return
+		}
 	}
 	if events&unix.EPOLLOUT != 0 {
 		s.sink.onWritable()
@@ -281,9 +350,32 @@ func (p *epoll) controlTime() (int64, bool) {
 	return 0, false
 }
 
-// readTransmitted empties the socket's error queue, where the kernel reports when it handed bytes to the device.
+// departuresOf prepares an accepted connection so that its bytes have times; nil where they have none.
+func (p *epoll) departuresOf(fd int, peer unix.Sockaddr) *departures {
+	d := &departures{truth: p.truth}
+	switch p.from {
+	case sourceRing:
+		local, err := unix.Getsockname(fd)
+		if err != nil {
+			return nil
+		}
+		p.ring.add(d, peer, local)
+	case sourceTransmit:
+		if unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPING, unix.SOF_TIMESTAMPING_TX_SOFTWARE|
+			unix.SOF_TIMESTAMPING_SOFTWARE|unix.SOF_TIMESTAMPING_OPT_ID|unix.SOF_TIMESTAMPING_OPT_TSONLY) != nil {
+			return nil
+		}
+	default:
+		return nil
+	}
+	p.truth.open[d] = struct{}{}
+	return d
+}
+
+// readTransmitted reads the socket's error queue, where the kernel reports when it handed bytes to the device: once for each
+// segment, by the offset of the last byte of the last write in it. Earlier writes in the segment were merged into it.
 func (p *epoll) readTransmitted(s *fdSocket) {
-	for range eventsATurn {
+	for i := 0; i < eventsATurn && (i == 0 || len(s.departs.waiting) > 0); i++ {
 		if _, _, _, errno := p.receive(s.fd, unix.MSG_ERRQUEUE); errno != 0 {
 			return
 		}
@@ -309,13 +401,13 @@ func (p *epoll) readTransmitted(s *fdSocket) {
 			}
 			left = left[min(unix.CmsgSpace(size-unix.CmsgLen(0)), len(left)):]
 		}
-		if !found || realNs == 0 {
+		if !found || len(s.departs.waiting) == 0 {
 			continue
 		}
-		atNs, ok := clock.FromWall(realNs, clock.Now())
-		if t, wanted := s.sink.(transmitSink); ok && wanted {
-			t.onTransmitted(key, atNs)
-		}
+		// The offset is the one nearest to the next event's: it wraps every 4 GiB.
+		near := s.departs.waiting[0].end
+		to := near + int64(int32(key+1-uint32(near)))
+		s.departs.left(-1, to, runNs(realNs, clock.Now()), sourceTransmit)
 	}
 }
 
@@ -325,36 +417,14 @@ type fdSocket struct {
 	fd      int
 	sink    sink
 	wantOut bool
-	txTimes bool
 	closed  bool
+	departs *departures // nil = its bytes have no times
 }
 
-// transmitSink is a sink that wants to know it.
-type transmitSink interface {
-	// onTransmitted is told the offset of the last byte of a write, modulo 2^32, and when the kernel transmitted it.
-	onTransmitted(lastByte uint32, atNs int64)
-}
+func (s *fdSocket) departures() *departures { return s.departs }
 
-// onTransmitted implements transmitSink, for sockets that can tell.
-func (c *conn) onTransmitted(lastByte uint32, atNs int64) {
-	passed := 0
-	for _, w := range c.txWaiting {
-		if int32(w.lastByte-lastByte) > 0 {
-			break
-		}
-		passed++
-		// A write that the kernel cut or merged reports another last byte; then the time stays unknown.
-		if w.lastByte == lastByte && w.send < len(w.rec.sends) {
-			for len(w.rec.transmits) <= w.send {
-				w.rec.transmits = append(w.rec.transmits, 0)
-			}
-			w.rec.transmits[w.send] = atNs
-		}
-	}
-	c.txWaiting = c.txWaiting[:copy(c.txWaiting, c.txWaiting[passed:])]
-}
-
-func (s *fdSocket) transmits() bool { return s.txTimes }
+// wireEnd implements departing: what is written is what leaves.
+func (s *fdSocket) wireEnd(end int64) int64 { return end }
 
 func (s *fdSocket) write(b []byte) (int, error) {
 	if s.closed {
@@ -408,6 +478,12 @@ func (s *fdSocket) drop() {
 		return
 	}
 	s.closed = true
+	if s.departs != nil {
+		if s.poll.from == sourceTransmit { // what the kernel has now goes with the descriptor
+			s.poll.readTransmitted(s)
+		}
+		s.departs.close(clock.Now())
+	}
 	delete(s.poll.sockets, int32(s.fd))
 	_ = unix.Close(s.fd)
 }

@@ -3,4 +3,6 @@
 package simulate
 
 // newPoller returns the portable poller, the only one on this system.
-func newPoller(_ *Config, l *loop) (poller, error) { return newPortablePoller(l), nil }
+func newPoller(config *Config, l *loop, _ *truth) (poller, error) {
+	return newPortablePoller(config, l)
+}

@@ -2,6 +2,7 @@ package simulate
 
 import (
 	"errors"
+	"fmt"
 	"net"
 	"strings"
 	"sync"
@@ -23,8 +24,17 @@ type portablePoller struct {
 	group     sync.WaitGroup
 }
 
-func newPortablePoller(l *loop) *portablePoller {
-	return &portablePoller{loop: l, ping: make(chan struct{}, 1), sockets: map[*portableSocket]struct{}{}}
+func newPortablePoller(config *Config, l *loop) (*portablePoller, error) {
+	if asked := config.TruthSource; asked != truthSourceAuto && asked != sourceUser.String() {
+		return nil, fmt.Errorf("truth source %s: this I/O has no times of the kernel; use %s", asked, sourceUser)
+	}
+	return &portablePoller{loop: l, ping: make(chan struct{}, 1), sockets: map[*portableSocket]struct{}{}}, nil
+}
+
+func (p *portablePoller) settle() {}
+
+func (p *portablePoller) source() (source, string, int64) {
+	return sourceUser, "this I/O has no times of the kernel", 0
 }
 
 func (p *portablePoller) listen(address string, accept func(socket) sink) (string, error) {

@@ -47,7 +47,7 @@ func (s *Server) newPredictors() {
 }
 
 func (p *predictor) serve(c *conn, r *request) {
-	c.rec = p.srv.truth.open(r.id, r.path, r.beginNs, r.kernelBegin)
+	c.rec = p.srv.truth.begin(r.id, r.path, r.beginNs, r.kernelBegin)
 	if p.srv.refuseSimple(c, r) {
 		return
 	}

@@ -14,6 +14,7 @@ type schedule struct {
 	ttftNs  int64 // where it is the same for all
 	itlNs   int64
 	drawn   bool // TTFT or ITL is random
+	beganNs int64
 }
 
 // jitter holds the random timetable of one stream.
@@ -25,7 +26,7 @@ type jitter struct {
 func newSchedule(s *Server) *schedule {
 	p := s.config.Pacing
 	random := func(d Distribution) bool { return d.kind != "" && d.kind != "fixed" }
-	return &schedule{srv: s, ttftNs: int64(p.TTFT.a), itlNs: int64(p.ITL.a), drawn: random(p.TTFT) || random(p.ITL)}
+	return &schedule{srv: s, ttftNs: int64(p.TTFT.a), itlNs: int64(p.ITL.a), drawn: random(p.TTFT) || random(p.ITL), beganNs: clock.Now()}
 }
 
 func (s *schedule) submit(g *generation) {
@@ -53,35 +54,67 @@ func (s *schedule) submit(g *generation) {
 	s.stall(g)
 	g.seq.itlNs = itlNs
 	if !a.stream { // one time to wait for: that of the last token
-		for range g.target - 1 {
+		for g.produced = 1; g.produced < g.target; g.produced++ {
+			s.next(g)
+		}
+		g.produced = 0
+	}
+	dueNs := max(g.dueNs, g.notBeforeNs)
+	if nowNs := clock.Now(); dueNs <= nowNs {
+		g.run(nowNs)
+		return
+	}
+	s.srv.loop.pacer.set(&g.timer, dueNs)
+}
+
+// stall moves the timetable from the stalled token on; or, if the stream is to catch up, that token alone.
+func (s *schedule) stall(g *generation) {
+	f := &g.a.fault
+	if f.Stall == nil || *f.Stall != g.produced {
+		return
+	}
+	if ns := int64(f.StallMs * 1e6); f.CatchUp {
+		g.notBeforeNs = g.dueNs + ns
+	} else {
+		g.dueNs += ns
+	}
+}
+
+// next moves the due time to that of the next token: the one before if both are of one burst.
+func (s *schedule) next(g *generation) {
+	if burst := g.a.fault.Burst; g.produced%burst == 0 {
+		for range burst {
 			if g.jitter == nil {
-				g.dueNs += itlNs * int64(g.target-1)
+				g.dueNs += g.seq.itlNs * int64(burst)
 				break
 			}
 			g.dueNs += g.jitter.itl.drawNs(g.jitter.rng)
 		}
-		if at := a.fault.Stall; at != nil && *at > 0 && *at < g.target {
-			g.dueNs += int64(a.fault.StallMs * 1e6)
-		}
 	}
-	if nowNs := clock.Now(); g.dueNs <= nowNs {
-		g.run(nowNs)
-		return
-	}
-	s.srv.loop.pacer.set(&g.timer, g.dueNs)
+	s.stall(g)
 }
 
-// stall moves the timetable from the stalled token on.
-func (s *schedule) stall(g *generation) {
-	if at := g.a.fault.Stall; at != nil && *at == g.produced {
-		g.dueNs += int64(g.a.fault.StallMs * 1e6)
+// heldNs is when a token that is due may be sent: now, or when the stall of the stream or of the whole server ends.
+func (s *schedule) heldNs(g *generation, nowNs int64) int64 {
+	atNs := max(nowNs, g.notBeforeNs)
+	if p := &s.srv.config.Pacing; p.StallEvery > 0 {
+		if intoNs := (atNs - s.beganNs) % int64(p.StallEvery); intoNs >= int64(p.StallEvery-p.StallFor) {
+			atNs += int64(p.StallEvery) - intoNs
+		}
 	}
+	return atNs
 }
 
 // run sends the token that is due and sets the timer for the next.
 func (g *generation) run(nowNs int64) {
 	a := g.a
 	s := a.srv.pace.(*schedule)
+	if !g.unpaced || g.produced == 0 {
+		if atNs := s.heldNs(g, nowNs); atNs > nowNs {
+			a.srv.loop.pacer.set(&g.timer, atNs)
+			return
+		}
+	}
 	switch {
 	case !a.stream:
 		a.tokens(g, g.target, nowNs)
@@ -90,25 +123,41 @@ func (g *generation) run(nowNs int64) {
 		a.sendUnpaced(g)
 		return
 	}
-	a.tokens(g, 1, nowNs)
-	if g.produced >= g.target {
-		s.running--
+	g.notBeforeNs = 0
+	// What is due together is sent together: tokens of a burst, those behind a stall, and all others of a late stream if it
+	// is to catch up.
+	together := a.fault.Burst > 1 || a.fault.CatchUp || a.srv.config.Pacing.CatchUp
+	a.corked = a.fault.OneWrite
+	for {
+		a.tokens(g, 1, nowNs)
+		if g.produced >= g.target {
+			s.running--
+			break
+		}
+		if a.over {
+			break
+		}
+		s.next(g)
+		if !together || g.unpaced || g.dueNs > nowNs || g.notBeforeNs > nowNs {
+			break
+		}
+	}
+	if a.corked {
+		a.corked = false
+		if a.c.closed {
+			a.dropFrames()
+		} else {
+			a.flushFrames()
+		}
+	}
+	if a.over || g.produced >= g.target {
 		return
 	}
-	if a.over {
-		return
-	}
-	if g.jitter != nil {
-		g.dueNs += g.jitter.itl.drawNs(g.jitter.rng)
-	} else {
-		g.dueNs += g.seq.itlNs
-	}
-	s.stall(g)
 	if g.unpaced && g.dueNs <= nowNs {
 		a.sendUnpaced(g)
 		return
 	}
-	a.srv.loop.pacer.set(&g.timer, g.dueNs)
+	a.srv.loop.pacer.set(&g.timer, max(g.dueNs, g.notBeforeNs))
 }
 
 func (s *schedule) cancel(g *generation) {

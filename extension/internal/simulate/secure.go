@@ -1,6 +1,7 @@
 package simulate
 
 import (
+	"cmp"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -11,13 +12,14 @@ import (
 	"io"
 	"math/big"
 	"net"
+	"slices"
 	"sync"
 	"time"
 )
 
 // secureLayer puts TLS between the poller's sockets and the connections. The loop encrypts and writes; only decryption
 // has a goroutine of its own for each connection, because crypto/tls reads by blocking. A request's begin is the kernel's
-// time of the segment that completed its last TLS record.
+// time of the segment that completed its last TLS record, and an event leaves with the segment that completes its own.
 type secureLayer struct {
 	srv    *Server
 	config *tls.Config
@@ -55,7 +57,7 @@ func (l *secureLayer) close() { l.group.Wait() }
 func (l *secureLayer) accept(sock socket) sink {
 	s := &secureSocket{layer: l, sock: sock}
 	s.more.L = &s.mu
-	s.tls = tls.Server((*cipherConn)(s), l.config)
+	s.tls = tls.Server((*cipherConn)(s), l.configOf(s))
 	l.open[s] = struct{}{}
 	l.group.Add(1)
 	go s.decrypt()
@@ -79,7 +81,18 @@ type secureSocket struct {
 	kernel  bool
 	out     []byte // ciphertext on its way to the socket
 	flushed int
+
+	made    int64   // bytes of ciphertext so far
+	records []int64 // made after each record of the present write
+	tickets *ticketSender
+
+	// The loop's: where the records of the last write end.
+	written int64 // plain bytes so far
+	ends    []recordEnd
 }
+
+// recordEnd is where a TLS record ends, in plain bytes and on the wire.
+type recordEnd struct{ plain, wire int64 }
 
 type cipherSegment struct {
 	b      []byte
@@ -92,6 +105,10 @@ func (s *secureSocket) decrypt() {
 	l := s.layer
 	defer l.group.Done()
 	if err := s.tls.Handshake(); err != nil {
+		l.srv.loop.post(s.reset)
+		return
+	}
+	if err := s.sendTickets(); err != nil {
 		l.srv.loop.post(s.reset)
 		return
 	}
@@ -192,16 +209,61 @@ func (s *secureSocket) write(b []byte) (int, error) {
 	if s.backedUp() {
 		return 0, nil
 	}
-	// Blocks never: what it encrypts is appended to out. A megabyte at a time bounds what waits for a slow reader.
-	n, err := s.tls.Write(b[:min(len(b), 1<<20)])
-	if err == nil {
-		err = s.flush()
+	s.ends = s.ends[:0]
+	took := 0
+	for took < len(b) {
+		// Blocks never: what it encrypts is appended to out. A megabyte at a time bounds what waits for a slow reader.
+		n, err := s.encrypt(b[took:min(len(b), took+1<<20)])
+		took += n
+		if err == nil {
+			err = s.flush()
+		}
+		if err != nil {
+			return took, err
+		}
+		if s.backedUp() {
+			break
+		}
 	}
-	if err == nil && n < len(b) && !s.backedUp() {
-		more, err := s.write(b[n:])
-		return n + more, err
+	return took, nil
+}
+
+// encrypt appends records to out and notes where they end. All are longer than their plain bytes by the same number of bytes.
+func (s *secureSocket) encrypt(b []byte) (int, error) {
+	s.mu.Lock()
+	wire, plain := s.made, s.written
+	s.records = s.records[:0]
+	s.mu.Unlock()
+	n, err := s.tls.Write(b)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if count := int64(len(s.records)); count > 0 {
+		overhead := (s.records[count-1] - wire - int64(n)) / count
+		for _, end := range s.records {
+			s.written += end - wire - overhead
+			wire = end
+			s.ends = append(s.ends, recordEnd{s.written, wire})
+		}
+		s.written = plain + int64(n) // with padding, records differ in their overhead
+		s.ends[len(s.ends)-1].plain = s.written
 	}
 	return n, err
+}
+
+func (s *secureSocket) departures() *departures {
+	if d, ok := s.sock.(departing); ok {
+		return d.departures()
+	}
+	return nil
+}
+
+// wireEnd implements departing: a byte has left when its whole record has.
+func (s *secureSocket) wireEnd(end int64) int64 {
+	i, _ := slices.BinarySearchFunc(s.ends, end, func(e recordEnd, end int64) int { return cmp.Compare(e.plain, end) })
+	if i == len(s.ends) {
+		return never // not written: a write that took it would have noted it
+	}
+	return s.ends[i].wire
 }
 
 func (s *secureSocket) close() {
@@ -254,7 +316,18 @@ func (c *cipherConn) Read(b []byte) (int, error) {
 func (c *cipherConn) Write(b []byte) (int, error) {
 	s := (*secureSocket)(c)
 	s.mu.Lock()
-	s.out = append(s.out, b...)
+	made := len(s.out)
+	if s.tickets != nil {
+		var err error
+		if s.out, err = s.tickets.shift(s.out, b); err != nil {
+			s.mu.Unlock()
+			return 0, err
+		}
+	} else {
+		s.out = append(s.out, b...)
+	}
+	s.made += int64(len(s.out) - made)
+	s.records = append(s.records, s.made)
 	closed := errors.Is(s.inErr, net.ErrClosed)
 	s.mu.Unlock()
 	if closed {

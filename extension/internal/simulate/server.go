@@ -43,6 +43,7 @@ type Server struct {
 	payload   []byte // of one event
 	json      []byte // of one event's JSON
 	frames    []byte // of what one write takes
+	frameEnds []eventEnd
 	dateS     int64
 	dateB     []byte
 	created   int64
@@ -77,7 +78,7 @@ func Start(config Config) (*Server, error) {
 	go func() {
 		// The thread's timers are made sharp, so it is not given back to Go.
 		runtime.LockOSThread()
-		poll, err := newPoller(&s.config, s.loop)
+		poll, err := newPoller(&s.config, s.loop, s.truth)
 		if err != nil {
 			started <- err
 			return
@@ -117,15 +118,17 @@ func (s *Server) urlOf(address string) string {
 // Close drops every connection and returns when all that the server started has ended.
 func (s *Server) Close() {
 	s.loop.post(func() {
-		for c := range s.conns {
-			c.reset("closed")
-		}
-		if s.secure != nil {
-			for open := range s.secure.open {
-				open.reset()
+		s.whenSettled(func() {
+			for c := range s.conns {
+				c.reset("closed")
 			}
-		}
-		s.loop.stop()
+			if s.secure != nil {
+				for open := range s.secure.open {
+					open.reset()
+				}
+			}
+			s.loop.stop()
+		})
 	})
 	<-s.loop.done
 	if s.secure != nil {
@@ -136,11 +139,46 @@ func (s *Server) Close() {
 // Truth returns what the server sent since its start or the last reset; also after Close.
 func (s *Server) Truth() Report {
 	var snap snapshot
-	if !s.loop.call(func() { snap = s.truth.snapshot() }) {
-		<-s.loop.done
-		snap = s.truth.snapshot() // nobody else has it any more
+	taken := make(chan struct{})
+	s.loop.post(func() {
+		s.whenSettled(func() {
+			snap = s.snapshot()
+			close(taken)
+		})
+	})
+	select {
+	case <-taken:
+	case <-s.loop.done:
+		snap = s.snapshot() // nobody else has it any more
 	}
 	return snap.report(true, "")
+}
+
+// settleLimit is how long a question for the truth waits for the kernel's times of what was sent before it. A slow reader's
+// bytes leave later.
+const settleLimit = 100 * time.Millisecond
+
+// whenSettled calls f once the times of all sends so far are known, or after settleLimit.
+func (s *Server) whenSettled(f func()) {
+	askedNs := clock.Now()
+	var look func()
+	look = func() {
+		s.loop.poll.settle()
+		if nowNs := clock.Now(); s.truth.settled(askedNs, nowNs) || nowNs-askedNs > int64(settleLimit) {
+			f()
+			return
+		}
+		s.loop.after(time.Millisecond, look)
+	}
+	look()
+}
+
+func (s *Server) snapshot() snapshot {
+	snap := s.truth.snapshot()
+	var from source
+	from, snap.source.Why, snap.source.Drops = s.loop.poll.source()
+	snap.source.Sends = from.String()
+	return snap
 }
 
 // Reset clears truth, metrics and prefix cache, as POST /reset does.
@@ -208,9 +246,12 @@ func (s *Server) route(c *conn, r *request) {
 			c.reply(200, applicationJSON, []byte("{}"))
 		}
 	case "/reset_prefix_cache":
-		if s.allow(c, r, "POST") {
+		switch {
+		case !s.config.DevMode:
+			c.replyJSON(404, map[string]any{"detail": "Not Found"})
+		case s.allow(c, r, "POST"):
 			s.pace.resetCache()
-			c.reply(200, applicationJSON, []byte("{}"))
+			c.reply(200, applicationJSON, nil)
 		}
 	default:
 		if s.allow(c, r, "GET", "HEAD") {
@@ -271,14 +312,20 @@ func (s *Server) allow(c *conn, r *request, methods ...string) bool {
 
 // serveTruth makes the report off the loop, for it may be large and tokens must go on.
 func (s *Server) serveTruth(c *conn, r *request) {
-	snap := s.truth.snapshot()
 	values := r.values()
-	s.elsewhere(c, func() []byte {
-		b, err := json.Marshal(snap.report(values.Get("requests") != "0", values.Get("path")))
-		if err != nil {
-			return []byte("{}")
+	turn := c.turn
+	s.whenSettled(func() {
+		if c.closed || c.turn != turn {
+			return
 		}
-		return b
+		snap := s.snapshot()
+		s.elsewhere(c, func() []byte {
+			b, err := json.Marshal(snap.report(values.Get("requests") != "0", values.Get("path")))
+			if err != nil {
+				return []byte("{}")
+			}
+			return b
+		})
 	})
 }
 

@@ -537,6 +537,34 @@ func TestMetrics(t *testing.T) {
 	require.Contains(t, r.body, `vllm:prefix_cache_hits_total{engine="0",model_name="simulated"} 0`)
 }
 
+// What the prefix cache did is told as vLLM tells it: by counters always, by usage on request and only where there is a hit,
+// and the cache is emptied by a request in development mode only.
+func TestThePrefixCacheIsTold(t *testing.T) {
+	body := `{"prompt":"` + strings.Repeat("abcd", 40) + `","max_tokens":1,"ignore_eos":true}`
+	server := func(details, devMode bool) *Server {
+		return start(t, func(c *Config) {
+			c.Pacing.Scheduled = false
+			c.Pacing.Engine.PrefixCache = true
+			c.Pacing.Engine.StepTime = time.Millisecond
+			c.PromptTokensDetails, c.DevMode = details, devMode
+		})
+	}
+	usage := func(s *Server) string { return gjson.Get(ask(t, s, "POST", pathCompletions, body).body, "usage").Raw }
+	told := server(true, true)
+	require.NotContains(t, usage(told), "prompt_tokens_details", "of a miss")
+	require.Contains(t, usage(told), `"prompt_tokens_details":{"cached_tokens":32}`)
+	require.Contains(t, ask(t, told, "GET", "/metrics", "").body, `simulate:prefilled_tokens_total{engine="0",model_name="simulated"} 48`)
+	require.Equal(t, 200, ask(t, told, "POST", "/reset_prefix_cache", "").status)
+	require.NotContains(t, usage(told), "prompt_tokens_details", "of an emptied cache")
+	require.Contains(t, ask(t, told, "GET", "/metrics", "").body, `vllm:prefix_cache_hits_total{engine="0",model_name="simulated"} 32`)
+
+	untold := server(false, false)
+	require.Equal(t, 404, ask(t, untold, "POST", "/reset_prefix_cache", "").status)
+	usage(untold)
+	require.NotContains(t, usage(untold), "prompt_tokens_details")
+	require.Contains(t, ask(t, untold, "GET", "/metrics", "").body, `vllm:prefix_cache_hits_total{engine="0",model_name="simulated"} 32`)
+}
+
 // The engine's gauges show a full cache and a queue while both are there.
 func TestEngineServes(t *testing.T) {
 	s := start(t, func(c *Config) {
@@ -630,8 +658,7 @@ func TestUnpaced(t *testing.T) {
 		r := ask(t, s, "POST", pathCompletions, `{"prompt":"a","max_tokens":5000,"ignore_eos":true,"stream":true,"stream_options":{"include_usage":true}}`)
 		require.Equal(t, 5000, strings.Count(r.body, `"text":"`))
 		sends := s.Truth().Requests[0].SendsNs
-		require.GreaterOrEqual(t, len(sends), 5000/perWrite)
-		require.LessOrEqual(t, len(sends), 5000/perWrite+2)
+		require.Len(t, sends, 5000, "an event is a send, however many share a write")
 		require.EqualValues(t, 5000, s.Truth().OutputTokens)
 	}
 }
@@ -746,27 +773,6 @@ func TestPortable(t *testing.T) {
 	r := askWith(t, client, s, "POST", pathCompletions, `{"prompt":"a","max_tokens":20,"ignore_eos":true,"stream":true,"simulate":{"cut":5}}`)
 	require.Error(t, r.err)
 	require.False(t, s.Truth().Requests[0].KernelBegin)
-}
-
-// Kernel transmit times exist for every token and lie inside the write.
-func TestTransmitTimes(t *testing.T) {
-	if runtime.GOOS != "linux" {
-		t.Skip("transmit times are Linux's")
-	}
-	s := start(t, func(c *Config) {
-		paced(5*time.Millisecond, time.Millisecond)(c)
-		c.TxTimes = true
-	})
-	ask(t, s, "POST", pathCompletions, `{"prompt":"a","max_tokens":20,"ignore_eos":true,"stream":true}`)
-	var r RequestTruth
-	require.Eventually(t, func() bool { // they come behind the sends
-		r = s.Truth().Requests[0]
-		return len(r.TransmitNs) == 20 && r.TransmitNs[19] != 0
-	}, testLimit, time.Millisecond)
-	for k, atNs := range r.TransmitNs {
-		require.GreaterOrEqual(t, atNs, r.SendsNs[k][0]-10_000, "token %d", k)
-		require.LessOrEqual(t, atNs, r.SendsNs[k][1]+10_000, "token %d", k)
-	}
 }
 
 // dial opens a connection that ends with the test.

@@ -57,7 +57,7 @@ const maxTokenizerTokens = 10_000_000
 // serveTokenizer answers /tokenizer: a token generator that does not stream, with output_tokens and input_text from the
 // query or a JSON body. It stands for the servers whose whole benchmark is requests/s and tokens/s of the replies.
 func (s *Server) serveTokenizer(c *conn, r *request) {
-	c.rec = s.truth.open(r.id, r.path, r.beginNs, r.kernelBegin)
+	c.rec = s.truth.begin(r.id, r.path, r.beginNs, r.kernelBegin)
 	if s.refuseSimple(c, r) {
 		return
 	}

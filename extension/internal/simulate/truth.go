@@ -9,11 +9,11 @@ import (
 	"github.com/tokenclock/tokenclock/extension/internal/clock"
 )
 
-// send is one write that completed output tokens.
+// send is one event with output tokens, or a whole reply.
 type send struct {
-	beforeNs int64 // right before the system call
-	widthNs  int32 // until right after it
-	tokens   int32
+	atNs    int64 // its last byte left the host; without a kernel's time the clock right before the system call
+	widthNs int32 // 0 for the kernel's time, else until right after the system call
+	tokens  int32
 }
 
 // record is the truth about one request.
@@ -32,18 +32,17 @@ type record struct {
 	lastNs       int64 // without tokens: the reply
 	sends        []send
 	dropped      bool // sends were not kept
-	transmits    []int64
+	waiting      int  // events that are to be sent, or whose time is to come
+	latencyKnown bool // counted in e2e
+	forgotten    bool // a reset came first
 	finish       string
 }
 
 // truth is what the server really did and when. It is bounded: beyond KeepRequests and KeepSends only histograms grow.
 //
-// The time of a send is the one right before its system call. On loopback the receiver's kernel stamps the segment inside
-// that call. Of 90,000 tokens of 300 streams on two busy cores, the receiver's time was later than ours by 3 us in the
-// median, 13 us at p99 and 0.1 ms at most. The time after the call is a worse witness, 6 to 20 us late in the median and
-// milliseconds at most, for the kernel often lets the woken receiver run before the call returns. With TxTimes the
-// kernel's transmit time is known, too (2 us after ours in the median); it costs a tenth more CPU and replaces ours where
-// figures are exact.
+// The time of an event is the one at which the segment that carried its last byte left the host (departure.go). Where the
+// kernel does not tell it, it is the clock right before the system call that wrote the event: early by 2 us in the median, but by
+// milliseconds where the thread is preempted between the two. The width of the call is kept beside such a time.
 type truth struct {
 	keepRequests, keepSends int
 	startNs                 int64
@@ -57,7 +56,11 @@ type truth struct {
 	lastNs    int64
 	tokens    int64
 
+	open    map[*departures]struct{} // of connections, open or with departures whose time is to come
+	sources [sourceCount]int64       // events by where their time is from
+
 	ttft, itl, gap, e2e *hdrhistogram.Histogram
+	width               *hdrhistogram.Histogram // of the times that are not the kernel's
 }
 
 func newTruth(keepRequests, keepSends int) *truth {
@@ -68,11 +71,11 @@ func newTruth(keepRequests, keepSends int) *truth {
 
 // reset forgets everything but the requests that are being answered, which will be complete when they end.
 func (t *truth) reset() {
-	live := t.live
+	live, open := t.live, t.open
 	*t = truth{keepRequests: t.keepRequests, keepSends: t.keepSends, exact: true, startNs: clock.Now(), firstNs: never}
-	t.live = live
+	t.live, t.open = live, open
 	if live == nil {
-		t.live = map[*record]struct{}{}
+		t.live, t.open = map[*record]struct{}{}, map[*departures]struct{}{}
 	}
 	for r := range live {
 		t.requests++
@@ -80,13 +83,20 @@ func (t *truth) reset() {
 		t.tokens += int64(r.outputTokens)
 		t.firstNs = min(t.firstNs, r.beginNs)
 	}
-	for _, h := range []**hdrhistogram.Histogram{&t.ttft, &t.itl, &t.gap, &t.e2e} {
+	for d := range open {
+		for _, w := range d.waiting {
+			if _, ok := live[w.rec]; !ok {
+				w.rec.forgotten = true
+			}
+		}
+	}
+	for _, h := range []**hdrhistogram.Histogram{&t.ttft, &t.itl, &t.gap, &t.e2e, &t.width} {
 		*h = hdrhistogram.New(1_000, int64(3600e9), 3)
 	}
 }
 
-// open begins a request's record.
-func (t *truth) open(id, path string, beginNs int64, kernel bool) *record {
+// begin begins a request's record.
+func (t *truth) begin(id, path string, beginNs int64, kernel bool) *record {
 	r := &record{id: id, path: path, beginNs: beginNs, kernelBegin: kernel}
 	t.requests++
 	t.live[r] = struct{}{}
@@ -94,29 +104,55 @@ func (t *truth) open(id, path string, beginNs int64, kernel bool) *record {
 	return r
 }
 
-// sent notes tokens that went out in one write.
-func (t *truth) sent(r *record, beforeNs, afterNs int64, tokens int) {
-	if r.firstNs == 0 {
-		r.firstNs = beforeNs
-		_ = t.ttft.RecordValue(beforeNs - r.beginNs)
-	} else {
-		gapNs := beforeNs - r.lastNs
-		_ = t.gap.RecordValue(gapNs)
-		_ = t.itl.RecordValues(gapNs/int64(tokens), int64(tokens))
-	}
-	r.lastNs = beforeNs
+// note keeps an event that was written between two clock readings, and returns it as a departure whose time settle gives.
+func (t *truth) note(r *record, beforeNs, afterNs int64, tokens int) departure {
 	r.outputTokens += tokens
 	t.tokens += int64(tokens)
+	widthNs := int32(min(afterNs-beforeNs, math.MaxInt32))
+	d := departure{rec: r, index: -1, beforeNs: beforeNs, widthNs: widthNs, tokens: tokens}
 	switch {
-	case r.dropped:
+	case r.dropped || tokens == 0:
 	case t.keptSends >= t.keepSends:
 		r.dropped, t.exact = true, false
 		t.keptSends -= len(r.sends)
 		r.sends = nil
 	default:
 		t.keptSends++
-		r.sends = append(r.sends, send{beforeNs, int32(min(afterNs-beforeNs, math.MaxInt32)), int32(tokens)})
+		d.index = len(r.sends)
+		r.sends = append(r.sends, send{beforeNs, max(1, widthNs), int32(tokens)})
 	}
+	return d
+}
+
+// settle gives a departure its time, in the order of the events of a request. A time that is not the kernel's, which source
+// says, is the clock before the write.
+func (t *truth) settle(d *departure, atNs int64, source source) {
+	r := d.rec
+	r.waiting--
+	if source == sourceUser {
+		atNs = d.beforeNs
+	} else if d.index >= 0 && d.index < len(r.sends) {
+		r.sends[d.index].atNs, r.sends[d.index].widthNs = atNs, 0
+	}
+	if r.forgotten {
+		return
+	}
+	t.sources[source]++
+	if source == sourceUser {
+		_ = t.width.RecordValue(int64(d.widthNs))
+	}
+	if d.tokens > 0 {
+		if r.firstNs == 0 {
+			r.firstNs = atNs
+			_ = t.ttft.RecordValue(atNs - r.beginNs)
+		} else {
+			gapNs := atNs - r.lastNs
+			_ = t.gap.RecordValue(gapNs)
+			_ = t.itl.RecordValues(gapNs/int64(d.tokens), int64(d.tokens))
+		}
+	}
+	r.lastNs = atNs
+	t.ended(r)
 }
 
 // done ends a request's record.
@@ -124,15 +160,38 @@ func (t *truth) done(r *record, nowNs int64) {
 	delete(t.live, r)
 	r.doneNs = nowNs
 	t.lastNs = max(t.lastNs, nowNs)
-	if r.lastNs != 0 {
-		_ = t.e2e.RecordValue(r.lastNs - r.beginNs)
-	}
+	t.ended(r)
 	if len(t.finished) >= t.keepRequests {
 		t.exact = false
 		t.keptSends -= len(r.sends)
 		return
 	}
 	t.finished = append(t.finished, r)
+}
+
+// ended counts the latency of a request that is done and whose last departure has its time.
+func (t *truth) ended(r *record) {
+	if r.doneNs != 0 && r.waiting == 0 && r.lastNs != 0 && !r.latencyKnown && !r.forgotten {
+		r.latencyKnown = true
+		_ = t.e2e.RecordValue(r.lastNs - r.beginNs)
+	}
+}
+
+// settled reports whether every departure that was noted before askedNs has its time, or never will. Departures of a closed
+// connection whose time has not come after giveUpNs get none.
+func (t *truth) settled(askedNs, nowNs int64) bool {
+	settled := true
+	for d := range t.open {
+		if d.closedNs != 0 && (len(d.waiting) == 0 || nowNs-d.closedNs > giveUpNs) {
+			d.giveUp()
+			delete(t.open, d)
+			continue
+		}
+		if len(d.waiting) > 0 && d.waiting[0].beforeNs < askedNs {
+			settled = false
+		}
+	}
+	return settled
 }
 
 // Stats describes a set of times in milliseconds. Percentiles interpolate linearly between the closest ranks (Hyndman
@@ -168,29 +227,44 @@ type RequestTruth struct {
 	PromptTokens int    `json:"promptTokens"`
 	CachedTokens int    `json:"cachedTokens"`
 	OutputTokens int    `json:"outputTokens"` // sent
-	// SendsNs holds [before, after, tokens] of each write that completed tokens: the clock right before and right after
-	// the system call. The send time is the one before.
-	SendsNs [][3]int64 `json:"sendsNs"`
-	// TransmitNs holds the kernel's transmit times of the same writes if they were asked for; 0 = unknown.
-	TransmitNs   []int64 `json:"transmitNs,omitempty"`
-	DoneNs       int64   `json:"doneNs"`
-	FinishReason string  `json:"finishReason"`
-	Fault        string  `json:"fault"` // what was done to it on purpose, or "disconnected"
+	// SendsNs holds [from, to, tokens] of each event with output tokens, or of the whole reply: its last byte left the host
+	// between the two. They are one where the kernel told the time (SourceInfo); else they are the clock right before and
+	// right after the system call, and from counts as the time.
+	SendsNs      [][3]int64 `json:"sendsNs"`
+	DoneNs       int64      `json:"doneNs"`
+	FinishReason string     `json:"finishReason"`
+	Fault        string     `json:"fault"` // what was done to it on purpose, or "disconnected"
+}
+
+// SourceInfo says where the truth's times of sends are from.
+type SourceInfo struct {
+	Sends string `json:"sends"`         // "ring", "transmit" or "user": the best that this server has
+	Why   string `json:"why,omitempty"` // why it has no better one
+	// Events by the source of their own time. Those of TLS and HTTP/2 are of the segment that completed their record.
+	Ring     int64 `json:"ring"`
+	Transmit int64 `json:"transmit"`
+	User     int64 `json:"user"`
+	// WidthMs is how far apart the clock readings around the writes of the events of source "user" were.
+	WidthMs Stats `json:"widthMs"`
+	// Drops counts packets that the ring lost; the events in them have the time of the clock.
+	Drops int64 `json:"drops"`
 }
 
 // Report is GET /truth.
 type Report struct {
 	Clock        ClockInfo      `json:"clock"`
+	Source       SourceInfo     `json:"source"`
 	Requests     []RequestTruth `json:"requests,omitempty"`
 	RequestCount int64          `json:"requestCount"` // all since the last reset, kept or not, finished or not
 	LiveCount    int            `json:"liveCount"`
 	Exact        bool           `json:"exact"` // every request and send was kept
 	OutputTokens int64          `json:"outputTokens"`
-	WindowS      float64        `json:"windowS"` // from the first begin to the last end
+	FirstBeginNs int64          `json:"firstBeginNs"` // on the clock of ClockInfo; 0 = no request
+	WindowS      float64        `json:"windowS"`      // from the first begin to the last end
 
 	TTFTMs     Stats `json:"ttftMs"`     // first send - begin
-	ITLMs      Stats `json:"itlMs"`      // gap / n for each of the n tokens that it brought
-	ChunkGapMs Stats `json:"chunkGapMs"` // send - previous send
+	ITLMs      Stats `json:"itlMs"`      // chunk gap / n for each of the n tokens of the event behind it
+	ChunkGapMs Stats `json:"chunkGapMs"` // send - previous send: one gap an event, 0 where a segment brought both
 	E2EMs      Stats `json:"e2eMs"`      // last send - begin, of ended requests
 }
 
@@ -200,27 +274,29 @@ type snapshot struct {
 	live                int
 	requests, tokens    int64
 	exact               bool
-	windowNs            int64
+	firstNs, windowNs   int64
 	ttft, itl, gap, e2e *hdrhistogram.Histogram
+	source              SourceInfo
 }
 
 func (t *truth) snapshot() snapshot {
 	s := snapshot{
 		records: slices.Clone(t.finished), live: len(t.live), requests: t.requests, tokens: t.tokens, exact: t.exact,
 	}
+	s.source = SourceInfo{
+		Ring: t.sources[sourceRing], Transmit: t.sources[sourceTransmit], User: t.sources[sourceUser], WidthMs: histogramStats(t.width),
+	}
 	for i, r := range s.records {
-		if r.transmits != nil { // may still come in
-			late := *r
-			late.transmits = slices.Clone(r.transmits)
-			s.records[i] = &late
+		if r.waiting > 0 { // their times may still come
+			s.records[i] = r.copy()
 		}
 	}
 	for r := range t.live {
 		s.exact = s.exact && !r.dropped
-		live := *r
-		live.sends = slices.Clip(live.sends)
-		live.transmits = slices.Clone(live.transmits)
-		s.records = append(s.records, &live)
+		s.records = append(s.records, r.copy())
+	}
+	if t.firstNs != never {
+		s.firstNs = t.firstNs
 	}
 	if t.lastNs > t.firstNs {
 		s.windowNs = t.lastNs - t.firstNs
@@ -233,11 +309,17 @@ func (t *truth) snapshot() snapshot {
 	return s
 }
 
+func (r *record) copy() *record {
+	c := *r
+	c.sends = slices.Clone(r.sends)
+	return &c
+}
+
 // report computes the truth's figures; path, if not empty, restricts them to requests of that path.
 func (s snapshot) report(withRequests bool, path string) Report {
 	report := Report{
-		Clock:        clockInfo(),
-		RequestCount: s.requests, LiveCount: s.live, Exact: s.exact, OutputTokens: s.tokens, WindowS: float64(s.windowNs) / 1e9,
+		Clock: clockInfo(), Source: s.source,
+		RequestCount: s.requests, LiveCount: s.live, Exact: s.exact, OutputTokens: s.tokens, FirstBeginNs: s.firstNs, WindowS: float64(s.windowNs) / 1e9,
 	}
 	if path != "" {
 		s.restrict(path)
@@ -250,6 +332,10 @@ func (s snapshot) report(withRequests bool, path string) Report {
 			if r.doneNs == 0 {
 				report.LiveCount++
 			}
+		}
+		report.FirstBeginNs = 0
+		if firstNs != never {
+			report.FirstBeginNs = firstNs
 		}
 		report.WindowS = max(0, float64(lastNs-firstNs)/1e9)
 	}
@@ -282,34 +368,30 @@ func (r *record) export() RequestTruth {
 	e := RequestTruth{
 		ID: r.id, Path: r.path, BeginNs: r.beginNs, KernelBegin: r.kernelBegin, Status: r.status, PromptTokens: r.promptTokens,
 		CachedTokens: r.cachedTokens, OutputTokens: r.outputTokens, DoneNs: r.doneNs, Fault: r.fault, FinishReason: r.finish,
-		SendsNs: make([][3]int64, len(r.sends)), TransmitNs: r.transmits,
+		SendsNs: make([][3]int64, len(r.sends)),
 	}
 	for i, s := range r.sends {
-		e.SendsNs[i] = [3]int64{s.beforeNs, s.beforeNs + int64(s.widthNs), int64(s.tokens)}
+		e.SendsNs[i] = [3]int64{s.atNs, s.atNs + int64(s.widthNs), int64(s.tokens)}
 	}
 	return e
 }
 
-// exactStats derives the figures from every send, with the kernel's time of it where that is known.
+// exactStats derives the figures from every send.
 func (s snapshot) exactStats(report *Report) {
 	var ttft, itl, gap, e2e []float64
 	for _, r := range s.records {
 		var lastNs int64
 		for i, send := range r.sends {
-			atNs := send.beforeNs
-			if i < len(r.transmits) && r.transmits[i] != 0 {
-				atNs = r.transmits[i]
-			}
 			if i == 0 {
-				ttft = append(ttft, float64(atNs-r.beginNs)/1e6)
+				ttft = append(ttft, float64(send.atNs-r.beginNs)/1e6)
 			} else {
-				ms := float64(atNs-lastNs) / 1e6
+				ms := float64(send.atNs-lastNs) / 1e6
 				gap = append(gap, ms)
 				for range send.tokens {
 					itl = append(itl, ms/float64(send.tokens))
 				}
 			}
-			lastNs = atNs
+			lastNs = send.atNs
 		}
 		if len(r.sends) == 0 {
 			lastNs = r.lastNs

@@ -199,14 +199,16 @@ func (s *scanner) usage(u *usage) {
 			u.total, _ = s.countSlot(slotTotal)
 		case "prompt_tokens_details", "input_tokens_details":
 			if n, ok := s.nestedCount("cached_tokens", slotCached); ok {
-				u.cached = n
+				u.cached, u.cachedKnown = n, true
 			}
 		case "completion_tokens_details", "output_tokens_details":
 			if n, ok := s.nestedCount("reasoning_tokens", slotThought); ok {
 				u.reasoning = n
 			}
 		case "cache_read_input_tokens":
-			u.cacheRead, _ = s.count()
+			n, ok := s.count()
+			u.cacheRead = n
+			u.cachedKnown = u.cachedKnown || ok
 			s.slots.off = true
 		case "cache_creation_input_tokens":
 			u.cacheWrite, _ = s.count()

@@ -31,6 +31,7 @@ type usage struct {
 	input       int
 	output      int
 	cached      int
+	cachedKnown bool // cached or cacheRead was named
 	reasoning   int
 	total       int
 	cacheRead   int // Anthropic counts these two apart from input

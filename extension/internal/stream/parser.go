@@ -469,6 +469,7 @@ func (p *Parser) applyUsage(f *facts) (tokens int32) {
 	if cached := u.cached + u.cacheRead; cached > 0 {
 		p.res.CachedTokens = cached
 	}
+	p.res.CachedKnown = p.res.CachedKnown || u.cachedKnown
 	if u.reasoning > 0 {
 		p.res.ReasoningTokens = u.reasoning
 		p.countedApart = u.total == u.input+u.output+u.reasoning // as xAI's API does

@@ -106,8 +106,9 @@ type Result struct {
 	Events    int       // SSE events with data of any kind, [DONE] included, comments not counted
 
 	InputTokens     int
-	CachedTokens    int // usage.prompt_tokens_details.cached_tokens
-	ReasoningTokens int // usage.completion_tokens_details.reasoning_tokens
+	CachedTokens    int  // usage.prompt_tokens_details.cached_tokens
+	CachedKnown     bool // the usage has it, 0 included
+	ReasoningTokens int  // usage.completion_tokens_details.reasoning_tokens
 	OutputTokens    int
 	HiddenTokens    int // of OutputTokens: reasoning that the usage names and the response did not show
 	TokenSource     TokenSource

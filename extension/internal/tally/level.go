@@ -44,6 +44,9 @@ type LevelSummary struct {
 	Statuses          map[string]int `json:"statuses" js:"statuses"`
 	InputTokens       int64          `json:"inputTokens" js:"inputTokens"`
 	OutputTokens      int64          `json:"outputTokens" js:"outputTokens"`
+	CachedTokens      int64          `json:"cachedTokens" js:"cachedTokens"`
+	CachedShare       *float64       `json:"cachedShare,omitempty" js:"cachedShare"`
+	CachedSource      string         `json:"cachedSource,omitempty" js:"cachedSource"`
 	WindowStartS      float64        `json:"windowStartS" js:"windowStartS"`
 	DurationS         float64        `json:"durationS" js:"durationS"`
 	RequestThroughput float64        `json:"requestThroughput" js:"requestThroughput"`
@@ -81,7 +84,15 @@ type LevelSummary struct {
 	ArrivalUncertaintyP995Ms float64 `json:"-" js:"-"`
 
 	ITLHistograms map[Phase]string `json:"itlHistograms,omitempty" js:"itlHistograms"` // Run.ITLHistograms; set where they are written
+
+	CachedBeyond float64 `json:"-" js:"-"` // of CachedShare: without what the server's template may account for
 }
+
+// Sources of CachedShare.
+const (
+	CachedByUsage  = "usage"  // of the completed steady requests
+	CachedByServer = "server" // its own counters, over the whole level
+)
 
 // Whole is a level with its warm-up and drain.
 type Whole struct {
@@ -101,6 +112,11 @@ type level struct {
 
 	requests, completed, good, warmup     int64
 	inputTokens, outputTokens             int64
+	cachedTokens, cachedBeyond            int64
+	cachedTold                            int64 // requests whose usage named cached tokens
+	wholeShared                           int64 // leading tokens that the level's requests may share without being repeated
+	cacheCounted                          bool
+	cacheHits, cacheQueries               float64 // the server's own
 	endedInWindow, goodInWindow, tokensIn int64
 	wholeRequests, wholeCompleted         int64
 	wholeToks, wholeShown                 int64
@@ -128,6 +144,8 @@ func newLevel(s Spec) *level {
 
 func (l *level) add(o *Observation, f Figures, slo SLO) {
 	l.wholeRequests++
+	shared := int64(o.TemplateTokens + chanceTokens)
+	l.wholeShared += shared
 	l.lastEndNs = max(l.lastEndNs, o.EndNs)
 	if at := firstOf(o.ScheduledNs, o.StartedNs); l.firstNs == 0 || at < l.firstNs {
 		l.firstNs = at
@@ -196,6 +214,11 @@ func (l *level) add(o *Observation, f Figures, slo SLO) {
 	l.spanToNs = max(l.spanToNs, o.LastOutputNs)
 	l.inputTokens += int64(o.InputTokens)
 	l.outputTokens += int64(o.OutputTokens)
+	if o.CachedKnown {
+		l.cachedTold++
+		l.cachedTokens += int64(o.CachedTokens)
+		l.cachedBeyond += max(int64(o.CachedTokens)-shared, 0)
+	}
 	if o.TokenSource != "" {
 		l.sources[string(o.TokenSource)]++
 	}
@@ -278,6 +301,7 @@ func (l *level) summary(slo SLO, nowNs int64) LevelSummary {
 	if s.Labels == nil {
 		s.Labels = map[string]any{}
 	}
+	l.cached(&s)
 	if slo.Set() {
 		goodput, goodShare := per(l.goodInWindow), share(l.good, l.requests)
 		s.RequestGoodput, s.GoodShare = &goodput, &goodShare
@@ -288,6 +312,25 @@ func (l *level) summary(slo SLO, nowNs int64) LevelSummary {
 		s.Whole.OutputThroughput = float64(l.wholeShown) / wholeS
 	}
 	return s
+}
+
+// chanceTokens is how far prompts of random words agree by chance: of some 200 words the first of a prompt is that of a
+// thousand others, and the second that of a few.
+const chanceTokens = 2
+
+// cached fills in what the server took from its prefix cache: by usage where any request's usage says it (vLLM's names hits
+// alone), else by the server's own counters. Nothing is filled in where neither tells.
+func (l *level) cached(s *LevelSummary) {
+	switch {
+	case l.cachedTold > 0 && l.inputTokens > 0:
+		share := float64(l.cachedTokens) / float64(l.inputTokens)
+		s.CachedTokens, s.CachedShare, s.CachedSource = l.cachedTokens, &share, CachedByUsage
+		s.CachedBeyond = float64(l.cachedBeyond) / float64(l.inputTokens)
+	case l.cacheCounted && l.cacheQueries > 0:
+		share := l.cacheHits / l.cacheQueries
+		s.CachedTokens, s.CachedShare, s.CachedSource = int64(math.Round(l.cacheHits)), &share, CachedByServer
+		s.CachedBeyond = max(l.cacheHits-float64(l.wholeShared), 0) / l.cacheQueries
+	}
 }
 
 func copyCounts(m map[string]int) map[string]int {

@@ -32,6 +32,7 @@ type Observation struct {
 	Retries                        int
 	SetupNs                        int64 // what lay between StartedNs and SentNs of opening connections
 	Streamed                       bool
+	TemplateTokens                 int // leading input tokens that all requests share by the server's template
 
 	*stream.Result
 }

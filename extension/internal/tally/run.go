@@ -94,6 +94,29 @@ func (r *Run) Close(name string, closeNs int64) {
 	}
 }
 
+// CacheCounted notes what the server's own counters of its prefix cache grew by while a level ran, in tokens; "" is the run.
+func (r *Run) CacheCounted(name string, hits, queries float64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	l := r.levels[name]
+	if name == "" {
+		l = r.total
+	}
+	if l != nil {
+		l.cacheCounted, l.cacheHits, l.cacheQueries = true, hits, queries
+	}
+}
+
+// CacheCounts returns what CacheCounted was told of a level.
+func (r *Run) CacheCounts(name string) (hits, queries float64, ok bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if l := r.levels[name]; l != nil {
+		return l.cacheHits, l.cacheQueries, l.cacheCounted
+	}
+	return 0, 0, false
+}
+
 // Window returns a level's window and last end.
 func (r *Run) Window(name string) (openNs, closeNs, lastEndNs int64) {
 	r.mu.Lock()

@@ -2,7 +2,7 @@
 import { Client, report, run } from "k6/x/tokenclock";
 
 // biome-ignore lint/style/noRestrictedGlobals: a benchmark's script takes no settings of the project
-const { LOAD, URL, BODY, STREAMS, REQUESTS, TOKENS, RESULT, HTTP2 } = __ENV;
+const { LOAD, URL, BODY, STREAMS, REQUESTS, TOKENS, RESULT, HTTP2, STAMPS } = __ENV;
 const streams = Number(STREAMS);
 const requests = Number(REQUESTS);
 const body = open(BODY);
@@ -23,7 +23,7 @@ export const options = {
   scenarios: { load: { executor: "per-vu-iterations", maxDuration: "5m", ...loads[LOAD] } },
 };
 
-run({ scenario: `bench-${LOAD}`, config: {}, sloMs: {} });
+run({ scenario: `bench-${LOAD}`, config: {}, sloMs: {}, stamps: STAMPS || "auto" });
 const client = new Client(
   LOAD === "json"
     ? { url: URL, api: "json", inputTokensPointer: "/input_tokens", outputTokensPointer: "/output_tokens" }
