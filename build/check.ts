@@ -59,6 +59,11 @@ const steps: Step[] = [
     },
   },
   { what: "go vet", run: () => go("vet", "-mod=readonly", "./...") },
+  // Otherwise compiled by -race alone; and with what a Conn checks of its users.
+  {
+    what: "go vet with the reader under Go's scheduler",
+    run: () => go("vet", "-mod=readonly", "-tags", "tokenclock_attached,tokenclock_debug", "./internal/reader"),
+  },
   compileFor("darwin", "arm64", "./..."),
   compileFor("windows", "amd64", "./..."),
   // What differs there from other Linux is the reader.

@@ -17,7 +17,7 @@ const spareDescriptors = 128
 func checkCapacity(connections int) error {
 	var limit unix.Rlimit
 	if unix.Getrlimit(unix.RLIMIT_NOFILE, &limit) == nil {
-		need := uint64(connections) + spareDescriptors
+		need := limitOf(limit.Max, connections+spareDescriptors)
 		if limit.Max >= need && limit.Cur < need {
 			limit.Cur = limit.Max
 			_ = unix.Setrlimit(unix.RLIMIT_NOFILE, &limit)
@@ -29,6 +29,9 @@ func checkCapacity(connections int) error {
 	}
 	return checkPorts(connections)
 }
+
+// limitOf returns n as the type of a limit's fields, which is signed on some systems.
+func limitOf[T int64 | uint64](_ T, n int) T { return T(n) }
 
 // checkPorts is the part of it that concerns local ports.
 func checkPorts(connections int) error {

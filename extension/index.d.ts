@@ -109,7 +109,8 @@ declare module "k6/x/tokenclock" {
   export class Client {
     /** An address or a header that cannot be used ends the test with exit code 104; other bad options throw. */
     constructor(options: ClientOptions);
-    /** Sends one request and returns when it has ended. Never throws for what the server or network does. */
+    /** Sends one request and returns when it has ended. Never throws for what the server or network does; an address, method
+     * or header that no request can have does. */
     request(spec: RequestSpec, slot?: Slot): Result;
     /** Releases all requests behind one barrier and returns when all have ended. `staggerMs` spaces the sends. */
     batch(specs: RequestSpec[], slot?: Slot, staggerMs?: number): BatchResult;
@@ -333,7 +334,15 @@ declare module "k6/x/tokenclock" {
     /** Share that the process used of the cores it may use (GOMAXPROCS), from the first request on. */
     cpuShare: number;
     droppedIterations: number;
+    /** Requests that were sent twice: the server had closed the kept connection before it saw them. */
     retriedOnReuse: number;
+    /** How streams are read: "detached" or "attached" by the reader thread, or "none: " and why not. */
+    reader: string;
+    /** How the kernel schedules that thread, for example "SCHED_RR 1" or "nice -15, slice 0.1 ms"; absent where there is none. */
+    readerClass?: string;
+    /** How often the wall clock was found to have been set, and how many of the kernel's stamps were rejected for it. */
+    clockSteps: number;
+    rejectedStamps: number;
   }
 
   export interface Report {
@@ -390,6 +399,7 @@ declare module "k6/x/tokenclock" {
   /** Polls a Prometheus endpoint in the background from the first VU's init until the run ends and keeps the gauges
    * on the run's time axis. */
   export class MetricsPoller {
+    /** intervalMs: from 1 to a day. */
     constructor(name: string, options: { url: string; intervalMs: number; metrics: string[]; headers?: Record<string, string> });
     start(): void;
     stop(): void;

@@ -88,8 +88,10 @@ func TestLevelsRunOneAfterTheOtherWithTheirConcurrency(t *testing.T) {
 	var inFlight, most [3]atomic.Int64
 	at := map[string]int{"c2": 0, "c8": 1, "c4": 2}
 	var all sync.WaitGroup
-	for range 8 {
+	wants := []int64{2, 8, 4}
+	for vu := range uint64(8) {
 		h := vuOn(t.Context(), t, l)
+		rng := rand.New(rand.NewPCG(3, vu))
 		all.Go(func() {
 			for s := h.Acquire(); s != nil; s = h.Acquire() {
 				k := at[s.Level]
@@ -101,7 +103,11 @@ func TestLevelsRunOneAfterTheOtherWithTheirConcurrency(t *testing.T) {
 						t.Errorf("%s runs while level %d does", s.Level, other)
 					}
 				}
-				request(r, s, time.Duration(rand.IntN(3000))*time.Microsecond)
+				// The first of a level wait for one another, so that all its slots are seen in use.
+				for until := time.Now().Add(20 * time.Second); int64(s.Index) < wants[k] && most[k].Load() < wants[k] && time.Now().Before(until); {
+					time.Sleep(100 * time.Microsecond)
+				}
+				request(r, s, time.Duration(rng.IntN(3000))*time.Microsecond)
 				inFlight[k].Add(-1)
 			}
 		})
@@ -114,7 +120,7 @@ func TestLevelsRunOneAfterTheOtherWithTheirConcurrency(t *testing.T) {
 	require.EqualValues(t, 3, out[1].WarmupRequests)
 	require.Positive(t, out[2].Requests)
 	require.InDelta(t, 0.060, out[2].DurationS, 1e-9, "a window bounded by time is as long as asked")
-	for k, want := range []int64{2, 8, 4} {
+	for k, want := range wants {
 		require.Equal(t, want, most[k].Load())
 	}
 	require.Greater(t, out[1].WindowStartS, out[0].WindowStartS+out[0].DurationS)

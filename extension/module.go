@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 
 	"github.com/grafana/sobek"
 	"go.k6.io/k6/v2/errext"
@@ -16,8 +17,8 @@ import (
 
 // rootModule is one per process: what the VUs share.
 type rootModule struct {
+	run    atomic.Pointer[run]
 	mu     sync.Mutex
-	run    *run
 	m      *llmMetrics
 	named  map[string]any // load shapes and pollers by kind and name
 	values map[string]any // of shared(), by name
@@ -97,21 +98,29 @@ func (i *instance) Exports() modules.Exports {
 
 // shared returns the object of that kind and name, made by the first VU that asks.
 func shared[T any](r *rootModule, kind, name string, make func() (T, error)) (T, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
 	key := kind + "\x00" + name
-	if v, ok := r.named[key]; ok {
+	r.mu.Lock()
+	v, ok := r.named[key]
+	r.mu.Unlock()
+	if ok {
 		return v.(T), nil
 	}
-	v, err := make()
+	// Without the lock: what make reads of the script may be a getter that calls this module. The first VU has ended its init
+	// before others begin theirs.
+	made, err := make()
 	if err != nil {
-		return v, err
+		return made, err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if v, ok := r.named[key]; ok { // that getter's
+		return v.(T), nil
 	}
 	if r.named == nil {
 		r.named = map[string]any{}
 	}
-	r.named[key] = v
-	return v, nil
+	r.named[key] = made
+	return made, nil
 }
 
 // throw ends the calling JavaScript with an exception.

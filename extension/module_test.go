@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -200,11 +201,13 @@ func TestSecretsReachNeitherSamplesNorRecordsNorScripts(t *testing.T) {
 	said := v.run(`
 		const body = JSON.stringify({ prompt: "fail" });
 		return [
-			client.request({ body }), client.request({ body, url: "` + withUser + `/own" }), client.request({ body, url: "ftp://u:` + apiKey + `@h" }),
-			lost.request({ body }),
+			client.request({ body }), client.request({ body, url: "` + withUser + `/own" }), lost.request({ body }),
 			tc.fetch("` + nowhere + `"), tc.fetch("http://u:` + apiKey + ` x@h"), tc.fetch("ftp://u:` + apiKey + `@h"),
 		];`)
 	require.NotContains(t, said, apiKey)
+	_, err = v.VU.Runtime().RunString(`client.request({ body: "", url: "ftp://u:` + apiKey + `@h" })`)
+	require.ErrorContains(t, err, "ftp://****@h")
+	require.NotContains(t, err.Error(), apiKey)
 	for _, options := range []string{
 		`{ url: "ftp://user:` + apiKey + `@host", api: "chat" }`,
 		`{ url: "http://user:` + apiKey + ` /x@host", api: "chat" }`,
@@ -215,7 +218,7 @@ func TestSecretsReachNeitherSamplesNorRecordsNorScripts(t *testing.T) {
 		require.NotContains(t, line, apiKey)
 	}
 	samples, lines := v.emitted()
-	require.Len(t, lines, 4)
+	require.Len(t, lines, 3)
 	for _, line := range lines {
 		require.NotContains(t, fmt.Sprint(line), apiKey)
 		require.NotEmpty(t, line["message"])
@@ -223,6 +226,107 @@ func TestSecretsReachNeitherSamplesNorRecordsNorScripts(t *testing.T) {
 	require.NotEmpty(t, samples)
 	for _, s := range samples {
 		require.NotContains(t, fmt.Sprint(s.Tags.Map(), s.Metadata), apiKey)
+	}
+}
+
+func TestBurstsNumberTheirRequestsOnce(t *testing.T) {
+	recordsTo(t, "records.ndjson")
+	v := newScriptVU(t, `
+		windows = new tc.Windows("w", [{ name: "b4", batchSize: 4 }]);
+		client = new tc.Client({ url: "`+llm(t)+`", api: "completions" });`)
+	v.run(`
+		const body = JSON.stringify({ prompt: "a" }), four = [1, 2, 3, 4].map(() => ({ body }));
+		client.batch(four, windows.begin("b4", "warmup"));
+		client.batch(four, windows.begin("b4"));
+		client.batch(four, windows.begin("b4"));
+		return 0;`)
+	_, lines := v.emitted()
+	seen := map[float64]string{}
+	for _, line := range lines {
+		k := line["index"].(float64)
+		require.NotContains(t, seen, k)
+		seen[k] = line["phase"].(string)
+	}
+	require.Len(t, seen, 12)
+	for k := range 12 {
+		want := "steady"
+		if k < 4 {
+			want = "warmup"
+		}
+		require.Equal(t, want, seen[float64(k)])
+	}
+}
+
+func TestAGetterMayUseTheModule(t *testing.T) {
+	v := newScriptVU(t, `
+		poller = new tc.MetricsPoller("p", {
+			get url() { tc.run({ scenario: "of a getter", config: {}, sloMs: {} }); return "http://127.0.0.1:1"; },
+			intervalMs: 1, metrics: ["a"],
+		});`)
+	require.Equal(t, "of a getter", v.root.current().scenario)
+}
+
+func TestTheReaderIsNamedInTheRecordsAndTheVerdict(t *testing.T) {
+	o, _ := recordsTo(t, "records.ndjson")
+	require.NoError(t, o.Start())
+	v := newScriptVU(t, `tc.run({ scenario: "s", config: {}, sloMs: {} });`)
+	validity := v.root.current().report(0).Validity
+	o.AddMetricSamples([]metrics.SampleContainer{requestLine("a")})
+	require.NoError(t, o.Stop())
+	lines, err := linesIn(t, o.path, false)
+	require.NoError(t, err)
+	require.Regexp(t, `^(detached|attached|none: .+)$`, lines[0]["reader"])
+	require.Equal(t, lines[0]["reader"], validity.Reader)
+	end := lines[len(lines)-1]["validity"].(map[string]any)
+	require.Equal(t, validity.Reader, end["reader"])
+	require.Contains(t, end, "clockSteps")
+	require.Contains(t, end, "rejectedStamps")
+	if validity.Reader == "detached" {
+		require.NotEmpty(t, lines[0]["readerClass"])
+		require.Equal(t, lines[0]["readerClass"], end["readerClass"])
+	}
+}
+
+func TestAMisspeltReaderIsRefused(t *testing.T) {
+	t.Setenv("TOKENCLOCK_READER", "dettached")
+	line := newScriptVU(t, "").refused(`tc.run({ scenario: "s", config: {}, sloMs: {} })`)
+	if strings.HasPrefix(runtime.GOOS, "linux") {
+		require.Contains(t, line, "TOKENCLOCK_READER=dettached is not one of detached, attached, off")
+	}
+}
+
+func TestAServerThatLosesKeptConnectionsLateIsNotTheClientsFault(t *testing.T) {
+	// It reads each second request on a connection, waits, and closes.
+	var requests atomic.Int32
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		if requests.Add(1)%2 == 0 {
+			time.Sleep(300 * time.Millisecond)
+			panic(http.ErrAbortHandler)
+		}
+		w.Header().Set("Content-Type", "text/event-stream")
+		_, _ = fmt.Fprint(w, "data: {\"choices\":[{\"index\":0,\"text\":\"a\",\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n")
+	}))
+	t.Cleanup(s.Close)
+	v := newScriptVU(t, `
+		windows = new tc.Windows("w", [{ name: "c1", concurrency: 1 }]);
+		client = new tc.Client({ url: "`+s.URL+`", api: "completions" });`)
+	v.run(`for (let i = 0; i < 6; i++) client.request({ body: "{}" }, windows.begin("c1")); windows.end("c1"); return 0;`)
+	report := v.root.current().report(0)
+	require.EqualValues(t, 3, report.Levels[0].Completed)
+	require.Equal(t, map[string]int{"reset": 3}, report.Levels[0].Failures)
+	require.Zero(t, report.Validity.RetriedOnReuse)
+	require.Less(t, report.Levels[0].QueueDelayMs.Max, 200.0, "the wait for the server is none")
+	require.Equal(t, 6, int(requests.Load()))
+	for _, reason := range report.Validity.Reasons {
+		require.NotContains(t, reason, "slots were empty")
+		require.NotContains(t, reason, "sent twice")
+	}
+}
+
+func TestTimeoutsAreNumbers(t *testing.T) {
+	for _, timeout := range []string{"-1", "NaN", "Infinity", "1e-9", "1e300"} {
+		_, err := newScriptVU(t, "").VU.Runtime().RunString(`new tc.Client({ url: "http://h", api: "chat", timeoutMs: ` + timeout + ` })`)
+		require.ErrorContains(t, err, "it must be a number from 0.001 to 2.592e+09", timeout)
 	}
 }
 

@@ -25,6 +25,8 @@ type recordsLog struct {
 	mu     sync.Mutex
 	early  [][]byte // lines from before the output was started
 	out    *recordsOutput
+	over   bool     // the file is closed: what comes now is nobody's
+	ends   []func() // what runs beside the load and stops with it
 	run    *run
 }
 
@@ -41,6 +43,13 @@ func (l *recordsLog) begin(r *run, v runLine) {
 	l.line(v)
 }
 
+// atEnd has stop called before the records end, for what no script stops.
+func (l *recordsLog) atEnd(stop func()) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.ends = append(l.ends, stop)
+}
+
 // line writes one line, now or when the file is opened.
 func (l *recordsLog) line(v any) {
 	b, err := json.Marshal(v)
@@ -49,6 +58,9 @@ func (l *recordsLog) line(v any) {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.over {
+		return
+	}
 	if l.out == nil {
 		l.early = append(l.early, b)
 		return
@@ -80,6 +92,9 @@ func newRecordsOutput(p output.Params) (output.Output, error) {
 	if p.ConfigArgument == "" {
 		return nil, errors.New("records: name a file, as in --out records=records.ndjson.gz")
 	}
+	records.mu.Lock()
+	records.over = false
+	records.mu.Unlock()
 	records.active.Store(true)
 	return &recordsOutput{path: p.ConfigArgument, logger: p.Logger}, nil
 }
@@ -152,8 +167,12 @@ func (o *recordsOutput) flush() {
 		return
 	}
 	if o.earlier {
+		if err := o.file.Truncate(0); err != nil { // the earlier run's end would follow this one's
+			o.err = err
+			o.logger.WithError(err).Error("records: the file of an earlier run cannot be emptied; nothing is recorded")
+			return
+		}
 		o.earlier = false
-		_ = o.file.Truncate(0) // a file that cannot be changed tells so when it is written to
 	}
 	for _, b := range lines {
 		_, _ = o.w.Write(b) // bufio keeps the first error for Flush
@@ -172,8 +191,12 @@ func (o *recordsOutput) flush() {
 // Stop writes the rest.
 func (o *recordsOutput) Stop() error {
 	records.mu.Lock()
-	run := records.run
+	run, ends := records.run, records.ends
+	records.ends = nil
 	records.mu.Unlock()
+	for _, stop := range ends {
+		stop()
+	}
 	if run != nil {
 		run.finish()
 	}
@@ -181,16 +204,16 @@ func (o *recordsOutput) Stop() error {
 		o.flusher.Stop()
 	}
 	records.mu.Lock()
-	records.out = nil
+	records.out, records.over = nil, true
 	records.mu.Unlock()
 	records.active.Store(false)
 	if o.file == nil {
 		return nil
 	}
 	err := o.err
-	if o.earlier {
+	if o.earlier && err == nil {
 		o.logger.Warnf("records: no request ended; %s still holds the records of an earlier run", o.path)
-	} else if o.gz != nil {
+	} else if o.gz != nil && !o.earlier {
 		err = errors.Join(err, o.gz.Close())
 	}
 	if err = errors.Join(err, o.file.Close()); err != nil {

@@ -36,6 +36,7 @@ func recordsTo(t *testing.T, name string) (*recordsOutput, *logtest.Hook) {
 	t.Cleanup(func() {
 		records.active.Store(false)
 		records.mu.Lock()
+		records.ends = nil
 		records.early, records.out, records.run = nil, nil, nil
 		records.mu.Unlock()
 	})
@@ -127,6 +128,27 @@ func TestARunWithoutRequestsLeavesEarlierRecordsAlone(t *testing.T) {
 		require.NoError(t, err)
 		require.Len(t, lines, 2, "none of the earlier ones")
 		require.Equal(t, "a", lines[1]["id"])
+	}
+}
+
+func TestAFileThatCannotBeEmptiedIsNotWrittenInto(t *testing.T) {
+	for _, name := range []string{"records.ndjson", "records.ndjson.gz"} {
+		o, hook := recordsTo(t, name)
+		earlier := bytes.Repeat([]byte("an earlier run\n"), 1000)
+		require.NoError(t, os.WriteFile(o.path, earlier, 0o600))
+		require.NoError(t, o.Start())
+		// A descriptor that may not write may not truncate either.
+		readOnly, err := os.Open(o.path)
+		require.NoError(t, err)
+		require.NoError(t, o.file.Close())
+		o.file = readOnly
+		o.AddMetricSamples([]metrics.SampleContainer{requestLine("a")})
+		o.flush()
+		require.Contains(t, hook.LastEntry().Message, "cannot be emptied")
+		require.Error(t, o.Stop())
+		b, err := os.ReadFile(o.path)
+		require.NoError(t, err)
+		require.Equal(t, earlier, b)
 	}
 }
 

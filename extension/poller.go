@@ -2,7 +2,6 @@ package tokenclock
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math"
 	"net/http"
@@ -55,6 +54,9 @@ const (
 	maxPoints = 1 << 16
 	// recordPeriod bounds what a killed run loses, and what waits to be recorded.
 	recordPeriod = time.Second
+
+	leastIntervalMs   = 1.0 // a server that is asked more often is loaded by it
+	longestIntervalMs = 24 * 3_600_000.0
 )
 
 type pollerOf struct {
@@ -70,8 +72,9 @@ func (i *instance) newPoller(call sobek.ConstructorCall) *sobek.Object {
 		if err := decode(rt, call.Argument(1), &p.o); err != nil {
 			return nil, err
 		}
-		if p.o.URL == "" || len(p.o.Metrics) == 0 || !(p.o.IntervalMs > 0) {
-			return nil, errors.New("url, metrics and an intervalMs above 0 are needed")
+		if p.o.URL == "" || len(p.o.Metrics) == 0 || !(p.o.IntervalMs >= leastIntervalMs && p.o.IntervalMs <= longestIntervalMs) {
+			return nil, fmt.Errorf("url, metrics and an intervalMs from %v to %v are needed; intervalMs is %v",
+				leastIntervalMs, longestIntervalMs, p.o.IntervalMs)
 		}
 		return p, nil
 	})
@@ -94,6 +97,7 @@ func (h *pollerOf) Start() {
 	// Not the VU's context: setup, which may start it, ends before the load begins.
 	ctx, cancel := context.WithCancel(context.Background())
 	p.cancel, p.done = cancel, make(chan struct{})
+	records.atEnd(p.stop)
 	go func() {
 		defer close(p.done)
 		defer transport.CloseIdleConnections()
@@ -101,9 +105,11 @@ func (h *pollerOf) Start() {
 	}()
 }
 
-// Stop is `poller.stop()`; it returns when no poll is under way any more.
-func (h *pollerOf) Stop() {
-	p := h.p
+// Stop is `poller.stop()`.
+func (h *pollerOf) Stop() { h.p.stop() }
+
+// stop returns when no poll is under way any more.
+func (p *poller) stop() {
 	p.mu.Lock()
 	cancel, done := p.cancel, p.done
 	p.cancel = nil

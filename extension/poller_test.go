@@ -91,6 +91,31 @@ func TestThePollerSumsSeriesAndAdmitsWhatIsMissing(t *testing.T) {
 	require.Len(t, points, recorded)
 }
 
+func TestAPollerThatNoScriptStopsEndsWithTheRecords(t *testing.T) {
+	var asked atomic.Int32
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		asked.Add(1)
+		_, _ = fmt.Fprint(w, exposition)
+	}))
+	t.Cleanup(s.Close)
+	v := newScriptVU(t, `poller = new tc.MetricsPoller("p", { url: "`+s.URL+`", intervalMs: 1, metrics: ["untyped_one"] });`)
+	o, _ := recordsTo(t, "records.ndjson")
+	require.NoError(t, o.Start())
+	v.run(`poller.start();`)
+	for asked.Load() < 2 {
+		runtime.Gosched()
+	}
+	require.NoError(t, o.Stop())
+	was := asked.Load()
+	records.line(map[string]any{"type": "points"})
+	require.Empty(t, records.early, "what comes after the end is kept by nobody")
+	lines, err := linesIn(t, o.path, false)
+	require.NoError(t, err)
+	require.NotEmpty(t, lines, "what it had found was recorded")
+	v.run(`poller.stop();`)
+	require.Equal(t, was, asked.Load())
+}
+
 func TestALongRunIsRecordedAsItGoesAndKeptAsAnOutline(t *testing.T) {
 	p := &poller{name: "p", o: pollerOptions{Metrics: []string{"a", "b", "c"}}}
 	o, _ := recordsTo(t, "records.ndjson")
@@ -151,8 +176,12 @@ func TestASlowEndpointIsNotAskedToMakeUpForIt(t *testing.T) {
 	require.EqualValues(t, 1, asked.Load())
 	require.JSONEq(t, `[]`, v.run(`return poller.points();`))
 	close(hold)
-	for _, options := range []string{`{}`, `{ url: "http://x", intervalMs: 0, metrics: ["a"] }`, `{ url: "http://x", intervalMs: 1, metrics: [] }`} {
+	for _, options := range []string{
+		`{}`, `{ url: "http://x", intervalMs: 0, metrics: ["a"] }`, `{ url: "http://x", intervalMs: 1, metrics: [] }`,
+		`{ url: "http://x", intervalMs: 1e-7, metrics: ["a"] }`, `{ url: "http://x", intervalMs: NaN, metrics: ["a"] }`,
+		`{ url: "http://x", intervalMs: Infinity, metrics: ["a"] }`,
+	} {
 		_, err := v.VU.Runtime().RunString(`new tc.MetricsPoller("q", ` + options + `)`)
-		require.ErrorContains(t, err, "new MetricsPoller: url, metrics and an intervalMs above 0 are needed")
+		require.ErrorContains(t, err, "new MetricsPoller: url, metrics and an intervalMs from 1 to 8.64e+07 are needed")
 	}
 }

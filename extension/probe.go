@@ -193,6 +193,10 @@ type validity struct {
 	CPUShare          float64     `json:"cpuShare"`
 	DroppedIterations int64       `json:"droppedIterations"`
 	RetriedOnReuse    int64       `json:"retriedOnReuse"`
+	Reader            string      `json:"reader"`
+	ReaderClass       string      `json:"readerClass,omitempty"`
+	ClockSteps        int64       `json:"clockSteps"`
+	RejectedStamps    int64       `json:"rejectedStamps"`
 
 	cacheBound bool
 }
@@ -200,10 +204,10 @@ type validity struct {
 // What a run may show of its own client before its figures are no longer the server's. Each is far above what a sound
 // run shows (docs/performance.md) and below what moves a percentile that a gate looks at.
 const (
-	// Queue delay. In an open loop the schedule is the point: its 90th percentile counts. In a closed loop a late send only
-	// leaves a slot empty for that long: the mean counts, as the share of the concurrency that was missing, and so it does
-	// of a burst, whose requests are due at its release. Each limit is in ms or a share of the mean e2e latency, whichever is
-	// larger.
+	// Queue delay, without the opening of connections. In an open loop the schedule is the point: its 90th percentile counts.
+	// In a closed loop a late send only leaves a slot empty for that long: the mean counts, as the share of the concurrency
+	// that was missing, and so it does of a burst, whose requests are due at its release. Each limit is in ms or a share of
+	// the mean e2e latency, whichever is larger.
 	maxQueueDelayMs          = 10.0
 	maxOpenQueueDelayShare   = 0.05
 	maxClosedQueueDelayShare = 0.10
@@ -212,6 +216,7 @@ const (
 	maxCoalescedShare  = 0.01 // ...more than this share of the chunks came in one receive with another
 	maxUserLagMs       = 5.0  // p99 of the scheduling lag, where more than 1 - minKernelStampShare of the stamps are user space's
 	maxSendUncertainMs = 5.0  // p90 of the send's uncertainty
+	maxRetriedShare    = 0.01 // of the requests that met a connection which the server had closed
 
 	minKernelStampShare = 0.99
 
@@ -248,6 +253,8 @@ func (r *run) judge(levels []tally.LevelSummary, total tally.LevelSummary, dropp
 	v.ArrivalUncertaintyMs, v.ClockErrors = total.ArrivalUncertaintyMs, total.ClockErrors
 	v.SendUncertaintyMs, v.RetriedOnReuse = r.tally.Client()
 	v.DroppedIterations = dropped
+	v.Reader, v.ReaderClass = client.ReaderState()
+	v.ClockSteps, v.RejectedStamps = client.ClockSteps()
 	bound := func(format string, args ...any) {
 		v.State = "CLIENT-BOUND"
 		v.Reasons = append(v.Reasons, fmt.Sprintf(format, args...))
@@ -258,7 +265,7 @@ func (r *run) judge(levels []tally.LevelSummary, total tally.LevelSummary, dropp
 		judged = []tally.LevelSummary{total}
 	}
 	for _, l := range judged {
-		delay := l.QueueDelayMs
+		delay := l.OwnDelayMs
 		openMs := max(maxQueueDelayMs, maxOpenQueueDelayShare*l.E2EMs.Mean)
 		closedMs := max(maxQueueDelayMs, maxClosedQueueDelayShare*l.E2EMs.Mean)
 		burst := l.BatchSize > 0 && l.Concurrency == 0
@@ -290,6 +297,11 @@ func (r *run) judge(levels []tally.LevelSummary, total tally.LevelSummary, dropp
 			bound("level %s: this process used %.1f %% of its %d cores and ran up to %.1f ms late (p99), limits %g %% and %g ms",
 				l.Name, share*100, cores(), v.SchedulingLagMs.P99, maxBusyCPUShare*100, maxBusyLagMs)
 		}
+	}
+	// A client stops keeping its connections when a server always closes them: few retries of each are no reason.
+	if limit := max(maxRetriedShare*float64(total.Whole.Requests), float64(client.MostRaces*r.clients.Load())); float64(v.RetriedOnReuse) > limit {
+		bound("%d of %d requests were sent twice because the server had closed the kept-alive connection, limit %.0f: run with --no-connection-reuse",
+			v.RetriedOnReuse, total.Whole.Requests, limit)
 	}
 	if v.DroppedIterations > 0 {
 		bound("%d iterations were dropped because no VU was free", v.DroppedIterations)

@@ -126,6 +126,13 @@ func TestEachReasonAgainstTheClientIsGiven(t *testing.T) {
 	}
 	user := func(o *tally.Observation) { o.KernelReceives, o.UserReceives = 0, 1 }
 	late := func(o *tally.Observation) { o.SentNs = o.ScheduledNs + 11*msNs }
+	again := func(from int64) func(o *tally.Observation) { // the requests from that one on
+		return func(o *tally.Observation) {
+			if o.ScheduledNs > from*100*msNs {
+				o.Retries = 1
+			}
+		}
+	}
 	merged := func(o *tally.Observation) { o.Coalesced = 1 }
 	// One chunk in twenty may have arrived so much earlier, where gaps are as long as that.
 	vague := func(widthNs, gapNs int64) func(*tally.Observation) {
@@ -165,6 +172,14 @@ func TestEachReasonAgainstTheClientIsGiven(t *testing.T) {
 			late(o)
 			o.LastOutputNs += 200 * msNs
 		}, 0, "VALID", ""},
+		{"a delay that connecting took", open, nil, func(o *tally.Observation) { late(o); o.SetupNs = 9 * msNs }, 0, "VALID", ""},
+		{"a delay that connecting took in part", closed, nil, func(o *tally.Observation) {
+			o.SentNs, o.SetupNs = o.ScheduledNs+20*msNs, 9*msNs
+		}, 0, "CLIENT-BOUND", "level a: slots were empty for 11.0 ms before each request on average, limit 10.0 ms"},
+		{"a request of a hundred that was sent twice", closed, nil, again(99), 0, "VALID", ""},
+		{"two of a hundred that were sent twice", closed, nil, again(98), 0, "CLIENT-BOUND",
+			"2 of 100 requests were sent twice because the server had closed the kept-alive connection, limit 1"},
+		{"two that were sent twice by the two clients of a short run", closed, func(r *run) { r.clients.Store(2) }, again(98), 0, "VALID", ""},
 		{"dropped iterations", open, nil, nil, 3, "CLIENT-BOUND", "3 iterations were dropped because no VU was free"},
 		{"a reader that waited for a core while chunks merged", closed, waited(100 * msNs), merged, 0, "CLIENT-BOUND",
 			"the reader thread waited for a core"},

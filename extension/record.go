@@ -22,6 +22,8 @@ type runLine struct {
 	SLOMs       sloMs          `json:"sloMs"`
 	Versions    versionsOf     `json:"versions"`
 	Stamps      stampSource    `json:"stamps"`
+	Reader      string         `json:"reader"`                // as in validity
+	ReaderClass string         `json:"readerClass,omitempty"` // likewise
 }
 
 // levelLine follows the last request of a level.

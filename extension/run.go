@@ -36,6 +36,7 @@ type run struct {
 	noVUFree  atomic.Int64   // arrivals that were long due when a VU became free for them
 	ownLimits atomic.Int64   // requests that this host had no descriptor, port or memory for ...
 	ownLimit  atomic.Uintptr // ... and the errno of the first
+	clients   atomic.Int64   // that have sent, of all VUs
 	wholeOnce sync.Once      // the line about replies that were no stream
 	requestID atomic.Uint64
 	idPrefix  string
@@ -70,6 +71,10 @@ func (i *instance) declareRun(v sobek.Value) {
 	}
 	if err := useStamps(spec.Stamps); err != nil {
 		i.refuse(fmt.Sprintf("tokenclock: STAMPS=%s: %v", spec.Stamps, err))
+		return
+	}
+	if err := client.CheckReader(); err != nil {
+		i.refuse("tokenclock: " + err.Error())
 		return
 	}
 	var logger logrus.FieldLogger
@@ -110,31 +115,30 @@ func makeWritable(dir string) error {
 func (r *rootModule) declare(spec runSpec, logger logrus.FieldLogger) *run {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.run != nil {
-		return r.run
+	if run := r.run.Load(); run != nil {
+		return run
 	}
 	slo := tally.SLO{TTFT: int64(spec.SLOMs.TTFT * 1e6), TPOT: int64(spec.SLOMs.TPOT * 1e6), E2E: int64(spec.SLOMs.E2E * 1e6)}
-	r.run = &run{
+	run := &run{
 		scenario: spec.Scenario, config: spec.Config, warmCache: spec.Cache == "warm", logger: logger, tally: tally.NewRun(slo), probe: &probe{},
 		idPrefix: "tc-" + strconv.FormatInt(clock.StartUnixNs(), 36) + "-", stamps: stampsOfProcess(),
 	}
-	r.run.tally.Now = clock.Now
-	records.begin(r.run, runLine{
+	run.tally.Now = clock.Now
+	mode, class := client.ReaderState()
+	records.begin(run, runLine{
 		Type: "run", Schema: 1, Scenario: spec.Scenario, StartUnixNs: clock.StartUnixNs(), Config: spec.Config,
-		SLOMs: spec.SLOMs, Versions: versions(), Stamps: r.run.stamps,
+		SLOMs: spec.SLOMs, Versions: versions(), Stamps: run.stamps, Reader: mode, ReaderClass: class,
 	})
-	return r.run
+	r.run.Store(run)
+	return run
 }
 
 // current returns the run, declaring a nameless one where the script declared none.
 func (r *rootModule) current() *run {
-	r.mu.Lock()
-	run := r.run
-	r.mu.Unlock()
-	if run == nil {
-		run = r.declare(runSpec{}, nil)
+	if run := r.run.Load(); run != nil {
+		return run
 	}
-	return run
+	return r.declare(runSpec{}, nil)
 }
 
 // hitOwnLimit counts a request that this host could open no connection for.

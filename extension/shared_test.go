@@ -81,7 +81,7 @@ func TestWhatMakeCallsMayUseTheModule(t *testing.T) {
 func TestASharedValueIsJSONToGo(t *testing.T) {
 	root := &rootModule{}
 	initVU(t, root, sharedScript+`tc.run({ scenario: "s", config: { body: value.apple, list: value.list }, sloMs: {} });`)
-	text, err := json.Marshal(root.run.config)
+	text, err := json.Marshal(root.run.Load().config)
 	require.NoError(t, err)
 	require.JSONEq(t, `{"body":{"text":"Grüße, a text longer than a few words","none":null},"list":[3,0.5,[true]]}`, string(text))
 }

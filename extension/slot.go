@@ -23,6 +23,7 @@ type slot struct {
 	due         func(ns int64) // opens the window of the slot where it is not open yet; nil = it is
 	endNs       atomic.Int64   // when its request ended, by the bytes; the end of the VU's iteration may look meanwhile
 	unreached   atomic.Bool    // its request found no connection
+	reserve     func(n int)    // takes the next n indices of its level for the other requests of a batch; nil = they are none's
 }
 
 // ended notes how the slot's request ended.

@@ -45,7 +45,11 @@ type requestSpec struct {
 }
 
 // defaultTimeoutMs is long: a queue at a saturated server is what is measured, not an error.
-const defaultTimeoutMs = 600_000
+const (
+	defaultTimeoutMs = 600_000
+	leastTimeoutMs   = 0.001 // of any request; a month is as good as none
+	longestTimeoutMs = 30 * 24 * 3_600_000.0
+)
 
 // vuClient is Client of index.d.ts: one per VU and endpoint.
 type vuClient struct {
@@ -73,8 +77,8 @@ func (i *instance) newClient(call sobek.ConstructorCall) *sobek.Object {
 	if c.o.TimeoutMs == 0 {
 		c.o.TimeoutMs = defaultTimeoutMs
 	}
-	if c.o.TimeoutMs < 0 {
-		i.throw(fmt.Errorf("new Client: timeoutMs is %v; it must be above 0", c.o.TimeoutMs))
+	if !(c.o.TimeoutMs >= leastTimeoutMs && c.o.TimeoutMs <= longestTimeoutMs) {
+		i.throw(fmt.Errorf("new Client: timeoutMs is %v; it must be a number from %v to %v", c.o.TimeoutMs, leastTimeoutMs, longestTimeoutMs))
 	}
 	engine := c.engineOptions(nil)
 	if _, err := client.New(engine); err != nil {
@@ -165,6 +169,7 @@ func (c *vuClient) open() (*client.Client, *lib.State, context.Context) {
 			c.i.throw(err)
 		}
 		c.c = engine
+		c.i.root.current().clients.Add(1)
 	}
 	if c.ctx != ctx {
 		c.ctx = ctx
@@ -194,7 +199,7 @@ func (c *vuClient) request(spec *requestSpec) (*client.Request, error) {
 	default:
 		return nil, fmt.Errorf("body is a %T; it must be a string or an ArrayBuffer", body)
 	}
-	return r, nil
+	return r, c.c.Check(r) // the script's fault must not count as the server's
 }
 
 // result is Result of index.d.ts.
@@ -302,8 +307,13 @@ func (c *vuClient) Batch(specVs []sobek.Value, s *slot, staggerMs float64) *batc
 			c.i.throw(err)
 		}
 	}
+	if s.reserve != nil && len(specVs) > 1 {
+		s.reserve(len(specVs) - 1)
+		s.reserve = nil
+	}
 	prepared := make([]client.Prepared, len(specVs))
 	inParallel(len(specVs), 64, func(k int) { prepared[k] = engine.Prepare(ctx, requests[k]) })
+	inParallel(len(specVs), 64, func(k int) { prepared[k].Check(ctx) })
 	type end struct {
 		k int
 		m *client.Measurement
@@ -377,7 +387,7 @@ func (c *vuClient) ended(state *lib.State, s *slot, spec *requestSpec, r *client
 	o := &tally.Observation{
 		Level: s.Level, Phase: tally.Phase(s.Phase), Index: s.Index, ScheduledNs: s.scheduledNs, StartedNs: m.StartedNs, SentNs: m.SentNs,
 		SentUncertaintyNs: m.SentUncertaintyNs, SentKernel: m.SentKernel, RingReceives: m.RingReceives, KernelReceives: m.KernelReceives, UserReceives: m.UserReceives,
-		Retries: m.Retries, Streamed: m.Streamed, TemplateTokens: spec.TemplateTokens, Result: m.Result,
+		Retries: m.Retries, SetupNs: m.SetupNs, Streamed: m.Streamed, TemplateTokens: spec.TemplateTokens, Result: m.Result,
 	}
 	if o.TemplateTokens < 0 {
 		// What the server counts beside the workload's own tokens is its template, as far as anybody knows.

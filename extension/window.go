@@ -88,6 +88,11 @@ func (h *windowsOf) Begin(level, phase string) (*slot, error) {
 		w.run.tally.Asked(s.scheduledNs)
 	}
 	w.index[level]++
+	s.reserve = func(n int) {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.index[level] += n
+	}
 	w.serial += max(spec.BatchSize, 1)
 	h.last = s
 	return s, nil

@@ -164,6 +164,13 @@ export interface Validity extends HostPauses {
   cpuShare: number;
   droppedIterations: number;
   retriedOnReuse: number;
+  /** How streams are read: "detached", "attached", or "none: " and why not; absent in runs of earlier versions and of xk6-sse. */
+  reader?: string;
+  /** How the kernel schedules the reader thread. */
+  readerClass?: string;
+  /** How often the wall clock was set during the run, and how many time stamps were rejected for it. */
+  clockSteps?: number;
+  rejectedStamps?: number;
 }
 
 /** Everything measured in a run. */

@@ -19,6 +19,9 @@ export interface RunLine {
   versions: Record<string, string>;
   /** The best source of arrival times that the process had, and why it had no better one. */
   stamps?: Pick<Stamps, "source" | "why">;
+  /** As in the verdict; absent in records of earlier versions. */
+  reader?: string;
+  readerClass?: string;
 }
 
 /** Written when a level is over. */

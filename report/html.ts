@@ -118,6 +118,8 @@ function validityRows(validity: Validity): [string, string][] {
     ["Uncertainty of arrivals, p99 of the chunks", formatMs(validity.arrivalUncertaintyMs?.p99)],
     ["Requests with a latency below zero (clock errors)", formatNumber(validity.clockErrors)],
     ["Time that the reader thread waited for a core", formatShare(validity.readerWaitShare)],
+    ["Reader of the streams", [validity.reader ?? "not known", validity.readerClass].filter(Boolean).join(", ")],
+    ["Steps of the wall clock", formatNumber(validity.clockSteps)],
     ["CPU use of the client, of all cores", formatShare(validity.cpuShare)],
     ["Dropped iterations", formatNumber(validity.droppedIterations)],
     ["Retries on a closed idle connection", formatNumber(validity.retriedOnReuse)],

@@ -315,6 +315,10 @@ export function writeRun(
     cpuShare: 0.2,
     droppedIterations: 0,
     retriedOnReuse: 0,
+    reader: "detached",
+    readerClass: "SCHED_RR 1",
+    clockSteps: 0,
+    rejectedStamps: 0,
     ...spec.validity,
   };
   const lines: RecordLine[] = [

@@ -271,7 +271,7 @@ func (b *Body) Close() error {
 		b.fail(http.ErrBodyReadAfterClose)
 		return nil
 	}
-	_ = b.l.conn.SetReadDeadline(time.Now().Add(closeGrace))
+	_ = b.l.conn.SetReadDeadline(time.Now().Add(b.t.grace))
 	for taken := 0; taken < closeGraceBytes; {
 		data, err := b.advance()
 		if err != nil {

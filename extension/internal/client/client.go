@@ -62,7 +62,9 @@ type Client struct {
 	t    target
 	head []byte // request head up to X-Request-Id, for requests without overrides
 
-	graceNs int64 // endGrace
+	graceNs     int64 // endGrace
+	raceFloorNs int64 // raceFloor
+	lostRaces   atomic.Int32
 
 	idle idleLinks[link]
 	// unforeseen: a stream over TLS or HTTP/2 ended in a way that the reader thread did not take for an end, so the next
@@ -79,7 +81,7 @@ func New(o Options) (*Client, error) {
 	if o.Method == "" {
 		o.Method = "POST"
 	}
-	c := &Client{o: o, t: t, graceNs: int64(endGrace)}
+	c := &Client{o: o, t: t, graceNs: int64(endGrace), raceFloorNs: int64(raceFloor)}
 	if err := errors.Join(checkMethod(o.Method), checkHeader(o.Header)); err != nil {
 		return nil, err
 	}
@@ -147,7 +149,9 @@ func (c *Client) header(t *target, more []Field) iter.Seq[Field] {
 		accept = "text/event-stream, application/json"
 	}
 	fields := [...]Field{
-		{"Host", t.host}, {"User-Agent", c.o.UserAgent}, {"Content-Type", "application/json"}, {"Accept", accept}, {"Authorization", t.authorization},
+		{"Host", t.host}, {"User-Agent", c.o.UserAgent}, {"Content-Type", "application/json"}, {"Accept", accept},
+		{"Accept-Encoding", "identity"}, // without it a server may choose any (RFC 9110, 12.5.3)
+		{"Authorization", t.authorization},
 		{"Proxy-Authorization", t.proxyAuthorization},
 	}
 	return func(yield func(Field) bool) {
@@ -190,24 +194,38 @@ func (c *Client) identified(r *Request) bool {
 	return named(c.o.Header, requestID) || named(r.Header, requestID)
 }
 
+// Check refuses a request that cannot be sent to any server: its own address, method or headers are wrong.
+func (c *Client) Check(r *Request) error {
+	_, _, err := c.resolve(r)
+	return err
+}
+
+// resolve returns where a request goes and its method.
+func (c *Client) resolve(r *Request) (t *target, method string, err error) {
+	t = &c.t
+	if r.URL != "" && r.URL != c.o.URL {
+		own, err := c.o.target(r.URL)
+		if err != nil {
+			return nil, "", err
+		}
+		t = &own
+	}
+	method = r.Method
+	if method == "" {
+		method = c.o.Method
+	}
+	return t, method, errors.Join(checkMethod(method), checkHeader(r.Header))
+}
+
 // appendRequest appends the bytes of r as they go over the wire.
 func (c *Client) appendRequest(b []byte, r *Request) ([]byte, *target, error) {
 	t := &c.t
 	if r.URL == "" && r.Method == "" && len(r.Header) == 0 {
 		b = append(b, c.head...)
 	} else {
-		if r.URL != "" && r.URL != c.o.URL {
-			own, err := c.o.target(r.URL)
-			if err != nil {
-				return b, nil, err
-			}
-			t = &own
-		}
-		method := r.Method
-		if method == "" {
-			method = c.o.Method
-		}
-		if err := errors.Join(checkMethod(method), checkHeader(r.Header)); err != nil {
+		var method string
+		var err error
+		if t, method, err = c.resolve(r); err != nil {
 			return b, nil, err
 		}
 		b = c.appendHead(b, method, t, r.Header)
@@ -234,12 +252,33 @@ func (c *Client) take(ctx context.Context, t *target, fresh bool) (link, setup, 
 
 // give keeps a connection for the next request.
 func (c *Client) give(l link) {
-	if c.o.NoReuse {
+	if c.o.NoReuse || c.lostRaces.Load() >= MostRaces {
 		l.close(false)
 		return
 	}
+	l.times().idleSinceNs = clock.Now()
 	c.idle.put(l)
 }
+
+// Some servers close each connection right behind its response although they promised to keep it (llama-server). A client
+// that sends its next request at once then meets the close again and again. After MostRaces such races, with no request
+// in between that a kept connection served, connections are not kept any longer.
+const (
+	// MostRaces is how many such requests of one client are sent twice.
+	MostRaces = 2
+	// closedBehind tells such a close from that of a connection whose idle time was over.
+	closedBehind = time.Second
+)
+
+// lostRace notes that the server had closed a connection that was kept for idleNs.
+func (c *Client) lostRace(idleNs int64) {
+	if idleNs < int64(closedBehind) {
+		c.lostRaces.Add(1)
+	}
+}
+
+// keptWell notes that a kept connection served a request.
+func (c *Client) keptWell() { c.lostRaces.Store(0) }
 
 // CloseIdle closes the connections that no request uses.
 func (c *Client) CloseIdle() { c.idle.close() }
@@ -263,7 +302,24 @@ func (c *Client) Prepare(ctx context.Context, r *Request) Prepared {
 	x := newExchange(c, r)
 	x.prepare(ctx, r)
 	x.preparedNs = clock.Now()
+	x.checkedNs = x.preparedNs
 	return Prepared{x}
+}
+
+// Check replaces a connection that the server has closed since it was prepared, and takes what TLS has sent on it, so that
+// a Send right behind it is short.
+func (p Prepared) Check(ctx context.Context) {
+	x := p.x
+	nowNs := clock.Now()
+	if x.err != nil || nowNs-x.checkedNs <= int64(longWait) || ctx.Err() != nil {
+		return
+	}
+	if !x.l.alive() {
+		x.l.close(false)
+		x.connect(ctx, true)
+		x.preparedNs = clock.Now()
+	}
+	x.checkedNs = clock.Now()
 }
 
 // Send releases a prepared request. done is called once, from any goroutine, when it has ended; it must not block. A
@@ -272,7 +328,7 @@ func (p Prepared) Send(ctx context.Context, done func(*Measurement)) {
 	x := p.x
 	x.m.StartedNs = clock.Now()
 	x.waited = x.m.StartedNs-x.preparedNs > int64(longWait)
-	if x.err != nil || !x.waited || ctx.Err() != nil || x.l.alive() {
+	if x.err != nil || x.m.StartedNs-x.checkedNs <= int64(longWait) || ctx.Err() != nil || x.l.alive() {
 		x.sendAsync(ctx, done)
 		return
 	}
@@ -288,7 +344,7 @@ const longWait = 20 * time.Millisecond
 
 // classify says why no connection came about.
 func classify(err error) stream.Failure {
-	if errors.As(err, new(*tlsError)) {
+	if errors.As(err, new(*tlsError)) || isAlert(err) {
 		return stream.TLS
 	}
 	return stream.Connect

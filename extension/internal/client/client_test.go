@@ -211,6 +211,7 @@ func TestARequestThatMetAClosingConnectionIsSentAgainOnce(t *testing.T) {
 			return n != 2 && answerThree(w, b, n) // takes the second request and closes without a byte
 		})
 		c := newClient(t, "http://"+s.Addr().String()+"/v1/completions", func(o *Options) { o.Streamed = streamed })
+		c.raceFloorNs = int64(promptly) // however late this machine runs the server
 		for i := range 2 {
 			m := c.Do(t.Context(), &Request{Body: []byte("{}")})
 			require.Equal(t, stream.None, m.Failure, m.Message)
@@ -401,16 +402,26 @@ func TestAConnectionThatClosedWhileItsRequestWaitedIsReplaced(t *testing.T) {
 			s.Start()
 			defer s.Close()
 			c := newClient(t, s.URL+"/v1/completions", options)
-			for range 5 {
+			for _, checked := range []bool{false, true, false, true} {
+				require.Eventually(t, func() bool { // the server has heard of the end of the one before
+					left := 0
+					open.Range(func(any, any) bool { left++; return true })
+					return left == 0
+				}, promptly, time.Millisecond)
 				p := c.Prepare(t.Context(), &Request{Body: []byte("{}")})
 				for closed := 0; closed == 0; { // the server may not have taken it yet
 					open.Range(func(conn, _ any) bool { _ = conn.(net.Conn).Close(); closed++; return true })
 				}
 				time.Sleep(2 * longWait)
+				if checked {
+					p.Check(t.Context())
+				}
 				ends := make(chan *Measurement, 1)
 				p.Send(t.Context(), func(m *Measurement) { ends <- m })
 				m := <-ends
 				require.Equal(t, stream.None, m.Failure, m.Message)
+				require.Zero(t, m.Retries)
+				require.Equal(t, checked, m.SetupNs == 0, "it connects before the release, or after it")
 				m.Release()
 				c.CloseIdle()
 			}
@@ -424,6 +435,7 @@ func TestARequestThatWaitedAndMetAClosingConnectionIsSentAgainOnce(t *testing.T)
 			return n != 1 && answerThree(w, b, n) // takes the first request and closes without a byte
 		})
 		c := newClient(t, "http://"+s.Addr().String()+"/v1/completions", func(o *Options) { o.Streamed = streamed })
+		c.raceFloorNs = int64(promptly) // however late this machine runs the server
 		p := c.Prepare(t.Context(), &Request{Body: []byte("{}")})
 		time.Sleep(2 * longWait)
 		ends := make(chan *Measurement, 1)

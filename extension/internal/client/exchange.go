@@ -5,8 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
+	"os"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"github.com/tokenclock/tokenclock/extension/internal/clock"
 	"github.com/tokenclock/tokenclock/extension/internal/reader"
@@ -24,9 +27,14 @@ type exchange struct {
 	t          *target
 	buf        []byte
 	preparedNs int64 // when the connection was there
+	checkedNs  int64 // when it was last known to be open
 	waited     bool  // it has waited for the request
 
 	use uint64 // counts the requests that this exchange has stood for
+
+	beganNs int64 // when the request began to be sent
+	overNs  int64 // when the end came, as far as its connection knows; 0 = ask the clock
+	first   error // what ended the first attempt of a request that was sent again
 
 	endAtNs int64 // when it has to have ended, 0 = never; set with the send, before anybody else knows x
 	abort   bool  // that is on purpose
@@ -62,7 +70,7 @@ func newExchange(c *Client, r *Request) *exchange {
 }
 
 func (x *exchange) recycle() {
-	x.c, x.r, x.ctx, x.l, x.t, x.done, x.err, x.timer, x.stop = nil, nil, nil, nil, nil, nil, nil, nil, nil
+	x.c, x.r, x.ctx, x.l, x.t, x.done, x.err, x.first, x.timer, x.stop = nil, nil, nil, nil, nil, nil, nil, nil, nil, nil
 	if cap(x.buf) > 1<<20 {
 		x.buf = nil // a few huge prompts must not stay for ever
 	}
@@ -75,8 +83,10 @@ func (x *exchange) reset() {
 	o.ExpectedOutputTokens, o.KeepText = x.r.ExpectedOutputTokens, x.r.KeepText
 	x.p.Reset(o)
 	x.m.RingReceives, x.m.KernelReceives, x.m.UserReceives = 0, 0, 0
+	x.m.SentNs, x.m.SentUncertaintyNs, x.m.SentKernel = 0, 0, false
 	x.err, x.end = nil, endComplete
 	x.endAtNs, x.abort, x.saidNs, x.waited = 0, false, 0, false
+	x.beganNs, x.overNs = 0, 0
 }
 
 // endGrace is how long the end of a body is waited for when all has been said in it: "[DONE]" as a rule. Some servers and
@@ -131,9 +141,13 @@ func (x *exchange) prepare(ctx context.Context, r *Request) {
 
 func (x *exchange) connect(ctx context.Context, fresh bool) {
 	var s setup
+	beganNs := clock.Now()
 	x.l, s, x.err = x.c.take(ctx, x.t, fresh)
 	x.waited = false
 	x.m.Reused, x.m.ConnectNs, x.m.TLSNs = s.reused, s.connectNs, s.tlsNs
+	if x.m.StartedNs > 0 && !s.reused {
+		x.m.SetupNs += clock.Now() - beganNs
+	}
 }
 
 // ready says that the request may be sent: there is a connection, and the context has not ended, after which a server is to
@@ -154,6 +168,7 @@ func (x *exchange) run(ctx context.Context, r *Request) {
 			x.notSent(ctx)
 			return
 		}
+		x.beganNs = clock.Now()
 		over, err := x.l.send(ctx, x, x.buf)
 		if err != nil {
 			x.sendFailed(ctx, err)
@@ -178,6 +193,7 @@ func (x *exchange) sendAsync(ctx context.Context, done func(*Measurement)) {
 		done(&x.m)
 		return
 	}
+	x.beganNs = clock.Now()
 	l := x.l // once over, x belongs to whoever done told
 	over, err := l.send(ctx, x, x.buf)
 	if err != nil {
@@ -214,13 +230,16 @@ func (x *exchange) sendFailed(ctx context.Context, err error) {
 		kind = endDeadline
 		_, x.abort = x.limit(x.m.SentNs) // the write was given whichever comes first
 	}
-	x.end, x.err = kind, err
+	x.end, x.err, x.overNs = kind, err, clock.Now()
 	x.ended <- struct{}{}
 }
 
 // finish records how the exchange ended. Nothing feeds the parser afterwards.
 func (x *exchange) finish(err error, kind endKind) {
 	x.end, x.err = kind, err
+	if x.overNs == 0 {
+		x.overNs = clock.Now()
+	}
 	if x.stop != nil {
 		x.stop()
 		x.timer.Stop()
@@ -236,12 +255,37 @@ func (x *exchange) finish(err error, kind endKind) {
 	}
 }
 
-// again says that the request may be sent once more: the server had closed a connection that was kept, or had waited, before
-// it saw the request, which shows as an end without a single byte of response.
+// A request on a kept connection that ends without a byte of response may have met a server that was closing the connection
+// before it saw the request. The end then comes about one round trip after the send: the server's close was on its way, or
+// its kernel refused the request, whatever the server's process did. A later end is the failure of a server that had the
+// request.
+const (
+	// raceFloor covers what comes on top of the round trip: a server that finds the idle time over and the request there in the
+	// same turn of its event loop, and a client whose goroutine runs some milliseconds late.
+	raceFloor = 25 * time.Millisecond
+	// raceCeiling bounds a connecting time that was no round trip: a lost SYN is repeated after a second.
+	raceCeiling = 500 * time.Millisecond
+)
+
+// raceNs returns how long after the send the end of a kept connection may still be that of a race.
+func (c *Client) raceNs(rttNs int64) int64 {
+	return max(c.raceFloorNs, min(2*rttNs, int64(raceCeiling)))
+}
+
+// again reports whether the request is to be sent once more, on a new connection: the server had closed the old one before
+// it saw the request.
 func (x *exchange) again() bool {
 	if x.end != endConnection || !x.m.Reused && !x.waited || x.m.Retries > 0 || x.m.receives() > 0 {
 		return false
 	}
+	times := x.l.times()
+	if x.overNs-x.beganNs > x.c.raceNs(times.rttNs) || isAlert(x.err) {
+		return false
+	}
+	if x.m.Reused {
+		x.c.lostRace(x.beganNs - times.idleSinceNs)
+	}
+	x.first = x.err
 	x.l.close(false)
 	x.m.Retries++
 	return true
@@ -249,7 +293,7 @@ func (x *exchange) again() bool {
 
 // settle turns the parser's view and the way the exchange ended into the measurement, and lets the connection go.
 func (x *exchange) settle() {
-	now := clock.Now()
+	now := max(x.overNs, x.p.Result().LastOutputNs)
 	saidAll := x.p.SaidAll()
 	switch x.end {
 	case endComplete:
@@ -276,12 +320,18 @@ func (x *exchange) settle() {
 		}
 	case x.end == endInterrupted:
 		r.Failure, r.Message = stream.Interrupted, "the run ended first"
+	case isAlert(x.err) && r.Failure == stream.Reset && r.Status == 0:
+		// With TLS 1.3 the handshake is over for the client before the server has seen its certificate.
+		r.Failure, r.Message = stream.TLS, oneLine((&tlsError{x.err}).Error())
 	}
 	r.Message = x.c.withoutSecrets(r.Message, x.r.Header)
 	if r.EndNs == 0 {
 		r.EndNs = now
 	}
 	if x.end == endComplete && r.KeepAlive {
+		if x.m.Reused {
+			x.c.keptWell()
+		}
 		x.c.give(x.l)
 	} else {
 		x.l.close(x.end == endDeadline || x.end == endInterrupted)
@@ -294,7 +344,11 @@ func (x *exchange) notSent(ctx context.Context) {
 	now := clock.Now()
 	x.p.End(x.err, now)
 	r := x.p.Result()
-	r.Failure, r.Message, r.EndNs = classify(x.err), oneLine(x.err.Error()), now
+	message := x.err.Error()
+	if x.first != nil {
+		message += fmt.Sprintf("; the kept connection before had ended without a response: %v", x.first)
+	}
+	r.Failure, r.Message, r.EndNs = classify(x.err), oneLine(message), now
 	if ctx.Err() != nil {
 		r.Failure, r.Message = stream.Interrupted, "the run ended first"
 	}
@@ -321,22 +375,30 @@ func (x *exchange) takeSentStamp(atNs, uncertaintyNs int64, kernel bool) {
 	}
 }
 
-func isTimeout(err error) bool {
-	var t interface{ Timeout() bool }
-	return errors.As(err, &t) && t.Timeout()
+// isTimeout reports whether a deadline of this client's ended a read or write. An ETIMEDOUT, which the kernel returns when
+// the peer does not acknowledge, is a timeout by its method of that name only.
+func isTimeout(err error) bool { return errors.Is(err, os.ErrDeadlineExceeded) }
+
+// isAlert reports whether the peer refused the connection by an alert of TLS.
+func isAlert(err error) bool {
+	var op *net.OpError
+	return errors.As(err, &op) && op.Op == "remote error" // crypto/tls does not export the alert's type
 }
+
+// messageBytes is the most that a message for a log line and a record holds, as stream.Result.Message promises.
+const messageBytes = 300
 
 // oneLine keeps a message fit for a log line and a record.
 func oneLine(s string) string {
-	out := make([]rune, 0, len(s))
+	out := make([]byte, 0, min(len(s), messageBytes))
 	for _, r := range s {
 		if r < ' ' || r == 0x7f {
 			r = ' '
 		}
-		out = append(out, r)
-		if len(out) == 300 {
+		if len(out)+utf8.RuneLen(r) > messageBytes {
 			break
 		}
+		out = utf8.AppendRune(out, r)
 	}
 	return string(out)
 }

@@ -58,6 +58,7 @@ const (
 
 // http2Link is an HTTP/2 connection, read by the goroutine that waits for the response.
 type http2Link struct {
+	linkTimes
 	id   linkKey
 	conn net.Conn // what HTTP is spoken over: seg itself, or TLS on it
 	seg  segmentConn
@@ -222,7 +223,7 @@ func (l *http2Link) key() linkKey { return l.id }
 
 // alive answers what came since the last response, and finds out whether the server takes another request.
 func (l *http2Link) alive() bool {
-	for l.usable() && (l.in.Buffered() > 0 || !l.seg.quiet()) {
+	for l.usable() && l.unread() {
 		_ = l.conn.SetDeadline(time.Now().Add(http2Idle))
 		f, err := l.frames.ReadFrame()
 		if err != nil || l.control(nil, f) != nil {
@@ -230,6 +231,15 @@ func (l *http2Link) alive() bool {
 		}
 	}
 	return l.usable()
+}
+
+// unread reports whether a frame, or the end of the connection, waits to be read; what TLS says on its own is none.
+func (l *http2Link) unread() bool {
+	_ = l.conn.SetReadDeadline(time.Time{})
+	l.seg.setNoWait(true)
+	_, err := l.in.Peek(1)
+	l.seg.setNoWait(false)
+	return !isTimeout(err)
 }
 
 func (l *http2Link) ending() ending {
@@ -265,7 +275,7 @@ func (l *http2Link) send(ctx context.Context, x *exchange, _ []byte) (over bool,
 		return false, l.writeErr
 	}
 	if l.writeErr != nil && x.m.SentNs == 0 {
-		x.sentAt(clock.Now(), 0, false)
+		x.sentAt(between(x.beganNs, clock.Now()))
 	}
 	return false, nil // after an error too: the server may have answered before it closed
 }

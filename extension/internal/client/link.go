@@ -19,6 +19,7 @@ import (
 // link is one connection to the server. One exchange at a time uses it.
 type link interface {
 	key() linkKey
+	times() *linkTimes
 	// alive says that the server has not closed an idle connection, as far as can be known.
 	alive() bool
 	// send writes the request, or as much as it can until ctx or the exchange's time ends. From then on what comes back is fed to x until the response is complete or x is given up;
@@ -35,6 +36,14 @@ type linkKey struct {
 	network, address string
 	tls              bool
 }
+
+// linkTimes is what a connection knows of its own past.
+type linkTimes struct {
+	rttNs       int64 // round trip to whoever closes it: what connecting took
+	idleSinceNs int64 // when its last request was over
+}
+
+func (t *linkTimes) times() *linkTimes { return t }
 
 // past is a deadline that ends what is under way.
 var past = time.Unix(1, 0)
@@ -71,6 +80,8 @@ type segmentConn interface {
 	sentStamp() (atNs, uncertaintyNs int64, kernel bool)
 	// quiet says that there is nothing to read, neither bytes nor an end.
 	quiet() bool
+	// setNoWait makes Read return os.ErrDeadlineExceeded instead of waiting for bytes, until it is taken back.
+	setNoWait(on bool)
 	setAbort()
 	// rest lets Read leave what arrives where it is until it looks like a response's end, much is there, or some time has
 	// passed: a stream's times are known without its being read at once. awake ends that; it is how a connection begins.
@@ -96,6 +107,9 @@ func (c *Client) dial(ctx context.Context, t *target, key linkKey) (link, setup,
 	bounded, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	l, s, err := c.open(bounded, t, key)
+	if err == nil {
+		l.times().rttNs = s.connectNs
+	}
 	if err == nil || ctx.Err() != nil || time.Since(began) < limit {
 		return l, s, err
 	}
@@ -230,6 +244,7 @@ func connectThrough(ctx context.Context, raw net.Conn, proxy *url.URL, address s
 // blockingLink is read by the goroutine that waits for the response: TLS, Unix sockets, replies that are not streamed,
 // and every connection where there is no reader thread.
 type blockingLink struct {
+	linkTimes
 	id   linkKey
 	conn net.Conn // what HTTP is spoken over: seg itself, or TLS on it
 	seg  segmentConn
@@ -240,7 +255,25 @@ type blockingLink struct {
 }
 
 func (l *blockingLink) key() linkKey { return l.id }
-func (l *blockingLink) alive() bool  { return l.seg.quiet() }
+
+func (l *blockingLink) alive() bool {
+	conn, secure := l.conn.(*tls.Conn)
+	if !secure {
+		return l.seg.quiet()
+	}
+	return nothingToRead(conn, l.seg)
+}
+
+// nothingToRead reports whether an idle connection is open and has nothing to say. What TLS says on its own is read and
+// passed over: session tickets, which a server sends behind the handshake (RFC 8446, 4.6.1), and key updates. A farewell
+// is an end, even while the connection under it stays open.
+func nothingToRead(conn *tls.Conn, seg segmentConn) bool {
+	_ = conn.SetReadDeadline(time.Time{})
+	seg.setNoWait(true)
+	n, err := conn.Read(make([]byte, 1))
+	seg.setNoWait(false)
+	return n == 0 && isTimeout(err)
+}
 
 func (l *blockingLink) close(abort bool) { closeConn(l.conn, l.seg, abort) }
 
@@ -262,6 +295,7 @@ func (l *blockingLink) send(ctx context.Context, x *exchange, request []byte) (o
 		_ = l.conn.SetDeadline(time.Time{})
 	}
 	l.stop = endsWith(ctx, l.conn)
+	beganNs := clock.Now()
 	_, l.writeErr = l.conn.Write(request)
 	switch {
 	case l.writeErr == nil:
@@ -270,7 +304,7 @@ func (l *blockingLink) send(ctx context.Context, x *exchange, request []byte) (o
 		l.stop()
 		return false, l.writeErr
 	default:
-		x.sentAt(clock.Now(), 0, false)
+		x.sentAt(between(beganNs, clock.Now()))
 	}
 	return false, nil
 }

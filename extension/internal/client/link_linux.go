@@ -23,16 +23,55 @@ import (
 	"github.com/tokenclock/tokenclock/extension/internal/ring"
 )
 
-// sharedReader is the process's reader thread, started with the first connection that wants it and never ended. nil
-// where the host does not let it be made; connections are then read by goroutines.
+// sharedReader is the process's reader thread, started with the first connection or question that wants it and never
+// ended. nil where there is none, for noReader; connections are then read by goroutines.
 var sharedReader = sync.OnceValue(func() *reader.Reader {
 	r, err := reader.New()
 	if err != nil {
+		noReader.Store(&err)
 		return nil
 	}
 	readerRuns.Store(true)
 	return r
 })
+
+var noReader atomic.Pointer[error]
+
+// CheckReader returns what is wrong with the environment's choice of the reader's mode.
+func CheckReader() error {
+	_, err := reader.WantedMode()
+	return err
+}
+
+// ReaderState returns how streams are read: "detached" or "attached" by the reader thread, with the class in which the
+// kernel schedules it, or "none: " and why.
+func ReaderState() (mode, class string) {
+	switch {
+	case readerRuns.Load():
+	case sharedRing() != nil:
+		return "none: the packet ring's goroutine reads", ""
+	case !stampsAllow(reader.StampSocket):
+		return "none: " + string(StampsUser) + " stamps were asked for, and goroutines take them", ""
+	}
+	if r := sharedReader(); r != nil {
+		return string(r.Mode()), r.Class()
+	}
+	if err := noReader.Load(); err != nil {
+		return "none: " + (*err).Error(), ""
+	}
+	return "none: it was not started", ""
+}
+
+// ClockSteps returns how often the wall clock was found to have been set, and how many of the kernel's time stamps were
+// rejected since: see clock.Offset.
+func ClockSteps() (steps, rejected int64) {
+	steps, rejected = clock.WallSteps()
+	if readerRuns.Load() {
+		s := sharedReader().Stats()
+		steps, rejected = max(steps, s.ClockSteps), rejected+s.RejectedStamps
+	}
+	return steps, rejected
+}
 
 // ReaderWaitedNs returns how long the reader thread has waited for a core since it began; false where there is no such
 // thread or no account of it.
@@ -76,6 +115,7 @@ func (c *Client) newLink(raw Counted, key linkKey) (link, error) {
 type wire interface {
 	Drain(f func(data []byte, sinceNs, atNs int64, stamp reader.Stamp) bool)
 	Want(bytes int64, ending reader.Ending) bool
+	Wants() reader.Ending
 	LooksOver() bool
 	Unread() int64
 	End() (atNs int64, err error)
@@ -146,6 +186,7 @@ func (c *Client) newSegmentConn(raw Counted) (segmentConn, error) {
 
 // readerLink is a plain connection whose bytes the reader thread takes; the parser runs on its dispatching goroutine.
 type readerLink struct {
+	linkTimes
 	id      linkKey
 	counted Counted
 
@@ -284,8 +325,9 @@ func (l *readerLink) pump(x *exchange) (finished bool, err error) {
 			}
 			return true, nil
 		}
-		if _, err := l.conn.End(); err != nil && l.conn.Unread() == 0 {
+		if atNs, err := l.conn.End(); err != nil && l.conn.Unread() == 0 {
 			l.noteSent(x)
+			x.overNs = atNs
 			return true, err
 		}
 		want, ending := int64(1), reader.NoEnding
@@ -417,6 +459,7 @@ type readerConn struct {
 	room          *reader.Room // while Write waits for some
 	abort, closed bool
 
+	noWait     bool
 	ending     reader.Ending // what wakes it while it rests
 	timedOut   bool          // nothing did, but restTime
 	unforeseen *atomic.Bool  // the client's; nil: it never rests
@@ -470,6 +513,9 @@ func (c *readerConn) Read(b []byte) (int, error) {
 		c.mu.Unlock()
 		if more {
 			continue
+		}
+		if c.noWait {
+			return 0, os.ErrDeadlineExceeded
 		}
 		if !deadline.IsZero() {
 			left = min(left, time.Until(deadline))
@@ -599,6 +645,8 @@ func (c *readerConn) quiet() bool {
 	return len(c.pending) == 0 && c.conn.Quiet()
 }
 
+func (c *readerConn) setNoWait(on bool) { c.noWait = on }
+
 func (c *readerConn) setAbort() {
 	c.mu.Lock()
 	c.abort = true
@@ -615,6 +663,7 @@ type netConn struct {
 	raw     syscall.RawConn
 	control []byte
 	source  reader.Stamp
+	noWait  bool
 
 	into    []byte
 	n       int
@@ -652,7 +701,7 @@ func newNetConn(raw Counted) (segmentConn, error) {
 		c.n, c.oob, _, _, c.err = unix.Recvmsg(int(fd), c.into, c.control, 0)
 		if c.err == unix.EAGAIN {
 			c.emptyNs = beforeNs
-			return false
+			return c.noWait
 		}
 		c.took(c.n, len(c.into), beforeNs)
 		return true
@@ -667,6 +716,9 @@ func (c *netConn) Read(b []byte) (int, error) {
 	c.into = b
 	if err := c.raw.Read(c.receive); err != nil {
 		return 0, err
+	}
+	if c.err == unix.EAGAIN && c.noWait {
+		return 0, os.ErrDeadlineExceeded
 	}
 	if c.err != nil {
 		return 0, c.err
@@ -720,6 +772,12 @@ func (c *netConn) Close() error {
 		c.watch.Close()
 	}
 	return c.plainConn.Close()
+}
+
+func (c *netConn) setNoWait(on bool) {
+	if c.noWait = on; c.control == nil {
+		c.plainConn.setNoWait(on)
+	}
 }
 
 func (c *netConn) quiet() bool {

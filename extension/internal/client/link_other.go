@@ -4,8 +4,23 @@ package client
 
 import (
 	"net"
+	"runtime"
 	"time"
+
+	"github.com/tokenclock/tokenclock/extension/internal/clock"
 )
+
+// CheckReader accepts everything: there is no reader thread here.
+func CheckReader() error { return nil }
+
+// ReaderState returns how streams are read.
+func ReaderState() (mode, class string) {
+	return "none: " + runtime.GOOS + "/" + runtime.GOARCH + " has no reader thread", ""
+}
+
+// ClockSteps returns how often the wall clock was found to have been set, and how many of the kernel's time stamps were
+// rejected since: see clock.Offset.
+func ClockSteps() (steps, rejected int64) { return clock.WallSteps() }
 
 // ReaderWaitedNs knows nothing: there is no reader thread here.
 func ReaderWaitedNs() (ns int64, ok bool) { return 0, false }
@@ -44,7 +59,7 @@ func (c *peekConn) quiet() bool {
 	if len(c.early) > 0 {
 		return false
 	}
-	_ = c.Conn.SetReadDeadline(time.Now().Add(50 * time.Microsecond))
+	_ = c.Conn.SetReadDeadline(time.Now().Add(noWaitTime))
 	one := make([]byte, 1)
 	n, err := c.Conn.Read(one)
 	_ = c.Conn.SetReadDeadline(time.Time{})

@@ -25,6 +25,7 @@ type readAhead struct {
 	closed   bool
 	deadline time.Time
 	timer    *time.Timer
+	noWait   bool
 
 	last receipt // what Read returned from last; only its caller touches it
 }
@@ -77,7 +78,7 @@ func (r *readAhead) Read(b []byte) (int, error) {
 			if r.err != nil {
 				return 0, r.err
 			}
-			if !r.deadline.IsZero() && !time.Now().Before(r.deadline) {
+			if r.noWait || !r.deadline.IsZero() && !time.Now().Before(r.deadline) {
 				return 0, os.ErrDeadlineExceeded
 			}
 			r.changed.Wait()
@@ -99,6 +100,12 @@ func (r *readAhead) quiet() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return len(r.receipts) == 0 && r.err == nil
+}
+
+func (r *readAhead) setNoWait(on bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.noWait = on
 }
 
 func (r *readAhead) SetDeadline(t time.Time) error {

@@ -7,99 +7,138 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/http/httptest"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/tokenclock/tokenclock/extension/internal/clock"
+	"github.com/tokenclock/tokenclock/extension/internal/reader"
 	"github.com/tokenclock/tokenclock/extension/internal/stream"
 )
 
-// restingPause lets the client read the head and come to rest before the stream ends. On a slow machine it may not
-// suffice, so whoever needs a rest tries several times.
-const (
-	restingPause = 30 * time.Millisecond
-	restingTries = 100
-)
-
-// serveTLS answers streams over HTTP/1.1 and TLS; end writes the last events and the end of the body.
-func serveTLS(t *testing.T, end func(w io.Writer)) (url string, options func(*Options)) {
+// serveTLS answers streams over HTTP/1.1 and TLS; end writes the last events and the end of the body, once the client rests.
+func serveTLS(t *testing.T, resting <-chan struct{}, end func(w io.Writer)) (url string, options func(*Options)) {
 	t.Helper()
-	s := httptest.NewUnstartedServer(nil)
-	s.StartTLS()
-	config := s.Client().Transport.(*http.Transport).TLSClientConfig.Clone()
-	certificates := s.TLS.Certificates
-	s.Close()
-	l, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: certificates, MinVersion: tls.VersionTLS12})
-	require.NoError(t, err)
-	secure := serve(t, l, func(w net.Conn, _ []byte, _ int) bool {
+	server, trusting := certified(t, "http/1.1")
+	secure := serve(t, tls.NewListener(listen(t), server), func(w net.Conn, _ []byte, _ int) bool {
 		_, _ = io.WriteString(w, streamHead+token("a")+token("b")+token("c"))
-		time.Sleep(restingPause)
+		<-resting
 		end(w)
 		return true
 	})
-	return "https://" + secure.Addr().String() + "/v1/completions", func(o *Options) { o.TLS = config }
+	return "https://" + secure.Addr().String() + "/v1/completions", func(o *Options) { o.TLS = trusting }
 }
 
-// connection is the one that the client's last request left.
-func connection(t *testing.T, c *Client) *readerConn {
+// restUntil sends a request and lets the server end the response when the client's connection rests; it returns the
+// connection.
+func restUntil(t *testing.T, c *Client, resting chan<- struct{}) *readerConn {
 	t.Helper()
-	require.Len(t, c.idle.list, 1)
-	if l, ok := c.idle.list[0].(*http2Link); ok {
-		return l.seg.(*readerConn)
+	p := c.Prepare(t.Context(), &Request{Body: []byte("{}")})
+	require.NoError(t, p.x.err)
+	var conn *readerConn
+	switch l := p.x.l.(type) {
+	case *http2Link:
+		conn = l.seg.(*readerConn)
+	case *blockingLink:
+		conn = l.seg.(*readerConn)
 	}
-	return c.idle.list[0].(*blockingLink).seg.(*readerConn)
-}
-
-// foresees sends requests until the end of one was foreseen, and fails if one was not foreseen that should have been.
-func foresees(t *testing.T, c *Client) {
-	t.Helper()
-	for range restingTries {
-		m := c.Do(t.Context(), &Request{Body: []byte("{}")})
-		require.Equal(t, stream.None, m.Failure, m.Message)
-		require.Equal(t, 3, m.OutputTokens)
-		m.Release()
-		require.False(t, c.unforeseen.Load())
-		if connection(t, c).conn.LooksOver() {
-			return
-		}
-	}
-	t.Fatal("no stream came to rest")
+	ends := make(chan *Measurement, 1)
+	p.Send(t.Context(), func(m *Measurement) { ends <- m })
+	require.Eventually(t, func() bool { return conn.conn.Wants() != reader.NoEnding }, time.Minute, time.Millisecond, "it does not rest")
+	resting <- struct{}{}
+	m := <-ends
+	require.Equal(t, stream.None, m.Failure, m.Message)
+	require.Equal(t, 3, m.OutputTokens)
+	m.Release()
+	return conn
 }
 
 func TestAStreamOverTLSRestsUntilItsEnd(t *testing.T) {
-	url, options := serveTLS(t, func(w io.Writer) {
+	resting := make(chan struct{})
+	url, options := serveTLS(t, resting, func(w io.Writer) {
 		_, _ = io.WriteString(w, chunk(lastEvents))
 		_, _ = io.WriteString(w, "0\r\n\r\n")
 	})
-	foresees(t, newClient(t, url, options))
+	c := newClient(t, url, options)
+	conn := restUntil(t, c, resting)
+	require.True(t, conn.conn.LooksOver())
+	require.False(t, c.unforeseen.Load())
 }
 
 func TestAStreamOverHTTP2RestsUntilItsEnd(t *testing.T) {
 	transports(t, func(t *testing.T, secure bool) {
+		resting := make(chan struct{})
 		s := serveHTTP2(t, secure, func(w http.ResponseWriter, _ *http.Request) {
 			writeEvents(w, nil, tokenEvent, tokenEvent, tokenEvent)
-			time.Sleep(restingPause)
+			<-resting
 			writeEvents(w, nil, lastEvents)
 		})
-		foresees(t, newClient(t, s.url, s.client))
+		c := newClient(t, s.url, s.client)
+		conn := restUntil(t, c, resting)
+		require.True(t, conn.conn.LooksOver())
+		require.False(t, c.unforeseen.Load())
 	})
 }
 
 func TestAnEndThatIsNotForeseenIsWaitedForOnce(t *testing.T) {
-	url, options := serveTLS(t, func(w io.Writer) { _, _ = io.WriteString(w, chunk(lastEvents)+"0\r\n\r\n") })
+	stamps(t, StampsSocket) // the ring has more reasons to look at a connection
+	resting := make(chan struct{})
+	url, options := serveTLS(t, resting, func(w io.Writer) {
+		// One record, as large as those before.
+		_, _ = io.WriteString(w, chunk(lastEvents)+"0\r\n\r\n")
+	})
 	c := newClient(t, url, options)
-	for range restingTries {
-		m := c.Do(t.Context(), &Request{Body: []byte("{}")})
-		require.Equal(t, stream.None, m.Failure, m.Message)
-		m.Release()
-		if c.unforeseen.Load() {
-			break
-		}
-	}
-	require.True(t, c.unforeseen.Load(), "the last record is a large one")
-	conn := connection(t, c)
+	conn := restUntil(t, c, resting)
+	require.True(t, c.unforeseen.Load(), "nothing but restTime ended the wait")
 	conn.rest(tlsEnding)
 	require.Zero(t, conn.ending, "it is read as it comes from now on")
+}
+
+func TestTheEndOfACutStreamIsTheConnections(t *testing.T) {
+	// The dispatching goroutine is held up while the server closes: the end is when the thread saw it, not when it is parsed.
+	stamps(t, StampsSocket)
+	written, cut := make(chan struct{}), make(chan struct{})
+	s := serve(t, listen(t), func(w net.Conn, _ []byte, _ int) bool {
+		_, _ = io.WriteString(w, streamHead+token("a"))
+		close(written)
+		<-cut
+		return false
+	})
+	c := newClient(t, "http://"+s.Addr().String()+"/v1/completions", nil)
+	ends := make(chan *Measurement, 1)
+	c.Prepare(t.Context(), &Request{Body: []byte("{}")}).Send(t.Context(), func(m *Measurement) { ends <- m })
+	<-written
+
+	l := listen(t)
+	dialed, err := net.Dial("tcp", l.Addr().String())
+	require.NoError(t, err)
+	peer, err := l.Accept()
+	require.NoError(t, err)
+	held, release := make(chan struct{}), make(chan struct{})
+	other, err := sharedReader().AddTCP(dialed.(*net.TCPConn), func(*reader.Conn) {
+		close(held)
+		<-release
+	})
+	require.NoError(t, err)
+	require.False(t, other.Want(1, reader.NoEnding))
+	_, err = peer.Write([]byte("x"))
+	require.NoError(t, err)
+	<-held
+
+	close(cut)
+	const heldUp = 300 * time.Millisecond
+	began := clock.Now()
+	for clock.Now() < began+int64(heldUp) {
+		time.Sleep(heldUp / 10)
+	}
+	close(release)
+	m := <-ends
+	require.Equal(t, stream.Truncated, m.Failure, m.Message)
+	require.Less(t, m.EndNs, began+int64(heldUp)*2/3)
+	require.GreaterOrEqual(t, m.EndNs, m.LastOutputNs)
+	m.Release()
+	other.Close(false)
+	_ = peer.Close()
+	_ = l.Close()
 }

@@ -2,6 +2,7 @@ package client
 
 import (
 	"net"
+	"time"
 
 	"github.com/tokenclock/tokenclock/extension/internal/clock"
 	"github.com/tokenclock/tokenclock/extension/internal/reader"
@@ -56,6 +57,17 @@ func (c *plainConn) sentStamp() (atNs, uncertaintyNs int64, kernel bool) {
 func between(beforeNs, afterNs int64) (atNs, uncertaintyNs int64, kernel bool) {
 	return beforeNs, afterNs - beforeNs, false
 }
+
+// setNoWait gives a read a moment: Go's poller does not look at a socket whose deadline has passed.
+func (c *plainConn) setNoWait(on bool) {
+	if on {
+		_ = c.Conn.SetReadDeadline(time.Now().Add(noWaitTime))
+	} else {
+		_ = c.Conn.SetReadDeadline(time.Time{})
+	}
+}
+
+const noWaitTime = 50 * time.Microsecond
 
 func (c *plainConn) setAbort() {
 	if t, ok := c.Conn.(*net.TCPConn); ok {

@@ -19,12 +19,15 @@ import (
 // a body's bytes come with the time they arrived, which was taken when they arrived, not when they are asked for.
 // Redirects, cookies and credentials in URLs are http.Client's business.
 type StreamTransport struct {
-	c    *Client // holds the options only
-	idle idleLinks[*blockingLink]
+	c     *Client // holds the options only
+	idle  idleLinks[*blockingLink]
+	grace time.Duration // closeGrace
 }
 
 // NewStreamTransport returns a transport without a connection. Of the options it uses Dial, TLS, Proxy and NoReuse.
-func NewStreamTransport(o Options) *StreamTransport { return &StreamTransport{c: &Client{o: o}} }
+func NewStreamTransport(o Options) *StreamTransport {
+	return &StreamTransport{c: &Client{o: o, raceFloorNs: int64(raceFloor)}, grace: closeGrace}
+}
 
 // Exchange is when the stages of one request and its response happened: times of package clock in ns, 0 = never.
 type Exchange struct {
@@ -95,16 +98,19 @@ func (t *StreamTransport) do(req *http.Request, x *Exchange) (*http.Response, er
 			return nil, err
 		}
 		b := &Body{t: t, l: l, x: x, ctx: req.Context()}
+		beganNs := clock.Now()
 		resp, err := b.open(req, wire.Bytes())
 		if err == nil {
 			return resp, nil
 		}
+		late := clock.Now()-beganNs > t.c.raceNs(l.rttNs)
 		b.fail(err)
-		// The server had closed the kept-alive connection before it saw the request: an end without a byte of response.
-		if !x.Reused || x.Retries > 0 || x.FirstByteNs != 0 || req.Context().Err() != nil || !endedEarly(err) {
+		// The server had closed the kept-alive connection before it saw the request: an early end without a byte of response.
+		if late || !x.Reused || x.Retries > 0 || x.FirstByteNs != 0 || req.Context().Err() != nil || !endedEarly(err) {
 			return nil, err
 		}
 		x.Retries++
+		x.SentNs, x.SentUncertaintyNs, x.SentKernel = 0, 0, false
 	}
 }
 
@@ -152,6 +158,7 @@ func (t *StreamTransport) dial(ctx context.Context, to *target, key linkKey, x *
 		return nil, err
 	}
 	x.ConnectNs = connecting.durationNs()
+	times := linkTimes{rttNs: x.ConnectNs}
 	seg, err := t.c.newSegmentConn(raw)
 	if err != nil {
 		return nil, err
@@ -160,14 +167,14 @@ func (t *StreamTransport) dial(ctx context.Context, to *target, key linkKey, x *
 		seg = newReadAhead(seg)
 	}
 	if !to.tls {
-		return &blockingLink{id: key, conn: seg, seg: seg}, nil
+		return &blockingLink{linkTimes: times, id: key, conn: seg, seg: seg}, nil
 	}
 	tc, tlsNs, err := t.c.o.secure(ctx, seg, to.server, []string{"http/1.1"})
 	if err != nil {
 		return nil, err
 	}
 	x.TLSNs = tlsNs
-	return &blockingLink{id: key, conn: tc, seg: seg}, nil
+	return &blockingLink{linkTimes: times, id: key, conn: tc, seg: seg}, nil
 }
 
 // connectClock takes the time of connecting without that of looking the name up, as k6's http_req_connecting is defined.

@@ -6,6 +6,9 @@ import (
 	"net"
 	"net/url"
 	"strings"
+	"unicode/utf8"
+
+	"golang.org/x/net/idna"
 )
 
 // target is where requests go, taken apart once.
@@ -76,12 +79,42 @@ func parseTarget(raw string) (target, error) {
 	if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
 		return target{}, fmt.Errorf("address %q is not one of http://host[:port]/path, https://host[:port]/path, unix:///path.sock:/path", Redact(raw))
 	}
-	t := target{url: u, tls: u.Scheme == "https", network: "tcp", server: u.Hostname(), host: u.Host, path: u.RequestURI()}
+	hostname := u.Hostname()
+	if !isASCII(hostname) {
+		if hostname, err = idna.Lookup.ToASCII(hostname); err != nil {
+			return target{}, fmt.Errorf("address %q has a host name that is none: %w", Redact(raw), err)
+		}
+		u.Host = strings.Replace(u.Host, u.Hostname(), hostname, 1)
+	}
+	t := target{url: u, tls: u.Scheme == "https", network: "tcp", server: withoutZone(hostname), host: withoutZone(u.Host), path: u.RequestURI()}
 	port := u.Port()
 	if port == "" {
 		port = map[bool]string{false: "80", true: "443"}[t.tls]
 	}
-	t.address = net.JoinHostPort(u.Hostname(), port)
+	t.address = net.JoinHostPort(hostname, port)
 	t.authorization = basicAuthorization(u.User)
 	return t, nil
+}
+
+// withoutZone takes the zone out of an IPv6 address: it names an interface of this host, which means nothing to the server
+// (RFC 6874, 1).
+func withoutZone(host string) string {
+	zone := strings.IndexByte(host, '%')
+	if zone < 0 {
+		return host
+	}
+	end := len(host)
+	if bracket := strings.LastIndexByte(host, ']'); bracket >= 0 {
+		end = bracket
+	}
+	return host[:zone] + host[max(end, zone):]
+}
+
+func isASCII(s string) bool {
+	for i := range len(s) {
+		if s[i] >= utf8.RuneSelf {
+			return false
+		}
+	}
+	return true
 }

@@ -15,6 +15,12 @@ import (
 	"github.com/tokenclock/tokenclock/extension/internal/stream"
 )
 
+// On a slow machine a pause may not keep two receives apart, so whoever needs that tries several times.
+const (
+	restingPause = 30 * time.Millisecond
+	restingTries = 100
+)
+
 // A server sends two chunks at once, then one, then what ends the stream. By the socket's times, and by the client's own,
 // only the first of the two is uncertain: by less than the time since the last look at the socket, and never by more than
 // the time since the request was sent.

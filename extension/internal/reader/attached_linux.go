@@ -1,22 +1,17 @@
-//go:build linux && (amd64 || arm64) && race
+//go:build linux && (amd64 || arm64) && (race || asan || msan || tokenclock_attached || go1.28)
 
 package reader
 
-import (
-	"syscall"
-	"unsafe"
+import "syscall"
 
-	"golang.org/x/sys/unix"
-)
-
-// Under the race detector atomic operations are function calls that may grow the stack, so the thread stays an ordinary
-// goroutine there.
+// canDetach: the thread stays an ordinary goroutine in this build. Under the detectors, atomic operations and memory
+// accesses are function calls that may grow the stack.
+const canDetach = false
 
 func leaveScheduler() {}
 
 func returnToScheduler() {}
 
 func pollEvents(sh *shared, timeoutMs uintptr) (n uintptr, e syscall.Errno) {
-	n, _, e = syscall.Syscall6(unix.SYS_EPOLL_PWAIT, uintptr(sh.epfd), uintptr(unsafe.Pointer(&sh.events[0])), eventsSize, timeoutMs, 0, 0)
-	return n, e
+	return pollAttached(sh, timeoutMs)
 }

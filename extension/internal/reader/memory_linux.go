@@ -19,10 +19,11 @@ import (
 const (
 	maxSlots   = 1 << 16 // connections at once
 	blockBytes = 16 << 10
-	maxBlocks  = 1 << 16 // 1 GiB of address space; pages are touched as they are needed
+	maxBlocks  = 1 << 16 // 1 GiB of address space; pages are touched as they are needed. Each open connection keeps one
 	readySize  = maxSlots
 	eventsSize = 512
 
+	blockHead   = 16  // bytes before a block's data
 	segmentHead = 24  // bytes before each segment's data: its times, length, flags
 	minRoom     = 768 // a receive is not started with less room than this left in a block
 
@@ -72,13 +73,23 @@ type sentStamp struct {
 	ns     atomic.Int64
 }
 
+// What other code takes for granted: blocks and slots lie one behind the other, with 64-bit atomics in them.
+const (
+	_ = unsafe.Sizeof(block{}) - blockBytes
+	_ = blockBytes - unsafe.Sizeof(block{})
+	_ = -(unsafe.Sizeof(slot{}) % 8)
+	_ = -(unsafe.Offsetof(block{}.data) % 8)
+	_ = segmentHead - unsafe.Sizeof(segment{})
+	_ = unsafe.Sizeof(segment{}) - segmentHead
+)
+
 // block holds segments one behind the other: head, data, padding to eight bytes.
 type block struct {
 	next atomic.Uint32 // set when the block is full; 0 = this is the last one
 	used atomic.Uint32 // bytes of data that are published
 	link uint32        // free list
 	_    uint32
-	data [blockBytes - 16]byte
+	data [blockBytes - blockHead]byte
 }
 
 // iovec and msghdr are the kernel's structures with integers for pointers: the thread must not store a Go pointer.
@@ -103,7 +114,10 @@ type msghdr struct {
 type shared struct {
 	epfd     int32
 	notifyFd int32
-	tid      atomic.Int32 // the thread's, once it runs
+	wakeFd   int32
+	attached uint32        // 1: the thread is a goroutine like others
+	answered atomic.Uint32 // thread: 1 once it has heard wakeFd
+	tid      atomic.Int32  // the thread's, once it runs
 	stop     atomic.Uint32
 	exited   atomic.Uint32
 	waiting  atomic.Uint32 // 1: the dispatcher waits on notifyFd
@@ -111,7 +125,11 @@ type shared struct {
 	freed      atomic.Uint32 // blocks given back by Go, a stack; the thread takes all of it at once
 	freeHead   uint32        // thread: blocks at hand
 	freshBlock uint32        // thread: first block never used
+	maxBlocks  uint32        // so many there are
+	starved    uint32        // thread: 1 where no block was left in this poll
 	inUse      atomic.Int64  // blocks in use
+
+	starvedTimes atomic.Int64 // polls of a connection for which no block was left
 
 	readyHead atomic.Uint32 // dispatcher: next to take
 	readyTail atomic.Uint32 // thread: next to fill
@@ -153,10 +171,15 @@ func (m *memory) slot(i uint32) *slot {
 }
 func (m *memory) block(i uint32) *block { return (*block)(unsafe.Add(m.blocks, uintptr(i)*blockBytes)) }
 
-func newMemory() (*memory, error) {
+// mapMemory returns zeroed memory, of which the kernel provides what is touched.
+func mapMemory(size int) ([]byte, error) {
+	return unix.Mmap(-1, 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE|unix.MAP_NORESERVE)
+}
+
+func newMemory(h *host) (*memory, error) {
 	m := &memory{}
 	region := func(size uintptr) (unsafe.Pointer, error) {
-		b, err := unix.Mmap(-1, 0, int(size), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE|unix.MAP_NORESERVE)
+		b, err := h.mmap(int(size))
 		if err != nil {
 			return nil, fmt.Errorf("reader: mapping %d bytes: %w", size, err)
 		}
@@ -169,13 +192,13 @@ func newMemory() (*memory, error) {
 		m.slots, err = region(maxSlots * unsafe.Sizeof(slot{}))
 	}
 	if err == nil {
-		m.blocks, err = region(maxBlocks * blockBytes)
+		m.blocks, err = region(uintptr(h.maxBlocks) * blockBytes)
 	}
 	if err != nil {
 		m.unmap()
 		return nil, err
 	}
-	m.sh.freshBlock = 1
+	m.sh.freshBlock, m.sh.maxBlocks = 1, h.maxBlocks
 	return m, nil
 }
 

@@ -6,9 +6,11 @@
 package reader
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"strconv"
 	"strings"
@@ -35,9 +37,13 @@ type Reader struct {
 	notifyFd int
 	stampFd  int // see holdTimestamping
 
+	mode      Mode
+	abandoned bool // the thread was never heard of
+
 	mu    sync.Mutex
 	free  []uint32
 	fresh uint32
+	open  int // connections
 	conns []atomic.Pointer[Conn]
 	gone  sync.WaitGroup
 }
@@ -52,37 +58,107 @@ type Conn struct {
 	id    uint32
 	ready func()
 	wrote int64 // bytes handed to the kernel
+
+	closed atomic.Bool // for debug
 }
 
-// New starts a reader thread.
+// Mode is how a reader runs.
+type Mode string
+
+// The modes.
+const (
+	Detached Mode = "detached" // beside Go's scheduler: see thread_linux.go
+	Attached Mode = "attached" // as a goroutine on a thread of its own, which Go's scheduler may hold up
+	Off      Mode = "off"      // not at all
+)
+
+// modeVariable is the environment variable that chooses the mode.
+const modeVariable = "TOKENCLOCK_READER"
+
+// WantedMode returns the mode that the environment asks for, by default the best that this build has.
+func WantedMode() (Mode, error) {
+	switch mode := Mode(os.Getenv(modeVariable)); {
+	case mode == "" && canDetach, mode == Detached && canDetach:
+		return Detached, nil
+	case mode == "" || mode == Attached || mode == Off:
+		return cmp.Or(mode, Attached), nil
+	case mode == Detached:
+		return "", fmt.Errorf("%s=%s is not possible: this binary was built without it", modeVariable, mode)
+	default:
+		return "", fmt.Errorf("%s=%s is not one of %s, %s, %s", modeVariable, mode, Detached, Attached, Off)
+	}
+}
+
+// New starts a reader in the mode that the environment asks for. It fails if that is Off, if the host refuses what the
+// reader needs, or if its thread does not answer.
 func New() (*Reader, error) {
-	mem, err := newMemory()
+	mode, err := WantedMode()
+	if err == nil && mode == Off {
+		err = fmt.Errorf("%s=%s", modeVariable, mode)
+	}
 	if err != nil {
 		return nil, err
 	}
-	r := &Reader{mem: mem, conns: make([]atomic.Pointer[Conn], maxSlots), fresh: 1, wakeFd: -1, notifyFd: -1}
-	epfd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
-	if err == nil {
-		mem.sh.epfd = int32(epfd)
-		r.wakeFd, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
-	}
-	if err == nil {
-		r.notifyFd, err = unix.Eventfd(0, unix.EFD_CLOEXEC)
-	}
-	r.stampFd = holdTimestamping()
-	if err == nil {
-		mem.sh.notifyFd = int32(r.notifyFd)
-		err = unix.EpollCtl(epfd, unix.EPOLL_CTL_ADD, r.wakeFd, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: wakeFd})
-	}
+	return start(mode, &host{mmap: mapMemory, run: runThread, maxBlocks: maxBlocks, answerTime: answerTime})
+}
+
+// host is what a reader takes from the machine that it runs on.
+type host struct {
+	mmap       func(size int) ([]byte, error)
+	run        func(sh *shared, slots, blocks unsafe.Pointer)
+	maxBlocks  uint32
+	answerTime time.Duration
+}
+
+// answerTime is how long a new thread has to answer. It takes microseconds, or on a busy machine some turns of the kernel's
+// scheduler; where it takes this long, the thread is of no use.
+const answerTime = time.Second
+
+func start(mode Mode, h *host) (_ *Reader, err error) {
+	mem, err := newMemory(h)
 	if err != nil {
-		mem.unmap()
-		return nil, fmt.Errorf("reader: %w", err)
+		return nil, err
 	}
-	r.gone.Add(2)
+	sh := mem.sh
+	r := &Reader{mem: mem, mode: mode, conns: make([]atomic.Pointer[Conn], maxSlots), fresh: 1, wakeFd: -1, notifyFd: -1, stampFd: -1}
+	sh.epfd = -1
+	if mode != Detached {
+		sh.attached = 1
+	}
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("reader: %w", errors.Join(err, r.release()))
+		}
+	}()
+	epfd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		return nil, fmt.Errorf("epoll_create: %w", err)
+	}
+	sh.epfd = int32(epfd)
+	if r.wakeFd, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK); err != nil {
+		return nil, fmt.Errorf("eventfd: %w", err)
+	}
+	if r.notifyFd, err = unix.Eventfd(0, unix.EFD_CLOEXEC); err != nil {
+		return nil, fmt.Errorf("eventfd: %w", err)
+	}
+	sh.wakeFd, sh.notifyFd = int32(r.wakeFd), int32(r.notifyFd)
+	if err = unix.EpollCtl(epfd, unix.EPOLL_CTL_ADD, r.wakeFd, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: wakeFd}); err != nil {
+		return nil, fmt.Errorf("epoll_ctl: %w", err)
+	}
+	r.gone.Add(1)
 	go func() {
 		defer r.gone.Done()
-		runThread(mem.sh, mem.slots, mem.blocks)
+		h.run(sh, mem.slots, mem.blocks)
 	}()
+	if !r.answers(&sh.answered, h.answerTime) {
+		sh.stop.Store(1)
+		if !r.answers(&sh.exited, h.answerTime) {
+			r.abandoned = true // the thread may still use everything: it must stay as it is
+		}
+		return nil, fmt.Errorf("the thread did not answer within %v", h.answerTime)
+	}
+	r.stampFd = holdTimestamping()
+	r.gone.Add(1)
 	go func() {
 		defer r.gone.Done()
 		r.dispatch()
@@ -90,8 +166,61 @@ func New() (*Reader, error) {
 	return r, nil
 }
 
-// Close ends the thread. All connections must have been closed before.
+// answers rings wakeFd and reports whether the thread sets flag in time.
+func (r *Reader) answers(flag *atomic.Uint32, within time.Duration) bool {
+	one := [8]byte{1}
+	_, _ = unix.Write(r.wakeFd, one[:])
+	for until := time.Now().Add(within); flag.Load() == 0; {
+		if time.Now().After(until) {
+			return false
+		}
+		time.Sleep(50 * time.Microsecond)
+	}
+	return true
+}
+
+// release gives back what start took, as far as it got.
+func (r *Reader) release() error {
+	if r.abandoned {
+		return nil
+	}
+	var err error
+	for _, fd := range []int{int(r.mem.sh.epfd), r.wakeFd, r.notifyFd, r.stampFd} {
+		if fd >= 0 {
+			err = errors.Join(err, unix.Close(fd))
+		}
+	}
+	r.mem.unmap()
+	return err
+}
+
+// Mode returns how the reader runs.
+func (r *Reader) Mode() Mode { return r.mode }
+
+// Class returns how promptly the kernel runs the thread, in words, for example "SCHED_RR 1".
+func (r *Reader) Class() string {
+	a, err := unix.SchedGetAttr(int(r.mem.sh.tid.Load()), 0)
+	switch {
+	case err != nil:
+		return "unknown: " + err.Error()
+	case a.Policy == unix.SCHED_RR:
+		return fmt.Sprintf("SCHED_RR %d", a.Priority)
+	}
+	class := fmt.Sprintf("nice %d", a.Nice)
+	if a.Runtime > 0 { // Linux 6.12
+		class += fmt.Sprintf(", slice %.3g ms", float64(a.Runtime)/1e6)
+	}
+	return class
+}
+
+// Close ends the thread. It refuses while connections are open: they use its memory.
 func (r *Reader) Close() error {
+	r.mu.Lock()
+	open := r.open
+	r.mu.Unlock()
+	if open > 0 {
+		return fmt.Errorf("reader: %d connections are open", open)
+	}
 	sh := r.mem.sh
 	sh.stop.Store(1)
 	one := [8]byte{1}
@@ -101,12 +230,7 @@ func (r *Reader) Close() error {
 	}
 	_, err2 := unix.Write(r.notifyFd, one[:])
 	r.gone.Wait()
-	err = errors.Join(err, err2, unix.Close(int(sh.epfd)), unix.Close(r.wakeFd), unix.Close(r.notifyFd))
-	if r.stampFd >= 0 {
-		err = errors.Join(err, unix.Close(r.stampFd))
-	}
-	r.mem.unmap()
-	return err
+	return errors.Join(err, err2, r.release())
 }
 
 // holdTimestamping switches the kernel's receive times on and returns the descriptor of a socket that keeps them on, or
@@ -177,6 +301,7 @@ func (r *Reader) Add(fd int, ready func(*Conn)) (*Conn, error) {
 		_ = unix.Close(fd)
 		return nil, fmt.Errorf("reader: more than %d connections at once", maxSlots-1)
 	}
+	r.open++
 	r.mu.Unlock()
 	s := r.mem.slot(c.id)
 	c.s = s
@@ -205,6 +330,13 @@ func (r *Reader) Add(fd int, ready func(*Conn)) (*Conn, error) {
 		return nil, fmt.Errorf("reader: %w", err)
 	}
 	return c, nil
+}
+
+// misused panics in debug builds where the connection was closed.
+func (c *Conn) misused() {
+	if debug && c.closed.Load() {
+		panic("reader: a connection is used after its Close")
+	}
 }
 
 func (r *Reader) recycle(id uint32) {
@@ -243,6 +375,7 @@ func (r *Reader) dispatch() {
 // byte arrived at atNs and those before it since sinceNs, times of package clock: when the thread last found the socket
 // empty, which it looks for every millisecond and as often as it can. So sinceNs is early where the thread was kept from it.
 func (c *Conn) Drain(f func(data []byte, sinceNs, atNs int64, stamp Stamp) bool) {
+	c.misused()
 	taken := c.drain(f)
 	// Also where nothing was taken: the thread may have paused after what made it do so was drained, and it calls once.
 	if s := c.s; s.unread.Add(-taken) < pauseBytes/2 && s.paused.Load() == 1 {
@@ -300,6 +433,7 @@ const (
 // Want says when ready is to be called next: when bytes unread bytes are there, and also when a receive has the ending.
 // It returns true when that is so already (look again, there may be no call).
 func (c *Conn) Want(bytes int64, ending Ending) bool {
+	c.misused()
 	s := c.s
 	if was := s.ending.Swap(uint32(ending)); ending != NoEnding && was == 0 && s.unread.Load() > 0 {
 		// What came before was not looked at for an end: it may be the whole rest, with nothing to follow that would call.
@@ -310,11 +444,20 @@ func (c *Conn) Want(bytes int64, ending Ending) bool {
 	return s.unread.Load() >= bytes || s.state.Load() == slotEnded
 }
 
+// Wants returns the ending that was wanted last.
+func (c *Conn) Wants() Ending { return Ending(c.s.ending.Load()) }
+
 // LooksOver says that the last receive looked like the end that was wanted.
-func (c *Conn) LooksOver() bool { return c.s.final.Load() != 0 }
+func (c *Conn) LooksOver() bool {
+	c.misused()
+	return c.s.final.Load() != 0
+}
 
 // Unread returns the number of bytes that have arrived and were not drained.
-func (c *Conn) Unread() int64 { return c.s.unread.Load() }
+func (c *Conn) Unread() int64 {
+	c.misused()
+	return c.s.unread.Load()
+}
 
 // Quiet reports whether the connection is open and nothing waits to be read.
 func (c *Conn) Quiet() bool {
@@ -328,6 +471,7 @@ func (c *Conn) Over() {}
 // End returns nil while the connection is open, io.EOF after an orderly end by the peer, else the error. atNs is when
 // the thread saw it. Bytes received before may still be unread.
 func (c *Conn) End() (atNs int64, err error) {
+	c.misused()
 	if c.s.state.Load() != slotEnded {
 		return 0, nil
 	}
@@ -346,6 +490,7 @@ type Sent struct {
 // Write sends all of b. Where the socket takes no more it calls wait, which returns when there may be room, or why to give
 // up, which Write then returns.
 func (c *Conn) Write(b []byte, wait func() error) (Sent, error) {
+	c.misused()
 	var sent Sent
 	for {
 		sent.BeforeNs = clock.Now()
@@ -380,7 +525,10 @@ type Room struct {
 }
 
 // Room is for one Write that found the socket full.
-func (c *Conn) Room() (*Room, error) { return RoomOf(int(c.s.fd)) }
+func (c *Conn) Room() (*Room, error) {
+	c.misused()
+	return RoomOf(int(c.s.fd))
+}
 
 // RoomOf waits for room in the socket of a descriptor, which stays the caller's.
 func RoomOf(socket int) (*Room, error) {
@@ -414,6 +562,7 @@ func (r *Room) Close() { _ = r.file.Close() }
 
 // SentAt returns the kernel's transmit time of a write, where it is known by now.
 func (c *Conn) SentAt(sent Sent) (atNs int64, ok bool) {
+	c.misused()
 	for i := range c.s.sent {
 		st := &c.s.sent[i]
 		if ns := st.ns.Load(); ns != 0 && st.byteID.Load() == uint32(sent.Offset-1) {
@@ -429,7 +578,12 @@ func (c *Conn) SentAt(sent Sent) (atNs int64, ok bool) {
 
 // Close ends the connection; with abort the peer is told by a reset. The Conn must not be used afterwards.
 func (c *Conn) Close(abort bool) {
+	c.misused()
+	c.closed.Store(true)
 	r, s := c.r, c.s
+	r.mu.Lock()
+	r.open--
+	r.mu.Unlock()
 	r.conns[c.id].Store(nil)
 	fd := int(s.fd)
 	if abort {
@@ -477,29 +631,30 @@ type Stats struct {
 	// ClockSteps is how often the wall clock was set, and RejectedStamps how many of the kernel's times were not used: see
 	// clock.Offset.
 	ClockSteps, RejectedStamps int64
+	// Starved is how often a connection was not read because the reader's memory was used up.
+	Starved int64
 }
 
 // Stats returns the thread's counters.
 func (r *Reader) Stats() Stats {
 	sh := r.mem.sh
-	return Stats{BlocksInUse: sh.inUse.Load(), ClockSteps: sh.wall.Steps.Load(), RejectedStamps: sh.wall.Rejected.Load()}
+	return Stats{BlocksInUse: sh.inUse.Load(), ClockSteps: sh.wall.Steps.Load(), RejectedStamps: sh.wall.Rejected.Load(),
+		Starved: sh.starvedTimes.Load()}
 }
 
-// AddFile is Add for the duplicate of a connection's descriptor that net.TCPConn.File returns; it closes f.
-func (r *Reader) AddFile(f *os.File, ready func(*Conn)) (*Conn, error) {
-	// A second duplicate, so that closing f does not close the thread's.
-	raw, err := f.SyscallConn()
+// AddTCP takes a connection over from Go's poller; it closes tcp, also when an error is returned.
+func (r *Reader) AddTCP(tcp *net.TCPConn, ready func(*Conn)) (*Conn, error) {
+	raw, err := tcp.SyscallConn()
 	if err != nil {
-		return nil, errors.Join(err, f.Close())
+		return nil, fmt.Errorf("reader: %w", errors.Join(err, tcp.Close()))
 	}
 	fd := -1
 	ctlErr := raw.Control(func(p uintptr) { fd, err = unix.FcntlInt(p, unix.F_DUPFD_CLOEXEC, 0) })
-	if err = errors.Join(ctlErr, err, f.Close()); err != nil {
+	if err = errors.Join(ctlErr, err, tcp.Close()); err != nil {
+		if fd >= 0 {
+			_ = unix.Close(fd)
+		}
 		return nil, fmt.Errorf("reader: %w", err)
 	}
-	if err := unix.SetNonblock(fd, true); err != nil {
-		_ = unix.Close(fd)
-		return nil, fmt.Errorf("reader: %w", err)
-	}
-	return r.Add(fd, ready)
+	return r.Add(fd, ready) // non-blocking, as Go's sockets are
 }

@@ -11,6 +11,7 @@ import (
 	"os"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 	"unsafe"
@@ -34,12 +35,29 @@ func pair(t *testing.T, r *Reader, ready func(*Conn)) (*Conn, *net.TCPConn) {
 	require.NoError(t, err)
 	peer, err := l.Accept()
 	require.NoError(t, err)
-	f, err := c.(*net.TCPConn).File()
-	require.NoError(t, err)
-	require.NoError(t, c.Close())
-	conn, err := r.AddFile(f, ready)
+	conn, err := r.AddTCP(c.(*net.TCPConn), ready)
 	require.NoError(t, err)
 	return conn, peer.(*net.TCPConn)
+}
+
+// clockNoiseNs is more than two readings of the kernel's clocks can disagree by.
+const clockNoiseNs = 100_000
+
+// settle returns when the thread and the dispatcher are done with all that arrived before: both take one thing at a time.
+func settle(t *testing.T, r *Reader) {
+	t.Helper()
+	called := make(chan struct{}, 1)
+	c, peer := pair(t, r, func(*Conn) {
+		select {
+		case called <- struct{}{}:
+		default:
+		}
+	})
+	_, err := peer.Write([]byte("x"))
+	require.NoError(t, err)
+	<-called
+	c.Close(false)
+	_ = peer.Close()
 }
 
 // inbox collects what a connection receives, on the dispatching goroutine.
@@ -152,7 +170,8 @@ func TestBytesArriveInOrderWithKernelTimes(t *testing.T) {
 }
 
 func TestStampsAreTheKernelsEvenWhenGoIsBusy(t *testing.T) {
-	// Goroutines keep every P busy for far longer than the gap between two sends. Receive times must still be a gap apart.
+	// Goroutines keep every P busy for far longer than the gap between two sends. Receives must still carry the time of the
+	// send that completed them, and a reader beside Go's scheduler must take most of them one by one.
 	r, err := New()
 	require.NoError(t, err)
 	in := newInbox()
@@ -172,23 +191,29 @@ func TestStampsAreTheKernelsEvenWhenGoIsBusy(t *testing.T) {
 			}
 		})
 	}
-	sent := make([]int64, 0, 40)
-	for range 40 {
-		_, err := peer.Write([]byte("data: token\n\n"))
+	const sends = 40
+	token := []byte("data: token\n\n")
+	before, after := make([]int64, sends), make([]int64, sends)
+	for i := range sends {
+		before[i] = clock.Now()
+		_, err := peer.Write(token)
 		require.NoError(t, err)
-		sent = append(sent, clock.Now())
+		after[i] = clock.Now()
 		time.Sleep(5 * time.Millisecond)
 	}
 	close(stop)
 	busy.Wait()
-	in.waitFor(t, 40*13)
+	in.waitFor(t, sends*len(token))
 	in.mu.Lock()
 	require.Equal(t, len(in.stamps), in.kernel)
-	// The peer reads its clock after its write: never before the receive, but for the clocks' own error.
-	if len(in.stamps) == 40 {
-		for i, ns := range in.stamps {
-			require.LessOrEqual(t, ns, sent[i]+100_000)
-		}
+	for i, ns := range in.stamps {
+		require.Zero(t, in.ends[i]%len(token))
+		last := in.ends[i]/len(token) - 1
+		require.GreaterOrEqual(t, ns, before[last]-clockNoiseNs, "send %d", last)
+		require.LessOrEqual(t, ns, after[last]+clockNoiseNs, "send %d", last)
+	}
+	if r.Mode() == Detached { // a goroutine would run once in half a second
+		require.GreaterOrEqual(t, len(in.stamps), sends/4)
 	}
 	in.mu.Unlock()
 	in.close(c, false)
@@ -381,7 +406,8 @@ func TestSendTimeComesFromTheKernel(t *testing.T) {
 		in.waitFor(t, total)
 		ns, ok := c.SentAt(sent)
 		require.True(t, ok, "a transmit stamp for %d bytes", size)
-		require.GreaterOrEqual(t, ns, sent.BeforeNs-50_000)
+		require.GreaterOrEqual(t, ns, sent.BeforeNs-clockNoiseNs)
+		require.LessOrEqual(t, ns, clock.Now()+clockNoiseNs, "the echo of the last byte has come")
 	}
 	in.close(c, false)
 	_ = peer.Close()
@@ -402,14 +428,41 @@ func TestTheThreadsWaitForACoreIsKnown(t *testing.T) {
 	first, ok := r.WaitedNs()
 	require.True(t, ok)
 	begunNs := clock.Now()
-	for i := range 500 {
+
+	// It is put on one core with a thread that never rests, and behind it.
+	tid := int(r.mem.sh.tid.Load())
+	var allowed, one unix.CPUSet
+	require.NoError(t, unix.SchedGetaffinity(0, &allowed))
+	for cpu := 0; one.Count() == 0; cpu++ {
+		if allowed.IsSet(cpu) {
+			one.Set(cpu)
+		}
+	}
+	require.NoError(t, unix.SchedSetAttr(tid, &unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_NORMAL, Nice: 19}, 0))
+	require.NoError(t, unix.SchedSetaffinity(tid, &one))
+	var stop atomic.Bool
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		runtime.LockOSThread() // never unlocked: the thread ends here, and its affinity with it
+		if err := unix.SchedSetaffinity(0, &one); err != nil {
+			t.Error(err)
+		}
+		for !stop.Load() {
+		}
+	}()
+	const enough = int64(5 * time.Millisecond)
+	later := first
+	for n := 2; later-first < enough && clock.Now()-begunNs < int64(20*time.Second); n++ {
 		_, err = peer.Write([]byte("x"))
 		require.NoError(t, err)
-		in.waitFor(t, 2+i)
+		in.waitFor(t, n)
+		later, ok = r.WaitedNs()
+		require.True(t, ok)
 	}
-	later, ok := r.WaitedNs()
-	require.True(t, ok)
-	require.GreaterOrEqual(t, later, first)
+	stop.Store(true)
+	<-ended
+	require.GreaterOrEqual(t, later-first, enough)
 	require.LessOrEqual(t, later-first, clock.Now()-begunNs, "it cannot have waited longer than it lived")
 	in.close(c, false)
 	_ = peer.Close()
@@ -427,6 +480,7 @@ func TestWantDelaysTheCall(t *testing.T) {
 	for c.Unread() != 21 {
 		runtime.Gosched()
 	}
+	settle(t, r)
 	require.Empty(t, calls)
 	_, err = peer.Write([]byte("0\r\n\r\n"))
 	require.NoError(t, err)
@@ -438,6 +492,7 @@ func TestWantDelaysTheCall(t *testing.T) {
 	for c.Unread() == 0 {
 		runtime.Gosched()
 	}
+	settle(t, r)
 	require.Empty(t, calls)
 	_, err = peer.Write(append([]byte{23, 3, 3, 0, 22}, make([]byte, 22)...))
 	require.NoError(t, err)
@@ -469,8 +524,14 @@ func TestEndings(t *testing.T) {
 		{NoEnding, []byte("0\r\n\r\n"), false},
 		{ChunkedEnding, []byte("e\r\ndata: [DONE]\n\n\r\n0\r\n\r\n"), true},
 		{ChunkedEnding, []byte("e\r\ndata: [DONE]\n\n\r\n"), false},
-		{ChunkedEnding, []byte("\r\n"), true}, // may be the rest of it
-		{RecordEnding, record(22), true},      // "0\r\n\r\n" under TLS 1.3
+		{ChunkedEnding, []byte("\r\n"), true},                      // may be the rest of it
+		{ChunkedEnding, []byte("f\r\ndata: x\r\n\r\n\r\n"), false}, // an event that ends in CRLFs
+		{ChunkedEnding, []byte("f\r\ndata: x\r\n\r\n\r\n0\r\n\r\n"), true},
+		{ChunkedEnding, []byte("\r\n\r\n\r\n"), false}, // the rest of such an event
+		{ChunkedEnding, []byte("0\r\n\r\n"), true},
+		{ChunkedEnding, []byte("0\r\nServer-Timing: x\r\n\r\n"), true},
+		{ChunkedEnding, []byte("f\ndata: x\n\n\n0\n\n"), true},
+		{RecordEnding, record(22), true}, // "0\r\n\r\n" under TLS 1.3
 		{RecordEnding, append(event, record(29)...), true},
 		{RecordEnding, append(event, record(smallRecord)...), true},
 		{RecordEnding, append(event, record(smallRecord+1)...), false},
@@ -504,6 +565,7 @@ func TestAReceiveUnlikeThoseBeforeLooksLikeAnEnd(t *testing.T) {
 		send(size)
 		require.False(t, c.LooksOver())
 	}
+	settle(t, r)
 	require.Empty(t, calls)
 	send(500)
 	require.Equal(t, all, <-calls)
@@ -537,11 +599,8 @@ func TestManyConnectionsOpenAndClose(t *testing.T) {
 			for i := range 60 {
 				d, err := net.Dial("tcp", l.Addr().String())
 				require.NoError(t, err)
-				f, err := d.(*net.TCPConn).File()
-				require.NoError(t, err)
-				_ = d.Close()
 				in := newInbox()
-				c, err := r.AddFile(f, in.ready)
+				c, err := r.AddTCP(d.(*net.TCPConn), in.ready)
 				require.NoError(t, err)
 				msg := []byte(fmt.Sprintf("hello %d %d", g, i))
 				_, err = c.Write(msg, waitForRoom(c))
@@ -653,4 +712,217 @@ func TestAPauseThatCameAfterTheDrainEnds(t *testing.T) {
 	in.close(c, false)
 	_ = peer.Close()
 	require.NoError(t, r.Close())
+}
+
+func TestEventsThatEndInCRLFsWakeNobody(t *testing.T) {
+	r, err := New()
+	require.NoError(t, err)
+	calls := make(chan int64, 100)
+	c, peer := pair(t, r, func(c *Conn) { calls <- c.Unread() })
+	require.False(t, c.Want(1<<20, ChunkedEnding))
+	all := int64(0)
+	for i := range 20 {
+		event := fmt.Sprintf("data: token %d\r\n\r\n", i)
+		n, err := fmt.Fprintf(peer, "%x\r\n%s\r\n", len(event), event)
+		require.NoError(t, err)
+		for all += int64(n); c.Unread() != all; {
+			runtime.Gosched()
+		}
+	}
+	settle(t, r)
+	require.Empty(t, calls)
+	n, err := io.WriteString(peer, "0\r\n\r\n")
+	require.NoError(t, err)
+	require.Equal(t, all+int64(n), <-calls)
+	c.Close(false)
+	_ = peer.Close()
+	require.NoError(t, r.Close())
+}
+
+// descriptors returns the process's open descriptors but for those of Go's poller.
+func descriptors(t *testing.T) []string {
+	t.Helper()
+	entries, err := os.ReadDir("/proc/self/fd")
+	require.NoError(t, err)
+	var open []string
+	for _, e := range entries {
+		if to, err := os.Readlink("/proc/self/fd/" + e.Name()); err == nil { // but for the folder's own
+			open = append(open, e.Name()+" "+to)
+		}
+	}
+	return open
+}
+
+func TestWhatTheHostRefusesIsToldAndLeavesNothing(t *testing.T) {
+	good := func() *host {
+		return &host{mmap: mapMemory, run: runThread, maxBlocks: maxBlocks, answerTime: 20 * time.Second}
+	}
+	r, err := start(Attached, good()) // Go's poller and the kernel's stamps begin once a process
+	require.NoError(t, err)
+	require.NoError(t, r.Close())
+
+	for sentence, tt := range map[string]struct {
+		change func(h *host)
+		says   string
+	}{
+		"no memory at all": {func(h *host) {
+			h.mmap = func(int) ([]byte, error) { return nil, unix.ENOMEM }
+		}, "mapping"},
+		"no memory for the blocks": {func(h *host) {
+			h.mmap = func(size int) ([]byte, error) {
+				if size == maxBlocks*blockBytes {
+					return nil, unix.ENOMEM
+				}
+				return mapMemory(size)
+			}
+		}, fmt.Sprintf("mapping %d bytes: cannot allocate memory", maxBlocks*blockBytes)},
+		"a thread that does not answer, and ends when it is told to": {func(h *host) {
+			h.answerTime = 50 * time.Millisecond
+			h.run = func(sh *shared, _, _ unsafe.Pointer) {
+				for sh.stop.Load() == 0 {
+					time.Sleep(time.Millisecond)
+				}
+				sh.exited.Store(1)
+			}
+		}, "the thread did not answer within 50ms"},
+	} {
+		t.Run(sentence, func(t *testing.T) {
+			before := descriptors(t)
+			h := good()
+			tt.change(h)
+			_, err := start(Detached, h)
+			require.ErrorContains(t, err, tt.says)
+			require.Equal(t, before, descriptors(t))
+		})
+	}
+
+	t.Run("no descriptors", func(t *testing.T) {
+		var was unix.Rlimit
+		require.NoError(t, unix.Getrlimit(unix.RLIMIT_NOFILE, &was))
+		before := descriptors(t)
+		for left := range 3 { // as many as are left: epoll, eventfd, eventfd
+			limit := was
+			limit.Cur = uint64(lowestFree(t) + left)
+			require.NoError(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &limit))
+			_, err := start(Attached, good())
+			require.NoError(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &was))
+			require.ErrorIs(t, err, unix.EMFILE)
+			require.Equal(t, before, descriptors(t))
+		}
+	})
+
+	t.Run("a thread that is never heard of", func(t *testing.T) {
+		h, free := good(), make(chan struct{})
+		h.answerTime = 20 * time.Millisecond
+		h.run = func(*shared, unsafe.Pointer, unsafe.Pointer) { <-free }
+		_, err := start(Detached, h)
+		require.ErrorContains(t, err, "did not answer", "what it may still use stays as it is")
+		close(free)
+	})
+}
+
+// lowestFree returns the number that the next descriptor gets.
+func lowestFree(t *testing.T) int {
+	t.Helper()
+	fd, err := unix.FcntlInt(0, unix.F_DUPFD_CLOEXEC, 0)
+	require.NoError(t, err)
+	require.NoError(t, unix.Close(fd))
+	return fd
+}
+
+func TestTheModeIsChosenByTheEnvironment(t *testing.T) {
+	best := Attached
+	if canDetach {
+		best = Detached
+	}
+	for value, want := range map[string]Mode{"": best, "attached": Attached, "detached": best} {
+		t.Setenv(modeVariable, value)
+		r, err := New()
+		if value == "detached" && !canDetach {
+			require.ErrorContains(t, err, "TOKENCLOCK_READER=detached is not possible")
+			continue
+		}
+		require.NoError(t, err)
+		require.Equal(t, want, r.Mode())
+		require.NotEmpty(t, r.Class())
+		require.NotContains(t, r.Class(), "unknown")
+		in := newInbox()
+		c, peer := pair(t, r, in.ready)
+		_, err = peer.Write([]byte("read in either way"))
+		require.NoError(t, err)
+		in.waitFor(t, 18)
+		in.close(c, false)
+		_ = peer.Close()
+		require.NoError(t, r.Close())
+	}
+	t.Setenv(modeVariable, "off")
+	_, err := New()
+	require.ErrorContains(t, err, "TOKENCLOCK_READER=off")
+	t.Setenv(modeVariable, "of")
+	_, err = New()
+	require.ErrorContains(t, err, "TOKENCLOCK_READER=of is not one of detached, attached, off")
+}
+
+func TestAReaderWithOpenConnectionsDoesNotClose(t *testing.T) {
+	r, err := New()
+	require.NoError(t, err)
+	c, peer := pair(t, r, func(*Conn) {})
+	require.ErrorContains(t, r.Close(), "1 connections are open")
+	c.Close(false)
+	if debug {
+		require.Panics(t, func() { c.Unread() }, "its slot may be another's")
+	}
+	_ = peer.Close()
+	require.NoError(t, r.Close())
+}
+
+func TestWithoutMemoryAConnectionWaitsForSome(t *testing.T) {
+	r, err := start(defaultMode(), &host{mmap: mapMemory, run: runThread, maxBlocks: 4, answerTime: 20 * time.Second}) // block 0 is none
+	require.NoError(t, err)
+	var inboxes [3]*inbox
+	var conns [3]*Conn
+	var peers [4]*net.TCPConn
+	for i := range inboxes {
+		inboxes[i] = newInbox()
+		conns[i], peers[i] = pair(t, r, inboxes[i].ready)
+		_, err := peers[i].Write([]byte("x"))
+		require.NoError(t, err)
+		inboxes[i].waitFor(t, 1)
+	}
+	var calls atomic.Int64
+	late := newInbox()
+	var lateConn *Conn
+	lateConn, peers[3] = pair(t, r, func(c *Conn) { calls.Add(1); late.ready(c) })
+	_, err = peers[3].Write([]byte("y"))
+	require.NoError(t, err)
+	begunNs := clock.Now()
+	for r.Stats().Starved < 50 {
+		time.Sleep(time.Millisecond)
+	}
+	tookNs := clock.Now() - begunNs
+	require.GreaterOrEqual(t, tookNs, int64(45*starvedNs), "it does not try again and again at once")
+	late.mu.Lock()
+	require.Empty(t, late.data)
+	late.mu.Unlock()
+
+	_, err = peers[0].Write([]byte("z")) // those that have memory go on
+	require.NoError(t, err)
+	inboxes[0].waitFor(t, 2)
+	inboxes[1].close(conns[1], false)
+	late.waitFor(t, 1)
+	require.Positive(t, calls.Load())
+	late.close(lateConn, false)
+	inboxes[0].close(conns[0], false)
+	inboxes[2].close(conns[2], false)
+	for _, p := range peers {
+		_ = p.Close()
+	}
+	require.NoError(t, r.Close())
+}
+
+func defaultMode() Mode {
+	if canDetach {
+		return Detached
+	}
+	return Attached
 }

@@ -42,7 +42,9 @@ const (
 	smallRecord     = 64 // bytes with padding and tag: room for "[DONE]" and the chunk that ends a body, not for a token's event
 	frameHead       = 9  // bytes of an HTTP/2 frame's head (RFC 9113, 4.1)
 
-	wakeFd = -1 // the epoll event that asks the thread to look at stop
+	starvedNs = 1_000_000 // pause between two tries of a thread without memory
+
+	wakeFd = -1 // the epoll event that asks the thread for an answer, or to look at stop
 )
 
 // runThread is the body of the reader's goroutine; it returns after stop was set.
@@ -50,9 +52,13 @@ func runThread(sh *shared, slots, blocks unsafe.Pointer) {
 	runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
 	askForPromptness()
 	sh.tid.Store(int32(unix.Gettid()))
-	leaveScheduler()
+	if sh.attached == 0 {
+		leaveScheduler()
+	}
 	loop(sh, slots, blocks)
-	returnToScheduler()
+	if sh.attached == 0 {
+		returnToScheduler()
+	}
 	sh.exited.Store(1)
 }
 
@@ -101,7 +107,9 @@ func loop(sh *shared, slots, blocks unsafe.Pointer) {
 		for i := uintptr(0); i < n; i++ {
 			ev := (*unix.EpollEvent)(unsafe.Add(unsafe.Pointer(&sh.events[0]), i*unsafe.Sizeof(unix.EpollEvent{})))
 			if ev.Fd == wakeFd {
-				continue // only ever rung with stop set
+				_, _, _ = syscall.RawSyscall(unix.SYS_READ, uintptr(sh.wakeFd), uintptr(unsafe.Pointer(&sh.scratch[32])), 8)
+				sh.answered.Store(1)
+				continue
 			}
 			id := uint32(ev.Fd)
 			s := (*slot)(unsafe.Add(slots, uintptr(id)*unsafe.Sizeof(slot{})))
@@ -120,8 +128,30 @@ func loop(sh *shared, slots, blocks unsafe.Pointer) {
 		if n < eventsSize {
 			sh.lookedNs = sh.lookNs
 		}
+		if sh.starved != 0 {
+			// The paused connection is listened to again as soon as its owner finds nothing to drain, which takes microseconds.
+			sh.starved = 0
+			nap(sh, starvedNs)
+			rested = true
+			continue
+		}
 		rested = rest(sh)
 	}
+}
+
+// pollAttached waits as a goroutine does: others run meanwhile.
+//
+//go:noinline
+func pollAttached(sh *shared, timeoutMs uintptr) (n uintptr, e syscall.Errno) {
+	n, _, e = syscall.Syscall6(unix.SYS_EPOLL_PWAIT, uintptr(sh.epfd), uintptr(unsafe.Pointer(&sh.events[0])), eventsSize, timeoutMs, 0, 0)
+	return n, e
+}
+
+// napAttached is nap of a goroutine.
+//
+//go:noinline
+func napAttached(ts *unix.Timespec) {
+	_, _, _ = syscall.Syscall6(unix.SYS_CLOCK_NANOSLEEP, unix.CLOCK_MONOTONIC, 0, uintptr(unsafe.Pointer(ts)), 0, 0, 0)
 }
 
 // rest sleeps between two polls when streams are many, so that one wake-up serves several of them. Times are the
@@ -155,6 +185,10 @@ func rest(sh *shared) bool {
 func nap(sh *shared, ns int64) {
 	ts := (*unix.Timespec)(unsafe.Pointer(&sh.scratch[16]))
 	ts.Sec, ts.Nsec = 0, ns
+	if sh.attached != 0 {
+		napAttached(ts)
+		return
+	}
 	_, _, _ = syscall.RawSyscall6(unix.SYS_CLOCK_NANOSLEEP, unix.CLOCK_MONOTONIC, 0, uintptr(unsafe.Pointer(ts)), 0, 0, 0)
 }
 
@@ -201,6 +235,10 @@ func serve(sh *shared, s *slot, blocks unsafe.Pointer, id, events uint32) bool {
 			}
 			fallthrough
 		case noRoom:
+			if s.unread.Load() < pauseBytes {
+				sh.starved = 1
+				sh.starvedTimes.Add(1)
+			}
 			// First stop listening, then say so: the owner's answer must come after.
 			listen(sh, s, id, 0)
 			s.paused.Store(1)
@@ -335,6 +373,9 @@ func endsWith(ending uint32, data unsafe.Pointer, n uintptr) bool {
 		// An empty line closes the last chunk or its trailers. Lines may end in bare LFs, as the parser takes them; "\n\r\n"
 		// also ends each chunk that holds an event.
 		b := *(*[4]byte)(unsafe.Add(data, n-4))
+		if b == [4]byte{'\r', '\n', '\r', '\n'} && n >= 6 && *(*[2]byte)(unsafe.Add(data, n-6)) == [2]byte{'\r', '\n'} {
+			return false // a chunk with an event that ends in CRLFs: no two empty lines end a body
+		}
 		return b == [4]byte{'\r', '\n', '\r', '\n'} || b == [4]byte{'0', '\n', '\r', '\n'} || b[2] == '\n' && b[3] == '\n'
 	case RecordEnding:
 		if n < recordHead+smallRecord {
@@ -444,7 +485,7 @@ func takeBlock(sh *shared, blocks unsafe.Pointer) uint32 {
 	if i != 0 {
 		sh.freeHead = (*block)(unsafe.Add(blocks, uintptr(i)*blockBytes)).link
 	} else {
-		if sh.freshBlock == maxBlocks {
+		if sh.freshBlock >= sh.maxBlocks {
 			return 0
 		}
 		i = sh.freshBlock

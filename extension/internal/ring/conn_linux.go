@@ -265,6 +265,13 @@ func (c *Conn) Want(bytes int64, ending reader.Ending) bool {
 	return false
 }
 
+// Wants returns the ending that was wanted last.
+func (c *Conn) Wants() reader.Ending {
+	c.w.r.mu.Lock()
+	defer c.w.r.mu.Unlock()
+	return c.ending
+}
+
 // LooksOver reports whether the last segment looked like the end that was wanted.
 func (c *Conn) LooksOver() bool {
 	c.w.r.mu.Lock()

@@ -115,11 +115,15 @@ func (f *framer) chunkLine(b []byte) int {
 	for i, c := range b {
 		switch f.state {
 		case stateChunkCR:
-			if c != '\r' {
+			switch c {
+			case '\r':
+				f.state = stateChunkLF
+			case '\n': // as all lines here
+				f.beginChunk()
+			default:
 				f.fail("a chunk of the body is not followed by a line break")
 				return i + 1
 			}
-			f.state = stateChunkLF
 		case stateChunkLF:
 			if c != '\n' {
 				f.fail("a chunk of the body is not followed by a line break")

@@ -68,6 +68,7 @@ func TestFramerReads(t *testing.T) {
 		{"HTTP/1.0 with chunks is read, then closed.", "HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\r\n", "a", stateComplete, false},
 		{"Chunks win over a length, and the connection is closed.", ok + "Content-Length: 9\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\r\n", "a", stateComplete, false},
 		{"Lines may end in LF alone.", "HTTP/1.1 200 OK\nContent-Length: 1\n\na", "a", stateComplete, true},
+		{"So may those around chunks.", ok + "Transfer-Encoding: chunked\n\n1\na\n2;x\nbc\n0\nA: b\n\n", "abc", stateComplete, true},
 		{"A reason is not needed.", "HTTP/1.1 200\r\nContent-Length: 1\r\n\r\na", "a", stateComplete, true},
 	} {
 		t.Run(tt.sentence, func(t *testing.T) {
@@ -109,7 +110,8 @@ func TestFramerRefuses(t *testing.T) {
 		{"A size that would overflow.", chunked + "ffffffffffffffff\r\n", "15 digits"},
 		{"An extension without an end.", chunked + "1;" + strings.Repeat("x", maxExtensionBytes+1), "extension"},
 		{"A chunk longer than its size.", chunked + "1\r\nab\r\n", "line break"},
-		{"A chunk without CR after it.", chunked + "1\r\na\n", "line break"},
+		{"A chunk with another byte after it.", chunked + "1\r\nab\n", "line break"},
+		{"A chunk with another byte after its CR.", chunked + "1\r\na\rb", "line break"},
 		{"A trailer without a name.", chunked + "0\r\nx\r\n", "trailer"},
 	} {
 		t.Run(tt.sentence, func(t *testing.T) {

@@ -2,6 +2,7 @@ package stream
 
 import (
 	"bytes"
+	"fmt"
 	"io"
 	"net/http"
 	"unsafe"
@@ -149,7 +150,7 @@ func (p *Parser) head(eventStream bool, retryAfter, contentEncoding string) {
 	p.res.Streamed = eventStream
 	p.res.RetryAfter = retryAfter
 	if contentEncoding != "" {
-		p.problem, p.unreadable = "the body is encoded ("+contentEncoding+"), which was not asked for", true
+		p.problem, p.unreadable = "the body is encoded ("+contentEncoding+"); only unencoded bodies (Accept-Encoding: identity) can be measured", true
 	}
 }
 
@@ -288,7 +289,7 @@ func (p *Parser) feedBody(b []byte, atNs int64) {
 	case p.unreadable:
 	case p.res.Streamed:
 		p.feedEvents(b, atNs)
-	case len(p.body)+len(b) > maxEventBytes:
+	case len(p.body)+len(b) > maxReplyBytes:
 		p.problem, p.unreadable = "the body is larger than 64 MB", true
 	default:
 		p.body = append(p.body, b...)
@@ -296,7 +297,7 @@ func (p *Parser) feedBody(b []byte, atNs int64) {
 }
 
 func (p *Parser) feedEvents(b []byte, atNs int64) {
-	for len(b) > 0 {
+	for len(b) > 0 && !p.unreadable {
 		if p.last != 0 && (len(b) > 1 || b[0] != '\n' || !p.sse.skipLF) { // all but the end of that event's line break
 			p.followed()
 		}
@@ -436,10 +437,27 @@ func (p *Parser) apply(f *facts, atNs int64) {
 	if f.output&outTool == 0 {
 		p.textChunks++
 	}
+	if len(p.res.Arrivals) == maxArrivals {
+		p.tooLong()
+		return
+	}
 	p.res.LastOutputNs = atNs
 	p.outputReceive[f.choice] = p.receive
 	p.res.Arrivals = append(p.res.Arrivals, Arrival{AtNs: atNs, Tokens: tokens, Choice: int32(f.choice)})
 	p.last, p.lineEnd = len(p.res.Arrivals), lineEndNone
+}
+
+// tooLong gives up a response that does not end. What follows is not read any more.
+func (p *Parser) tooLong() {
+	if p.unreadable {
+		return
+	}
+	p.problem = fmt.Sprintf("the stream has more than %d output chunks: does the server ignore the limit on output tokens?", maxArrivals)
+	p.unreadable = true
+	p.tmpl.valid = false
+	if !p.framed {
+		p.frame.fail("%s", p.problem)
+	}
 }
 
 // applyUsage takes over a usage object and returns the tokens of the chunk that carries it.

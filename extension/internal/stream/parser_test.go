@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -473,9 +474,9 @@ func TestOtherTransports(t *testing.T) {
 func TestBodyLimit(t *testing.T) {
 	var p Parser
 	p.Reset(Options{API: JSON})
-	p.Feed(fmt.Appendf(nil, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n", maxEventBytes+1), 1)
+	p.Feed(fmt.Appendf(nil, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n", maxReplyBytes+1), 1)
 	part := make([]byte, 1<<20)
-	for range maxEventBytes >> 20 {
+	for range maxReplyBytes >> 20 {
 		p.Feed(part, 2)
 	}
 	require.True(t, p.Feed(part[:1], 2))
@@ -483,6 +484,55 @@ func TestBodyLimit(t *testing.T) {
 	require.Contains(t, p.Result().Message, "64 MB")
 	p.Reset(Options{API: JSON})
 	require.LessOrEqual(t, cap(p.body), keepBytes)
+}
+
+func TestAStreamThatDoesNotEndIsGivenUp(t *testing.T) {
+	event := []byte(`data: {"choices":[{"index":0,"text":"a"}]}` + "\n\n")
+	many := bytes.Repeat(event, 1024)
+	for _, framed := range []bool{false, true} {
+		var p Parser
+		p.Reset(Options{API: Completions})
+		if framed {
+			p.FeedHead(200, http.Header{"Content-Type": {"text/event-stream"}}, 1)
+		} else {
+			p.Feed([]byte("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"), 1)
+		}
+		fed, over := 0, false
+		for fed < 2*maxArrivals && !over {
+			if framed {
+				p.FeedBody(many, int64(fed+2))
+			} else {
+				over = p.Feed(many, int64(fed+2))
+			}
+			fed += 1024
+		}
+		require.Len(t, p.Result().Arrivals, maxArrivals)
+		if framed { // its end is the transport's
+			p.End(nil, 1<<40)
+		} else {
+			require.True(t, over, "the connection need not be read any more")
+			require.Equal(t, maxArrivals+1024, fed)
+			require.False(t, p.Result().KeepAlive)
+		}
+		require.Equal(t, Malformed, p.Result().Failure)
+		require.Contains(t, p.Result().Message, "more than 262144 output chunks")
+		p.Reset(Options{API: Completions})
+		require.Zero(t, cap(p.Result().Arrivals), "its memory is given back")
+	}
+}
+
+func TestAnEventThatDoesNotEndIsMalformed(t *testing.T) {
+	var p Parser
+	p.Reset(Options{API: Completions})
+	p.Feed([]byte("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: "), 1)
+	part := bytes.Repeat([]byte("x"), 1<<20)
+	for range 64 {
+		p.Feed(part, 2)
+		require.LessOrEqual(t, cap(p.sse.line)+cap(p.sse.data), 3*maxEventBytes)
+	}
+	p.End(nil, 3)
+	require.Equal(t, Malformed, p.Result().Failure)
+	require.Contains(t, p.Result().Message, "an event is larger than 8 MB")
 }
 
 // A response costs no allocation once the parser has its buffers.

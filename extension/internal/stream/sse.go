@@ -5,14 +5,21 @@ import (
 	"errors"
 )
 
-// maxEventBytes limits one event, and one reply that is not streamed.
-const maxEventBytes = 64 << 20
+// Limits of what one response may hold in memory: every virtual user may have one at a time.
+const (
+	// maxEventBytes limits one event of a stream: hundreds of times what a tool call or a token with its logprobs takes.
+	maxEventBytes = 8 << 20
+	// maxReplyBytes limits one reply that is not streamed: embeddings of a large batch take tens of megabytes.
+	maxReplyBytes = 64 << 20
+	// maxArrivals limits the output chunks of one response, 16 bytes each: twice the longest outputs that models give.
+	maxArrivals = 1 << 18
+)
 
 // keepBytes is the largest buffer that outlives a response.
 const keepBytes = 1 << 20
 
-// ErrEventTooLarge is what Decoder.Err returns after an event of more than 64 MB.
-var ErrEventTooLarge = errors.New("an event is larger than 64 MB")
+// ErrEventTooLarge is what Decoder.Err returns after an event of more than 8 MB.
+var ErrEventTooLarge = errors.New("an event is larger than 8 MB")
 
 // Event is one server-sent event. Its slices are valid until the callback returns.
 type Event struct {

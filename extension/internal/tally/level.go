@@ -77,6 +77,8 @@ type LevelSummary struct {
 	WarmupRequests       int64   `json:"warmupRequests" js:"warmupRequests"`
 	Whole                Whole   `json:"whole" js:"whole"`
 
+	OwnDelayMs Stats `json:"-" js:"-"` // Observation.OwnDelayNs, for the verdict on the client
+
 	FailureMessages map[string]string `json:"failureMessages,omitempty" js:"failureMessages"` // the first of each class
 	// What one chunk in two hundred exceeds of ArrivalUncertaintyMs, which the verdict judges.
 	ArrivalUncertaintyP995Ms float64 `json:"-" js:"-"`
@@ -127,7 +129,7 @@ type level struct {
 	firstSentNs, lastSentNs               int64
 	spanFromNs, spanToNs                  int64 // first send and last output of the completed ones
 
-	speed, ttft, ttftSched, ttfo, tpot, gap, width, stall, e2e, e2eSched, queue distribution
+	speed, ttft, ttftSched, ttfo, tpot, gap, width, stall, e2e, e2eSched, queue, own distribution
 
 	itl map[Phase]*distribution
 }
@@ -194,6 +196,7 @@ func (l *level) add(o *Observation, f Figures, slo SLO) {
 		l.clockErrors++
 	}
 	l.queue.add(f.QueueDelay, 1)
+	l.own.add(o.OwnDelayNs(), 1)
 	if !completed {
 		l.failures[string(o.Failure)]++
 		if _, ok := l.messages[string(o.Failure)]; !ok && o.Message != "" {
@@ -287,7 +290,7 @@ func (l *level) summary(slo SLO, nowNs int64) LevelSummary {
 		RequestThroughput: per(l.endedInWindow), OutputThroughput: per(l.tokensIn),
 		OutputSpeed: l.speed.stats(1000), TTFTMs: l.ttft.stats(ms), TTFTScheduledMs: l.ttftSched.stats(ms), TTFOMs: l.ttfo.stats(ms),
 		TPOTMs: l.tpot.stats(ms), ITLMs: l.itl[Steady].stats(ms), ChunkGapMs: l.gap.stats(ms), MaxStallMs: l.stall.stats(ms),
-		E2EMs: l.e2e.stats(ms), E2EScheduledMs: l.e2eSched.stats(ms), QueueDelayMs: l.queue.stats(ms),
+		E2EMs: l.e2e.stats(ms), E2EScheduledMs: l.e2eSched.stats(ms), QueueDelayMs: l.queue.stats(ms), OwnDelayMs: l.own.stats(ms),
 		ReleaseSpreadMs: float64(l.lastSentNs-l.firstSentNs) / ms, SpanS: float64(l.spanToNs-l.spanFromNs) / 1e9,
 		TokenMismatches: l.mismatches, CoalescedShare: share(l.coalesced, l.chunks),
 		ArrivalUncertaintyMs: l.width.stats(ms), ArrivalUncertaintyP995Ms: l.width.quantile(.995) / ms, ClockErrors: l.clockErrors,

@@ -30,6 +30,7 @@ type Observation struct {
 	RingReceives                   int // among the kernel's: by the packet ring
 	KernelReceives, UserReceives   int
 	Retries                        int
+	SetupNs                        int64 // what lay between StartedNs and SentNs of opening connections
 	Streamed                       bool
 	TemplateTokens                 int // leading input tokens that all requests share by the server's template
 
@@ -56,6 +57,16 @@ func (o *Observation) QueueDelayNs() int64 {
 		return Undefined
 	}
 	return o.SentNs - o.ScheduledNs
+}
+
+// OwnDelayNs is the part of the queue delay for which the generator answers: without the opening of connections, which
+// depends on the network and the server.
+func (o *Observation) OwnDelayNs() int64 {
+	d := o.QueueDelayNs()
+	if d == Undefined {
+		return Undefined
+	}
+	return max(d-o.SetupNs, 0)
 }
 
 // Figure computes the latencies of a completed request; definitions in DESIGN's metric table and docs/metrics.md. A failed

@@ -1,0 +1,6 @@
+//go:build linux && (amd64 || arm64) && (race || tokenclock_debug)
+
+package reader
+
+// debug makes a Conn that is used after its Close panic: its slot may be another connection's by then.
+const debug = true
