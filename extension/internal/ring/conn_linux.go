@@ -8,6 +8,7 @@ import (
 	"os"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 	"unsafe"
@@ -27,9 +28,9 @@ type Conn struct {
 	ready func()
 
 	// The owner's.
-	wrote   int64 // bytes handed to the kernel
-	read    int64 // bytes taken from the socket
-	handed  int64 // of these, bytes that were handed over
+	wrote   int64        // bytes handed to the kernel
+	read    int64        // bytes taken from the socket
+	handed  atomic.Int64 // of these, bytes that were handed over; the ring's goroutine looks at it
 	buf     *[]byte
 	pending []byte // read and not handed over, in buf
 	pieces  []piece
@@ -105,7 +106,7 @@ func (c *Conn) grew(size, kept, length int, atNs int64) {
 	default:
 		c.final = false
 	}
-	if c.final || c.unread >= maxUnread || c.w.in.next-c.handed >= c.wakeAt {
+	if c.final || c.unread >= maxUnread || c.w.in.next-c.handed.Load() >= c.wakeAt {
 		c.w.r.makeDue(c)
 	}
 }
@@ -139,11 +140,11 @@ func (c *Conn) Drain(f func(data []byte, sinceNs, atNs int64, stamp reader.Stamp
 		}
 		for len(c.pending) > 0 {
 			p := c.pieces[0]
-			n := int(p.end - c.handed)
+			n := int(p.end - c.handed.Load())
 			data := c.pending[:n]
 			c.pending = c.pending[n:]
 			c.pieces = c.pieces[1:]
-			c.handed = p.end
+			c.handed.Store(p.end)
 			stamp, sinceNs, atNs := reader.StampRing, p.atNs, p.atNs
 			if !p.ok {
 				stamp, sinceNs, atNs = reader.StampUser, c.sinceNs, c.endNs
@@ -257,7 +258,7 @@ func (c *Conn) Want(bytes int64, ending reader.Ending) bool {
 	if c.ended != nil || len(c.pending) > 0 {
 		return c.ended != nil || int64(len(c.pending)) >= bytes || was == reader.NoEnding && ending != reader.NoEnding
 	}
-	unread := c.w.in.next - c.handed
+	unread := c.w.in.next - c.handed.Load()
 	if c.w.in.known && unread > 0 && (unread >= bytes || c.final || was == reader.NoEnding && ending != reader.NoEnding) {
 		// The packet has passed the ring and may not be in the socket yet: rather than ask again at once, be called soon.
 		r.makeDue(c)
