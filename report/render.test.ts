@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import Papa from "papaparse";
+import type { Summary } from "./read";
 import { renderReport } from "./render";
 import { batches, cache, ingestion, phases, type RunSpec, ramp, requestLine, sweep, writeRun } from "./synthetic";
 
@@ -149,6 +150,29 @@ test("a run that failed, or whose client was the limit, says so at the top", asy
   const top = html.slice(0, html.indexOf('id="answer"'));
   for (const words of ["FAILED", "p(95) 812 ms", "CLIENT-BOUND", "scheduling lag p99 31 ms"])
     assert.ok(top.includes(words), words);
+});
+
+test("the cached share of each level, a cold run that had one, and the notes on the load are on the page", async () => {
+  const spec = sweep({ seed: 3 });
+  const reason = "level c8: 62.5 % of the input came from the server's prefix cache (by its usage)";
+  const run = writeRun({ ...spec, pass: false, validity: { state: "CACHE-BOUND", reasons: [reason] } }, dir, "cached");
+  const file = join(run, "summary.json");
+  const summary = JSON.parse(readFileSync(file, "utf8")) as Summary;
+  for (const level of summary.levels) level.cachedShare = 0.625;
+  summary.notes = ["DATASET=prompts has 40 rows for 50 requests: each row is sent 1.3 times"];
+  writeFileSync(file, JSON.stringify(summary));
+  await renderReport(run);
+  const html = readFileSync(join(run, "report.html"), "utf8");
+  assert.match(html, /<div class="doubt" id="validity"><strong>CACHE-BOUND<\/strong>.*no gate may pass/s);
+  assert.ok(html.includes(reason.replace("'", "&#39;")), "the reason");
+  assert.match(html, /<li>Note: DATASET=prompts has 40 rows for 50 requests/);
+  assert.match(html, /Cached input/);
+  const { rows } = JSON.parse(readFileSync(join(run, "tables", "levels.json"), "utf8"));
+  assert.deepEqual([...new Set(rows.map((row: Record<string, unknown>) => row.cached_share))], [0.625]);
+  // Of a server that tells nothing there is no column.
+  const plain = writeRun(spec, dir, "uncached");
+  await renderReport(plain);
+  assert.doesNotMatch(readFileSync(join(plain, "report.html"), "utf8"), /Cached input/);
 });
 
 test("what stamped the arrivals, what happened to the client and the notes are on the page", async () => {
