@@ -295,7 +295,11 @@ func (a *answer) flushHeld() {
 // frame sends payload, which holds events with these ends, as one HTTP chunk, or as the split fault wants it.
 func (a *answer) frame(payload []byte, ends ...eventEnd) {
 	c := a.c
-	if cut := wideAt(payload); cut > 0 && (a.fault.Split == "chunk" || a.fault.Split == "write") && !c.backedUp() {
+	cut := 0
+	if a.fault.Split == "chunk" || a.fault.Split == "write" {
+		cut = wideAt(payload)
+	}
+	if cut > 0 && !c.backedUp() {
 		a.flushFrames()
 		first, rest := splitEnds(ends, cut)
 		if a.fault.Split == "chunk" {
@@ -514,9 +518,10 @@ func (a *answer) sendUnpaced(g *generation) {
 			return
 		}
 		a.corked = perWrite > 1
+		nowNs := clock.Now()
 		for range perWrite {
 			if g.produced < g.target && !a.over {
-				a.tokens(g, 1, clock.Now())
+				a.tokens(g, 1, nowNs)
 			}
 		}
 		a.corked = false

@@ -34,7 +34,8 @@ type departure struct {
 // departures are those of one connection, in order of their bytes. The loop alone uses them.
 type departures struct {
 	truth    *truth
-	waiting  []departure
+	queue    []departure
+	gone     int  // of the queue, at its front
 	lost     bool // no time will come: the kernel's offsets are not known
 	closedNs int64
 
@@ -52,14 +53,18 @@ func (d *departures) expect(e departure, end int64) {
 		return
 	}
 	e.end = end
-	d.waiting = append(d.waiting, e)
+	d.queue = append(d.queue, e)
 }
+
+// waiting are the events whose time is to come.
+func (d *departures) waiting() []departure { return d.queue[d.gone:] }
 
 // left is told that the bytes [from, to) left at atNs. Events that end before from left in a packet that is not known.
 func (d *departures) left(from, to, atNs int64, how source) {
 	passed := 0
-	for i := range d.waiting {
-		e := &d.waiting[i]
+	waiting := d.waiting()
+	for i := range waiting {
+		e := &waiting[i]
 		if e.end > to {
 			break
 		}
@@ -71,7 +76,7 @@ func (d *departures) left(from, to, atNs int64, how source) {
 		}
 	}
 	d.drop(passed)
-	if d.closedNs != 0 && len(d.waiting) == 0 {
+	if d.closedNs != 0 && len(d.waiting()) == 0 {
 		delete(d.truth.open, d)
 	}
 }
@@ -79,25 +84,29 @@ func (d *departures) left(from, to, atNs int64, how source) {
 // close notes that the connection is closed; what it wrote may still leave.
 func (d *departures) close(nowNs int64) {
 	d.closedNs = max(1, nowNs)
-	if len(d.waiting) == 0 {
+	if len(d.waiting()) == 0 {
 		delete(d.truth.open, d)
 	}
 }
 
+// drop takes the first n events out of the queue; what is behind them moves up once it is the lesser part.
 func (d *departures) drop(n int) {
-	if n > 0 {
-		rest := copy(d.waiting, d.waiting[n:])
-		clear(d.waiting[rest:])
-		d.waiting = d.waiting[:rest]
+	d.gone += n
+	if d.gone < len(d.queue)/2 {
+		return
 	}
+	rest := copy(d.queue, d.queue[d.gone:])
+	clear(d.queue[rest:])
+	d.queue, d.gone = d.queue[:rest], 0
 }
 
 // giveUp gives every waiting event the time of the clock.
 func (d *departures) giveUp() {
-	for i := range d.waiting {
-		d.truth.settle(&d.waiting[i], 0, sourceUser)
+	waiting := d.waiting()
+	for i := range waiting {
+		d.truth.settle(&waiting[i], 0, sourceUser)
 	}
-	d.drop(len(d.waiting))
+	d.drop(len(waiting))
 	d.lost = true
 }
 

@@ -375,7 +375,7 @@ func (p *epoll) departuresOf(fd int, peer unix.Sockaddr) *departures {
 // readTransmitted reads the socket's error queue, where the kernel reports when it handed bytes to the device: once for each
 // segment, by the offset of the last byte of the last write in it. Earlier writes in the segment were merged into it.
 func (p *epoll) readTransmitted(s *fdSocket) {
-	for i := 0; i < eventsATurn && (i == 0 || len(s.departs.waiting) > 0); i++ {
+	for i := 0; i < eventsATurn && (i == 0 || len(s.departs.waiting()) > 0); i++ {
 		if _, _, _, errno := p.receive(s.fd, unix.MSG_ERRQUEUE); errno != 0 {
 			return
 		}
@@ -401,11 +401,11 @@ func (p *epoll) readTransmitted(s *fdSocket) {
 			}
 			left = left[min(unix.CmsgSpace(size-unix.CmsgLen(0)), len(left)):]
 		}
-		if !found || len(s.departs.waiting) == 0 {
+		if !found || len(s.departs.waiting()) == 0 {
 			continue
 		}
 		// The offset is the one nearest to the next event's: it wraps every 4 GiB.
-		near := s.departs.waiting[0].end
+		near := s.departs.waiting()[0].end
 		to := near + int64(int32(key+1-uint32(near)))
 		s.departs.left(-1, to, runNs(realNs, clock.Now()), sourceTransmit)
 	}

@@ -268,7 +268,7 @@ func (r *departureRing) packet(b []byte, length, realNs, nowNs int64, left leftF
 			left(from, to, realNs, nowNs, d)
 		}
 	}
-	if flags&(fin|rst) != 0 && d.next == nil && (d.truth == nil || d.closedNs != 0 && len(d.waiting) == 0) {
+	if flags&(fin|rst) != 0 && d.next == nil && (d.truth == nil || d.closedNs != 0 && len(d.waiting()) == 0) {
 		delete(r.flows, key)
 	}
 }

@@ -84,7 +84,7 @@ func (t *truth) reset() {
 		t.firstNs = min(t.firstNs, r.beginNs)
 	}
 	for d := range open {
-		for _, w := range d.waiting {
+		for _, w := range d.waiting() {
 			if _, ok := live[w.rec]; !ok {
 				w.rec.forgotten = true
 			}
@@ -182,12 +182,12 @@ func (t *truth) ended(r *record) {
 func (t *truth) settled(askedNs, nowNs int64) bool {
 	settled := true
 	for d := range t.open {
-		if d.closedNs != 0 && (len(d.waiting) == 0 || nowNs-d.closedNs > giveUpNs) {
+		if d.closedNs != 0 && (len(d.waiting()) == 0 || nowNs-d.closedNs > giveUpNs) {
 			d.giveUp()
 			delete(t.open, d)
 			continue
 		}
-		if len(d.waiting) > 0 && d.waiting[0].beforeNs < askedNs {
+		if waiting := d.waiting(); len(waiting) > 0 && waiting[0].beforeNs < askedNs {
 			settled = false
 		}
 	}
