@@ -37,6 +37,7 @@ type run struct {
 	ownLimits atomic.Int64   // requests that this host had no descriptor, port or memory for ...
 	ownLimit  atomic.Uintptr // ... and the errno of the first
 	wholeOnce sync.Once      // the line about replies that were no stream
+	carriers  atomic.Int64   // VUs' iterations that carry clients, less the requests that stand for one, see emitIteration
 	requestID atomic.Uint64
 	idPrefix  string
 }

@@ -105,6 +105,10 @@ function addScenario(spec: LevelSpec, durationMs: number, scenario: Scenario): v
 }
 
 export function run(spec: RunSpec): void {
+  const { CLIENTS_PER_VU: perVU } = spec.config;
+  if (typeof perVU === "number" && perVU > 1) {
+    refuse(`tokenclock: CLIENTS_PER_VU=${perVU} needs k6/x/tokenclock; with xk6-sse each client is a VU; leave it out`);
+  }
   declared = spec;
 }
 
@@ -222,6 +226,19 @@ export class Levels {
     const warm = warmupMs ? Date.now() - exec.scenario.startTime < warmupMs : index < warmupRequests;
     return { level: spec.name, phase: warm ? "warmup" : "steady", index, serial: serial + index };
   }
+
+  each(_clients: number, send: (slot: Slot) => unknown, failed: (reason: unknown) => void): void {
+    sendEach(this.acquire.bind(this), send, failed);
+  }
+}
+
+/** Sends for each slot that `next` gives. Here a request has ended when send() returns. */
+function sendEach(next: () => Slot | null, send: (slot: Slot) => unknown, failed: (reason: unknown) => void): void {
+  try {
+    for (let slot = next(); slot !== null; slot = next()) send(slot);
+  } catch (error) {
+    failed(error);
+  }
 }
 
 export class Arrivals {
@@ -250,6 +267,10 @@ export class Arrivals {
   next(): Slot | null {
     this.#given = !this.#given;
     return this.#given ? this.slot(exec.scenario.iterationInTest) : null;
+  }
+
+  each(_clients: number, send: (slot: Slot) => unknown, failed: (reason: unknown) => void): void {
+    sendEach(this.next.bind(this), send, failed);
   }
 
   slot(index: number): Slot {
