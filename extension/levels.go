@@ -109,8 +109,12 @@ func mostAtOnce(specs []levelSpec) int {
 	return most
 }
 
+// declaredStreams is the largest number of requests in flight that a load of the process declares.
+var declaredStreams atomic.Int64
+
 // needConnections refuses a load that this host cannot carry, before it begins.
 func (i *instance) needConnections(most int) {
+	declaredStreams.Store(max(declaredStreams.Load(), int64(most)))
 	if err := checkCapacity(most); err != nil {
 		i.refuse("tokenclock: " + err.Error())
 	}
