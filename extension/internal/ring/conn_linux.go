@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"runtime"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -67,7 +68,27 @@ const (
 	timestamping = unix.SOF_TIMESTAMPING_SOFTWARE | unix.SOF_TIMESTAMPING_RX_SOFTWARE
 )
 
-var buffers = sync.Pool{New: func() any { b := make([]byte, readBytes); return &b }}
+// bufferSizes are those of receives. Many connections are read at once, and most of them have a few kilobytes.
+var bufferSizes = [...]int{8 << 10, 64 << 10, readBytes}
+
+var buffers [len(bufferSizes)]sync.Pool
+
+// bufferFor returns one that more than so many bytes fit into, if there is such a size, and else the largest.
+func bufferFor(bytes int64) *[]byte {
+	k := 0
+	for k < len(bufferSizes)-1 && int64(bufferSizes[k]) <= bytes {
+		k++
+	}
+	if b, ok := buffers[k].Get().(*[]byte); ok {
+		return b
+	}
+	b := make([]byte, bufferSizes[k])
+	return &b
+}
+
+func giveBackBuffer(b *[]byte) {
+	buffers[slices.Index(bufferSizes[:], len(*b))].Put(b)
+}
 
 // Add takes over a connected, non-blocking TCP socket, which it owns from then on, also when an error is returned. Nothing
 // may be on its way from the peer.
@@ -177,7 +198,7 @@ func (c *Conn) Drain(f func(data []byte, sinceNs, atNs int64, stamp reader.Stamp
 // release gives the buffer back, all of which was handed over.
 func (c *Conn) release() {
 	if c.buf != nil {
-		buffers.Put(c.buf)
+		giveBackBuffer(c.buf)
 		c.buf = nil
 	}
 	c.pieces = c.pieces[:0]
@@ -188,10 +209,11 @@ func (c *Conn) receive() bool {
 	if c.ended != nil {
 		return false
 	}
-	if c.w.r.looked(c) {
+	slow, waiting := c.w.r.looked(c)
+	if slow {
 		_ = unix.SetsockoptInt(c.fd, unix.IPPROTO_TCP, unix.TCP_QUICKACK, 0)
 	}
-	c.buf = buffers.Get().(*[]byte)
+	c.buf = bufferFor(waiting)
 	buf := *c.buf
 	var control [128]byte
 	iov := unix.Iovec{Base: unsafe.SliceData(buf), Len: uint64(len(buf))}
@@ -252,8 +274,9 @@ func (c *Conn) socketTime(control []byte) int64 {
 	return 0
 }
 
-// looked notes that the owner reads all there is, and reports whether the connection is being slowed down (see slowReads).
-func (r *Ring) looked(c *Conn) (slow bool) {
+// looked notes that the owner reads all there is. It reports whether the connection is being slowed down (see slowReads), and
+// how many bytes wait as far as the ring knows.
+func (r *Ring) looked(c *Conn) (slow bool, waiting int64) {
 	nowNs := clock.Now()
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -265,7 +288,7 @@ func (r *Ring) looked(c *Conn) (slow bool) {
 		c.slow--
 	}
 	c.unread, c.lookNs = 0, nowNs
-	return slow
+	return slow, c.w.in.next - c.read
 }
 
 // slowReads is how many reads teach the sender of a new connection that its segments are acknowledged late. The round

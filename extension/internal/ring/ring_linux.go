@@ -209,7 +209,9 @@ func (r *Ring) watch(w *Watch) error {
 }
 
 // lookAhead is how many ports behind a new connection's the filter is opened for at once: a host gives out ports in
-// ascending order, and one change of the filter serves the next connections, too. The serving goroutine narrows it again.
+// ascending order, and one change of the filter serves the next connections, too. It is at least as many as there are
+// connections: each change sorts their ports, and ten thousand that are opened at once must not make a hundred of it. The
+// serving goroutine narrows it again.
 const lookAhead = 128
 
 // letPass sees that the filter lets a connection's packets through.
@@ -225,7 +227,7 @@ func (r *Ring) letPass(w *Watch) error {
 	ranges := rangesOf(r.portList())
 	for k := range ranges {
 		if p := &ranges[k]; port >= p.low && port <= p.high {
-			p.high = uint16(min(int(p.high)+lookAhead, 1<<16-1))
+			p.high = uint16(min(int(p.high)+max(lookAhead, len(r.ports)), 1<<16-1))
 			for k+1 < len(ranges) && ranges[k+1].low <= p.high {
 				p.high = max(p.high, ranges[k+1].high)
 				ranges = append(ranges[:k+1], ranges[k+2:]...)
