@@ -62,7 +62,8 @@ const (
 	readBytes    = 256 << 10              // largest receive
 	maxUnread    = 48                     // segments that may wait in a socket: each takes about a kilobyte of its memory
 	restTime     = 250 * time.Millisecond // longest that a segment waits to be read
-	lookTime     = 250 * time.Millisecond // a connection is looked at that often though the ring tells nothing
+	lookTime     = 250 * time.Millisecond // a connection is looked at that often though the ring tells nothing,
+	looksPerTime = 2000                   // for each so many connections there are
 	sweepTime    = 20 * time.Millisecond
 	tlsRecord    = 5 + 64 // a TLS record that can hold nothing but the end of a body, head and tag included
 	timestamping = unix.SOF_TIMESTAMPING_SOFTWARE | unix.SOF_TIMESTAMPING_RX_SOFTWARE
@@ -502,8 +503,10 @@ func sleep(d time.Duration) {
 // sweep calls for the connections whose bytes have waited long enough, and for those of which the ring has told nothing
 // for a while: it may have lost the packet. r.mu must be held.
 func (r *Ring) sweep(nowNs int64) {
+	// Looks are for what the ring did not tell. Those of ten thousand connections would take a fifth of a core.
+	look := int64(lookTime) * int64(1+len(r.conns)/looksPerTime)
 	for _, c := range r.conns {
-		if c.unread > 0 && nowNs-c.sinceAny >= int64(restTime) || c.sentNs != 0 && nowNs-c.lookNs >= int64(lookTime) {
+		if c.unread > 0 && nowNs-c.sinceAny >= int64(restTime) || c.sentNs != 0 && nowNs-c.lookNs >= look {
 			c.lookNs = nowNs
 			r.makeDue(c)
 		}

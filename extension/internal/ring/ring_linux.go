@@ -209,10 +209,12 @@ func (r *Ring) watch(w *Watch) error {
 }
 
 // lookAhead is how many ports behind a new connection's the filter is opened for at once: a host gives out ports in
-// ascending order, and one change of the filter serves the next connections, too. It is at least as many as there are
-// connections: each change sorts their ports, and ten thousand that are opened at once must not make a hundred of it. The
-// serving goroutine narrows it again.
+// ascending order, and one change of the filter serves the next connections, too. The serving goroutine narrows it again.
 const lookAhead = 128
+
+// manyPorts is from when a change lets all local ports pass, to and from the servers' ports: ten thousand connections that are
+// opened at once would make hundreds of changes, each of which sorts all ports.
+const manyPorts = 1024
 
 // letPass sees that the filter lets a connection's packets through.
 func (r *Ring) letPass(w *Watch) error {
@@ -224,10 +226,14 @@ func (r *Ring) letPass(w *Watch) error {
 			}
 		}
 	}
+	r.loose = true
+	if len(r.ports) >= manyPorts {
+		return r.pass([]portRange{{1, 1<<16 - 1}})
+	}
 	ranges := rangesOf(r.portList())
 	for k := range ranges {
 		if p := &ranges[k]; port >= p.low && port <= p.high {
-			p.high = uint16(min(int(p.high)+max(lookAhead, len(r.ports)), 1<<16-1))
+			p.high = uint16(min(int(p.high)+lookAhead, 1<<16-1))
 			for k+1 < len(ranges) && ranges[k+1].low <= p.high {
 				p.high = max(p.high, ranges[k+1].high)
 				ranges = append(ranges[:k+1], ranges[k+2:]...)
@@ -235,7 +241,6 @@ func (r *Ring) letPass(w *Watch) error {
 			break
 		}
 	}
-	r.loose = true
 	return r.pass(ranges)
 }
 
