@@ -314,7 +314,7 @@ func TestALevelThatTimeEndsBetweenTwoRequestsLeadsToTheNext(t *testing.T) {
 		levelSpec{Name: "timed", Concurrency: 1, DurationMs: 20, WarmupRequests: &zero},
 		levelSpec{Name: "next", Concurrency: 1, Requests: 1, WarmupRequests: &zero},
 	)
-	clients, err := l.join(1)
+	clients, err := l.join(idleInstance(), 1)
 	require.NoError(t, err)
 	s, _ := l.next(t.Context(), clients[0])
 	require.Equal(t, "timed", s.Level)
@@ -383,7 +383,7 @@ func TestTheBeginOfALevelIsWhenAllItsClientsAreScheduled(t *testing.T) {
 		levelSpec{Name: "a", Concurrency: 1, Requests: 1, WarmupRequests: &zero},
 		levelSpec{Name: "b", Concurrency: 3, Requests: 3, WarmupRequests: &zero},
 	)
-	clients, err := l.join(3)
+	clients, err := l.join(idleInstance(), 3)
 	require.NoError(t, err)
 	joined := clock.Now()
 	s, _ := l.next(t.Context(), clients[0])
@@ -402,3 +402,6 @@ func TestTheBeginOfALevelIsWhenAllItsClientsAreScheduled(t *testing.T) {
 	require.Equal(t, scheduled[0], open)
 	require.Equal(t, tally.Steady, tally.Phase(s.Phase))
 }
+
+// idleInstance is a VU's of a run whose server keeps no metrics.
+func idleInstance() *instance { return &instance{root: &rootModule{}} }
