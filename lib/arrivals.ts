@@ -3,7 +3,7 @@ import { type ArrivalSpec, Arrivals, emitLevelMetrics, type Slot, type StageSpec
 import { type Config, demand, orRefuse, shownSettings, userPath } from "./config";
 import { formatDurationMs } from "./duration";
 import { clientsPerVU, k6Options, loadOptions, type Thresholds } from "./levels";
-import { abort, orAbort } from "./load-guard";
+import { abort } from "./load-guard";
 import { planRequests } from "./load-plan";
 import { SettingError } from "./setting-error";
 import type { TraceRow } from "./trace";
@@ -128,7 +128,11 @@ function changingUsers(config: Config): ScheduledLoad {
         gracefulStop: formatDurationMs(config.TIMEOUT),
       }),
     each(send) {
-      orAbort(() => send(windows.begin("ramp")));
+      try {
+        send(windows.begin("ramp"));
+      } catch (error) {
+        abort(error);
+      }
     },
     report() {
       windows.end("ramp");
