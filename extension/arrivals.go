@@ -46,14 +46,19 @@ type arrivals struct {
 	opened sync.Once
 	begin  sync.Once
 	next   atomic.Int64
+	most   int             // requests in flight at once from VUs that carry several; 0 = no limit
 	zero   int64           // the time of offset 0
 	seen   []*atomic.Int32 // requests given, by stage; stages of one name share a counter
+
+	mu       sync.Mutex
+	inFlight int           // of most
+	freed    chan struct{} // closed when one of most that all are taken is free again
 }
 
+// arrivalsOf is a VU's hold on the shared schedule.
 type arrivalsOf struct {
-	i     *instance
-	a     *arrivals
-	Count int `js:"count"`
+	i *instance
+	a *arrivals
 }
 
 func (i *instance) newArrivals(call sobek.ConstructorCall) *sobek.Object {
@@ -79,7 +84,29 @@ func (i *instance) newArrivals(call sobek.ConstructorCall) *sobek.Object {
 		a.declareLevels()
 	}
 	i.root.mu.Unlock()
-	return rt.ToValue(&arrivalsOf{i: i, a: a, Count: len(a.offsetsNs)}).ToObject(rt)
+	return (&arrivalsOf{i: i, a: a}).object(rt)
+}
+
+// object is what JavaScript sees of the schedule. Its methods are native functions: `each` hands functions over.
+func (h *arrivalsOf) object(rt *sobek.Runtime) *sobek.Object {
+	orNull := func(s *slot) sobek.Value {
+		if s == nil {
+			return sobek.Null()
+		}
+		return rt.ToValue(s)
+	}
+	o := h.i.methods(map[string]func(call sobek.FunctionCall) sobek.Value{
+		"next": func(sobek.FunctionCall) sobek.Value { return orNull(h.Next()) },
+		"slot": func(call sobek.FunctionCall) sobek.Value { return orNull(h.Slot(int(call.Argument(0).ToInteger()))) },
+		"each": func(call sobek.FunctionCall) sobek.Value {
+			h.Each(h.i.clientsArgument("arrivals.each", call.Argument(0)), h.i.callbacksOf("arrivals.each", call.Argument(1), call.Argument(2)))
+			return sobek.Undefined()
+		},
+	})
+	if err := o.DefineDataProperty("count", rt.ToValue(len(h.a.offsetsNs)), sobek.FLAG_FALSE, sobek.FLAG_FALSE, sobek.FLAG_TRUE); err != nil {
+		h.i.throw(err)
+	}
+	return o
 }
 
 // declareLevels names the levels. A warm-up may share its name with the stage that it precedes; the level is that stage's.
@@ -97,7 +124,7 @@ func (a *arrivals) declareLevels() {
 // first i gaps of a process with rate 1 (time rescaling): every gap 1 for constant arrivals, exponential for poisson,
 // gamma distributed with the given coefficient of variation for gamma.
 func newArrivals(spec arrivalSpec) (*arrivals, error) {
-	a := &arrivals{stages: spec.Stages}
+	a := &arrivals{stages: spec.Stages, most: spec.MaxInFlight}
 	if len(spec.TraceMs) > 0 {
 		name := spec.TraceName
 		if name == "" {
@@ -277,6 +304,115 @@ func (h *arrivalsOf) Next() *slot {
 		return nil
 	}
 	return a.slot(k)
+}
+
+// Each is `arrivals.each(clients, send, failed?)`: this VU releases arrivals with at most so many requests of its in flight.
+func (h *arrivalsOf) Each(perVU int, f callbacks) {
+	settleCollector()
+	h.open(0)
+	v := &arrivalCarrier{a: h.a, carrier: newCarrier(h.i, f), waiter: waiter{i: h.i, ctx: h.i.vu.Context(), exact: true}, perVU: perVU, next: -1}
+	v.waiter.again = v.release
+	h.i.rethrow(v.release())
+}
+
+// arrivalCarrier releases the arrivals that one VU takes from the schedule. Only the goroutine of the VU's event loop uses it.
+type arrivalCarrier struct {
+	a        *arrivals
+	carrier  carrier
+	waiter   waiter
+	perVU    int
+	inFlight int
+	next     int  // the arrival that it has taken and that is not due yet; -1 = none
+	full     bool // it was kept from taking one by the requests in flight
+}
+
+// release sends what is due and waits for the next arrival.
+func (v *arrivalCarrier) release() error {
+	a := v.a
+	for {
+		if v.next < 0 && !v.take() {
+			return nil
+		}
+		if v.waiter.ctx.Err() != nil {
+			v.next = -1
+			a.giveBack()
+			return nil
+		}
+		if dueNs := a.zero + a.offsetsNs[v.next]; dueNs > clock.Now() {
+			v.waiter.wait(nil, dueNs)
+			return nil
+		}
+		s := a.slot(v.next)
+		v.next = -1
+		v.inFlight++
+		over := func() {
+			v.inFlight--
+			a.giveBack()
+		}
+		ended, err := v.carrier.send(s, func() error {
+			over()
+			return v.release()
+		})
+		if ended || err != nil {
+			over()
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// take takes the next arrival, and reports whether there is one that may be released: with too many requests in flight, none.
+func (v *arrivalCarrier) take() bool {
+	a := v.a
+	if v.waiter.ctx.Err() != nil {
+		return false
+	}
+	if v.inFlight == v.perVU {
+		v.full = true // the end of a request calls release
+		return false
+	}
+	if freed := a.reserve(); freed != nil {
+		v.full = true
+		v.waiter.wait(freed, 0)
+		return false
+	}
+	k := int(a.next.Add(1) - 1)
+	if k >= len(a.offsetsNs) {
+		a.giveBack()
+		return false
+	}
+	if v.full && float64(clock.Now()-a.zero-a.offsetsNs[k]) > maxQueueDelayMs*1e6 {
+		a.run.noVUFree.Add(1)
+	}
+	v.next, v.full = k, false
+	return true
+}
+
+// reserve takes one of the requests that may be in flight at once. Where all are taken it returns the channel that is closed
+// when one may be free.
+func (a *arrivals) reserve() (freed <-chan struct{}) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.most == 0 || a.inFlight < a.most {
+		a.inFlight++
+		return nil
+	}
+	if a.freed == nil {
+		a.freed = make(chan struct{})
+	}
+	return a.freed
+}
+
+// giveBack is the end of what reserve began.
+func (a *arrivals) giveBack() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.inFlight--
+	if a.freed != nil {
+		close(a.freed)
+		a.freed = nil
+	}
 }
 
 // Slot is `arrivals.slot(i)`.

@@ -149,6 +149,15 @@ declare module "k6/x/tokenclock" {
      * The slot is scheduled for the moment at which it became free: the end of the VU's last request, and where that found
      * no connection (connect, tls) a rest of 5 to 100 ms behind it, which grows until a request reaches the server again. */
     acquire(): Slot | null;
+    /**
+     * Carries `clients` clients of the levels on this VU, the same number on every VU, and returns at once; the VU's
+     * iteration ends when all levels are over. `send` is called with every slot. What it returns ends the slot: the promise
+     * of client.start (or of an async function) when that is settled, anything else at once. A client's first slot in a
+     * level is scheduled for the level's beginning. `failed` is called with what `send` throws or is rejected with; without
+     * it that ends the VU's iteration. To k6 each of these requests is an iteration (metrics iterations and
+     * iteration_duration), and the VU's own, which k6 counts when it is over, stands for one of them.
+     */
+    each(clients: number, send: (slot: Slot) => unknown, failed?: (reason: unknown) => void): void;
   }
 
   export interface StageSpec {
@@ -170,7 +179,8 @@ declare module "k6/x/tokenclock" {
     /** Explicit offsets in ms, ascending, instead of stages; then one stage with this name. */
     traceMs?: number[];
     traceName?: string;
-    /** Most requests in flight at once; only checked against this host's limits of descriptors and ports. */
+    /** Most requests in flight at once: checked against this host's limits of descriptors and ports, and the limit of all
+     * VUs that call each(). */
     maxInFlight?: number;
   }
   /** A seeded schedule of arrivals, shared by all VUs of the process. Late VUs send late; the lag is queue delay. */
@@ -180,6 +190,9 @@ declare module "k6/x/tokenclock" {
     next(): Slot | null;
     /** The slot of the i-th arrival when a k6 arrival-rate executor decides when to start; does not block. */
     slot(i: number): Slot;
+    /** Sends what is due from this VU with at most `clients` requests of its in flight, and returns at once; the VU's
+     * iteration ends when the schedule is over. Otherwise as levels.each. */
+    each(clients: number, send: (slot: Slot) => unknown, failed?: (reason: unknown) => void): void;
     readonly count: number;
   }
 

@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
-	"time"
+	"sync/atomic"
 
 	"github.com/grafana/sobek"
 
@@ -38,8 +38,9 @@ type levels struct {
 	specs []levelSpec
 
 	mu       sync.Mutex
-	joined   int   // VUs that have asked for a slot so far; each has the number at which it came
-	vacant   []int // numbers of VUs that are gone; one that waits takes the place
+	perVU    int   // clients a VU carries; 0 = no VU has come yet
+	vus      int   // VUs that have come so far
+	vacant   []int // numbers of clients that are gone; one that waits takes the place
 	at       int   // the level that runs
 	serial   int   // slots given so far
 	state    levelState
@@ -57,19 +58,26 @@ type levelState struct {
 	index    int
 }
 
+// levelClient is one client: it sends one request after the other. levels.mu guards all of it.
+type levelClient struct {
+	i        *instance // of the VU that carries it
+	number   int       // it takes part in levels whose concurrency is larger
+	joinedNs int64
+	held     *slot
+	level    int // of held
+	rest     rest
+	restNs   int64 // it has no request to send before this time, in the level endedLevel; 0 = it need not wait
+
+	endedNs    int64 // when its last request ended (its rest included), and in which level
+	endedLevel int
+}
+
 // levelsOf is a VU's hold on the shared levels.
 type levelsOf struct {
-	i      *instance
-	l      *levels
-	number int
-	held   *slot
-	level  int // of held
-	ctx    context.Context
-	mu     sync.Mutex // held: the VU, or the end of its iteration
-
-	rest       rest
-	ended      int64 // when the VU's last request ended (its rest included), and in which level; guarded by l.mu
-	endedLevel int
+	i       *instance
+	l       *levels
+	clients []*levelClient
+	ctx     context.Context
 }
 
 func (i *instance) newLevels(call sobek.ConstructorCall) *sobek.Object {
@@ -89,7 +97,7 @@ func (i *instance) newLevels(call sobek.ConstructorCall) *sobek.Object {
 		i.throw(fmt.Errorf("new Levels: %w", err))
 	}
 	l.bind(i.root.current())
-	return rt.ToValue(&levelsOf{i: i, l: l, number: -1}).ToObject(rt)
+	return (&levelsOf{i: i, l: l}).object(rt)
 }
 
 // mostAtOnce is the largest number of requests in flight that levels declare.
@@ -101,8 +109,12 @@ func mostAtOnce(specs []levelSpec) int {
 	return most
 }
 
+// declaredStreams is the largest number of requests in flight that a load of the process declares.
+var declaredStreams atomic.Int64
+
 // needConnections refuses a load that this host cannot carry, before it begins.
 func (i *instance) needConnections(most int) {
+	declaredStreams.Store(max(declaredStreams.Load(), int64(most)))
 	if err := checkCapacity(most); err != nil {
 		i.refuse("tokenclock: " + err.Error())
 	}
@@ -139,92 +151,173 @@ func (l *levels) bind(r *run) {
 	}
 }
 
+// object is what JavaScript sees of the levels. Its methods are native functions: `each` hands functions over.
+func (h *levelsOf) object(rt *sobek.Runtime) *sobek.Object {
+	return h.i.methods(map[string]func(call sobek.FunctionCall) sobek.Value{
+		"acquire": func(sobek.FunctionCall) sobek.Value {
+			if s := h.Acquire(); s != nil {
+				return rt.ToValue(s)
+			}
+			return sobek.Null()
+		},
+		"each": func(call sobek.FunctionCall) sobek.Value {
+			h.Each(h.i.clientsArgument("levels.each", call.Argument(0)), h.i.callbacksOf("levels.each", call.Argument(1), call.Argument(2)))
+			return sobek.Undefined()
+		},
+	})
+}
+
+// join gives the VU its clients, once an iteration of it.
+func (h *levelsOf) join(perVU int) {
+	ctx := h.i.vu.Context()
+	if h.ctx == ctx {
+		return
+	}
+	clients, err := h.l.join(h.i, perVU)
+	if err != nil {
+		h.i.throw(err)
+	}
+	h.ctx, h.clients = ctx, clients
+	// An exception or an interruption ends the VU's iteration without another call.
+	context.AfterFunc(ctx, func() { h.l.leave(clients) })
+}
+
+// join makes the clients of one more VU. The VUs' clients are numbered in turn, so that each VU carries its share of a level
+// that has fewer clients than all of them together.
+func (l *levels) join(i *instance, perVU int) ([]*levelClient, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.perVU != 0 && l.perVU != perVU {
+		return nil, fmt.Errorf("levels: a VU carries %d clients, another one %d; it must be the same number for all", perVU, l.perVU)
+	}
+	l.perVU = perVU
+	most := mostAtOnce(l.specs)
+	vus := (most + perVU - 1) / perVU
+	clients := make([]*levelClient, perVU)
+	now := clock.Now()
+	for k := range clients {
+		number := l.vus + k*vus
+		if l.vus >= vus {
+			number = vus*perVU + (l.vus-vus)*perVU + k // more VUs than are needed: they wait for a place
+		}
+		clients[k] = &levelClient{i: i, number: number, joinedNs: now}
+	}
+	l.vus++
+	return clients, nil
+}
+
 // Acquire is `levels.acquire()`.
 func (h *levelsOf) Acquire() *slot {
 	settleCollector()
-	ctx := h.i.vu.Context()
-	l := h.l
-	last := h.giveBack()
-	if h.ctx != ctx {
-		h.ctx = ctx
-		// An exception or an interruption ends the VU's iteration without another call.
-		context.AfterFunc(ctx, h.leave)
-	}
-	if d := h.rest.after(last); d > 0 {
-		h.wait(ctx, d)
-	}
+	h.join(1)
+	c := h.clients[0]
+	h.l.giveBack(c)
+	var sooner chan struct{} // nothing comes sooner
 	for {
-		l.mu.Lock()
-		if h.number < 0 {
-			h.number = l.joined
-			l.joined++
+		s, none := h.l.next(h.ctx, c)
+		if s != nil || none.over {
+			return s
 		}
-		if len(l.vacant) > 0 && slices.Min(l.vacant) < h.number {
-			k := slices.Index(l.vacant, slices.Min(l.vacant))
-			h.number, l.vacant[k] = l.vacant[k], h.number
-		}
-		if l.at >= len(l.specs) || ctx.Err() != nil {
-			l.mu.Unlock()
-			return nil
-		}
-		if h.number < l.specs[l.at].Concurrency {
-			if s := l.give(h); s != nil {
-				level := l.at
-				l.mu.Unlock()
-				h.mu.Lock()
-				h.held, h.level = s, level
-				h.mu.Unlock()
-				if ctx.Err() != nil {
-					h.giveBack()
-				}
-				return s
-			}
-			l.advanceIfDrained(h.i.root)
-			if l.at >= len(l.specs) {
-				l.mu.Unlock()
-				return nil
-			}
-		}
-		wait := l.advanced
-		l.mu.Unlock()
-		select {
-		case <-wait:
-		case <-ctx.Done():
-			return nil
-		}
+		var untilNs atomic.Int64
+		untilNs.Store(none.untilNs)
+		awaitEither(h.ctx, none.on, &untilNs, sooner, false)
 	}
 }
 
-// wait keeps a VU that rests from its next slot, unless the level is over before: the slot becomes free d later.
-func (h *levelsOf) wait(ctx context.Context, d time.Duration) {
-	l := h.l
-	l.mu.Lock()
-	h.ended += int64(d)
-	timer := time.NewTimer(time.Duration(h.ended - clock.Now()))
-	l.mu.Unlock()
-	defer timer.Stop()
-	for {
-		l.mu.Lock()
-		over, advanced := l.at != h.endedLevel, l.advanced
-		l.mu.Unlock()
-		if over {
-			return
+// Each is `levels.each(clients, send, failed?)`: so many clients on this VU's event loop.
+func (h *levelsOf) Each(perVU int, f callbacks) {
+	settleCollector()
+	h.join(perVU)
+	v := &levelCarrier{h: h, carrier: newCarrier(h.i, f), waiter: waiter{i: h.i, ctx: h.ctx}, idle: slices.Clone(h.clients)}
+	v.waiter.again = v.serveIdle
+	h.i.rethrow(v.serveIdle())
+}
+
+// levelCarrier has the clients of one VU send. Only the goroutine of the VU's event loop uses it.
+type levelCarrier struct {
+	h       *levelsOf
+	carrier carrier
+	waiter  waiter
+	idle    []*levelClient // those that have nothing to send for now
+}
+
+// serveIdle asks for a slot for each idle client.
+func (v *levelCarrier) serveIdle() error {
+	idle := v.idle
+	v.idle = nil
+	for k, c := range idle {
+		if err := v.serve(c); err != nil {
+			v.idle = append(v.idle, idle[k+1:]...)
+			return err
 		}
-		select {
-		case <-timer.C:
-			return
-		case <-advanced: // or somebody left
-		case <-ctx.Done():
-			return
+	}
+	return nil
+}
+
+// serve has a client send until a request of its is under way or there is nothing to send.
+func (v *levelCarrier) serve(c *levelClient) error {
+	for {
+		s, none := v.h.l.next(v.h.ctx, c)
+		switch {
+		case none.over:
+			return nil
+		case s == nil:
+			v.idle = append(v.idle, c)
+			v.waiter.wait(none.on, none.untilNs)
+			return nil
+		}
+		ended, err := v.carrier.send(s, func() error {
+			v.h.l.giveBack(c)
+			return v.serve(c)
+		})
+		if err != nil || !ended {
+			return err
+		}
+		v.h.l.giveBack(c)
+	}
+}
+
+// noSlot says why a client gets no slot and when to ask again.
+type noSlot struct {
+	over    bool            // never: all levels are over
+	on      <-chan struct{} // when it is closed
+	untilNs int64           // at this time, 0 = none
+}
+
+// next returns a client's next slot.
+func (l *levels) next(ctx context.Context, c *levelClient) (*slot, noSlot) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for {
+		if l.at >= len(l.specs) || ctx.Err() != nil {
+			return nil, noSlot{over: true}
+		}
+		if c.restNs > 0 && c.endedLevel == l.at && clock.Now() < c.restNs {
+			return nil, noSlot{on: l.advanced, untilNs: c.restNs}
+		}
+		c.restNs = 0
+		if len(l.vacant) > 0 && slices.Min(l.vacant) < c.number {
+			k := slices.Index(l.vacant, slices.Min(l.vacant))
+			c.number, l.vacant[k] = l.vacant[k], c.number
+		}
+		if c.number >= l.specs[l.at].Concurrency {
+			return nil, noSlot{on: l.advanced}
+		}
+		if s := l.give(c); s != nil {
+			c.held, c.level = s, l.at
+			return s, noSlot{}
+		}
+		if !l.advanceIfDrained(c.i.root) {
+			return nil, noSlot{on: l.advanced}
 		}
 	}
 }
 
 // give returns the next slot of the level that runs, or nil when the level gives no more.
-func (l *levels) give(h *levelsOf) *slot {
+func (l *levels) give(c *levelClient) *slot {
 	spec, st := &l.specs[l.at], &l.state
 	if st.begunNs == 0 {
-		h.i.levelBegins(spec.Name) // nothing is in flight now that this could disturb
+		c.i.levelBegins(spec.Name) // nothing is in flight now that this could disturb
 	}
 	now := clock.Now()
 	if st.begunNs == 0 {
@@ -246,14 +339,15 @@ func (l *levels) give(h *levelsOf) *slot {
 			return nil
 		}
 	}
-	// The slot became free when the last byte of the VU's previous response arrived, which was before it came to ask, or
-	// when its rest was over.
-	scheduledNs := now
-	if h.ended > 0 && h.endedLevel == l.at {
-		scheduledNs = min(now, max(h.ended, st.begunNs))
+	// A client's slot becomes free when the last byte of its previous response arrives, which was before it came to ask, or when
+	// its rest is over; its first one is free from the level's beginning.
+	scheduledNs := max(st.begunNs, c.joinedNs)
+	if c.endedNs > 0 && c.endedLevel == l.at {
+		scheduledNs = max(st.begunNs, c.endedNs)
 	}
+	scheduledNs = min(now, scheduledNs)
 	if phase == tally.Steady && st.openNs == 0 {
-		st.openNs = scheduledNs
+		st.openNs = max(scheduledNs, st.begunNs+int64(spec.WarmupMs*1e6))
 		if spec.DurationMs > 0 {
 			st.closeNs = st.openNs + int64(spec.DurationMs*1e6)
 		}
@@ -290,11 +384,11 @@ func (l *levels) exhausted(now int64) {
 	}
 }
 
-// advanceIfDrained begins the next level once the last request of this one has ended.
-func (l *levels) advanceIfDrained(root *rootModule) {
+// advanceIfDrained begins the next level once the last request of this one has ended, and reports whether it did.
+func (l *levels) advanceIfDrained(root *rootModule) bool {
 	st := &l.state
 	if st.inFlight > 0 {
-		return
+		return false
 	}
 	spec := &l.specs[l.at]
 	if st.closeNs == 0 {
@@ -305,43 +399,55 @@ func (l *levels) advanceIfDrained(root *rootModule) {
 	l.run.levelOver(spec.tally())
 	l.at++
 	l.state = levelState{}
+	l.wake()
+	return true
+}
+
+// wake has all clients that wait ask again.
+func (l *levels) wake() {
 	close(l.advanced)
 	l.advanced = make(chan struct{})
 }
 
-// leave gives back the slot and the place of a VU whose iteration ended; a level must not wait for it.
-func (h *levelsOf) leave() {
-	h.giveBack()
-	h.l.mu.Lock()
-	defer h.l.mu.Unlock()
-	if h.number >= 0 {
-		h.l.vacant = append(h.l.vacant, h.number)
-		h.number = -1
-		close(h.l.advanced)
-		h.l.advanced = make(chan struct{})
+// leave gives back the slots and the places of a VU whose iteration ended; a level must not wait for it.
+func (l *levels) leave(clients []*levelClient) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, c := range clients {
+		l.takeBack(c)
+		l.vacant = append(l.vacant, c.number)
 	}
+	l.wake()
 }
 
 // giveBack returns the held slot, if any. A level that gives no more and has nothing in flight is over.
-func (h *levelsOf) giveBack() *slot {
-	h.mu.Lock()
-	s, level := h.held, h.level
-	h.held = nil
-	h.mu.Unlock()
-	if s == nil {
-		return nil
-	}
-	l := h.l
+func (l *levels) giveBack(c *levelClient) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if level != l.at {
-		return nil
+	l.takeBack(c)
+}
+
+func (l *levels) takeBack(c *levelClient) {
+	s := c.held
+	if s == nil {
+		return
 	}
-	h.ended, h.endedLevel = s.endNs.Load(), level
+	c.held = nil
+	d := c.rest.after(s)
+	if c.level != l.at {
+		return
+	}
+	c.endedNs, c.endedLevel = s.endNs.Load(), c.level
+	if c.endedNs == 0 {
+		c.endedNs = clock.Now() // the slot was used for no request
+	}
+	if d > 0 {
+		c.endedNs += int64(d)
+		c.restNs = c.endedNs
+	}
 	l.state.inFlight--
 	spec, st := &l.specs[l.at], &l.state
 	if spec.Requests > 0 && st.steady == spec.Requests || st.closeNs > 0 && clock.Now() >= st.closeNs {
-		l.advanceIfDrained(h.i.root)
+		l.advanceIfDrained(c.i.root)
 	}
-	return s
 }

@@ -22,7 +22,7 @@ func vuOn(ctx context.Context, t *testing.T, l *levels) *levelsOf {
 	t.Helper()
 	vu := modulestest.NewRuntime(t).VU
 	vu.CtxField = ctx
-	return &levelsOf{i: &instance{root: &rootModule{}, vu: vu}, l: l, number: -1}
+	return &levelsOf{i: &instance{root: &rootModule{}, vu: vu}, l: l}
 }
 
 func boundLevels(t *testing.T, specs ...levelSpec) (*levels, *run) {
@@ -58,7 +58,7 @@ func TestTheCollectorSettlesBeforeAnySlotIsDue(t *testing.T) {
 	i := vuOn(t.Context(), t, l).i
 	windows := &windowsOf{i: i, w: &windowSet{run: r, specs: map[string]levelSpec{"b1": {}}, index: map[string]int{}}}
 	for name, give := range map[string]func() *slot{
-		"Levels":   (&levelsOf{i: i, l: l, number: -1}).Acquire,
+		"Levels":   (&levelsOf{i: i, l: l}).Acquire,
 		"Arrivals": (&arrivalsOf{i: i, a: schedule}).Next,
 		"Windows": func() *slot {
 			s, err := windows.Begin("b1", "")
@@ -212,7 +212,7 @@ func TestAClosedLoopDoesNotSpinOnAServerThatIsGone(t *testing.T) {
 				}
 				// The rest goes on growing from level to level, as the server is gone from both.
 				if level != "" && s.Level != level {
-					pauses.fruitless = h.rest.fruitless
+					pauses.fruitless = h.clients[0].rest.fruitless
 				}
 				level, lastEndNs = s.Level, now
 				s.ended(now, stream.Connect)

@@ -38,6 +38,7 @@ type run struct {
 	ownLimit  atomic.Uintptr // ... and the errno of the first
 	clients   atomic.Int64   // that have sent, of all VUs
 	wholeOnce sync.Once      // the line about replies that were no stream
+	carriers  atomic.Int64   // VUs' iterations that carry clients, less the requests that stand for one, see emitIteration
 	requestID atomic.Uint64
 	idPrefix  string
 }

@@ -7,6 +7,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/grafana/sobek"
+
 	"github.com/tokenclock/tokenclock/extension/internal/clock"
 	"github.com/tokenclock/tokenclock/extension/internal/stream"
 	"github.com/tokenclock/tokenclock/extension/internal/tally"
@@ -24,6 +26,10 @@ type slot struct {
 	endNs       atomic.Int64   // when its request ended, by the bytes; the end of the VU's iteration may look meanwhile
 	unreached   atomic.Bool    // its request found no connection
 	reserve     func(n int)    // takes the next n indices of its level for the other requests of a batch; nil = they are none's
+
+	carried bool           // a carrier sends it
+	promise *sobek.Promise // what client.start returned for it
+	then    func() error   // called on the VU's event loop once that promise is resolved
 }
 
 // ended notes how the slot's request ended.

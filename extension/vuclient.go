@@ -89,11 +89,9 @@ func (i *instance) newClient(call sobek.ConstructorCall) *sobek.Object {
 	return c.object(rt)
 }
 
-// object is what JavaScript sees of a client. Its methods are native functions: through sobek's reflection a call of one
-// costs some microseconds more, which counts where a request takes a hundred.
+// object is what JavaScript sees of a client.
 func (c *vuClient) object(rt *sobek.Runtime) *sobek.Object {
-	o := rt.NewObject()
-	for name, method := range map[string]func(call sobek.FunctionCall) sobek.Value{
+	return c.i.methods(map[string]func(call sobek.FunctionCall) sobek.Value{
 		"request": func(call sobek.FunctionCall) sobek.Value {
 			return rt.ToValue(c.Request(call.Argument(0), c.slot(call.Argument(1))))
 		},
@@ -112,12 +110,7 @@ func (c *vuClient) object(rt *sobek.Runtime) *sobek.Object {
 		"start": func(call sobek.FunctionCall) sobek.Value {
 			return rt.ToValue(c.Start(call.Argument(0), c.slot(call.Argument(1))))
 		},
-	} {
-		if err := o.Set(name, method); err != nil {
-			c.i.throw(err)
-		}
-	}
-	return o
+	})
 }
 
 // slot reads the optional argument of that name.
@@ -361,20 +354,26 @@ func (c *vuClient) Start(specV sobek.Value, s *slot) *sobek.Promise {
 	if err != nil {
 		c.i.throw(err)
 	}
+	spec.Body = nil // the request has its own copy
+	if s.carried {
+		s.promise = promise
+	}
 	enqueue := c.i.vu.RegisterCallback()
-	send := func() {
-		engine.Prepare(ctx, r).Send(ctx, func(m *client.Measurement) {
-			enqueue(func() error {
-				defer m.Release()
-				return resolve(c.ended(state, s, spec, r, m))
-			})
+	engine.Start(ctx, r, func(m *client.Measurement) {
+		enqueue(func() error {
+			value := c.ended(state, s, spec, r, m)
+			m.Release()
+			if err := resolve(value); err != nil {
+				return err
+			}
+			if s.then == nil {
+				return nil
+			}
+			then := s.then
+			s.then = nil
+			return then()
 		})
-	}
-	if engine.HasIdle() {
-		send()
-	} else {
-		go send() // connecting must not hold the VU up
-	}
+	})
 	return promise
 }
 
@@ -409,6 +408,9 @@ func (c *vuClient) ended(state *lib.State, s *slot, spec *requestSpec, r *client
 	run.probe.saw(o)
 	f, good := run.tally.Add(o)
 	c.i.emit(state, c, o, m, f, good, r)
+	if s.carried {
+		c.i.emitIteration(state, o)
+	}
 	return toResult(o, f)
 }
 

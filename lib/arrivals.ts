@@ -2,8 +2,8 @@ import type { Options } from "k6/options";
 import { type ArrivalSpec, Arrivals, emitLevelMetrics, type Slot, type StageSpec, shared, Windows } from "./client";
 import { type Config, demand, orRefuse, shownSettings, userPath } from "./config";
 import { formatDurationMs } from "./duration";
-import { k6Options, loadOptions, type Thresholds } from "./levels";
-import { orAbort } from "./load-guard";
+import { clientsPerVU, k6Options, loadOptions, type Thresholds } from "./levels";
+import { abort } from "./load-guard";
 import { planRequests } from "./load-plan";
 import { SettingError } from "./setting-error";
 import type { TraceRow } from "./trace";
@@ -14,7 +14,8 @@ export interface ScheduledLoad {
   /** The requests of TRACE by number; empty where no trace is set. */
   readonly trace: readonly TraceRow[];
   options(thresholds: () => Thresholds): Options | undefined;
-  each(send: (slot: Slot) => void): void;
+  /** Sends what is due; a request is in flight until the promise that `send` returns is settled. */
+  each(send: (slot: Slot) => unknown): void;
   report(): void;
 }
 
@@ -24,8 +25,8 @@ export function openArrivals(config: Config): ScheduledLoad {
 }
 
 /**
- * Arrivals on a schedule that all VUs share. A VU is busy until its request has ended, so their number bounds the
- * requests in flight; when all are busy the next request is sent late and its lag is queue delay.
+ * Arrivals on a schedule that all VUs share. With MAX_IN_FLIGHT requests in flight the next request is sent late, and its
+ * lag is queue delay.
  */
 function arrivals(config: Config): ScheduledLoad {
   const trace = config.TRACE === "" ? [] : readTrace(config.TRACE);
@@ -46,15 +47,12 @@ function arrivals(config: Config): ScheduledLoad {
   }
   const schedule = new Arrivals(config.scenario, spec);
   if (trace.length === 0) planRequests(schedule.count);
+  const perVU = clientsPerVU(config.CLIENTS_PER_VU, config.MAX_IN_FLIGHT);
   return {
     specs: trace.length > 0 ? [{ name: "trace" }] : stages.filter(({ phase }) => phase !== "warmup"),
     trace,
-    options: (thresholds) => loadOptions(config, thresholds, config.MAX_IN_FLIGHT),
-    each(send) {
-      orAbort(() => {
-        for (let slot = schedule.next(); slot !== null; slot = schedule.next()) send(slot);
-      });
-    },
+    options: (thresholds) => loadOptions(config, thresholds, Math.ceil(config.MAX_IN_FLIGHT / perVU)),
+    each: (send) => schedule.each(perVU, send, abort),
     report: emitLevelMetrics,
   };
 }
@@ -104,6 +102,10 @@ function changingUsers(config: Config): ScheduledLoad {
     });
   }
   refuseWarmup(config, "LOOP=closed");
+  demand(
+    config.CLIENTS_PER_VU === "auto" || config.CLIENTS_PER_VU === 1,
+    `CLIENTS_PER_VU=${config.CLIENTS_PER_VU}: with LOOP=closed each user is a VU, whose number k6 changes; leave it out`,
+  );
   const lengthMs = config.STAGES.reduce((sum, { durationMs }) => sum + durationMs, 0);
   demand(
     lengthMs <= config.MAX_DURATION,
@@ -126,7 +128,11 @@ function changingUsers(config: Config): ScheduledLoad {
         gracefulStop: formatDurationMs(config.TIMEOUT),
       }),
     each(send) {
-      orAbort(() => send(windows.begin("ramp")));
+      try {
+        send(windows.begin("ramp"));
+      } catch (error) {
+        abort(error);
+      }
     },
     report() {
       windows.end("ramp");

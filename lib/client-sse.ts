@@ -105,6 +105,10 @@ function addScenario(spec: LevelSpec, durationMs: number, scenario: Scenario): v
 }
 
 export function run(spec: RunSpec): void {
+  const { CLIENTS_PER_VU: perVU } = spec.config;
+  if (typeof perVU === "number" && perVU > 1) {
+    refuse(`tokenclock: CLIENTS_PER_VU=${perVU} needs k6/x/tokenclock; with xk6-sse each client is a VU; leave it out`);
+  }
   declared = spec;
 }
 
@@ -189,10 +193,24 @@ export function adaptOptions(options: Options): Options {
   };
 }
 
-export class Levels {
+/** A load shape. Here a request has ended when `send` returns, and a VU is one client. */
+abstract class LoadShape {
+  abstract next(): Slot | null;
+
+  each(_clients: number, send: (slot: Slot) => unknown, failed: (reason: unknown) => void): void {
+    try {
+      for (let slot = this.next(); slot !== null; slot = this.next()) send(slot);
+    } catch (error) {
+      failed(error);
+    }
+  }
+}
+
+export class Levels extends LoadShape {
   #given = false;
 
   constructor(_name: string, specs: LevelSpec[]) {
+    super();
     for (const spec of specs) {
       const { concurrency: vus = 1, requests: steady, durationMs = 0, warmupMs = 0, warmupRequests = vus } = spec;
       const lengthMs = steady === undefined ? durationMs + warmupMs : levelTimeMs;
@@ -212,7 +230,7 @@ export class Levels {
   }
 
   /** Every iteration is one request. */
-  acquire(): Slot | null {
+  next(): Slot | null {
     this.#given = !this.#given;
     if (!this.#given) return null;
     const { spec, serial = 0 } = scenarios.get(exec.scenario.name) ?? {};
@@ -224,11 +242,12 @@ export class Levels {
   }
 }
 
-export class Arrivals {
+export class Arrivals extends LoadShape {
   readonly count = 0;
   #given = false;
 
   constructor(_name: string, { stages = [], arrival = "constant", traceMs }: ArrivalSpec) {
+    super();
     if (traceMs) refuse("tokenclock: TRACE needs k6/x/tokenclock; k6 itself cannot follow a trace");
     if (arrival !== "constant" && __VU === 0) {
       console.warn(`tokenclock: ARRIVAL=${arrival} needs k6/x/tokenclock; arrivals are evenly spaced`);

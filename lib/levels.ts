@@ -2,7 +2,7 @@ import type { Options, Scenario } from "k6/options";
 import { adaptOptions, emitLevelMetrics, type LevelSpec, Levels, type Slot } from "./client";
 import { type Config, orRefuse } from "./config";
 import { formatDurationMs } from "./duration";
-import { orAbort, rememberLoad } from "./load-guard";
+import { abort, rememberLoad } from "./load-guard";
 import { planRequests } from "./load-plan";
 import { SettingError } from "./setting-error";
 import type { Warmup } from "./settings";
@@ -16,8 +16,11 @@ export interface LoadLevels {
   readonly specs: readonly LevelSpec[];
   /** k6's options for this load with these thresholds. */
   options(thresholds: () => Thresholds): Options | undefined;
-  /** Sends until this VU has no more to send in any level. */
-  each(send: (slot: Slot) => void): void;
+  /**
+   * Has this VU's clients send until they have no more to send in any level. A slot ends with the promise that `send`
+   * returns, or where it returns none, with `send`.
+   */
+  each(send: (slot: Slot) => unknown): void;
   /** For teardown(): hands the levels' figures to k6's thresholds. */
   report(): void;
 }
@@ -67,19 +70,26 @@ export function levelsInTurn(config: Config, specs: readonly LevelSpec[]): LoadL
     const counted = requests !== undefined && !warmupMs;
     if (name !== pauseLevel) planRequests(counted ? requests + warmupRequests : undefined);
   }
+  const clients = Math.max(...specs.map(({ concurrency }) => concurrency ?? 1));
+  const perVU = clientsPerVU(config.CLIENTS_PER_VU, clients);
   return {
     specs,
     // Each VU goes through all levels in one iteration: k6 cannot start a level when another has ended, the module can.
-    options: (thresholds) =>
-      loadOptions(config, thresholds, Math.max(...specs.map(({ concurrency }) => concurrency ?? 1))),
-    each(send) {
-      orAbort(() => {
-        for (let slot = levels.acquire(); slot !== null; slot = levels.acquire()) send(slot);
-      });
-    },
+    options: (thresholds) => loadOptions(config, thresholds, Math.ceil(clients / perVU)),
+    each: (send) => levels.each(perVU, send, abort),
     report: emitLevelMetrics,
   };
 }
+
+/**
+ * How many clients each VU carries. A VU costs 0.3 MB and 1 ms, and its JavaScript runs on one core at a time: a few VUs
+ * use all cores that a client is likely to have, and up to that many a VU each is as cheap.
+ */
+export function clientsPerVU(setting: number | "auto", clients: number): number {
+  return setting === "auto" ? Math.ceil(clients / fewVUs) : Math.min(setting, clients);
+}
+
+const fewVUs = 4;
 
 /** Options of a load that lasts one iteration of each VU. */
 export function loadOptions(config: Config, thresholds: () => Thresholds, vus: number): Options | undefined {

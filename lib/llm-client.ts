@@ -20,11 +20,10 @@ export interface Server {
 export interface LlmClient {
   /** Asks the server for its model and tokenizer. For setup(): an unreachable server ends the run there. */
   ready(): Server;
-  request(server: Server, prompt: Prompt, slot?: Slot): Result;
+  /** Sends one request and returns at once: a VU may carry many clients of a load. */
+  request(server: Server, prompt: Prompt, slot?: Slot): Promise<Result>;
   /** Releases all prompts behind one barrier and returns when all have ended. */
   batch(server: Server, prompts: readonly Prompt[], slot?: Slot, staggerMs?: number): BatchResult;
-  /** Like request, but returns at once. */
-  start(server: Server, prompt: Prompt, slot?: Slot): Promise<Result>;
 }
 
 const paths = {
@@ -82,14 +81,13 @@ export function openClient(config: Config): LlmClient {
         templateTokens: config.CACHE === "cold" ? findTemplateTokens(config, model, ask) : undefined,
       };
     },
-    request: (server, prompt, slot) => client.request(specOf(server, prompt), slot),
+    request: (server, prompt, slot) => client.start(specOf(server, prompt), slot),
     batch: (server, prompts, slot, staggerMs) =>
       client.batch(
         prompts.map((prompt) => specOf(server, prompt)),
         slot,
         staggerMs,
       ),
-    start: (server, prompt, slot) => client.start(specOf(server, prompt), slot),
   };
 }
 

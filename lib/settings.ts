@@ -144,6 +144,12 @@ const warmup: Kind<Warmup> = {
   },
 };
 
+const clientsPerVU: Kind<"auto" | number> = {
+  allowed: "auto (a few VUs carry all clients) or a whole number from 1 to 100000",
+  parse: (text) => (text === "auto" ? text : within(text, /^\d{1,10}$/, 1, 100_000)),
+  show: asIs,
+};
+
 const steps: Kind<readonly LoadStep[]> = {
   allowed: "steps as DURATION:TARGET, such as 30s:10,1m:50 (within 30s to 10, then within 1m to 50)",
   parse: (text) => {
@@ -284,6 +290,11 @@ export const settings = {
   REQUESTS: setting(optional(whole(1, 1e9)), undefined, "Steady requests of a level (or DURATION)."),
   DURATION: setting(optionalDuration, undefined, "Length of a level's steady part (or REQUESTS)."),
   WARMUP: setting(warmup, { perSlot: 1 }, "What precedes the steady part of a level; not drained before it."),
+  CLIENTS_PER_VU: setting(
+    clientsPerVU,
+    "auto",
+    "Clients of a level, or requests in flight of an open load, that one k6 VU carries; 1 is a VU for each.",
+  ),
   MAX_DURATION: setting(positiveDuration, 86_400_000, "Limit of the whole run; a run that meets it has failed."),
 
   RATE: setting(list("numbers", /^\d+(\.\d+)?$/, 0.001, 1e6), [1], "Requests a second; a level each, DURATION long."),

@@ -77,7 +77,7 @@ export default function (server: Server): void {
       server,
       emptied ? "" : slot.level,
     );
-    client.request(server, slot.level === "prefill" ? { ...prompt, outputTokens: 1 } : prompt, slot);
+    return client.request(server, slot.level === "prefill" ? { ...prompt, outputTokens: 1 } : prompt, slot);
   });
 }
 

@@ -31,7 +31,7 @@ export function setup(): Server {
 export default function (server: Server): void {
   levels.each((slot) => {
     const source = prompts.get(slot.level);
-    if (source) client.request(server, source.next(slot, server), slot);
+    return source && client.request(server, source.next(slot, server), slot);
   });
 }
 

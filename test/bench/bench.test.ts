@@ -42,6 +42,7 @@ function smallCase(load: Load, path: string): BenchCase {
 
 const loads: [Load, string][] = [
   [{ kind: "closed", streams: 3, requests: 2, tokens: 20, requestS: 0.115 }, "/v1/chat/completions"],
+  [{ kind: "vus", streams: 3, requests: 2, tokens: 20, requestS: 0.115 }, "/v1/chat/completions"],
   [{ kind: "batch", streams: 5, requests: 1, tokens: 10, requestS: 0.065 }, "/v1/chat/completions"],
   [{ kind: "start", streams: 8, requests: 1, tokens: 10, requestS: 0.065 }, "/v1/chat/completions"],
   [{ kind: "json", streams: 2, requests: 5, tokens: 1 }, "/tokenizer"],

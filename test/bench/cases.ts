@@ -1,10 +1,10 @@
 /** How a case loads the server. */
 export interface Load {
   /**
-   * closed: each of `streams` sends `requests` streamed requests one behind the other. start: the same from four VUs
-   * that do not wait. batch: `requests` times `streams` requests released at once. json: as closed, without streams.
+   * closed: each of `streams` sends `requests` streamed requests one behind the other. vus: the same, and this project's
+   * client has a VU for each. start: all at once, from four VUs that do not wait. batch: `requests` times `streams` requests released at once. json: as closed, without streams.
    */
-  readonly kind: "closed" | "start" | "batch" | "json";
+  readonly kind: "closed" | "vus" | "start" | "batch" | "json";
   readonly streams: number;
   readonly requests: number;
   /** Output tokens a request. */
@@ -336,8 +336,8 @@ export const cases: readonly BenchCase[] = [
     what: "2,000 VUs that start at once, a request each",
     simulator: ["--ttft", "500ms", "--itl", "50ms"],
     path: chat,
-    load: { kind: "closed", streams: 2000, requests: 1, tokens: 20, requestS: 1.45 },
-    quick: { kind: "closed", streams: 500, requests: 1, tokens: 5, requestS: 0.7 },
+    load: { kind: "vus", streams: 2000, requests: 1, tokens: 20, requestS: 1.45 },
+    quick: { kind: "vus", streams: 500, requests: 1, tokens: 5, requestS: 0.7 },
     clients: ["tokenclock", "xk6-sse", "floor"],
     targets: [
       { what: "TTFT mean error", figure: "ttftMeanErrorMs", of: "tokenclock", atMost: 2, unit: "ms" },

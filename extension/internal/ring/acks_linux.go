@@ -136,8 +136,9 @@ func (c *Conn) waits(size int, atNs int64) {
 	}
 }
 
-// looked notes that the owner reads all there is, and returns what to do about acknowledgements before and after.
-func (r *Ring) looked(c *Conn) (before, after quick) {
+// looked notes that the owner reads all there is. It returns what to do about acknowledgements before and after, and how
+// many bytes wait as far as the ring knows.
+func (r *Ring) looked(c *Conn) (before, after quick, waiting int64) {
 	nowNs := clock.Now()
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -188,7 +189,7 @@ func (r *Ring) looked(c *Conn) (before, after quick) {
 	}
 	c.unread, c.lookNs = 0, nowNs
 	a.unread, a.waiting, a.quietNs = 0, 0, math.MaxInt64 // until settled
-	return before, after
+	return before, after, c.w.in.next - c.read
 }
 
 // settled ends what looked began: what comes from now on is acknowledged as the state says.

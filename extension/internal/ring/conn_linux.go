@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -59,13 +60,34 @@ const (
 	readBytes    = 256 << 10              // largest receive
 	maxUnread    = 48                     // segments that may wait in a socket: each takes about a kilobyte of its memory
 	restTime     = 250 * time.Millisecond // longest that a segment waits to be read
-	lookTime     = 250 * time.Millisecond // a connection is looked at that often though the ring tells nothing
+	lookTime     = 250 * time.Millisecond // a connection is looked at that often though the ring tells nothing,
+	looksPerTime = 2000                   // for each so many connections there are
 	sweepTime    = 20 * time.Millisecond
 	tlsRecord    = 5 + 64 // a TLS record that can hold nothing but the end of a body, head and tag included
 	timestamping = unix.SOF_TIMESTAMPING_SOFTWARE | unix.SOF_TIMESTAMPING_RX_SOFTWARE
 )
 
-var buffers = sync.Pool{New: func() any { b := make([]byte, readBytes); return &b }}
+// bufferSizes are those of receives. Many connections are read at once, and most of them have a few kilobytes.
+var bufferSizes = [...]int{8 << 10, 64 << 10, readBytes}
+
+var buffers [len(bufferSizes)]sync.Pool
+
+// bufferFor returns one that more than so many bytes fit into, if there is such a size, and else the largest.
+func bufferFor(bytes int64) *[]byte {
+	k := 0
+	for k < len(bufferSizes)-1 && int64(bufferSizes[k]) <= bytes {
+		k++
+	}
+	if b, ok := buffers[k].Get().(*[]byte); ok {
+		return b
+	}
+	b := make([]byte, bufferSizes[k])
+	return &b
+}
+
+func giveBackBuffer(b *[]byte) {
+	buffers[slices.Index(bufferSizes[:], len(*b))].Put(b)
+}
 
 // Add takes over a connected, non-blocking TCP socket, which it owns from then on, also when an error is returned. Nothing
 // may be on its way from the peer.
@@ -169,7 +191,7 @@ func (c *Conn) Drain(f func(data []byte, sinceNs, atNs int64, stamp reader.Stamp
 // release gives the buffer back, all of which was handed over.
 func (c *Conn) release() {
 	if c.buf != nil {
-		buffers.Put(c.buf)
+		giveBackBuffer(c.buf)
 		c.buf = nil
 	}
 	c.pieces = c.pieces[:0]
@@ -180,13 +202,13 @@ func (c *Conn) receive() bool {
 	if c.ended != nil {
 		return false
 	}
-	before, after := c.w.r.looked(c)
+	before, after, waiting := c.w.r.looked(c)
 	c.acknowledge(before)
 	defer func() {
 		c.acknowledge(after)
 		c.w.r.settled(c)
 	}()
-	c.buf = buffers.Get().(*[]byte)
+	c.buf = bufferFor(waiting)
 	buf := *c.buf
 	var control [128]byte
 	iov := unix.Iovec{Base: unsafe.SliceData(buf), Len: uint64(len(buf))}
@@ -461,8 +483,10 @@ func sleep(d time.Duration) {
 // sweep calls for the connections whose bytes have waited long enough, and for those of which the ring has told nothing
 // for a while: it may have lost the packet. r.mu must be held.
 func (r *Ring) sweep(nowNs int64) {
+	// Looks are for what the ring did not tell. Those of ten thousand connections would take a fifth of a core.
+	look := int64(lookTime) * int64(1+len(r.conns)/looksPerTime)
 	for _, c := range r.conns {
-		if c.unread > 0 && nowNs-c.sinceAny >= int64(restTime) || c.sentNs != 0 && nowNs-c.lookNs >= int64(lookTime) {
+		if c.unread > 0 && nowNs-c.sinceAny >= int64(restTime) || c.sentNs != 0 && nowNs-c.lookNs >= look {
 			c.lookNs = nowNs
 			r.makeDue(c)
 		}

@@ -214,6 +214,10 @@ func (r *Ring) watch(w *Watch) error {
 // ascending order, and one change of the filter serves the next connections, too. The serving goroutine narrows it again.
 const lookAhead = 128
 
+// manyPorts is from when a change lets all local ports pass, to and from the servers' ports: ten thousand connections that are
+// opened at once would make hundreds of changes, each of which sorts all ports.
+const manyPorts = 1024
+
 // letPass sees that the filter lets a connection's packets through.
 func (r *Ring) letPass(w *Watch) error {
 	port := w.local.port
@@ -223,6 +227,10 @@ func (r *Ring) letPass(w *Watch) error {
 				return nil
 			}
 		}
+	}
+	r.loose = true
+	if len(r.ports) >= manyPorts {
+		return r.pass([]portRange{{1, 1<<16 - 1}})
 	}
 	ranges := rangesOf(r.portList())
 	for k := range ranges {
@@ -235,7 +243,6 @@ func (r *Ring) letPass(w *Watch) error {
 			break
 		}
 	}
-	r.loose = true
 	return r.pass(ranges)
 }
 

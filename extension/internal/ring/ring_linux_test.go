@@ -343,6 +343,35 @@ func TestManyConnections(t *testing.T) {
 	require.Empty(t, r.conns)
 }
 
+// Many connections that are opened at once need few changes of the filter.
+func TestManyPortsPassTogether(t *testing.T) {
+	r := open(t)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.remotes[80] = manyPorts
+	letPass := func(port uint16) *portRange {
+		r.ports[port]++
+		require.NoError(t, r.letPass(&Watch{local: endpoint{port: port}, remote: endpoint{port: 80}}))
+		for k := range r.passing {
+			if p := &r.passing[k]; port >= p.low && port <= p.high {
+				return p
+			}
+		}
+		t.Fatalf("port %d does not pass", port)
+		return nil
+	}
+	for k := range manyPorts {
+		letPass(uint16(1000 + 37*k))
+	}
+	all := letPass(40)
+	require.Equal(t, portRange{1, 1<<16 - 1}, *all)
+	for _, port := range []uint16{1, 7, 999, 65_535} {
+		require.Same(t, all, letPass(port), "without a change")
+	}
+	r.narrow()
+	require.Greater(t, len(r.passing), 1)
+}
+
 // TestLazyReadingKeepsAcknowledgementsFlowing: a sender that is not acknowledged sends its last segment again, which would
 // load the server that is measured.
 func TestLazyReadingKeepsAcknowledgementsFlowing(t *testing.T) {

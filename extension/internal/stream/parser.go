@@ -28,16 +28,15 @@ type Parser struct {
 	text    []byte
 	ptrs    [2]pointer // input, output tokens
 
-	receive       int             // number of the Feed call
-	outputReceive [MaxChoices]int // that of the last output chunk of each choice
-	lastNs        int64           // stamp of the last byte
-	sinceNs       int64           // all bytes of the receive came after it
-	last          int             // 1 + index of the output chunk behind which nothing has come yet in its receive; 0 = none
-	lineEnd       lineEnd         // what of the HTTP chunk's line break came behind that
-	finished      bool            // the result is final
-	broken        bool            // the connection broke off, orderly or not
-	excess        bool            // bytes came after the response
-	endErr        error
+	receive  int     // number of the Feed call
+	lastNs   int64   // stamp of the last byte
+	sinceNs  int64   // all bytes of the receive came after it
+	last     int     // 1 + index of the output chunk behind which nothing has come yet in its receive; 0 = none
+	lineEnd  lineEnd // what of the HTTP chunk's line break came behind that
+	finished bool    // the result is final
+	broken   bool    // the connection broke off, orderly or not
+	excess   bool    // bytes came after the response
+	endErr   error
 
 	problem      string // why the response is malformed; what follows is read nevertheless, unless it is
 	unreadable   bool
@@ -48,13 +47,30 @@ type Parser struct {
 	finalUsage   bool   // finalOutput is known
 	finalOutput  int
 	continuous   bool // usage came in chunks that were not the last
-	counted      [MaxChoices]int32
-	latest       [MaxChoices]int32
-	pending      int32 // tokens of chunks without text since the last output chunk
-	textChunks   int   // output chunks that are not tool calls
-	reasoned     bool  // reasoning was shown
-	countedApart bool  // the usage counts reasoning tokens beside the output tokens, not among them
-	bodyHasToken bool  // a reply that is not streamed has output
+	first        choice
+	others       []choice // choices 1 to MaxChoices-1; few responses have them
+	pending      int32    // tokens of chunks without text since the last output chunk
+	textChunks   int      // output chunks that are not tool calls
+	reasoned     bool     // reasoning was shown
+	countedApart bool     // the usage counts reasoning tokens beside the output tokens, not among them
+	bodyHasToken bool     // a reply that is not streamed has output
+}
+
+// choice is what is kept of one of a response's choices.
+type choice struct {
+	outputReceive int // number of the Feed call that brought its last output chunk
+	counted       int32
+	latest        int32
+}
+
+func (p *Parser) choice(index int) *choice {
+	if index == 0 {
+		return &p.first
+	}
+	if p.others == nil {
+		p.others = make([]choice, MaxChoices-1)
+	}
+	return &p.others[index-1]
 }
 
 // Reset makes the parser ready for the next response. The slices of the last Result become invalid.
@@ -76,11 +92,10 @@ func (p *Parser) Reset(o Options) {
 	p.ptrs[1].set(o.OutputTokensPointer)
 	p.framed, p.finished, p.broken, p.excess, p.endErr = false, false, false, false, nil
 	p.receive, p.lastNs, p.sinceNs, p.last = 0, 0, 0, 0
-	clear(p.outputReceive[:])
 	p.problem, p.unreadable, p.failed, p.failure, p.sawEnd = "", false, false, "", false
 	p.seen, p.ended, p.finalUsage, p.finalOutput, p.continuous = 0, 0, false, 0, false
-	clear(p.counted[:])
-	clear(p.latest[:])
+	p.first = choice{}
+	clear(p.others)
 	p.pending, p.textChunks, p.reasoned, p.countedApart, p.bodyHasToken = 0, 0, false, false, false
 }
 
@@ -409,7 +424,7 @@ func (p *Parser) apply(f *facts, atNs int64) {
 			tokens += p.pending
 			p.pending = 0
 		}
-		p.counted[f.choice]++
+		p.choice(f.choice).counted++
 	}
 	if f.output == 0 {
 		return
@@ -428,7 +443,7 @@ func (p *Parser) apply(f *facts, atNs int64) {
 	}
 	if len(p.res.Arrivals) == 0 {
 		p.res.FirstOutputNs = atNs
-	} else if p.outputReceive[f.choice] == p.receive {
+	} else if p.choice(f.choice).outputReceive == p.receive {
 		p.res.Coalesced++
 	}
 	if f.output&^outReasoning != 0 && p.res.FirstNonReasonNs == 0 {
@@ -442,7 +457,7 @@ func (p *Parser) apply(f *facts, atNs int64) {
 		return
 	}
 	p.res.LastOutputNs = atNs
-	p.outputReceive[f.choice] = p.receive
+	p.choice(f.choice).outputReceive = p.receive
 	p.res.Arrivals = append(p.res.Arrivals, Arrival{AtNs: atNs, Tokens: tokens, Choice: int32(f.choice)})
 	p.last, p.lineEnd = len(p.res.Arrivals), lineEndNone
 }
@@ -497,9 +512,9 @@ func (p *Parser) applyUsage(f *facts) (tokens int32) {
 	if !p.continuous && len(p.res.Arrivals) > 0 {
 		return 1
 	}
-	grown := max(output-p.counted[f.choice], 0)
-	p.counted[f.choice] = max(output, p.counted[f.choice])
-	p.latest[f.choice] = output
+	c := p.choice(f.choice)
+	grown := max(output-c.counted, 0)
+	c.counted, c.latest = max(output, c.counted), output
 	if f.output == 0 {
 		p.pending += grown
 		return 0
@@ -515,9 +530,9 @@ func (p *Parser) final(output int) {
 }
 
 func (p *Parser) continuousTotal() int {
-	total := 0
-	for _, n := range p.latest {
-		total += int(n)
+	total := int(p.first.latest)
+	for k := range p.others {
+		total += int(p.others[k].latest)
 	}
 	return total
 }

@@ -22,7 +22,7 @@ const (
 func (k slotKind) isString() bool { return k <= slotSkipped }
 
 type slot struct {
-	start, end int // in the event's data; of a string without its quotes
+	start, end int32 // in the event's data; of a string without its quotes
 	kind       slotKind
 }
 
@@ -42,7 +42,7 @@ func (s *slots) add(start, end int, kind slotKind) {
 		s.off = true
 		return
 	}
-	s.list[s.n] = slot{start, end, kind}
+	s.list[s.n] = slot{int32(start), int32(end), kind} // an event has 64 MB at most
 	s.n++
 }
 
@@ -119,8 +119,8 @@ func (t *template) learn(s *slots, data, raw []byte, dataAt int, f *facts) {
 	t.before, t.data = dataAt, len(data)
 	t.slots.n = s.n
 	for i, slot := range s.list[:s.n] {
-		slot.start += dataAt
-		slot.end += dataAt
+		slot.start += int32(dataAt)
+		slot.end += int32(dataAt)
 		t.slots.list[i] = slot
 	}
 	t.facts = *f
@@ -152,7 +152,7 @@ func (t *template) match(b []byte, from, to int) int {
 			return 0
 		}
 		i += len(literal)
-		from = s.end
+		from = int(s.end)
 		if s.kind.isString() {
 			end, _ := stringEnd(b, i)
 			if end < i {
