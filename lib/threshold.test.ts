@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { samplesNeeded as earlyStopping } from "../report/early-stopping";
 import { type MetricName, metrics } from "./metrics-table";
-import { parseThreshold, samplesNeeded } from "./threshold";
+import { parseThreshold, samplesNeeded, type Threshold } from "./threshold";
 
 const allowed: Record<string, string[]> = {
   Trend: ["avg", "min", "max", "med", "p(95)", "p(100)", "p(99.9)"],
@@ -19,7 +19,7 @@ for (const metric of Object.keys(metrics) as MetricName[]) {
   test(`${metric} has the aggregates of a ${type} and no other, with every operator`, () => {
     for (const aggregate of every) {
       for (const operator of operators) {
-        const parse = () => parseThreshold(metric, `${aggregate}${operator}12.5`);
+        const parse = (): Threshold => parseThreshold(metric, `${aggregate}${operator}12.5`);
         if (!allowed[type]?.includes(aggregate)) {
           assert.throws(parse, /a (Trend|Counter|Gauge|Rate) has (avg, min, max, med, p\(N\)|count|value|rate)/);
           continue;

@@ -59,7 +59,10 @@ export interface RequestRow {
   shownTokens: number;
   /** undefined of a reply that was not streamed: its first output is its last. */
   ttftMs?: number;
+  ttfoMs?: number;
   tpotMs?: number;
+  /** Output chunks. */
+  chunks: number;
   /** Largest and median gap between two output chunks. */
   maxStallNs: number;
   medianGapNs: number;
@@ -118,7 +121,9 @@ function toRow(line: RequestLine): RequestRow {
     outputTokens: line.outputTokens ?? 0,
     shownTokens: (line.outputTokens ?? 0) - (line.hiddenTokens ?? 0),
     ttftMs: figures.ttftMs,
+    ttfoMs: figures.ttfoMs,
     tpotMs: figures.tpotMs,
+    chunks: line.arrivals?.length ?? 0,
     maxStallNs: gapsNs.reduce((most, gapNs) => Math.max(most, gapNs), 0),
     medianGapNs: gapsNs.length > 0 ? median(gapsNs) : 0,
     pausesNs: pausesNs(gapsNs),
