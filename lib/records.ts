@@ -19,6 +19,8 @@ export interface RunLine {
   versions: Record<string, string>;
   /** The best source of arrival times that the process had, and why it had no better one. */
   stamps?: Pick<Stamps, "source" | "why">;
+  /** Digests of the files that DATASET, TRACE, ... name. */
+  digests?: Record<string, string>;
 }
 
 /** Written when a level is over. */

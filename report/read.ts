@@ -37,6 +37,8 @@ export interface Summary {
   total: LevelSummary;
   seconds: Second[];
   validity: Validity;
+  /** Digests of the files that DATASET, TRACE, ... name. */
+  digests?: Record<string, string>;
 }
 
 /** One request of the records. Times are ns from the run's start; 0 where the moment never came. */
