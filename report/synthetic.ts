@@ -596,22 +596,26 @@ export function ingestion(options: {
 }): RunSpec {
   const random = randomSource(options.seed);
   const requests: RequestLine[] = [];
+  const levels: LevelSpec[] = [];
+  const lengths = 12;
+  const perLength = Math.ceil((options.requests ?? 120) / lengths);
   let nowMs = 100;
-  for (let index = 0; index < (options.requests ?? 120); index++) {
-    const inputTokens = 32 + Math.floor(4064 * random.uniform());
-    const ttftMs =
-      options.baseMs +
-      (1000 * inputTokens) / options.tokensPerS +
-      (options.noiseMs ? random.normal(0, options.noiseMs) : 0);
-    const line = requestLine({ level: "c1", index, sentMs: nowMs, ttftMs, inputTokens });
-    requests.push(line);
-    nowMs = (line.endNs ?? 0) / 1e6 + 1;
+  for (let i = 0; i < lengths; i++) {
+    const inputTokens = 32 + Math.round((4064 * i) / (lengths - 1));
+    const level = `i${inputTokens}`;
+    const openMs = nowMs;
+    for (let index = 0; index < perLength; index++) {
+      const ttftMs =
+        options.baseMs +
+        (1000 * inputTokens) / options.tokensPerS +
+        (options.noiseMs ? random.normal(0, options.noiseMs) : 0);
+      const line = requestLine({ level, index, sentMs: nowMs, ttftMs, inputTokens });
+      requests.push(line);
+      nowMs = (line.endNs ?? 0) / 1e6 + 1;
+    }
+    levels.push({ name: level, concurrency: 1, labels: { inputTokens }, openMs, closeMs: nowMs });
   }
-  return {
-    scenario: "prompt-ingestion",
-    levels: [{ name: "c1", concurrency: 1, openMs: 100, closeMs: nowMs }],
-    requests,
-  };
+  return { scenario: "prompt-ingestion", levels, requests };
 }
 
 /**
