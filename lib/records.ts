@@ -110,6 +110,8 @@ export type RequestLine = CompletedLine | FailedLine;
 export interface EndLine {
   type: "end";
   endNs: number;
+  /** How the run ended: only "complete" is whole. */
+  ended?: string;
   validity: Validity;
 }
 

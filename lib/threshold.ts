@@ -22,8 +22,10 @@ const aggregates = {
   Rate: ["rate"],
 } as const;
 
-/** Metrics that every run is gated by anyway; under a level's tags they have no samples, which k6 takes for passed. */
-const internal: readonly MetricName[] = ["llm_samples", "llm_client_bound"];
+/** Whether every run is gated by the metric anyway; under a level's tags it has no samples, which k6 takes for passed. */
+export function gatesEveryRun(metric: MetricName): boolean {
+  return metric === "llm_samples" || metrics[metric].unit === "0 or 1";
+}
 
 const syntax = /^(avg|min|max|med|count|rate|value|p\((\d+(?:\.\d+)?)\))\s*(<=|>=|<|>|===?|!=)\s*(\d+(?:\.\d+)?)$/;
 
@@ -36,7 +38,7 @@ const percentiles: Readonly<Record<string, number>> = { min: 0, med: 50, max: 10
  */
 export function parseThreshold(metric: string, expression: unknown): Threshold {
   if (!isMetricName(metric)) throw new Error(`${metric} is not a metric (see docs/metrics.md)`);
-  if (internal.includes(metric)) throw new Error(`${metric} already gates every run; leave it out`);
+  if (gatesEveryRun(metric)) throw new Error(`${metric} already gates every run; leave it out`);
   const shown = `${metric}: ${JSON.stringify(expression)}`;
   const [, aggregate, percentText, operatorText, limitText] =
     (typeof expression === "string" && syntax.exec(expression)) || [];

@@ -9,8 +9,8 @@ const noWork = new Set([
   ...["RESULTS", "DESCRIPTION", "THRESHOLDS", "SLO_TTFT", "SLO_TPOT", "SLO_E2E", "SLO_PERCENTILE", "SPEED_THRESHOLD"],
   ...["METRICS_URL", "METRICS_INTERVAL", "STAMPS", "RUNNERS"],
   ...["TIMEOUT", "MAX_DURATION", "BETWEEN_TIMEOUT"],
-  // The words of synthetic texts.
-  "SALT",
+  // The words of synthetic texts; and the profile, which config.json holds whole.
+  ...["SALT", "profile"],
 ]);
 
 /** Settings that name a file: its content counts, not its path. */

@@ -73,7 +73,7 @@ export function doubts(run: Results): string[] {
 export function cacheNotes(a: readonly Results[], b: readonly Results[]): string[] {
   const shareOf = (runs: readonly Results[], name: string): number | undefined => {
     const shares = runs.flatMap(({ levelSummaries }) =>
-      levelSummaries.flatMap((level) => (level.name === name ? [(level as { cachedShare?: number }).cachedShare] : [])),
+      levelSummaries.flatMap((level) => (level.name === name ? [level.cachedShare] : [])),
     );
     const known = shares.filter((share) => share !== undefined);
     return known.length > 0 ? known.reduce((sum, share) => sum + share, 0) / known.length : undefined;

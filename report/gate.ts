@@ -7,7 +7,7 @@ import { Command } from "commander";
 import { isMetricName, type MetricName, metrics } from "../lib/metrics-table";
 import { type Profile, parseProfile, profileNames } from "../lib/profile";
 import { settings } from "../lib/settings";
-import { parseThreshold, pooledPercentile } from "../lib/threshold";
+import { gatesEveryRun, parseThreshold, pooledPercentile } from "../lib/threshold";
 import { type GateConfig, type Gated, thresholds } from "../thresholds";
 import { type Confidence, type LimitVerdict, mlperfConfidence } from "./early-stopping";
 import { formatShare } from "./format";
@@ -62,7 +62,7 @@ const perRequest: Partial<Record<MetricName, (rows: RequestRow[]) => number[]>> 
 const completed = (rows: RequestRow[]): RequestRow[] => rows.filter((row) => row.completed);
 
 /** Values of the metrics that have one a level. */
-const perLevel: Partial<Record<MetricName, (level: LevelSummary, rows: RequestRow[]) => number | undefined>> = {
+const perLevel: Partial<Record<string, (level: LevelSummary, rows: RequestRow[]) => number | undefined>> = {
   llm_output_throughput: (level) => level.outputThroughput,
   llm_request_throughput: (level) => level.requestThroughput,
   llm_request_goodput: (level) => level.requestGoodput,
@@ -70,6 +70,8 @@ const perLevel: Partial<Record<MetricName, (level: LevelSummary, rows: RequestRo
   llm_failures: (level) => level.failed,
   llm_input_tokens: (level) => level.inputTokens,
   llm_output_tokens: (level) => level.outputTokens,
+  llm_cached_share: ({ cachedShare }) => cachedShare,
+  llm_cached_tokens: ({ cachedShare, cachedTokens = 0 }) => (cachedShare === undefined ? undefined : cachedTokens),
   llm_chunks: (_, rows) => completed(rows).reduce((sum, { chunks }) => sum + chunks, 0),
 };
 
@@ -100,9 +102,6 @@ export function evidenceOf(
   return { kind: "point", value: value(level, rows) };
 }
 
-/** Gated by k6 for every run; here the validity is judged by itself, and a limit on what was not measured fails by itself. */
-const ofEveryRun = ["llm_client_bound", "llm_samples"];
-
 const unitOf = (metric: MetricName): string =>
   ["share", "0 or 1"].includes(metrics[metric].unit) ? "" : metrics[metric].unit;
 
@@ -130,8 +129,10 @@ export function gate(run: Results, config: GateConfig, by: Confidence = mlperfCo
     };
     for (const [key, expressions] of limits) {
       const [, metric = "", of = ""] = /^(\w+)\{level:([^,}]+)/.exec(key) ?? [];
-      if (of !== level.name || ofEveryRun.includes(metric)) continue;
+      if (of !== level.name) continue;
       if (!isMetricName(metric)) throw new Error(`gate cannot judge ${metric}: it is not a metric`);
+      // The validity was judged above; a limit on what was not measured fails here by itself.
+      if (gatesEveryRun(metric)) continue;
       for (const expression of expressions) {
         const threshold = parseThreshold(metric, expression);
         const judged = judgeLimit(threshold, evidenceOf(metric, level, rows, itl), unitOf(metric), by);
@@ -175,13 +176,26 @@ export function gateConfig(run: Results, options: Partial<Options>): GateConfig 
   };
 }
 
-/** The profile that an option names, else the run's own. */
+/** The profile that an option names, else the run's own, as the run holds it: its file may have changed since. */
 function profileOf(run: Results, option: string | undefined): GateConfig["profile"] {
+  const own = run.summary?.profile;
+  if (option === undefined && own !== undefined) return checkedProfile(own, "of the run");
   const name = option ?? String(setting(run.config, "THRESHOLDS") ?? "none");
   const shipped = profileNames.find((known) => known === name);
   if (shipped) return shipped;
+  if (option === undefined) throw new Error(`the run does not hold its profile, THRESHOLDS=${name}; give --profile`);
   if (!existsSync(name)) throw new Error(`${name} is neither a profile (${profileNames.join(", ")}) nor a file`);
   return readProfile(name);
+}
+
+/** A profile in the form that runs keep, checked as a file is. */
+function checkedProfile(profile: unknown, which: string): Profile {
+  try {
+    const { limits, ...rest } = profile as Profile;
+    return parseProfile(JSON.stringify({ ...limits, ...rest }));
+  } catch (error) {
+    throw new Error(`the profile ${which} cannot be used: ${(error as Error).message}`);
+  }
 }
 
 function readProfile(file: string): Profile {

@@ -39,6 +39,25 @@ export interface Summary {
   validity: Validity;
   /** Digests of the files that DATASET, TRACE, ... name. */
   digests?: Record<string, string>;
+  /** How the run ended: only "complete" is whole. */
+  ended?: string;
+  /** What kept the records from being written whole. */
+  recordsError?: string;
+  /** The threshold profile, whole. */
+  profile?: unknown;
+  /** Every limit that k6 judged. */
+  thresholds?: JudgedLimit[];
+}
+
+/** A limit of the run and what became of it. */
+export interface JudgedLimit {
+  metric: string;
+  level?: string;
+  of?: string;
+  expression: string;
+  value?: number;
+  margin?: number;
+  result: "passed" | "violated" | "not measured";
 }
 
 /** One request of the records. Times are ns from the run's start; 0 where the moment never came. */

@@ -332,7 +332,7 @@ export function writeRun(
     ...levelLines,
     ...spec.requests,
     ...(spec.points ?? []),
-    { type: "end", endNs, validity },
+    { type: "end", endNs, ended: "complete", validity },
   ];
   writeFileSync(join(dir, "records.ndjson.gz"), gzipSync(`${lines.map((line) => JSON.stringify(line)).join("\n")}\n`));
   const whole: LevelSpec = { name: "total", openMs: 0, closeMs: endNs / 1e6 };
@@ -340,6 +340,7 @@ export function writeRun(
     join(dir, "summary.json"),
     JSON.stringify({
       schema: 1,
+      ended: "complete",
       scenario: spec.scenario,
       verdict: { pass: spec.pass ?? true, validity: validity.state, reasons: spec.reasons ?? [] },
       config,

@@ -29,18 +29,20 @@ function clientReasons({ summary }: Results): string[] {
   return [`${worst}${words.length > 0 ? `: ${words.join("; ")}` : ""}`];
 }
 
-/** Whether the run came to its end: requests that were under way when it stopped were cut by the client, not by the server. */
+/** Whether the run came to its end: what was under way when it stopped was cut by the client, not by the server. */
 function endReasons({ summary, end, requests = [] }: Results): string[] {
-  const ended = [...new Set([endedOf(summary), endedOf(end)])].filter((how) => how !== undefined && how !== "complete");
-  if (ended.length > 0) return [`the run did not come to its end (${ended.join(", ")})`];
+  const reasons: string[] = [];
+  const ended = [summary?.ended, ...(end ? [end.ended] : [])];
+  if (ended.some((how) => how !== "complete")) {
+    const words = [...new Set(ended)]
+      .filter((how) => how !== "complete")
+      .map((how) => (how === undefined ? "it does not say how it ended" : String(how)));
+    reasons.push(`the run did not come to its end (${words.join(", ")})`);
+  }
   const cut = requests.filter(({ failure, phase }) => failure === "interrupted" && phase === "steady").length;
-  return cut > 0 ? [`the run was cut: ${cut} requests were under way when it ended`] : [];
-}
-
-/** How a run ended, as the summary and the end of the records say. */
-function endedOf(of: unknown): string | undefined {
-  const ended = (of as { ended?: unknown } | undefined)?.ended;
-  return ended === undefined ? undefined : typeof ended === "string" ? ended : JSON.stringify(ended);
+  if (cut > 0) reasons.push(`the run was cut: ${cut} requests were under way when it ended`);
+  if (summary?.recordsError !== undefined) reasons.push(`the records were not written whole: ${summary.recordsError}`);
+  return reasons;
 }
 
 function measuredReasons({ levelSummaries }: Results, only: string | undefined): string[] {

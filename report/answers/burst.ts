@@ -11,7 +11,7 @@ import { setting } from "../read";
 import { defined, e2eMs, labelNumber, tpotMs, ttftMs } from "../request";
 import { ascending, greatest, least, mean, quantile, sampleStd, sum } from "../statistics";
 import type { Table } from "../table";
-import { failureSentence, failuresTable, percentilesTable, present, statusTable } from "./levels";
+import { failureSentence, failuresTable, levelFigures, percentilesTable, present, statusTable } from "./levels";
 
 /** One release of a batch. */
 export interface BatchRun {
@@ -267,7 +267,12 @@ export function burst([run]: [Results, ...Results[]]): Answer {
       {
         heading: "Details",
         pictures: [],
-        tables: [...present([failuresTable(levels), statusTable(levels)]), runsTable(groups), percentilesTable(levels)],
+        tables: [
+          ...present([failuresTable(levels), statusTable(levels)]),
+          runsTable(groups),
+          levelFigures(levels),
+          percentilesTable(levels),
+        ],
       },
     ],
     files: variants.map((variant) => ({

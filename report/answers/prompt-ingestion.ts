@@ -123,10 +123,14 @@ export function promptIngestion([run]: [Results, ...Results[]]): Answer {
 }
 
 function sentences({ points, medians }: Ingestion): string[] {
-  const speed = ingestionSpeed(medians);
-  if (!medians || speed === undefined) return [`There is no ingestion speed: ${noIngestionSpeed(medians)}.`];
+  if (!medians) return ["No line can be fitted: there are not two prompt lengths with a completed request."];
+  const reason = noIngestionSpeed(medians);
+  if (reason !== undefined)
+    return [
+      `${reason.charAt(0).toUpperCase()}${reason.slice(1)}. The prompts are too short, the server was disturbed, or its prefix cache knew some of them.`,
+    ];
   const lengths = points.map(([x]) => x);
   return [
-    `Prompts are read at ${formatNumber(speed)} tokens/s: TTFT is ${formatMs(medians.intercept)} plus ${formatNumber(1000 * medians.slope)} µs a token, by the medians of ${medians.count} lengths over ${points.length} requests of ${least(lengths)} to ${greatest(lengths)} tokens (R² ${medians.r2.toFixed(3)}).`,
+    `Prompts are read at ${formatNumber(ingestionSpeed(medians))} tokens/s: TTFT is ${formatMs(medians.intercept)} plus ${formatNumber(1000 * medians.slope)} µs a token, by the medians of ${medians.count} lengths over ${points.length} requests of ${least(lengths)} to ${greatest(lengths)} tokens (R² ${medians.r2.toFixed(3)}).`,
   ];
 }
