@@ -204,6 +204,7 @@ test("ramp: what a run prints is what the report says", async () => {
   const [row] = table(arrivalRateRamp([run]), "ramp_figures").rows;
   near(row?.onset_p95_ms, told.onset.p95Ms ?? 0, "p95 at the onset", 1e-12);
   near(row?.p50_at_end_ms, told.lastP50Ms, "p50 at the end", 1e-12);
+  near(row?.p50_at_begin_ms, told.firstP50Ms, "p50 at the beginning", 1e-12);
   assert.deepEqual(row, {
     run: "ramp",
     highest_asked_rate_per_s: told.highestAskedRate,
@@ -214,6 +215,7 @@ test("ramp: what a run prints is what the report says", async () => {
     falling_behind_rate_per_s: null,
     falling_behind_at_s: null,
     open_at_end: told.openAtEnd,
+    p50_at_begin_ms: row?.p50_at_begin_ms,
     p50_at_end_ms: row?.p50_at_end_ms,
     highest_success_rate_per_s: told.highestSuccessRate,
     failed_share_at_end: told.failedShareAtEnd,
@@ -228,7 +230,7 @@ test("ramp: what a run prints is what the report says", async () => {
   }
   rmSync(join(dir, "records.ndjson.gz"));
   const [alone] = table(arrivalRateRamp([await readResults(dir)]), "ramp_figures").rows;
-  const ofSummary = { onset_p95_ms: told.onset.p95Ms, p50_at_end_ms: told.lastP50Ms };
+  const ofSummary = { onset_p95_ms: told.onset.p95Ms, p50_at_begin_ms: told.firstP50Ms, p50_at_end_ms: told.lastP50Ms };
   assert.deepEqual(alone, { ...row, ...ofSummary }, "a folder without records");
 });
 

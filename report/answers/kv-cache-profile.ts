@@ -6,6 +6,7 @@ import { type GaugePoint, gauge, gaugeFigures, thinned, within } from "../gauges
 import type { LevelSummary, RequestRow, Results } from "../read";
 import { type Combination, combinations, labelNumber } from "../request";
 import type { Table } from "../table";
+import { batchGroups, runsTable } from "./burst";
 import {
   failureSentence,
   failuresTable,
@@ -84,7 +85,13 @@ export function kvCacheProfile([run]: [Results, ...Results[]]): Answer {
       {
         heading: "Details",
         pictures: [],
-        tables: present([failuresTable(levels), statusTable(levels), levelFigures(levels), percentilesTable(levels)]),
+        tables: present([
+          failuresTable(levels),
+          statusTable(levels),
+          runsTable(batchGroups(run)),
+          levelFigures(levels),
+          percentilesTable(levels),
+        ]),
       },
     ],
     files: [],
