@@ -24,8 +24,8 @@ const rules: Rule[] = [
   },
   {
     files: /^thresholds\//,
-    allowed: /^(lib\/(metrics-table|profile)$|thresholds\/)/,
-    why: "thresholds import the metric table, the shape of a profile and one another",
+    allowed: /^(lib\/(metrics-table|profile|threshold)$|thresholds\/)/,
+    why: "thresholds import the metric table, the shapes of a profile and a threshold, and one another",
   },
   {
     files: boundary,

@@ -171,6 +171,13 @@ async function runPhases(run: Run, between: Between, dir: string): Promise<numbe
   return first || second;
 }
 
+/** Writes the verdict for pipelines into the run's folder; resolves to the exit code, which is no pass where that fails. */
+async function publishVerdict(dir: string, exitCode: number): Promise<number> {
+  const publisher = path.join(root, "report", "run-outcome.ts");
+  const { publishRun } = (await import(publisher)) as { publishRun(dir: string, exitCode: number): number };
+  return publishRun(dir, exitCode);
+}
+
 function usage(names: readonly string[]): string {
   return `npm start [scenario] -- [-e SETTING=value ...] [k6's arguments]
 
@@ -208,9 +215,10 @@ export async function start(argv: readonly string[]): Promise<number> {
     const run = { ...request, k6 };
     const code = between ? await runPhases(run, between, dir) : await runScenario(run, dir);
     if (!between) await renderReport([dir], dir);
+    const published = await publishVerdict(dir, code);
     // k6 refused what was asked for; it has said why.
     if (!removeEmpty(made)) console.log(`tokenclock: results are in ${shown(dir)}`);
-    return code;
+    return published;
   } finally {
     await simulator?.stop();
   }

@@ -1,16 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import fc from "fast-check";
-import {
-  burstTable,
-  fitLine,
-  meanPhaseSplit,
-  phaseFigures,
-  phaseSplit,
-  rampFigures,
-  rampLines,
-  secondsCsv,
-} from "./figures";
+import { burstTable, meanPhaseSplit, phaseFigures, phaseSplit, rampFigures, rampLines, secondsCsv } from "./figures";
 import type { LevelSummary, Second } from "./level-summary";
 
 function second(t: number, succeeded: number, failed = 0): Second {
@@ -157,28 +147,6 @@ test("seconds become a line each", () => {
   assert.equal(
     secondsCsv([second(3, 2, 1)]),
     "t_s,asked,sent,succeeded,failed,mean_ms,p50_ms,p95_ms,in_flight,output_tokens\n3,3,3,2,1,10,9,3,0,0\n",
-  );
-});
-
-test("a line is found again in its own points", () => {
-  const number = fc.double({ min: -100, max: 100, noNaN: true });
-  const xs = fc.uniqueArray(fc.integer({ min: 0, max: 4096 }), { minLength: 2, maxLength: 20 });
-  fc.assert(
-    fc.property(number, number, xs, (slope, intercept, at) => {
-      const line = fitLine(at.map((x) => [x, intercept + slope * x]));
-      assert.ok(line);
-      assert.ok(Math.abs(line.slope - slope) < 1e-6 && Math.abs(line.intercept - intercept) < 1e-2);
-    }),
-  );
-});
-
-test("one length gives no line", () => {
-  assert.equal(
-    fitLine([
-      [32, 10],
-      [32, 11],
-    ]),
-    undefined,
   );
 });
 

@@ -1,36 +1,73 @@
 /** What single scenarios say of a level beside the common table. Pure: text from summaries. */
-import type { LevelSummary, Second } from "./level-summary";
+import type { LevelSummary, Second, Stats } from "./level-summary";
+import { fitLine } from "./line";
 import { type Column, percent, shortNumber, textTable } from "./table";
 
-/**
- * The figures that request benchmarks print (status codes, latencies, tokens a request), one block a level. A failed
- * request counts in the status codes and in nothing else; tools that mix it in as zero tokens get the second line.
- */
+/** The figures that request benchmarks print; undefined where nothing gives them. */
+export interface RequestBenchmark {
+  statuses: [status: string, count: number][];
+  successRatio?: number;
+  /** The whole level, from its first request scheduled to its last end, warm-up and drain included. */
+  totalS: number;
+  /** The steady window, which the rates are taken in. */
+  windowS: number;
+  /** Of completed requests, ms. */
+  e2eMs?: Stats;
+  /** llm_request_throughput: completed requests that ended inside the window. */
+  requestsPerS: number;
+  inputTokensPerRequest?: number;
+  outputTokensPerRequest?: number;
+  /** The same with failed requests mixed in as replies of no tokens, as some benchmarks do. */
+  inputTokensMixed?: number;
+  outputTokensMixed?: number;
+  /** Requests a second times the mean input. */
+  inputTokensPerS: number;
+  /** llm_output_throughput: output tokens that arrived inside the window. */
+  outputTokensPerS: number;
+}
+
+/** A level as a request benchmark. A failed request counts in the status codes, the success ratio and the mixed averages only. */
+export function requestBenchmark(level: LevelSummary): RequestBenchmark {
+  const { requests, completed, inputTokens, outputTokens, e2eMs } = level;
+  const over = (amount: number, count: number) => (count > 0 ? amount / count : undefined);
+  return {
+    statuses: Object.entries(level.statuses).sort(([a], [b]) => (a < b ? -1 : 1)),
+    successRatio: over(completed, requests),
+    totalS: level.whole.durationS,
+    windowS: level.durationS,
+    ...(e2eMs.count > 0 ? { e2eMs } : {}),
+    requestsPerS: level.requestThroughput,
+    inputTokensPerRequest: over(inputTokens, completed),
+    outputTokensPerRequest: over(outputTokens, completed),
+    inputTokensMixed: over(inputTokens, requests),
+    outputTokensMixed: over(outputTokens, requests),
+    inputTokensPerS: level.requestThroughput * (over(inputTokens, completed) ?? 0),
+    outputTokensPerS: level.outputThroughput,
+  };
+}
+
+/** The request benchmark of a level in lines. */
 export function requestFigures(level: LevelSummary): string {
-  const { requests, completed, e2eMs, whole } = level;
-  const average = (tokens: number, count: number) => (count > 0 ? shortNumber(tokens / count) : "-");
-  // In the steady window, as both throughputs beside it.
-  const inputThroughput = completed > 0 ? (level.inputTokens / completed) * level.requestThroughput : 0;
-  const latency = (ms: number) => (e2eMs.count > 0 ? `${shortNumber(ms / 1000)} s` : "-");
-  const statuses = Object.entries(level.statuses).map(([status, count]) => `${status}: ${count}`);
+  const figures = requestBenchmark(level);
+  const { e2eMs } = figures;
+  const number = (value: number | undefined) => (value === undefined ? "-" : shortNumber(value));
+  const latency = (ms: number | undefined) => (ms === undefined ? "-" : `${shortNumber(ms / 1000)} s`);
   const lines: [string, string][] = [
-    ["Status codes", statuses.join(", ") || "none"],
-    ["Success ratio", requests > 0 ? percent(completed / requests) : "-"],
-    ["Total time", `${shortNumber(whole.durationS)} s`],
-    ["Median request latency", latency(e2eMs.p50)],
-    ["Average request latency", latency(e2eMs.mean)],
-    ["Shortest request latency", latency(e2eMs.min)],
-    ["Longest request latency", latency(e2eMs.max)],
-    ["90th, 95th, 99th percentile", [e2eMs.p90, e2eMs.p95, e2eMs.p99].map(latency).join(", ")],
-    ["Requests per second", shortNumber(level.requestThroughput)],
-    ["Average input tokens per request", average(level.inputTokens, completed)],
-    ["Average output tokens per request", average(level.outputTokens, completed)],
-    [
-      "... with failures counted as zero",
-      `${average(level.inputTokens, requests)}, ${average(level.outputTokens, requests)}`,
-    ],
-    ["Input token throughput", `${shortNumber(inputThroughput)} tokens/s`],
-    ["Output token throughput", `${shortNumber(level.outputThroughput)} tokens/s`],
+    ["Status codes", figures.statuses.map(([status, count]) => `${status}: ${count}`).join(", ") || "none"],
+    ["Success ratio", figures.successRatio === undefined ? "-" : percent(figures.successRatio)],
+    ["Total time", `${shortNumber(figures.totalS)} s`],
+    ["Steady window", `${shortNumber(figures.windowS)} s`],
+    ["Median request latency", latency(e2eMs?.p50)],
+    ["Average request latency", latency(e2eMs?.mean)],
+    ["Shortest request latency", latency(e2eMs?.min)],
+    ["Longest request latency", latency(e2eMs?.max)],
+    ["90th, 95th, 99th percentile", [e2eMs?.p90, e2eMs?.p95, e2eMs?.p99].map(latency).join(", ")],
+    ["Requests per second", shortNumber(figures.requestsPerS)],
+    ["Average input tokens per request", number(figures.inputTokensPerRequest)],
+    ["Average output tokens per request", number(figures.outputTokensPerRequest)],
+    ["... with failures counted as zero", `${number(figures.inputTokensMixed)}, ${number(figures.outputTokensMixed)}`],
+    ["Input token throughput", `${shortNumber(figures.inputTokensPerS)} tokens/s`],
+    ["Output token throughput", `${shortNumber(figures.outputTokensPerS)} tokens/s`],
   ];
   const width = Math.max(...lines.map(([name]) => name.length));
   return [level.name, ...lines.map(([name, value]) => `  ${name.padEnd(width)}  ${value}`)].join("\n");
@@ -250,29 +287,43 @@ export function secondsCsv(seconds: readonly Second[]): string {
   return `${[heading, ...rows].join("\n")}\n`;
 }
 
-/** The least-squares line through points; undefined for fewer than two different x. */
-export function fitLine(
-  points: readonly (readonly [number, number])[],
-): { slope: number; intercept: number } | undefined {
-  const n = points.length;
-  const meanX = points.reduce((sum, [x]) => sum + x, 0) / n;
-  const meanY = points.reduce((sum, [, y]) => sum + y, 0) / n;
-  const spread = points.reduce((sum, [x]) => sum + (x - meanX) ** 2, 0);
-  if (!(spread > 0)) return undefined;
-  const slope = points.reduce((sum, [x, y]) => sum + (x - meanX) * (y - meanY), 0) / spread;
-  return { slope, intercept: meanY - slope * meanX };
+/** One release of a batch, or one batch that is refilled: completed steady requests only, but for the spread. */
+export interface BurstFigures {
+  /** First to last send, ms. */
+  releaseSpreadMs: number;
+  /** First send to last output, s. */
+  totalS: number;
+  /** The shortest and the longest end-to-end latency of a request, each from its own send, s. */
+  fastestS: number;
+  slowestS: number;
+  /** Tokens of the batch over its total time. */
+  inputTokensPerS: number;
+  outputTokensPerS: number;
 }
 
-/** Releases of a batch: how long it took, the first and the last to end, and what it gave. */
+/** What the figures of a burst follow from: a level's summary, or the same of some of its requests. */
+export type BurstSource = Pick<LevelSummary, "releaseSpreadMs" | "spanS" | "inputTokens" | "outputTokens"> & {
+  e2eMs: Pick<Stats, "min" | "max">;
+};
+
+export function burstFigures({ releaseSpreadMs, spanS, e2eMs, inputTokens, outputTokens }: BurstSource): BurstFigures {
+  return {
+    ...{ releaseSpreadMs, totalS: spanS, fastestS: e2eMs.min / 1000, slowestS: e2eMs.max / 1000 },
+    ...{ inputTokensPerS: inputTokens / spanS, outputTokensPerS: outputTokens / spanS },
+  };
+}
+
+/** Releases of a batch: how long it took, its fastest and slowest request, and what it gave. */
 export function burstTable(levels: readonly LevelSummary[]): string {
+  const cell = (of: (figures: BurstFigures) => number) => (level: LevelSummary) => shortNumber(of(burstFigures(level)));
   const columns: Column<LevelSummary>[] = [
     { heading: "batch", left: true, cell: ({ name }) => name },
-    { heading: "released in ms", cell: ({ releaseSpreadMs }) => shortNumber(releaseSpreadMs) },
-    { heading: "total s", cell: ({ spanS }) => shortNumber(spanS) },
-    { heading: "fastest s", cell: ({ e2eMs }) => shortNumber(e2eMs.min / 1000) },
-    { heading: "slowest s", cell: ({ e2eMs }) => shortNumber(e2eMs.max / 1000) },
-    { heading: "input tok/s", cell: ({ inputTokens, spanS }) => shortNumber(inputTokens / spanS) },
-    { heading: "output tok/s", cell: ({ outputTokens, spanS }) => shortNumber(outputTokens / spanS) },
+    { heading: "released in ms", cell: cell(({ releaseSpreadMs }) => releaseSpreadMs) },
+    { heading: "total s", cell: cell(({ totalS }) => totalS) },
+    { heading: "fastest s", cell: cell(({ fastestS }) => fastestS) },
+    { heading: "slowest s", cell: cell(({ slowestS }) => slowestS) },
+    { heading: "batch input tok/s", cell: cell(({ inputTokensPerS }) => inputTokensPerS) },
+    { heading: "batch output tok/s", cell: cell(({ outputTokensPerS }) => outputTokensPerS) },
   ];
   return textTable(
     columns,

@@ -1,4 +1,5 @@
-import { isMetricName, type MetricName } from "./metrics-table";
+import type { MetricName } from "./metrics-table";
+import { parseThreshold } from "./threshold";
 
 /** A gate: what every level must keep. Written in k6's threshold language, one list of expressions a metric. */
 export interface Profile {
@@ -17,8 +18,6 @@ export const profileNames = ["smoke", "interactive", "batch", "none"] as const;
 
 /** The name of a shipped profile. */
 export type ProfileName = (typeof profileNames)[number];
-
-const expression = /^(avg|min|max|med|count|rate|value|p\(\d+(\.\d+)?\))\s*(<=|>=|<|>|===?|!=)\s*\d+(\.\d+)?$/;
 
 /**
  * The profile in a user's JSON: limits at top level beside `minRequests` (default 1), `maxFailureShare` (default 0) and
@@ -43,14 +42,10 @@ export function parseProfile(text: string): Profile {
   }
   const limits: Partial<Record<MetricName, readonly string[]>> = {};
   for (const [name, value] of Object.entries(rest)) {
-    if (!isMetricName(name)) throw new Error(`${name} is not a metric (see docs/metrics.md)`);
     const expressions: unknown[] = Array.isArray(value) ? value : [value];
-    for (const each of expressions) {
-      if (typeof each !== "string" || !expression.test(each)) {
-        throw new Error(`${name}: ${JSON.stringify(each)} is not a threshold such as "p(95)<500"`);
-      }
-    }
-    limits[name] = expressions as string[];
+    if (expressions.length === 0) throw new Error(`${name}: a list without a threshold; leave the metric out`);
+    for (const each of expressions) parseThreshold(name, each);
+    limits[name as MetricName] = expressions as string[];
   }
   return { description, minRequests, maxFailureShare, limits };
 }

@@ -22,6 +22,8 @@ export interface RunLine {
   /** As in the verdict; absent in records of earlier versions. */
   reader?: string;
   readerClass?: string;
+  /** Digests of the files that DATASET, TRACE, ... name. */
+  digests?: Record<string, string>;
 }
 
 /** Written when a level is over. */
@@ -111,6 +113,8 @@ export type RequestLine = CompletedLine | FailedLine;
 export interface EndLine {
   type: "end";
   endNs: number;
+  /** How the run ended: only "complete" is whole. */
+  ended?: string;
   validity: Validity;
 }
 

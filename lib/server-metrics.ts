@@ -1,22 +1,11 @@
 import { fetch, MetricsPoller } from "./client";
 import { type Config, shownSettings } from "./config";
+import { gaugeNames } from "./gauge-names";
 import { addressOf, requestHeaders } from "./llm-client";
 import type { OwnResults } from "./summary-files";
 
-/** The gauges of KV cache, running and waiting requests under the names that servers give them. */
-const gauges = [
-  "vllm:kv_cache_usage_perc",
-  "vllm:gpu_cache_usage_perc",
-  "vllm:num_requests_running",
-  "vllm:num_requests_waiting",
-  "vllm:num_preemptions_total",
-  "sglang:token_usage",
-  "sglang:num_running_reqs",
-  "sglang:num_queue_reqs",
-  "llamacpp:kv_cache_usage_ratio",
-  "llamacpp:requests_processing",
-  "llamacpp:requests_deferred",
-];
+/** What is polled. */
+const gauges: string[] = Object.values(gaugeNames).flat();
 
 /** The server's own gauges, polled while the load runs. */
 export interface ServerMetrics {

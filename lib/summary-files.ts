@@ -107,7 +107,7 @@ const columns: Column<LevelSummary>[] = [
   { heading: "e2e p50", cell: ({ e2eMs }) => cell(e2eMs.p50, e2eMs.count) },
   { heading: "p99 ms", cell: ({ e2eMs }) => cell(e2eMs.p99, e2eMs.count) },
   { heading: "tok/s a request", cell: ({ outputSpeed }) => cell(outputSpeed.p50, outputSpeed.count) },
-  { heading: "tok/s", cell: ({ outputThroughput, completed }) => cell(outputThroughput, completed) },
+  { heading: "tok/s", cell: ({ outputThroughput, outputTokens }) => cell(outputThroughput, outputTokens) },
   { heading: "req/s", cell: ({ requestThroughput, completed }) => cell(requestThroughput, completed) },
   { heading: "cached", cell: ({ cachedShare }) => (cachedShare === undefined ? "" : percent(cachedShare)) },
   { heading: "good", cell: ({ goodShare }) => (goodShare === undefined ? "" : percent(goodShare)) },

@@ -1,40 +1,27 @@
 /**
- * `npm run compare -- A B`: is B worse than A? Per level and metric the change with an interval: by a bootstrap over
- * requests, and of inter-token latencies from the bounds of their percentiles (report/itl.ts).
- * Exit 0: no regression shown; 99: at least one; 98: a run is not valid or failed by its own thresholds; 96: too few
- * requests to judge anything by; 104: the runs are not of one workload.
+ * `npm run compare -- A B`, or several runs a side: `npm run compare -- A1 A2 A3 -- B1 B2 B3`. Is B worse than A? What it rests
+ * on stands in report/comparison.ts.
+ * Exit 0: no regression, and a change of --limit is excluded; 99: at least one regression; 96: unclear, or nothing judged; 98: a
+ * run is not valid or failed by its own thresholds; 104: the runs are not of one workload, or cannot be compared as asked.
  */
-import { Command, InvalidArgumentError, Option } from "commander";
-import { logGamma } from "./beta";
+import { realpathSync } from "node:fs";
+import { Command } from "commander";
+import { unknownContent, workloadDigest, workloadIdentity } from "../lib/workload-identity";
+import {
+  type ComparedMetric,
+  type CompareOptions,
+  compareSides,
+  defaultOptions,
+  failedRequests,
+  runsNeeded,
+  type Side,
+} from "./comparison";
 import { formatChange, formatNumber, formatShare, plural } from "./format";
-import type { PooledItl } from "./itl";
-import { type LevelSummary, type RequestRow, type Results, readResults } from "./read";
-import { defined, e2eMs, pooledItl, steadyRows, tpotMs, ttftMs } from "./request";
-import { ascending, quantile, seededRandom } from "./statistics";
-
-/**
- * Settings that may differ between two runs of one workload: where the server is and what it is called, how results are
- * written and judged. Everything else makes another workload.
- */
-const mayDiffer = new Set([
-  "BASE_URL",
-  "MODEL",
-  "API_KEY",
-  "HEADERS",
-  "RESULTS",
-  "DESCRIPTION",
-  "SALT",
-  "THRESHOLDS",
-  "METRICS_URL",
-  "METRICS_INTERVAL",
-  "SLO_TTFT",
-  "SLO_TPOT",
-  "SLO_E2E",
-  "SLO_PERCENTILE",
-  "TIMEOUT",
-  "MAX_DURATION",
-  "BETWEEN_TIMEOUT",
-]);
+import { numberFromZero, parseCommandLine, percentage, runCommandLine } from "./options";
+import { type Check, type Outcome, type OutcomeState, outcomeJson, outcomeOf, published } from "./outcome";
+import { type Results, readResults } from "./read";
+import { figureNames, runFailures, runFigures } from "./run-figures";
+import { invalidity } from "./validity";
 
 export interface Difference {
   setting: string;
@@ -42,388 +29,341 @@ export interface Difference {
   b: unknown;
 }
 
-/** Settings of the workload in which two runs differ. */
+/** What a run was to send. */
+const identityOf = ({ scenario, config, summary, run }: Results): Record<string, unknown> =>
+  workloadIdentity({ scenario, config, digests: summary?.digests ?? run?.digests });
+
+/** In what the work of two runs differs; empty where they did the same. */
 export function workloadDifferences(a: Results, b: Results): Difference[] {
-  const names = [...new Set([...Object.keys(a.config), ...Object.keys(b.config)])].sort();
-  const differences = names
-    .filter((name) => !mayDiffer.has(name) && JSON.stringify(a.config[name]) !== JSON.stringify(b.config[name]))
-    .map((name) => ({ setting: name, a: a.config[name], b: b.config[name] }));
-  return a.scenario === b.scenario
-    ? differences
-    : [{ setting: "scenario", a: a.scenario, b: b.scenario }, ...differences];
+  const [ofA, ofB] = [identityOf(a), identityOf(b)];
+  const differs = (name: string) =>
+    JSON.stringify(ofA[name]) !== JSON.stringify(ofB[name]) || ofA[name] === unknownContent;
+  const differences = [...new Set([...Object.keys(ofA), ...Object.keys(ofB)])]
+    .sort((x, y) => Number(y === "scenario") - Number(x === "scenario") || (x < y ? -1 : 1))
+    .filter(differs)
+    .map((setting) => ({ setting, a: ofA[setting], b: ofB[setting] }));
+  const levels = ({ levelSummaries }: Results) => levelSummaries.map(({ name }) => name).join(", ");
+  if (differences.length === 0 && levels(a) !== levels(b)) return [{ setting: "levels", a: levels(a), b: levels(b) }];
+  return differences;
 }
 
-/** Standard normal variable by Box and Muller. */
-const normal = (random: () => number): number =>
-  Math.sqrt(-2 * Math.log(1 - random())) * Math.cos(2 * Math.PI * random());
-
-/** Gamma variable with shape >= 1 and scale 1 (Marsaglia and Tsang 2000). */
-function gammaVariable(shape: number, random: () => number): number {
-  const d = shape - 1 / 3;
-  const c = 1 / Math.sqrt(9 * d);
-  for (;;) {
-    const x = normal(random);
-    const v = (1 + c * x) ** 3;
-    if (v > 0 && Math.log(1 - random()) < 0.5 * x * x + d - d * v + d * Math.log(v)) return d * v;
-  }
-}
-
-/**
- * A quantile of a bootstrap resample of ascending values, without drawing the resample: its j-th smallest uniform is
- * Beta(j, n + 1 - j) distributed, and falls on the value that this share of the sample lies below.
- */
-function resampledQuantile(sorted: readonly number[], q: number, random: () => number): number {
-  const n = sorted.length;
-  const j = Math.min(n, Math.max(1, Math.round(q * (n - 1)) + 1));
-  const x = gammaVariable(j, random);
-  const share = x / (x + gammaVariable(n + 1 - j, random));
-  return sorted[Math.min(n - 1, Math.floor(share * n))] as number;
-}
-
-export interface Change {
-  a: number;
-  b: number;
-  /** b / a - 1. */
-  change: number;
-  /** Bounds of the change at the asked confidence. */
-  low: number;
-  high: number;
-}
-
-/** Change of a quantile from sample a to sample b with a percentile bootstrap interval; requests count as independent. */
-export function changeOfQuantile(
-  a: readonly number[],
-  b: readonly number[],
-  q: number,
-  confidence: number,
-  seed: number,
-  resamples = 4000,
-): Change {
-  const random = seededRandom(seed);
-  const sortedA = ascending(a);
-  const sortedB = ascending(b);
-  const changes: number[] = [];
-  for (let i = 0; i < resamples; i++)
-    changes.push(resampledQuantile(sortedB, q, random) / resampledQuantile(sortedA, q, random) - 1);
-  const sorted = ascending(changes);
-  const valueA = quantile(sortedA, q);
-  const valueB = quantile(sortedB, q);
-  const change = valueB / valueA - 1;
-  // The resampled order statistic is not interpolated; the interval shall not exclude what it is an interval of.
-  const low = Math.min(change, quantile(sorted, (1 - confidence) / 2));
-  const high = Math.max(change, quantile(sorted, (1 + confidence) / 2));
-  return { a: valueA, b: valueB, change, low, high };
-}
-
-/**
- * Change of the q-quantile of pooled inter-token latencies; undefined where a sample has no bounds. The interval of the
- * logarithms' difference follows from the bounds of each: the square root of the sum of the squared distances to them
- * (MOVER: Zou and Donner 2008, Construction of confidence limits about effect measures: a general approach).
- */
-export function changeOfItl(a: PooledItl, b: PooledItl, q: number, confidence: number): Change | undefined {
-  const [valueA, valueB] = [a.quantile(q), b.quantile(q)];
-  // Each bound leaves out half of what the interval may.
-  const by = { confidence: (1 + confidence) / 2, tolerance: 0 };
-  const [boundsA, boundsB] = [a.bounds(q, by), b.bounds(q, by)];
-  if (!boundsA.low || !boundsA.high || !boundsB.low || !boundsB.high) return undefined;
-  const change = valueB / valueA;
-  const low = Math.hypot(Math.log(valueB / boundsB.low), Math.log(boundsA.high / valueA));
-  const high = Math.hypot(Math.log(boundsB.high / valueB), Math.log(valueA / boundsA.low));
-  return {
-    ...{ a: valueA, b: valueB, change: change - 1 },
-    low: change * Math.exp(-low) - 1,
-    high: change * Math.exp(high) - 1,
-  };
-}
-
-export type ComparisonVerdict = "regression" | "improvement" | "no change" | "unclear" | "not judged";
-
-export interface ComparedMetric extends Partial<Change> {
-  level: string;
-  metric: string;
-  unit: string;
-  verdict: ComparisonVerdict;
-  samples: [number, number];
-}
-
-/** Quantities with one value a request; all ms, lower is better. */
-const compared: [string, (rows: RequestRow[]) => number[]][] = [
-  ["TTFT", (rows) => defined(rows.map(ttftMs))],
-  ["TPOT", (rows) => defined(rows.map(tpotMs))],
-  ["max stall", (rows) => rows.filter((row) => row.maxStallNs > 0).map((row) => row.maxStallNs / 1e6)],
-  ["e2e latency", (rows) => rows.map(e2eMs)],
-];
-
-/** Fewest samples a side for a quantile: below, the sample's own extremes decide. */
-const fewest = (q: number): number => Math.ceil(5 / Math.min(q, 1 - q));
-
-export interface CompareOptions {
-  /** Largest change for the worse that is no regression, e.g. 0.05. */
-  limit: number;
-  confidence: number;
-  seed: number;
-}
-
-/**
- * Compares level by level. A regression is shown when even the favourable end of the interval is worse than the limit, an
- * improvement when the whole interval is better than none; "no change" when the interval stays within the limit.
- */
-export function compareRuns(a: Results, b: Results, options: CompareOptions): ComparedMetric[] {
-  const rows: ComparedMetric[] = [];
-  let seed = options.seed;
-  for (const levelA of a.levelSummaries) {
-    const levelB = b.levelSummaries.find(({ name }) => name === levelA.name);
-    if (!levelB) continue;
-    const [requestsA, requestsB] = [a, b].map((run) => steadyRows(run, levelA.name).filter((row) => row.completed)) as [
-      RequestRow[],
-      RequestRow[],
-    ];
-    const itl = [a, b].map((run) => pooledItl(run, levelA.name)) as [PooledItl, PooledItl];
-    for (const [metric, of] of compared) {
-      const values = [of(requestsA), of(requestsB)] as const;
-      for (const q of quantiles) {
-        seed++;
-        rows.push(...comparedQuantile(levelA.name, metric, values, q, { ...options, seed }));
-      }
-      if (metric === "TPOT") rows.push(...quantiles.flatMap((q) => comparedItl(levelA.name, itl, q, options)));
-    }
-    rows.push(comparedFailures(levelA, levelB, options.confidence), ...pointMetrics(levelA, levelB));
-  }
-  return rows;
-}
-
-const quantiles = [0.5, 0.9, 0.99];
-
-/** A quantile of what requests have one value of; nothing where a side has none. */
-function comparedQuantile(
-  level: string,
-  metric: string,
-  [a, b]: readonly [number[], number[]],
-  q: number,
-  { confidence, limit, seed }: CompareOptions,
+/** Compares the runs of two sides, level by level. */
+export function compareRuns(
+  a: readonly Results[],
+  b: readonly Results[],
+  options: CompareOptions = defaultOptions,
 ): ComparedMetric[] {
-  if (a.length === 0 || b.length === 0) return [];
-  const row = { level, metric: `${metric} p${100 * q}`, unit: "ms", samples: [a.length, b.length] as [number, number] };
-  if (Math.min(a.length, b.length) < fewest(q))
-    return [{ ...row, ...notJudged(quantile(ascending(a), q), quantile(ascending(b), q)) }];
-  const change = changeOfQuantile(a, b, q, confidence, seed);
-  return [{ ...row, ...change, verdict: judgeChange(change, limit) }];
+  const side = (runs: readonly Results[]): Side => ({ figures: runs.map(runFigures), failures: runs.map(runFailures) });
+  return compareSides(side(a), side(b), options);
 }
 
-/** A percentile of the pooled inter-token latencies; nothing where a side has none. */
-function comparedItl(
-  level: string,
-  [a, b]: readonly [PooledItl, PooledItl],
-  q: number,
-  { confidence, limit }: CompareOptions,
-): ComparedMetric[] {
-  if (a.tokens === 0 || b.tokens === 0) return [];
-  const row = { level, metric: `ITL p${100 * q}`, unit: "ms", samples: [a.tokens, b.tokens] as [number, number] };
-  const change = changeOfItl(a, b, q, confidence);
-  if (!change) return [{ ...row, ...notJudged(a.quantile(q), b.quantile(q)) }];
-  return [{ ...row, ...change, verdict: judgeChange(change, limit) }];
-}
-
-const logChoose = (n: number, k: number): number => logGamma(n + 1) - logGamma(k + 1) - logGamma(n - k + 1);
-
-/**
- * How likely b or more of the failures fall on side B when both sides fail equally often: Fisher's exact test, one-sided.
- * Requests count as independent.
- */
-export function chanceOfFailures([failedA, ofA]: [number, number], [failedB, ofB]: [number, number]): number {
-  const failed = failedA + failedB;
-  const all = logChoose(ofA + ofB, failed);
-  let chance = 0;
-  for (let b = failedB; b <= Math.min(ofB, failed); b++)
-    if (failed - b <= ofA) chance += Math.exp(logChoose(ofB, b) + logChoose(ofA, failed - b) - all);
-  return Math.min(1, chance);
-}
-
-/** The share of failed requests: a rise that is no chance is a regression, however small, for a failure is no latency. */
-function comparedFailures(a: LevelSummary, b: LevelSummary, confidence: number): ComparedMetric {
-  const share = ({ failed, requests }: LevelSummary) => (requests > 0 ? (100 * failed) / requests : 0);
-  const sideA: [number, number] = [a.failed, a.requests];
-  const sideB: [number, number] = [b.failed, b.requests];
-  const row = { level: a.name, metric: failedRequests, unit: "%", a: share(a), b: share(b) };
-  const verdict = (): ComparisonVerdict => {
-    if (a.requests === 0 || b.requests === 0) return "not judged";
-    if (chanceOfFailures(sideA, sideB) < 1 - confidence) return "regression";
-    if (chanceOfFailures(sideB, sideA) < 1 - confidence) return "improvement";
-    return row.b > row.a ? "unclear" : "no change";
-  };
-  return { ...row, verdict: verdict(), samples: [a.requests, b.requests] };
-}
-
-const failedRequests = "failed requests";
-
-/** Two values without an interval. */
-const notJudged = (a: number, b: number) => ({ a, b, change: b / a - 1, verdict: "not judged" as const });
-
-function judgeChange({ low, high }: Change, limit: number): ComparisonVerdict {
-  if (low > limit) return "regression";
-  if (high < 0) return "improvement";
-  return high <= limit ? "no change" : "unclear";
-}
-
-/** Figures with one value a run: shown, not judged, for there is nothing to estimate their noise from. */
-function pointMetrics(a: LevelSummary, b: LevelSummary): ComparedMetric[] {
-  const point = (metric: string, unit: string, of: (level: LevelSummary) => number): ComparedMetric => ({
-    level: a.name,
-    metric,
-    unit,
-    a: of(a),
-    b: of(b),
-    ...(of(a) > 0 ? { change: of(b) / of(a) - 1 } : {}),
-    verdict: "not judged",
-    samples: [a.requests, b.requests],
-  });
-  return [
-    ...(a.outputThroughput > 0 ? [point("output throughput", "tokens/s", (level) => level.outputThroughput)] : []),
-    point("request throughput", "requests/s", (level) => level.requestThroughput),
-  ];
-}
-
-/** Why a run cannot be compared: its client is not known to have kept up, it failed by itself, or part of it is missing. */
+/** Why a run cannot be compared: it is not valid, or it failed by itself. */
 export function doubts(run: Results): string[] {
-  const state = run.summary?.validity.state;
-  const reasons = state === undefined || state === "VALID" ? [] : [`${state}, a difference may be the client's`];
+  const reasons = invalidity(run);
   const verdict = run.summary?.verdict;
   // One that is not valid has not passed either, for that reason.
-  if (reasons.length === 0 && verdict?.pass === false)
+  if (reasons.length === 0 && verdict?.pass !== true)
     reasons.push(
-      `the run failed by its own thresholds${verdict.reasons.length > 0 ? ` (${verdict.reasons.join(", ")})` : ""}`,
+      `the run failed by its own thresholds${verdict && verdict.reasons.length > 0 ? ` (${verdict.reasons.join(", ")})` : ""}`,
     );
-  return [...reasons, ...run.damage].map((reason) => `${run.name}: ${reason}`);
+  return reasons.map((reason) => `${run.name}: ${reason}`);
 }
+
+/** The share of the input that came from the server's prefix cache, where the runs of one side have another than the other's. */
+export function cacheNotes(a: readonly Results[], b: readonly Results[]): string[] {
+  const shareOf = (runs: readonly Results[], name: string): number | undefined => {
+    const shares = runs.flatMap(({ levelSummaries }) =>
+      levelSummaries.flatMap((level) => (level.name === name ? [level.cachedShare] : [])),
+    );
+    const known = shares.filter((share) => share !== undefined);
+    return known.length > 0 ? known.reduce((sum, share) => sum + share, 0) / known.length : undefined;
+  };
+  return (a[0]?.levelSummaries ?? []).flatMap(({ name }) => {
+    const [shareA, shareB] = [shareOf(a, name), shareOf(b, name)];
+    if (shareA === undefined && shareB === undefined) return [];
+    if (shareA !== undefined && shareB !== undefined && Math.abs(shareA - shareB) <= 0.01) return [];
+    const words = (share: number | undefined) => (share === undefined ? "not known" : formatShare(share));
+    return [
+      `${name}: the share of input tokens from the prefix cache differs: ${words(shareA)} in A, ${words(shareB)} in B`,
+    ];
+  });
+}
+
+const sidesOfRow = ({ a, b, unit }: ComparedMetric): [string, string] => [
+  `${formatNumber(a)} ${unit}`,
+  `${formatNumber(b)} ${unit}`,
+];
+
+const formatP = (p: number | undefined): string => (p === undefined ? "" : p < 0.001 ? "<0.001" : p.toFixed(3));
+
+const verdictWords = ({ verdict, required }: ComparedMetric): string => {
+  if (verdict === "regression") return "REGRESSION";
+  return verdict === "unclear" && !required ? "unclear (watched)" : verdict;
+};
 
 /** The comparison as lines of text. */
 export function compareLines(rows: readonly ComparedMetric[], options: CompareOptions): string[] {
-  const header = ["level", "metric", "A", "B", "change", `${formatShare(options.confidence)} interval`, "verdict"];
-  const body = rows.map(({ level, metric, unit, a, b, change, low, high, verdict }) => [
-    level,
-    metric,
-    `${formatNumber(a)} ${unit}`,
-    `${formatNumber(b)} ${unit}`,
-    formatChange(change),
-    low === undefined ? "" : `${formatChange(low)} to ${formatChange(high)}`,
-    verdict === "regression" ? "REGRESSION" : verdict,
+  const header = ["level", "metric", "A", "B", "change", `${formatShare(options.confidence)} bounds`, "p", "verdict"];
+  const body = rows.map((row) => [
+    ...[row.level, row.metric, ...sidesOfRow(row), formatChange(row.change)],
+    row.low === undefined ? "" : `${formatChange(row.low)} to ${formatChange(row.high)}`,
+    ...[formatP(row.p), verdictWords(row)],
   ]);
   const widths = header.map((title, column) =>
     Math.max(title.length, ...body.map((cells) => (cells[column] as string).length)),
   );
+  const left = [0, 1, 7];
   return [header, ...body].map((cells) =>
     cells
-      .map((cell, column) =>
-        column < 2 || column === 6 ? cell.padEnd(widths[column] as number) : cell.padStart(widths[column] as number),
-      )
+      .map((cell, i) => (left.includes(i) ? cell.padEnd(widths[i] as number) : cell.padStart(widths[i] as number)))
       .join("  ")
       .trimEnd(),
   );
 }
 
-function regressionWords(regressions: readonly ComparedMetric[], limit: number): string {
-  const failures = regressions.filter(({ metric }) => metric === failedRequests).length;
-  const latencies = regressions.length - failures;
-  return [
-    latencies > 0 ? `${latencies} figures are worse by more than ${formatShare(limit)}` : "",
-    failures > 0 ? `more requests fail in ${plural(failures, "level")}` : "",
-  ]
-    .filter((words) => words !== "")
-    .join(" and ");
-}
-
-function percentage(text: string): number {
-  const value = Number(text.replace(/\s*%$/, ""));
-  if (!(value >= 0) || text.trim() === "") throw new InvalidArgumentError("a percentage such as 5 or 5% is needed");
-  return value / 100;
-}
-
-function confidence(text: string): number {
-  const share = percentage(text);
-  if (!(share > 0 && share < 1)) throw new InvalidArgumentError("a percentage between 0 and 100 is needed");
-  return share;
-}
-
-function seed(text: string): number {
-  const value = Number(text);
-  if (!Number.isSafeInteger(value) || value < 0) throw new InvalidArgumentError("a whole number from 0 is needed");
-  return value;
-}
-
-async function main(): Promise<void> {
-  const program = new Command("compare")
-    .description("Compares results folder B with A, level by level, with an interval for each change")
-    .argument("<a>", "results folder of the old version")
-    .argument("<b>", "results folder of the new version")
-    .addOption(
-      new Option("--limit <percent>", "largest change for the worse that is no regression")
-        .argParser(percentage)
-        .default(0.05, "5"),
-    )
-    .addOption(
-      new Option("--confidence <percent>", "of each interval; high, because many are judged")
-        .argParser(confidence)
-        .default(0.99, "99"),
-    )
-    .option("--seed <n>", "of the bootstrap", seed, 1)
-    .option("--anyway", "compare although the workloads differ")
-    .option("--json", "print the comparison as JSON");
-  program.parse();
-  const options = program.opts<CompareOptions & { anyway?: boolean; json?: boolean }>();
-  const runs: Results[] = [];
-  for (const folder of program.args) {
-    const run = await readResults(folder, true).catch((error: Error) => error);
-    if (run instanceof Error) {
-      console.log(`NOT VALID: ${run.message}`);
-      process.exitCode = 98;
-      return;
-    }
-    runs.push(run);
-  }
-  const [a, b] = runs as [Results, Results];
-
-  const differences = workloadDifferences(a, b);
-  if (differences.length > 0) {
-    const say = options.json ? console.error : console.log;
-    say("The runs are not of one workload:");
-    for (const { setting, a: valueA, b: valueB } of differences)
-      say(`  ${setting}: ${JSON.stringify(valueA)} and ${JSON.stringify(valueB)}`);
-    if (!options.anyway) {
-      say("Not compared; --anyway compares them all the same.");
-      process.exitCode = 104;
-      return;
-    }
-  }
-  const invalid = [a, b].flatMap(doubts);
-  const rows = compareRuns(a, b, options);
-  const judged = rows.filter(({ metric, verdict }) => metric !== failedRequests && verdict !== "not judged");
+/** What the rows come to, in a state and a line. */
+export function comparisonState(
+  rows: readonly ComparedMetric[],
+  options: CompareOptions,
+): { state: OutcomeState; headline: string } {
+  const sure = formatShare(options.confidence);
   const regressions = rows.filter(({ verdict }) => verdict === "regression");
-  if (options.json) console.log(JSON.stringify({ differences, options, rows }, null, 2));
-  else console.log(compareLines(rows, options).join("\n"));
-  const say = options.json ? console.error : console.log;
-  if (rows.length === 0) {
-    say("The runs have no level in common.");
-    process.exitCode = 104;
-  } else if (invalid.length > 0) {
-    say(`NOT VALID: ${invalid.join("; ")}`);
-    process.exitCode = 98;
-  } else if (judged.length === 0 && regressions.length === 0) {
-    say("NOTHING JUDGED: too few requests for a percentile of any latency.");
-    process.exitCode = 96;
-  } else {
-    const unclear = rows.filter(({ verdict }) => verdict === "unclear").length;
-    say(
-      regressions.length > 0
-        ? `REGRESSION: ${regressionWords(regressions, options.limit)}, with ${formatShare(options.confidence)} confidence each.`
-        : `No regression beyond ${formatShare(options.limit)} is shown${unclear > 0 ? `; of ${unclear} figures it cannot be ruled out (more requests would tell)` : ""}.`,
-    );
-    process.exitCode = regressions.length > 0 ? 99 : 0;
+  if (regressions.length > 0) {
+    const failures = regressions.filter(({ metric }) => metric === failedRequests).length;
+    const figures = regressions.length - failures;
+    const words = [
+      figures > 0 ? `${plural(figures, "figure")} worse` : "",
+      failures > 0 ? `more requests fail in ${plural(failures, "level")}` : "",
+    ];
+    const what = words.filter((each) => each !== "").join(", and ");
+    return { state: "failed", headline: `REGRESSION: ${what}, with ${sure} confidence for all figures together` };
+  }
+  const required = rows.filter((row) => row.required);
+  const judged = required.filter(({ verdict, metric }) => verdict !== "not judged" && metric !== failedRequests);
+  if (judged.length === 0 && (options.metrics?.join() !== failedRequests || required.length === 0))
+    return { state: "inconclusive", headline: "NOTHING JUDGED: too few requests for any figure that a pass takes" };
+  const unclear = required.filter(({ verdict }) => verdict === "unclear" || verdict === "not judged");
+  if (unclear.length > 0) {
+    const runs = Math.max(0, ...unclear.map((row) => runsNeeded(row, options) ?? 0));
+    const more = runs > 0 ? `; about ${runs} runs a side would tell` : "";
+    return {
+      state: "inconclusive",
+      headline: `UNCLEAR: a change of ${formatShare(options.limit)} for the worse cannot be excluded in ${unclear.length} of ${plural(required.length, "figure")}${more}`,
+    };
+  }
+  return {
+    state: "passed",
+    headline: `NO REGRESSION: a change of ${formatShare(options.limit)} for the worse is excluded in ${plural(required.length, "figure")}, with ${sure} confidence`,
+  };
+}
+
+interface Flags {
+  baseline?: string[];
+  candidate?: string[];
+  limit?: number;
+  floor?: number;
+  floorMs?: number;
+  confidence?: number;
+  runSd?: number;
+  metric?: string[];
+  anyway?: boolean;
+  output?: string;
+  json?: boolean;
+}
+
+/** Stands for `--` among the arguments: commander takes the real one out. */
+const separator = "\0--";
+
+/**
+ * The folders of both sides. Two folders are A and B; of more, `--` or --baseline and --candidate say which are whose.
+ * @throws Error where that is not said: npm takes the first `--` for its own.
+ */
+export function sidesOf(args: readonly string[], { baseline, candidate }: Flags): [string[], string[]] {
+  if (baseline || candidate) {
+    if (!baseline || !candidate || args.length > 0)
+      throw new Error("name all folders of both sides by --baseline and --candidate");
+    return [baseline, candidate];
+  }
+  const at = args.indexOf(separator);
+  if (at !== args.lastIndexOf(separator)) throw new Error("there are two -- among the folders; one divides A from B");
+  const [a, b] = at >= 0 ? [args.slice(0, at), args.slice(at + 1)] : [args.slice(0, 1), args.slice(1)];
+  if (a.length > 0 && b.length > 0 && (at >= 0 || args.length === 2)) return [a, b];
+  throw new Error(
+    `${args.filter((each) => each !== separator).length} folders: name A and B, or npm run compare -- A1 A2 ... -- B1 B2 ... (npm takes the first -- for its own)`,
+  );
+}
+
+/** @throws Error for a run that stands in two places, as itself or as a copy: it is no evidence on itself. */
+function refuseTwice(runs: readonly Results[]): void {
+  const folders = new Set<string>();
+  const starts = new Map<number, string>();
+  for (const { dir, run } of runs) {
+    const real = realpathSync(dir);
+    if (folders.has(real)) throw new Error(`${dir} is named twice`);
+    folders.add(real);
+    if (!run) continue;
+    const other = starts.get(run.startUnixNs);
+    if (other !== undefined) throw new Error(`${other} and ${dir} are the same run: they began at the same nanosecond`);
+    starts.set(run.startUnixNs, dir);
   }
 }
 
-if (process.argv[1] === __filename) {
-  main().catch((error: Error) => {
-    console.error(`compare: ${error.message}`);
-    process.exitCode = 104;
+/** The names of figures in a list such as "ttft-p50,output-throughput". @throws Error for a name that is none. */
+function metricNames(lists: readonly string[] | undefined): string[] | undefined {
+  const plain = (name: string) => name.toLowerCase().replace(/[^a-z0-9]/g, "");
+  const names = lists?.flatMap((list) => list.split(",")).map((name) => name.trim());
+  return names?.map((name) => {
+    const found = figureNames.find((known) => plain(known) === plain(name));
+    if (!found) throw new Error(`--metric ${name} is none of ${figureNames.join(", ")}`);
+    return found;
   });
 }
+
+function commandLine(): Command {
+  return new Command("compare")
+    .description("Compares runs B of one workload with runs A, level by level, with bounds for each change")
+    .argument("[folders...]", "results folders: A B, or A1 A2 ... -- B1 B2 ...")
+    .option("--baseline <dirs...>", "the folders of A by name")
+    .option("--candidate <dirs...>", "the folders of B by name")
+    .option(
+      "--limit <percent>",
+      "a change for the worse that a pass has to exclude (default: 5)",
+      percentage(0.1, 1000),
+    )
+    .option("--floor <percent>", "a smaller change is no regression (default: half of --limit)", percentage(0, 1000))
+    .option(
+      "--floor-ms <ms>",
+      "nor is a smaller one of TPOT or ITL; of other times ten times that (default: 0.1)",
+      numberFromZero,
+    )
+    .option(
+      "--confidence <percent>",
+      "of every bound, and against any false regression (default: 99)",
+      percentage(50, 99.999),
+    )
+    .option(
+      "--run-sd <percent>",
+      "what runs of one server differ by, where a side has one run (default: 3)",
+      percentage(0, 100),
+    )
+    .option("--metric <names...>", "judge these only, all of them for a pass, such as ttft-p90,itl-p99")
+    .option("--anyway", "compare although the workloads differ")
+    .option(
+      "--output <dir>",
+      "where compare.junit.xml, compare.md and compare.json are written (default: the last folder of B)",
+    )
+    .option("--json", "print the comparison as JSON, and nothing else");
+}
+
+function optionsOf(flags: Flags): CompareOptions {
+  const limit = flags.limit ?? defaultOptions.limit;
+  const floor = flags.floor ?? limit / 2;
+  if (floor > limit)
+    throw new Error(`--floor ${formatShare(floor)} is above --limit ${formatShare(limit)}; it has to be below`);
+  return {
+    ...{ limit, floor, floorMs: flags.floorMs ?? defaultOptions.floorMs },
+    confidence: flags.confidence ?? defaultOptions.confidence,
+    assumedSd: flags.runSd ?? defaultOptions.assumedSd,
+    ...(flags.metric ? { metrics: metricNames(flags.metric) } : {}),
+  };
+}
+
+/** The command; resolves to the exit code. @throws Error for what is asked wrongly. */
+export async function main(
+  argv: readonly string[],
+  print: (text: string) => void = (text) => process.stdout.write(text),
+): Promise<number> {
+  const program = commandLine();
+  parseCommandLine(
+    program,
+    argv.map((arg) => (arg === "--" ? separator : arg)),
+  );
+  const flags = program.opts<Flags>();
+  const options = optionsOf(flags);
+  const sides = sidesOf(program.args, flags);
+  const read = await Promise.all(sides.map((side) => Promise.all(side.map(readOrReason))));
+  const { outcome, lines } = judged(read as [Read[], Read[]], options, flags.anyway === true);
+  print(flags.json ? outcomeJson(outcome) : `${[...lines, outcome.headline].join("\n")}\n`);
+  const last = read[1]?.at(-1);
+  return published(outcome, flags.output ?? (typeof last === "string" ? undefined : last?.dir));
+}
+
+/** A run, or why its folder cannot be read. */
+type Read = Results | string;
+
+const readOrReason = (folder: string): Promise<Read> =>
+  readResults(folder, true).catch((error: Error) => error.message);
+
+function judged(
+  [a, b]: [Read[], Read[]],
+  options: CompareOptions,
+  anyway: boolean,
+): { outcome: Outcome; lines: string[] } {
+  const nameOf = (read: Read) => (typeof read === "string" ? "?" : read.name);
+  const subject = [a, b].map((side) => side.map(nameOf).join(", ")).join(" and ");
+  const end = (state: OutcomeState, headline: string, invalid: string[], lines: string[] = [], details = {}) => ({
+    outcome: outcomeOf("compare", subject, state, headline, { invalid, details: { options, ...details } }),
+    lines,
+  });
+  const unread = [...a, ...b].filter((read) => typeof read === "string");
+  if (unread.length > 0) return end("not valid", `NOT VALID: ${unread.join("; ")}`, unread);
+  const [runsA, runsB] = [a, b] as [Results[], Results[]];
+  const runs = [...runsA, ...runsB];
+  try {
+    refuseTwice(runs);
+  } catch (error) {
+    return end("refused", `REFUSED: ${(error as Error).message}`, [(error as Error).message]);
+  }
+  const [first, ...others] = runs as [Results, ...Results[]];
+  const differing = others.map((run) => ({ run, differences: workloadDifferences(first, run) }));
+  const other = differing.find(({ differences }) => differences.length > 0);
+  const differences = other?.differences ?? [];
+  const lines: string[] = [];
+  if (other) {
+    lines.push(`The runs are not of one workload (${first.name} and ${other.run.name}):`);
+    for (const each of differences)
+      lines.push(`  ${each.setting}: ${JSON.stringify(each.a) ?? "none"} and ${JSON.stringify(each.b) ?? "none"}`);
+  }
+  if (other && !anyway) {
+    const words = differences.map(({ setting }) => setting).join(", ");
+    const headline = `REFUSED: the runs are not of one workload (${words}); --anyway compares them all the same`;
+    return end("refused", headline, [`the workloads differ: ${words}`], lines, { differences });
+  }
+  const rows = compareRuns(runsA, runsB, options);
+  const notes = cacheNotes(runsA, runsB);
+  if (runsA.length + runsB.length === 2)
+    notes.push(
+      `One run a side says nothing of how runs differ: a standard deviation of ${formatShare(options.assumedSd)} is assumed (--run-sd), and changes within it stay unclear.`,
+    );
+  lines.push(...compareLines(rows, options), ...notes);
+  const workload = workloadDigest(identityOf(first));
+  const details = { workload, differences, notes, rows };
+  const invalid = runs.flatMap(doubts);
+  if (invalid.length > 0) return end("not valid", `NOT VALID: ${invalid.join("; ")}`, invalid, lines, details);
+  const { state, headline } = comparisonState(rows, options);
+  const outcome = outcomeOf("compare", subject, state, headline, {
+    checks: rows.map((row) => checkOf(row)),
+    details: { options, ...details },
+  });
+  return { outcome, lines };
+}
+
+function checkOf(row: ComparedMetric): Check {
+  const { level, metric, change, low, high, p, required, verdict } = row;
+  const [a, b] = sidesOfRow(row);
+  const bounds = low === undefined ? "" : `, ${formatChange(low)} to ${formatChange(high)}`;
+  const chance = p === undefined ? "" : `, p ${formatP(p)}`;
+  const state = {
+    regression: "failed" as const,
+    improvement: "passed" as const,
+    "no change": "passed" as const,
+    unclear: required ? ("inconclusive" as const) : ("not judged" as const),
+    "not judged": required ? ("inconclusive" as const) : ("not judged" as const),
+  }[verdict];
+  return {
+    ...{ level, name: metric, verdict: state },
+    text: `${verdictWords(row)}: ${a} to ${b} (${formatChange(change)}${bounds}${chance})`,
+  };
+}
+
+if (process.argv[1] === __filename) runCommandLine("compare", () => main(process.argv.slice(2)));

@@ -5,9 +5,12 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { gunzipSync, gzipSync } from "node:zlib";
+import { type MetricName, metrics } from "../lib/metrics-table";
+import { gatesEveryRun } from "../lib/threshold";
 import { compareRuns, doubts } from "./compare";
 import { judgeShare } from "./early-stopping";
-import { gate, gateConfig } from "./gate";
+import { gate, gateConfig, main } from "./gate";
+import { exitCodeOf } from "./options";
 import { readResults } from "./read";
 import { batches, phases, type RunSpec, requestLine, sweep, writeRun } from "./synthetic";
 
@@ -200,22 +203,32 @@ test("whole replies have no TTFT to judge or compare, whatever their first outpu
     judgements.flatMap(({ metric, verdict, reason }) => (/ttft|e2e/.test(metric) ? [[metric, verdict, reason]] : [])),
     [
       ["llm_ttft", "failed", "not measured"],
-      ["llm_e2e_latency", "passed", "p(99) 120 ms, limit < 500 ms: 0 of 700 requests beyond 500 ms"],
+      ["llm_e2e_latency", "passed", "p(95) 120 ms, limit < 500 ms: 0 of 700 requests beyond 500 ms"],
     ],
   );
-  const rows = compareRuns(run, run, { limit: 0.05, confidence: 0.99, seed: 1 });
+  const rows = compareRuns([run], [run]);
   assert.ok(rows.some(({ metric }) => metric === "e2e latency p50"));
   assert.ok(!rows.some(({ metric }) => metric.startsWith("TTFT")));
 });
 
-/** The command as a user runs it. */
-function runGate(...args: string[]) {
-  const { status, stdout, stderr } = spawnSync(
-    process.execPath,
-    ["-r", "ts-node/register/transpile-only", join(__dirname, "gate.ts"), ...args],
-    { encoding: "utf8", cwd: join(__dirname, "..") },
-  );
-  return { status, output: stdout + stderr };
+/** The command as a user runs it, in this process: starting one takes a second. */
+async function runGate(...args: string[]): Promise<{ status: number; output: string }> {
+  let output = "";
+  try {
+    const status = await main(args, (text) => {
+      output += text;
+    });
+    return { status, output };
+  } catch (error) {
+    return { status: exitCodeOf(error), output: output + (error as Error).message };
+  }
+}
+
+/** The same as a process of its own. */
+function spawnGate(args: string[], env: NodeJS.ProcessEnv = {}) {
+  const command = ["-r", "ts-node/register/transpile-only", join(__dirname, "gate.ts"), ...args];
+  const options = { encoding: "utf8" as const, cwd: join(__dirname, ".."), env: { ...process.env, ...env } };
+  return spawnSync(process.execPath, command, options);
 }
 
 /** A run of 120 requests of which the last 20 are slow, whose files were changed. */
@@ -231,6 +244,13 @@ const lastSlow = {
     requestLine({ level: "c1", index, sentMs: 1 + index * 400, ttftMs: index < 100 ? 100 : 300, gapsMs: [10] }),
   ),
 };
+/** Changes a file of a results folder in place. */
+function rewrite(folder: string, name: "records.ndjson.gz" | "summary.json", change: (text: string) => string): void {
+  const path = join(folder, name);
+  const content = readFileSync(path);
+  if (name === "summary.json") writeFileSync(path, change(content.toString()));
+  else writeFileSync(path, gzipSync(change(gunzipSync(content).toString())));
+}
 const linesOf = (text: string) => text.trimEnd().split("\n");
 
 for (const [what, name, change, words] of [
@@ -306,12 +326,36 @@ for (const [what, name, change, words] of [
   });
 }
 
-test("exit codes: 0, 99, 96, 98 and what is said with them", async () => {
+test("exit codes: 0, 99, 96, 98, 104 and what is said with them", async () => {
   const enough = write(requestsOf(700, 0));
   const few = write(requestsOf(50, 0));
   const bound = write({
     ...requestsOf(700, 0),
     validity: { state: "CLIENT-BOUND", reasons: ["scheduling lag p99 31 ms"] },
+  });
+  const cached = write(requestsOf(700, 0));
+  rewrite(cached, "summary.json", (text) =>
+    text
+      .replace('"validity":"VALID"', '"validity":"CACHE-BOUND"')
+      .replace('"reasons":[]', '"reasons":["CACHE-BOUND: 80 %"]'),
+  );
+  const interrupted = write(requestsOf(700, 0));
+  rewrite(interrupted, "summary.json", (text) => text.replace('"ended":"complete"', '"ended":"interrupted"'));
+  const cutOff = write({ ...requestsOf(700, 0), config: { THRESHOLDS: "smoke" } });
+  const underWay = requestLine({ level: "c1", index: 700, sentMs: 280_000, failure: "interrupted", status: 0 });
+  const unsaid = write(requestsOf(700, 0));
+  rewrite(unsaid, "summary.json", (text) => text.replace('"ended":"complete",', ""));
+  const unwritten = write(requestsOf(700, 0));
+  rewrite(unwritten, "summary.json", (text) => text.replace('"schema":1', '"schema":1,"recordsError":"no space left"'));
+  const strict = { minRequests: 1, maxFailureShare: 0, limits: { llm_ttft: ["p(50)<50"] } };
+  const kept = write({ ...requestsOf(700, 0), config: { THRESHOLDS: "gone.json" } });
+  rewrite(kept, "summary.json", (text) => text.replace('"schema":1', `"schema":1,"profile":${JSON.stringify(strict)}`));
+  const notKept = write({ ...requestsOf(700, 0), config: { THRESHOLDS: "gone.json" } });
+  const cutRequests = write({ ...requestsOf(700, 0), requests: [...requestsOf(700, 0).requests, underWay] });
+  rewrite(cutOff, "records.ndjson.gz", (text) => text.replace('"ended":"complete"', '"ended":"cut"'));
+  const half = write({
+    ...requestsOf(700, 0),
+    levels: [...requestsOf(700, 0).levels, { name: "c2", concurrency: 2, openMs: 0, closeMs: 1 }],
   });
   const dead = write({ ...requestsOf(0, 0, 5), config: { THRESHOLDS: "smoke" } });
   const unjudged = write({ ...requestsOf(700, 0), validity: { state: "UNJUDGED", reasons: [] } });
@@ -319,35 +363,198 @@ test("exit codes: 0, 99, 96, 98 and what is said with them", async () => {
   rmSync(join(stock, "records.ndjson.gz"));
   const killed = write(requestsOf(700, 0));
   rmSync(join(killed, "summary.json"));
+  const tokensASecond = limiting("llm_output_tokens", "rate>1900");
+  const oneInHundred = join(dir, "failures.json");
+  writeFileSync(oneInHundred, JSON.stringify({ maxFailureShare: 0.01 }));
+  const twenty = write(requestsOf(20, 0));
+  const slo = ["--slo-ttft", "200", "--percentile", "99"];
   for (const [folder, args, status, words] of [
-    [enough, ["--slo-ttft", "200"], 0, /PASSED/],
-    [enough, ["--slo-ttft", "50"], 99, /FAIL c1 llm_ttft p\(99\) 100 ms, limit < 50 ms: 700 of 700/],
-    [few, ["--slo-ttft", "200"], 96, /0 of 50 requests beyond 200 ms; at this share 459 would be needed/],
-    [bound, ["--slo-ttft", "200"], 98, /NOT VALID: CLIENT-BOUND: scheduling lag p99 31 ms/],
+    [enough, slo, 0, /PASSED/],
+    [enough, ["--slo-ttft", "50"], 99, /FAIL c1 llm_ttft p\(95\) 100 ms, limit < 50 ms: 700 of 700/],
+    [few, slo, 96, /0 of 50 requests beyond 200 ms; at this share 459 would be needed/],
+    [bound, slo, 98, /NOT VALID: CLIENT-BOUND: scheduling lag p99 31 ms/],
+    [cached, slo, 98, /NOT VALID: CACHE-BOUND: 80 %/],
+    [interrupted, slo, 98, /NOT VALID: the run did not come to its end \(interrupted\)/],
+    [cutOff, slo, 98, /NOT VALID: the run did not come to its end \(cut\)/],
+    [unsaid, slo, 98, /it does not say how it ended/],
+    [unwritten, slo, 98, /the records were not written whole: no space left/],
+    [kept, [], 99, /FAIL c1 llm_ttft p\(50\) 100 ms, limit < 50 ms/],
+    [notKept, [], 104, /the run does not hold its profile, THRESHOLDS=gone.json; give --profile/],
+    [cutRequests, slo, 98, /NOT VALID: the run was cut: 1 requests were under way/],
+    [half, slo, 98, /NOT VALID: level c2: no request was sent in its steady window/],
+    [half, [...slo, "--level", "c1"], 0, /PASSED/],
     [
       few,
       ["--profile", limiting("llm_itl_p99", "value<100")],
       96,
       /\?\? {3}c1 llm_itl_p99 value 10 ms.*no upper bound/,
     ],
-    [
-      unjudged,
-      ["--slo-ttft", "200"],
-      98,
-      /NOT VALID: UNJUDGED: measured through xk6-sse, where a run cannot judge its own/,
-    ],
+    [unjudged, slo, 98, /NOT VALID: UNJUDGED: measured through xk6-sse, where a run cannot judge its own/],
     [unjudged, [], 98, /NOT VALID: UNJUDGED/],
-    [stock, ["--slo-ttft", "200"], 98, /NOT VALID: UNJUDGED: .*; the folder has no records/],
-    [dead, [], 98, /no request completed/],
-    [killed, ["--slo-ttft", "200"], 98, /no summary/],
+    [stock, slo, 98, /NOT VALID: UNJUDGED: .*; the folder has no records/],
+    [dead, [], 98, /level c1: no request completed/],
+    [killed, slo, 98, /no summary/],
     [join(dir, "nowhere"), [], 98, /not a results folder/],
-    [enough, ["--slo-ttft", "200", "--percentile", "200"], 1, /a number between 0 and 100 is needed/],
+    [enough, [], 104, /NOTHING JUDGED: there is no limit to judge by/],
+    [
+      enough,
+      ["--profile", tokensASecond],
+      104,
+      /llm_output_tokens: "rate>1900": a Counter has count; .*llm_output_throughput/,
+    ],
+    [
+      twenty,
+      ["--profile", oneInHundred],
+      96,
+      /rate 0, limit <= 0.0100: 0 of 20 requests failed; at this share 459 would/,
+    ],
+    [enough, ["--profile", oneInHundred], 0, /rate 0, limit <= 0.0100: 0 of 700 requests failed$/m],
+    [enough, [...slo, "--percentile", "200"], 104, /it is per cent, from 50 to 100/],
+    [enough, [...slo, "--percentile", "0.95"], 104, /it is per cent, from 50 to 100: write 95 or/],
+    [enough, [...slo, "--confidence", "0.99"], 104, /it is per cent, from 50 to 99.999: write 99 or/],
+    [enough, [...slo, "--confidence", "99.9"], 0, /with 99.90 % confidence/],
+    [few, ["--slo-ttft", "200", "--percentile", "100"], 0, /llm_ttft p\(100\) 100 ms, limit < 200 ms/],
+    [enough, ["--slo-ttft", "zero"], 104, /a number above 0 is needed/],
+    [enough, ["--slo-tfft", "200"], 104, /unknown option '--slo-tfft'/],
+    [enough, [few], 104, /too many arguments/],
     [enough, ["--level", "c7"], 104, /no level c7/],
+    [enough, ["--profile", "strict"], 104, /strict is neither a profile/],
   ] as const) {
-    const result = runGate(folder, ...args);
+    const result = await runGate(folder, ...args);
     assert.match(result.output, words);
-    assert.equal(result.status, status, result.output);
+    assert.equal(result.status, status, `${args.join(" ")}: ${result.output}`);
   }
+});
+
+test("as a process of its own: exit code, one line of error, nothing but JSON with --json, no option lost to npm", () => {
+  const folder = write(requestsOf(700, 0));
+  const passed = spawnGate([folder, "--slo-ttft", "200", "--json"]);
+  assert.deepEqual([passed.status, passed.stderr], [0, ""]);
+  assert.equal(JSON.parse(passed.stdout).state, "passed");
+  const refused = spawnGate([folder, "--slo-ttft", "fast"]);
+  assert.deepEqual([refused.status, refused.stdout], [104, ""]);
+  assert.match(refused.stderr, /a number above 0 is needed/);
+  const swallowed = spawnGate([folder], { npm_config_slo_ttft: "200" });
+  assert.deepEqual([swallowed.status, swallowed.stdout], [104, ""]);
+  assert.match(swallowed.stderr, /^gate: npm took --slo-ttft for its own: write npm run gate -- /);
+});
+
+/** 600 requests whose times vary, 60 of them failed; what every metric of theirs is, by hand. */
+function everyMetric(): { spec: RunSpec; truth: Record<MetricName, number | number[]> } {
+  const n = 600;
+  const failed = 60;
+  const ttft = (i: number) => 90 + (i % 21);
+  const gap = (i: number) => 9 + (i % 3) / 10;
+  const lag = (i: number) => 1 + (i % 2) / 10;
+  const requests = Array.from({ length: n }, (_, index) => {
+    const at = { level: "c1", index, sentMs: 100 + index * 200, scheduledMs: 100 + index * 200 - lag(index) };
+    return index < failed
+      ? requestLine({ ...at, failure: "http_5xx" })
+      : requestLine({ ...at, ttftMs: ttft(index), gapsMs: [gap(index), gap(index), gap(index)], inputTokens: 50 });
+  });
+  const good = Array.from({ length: n - failed }, (_, i) => i + failed);
+  const seconds = (n * 200 + 200) / 1000;
+  const gaps = good.flatMap((i) => [gap(i), gap(i), gap(i)]).sort((a, b) => a - b);
+  const share = (p: number) => gaps[Math.ceil(p * gaps.length) - 1] as number;
+  return {
+    spec: {
+      ...{ scenario: "concurrency-sweep", requests, sloMs: { ttft: 109.5 } },
+      levels: [{ name: "c1", concurrency: 1, openMs: 0, closeMs: seconds * 1000 }],
+    },
+    truth: {
+      llm_ttft: good.map(ttft),
+      llm_ttfo: good.map(ttft),
+      llm_tpot: good.map(gap),
+      llm_itl_max: good.map(gap),
+      llm_e2e_latency: good.map((i) => ttft(i) + 3 * gap(i)),
+      llm_queue_delay: Array.from({ length: n }, (_, i) => lag(i)),
+      llm_ttft_scheduled: good.map((i) => ttft(i) + lag(i)),
+      llm_e2e_scheduled: good.map((i) => ttft(i) + 3 * gap(i) + lag(i)),
+      llm_output_speed: good.map((i) => 1000 / gap(i)),
+      llm_requests: n,
+      llm_request_failed: failed / n,
+      llm_failures: failed,
+      llm_input_tokens: 50 * good.length,
+      llm_output_tokens: 4 * good.length,
+      llm_chunks: 4 * good.length,
+      llm_goodput: good.filter((i) => ttft(i) <= 109.5).length / n,
+      llm_itl_p50: share(0.5),
+      llm_itl_p90: share(0.9),
+      llm_itl_p99: share(0.99),
+      llm_output_throughput: (4 * good.length) / seconds,
+      llm_request_throughput: good.length / seconds,
+      llm_request_goodput: good.filter((i) => ttft(i) <= 109.5).length / seconds,
+      llm_cached_share: 0.25,
+      llm_cached_tokens: 12.5 * good.length,
+    } as unknown as Record<MetricName, number | number[]>,
+  };
+}
+
+test("every metric of the table is judged by each of its aggregates with every operator, and by no other", async () => {
+  const { spec, truth } = everyMetric();
+  const folder = write(spec);
+  const cached = `"cachedShare":0.25,"cachedTokens":${truth["llm_cached_tokens" as MetricName]}`;
+  rewrite(folder, "summary.json", (text) => text.replaceAll('"labels":', `${cached},"labels":`));
+  const run = await readResults(folder, true);
+  const aggregates = ["avg", "min", "max", "med", "p(1)", "p(95)", "p(100)", "count", "rate", "value"];
+  const byType = { Trend: /^(avg|min|max|med|p)/, Counter: /^count/, Gauge: /^value/, Rate: /^rate/ };
+  const verdictOf = (metric: MetricName, expression: string) => {
+    const profile = { minRequests: 1, maxFailureShare: 1, limits: { [metric]: [expression] } };
+    const { judgements } = gate(run, { profile, SLO_PERCENTILE: 95 });
+    const judged = judgements.filter((each) => each.metric === metric && each.expression === expression);
+    assert.equal(judged.length, 1, `${metric} ${expression}`);
+    return judged[0] as (typeof judged)[number];
+  };
+  let judged = 0;
+  for (const metric of Object.keys(metrics) as MetricName[]) {
+    if (gatesEveryRun(metric)) continue;
+    assert.ok(metric in truth, `the truth of ${metric} is not in this test`);
+    const values = [truth[metric]].flat();
+    const [low, high] = [Math.min(...values), Math.max(...values)];
+    for (const aggregate of aggregates) {
+      if (!byType[metrics[metric].type].test(aggregate)) {
+        assert.throws(() => verdictOf(metric, `${aggregate}<1`), /a (Trend|Counter|Gauge|Rate) has/);
+        continue;
+      }
+      // Half and double of all there is: no doubt is left on either side. A share has no double above 1.
+      const under = (low / 2).toFixed(6);
+      const over = (metric === "llm_goodput" ? 0.999 : high * 2).toFixed(6);
+      for (const [operator, atUnder, atOver] of [
+        ["<", "failed", "passed"],
+        ["<=", "failed", "passed"],
+        [">", "passed", "failed"],
+        [">=", "passed", "failed"],
+        ["==", "failed", "failed"],
+        ["===", "failed", "failed"],
+        ["!=", "passed", "passed"],
+      ] as const) {
+        for (const [limit, expected] of [
+          [under, atUnder],
+          [over, atOver],
+        ] as const) {
+          const { verdict, reason } = verdictOf(metric, `${aggregate}${operator}${limit}`);
+          assert.equal(verdict, expected, `${metric} ${aggregate}${operator}${limit}: ${reason}`);
+          judged++;
+        }
+      }
+    }
+  }
+  assert.ok(judged >= 14 * (9 * 7 + 13), "9 Trends of 7 aggregates, 13 others at least");
+});
+
+test("values that are all the limit equal it; what lies around it cannot be shown to", async () => {
+  const { limits, verdicts } = {
+    limits: ["p(95)==100", "p(95)!=100", "med>=100", "med<100", "avg==100", "p(95)==99.9", "p(95)!=99.9"],
+    verdicts: ["passed", "failed", "passed", "failed", "passed", "failed", "passed"],
+  };
+  const profile = { minRequests: 1, maxFailureShare: 0, limits: { llm_ttft: limits } };
+  const run = await readResults(write(requestsOf(700, 0)), true);
+  const of = ({ judgements }: ReturnType<typeof gate>) =>
+    judgements.filter(({ metric }) => metric === "llm_ttft").map(({ verdict }) => verdict);
+  assert.deepEqual(of(gate(run, { profile, SLO_PERCENTILE: 95 })), verdicts);
+  const varied = await readResults(write(everyMetric().spec), true);
+  const around = { ...profile, limits: { llm_ttft: ["med==100", "med!=100", "med<100", "avg<100", "avg==100"] } };
+  assert.deepEqual(of(gate(varied, { profile: around, SLO_PERCENTILE: 95 })), Array(5).fill("inconclusive"));
 });
 
 test("a sweep that k6 let pass by luck is inconclusive, not passed", async () => {

@@ -1,25 +1,8 @@
 /** The server's own gauges on the run's time axis, whatever the server calls them. */
+import { type GaugeName, gaugeNames } from "../lib/gauge-names";
 import type { PointsLine } from "./records";
 
-/** Names of vLLM (both of its KV gauges), happy_vllm, llama.cpp, SGLang. */
-const names = {
-  /** 0..1 of the KV cache in use. */
-  kvUsage: [
-    "vllm:kv_cache_usage_perc",
-    "vllm:gpu_cache_usage_perc",
-    "gpu_cache_usage_perc",
-    "sglang:token_usage",
-    "llamacpp:kv_cache_usage_ratio",
-  ],
-  running: [
-    "vllm:num_requests_running",
-    "num_requests_running",
-    "sglang:num_running_reqs",
-    "llamacpp:requests_processing",
-  ],
-  waiting: ["vllm:num_requests_waiting", "num_requests_waiting", "sglang:num_queue_reqs", "llamacpp:requests_deferred"],
-} as const;
-export type GaugeName = keyof typeof names;
+export type { GaugeName };
 
 export interface GaugePoint {
   tNs: number;
@@ -30,7 +13,7 @@ export interface GaugePoint {
 export function gauge(lines: readonly PointsLine[], name: GaugeName): GaugePoint[] {
   const points: GaugePoint[] = [];
   for (const { metrics, points: rows } of lines) {
-    const columns = names[name].map((known) => metrics.indexOf(known)).filter((column) => column >= 0);
+    const columns = gaugeNames[name].map((known) => metrics.indexOf(known)).filter((column) => column >= 0);
     if (columns.length === 0) continue;
     for (const [tNs, ...values] of rows) {
       const value = columns.map((column) => values[column]).find((each) => typeof each === "number");

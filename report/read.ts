@@ -10,6 +10,7 @@ import type { LevelSummary, Second, SloMs, Stats, Validity } from "../lib/level-
 import type { RecordLine as CommonLine } from "../lib/records";
 import { type RequestItl, requestItl } from "./itl";
 import {
+  checkCompression,
   type Damage,
   type EndLine,
   type LevelLine,
@@ -37,6 +38,27 @@ export interface Summary {
   total: LevelSummary;
   seconds: Second[];
   validity: Validity;
+  /** Digests of the files that DATASET, TRACE, ... name. */
+  digests?: Record<string, string>;
+  /** How the run ended: only "complete" is whole. */
+  ended?: string;
+  /** What kept the records from being written whole. */
+  recordsError?: string;
+  /** The threshold profile, whole. */
+  profile?: unknown;
+  /** Every limit that k6 judged. */
+  thresholds?: JudgedLimit[];
+}
+
+/** A limit of the run and what became of it. */
+export interface JudgedLimit {
+  metric: string;
+  level?: string;
+  of?: string;
+  expression: string;
+  value?: number;
+  margin?: number;
+  result: "passed" | "violated" | "not measured";
 }
 
 /** One request of the records. Times are ns from the run's start; 0 where the moment never came. */
@@ -59,7 +81,10 @@ export interface RequestRow {
   shownTokens: number;
   /** undefined of a reply that was not streamed: its first output is its last. */
   ttftMs?: number;
+  ttfoMs?: number;
   tpotMs?: number;
+  /** Output chunks. */
+  chunks: number;
   /** Largest and median gap between two output chunks. */
   maxStallNs: number;
   medianGapNs: number;
@@ -118,7 +143,9 @@ function toRow(line: RequestLine): RequestRow {
     outputTokens: line.outputTokens ?? 0,
     shownTokens: (line.outputTokens ?? 0) - (line.hiddenTokens ?? 0),
     ttftMs: figures.ttftMs,
+    ttfoMs: figures.ttfoMs,
     tpotMs: figures.tpotMs,
+    chunks: line.arrivals?.length ?? 0,
     maxStallNs: gapsNs.reduce((most, gapNs) => Math.max(most, gapNs), 0),
     medianGapNs: gapsNs.length > 0 ? median(gapsNs) : 0,
     pausesNs: pausesNs(gapsNs),
@@ -151,7 +178,7 @@ async function readSummary(path: string, damage: Damage): Promise<Summary | unde
   const { levels, verdict, validity } = value as Partial<Summary>;
   const missing = [
     Array.isArray(levels) ? "" : "levels",
-    typeof verdict?.pass === "boolean" ? "" : "verdict",
+    typeof verdict?.pass === "boolean" && Array.isArray(verdict.reasons) ? "" : "verdict",
     typeof validity?.state === "string" && Array.isArray(validity.reasons) ? "" : "validity",
   ].filter((part) => part !== "");
   if (missing.length > 0) {
@@ -159,16 +186,65 @@ async function readSummary(path: string, damage: Damage): Promise<Summary | unde
     return undefined;
   }
   checkSchema(value.schema, "summary.json", damage);
+  const wrong = levelProblems(levels as unknown[]);
+  if (wrong.length > 0) {
+    damage.push(`summary.json cannot be read: ${wrong.join("; ")}`);
+    return undefined;
+  }
   return value as unknown as Summary;
 }
 
-/** Levels of which the records hold other numbers of requests than the run counted: a file that was cut, or another run's. */
+/** What is wrong with the levels of a summary: a verdict rests on these fields, and one that is not a number would pass limits. */
+function levelProblems(levels: readonly unknown[]): string[] {
+  const names = new Set<string>();
+  return levels.flatMap((level, i) => {
+    const fields = typeof level === "object" && level !== null ? (level as Record<string, unknown>) : {};
+    const { name, requests, completed, failed } = fields;
+    if (typeof name !== "string" || name === "") return [`level ${i + 1} has no name`];
+    if (names.has(name)) return [`there are two levels ${name}`];
+    names.add(name);
+    const counts = ["requests", "completed", "failed", "inputTokens", "outputTokens"];
+    const rates = ["durationS", "requestThroughput", "outputThroughput"];
+    const wrong = [
+      ...counts.filter((field) => !(Number.isSafeInteger(fields[field]) && Number(fields[field]) >= 0)),
+      ...rates.filter((field) => !(Number.isFinite(fields[field]) && Number(fields[field]) >= 0)),
+    ];
+    if (wrong.length > 0) return [`level ${name} has no ${wrong.join(", no ")} that is a number from 0`];
+    if (Number(completed) + Number(failed) !== requests)
+      return [`level ${name} has other requests than completed and failed`];
+    return [];
+  });
+}
+
+/** Levels of which the records hold other numbers than the run counted: a file that was cut or changed, or another run's. */
 function checkCounts({ levelSummaries, requests = [], damage }: Results): void {
-  const held = new Map<string, number>();
-  for (const { level, phase } of requests) if (phase === "steady") held.set(level, (held.get(level) ?? 0) + 1);
-  for (const { name, requests: counted } of levelSummaries) {
-    const found = held.get(name) ?? 0;
-    if (found !== counted) damage.push(`the records hold ${found} of ${counted} steady requests of level ${name}`);
+  const held = new Map<string, { requests: number; completed: number; inputTokens: number; outputTokens: number }>();
+  for (const { level, phase, completed, inputTokens, outputTokens } of requests) {
+    if (phase !== "steady") continue;
+    const counts = held.get(level) ?? { requests: 0, completed: 0, inputTokens: 0, outputTokens: 0 };
+    counts.requests++;
+    if (completed) {
+      counts.completed++;
+      counts.inputTokens += inputTokens;
+      counts.outputTokens += outputTokens;
+    }
+    held.set(level, counts);
+  }
+  for (const level of levelSummaries) {
+    const found = held.get(level.name);
+    if ((found?.requests ?? 0) !== level.requests) {
+      damage.push(
+        `the records hold ${found?.requests ?? 0} of ${level.requests} steady requests of level ${level.name}`,
+      );
+      continue;
+    }
+    for (const [key, words] of [
+      ["completed", "completed requests"],
+      ["inputTokens", "input tokens"],
+      ["outputTokens", "output tokens"],
+    ] as const)
+      if ((found?.[key] ?? 0) !== level[key])
+        damage.push(`the records hold ${found?.[key] ?? 0} ${words} of level ${level.name}, the summary ${level[key]}`);
   }
 }
 
@@ -211,10 +287,12 @@ export async function readResults(dir: string, withItl = false): Promise<Results
   results.requests = [];
   if (withItl) results.itl = new Map();
   const unfolded: CommonLine[] = [];
+  let unknown = 0;
   for await (const line of readRecords(path, damage)) {
     if (!summary && line.type !== "points") unfolded.push(line);
     switch (line.type) {
       case "run":
+        if (results.run) damage.push("the records hold the first line of more than one run");
         results.run = line;
         checkSchema(line.schema, "the records", damage);
         results.scenario ||= line.scenario;
@@ -235,10 +313,15 @@ export async function readResults(dir: string, withItl = false): Promise<Results
         results.points.push(line);
         break;
       case "end":
+        if (results.end) damage.push("the records hold more than one end line");
         results.end = line;
         break;
+      default:
+        unknown++;
     }
   }
+  if (unknown > 0) damage.push(`${unknown} lines of the records are of a kind that this version does not know`);
+  if (withItl) await checkCompression(path, damage);
   if (!results.run) damage.push("the records have no first line: settings and time of the run are not known from them");
   if (summary) {
     checkCounts(results);

@@ -1,6 +1,7 @@
 /** Streams records.ndjson(.gz) and forgives what a killed run leaves behind. The lines are lib/records.ts', plus polled gauges. */
 import { createReadStream } from "node:fs";
 import { open } from "node:fs/promises";
+import { pipeline } from "node:stream/promises";
 import { constants, createGunzip } from "node:zlib";
 import type { RecordLine as CommonLine } from "../lib/records";
 
@@ -85,4 +86,23 @@ export async function* readRecords(path: string, damage: Damage): AsyncGenerator
     );
   }
   if (!ended) damage.push("the records have no end line: the run was killed, or is still going on");
+}
+
+/**
+ * Whether a compressed file is whole up to its checksum, which readRecords does not ask for: a killed run's has none. What is
+ * wrong is pushed to `damage`, unless something already is.
+ */
+export async function checkCompression(path: string, damage: Damage): Promise<void> {
+  if (damage.length > 0 || !(await isGzip(path))) return;
+  try {
+    await pipeline(
+      createReadStream(path, { highWaterMark: 1 << 18 }),
+      createGunzip({ chunkSize: 1 << 18 }),
+      async (out) => {
+        for await (const _ of out);
+      },
+    );
+  } catch (error) {
+    damage.push(`the compressed records are not whole (${(error as Error).message})`);
+  }
 }

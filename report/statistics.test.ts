@@ -1,41 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { pausesNs } from "./read";
-import { fitLine, mean, median, quantile, sampleStd, seededRandom } from "./statistics";
-
-test("a line through exact points is found exactly", () => {
-  const line = fitLine([32, 100, 1024, 4096].map((x) => [x, 12 + 0.125 * x] as const));
-  assert.ok(line);
-  assert.ok(Math.abs(line.slope - 0.125) < 1e-12);
-  assert.ok(Math.abs(line.intercept - 12) < 1e-9);
-  assert.ok(Math.abs(line.r2 - 1) < 1e-12);
-});
-
-test("the textbook example: slope, intercept and R squared by the sums", () => {
-  // x 1..5, y 2 4 5 4 5: sxy 6, sxx 10, syy 6.
-  const line = fitLine([
-    [1, 2],
-    [2, 4],
-    [3, 5],
-    [4, 4],
-    [5, 5],
-  ]);
-  assert.ok(line);
-  assert.ok(Math.abs(line.slope - 0.6) < 1e-12);
-  assert.ok(Math.abs(line.intercept - 2.2) < 1e-12);
-  assert.ok(Math.abs(line.r2 - 0.6) < 1e-12);
-});
-
-test("there is no line through one x", () => {
-  assert.equal(
-    fitLine([
-      [5, 1],
-      [5, 2],
-    ]),
-    undefined,
-  );
-  assert.equal(fitLine([]), undefined);
-});
+import { mean, median, quantile, sampleStd, seededRandom } from "./statistics";
 
 test("the standard deviation is that of a sample", () => {
   assert.ok(Math.abs(sampleStd([2, 4, 4, 4, 5, 5, 7, 9]) - Math.sqrt(32 / 7)) < 1e-12);

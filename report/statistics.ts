@@ -40,33 +40,6 @@ export function median(values: readonly number[]): number {
   return quantile(ascending(values), 0.5);
 }
 
-export interface Line {
-  slope: number;
-  intercept: number;
-  /** Share of y's variance that the line explains, 0..1. */
-  r2: number;
-  /** Points fitted. */
-  count: number;
-}
-
-/** Least-squares line through points; undefined when all x are equal or there are fewer than two points. */
-export function fitLine(points: readonly (readonly [number, number])[]): Line | undefined {
-  const meanX = mean(points.map(([x]) => x));
-  const meanY = mean(points.map(([, y]) => y));
-  let sxx = 0;
-  let sxy = 0;
-  let syy = 0;
-  for (const [x, y] of points) {
-    sxx += (x - meanX) ** 2;
-    sxy += (x - meanX) * (y - meanY);
-    syy += (y - meanY) ** 2;
-  }
-  if (!(sxx > 0)) return undefined;
-  const slope = sxy / sxx;
-  const r2 = syy === 0 ? 1 : (sxy * sxy) / (sxx * syy);
-  return { slope, intercept: meanY - slope * meanX, r2, count: points.length };
-}
-
 /** Pseudo-random numbers in [0, 1), the same for the same seed (mulberry32, public domain, T. Ettinger). */
 export function seededRandom(seed: number): () => number {
   let state = seed >>> 0;

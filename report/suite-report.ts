@@ -223,8 +223,10 @@ export async function writeSuiteReport(
 
   await json("parameters.json", { ...parameters, gpu_name: options.gpuName || null });
 
+  const ingestions = done.filter(({ step }) => step.scenario === "prompt-ingestion").map(({ run }) => run);
   const ingestion = ingestionOf(
-    done.filter(({ step }) => step.scenario === "prompt-ingestion").flatMap(({ run }) => steady(run)),
+    ingestions.flatMap((run) => run.levelSummaries),
+    ingestions.flatMap(steady),
   );
   if (ingestion.points.length > 0) {
     await png("prompt_ingestion_graph.png", ingestionPicture(ingestion));

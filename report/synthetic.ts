@@ -7,6 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
 import type { LevelSummary, Second, Stats, Validity } from "../lib/level-summary";
+import { hashText } from "../lib/workload";
 import type { LevelLine, PointsLine, RecordLine, RequestLine } from "./records";
 import { seededRandom } from "./statistics";
 
@@ -326,7 +327,8 @@ export function writeRun(
       type: "run",
       schema: 1,
       scenario: spec.scenario,
-      startUnixNs: Date.UTC(2026, 10, 20, 9, 30) * 1e6,
+      // No two runs begin at the same nanosecond.
+      startUnixNs: Date.UTC(2026, 10, 20, 9, 30) * 1e6 + 256 * (hashText(join(parent, name)) & 0xfff),
       config,
       sloMs,
       versions,
@@ -334,7 +336,7 @@ export function writeRun(
     ...levelLines,
     ...spec.requests,
     ...(spec.points ?? []),
-    { type: "end", endNs, validity },
+    { type: "end", endNs, ended: "complete", validity },
   ];
   writeFileSync(join(dir, "records.ndjson.gz"), gzipSync(`${lines.map((line) => JSON.stringify(line)).join("\n")}\n`));
   const whole: LevelSpec = { name: "total", openMs: 0, closeMs: endNs / 1e6 };
@@ -342,6 +344,7 @@ export function writeRun(
     join(dir, "summary.json"),
     JSON.stringify({
       schema: 1,
+      ended: "complete",
       scenario: spec.scenario,
       verdict: { pass: spec.pass ?? true, validity: validity.state, reasons: spec.reasons ?? [] },
       config,
@@ -598,22 +601,26 @@ export function ingestion(options: {
 }): RunSpec {
   const random = randomSource(options.seed);
   const requests: RequestLine[] = [];
+  const levels: LevelSpec[] = [];
+  const lengths = 12;
+  const perLength = Math.ceil((options.requests ?? 120) / lengths);
   let nowMs = 100;
-  for (let index = 0; index < (options.requests ?? 120); index++) {
-    const inputTokens = 32 + Math.floor(4064 * random.uniform());
-    const ttftMs =
-      options.baseMs +
-      (1000 * inputTokens) / options.tokensPerS +
-      (options.noiseMs ? random.normal(0, options.noiseMs) : 0);
-    const line = requestLine({ level: "c1", index, sentMs: nowMs, ttftMs, inputTokens });
-    requests.push(line);
-    nowMs = (line.endNs ?? 0) / 1e6 + 1;
+  for (let i = 0; i < lengths; i++) {
+    const inputTokens = 32 + Math.round((4064 * i) / (lengths - 1));
+    const level = `i${inputTokens}`;
+    const openMs = nowMs;
+    for (let index = 0; index < perLength; index++) {
+      const ttftMs =
+        options.baseMs +
+        (1000 * inputTokens) / options.tokensPerS +
+        (options.noiseMs ? random.normal(0, options.noiseMs) : 0);
+      const line = requestLine({ level, index, sentMs: nowMs, ttftMs, inputTokens });
+      requests.push(line);
+      nowMs = (line.endNs ?? 0) / 1e6 + 1;
+    }
+    levels.push({ name: level, concurrency: 1, labels: { inputTokens }, openMs, closeMs: nowMs });
   }
-  return {
-    scenario: "prompt-ingestion",
-    levels: [{ name: "c1", concurrency: 1, openMs: 100, closeMs: nowMs }],
-    requests,
-  };
+  return { scenario: "prompt-ingestion", levels, requests };
 }
 
 /**

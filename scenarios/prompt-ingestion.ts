@@ -1,11 +1,10 @@
 /** How fast does the server read prompts? One request at a time, prompts of growing length, a line through their TTFT. */
 import { demand, readConfig } from "../lib/config";
-import { fitLine } from "../lib/figures";
+import { ingestionText } from "../lib/ingestion";
 import { concurrencyLevel, levelsInTurn } from "../lib/levels";
 import { openClient, type Server } from "../lib/llm-client";
 import { openPrompts } from "../lib/prompts";
 import { handleSummaryWith } from "../lib/summary";
-import { shortNumber } from "../lib/table";
 import { thresholds } from "../thresholds";
 
 const config = readConfig("prompt-ingestion", { REQUESTS: 5, OUTPUT_TOKENS: 1, API: "completions" });
@@ -39,12 +38,4 @@ export function teardown(): void {
   levels.report();
 }
 
-export const handleSummary = handleSummaryWith((report) => {
-  const answered = report.levels.filter(({ completed }) => completed > 0);
-  const line = fitLine(answered.map((level) => [level.inputTokens / level.completed, level.ttftMs.p50]));
-  if (!line || line.slope <= 0) return { text: "TTFT does not grow with the prompt: no ingestion speed" };
-  const speed = shortNumber(1000 / line.slope);
-  return {
-    text: `ingestion ${speed} tokens/s; TTFT = ${shortNumber(line.intercept)} ms + ${shortNumber(line.slope)} ms a token`,
-  };
-});
+export const handleSummary = handleSummaryWith(({ levels }) => ({ text: ingestionText(levels) }));

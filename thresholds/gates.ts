@@ -1,5 +1,6 @@
 import { betweenTokens, countsItsSamples, isLevelGauge, type MetricName } from "../lib/metrics-table";
 import type { Profile, ProfileName } from "../lib/profile";
+import { parseThreshold } from "../lib/threshold";
 import { batch } from "./batch";
 import { interactive } from "./interactive";
 import { smoke } from "./smoke";
@@ -33,11 +34,13 @@ export interface Gated {
  * The thresholds of a run: each of the profile's limits and each SLO, for each level's steady requests. To k6 a Trend, a
  * Gauge or a Rate without samples is 0 or nothing, and keeps every limit from above; it cannot count a Trend's samples
  * either. So each limit travels with one on llm_samples, which counts what that very metric was measured on.
+ * @throws Error for a limit whose aggregate the metric does not have.
  */
 export function thresholds(config: GateConfig, levels: readonly Gated[]): Thresholds {
   const profile = typeof config.profile === "string" ? profiles[config.profile] : config.profile;
   const limits: Partial<Record<MetricName, string[]>> = {};
   const limit = (name: MetricName, expressions: readonly string[]) => {
+    for (const expression of expressions) parseThreshold(name, expression);
     limits[name] = [...(limits[name] ?? []), ...expressions];
   };
 

@@ -2,6 +2,7 @@
  * What does a batch of simultaneous requests cost, for chat and for embeddings? Beside our own tables the result goes out
  * in the format of tugot17/tokenomics, so that its plots and older results can be used.
  */
+import { type BurstFigures, burstFigures } from "../../lib/figures";
 import type { Answer } from "../answer";
 import { draw, levelAxis, type Picture, type Series } from "../chart";
 import { formatMs, formatNumber, formatShare } from "../format";
@@ -10,7 +11,7 @@ import { setting } from "../read";
 import { defined, e2eMs, labelNumber, tpotMs, ttftMs } from "../request";
 import { ascending, greatest, least, mean, quantile, sampleStd, sum } from "../statistics";
 import type { Table } from "../table";
-import { failureSentence, failuresTable, percentilesTable, present, statusTable } from "./levels";
+import { failureSentence, failuresTable, levelFigures, percentilesTable, present, statusTable } from "./levels";
 
 /** One release of a batch. */
 export interface BatchRun {
@@ -18,9 +19,11 @@ export interface BatchRun {
   run: number;
   rows: RequestRow[];
   completed: RequestRow[];
-  /** First send, ns. */
+  /** First send of a completed request, ns; of any where none completed. */
   startNs: number;
-  /** First send to last end, s. */
+  /** As the run prints them; NaN where no request completed. */
+  figures: BurstFigures;
+  /** First send to last end of the completed requests, s. */
   totalS: number;
 }
 
@@ -63,9 +66,18 @@ function isContinuous(level: LevelSummary): boolean {
 
 function batchRun(level: string, run: number, rows: RequestRow[]): BatchRun {
   const completed = rows.filter((row) => row.completed);
-  const startNs = rows.reduce((first, row) => Math.min(first, row.sentNs || row.startedNs), Number.POSITIVE_INFINITY);
+  const sends = (of: RequestRow[]) => of.map((row) => row.sentNs).filter((sentNs) => sentNs > 0);
+  const startNs = least(completed.length > 0 ? sends(completed) : rows.map((row) => row.sentNs || row.startedNs));
   const lastNs = completed.reduce((last, row) => Math.max(last, endNs(row)), startNs);
-  return { level, run, rows, completed, startNs, totalS: (lastNs - startNs) / 1e9 };
+  const latenciesMs = completed.map(e2eMs);
+  const figures = burstFigures({
+    releaseSpreadMs: (greatest(sends(rows)) - least(sends(rows))) / 1e6,
+    spanS: (lastNs - startNs) / 1e9,
+    e2eMs: { min: least(latenciesMs), max: greatest(latenciesMs) },
+    inputTokens: sum(completed.map((row) => row.inputTokens)),
+    outputTokens: sum(completed.map((row) => row.outputTokens)),
+  });
+  return { level, run, rows, completed, startNs, figures, totalS: figures.totalS };
 }
 
 /** Batches by size and variant. A level is one release, or several with `batchSize` requests each in the order of index. */
@@ -131,16 +143,12 @@ export function occupancyOf(batch: BatchRun, batchSize: number): Occupancy {
     beforeNs = ns;
     steps.push([ns, inFlight]);
   }
-  const sent = batch.completed.map((row) => row.sentNs);
   const totalNs = batch.totalS * 1e9;
   return {
     steps,
     meanShare: totalNs > 0 ? busyNs / (batchSize * totalNs) : Number.NaN,
     fullShare: totalNs > 0 ? fullNs / totalNs : Number.NaN,
-    releaseSpreadMs:
-      sent.length === 0
-        ? Number.NaN
-        : (sent.reduce((a, b) => Math.max(a, b)) - sent.reduce((a, b) => Math.min(a, b))) / 1e6,
+    releaseSpreadMs: batch.figures.releaseSpreadMs,
   };
 }
 
@@ -189,7 +197,9 @@ export function batchResult(group: BatchGroup, embeddings: boolean): BatchResult
       spread_seconds: meanStd(slowest.map((seconds, i) => seconds - (fastest[i] as number))),
     },
     throughput: {
-      batch_tokens_per_second: meanStd(runs.map((run) => sum(run.completed.map(tokens)) / run.totalS)),
+      batch_tokens_per_second: meanStd(
+        runs.map(({ figures }) => (embeddings ? figures.inputTokensPerS : figures.outputTokensPerS)),
+      ),
       request_tokens_per_second: meanStd(
         completed.filter((row) => e2eMs(row) > 0).map((row) => (1000 * tokens(row)) / e2eMs(row)),
       ),
@@ -259,7 +269,8 @@ export function burst([run]: [Results, ...Results[]]): Answer {
         pictures: [],
         tables: [
           ...present([failuresTable(levels), statusTable(levels)]),
-          runsTable(groups, embeddings),
+          runsTable(groups),
+          levelFigures(levels),
           percentilesTable(levels),
         ],
       },
@@ -306,7 +317,7 @@ function batchTable(groups: BatchGroup[], embeddings: boolean): Table {
   return {
     name: "batches",
     title: "Batches",
-    note: `± is the sample standard deviation, over runs (batch) or over the requests of all runs (per request). Times count from the release. ${embeddings ? "Tokens are input tokens." : ""}`.trim(),
+    note: `± is the sample standard deviation, over runs (batch) or over the requests of all runs (per request). Fastest and slowest are the e2e latencies of single requests, means over the runs. ${embeddings ? "Tokens are input tokens." : ""}`.trim(),
     columns: [
       ...(variants ? [{ key: "variant", title: "Variant" }] : []),
       { key: "batch_size", title: "Batch size", format: "integer" },
@@ -326,7 +337,8 @@ function batchTable(groups: BatchGroup[], embeddings: boolean): Table {
     ].filter(({ key }) => !embeddings || !/^t(tft|pot)_/.test(key)) as Table["columns"],
     rows: groups.map((group) => {
       const result = batchResult(group, embeddings);
-      const completed = group.runs.flatMap((each) => each.completed);
+      const measured = group.runs.filter((each) => each.completed.length > 0);
+      const completed = measured.flatMap((each) => each.completed);
       const ttft = ascending(defined(completed.map(ttftMs)));
       const tpot = ascending(defined(completed.map(tpotMs)));
       return {
@@ -336,8 +348,8 @@ function batchTable(groups: BatchGroup[], embeddings: boolean): Table {
         failed: sum(group.runs.map(({ rows, completed: own }) => rows.length - own.length)),
         batch_total_s: result.timings.batch_total_seconds.mean,
         batch_total_std_s: result.timings.batch_total_seconds.std,
-        fastest_s: result.timings.fastest_seconds.mean,
-        slowest_s: result.timings.slowest_seconds.mean,
+        fastest_s: mean(measured.map(({ figures }) => figures.fastestS)),
+        slowest_s: mean(measured.map(({ figures }) => figures.slowestS)),
         batch_tokens_per_s: result.throughput.batch_tokens_per_second.mean,
         batch_tokens_std_per_s: result.throughput.batch_tokens_per_second.std,
         request_tokens_per_s: result.throughput.request_tokens_per_second.mean,
@@ -377,19 +389,23 @@ function occupancyTable(groups: BatchGroup[]): Table {
   };
 }
 
-function runsTable(groups: BatchGroup[], embeddings: boolean): Table {
+export function runsTable(groups: BatchGroup[]): Table {
   return {
     name: "runs",
     title: "Every run",
     folded: true,
     columns: [
+      { key: "level", title: "Level" },
       { key: "variant", title: "Variant" },
       { key: "batch_size", title: "Batch size", format: "integer" },
       { key: "run", title: "Run", format: "integer" },
       { key: "completed", title: "Completed", format: "integer" },
       { key: "failed", title: "Failed", format: "integer" },
       { key: "batch_total_s", title: "Batch total", unit: "s" },
-      { key: "batch_tokens_per_s", title: "Batch", unit: "tokens/s" },
+      { key: "fastest_s", title: "Fastest", unit: "s" },
+      { key: "slowest_s", title: "Slowest", unit: "s" },
+      { key: "batch_input_tokens_per_s", title: "Batch input", unit: "tokens/s" },
+      { key: "batch_output_tokens_per_s", title: "Batch output", unit: "tokens/s" },
       { key: "mean_occupancy", title: "Mean occupancy", format: "share" },
       { key: "release_spread_ms", title: "Release spread", unit: "ms" },
     ],
@@ -397,14 +413,17 @@ function runsTable(groups: BatchGroup[], embeddings: boolean): Table {
       group.runs.map((each) => {
         const occupancy = occupancyOf(each, group.batchSize);
         return {
+          level: each.level,
           variant: group.variant,
           batch_size: group.batchSize,
           run: each.run,
           completed: each.completed.length,
           failed: each.rows.length - each.completed.length,
-          batch_total_s: each.totalS,
-          batch_tokens_per_s:
-            sum(each.completed.map((row) => (embeddings ? row.inputTokens : row.outputTokens))) / each.totalS,
+          batch_total_s: each.figures.totalS,
+          fastest_s: each.figures.fastestS,
+          slowest_s: each.figures.slowestS,
+          batch_input_tokens_per_s: each.figures.inputTokensPerS,
+          batch_output_tokens_per_s: each.figures.outputTokensPerS,
           mean_occupancy: occupancy.meanShare,
           release_spread_ms: occupancy.releaseSpreadMs,
         };

@@ -1,9 +1,11 @@
 /** How do latency and throughput change as more clients wait at once? */
+import { requestBenchmark } from "../../lib/figures";
 import type { Answer } from "../answer";
 import { draw, failureColor, levelAxis, type Panel, type Picture } from "../chart";
 import { formatMs, formatNumber, formatShare } from "../format";
+import { keepsSlos, levelFails, sloWords } from "../level-state";
 import { type LevelSummary, type RequestRow, type Results, type Stats, setting } from "../read";
-import { greatest, least, median } from "../statistics";
+import { median } from "../statistics";
 import type { Table } from "../table";
 import {
   type DistributionKey,
@@ -37,7 +39,7 @@ export function concurrencySweep([run]: [Results, ...Results[]]): Answer {
           ),
         ],
       },
-      ...(json ? [{ heading: "Request benchmark", pictures: [], tables: requestBenchmark(levels, run.requests) }] : []),
+      ...(json ? [{ heading: "Request benchmark", pictures: [], tables: benchmarkTables(levels, run.requests) }] : []),
       {
         heading: "Failures and details",
         pictures: failurePictures(levels, axisTitle),
@@ -48,16 +50,15 @@ export function concurrencySweep([run]: [Results, ...Results[]]): Answer {
   };
 }
 
-/** The level from which more clients buy little: the first that reaches nine tenths of the highest throughput. */
+/** The level of highest throughput, and the one from which more clients buy little: the first that reaches nine tenths of it. */
 function knee(
   levels: LevelSummary[],
   throughput: (level: LevelSummary) => number,
 ): { peak: LevelSummary; knee: LevelSummary } | undefined {
-  const worked = levels.filter((level) => level.completed > 0);
-  const [first, ...rest] = worked;
+  const [first, ...rest] = levels;
   if (!first) return undefined;
   const peak = rest.reduce((best, level) => (throughput(level) > throughput(best) ? level : best), first);
-  return { peak, knee: worked.find((level) => throughput(level) >= 0.9 * throughput(peak)) ?? peak };
+  return { peak, knee: levels.find((level) => throughput(level) >= 0.9 * throughput(peak)) ?? peak };
 }
 
 function latencyWords(level: LevelSummary): string {
@@ -78,18 +79,23 @@ function sentences(run: Results, levels: LevelSummary[]): string[] {
   const tokens = levels.some((level) => level.outputTokens > 0);
   const throughput = (level: LevelSummary) => (tokens ? level.outputThroughput : level.requestThroughput);
   const unit = tokens ? "tokens/s" : "requests/s";
-  const found = knee(levels, throughput);
-  if (!found)
+  const worked = levels.filter((level) => level.completed > 0);
+  if (worked.length === 0)
     return ["No request completed, so there is no latency and no throughput to report.", failureSentence(levels)];
+  // A level that failed its gate did not deliver what it was measured by: it is none to recommend.
+  const kept = worked.filter((level) => !levelFails(run, level));
+  const failing = levels.filter((level) => !kept.includes(level));
+  const found = knee(kept, throughput);
+  if (!found) return ["No level kept its limits, so there is no throughput to recommend.", ...rest(run, levels)];
   const { peak, knee: bend } = found;
-  const result =
+  const speed = `${formatNumber(throughput(peak))} ${unit} (${latencyWords(peak)})`;
+  const among = failing.length > 0 ? ", of the levels that kept their limits" : "";
+  const result = [
     levels.length === 1
-      ? [
-          `With ${levelWords(peak)} the server delivers ${formatNumber(throughput(peak))} ${unit} (${latencyWords(peak)}).`,
-        ]
-      : [
-          `Throughput is highest with ${levelWords(peak)}: ${formatNumber(throughput(peak))} ${unit} (${latencyWords(peak)}).`,
-        ];
+      ? `With ${levelWords(peak)} the server delivers ${speed}.`
+      : `Throughput is highest with ${levelWords(peak)}${among}: ${speed}.`,
+  ];
+  if (failing.length > 0) result.push(`Limits were violated with ${failing.map(levelWords).join(", ")}.`);
   if (bend !== peak) {
     const share = formatShare(throughput(bend) / throughput(peak));
     result.push(
@@ -99,29 +105,29 @@ function sentences(run: Results, levels: LevelSummary[]): string[] {
       ),
     );
   }
-  const slo = sloSentence(run, levels);
-  if (slo) result.push(slo);
-  result.push(failureSentence(levels));
-  return result;
+  return [...result, ...rest(run, levels)];
 }
 
-/** How far the load may go until fewer than 99 % of requests meet every SLO; undefined where none is set. */
-function sloSentence(run: Results, levels: LevelSummary[]): string | undefined {
+const rest = (run: Results, levels: LevelSummary[]): string[] => [
+  ...sloSentences(run, levels),
+  failureSentence(levels),
+];
+
+/** How far the load may go until the SLOs are missed as the gate takes them; nothing where none is set. */
+function sloSentences(run: Results, levels: LevelSummary[]): string[] {
   const judged = levels.filter((level) => level.goodShare !== undefined);
-  if (judged.length === 0) return undefined;
-  const limits = Object.entries(run.run?.sloMs ?? {}).map(
-    ([name, ms]) => `${name === "e2e" ? "e2e" : name.toUpperCase()} ≤ ${formatMs(ms)}`,
-  );
-  const words = `the SLOs${limits.length > 0 ? ` (${limits.join(", ")})` : ""}`;
-  const firstMiss = judged.findIndex((level) => (level.goodShare as number) < 0.99);
-  if (firstMiss === 0)
-    return `At ${levelWords(judged[0] as LevelSummary)}, the lowest level, only ${formatShare(judged[0]?.goodShare)} of requests meet ${words}.`;
-  const last = judged[firstMiss === -1 ? judged.length - 1 : firstMiss - 1] as LevelSummary;
-  const then =
-    firstMiss === -1
-      ? "the highest level that was tried"
-      : `with ${levelWords(judged[firstMiss] as LevelSummary)} it is ${formatShare(judged[firstMiss]?.goodShare)}`;
-  return `At least 99 % of requests meet ${words} up to ${levelWords(last)} (${then}).`;
+  const [lowest] = judged;
+  if (!lowest) return [];
+  const firstMiss = judged.findIndex((level) => !keepsSlos(run, level));
+  const missed = judged[firstMiss];
+  const share = (level: LevelSummary) => `${formatShare(level.goodShare)} of its requests meet every limit`;
+  const words = `the SLOs (${sloWords(run)})`;
+  if (missed === lowest) return [`Already ${levelWords(lowest)}, the lowest level, misses ${words}: ${share(lowest)}.`];
+  const last = (missed ? judged[firstMiss - 1] : judged.at(-1)) as LevelSummary;
+  const then = missed
+    ? `with ${levelWords(missed)} they are missed: ${share(missed)}`
+    : "the highest level that was tried";
+  return [`The server keeps ${words} up to ${levelWords(last)} (${then}).`];
 }
 
 function latencyPictures(levels: LevelSummary[], axisTitle: string): Picture[] {
@@ -251,20 +257,10 @@ function failurePictures(levels: LevelSummary[], axisTitle: string): Picture[] {
 }
 
 /**
- * From the first send to the last end of a level's steady requests, s: the total time of a request benchmark, in which all
- * its requests and tokens fell. The steady window may close before the last requests have ended.
- */
-function totalTimeS(level: LevelSummary, rows: readonly RequestRow[]): number {
-  if (rows.length === 0) return level.durationS;
-  const firstNs = least(rows.map((row) => row.sentNs || row.startedNs));
-  return (greatest(rows.map((row) => row.endNs)) - firstNs) / 1e9;
-}
-
-/**
  * The report of a plain request benchmark, level by level: first with failed requests left out, then with them mixed in as
  * replies of no tokens, which is how such a benchmark often averages and why its averages look better than they are.
  */
-function requestBenchmark(levels: LevelSummary[], requests: RequestRow[] | undefined): Table[] {
+function benchmarkTables(levels: LevelSummary[], requests: RequestRow[] | undefined): Table[] {
   const byLevel = new Map<string, RequestRow[]>();
   for (const row of requests ?? []) {
     if (row.phase !== "steady") continue;
@@ -276,13 +272,14 @@ function requestBenchmark(levels: LevelSummary[], requests: RequestRow[] | undef
     {
       name: "request_benchmark",
       title: "Request benchmark",
-      note: "Latencies and tokens are those of completed requests. Total time is first send to last end; requests/s counts every request, failed ones included, and token throughputs divide by the total time.",
+      note: "Latencies and tokens are those of completed requests. Total time is that of the whole level, warm-up and drain included; requests/s and token throughputs are those of the steady window, by the definitions of llm_request_throughput and llm_output_throughput.",
       columns: [
         { key: "concurrency", title: "Clients", format: "integer" },
         { key: "requests", title: "Requests", format: "integer" },
         { key: "status_codes", title: "Status codes" },
         { key: "success_ratio", title: "Success ratio", format: "share" },
         { key: "total_time_s", title: "Total time", unit: "s" },
+        { key: "steady_window_s", title: "Steady window", unit: "s" },
         { key: "median_latency_ms", title: "Median latency", unit: "ms" },
         { key: "average_latency_ms", title: "Average latency", unit: "ms" },
         { key: "shortest_latency_ms", title: "Shortest latency", unit: "ms" },
@@ -297,18 +294,15 @@ function requestBenchmark(levels: LevelSummary[], requests: RequestRow[] | undef
         { key: "output_token_throughput_per_s", title: "Output token throughput", unit: "tokens/s" },
       ],
       rows: levels.map((level) => {
-        const latency = measured(level, "e2eMs");
-        const totalS = totalTimeS(level, byLevel.get(level.name) ?? []);
-        const perSecond = (count: number) => (totalS > 0 ? count / totalS : null);
+        const figures = requestBenchmark(level);
+        const latency = figures.e2eMs;
         return {
           concurrency: level.concurrency ?? level.name,
           requests: level.requests,
-          status_codes: Object.entries(level.statuses ?? {})
-            .sort(([a], [b]) => a.localeCompare(b))
-            .map(([code, count]) => `${code}: ${count}`)
-            .join(", "),
-          success_ratio: level.requests > 0 ? level.completed / level.requests : null,
-          total_time_s: totalS,
+          status_codes: figures.statuses.map(([code, count]) => `${code}: ${count}`).join(", "),
+          success_ratio: figures.successRatio ?? null,
+          total_time_s: figures.totalS,
+          steady_window_s: figures.windowS,
           median_latency_ms: latency?.p50 ?? null,
           average_latency_ms: latency?.mean ?? null,
           shortest_latency_ms: latency?.min ?? null,
@@ -316,11 +310,11 @@ function requestBenchmark(levels: LevelSummary[], requests: RequestRow[] | undef
           p90_latency_ms: latency?.p90 ?? null,
           p95_latency_ms: latency?.p95 ?? null,
           p99_latency_ms: latency?.p99 ?? null,
-          requests_per_s: perSecond(level.requests),
-          average_input_tokens_per_request: level.completed > 0 ? level.inputTokens / level.completed : null,
-          average_output_tokens_per_request: level.completed > 0 ? level.outputTokens / level.completed : null,
-          input_token_throughput_per_s: perSecond(level.inputTokens),
-          output_token_throughput_per_s: perSecond(level.outputTokens),
+          requests_per_s: figures.requestsPerS,
+          average_input_tokens_per_request: figures.inputTokensPerRequest ?? null,
+          average_output_tokens_per_request: figures.outputTokensPerRequest ?? null,
+          input_token_throughput_per_s: figures.inputTokensPerS,
+          output_token_throughput_per_s: figures.outputTokensPerS,
         };
       }),
     },
@@ -342,6 +336,7 @@ function requestBenchmark(levels: LevelSummary[], requests: RequestRow[] | undef
       ],
       rows: levels.map((level) => {
         const rows = byLevel.get(level.name) ?? [];
+        const figures = requestBenchmark(level);
         const latenciesMs = rows.map(
           (row) => ((row.completed ? row.lastOutputNs || row.endNs : row.endNs) - (row.sentNs || row.startedNs)) / 1e6,
         );
@@ -352,10 +347,10 @@ function requestBenchmark(levels: LevelSummary[], requests: RequestRow[] | undef
           average_latency_mixed_ms: rows.length > 0 ? latenciesMs.reduce((a, b) => a + b, 0) / rows.length : null,
           median_latency_ms: measured(level, "e2eMs")?.p50 ?? null,
           median_latency_mixed_ms: rows.length > 0 ? median(latenciesMs) : null,
-          average_input_tokens: level.completed > 0 ? level.inputTokens / level.completed : null,
-          average_input_tokens_mixed: level.requests > 0 ? level.inputTokens / level.requests : null,
-          average_output_tokens: level.completed > 0 ? level.outputTokens / level.completed : null,
-          average_output_tokens_mixed: level.requests > 0 ? level.outputTokens / level.requests : null,
+          average_input_tokens: figures.inputTokensPerRequest ?? null,
+          average_input_tokens_mixed: figures.inputTokensMixed ?? null,
+          average_output_tokens: figures.outputTokensPerRequest ?? null,
+          average_output_tokens_mixed: figures.outputTokensMixed ?? null,
         };
       }),
     },

@@ -6,7 +6,16 @@ import { type GaugePoint, gauge, gaugeFigures, thinned, within } from "../gauges
 import type { LevelSummary, RequestRow, Results } from "../read";
 import { type Combination, combinations, labelNumber } from "../request";
 import type { Table } from "../table";
-import { failureSentence, failuresTable, measured, percentilesTable, present, statusTable } from "./levels";
+import { batchGroups, runsTable } from "./burst";
+import {
+  failureSentence,
+  failuresTable,
+  levelFigures,
+  measured,
+  percentilesTable,
+  present,
+  statusTable,
+} from "./levels";
 
 /** KV usage that counts as a full cache. */
 export const fullCache = 0.95;
@@ -76,7 +85,13 @@ export function kvCacheProfile([run]: [Results, ...Results[]]): Answer {
       {
         heading: "Details",
         pictures: [],
-        tables: present([failuresTable(levels), statusTable(levels), percentilesTable(levels)]),
+        tables: present([
+          failuresTable(levels),
+          statusTable(levels),
+          runsTable(batchGroups(run)),
+          levelFigures(levels),
+          percentilesTable(levels),
+        ]),
       },
     ],
     files: [],

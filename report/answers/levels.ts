@@ -162,6 +162,11 @@ export function levelsTable(
   };
 }
 
+/** The level table of a scenario whose answer is another one: folded, so that every number that a run prints is in its report. */
+export function levelFigures(levels: LevelSummary[]): Table {
+  return { ...levelsTable(levels, { key: "level", title: "Level" }, (level) => level.name), folded: true };
+}
+
 export const present = <T>(items: (T | undefined)[]): T[] => items.filter((item): item is T => item !== undefined);
 
 /** One sentence on what failed, or that nothing did. */

@@ -7,11 +7,11 @@ import type { Answer } from "../answer";
 import { draw, type Picture } from "../chart";
 import { formatMs, formatNumber, formatShare } from "../format";
 import { type GaugeFigures, gauge, gaugeFigures, thinned, within } from "../gauges";
-import type { LevelSummary, RequestRow, Results } from "../read";
-import { defined, e2eMs, queueDelayMs, steadyRows, tpotMs, ttftMs } from "../request";
+import type { LevelSummary, RequestRow, Results, Stats } from "../read";
+import { defined, e2eMs, steadyRows, tpotMs, ttftMs } from "../request";
 import { ascending, greatest, least, mean, quantile } from "../statistics";
 import type { Cell, Table } from "../table";
-import { failureSentence, failuresTable, percentilesTable, present, statusTable } from "./levels";
+import { failureSentence, failuresTable, levelFigures, percentilesTable, present, statusTable } from "./levels";
 
 /** A phase, and the run it was measured in: the two may be runs of their own. */
 interface Phase {
@@ -42,7 +42,8 @@ const splitRow = (what: string, split: PhaseSplit): Record<string, Cell> => ({
 });
 
 interface Queueing {
-  delaysMs: number[];
+  /** Of every request that was sent, as the run prints it. */
+  delay: Stats;
   waiting?: GaugeFigures;
   running?: GaugeFigures;
 }
@@ -53,7 +54,7 @@ function queueingOf(phase: Phase): Queueing {
   const toNs = level?.endNs ?? greatest(phase.completed.map((row) => row.endNs));
   const figures = (name: "waiting" | "running") => gaugeFigures(within(gauge(phase.run.points, name), fromNs, toNs));
   return {
-    delaysMs: ascending(phase.completed.map(queueDelayMs)),
+    delay: phase.level.queueDelayMs,
     waiting: figures("waiting"),
     running: figures("running"),
   };
@@ -69,6 +70,7 @@ export function prefillDecode(runs: [Results, ...Results[]]): Answer {
     tables: present([
       failuresTable(levels),
       statusTable(levels),
+      levels.length > 0 ? levelFigures(levels) : undefined,
       levels.length > 0 ? percentilesTable(levels) : undefined,
     ]),
   };
@@ -219,10 +221,10 @@ function queueTable(queueing: [string, Queueing][]): Table {
       { key: "running_mean", title: "Running, mean", unit: "requests" },
       { key: "running_max", title: "highest", unit: "requests" },
     ],
-    rows: queueing.map(([phase, { delaysMs, waiting, running }]) => ({
+    rows: queueing.map(([phase, { delay, waiting, running }]) => ({
       phase,
-      queue_delay_mean_ms: mean(delaysMs),
-      queue_delay_p99_ms: quantile(delaysMs, 0.99),
+      queue_delay_mean_ms: delay.mean,
+      queue_delay_p99_ms: delay.p99,
       waiting_mean: waiting?.mean ?? null,
       waiting_max: waiting?.max ?? null,
       waiting_share: waiting?.busyShare ?? null,

@@ -17,7 +17,7 @@ import {
 import { ascending, quantile } from "../statistics";
 import type { Table } from "../table";
 import { fullCache, gaugesOf, simultaneous, spanOf } from "./kv-cache-profile";
-import { failureSentence, failuresTable, percentilesTable, present, statusTable } from "./levels";
+import { failureSentence, failuresTable, levelFigures, percentilesTable, present, statusTable } from "./levels";
 
 export interface Quartiles {
   p25: number;
@@ -143,7 +143,7 @@ export function speedGeneration([run]: [Results, ...Results[]]): Answer {
       {
         heading: "Details",
         pictures: [],
-        tables: present([failuresTable(levels), statusTable(levels), percentilesTable(levels)]),
+        tables: present([failuresTable(levels), statusTable(levels), levelFigures(levels), percentilesTable(levels)]),
       },
     ],
     files: found.length > 0 ? [{ name: "thresholds.csv", content: thresholdsCsv(thresholds) }] : [],
