@@ -62,6 +62,7 @@ for (const page of ["docs/scenarios.md", "docs/servers.md"]) {
       "VALID",
       "CLIENT-BOUND",
       "CACHE-BOUND",
+      "TOKENCLOCK_READER",
       "VLLM_SERVER_DEV_MODE",
       "HTTP_PROXY",
       "HTTPS_PROXY",
