@@ -54,6 +54,20 @@ func rangesOf(ports []uint16) []portRange {
 	return append(merged, portRange{ranges[from].low, ranges[len(ranges)-1].high})
 }
 
+// join sorts ranges and makes one of those that overlap.
+func join(ranges []portRange) []portRange {
+	slices.SortFunc(ranges, func(a, b portRange) int { return cmp.Compare(a.low, b.low) })
+	joined := ranges[:0]
+	for _, r := range ranges {
+		if n := len(joined); n > 0 && r.low <= joined[n-1].high {
+			joined[n-1].high = max(joined[n-1].high, r.high)
+			continue
+		}
+		joined = append(joined, r)
+	}
+	return joined
+}
+
 // instruction is the kernel's sock_filter.
 type instruction struct {
 	code   uint16

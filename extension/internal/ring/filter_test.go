@@ -298,3 +298,9 @@ func TestRangesOf(t *testing.T) {
 		}
 	}
 }
+
+func TestJoin(t *testing.T) {
+	require.Empty(t, join(nil))
+	require.Equal(t, []portRange{{1, 9}, {20, 30}}, join([]portRange{{20, 25}, {1, 5}, {4, 9}, {22, 23}, {25, 30}}))
+	require.Equal(t, []portRange{{1, 65535}}, join([]portRange{{65000, 65535}, {1, 65100}}))
+}

@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -57,6 +58,7 @@ type Ring struct {
 	ports   map[uint16]int // and of each port of our own
 	passing []portRange    // what the filter lets through
 	loose   bool           // it lets through more than it must
+	ahead   int            // by how many ports at the next change
 	due     []*Conn
 	soon    []*Conn           // of these a segment waits for a read soon
 	held    map[endpoint]bool // servers that wait for acknowledgements; false = one of their connections did not
@@ -210,13 +212,10 @@ func (r *Ring) watch(w *Watch) error {
 	return nil
 }
 
-// lookAhead is how many ports behind a new connection's the filter is opened for at once: a host gives out ports in
-// ascending order, and one change of the filter serves the next connections, too. The serving goroutine narrows it again.
-const lookAhead = 128
-
-// manyPorts is from when a change lets all local ports pass, to and from the servers' ports: ten thousand connections that are
-// opened at once would make hundreds of changes, each of which sorts all ports.
-const manyPorts = 1024
+// lookAhead is how many ports on both sides of a new connection's the filter is opened for at once, as the next connections
+// are likely to have them. It doubles with each change, so that thousands of connections that are opened at once take few
+// changes. The serving goroutine narrows the filter again, once a second.
+const lookAhead = 64
 
 // letPass sees that the filter lets a connection's packets through.
 func (r *Ring) letPass(w *Watch) error {
@@ -228,22 +227,13 @@ func (r *Ring) letPass(w *Watch) error {
 			}
 		}
 	}
+	if r.ahead == 0 {
+		r.ahead = lookAhead
+	}
+	opened := portRange{uint16(max(int(port)-r.ahead, 1)), uint16(min(int(port)+r.ahead, 1<<16-1))}
+	r.ahead *= 2
 	r.loose = true
-	if len(r.ports) >= manyPorts {
-		return r.pass([]portRange{{1, 1<<16 - 1}})
-	}
-	ranges := rangesOf(r.portList())
-	for k := range ranges {
-		if p := &ranges[k]; port >= p.low && port <= p.high {
-			p.high = uint16(min(int(p.high)+lookAhead, 1<<16-1))
-			for k+1 < len(ranges) && ranges[k+1].low <= p.high {
-				p.high = max(p.high, ranges[k+1].high)
-				ranges = append(ranges[:k+1], ranges[k+2:]...)
-			}
-			break
-		}
-	}
-	return r.pass(ranges)
+	return r.pass(join(append(slices.Clone(r.passing), opened)))
 }
 
 func (r *Ring) portList() []uint16 {
@@ -265,6 +255,7 @@ func (r *Ring) pass(ranges []portRange) error {
 
 // narrow takes back what letPass opened ahead.
 func (r *Ring) narrow() {
+	r.ahead = 0
 	if r.loose {
 		r.loose = r.pass(rangesOf(r.portList())) != nil
 	}

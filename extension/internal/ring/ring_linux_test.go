@@ -348,28 +348,26 @@ func TestManyPortsPassTogether(t *testing.T) {
 	r := open(t)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.remotes[80] = manyPorts
-	letPass := func(port uint16) *portRange {
+	r.remotes[80] = 20_000
+	changes := 0
+	for k := range 20_000 {
+		port := uint16(1000 + 37*k)
 		r.ports[port]++
+		before := slices.Clone(r.passing)
 		require.NoError(t, r.letPass(&Watch{local: endpoint{port: port}, remote: endpoint{port: 80}}))
-		for k := range r.passing {
-			if p := &r.passing[k]; port >= p.low && port <= p.high {
-				return p
-			}
+		require.True(t, slices.ContainsFunc(r.passing, func(p portRange) bool { return p.low <= port && port <= p.high }))
+		if !slices.Equal(before, r.passing) {
+			changes++
 		}
-		t.Fatalf("port %d does not pass", port)
-		return nil
 	}
-	for k := range manyPorts {
-		letPass(uint16(1000 + 37*k))
-	}
-	all := letPass(40)
-	require.Equal(t, portRange{1, 1<<16 - 1}, *all)
-	for _, port := range []uint16{1, 7, 999, 65_535} {
-		require.Same(t, all, letPass(port), "without a change")
-	}
+	require.Less(t, changes, 12)
 	r.narrow()
-	require.Greater(t, len(r.passing), 1)
+	require.LessOrEqual(t, len(r.passing), maxRanges)
+	clear(r.ports)
+	r.ports[4242]++
+	r.loose = true
+	r.narrow()
+	require.Equal(t, []portRange{{4242, 4242}}, r.passing)
 }
 
 // TestLazyReadingKeepsAcknowledgementsFlowing: a sender that is not acknowledged sends its last segment again, which would
