@@ -194,6 +194,26 @@ func TestFewVUsCarryTheClientsOfLevels(t *testing.T) {
 	require.InDelta(t, 0.060, out[2].DurationS, 1e-9)
 }
 
+func TestTheVUsOfALoadHaveAllItsPlaces(t *testing.T) {
+	for _, c := range []struct{ most, perVU int }{{1, 1}, {4, 1}, {10, 4}, {12, 4}, {7, 100}, {1000, 250}} {
+		l, err := newLevels([]levelSpec{{Name: "a", Concurrency: c.most, BatchSize: 3 * c.most, Requests: 1}, {Name: "b", Concurrency: 1, Requests: 1}})
+		require.NoError(t, err)
+		vus := (c.most + c.perVU - 1) / c.perVU
+		taken := map[int]int{}
+		for range vus + 1 {
+			clients, err := l.join(idleInstance(), c.perVU)
+			require.NoError(t, err)
+			for _, client := range clients {
+				taken[client.number]++
+			}
+		}
+		require.Len(t, taken, (vus+1)*c.perVU, "%+v: no number twice", c)
+		for number := range c.most {
+			require.Equal(t, 1, taken[number], "%+v", c)
+		}
+	}
+}
+
 func TestASlotLastsAsLongAsThePromiseThatSendReturns(t *testing.T) {
 	c := newCarriers(t, 1, `
 		levels = new tc.Levels("l", [{ name: "c2", concurrency: 2, requests: 9, warmupRequests: 0 }]);

@@ -140,8 +140,8 @@ declare module "k6/x/tokenclock" {
 
   /**
    * Levels of constant concurrency, one after the other, shared by all VUs of the process (the name identifies the
-   * object, so every VU's init code gets the same one). VU number n takes part in a level while n <= concurrency; the
-   * others wait. A level is drained before the next one begins; its warm-up is not drained before its steady part.
+   * object, so every VU's init code gets the same one). A VU is one client that calls acquire(), or carries several with
+   * each(). Client number n takes part in a level while n <= concurrency; the others wait. A level is drained before the next one begins; its warm-up is not drained before its steady part.
    */
   export class Levels {
     constructor(name: string, specs: LevelSpec[]);

@@ -191,7 +191,10 @@ func (l *levels) join(i *instance, perVU int) ([]*levelClient, error) {
 		return nil, fmt.Errorf("levels: a VU carries %d clients, another one %d; it must be the same number for all", perVU, l.perVU)
 	}
 	l.perVU = perVU
-	most := mostAtOnce(l.specs)
+	most := 0
+	for _, s := range l.specs {
+		most = max(most, s.Concurrency)
+	}
 	vus := (most + perVU - 1) / perVU
 	clients := make([]*levelClient, perVU)
 	now := clock.Now()

@@ -82,8 +82,8 @@ export function levelsInTurn(config: Config, specs: readonly LevelSpec[]): LoadL
 }
 
 /**
- * How many clients each VU carries. A VU costs 0.3 MB and 1 ms, and its JavaScript runs on one core at a time: a few VUs
- * use all cores that a client is likely to have, and up to that many a VU each is as cheap.
+ * How many clients each VU carries. A VU costs 0.3 MB and 1 ms of CPU. Its JavaScript runs on one core and takes 0.1 ms a
+ * request, so that four VUs send up to 40,000 requests a second; with 1 to 16 VUs a load costs the same (docs/performance.md).
  */
 export function clientsPerVU(setting: number | "auto", clients: number): number {
   return setting === "auto" ? Math.ceil(clients / fewVUs) : Math.min(setting, clients);

@@ -1,4 +1,4 @@
-/** How do latency and throughput change as more clients wait at once? Levels of constant VUs, one after the other. */
+/** How do latency and throughput change as more clients wait at once? Levels of constant concurrency, one after the other. */
 import { readConfig } from "../lib/config";
 import { requestFigures } from "../lib/figures";
 import { concurrencyLevels } from "../lib/levels";

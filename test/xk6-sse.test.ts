@@ -36,6 +36,15 @@ test("levels follow each other, their figures are those of their streams", async
   }
 });
 
+test("a VU that would carry several clients is refused: on a stock k6 it cannot", async (t) => {
+  const ended = await runSse(t, "concurrency-sweep", { CONCURRENCY: 4, DURATION: "1s", CLIENTS_PER_VU: 2 });
+  assert.equal(ended.code, 108);
+  assert.match(
+    ended.stderr,
+    /CLIENTS_PER_VU=2 needs k6\/x\/tokenclock; with xk6-sse each client is a VU; leave it out/,
+  );
+});
+
 test("times are the server's, where the module stamps what it receives", { timeout: 180_000 }, async (t) => {
   await withAttempts(t, async () => {
     const server = await startServer("--ttft", "uniform:20ms,60ms", "--itl", "normal:10ms,2ms");
