@@ -1,23 +1,22 @@
 /** The server's own gauges under the names that servers give them: the same are polled and read. Pure. */
-export const gaugeNames = {
-  /** 0..1 of the KV cache in use: vLLM (both of its gauges), happy_vllm, SGLang, llama.cpp. */
-  kvUsage: [
-    "vllm:kv_cache_usage_perc",
-    "vllm:gpu_cache_usage_perc",
-    "gpu_cache_usage_perc",
-    "sglang:token_usage",
-    "llamacpp:kv_cache_usage_ratio",
-  ],
-  running: [
-    "vllm:num_requests_running",
-    "num_requests_running",
-    "sglang:num_running_reqs",
-    "llamacpp:requests_processing",
-  ],
-  waiting: ["vllm:num_requests_waiting", "num_requests_waiting", "sglang:num_queue_reqs", "llamacpp:requests_deferred"],
-  /** Counts up. */
-  preemptions: ["vllm:num_preemptions_total"],
-} as const;
 
-/** What a gauge says, whatever the server calls it. */
-export type GaugeName = keyof typeof gaugeNames;
+/** What a gauge says, whatever the server calls it; preemptions count up, kvUsage is 0..1 of the KV cache. */
+export type GaugeName = "kvUsage" | "running" | "waiting" | "preemptions";
+
+/** Names of vLLM (both of its KV gauges), happy_vllm, SGLang and llama.cpp, the preferred ones first. One object: every VU has it. */
+export const gaugeNames: Readonly<Record<string, GaugeName>> = {
+  "vllm:kv_cache_usage_perc": "kvUsage",
+  "vllm:gpu_cache_usage_perc": "kvUsage",
+  gpu_cache_usage_perc: "kvUsage",
+  "sglang:token_usage": "kvUsage",
+  "llamacpp:kv_cache_usage_ratio": "kvUsage",
+  "vllm:num_requests_running": "running",
+  num_requests_running: "running",
+  "sglang:num_running_reqs": "running",
+  "llamacpp:requests_processing": "running",
+  "vllm:num_requests_waiting": "waiting",
+  num_requests_waiting: "waiting",
+  "sglang:num_queue_reqs": "waiting",
+  "llamacpp:requests_deferred": "waiting",
+  "vllm:num_preemptions_total": "preemptions",
+};

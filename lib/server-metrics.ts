@@ -5,7 +5,7 @@ import { addressOf, requestHeaders } from "./llm-client";
 import type { OwnResults } from "./summary-files";
 
 /** What is polled. */
-const gauges: string[] = Object.values(gaugeNames).flat();
+const gauges = Object.keys(gaugeNames);
 
 /** The server's own gauges, polled while the load runs. */
 export interface ServerMetrics {

@@ -13,7 +13,8 @@ export interface GaugePoint {
 export function gauge(lines: readonly PointsLine[], name: GaugeName): GaugePoint[] {
   const points: GaugePoint[] = [];
   for (const { metrics, points: rows } of lines) {
-    const columns = gaugeNames[name].map((known) => metrics.indexOf(known)).filter((column) => column >= 0);
+    const known = Object.keys(gaugeNames).filter((each) => gaugeNames[each] === name);
+    const columns = known.map((each) => metrics.indexOf(each)).filter((column) => column >= 0);
     if (columns.length === 0) continue;
     for (const [tNs, ...values] of rows) {
       const value = columns.map((column) => values[column]).find((each) => typeof each === "number");
