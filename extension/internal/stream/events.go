@@ -50,6 +50,8 @@ func (s *scanner) completion(f *facts) {
 			s.bareMessage(f)
 		case "obfuscation":
 			s.textSlot(slotSkipped)
+		case "x_groq":
+			s.groq(f)
 		default:
 			s.other(key, f)
 		}
@@ -100,11 +102,9 @@ func (s *scanner) choice(f *facts) {
 		case "finish_reason":
 			ends = s.finishReason(f) || ends
 		case "usage": // Moonshot's API has it here alone
-			var u usage
-			if s.usage(&u); u.known {
-				s.ofChoices.add(&u)
-				s.slots.off = true
-			}
+			s.innerUsage()
+		case "error": // OpenRouter's, beside the finish reason
+			s.failure(f)
 		default:
 			s.skip()
 		}
@@ -123,6 +123,29 @@ func (s *scanner) choice(f *facts) {
 	}
 	if f.choice != 0 {
 		f.text = text
+	}
+}
+
+// innerUsage reads a usage object that does not stand where the API has it.
+func (s *scanner) innerUsage() {
+	var u usage
+	if s.usage(&u); u.known {
+		s.ofChoices.add(&u)
+		s.slots.off = true
+	}
+}
+
+// groq reads what Groq's API adds to a chunk: the usage, where none was asked for, and an error.
+func (s *scanner) groq(f *facts) {
+	for key := range s.members {
+		switch string(key) {
+		case "usage":
+			s.innerUsage()
+		case "error":
+			s.failure(f)
+		default:
+			s.skip()
+		}
 	}
 }
 

@@ -24,7 +24,7 @@ type scanner struct {
 	key   []byte // last key with its escapes resolved, where it had any
 
 	streamed  bool  // what is read is an event, not a whole reply
-	ofChoices usage // the sum of the usage objects inside the choices; used where there is none beside them
+	ofChoices usage // the sum of the usage objects inside the choices, or Groq's own; used where there is none beside them
 
 	keepText bool
 	kept     []byte // text of content that comes as a list of parts
