@@ -4,7 +4,8 @@
  * All times that JavaScript sees are milliseconds (floats). Nothing here runs JavaScript per token.
  */
 declare module "k6/x/tokenclock" {
-  /** Wire format of a request and its response. `json` is any JSON reply, its token counts found by JSON pointers. */
+  /** Wire format of a request and its response. `json` is any JSON reply, its token counts found by JSON pointers, or a stream
+   * that Ollama, TGI, llama-server or Triton has of its own. */
   export type Api = "chat" | "completions" | "embeddings" | "responses" | "messages" | "json";
 
   /** Part of a level a request belongs to, by the moment it was sent. Gates and reports judge `steady`. */

@@ -1,7 +1,10 @@
 package stream
 
+import "bytes"
+
 // scan reads one JSON object of the API into f: an event's data, or a whole reply. false = it is not valid JSON.
 func (s *scanner) scan(api API, streamed bool, f *facts) bool {
+	s.streamed = streamed
 	switch {
 	case s.peek() != '{':
 		s.skip()
@@ -15,20 +18,30 @@ func (s *scanner) scan(api API, streamed bool, f *facts) bool {
 	default:
 		s.completion(f)
 	}
+	s.vendorFailure(f)
 	return s.end()
 }
 
 // completion reads a chat or text completion, a chunk of one or a whole one:
 // https://platform.openai.com/docs/api-reference/chat
 func (s *scanner) completion(f *facts) {
+	s.ofChoices.known = false
 	for key := range s.members {
 		switch string(key) {
+		case "id", "created", "model":
+			s.skip()
 		case "choices":
+			switch s.peek() {
+			case '[':
+				f.shape = shapeAnswer
+			case 'n':
+				f.shape = max(f.shape, shapeEvent)
+			}
 			for range s.elements {
 				s.choice(f)
 			}
 		case "usage":
-			s.usage(&f.usage)
+			s.knownUsage(f)
 		case "error":
 			s.failure(f)
 		case "object":
@@ -37,10 +50,22 @@ func (s *scanner) completion(f *facts) {
 			s.bareMessage(f)
 		case "obfuscation":
 			s.textSlot(slotSkipped)
+		case "x_groq":
+			s.groq(f)
 		default:
-			s.skip()
+			s.other(key, f)
 		}
 	}
+	if s.ofChoices.known && !f.usage.known {
+		f.usage = s.ofChoices
+	}
+}
+
+func (s *scanner) knownUsage(f *facts) {
+	if s.peek() == '{' {
+		f.shape = max(f.shape, shapeEvent)
+	}
+	s.usage(&f.usage)
 }
 
 func (s *scanner) choice(f *facts) {
@@ -53,26 +78,44 @@ func (s *scanner) choice(f *facts) {
 	}
 	text := f.text
 	f.text, f.choice = nil, 0
-	ends := false
+	ends, hasDelta, message := false, false, 0
 	for key := range s.members {
 		switch string(key) {
 		case "index":
 			if n, ok := s.countSlot(slotChoice); ok {
 				f.choice = min(n, MaxChoices-1)
 			}
-		case "delta", "message":
+		case "delta":
+			hasDelta = hasDelta || s.peek() == '{'
 			s.message(f)
+		case "message":
+			if !s.streamed {
+				s.message(f)
+				continue
+			}
+			s.peek()
+			message = s.i
+			s.slots.off = true
+			s.skip()
 		case "text":
 			s.delta(slotContent, f)
 		case "finish_reason":
-			if reason, ok := s.text(); ok && len(reason) > 0 {
-				f.finish = reason
-				ends = true
-				s.slots.off = true
-			}
+			ends = s.finishReason(f) || ends
+		case "usage": // Moonshot's API has it here alone
+			s.innerUsage()
+		case "error": // OpenRouter's, beside the finish reason
+			s.failure(f)
 		default:
 			s.skip()
 		}
+	}
+	if message > 0 && !hasDelta && !s.bad {
+		// Beside a delta the message repeats what came. Where there is none it is the answer so far.
+		end := s.i
+		s.i = message
+		s.message(f)
+		s.i = end
+		f.whole = true
 	}
 	f.seen |= 1 << f.choice
 	if ends {
@@ -81,6 +124,42 @@ func (s *scanner) choice(f *facts) {
 	if f.choice != 0 {
 		f.text = text
 	}
+}
+
+// innerUsage reads a usage object that does not stand where the API has it.
+func (s *scanner) innerUsage() {
+	var u usage
+	if s.usage(&u); u.known {
+		s.ofChoices.add(&u)
+		s.slots.off = true
+	}
+}
+
+// groq reads what Groq's API adds to a chunk: the usage, where none was asked for, and an error.
+func (s *scanner) groq(f *facts) {
+	for key := range s.members {
+		switch string(key) {
+		case "usage":
+			s.innerUsage()
+		case "error":
+			s.failure(f)
+		default:
+			s.skip()
+		}
+	}
+}
+
+// finishReason reads why a choice ended. Of several reasons in one event one that means failure stays.
+func (s *scanner) finishReason(f *facts) (given bool) {
+	reason, ok := s.text()
+	if !ok || len(reason) == 0 {
+		return false
+	}
+	if f.finish == nil || !meansFailure(f.finish) {
+		f.finish = reason
+	}
+	s.slots.off = true
+	return true
 }
 
 // message reads the delta or the message of a choice.
@@ -93,10 +172,25 @@ func (s *scanner) message(f *facts) {
 			} else {
 				s.delta(slotContent, f)
 			}
-		case "reasoning_content", "reasoning":
+		case "reasoning_content", "reasoning", "thinking":
 			s.delta(slotReasoning, f)
+		case "reasoning_details":
+			s.slots.off = true
+			for range s.elements {
+				s.thought(f)
+			}
 		case "refusal":
 			s.delta(slotRefusal, f)
+		case "audio":
+			s.audio(f)
+		case "images":
+			for range s.elements {
+				if s.peek() == '{' {
+					f.output |= outMedia
+					s.slots.off = true
+				}
+				s.skip()
+			}
 		case "tool_calls":
 			for range s.elements {
 				s.toolCall(f)
@@ -105,6 +199,41 @@ func (s *scanner) message(f *facts) {
 			s.function(f)
 		default:
 			s.skip()
+		}
+	}
+}
+
+// audio reads a piece of speech: its text, its sound, or both. An id and an expiry alone are no output.
+func (s *scanner) audio(f *facts) {
+	for key := range s.members {
+		switch string(key) {
+		case "data", "transcript":
+			s.delta(slotMedia, f)
+		default:
+			s.skip()
+		}
+	}
+}
+
+// thought reads a value whose text, at any depth, is reasoning: a list of parts, one part, or a string.
+func (s *scanner) thought(f *facts) {
+	switch s.peek() {
+	case '"':
+		if raw, ok := s.text(); ok {
+			f.setText(slotReasoning, raw)
+		}
+	case '[':
+		for range s.elements {
+			s.thought(f)
+		}
+	default:
+		for key := range s.members {
+			switch string(key) {
+			case "text", "thinking", "summary":
+				s.thought(f)
+			default:
+				s.skip()
+			}
 		}
 	}
 }
@@ -165,14 +294,7 @@ func (s *scanner) part(f *facts) {
 				f.setText(slotRefusal, raw)
 			}
 		case "thinking":
-			if s.peek() == '[' || s.peek() == '{' {
-				start := s.i
-				if s.skip(); s.i > start+2 {
-					f.output |= outReasoning
-				}
-			} else if raw, ok := s.text(); ok {
-				f.setText(slotReasoning, raw)
-			}
+			s.thought(f)
 		case "name":
 			if raw, ok := s.text(); ok {
 				f.setText(slotTool, raw)
@@ -205,6 +327,11 @@ func (s *scanner) usage(u *usage) {
 			if n, ok := s.nestedCount("reasoning_tokens", slotThought); ok {
 				u.reasoning = n
 			}
+		case "cached_tokens", "prompt_cache_hit_tokens": // Moonshot's and DeepSeek's names
+			if n, ok := s.count(); ok && !u.cachedKnown {
+				u.cached, u.cachedKnown = n, true
+			}
+			s.slots.off = true
 		case "cache_read_input_tokens":
 			n, ok := s.count()
 			u.cacheRead = n
@@ -267,11 +394,17 @@ func (s *scanner) failure(f *facts) {
 	s.slots.off = true
 }
 
-// objectType recognises {"object": "error", "message": "..."}, as vLLM wrote errors before it wrapped them.
+// objectType reads the name of what the object is. {"object": "error", "message": "..."} is an error as vLLM wrote it
+// before it wrapped them.
 func (s *scanner) objectType(f *facts) {
-	if raw, ok := s.text(); ok && string(raw) == "error" {
+	raw, ok := s.text()
+	switch {
+	case !ok:
+	case string(raw) == "error":
 		f.failed = true
 		s.slots.off = true
+	case string(raw) == "chat.completion.chunk", bytes.HasPrefix(raw, []byte("chat.completion")), bytes.HasPrefix(raw, []byte("text_completion")):
+		f.shape = max(f.shape, shapeEvent)
 	}
 }
 
@@ -288,6 +421,9 @@ func (s *scanner) embeddings(f *facts) {
 	for key := range s.members {
 		switch string(key) {
 		case "data":
+			if s.peek() == '[' {
+				f.shape = shapeAnswer
+			}
 			for range s.elements {
 				s.skip()
 				f.items++
@@ -301,7 +437,7 @@ func (s *scanner) embeddings(f *facts) {
 		case "message":
 			s.bareMessage(f)
 		default:
-			s.skip()
+			s.other(key, f)
 		}
 	}
 }
@@ -317,6 +453,7 @@ func (s *scanner) responses(streamed bool, f *facts) {
 		switch string(key) {
 		case "type":
 			kind, _ = s.text()
+			f.shape = shapeEvent
 		case "delta":
 			delta, _ = s.textSlot(slotDelta)
 		case "sequence_number", "output_index", "content_index", "summary_index":
@@ -330,7 +467,7 @@ func (s *scanner) responses(streamed bool, f *facts) {
 		case "message":
 			s.bareMessage(f)
 		default:
-			s.skip()
+			s.other(key, f)
 		}
 	}
 	slot := slotSkipped
@@ -345,13 +482,18 @@ func (s *scanner) responses(streamed bool, f *facts) {
 	case "response.function_call_arguments.delta", "response.mcp_call_arguments.delta",
 		"response.custom_tool_call_input.delta", "response.code_interpreter_call_code.delta":
 		slot = slotTool
+	case "response.audio.delta", "response.audio.transcript.delta", "response.output_audio.delta",
+		"response.output_audio_transcript.delta":
+		slot = slotMedia
 	case "response.completed", "response.incomplete":
 		f.done = true
+		f.whole = true // of use where no delta came
+		s.slots.off = true
+		return
 	case "response.failed", "error":
 		f.failed = true
 		s.slots.off = true
 	}
-	// What the finished response repeats is no output chunk.
 	f.output, f.text = 0, nil
 	s.kept = s.kept[:0]
 	s.slots.rename(slotDelta, slot)
@@ -366,7 +508,7 @@ func (s *scanner) response(f *facts) {
 		case "status":
 			if raw, ok := s.text(); ok && f.finish == nil {
 				switch string(raw) {
-				case "completed", "incomplete", "cancelled":
+				case "completed", "incomplete", "cancelled", "canceled":
 					f.finish = raw
 				case "failed":
 					f.failed = true
@@ -381,6 +523,9 @@ func (s *scanner) response(f *facts) {
 				}
 			}
 		case "output":
+			if s.peek() == '[' {
+				f.shape = shapeAnswer
+			}
 			for range s.elements {
 				s.outputItem(f)
 			}
@@ -393,7 +538,7 @@ func (s *scanner) response(f *facts) {
 		case "message":
 			s.bareMessage(f)
 		default:
-			s.skip()
+			s.other(key, f)
 		}
 	}
 }
@@ -434,10 +579,13 @@ func (s *scanner) messages(streamed bool, f *facts) {
 		switch string(key) {
 		case "type":
 			kind, _ = s.text()
+			f.shape = max(f.shape, shapeEvent)
 		case "index":
 			s.countSlot(slotCount)
 		case "delta":
 			s.blockDelta(f)
+		case "content_block":
+			s.blockStart(f)
 		case "message":
 			if s.peek() == '{' {
 				s.startedMessage(&start)
@@ -448,19 +596,17 @@ func (s *scanner) messages(streamed bool, f *facts) {
 			if streamed || s.peek() != '[' {
 				s.skip()
 			} else {
+				f.shape = shapeAnswer
 				s.parts(f)
 			}
 		case "stop_reason":
-			if raw, ok := s.text(); ok && len(raw) > 0 {
-				f.finish = raw
-				s.slots.off = true
-			}
+			s.finishReason(f)
 		case "usage":
 			s.usage(&f.usage)
 		case "error":
 			s.failure(f)
 		default:
-			s.skip()
+			s.other(key, f)
 		}
 	}
 	switch string(kind) {
@@ -497,10 +643,22 @@ func (s *scanner) blockDelta(f *facts) {
 		case "partial_json":
 			s.delta(slotTool, f)
 		case "stop_reason":
-			if raw, ok := s.text(); ok && len(raw) > 0 {
-				f.finish = raw
-				s.slots.off = true
-			}
+			s.finishReason(f)
+		default:
+			s.skip()
+		}
+	}
+}
+
+// blockStart reads the block of content_block_start. Anthropic's own holds no text yet; a tool's name is none either.
+func (s *scanner) blockStart(f *facts) {
+	s.slots.off = true
+	for key := range s.members {
+		switch string(key) {
+		case "text":
+			s.delta(slotContent, f)
+		case "thinking":
+			s.delta(slotReasoning, f)
 		default:
 			s.skip()
 		}

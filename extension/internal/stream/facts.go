@@ -5,6 +5,7 @@ const (
 	outContent   uint8 = 1 << iota // content, text or a refusal
 	outReasoning                   //
 	outTool                        // a tool call's name or arguments
+	outMedia                       // audio or an image; its size says nothing about tokens
 )
 
 // facts are what one event, or one reply that is not streamed, says. Slices point into the event.
@@ -18,7 +19,11 @@ type facts struct {
 	finish  []byte
 	usage   usage
 	done    bool   // the API's own end of the stream
+	ends    bool   // events like it say which of them is the last; API JSON only
+	whole   bool   // its output is the answer so far, not what is new
+	shape   shape  // whether the API defines such a thing
 	failed  bool   // it is an error
+	faulty  bool   // it has a code that means failure, under a name that no API defines
 	message []byte // the error's message between its quotes, or the error's JSON
 	quoted  bool   // message is the inside of a JSON string
 	items   int    // embeddings: entries of data; responses and messages: entries of output or content
@@ -38,6 +43,49 @@ type usage struct {
 	cacheWrite  int
 }
 
+// apart reports whether output leaves reasoning out, as xAI's API has it: the total holds both.
+func (u *usage) apart() bool {
+	return u.reasoning > 0 && u.total > 0 && u.total == u.input+u.output+u.reasoning
+}
+
+// generated is the number of tokens that the server generated, reasoning included.
+func (u *usage) generated() int {
+	if u.apart() {
+		return u.output + u.reasoning
+	}
+	return u.output
+}
+
+// contradictory reports whether the counts cannot all be true: the total holds more than the parts (Gemini's leaves out
+// the thinking that it does not name), or the reasoning is larger than the output that should hold it.
+func (u *usage) contradictory() bool {
+	return u.total > u.input+u.cacheRead+u.cacheWrite+u.generated() || u.reasoning > u.generated()
+}
+
+// add adds the usage of one more choice. All have the same prompt.
+func (u *usage) add(other *usage) {
+	if !u.known {
+		*u = *other
+		return
+	}
+	u.output, other.output = u.generated(), other.generated()
+	u.total = 0 // it counts the prompt, too
+	u.known, u.outputKnown = true, u.outputKnown || other.outputKnown
+	u.input, u.cached = max(u.input, other.input), max(u.cached, other.cached)
+	u.cachedKnown = u.cachedKnown || other.cachedKnown
+	u.output += other.output
+	u.reasoning += other.reasoning
+}
+
+// shape says how much of the API's an object is.
+type shape uint8
+
+const (
+	shapeUnknown shape = iota // the API defines no such thing
+	shapeEvent                // it may stand in a stream
+	shapeAnswer               // it may also be a whole reply
+)
+
 // MaxChoices is how many choices of one response are told apart; higher indices share the last place.
 const MaxChoices = 64
 
@@ -55,6 +103,8 @@ func (f *facts) setText(kind slotKind, raw []byte) {
 		f.output |= outReasoning
 	case slotTool:
 		f.output |= outTool
+	case slotMedia:
+		f.output |= outMedia
 	}
 }
 

@@ -49,7 +49,7 @@ type framer struct {
 	status          int
 	proto           string
 	persistent      bool // the protocol version and the headers allow another request
-	eventStream     bool
+	media           media
 	contentEncoding string
 	transferCoding  string
 	retryAfter      string
@@ -301,7 +301,7 @@ func (f *framer) header(line []byte) {
 		}
 	case len("content-type"):
 		if equalFold(name, "content-type") {
-			f.eventStream = isEventStream(value)
+			f.media = mediaOf(value)
 		}
 	case len("content-length"):
 		if equalFold(name, "content-length") {
@@ -403,11 +403,6 @@ func hasListItem(value []byte, lower string) bool {
 		}
 	}
 	return false
-}
-
-func isEventStream(contentType []byte) bool {
-	media, _, _ := bytes.Cut(contentType, []byte{';'})
-	return equalFold(bytes.Trim(media, " \t"), "text/event-stream")
 }
 
 // quotedBytes is how much of a line that cannot be read is shown.

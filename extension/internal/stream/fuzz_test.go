@@ -26,6 +26,12 @@ func FuzzParser(f *testing.F) {
 		}
 		f.Add([]byte(chunkedStream(events...)), []byte{255, 3, 90, 1, 1, 1}, uint8(bench.api), uint8(i))
 	}
+	for i, w := range loadWires(f) {
+		if w.Huge == 0 {
+			response, _ := w.respond(framings[i%len(framings)], w.Type, func() int { return 90 })
+			f.Add(response, []byte{255, 255, 1, 7, 90, 200, 3}, uint8(w.api(f)), uint8(0))
+		}
+	}
 	f.Add([]byte("HTTP/1.1 103 X\r\n\r\nHTTP/1.0 200 OK\nContent-Type: text/event-stream\n\nid: 1\rdata: {\"error\":\"x\"}\r\r"), []byte{9}, uint8(Messages), uint8(1))
 	f.Add([]byte("HTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\n{\"a\":{\"b\":3}}"), []byte{50}, uint8(JSON), uint8(3))
 	f.Fuzz(func(t *testing.T, response, split []byte, api, ending uint8) {

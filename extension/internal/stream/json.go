@@ -23,6 +23,9 @@ type scanner struct {
 	slots slots
 	key   []byte // last key with its escapes resolved, where it had any
 
+	streamed  bool  // what is read is an event, not a whole reply
+	ofChoices usage // the sum of the usage objects inside the choices, or Groq's own; used where there is none beside them
+
 	keepText bool
 	kept     []byte // text of content that comes as a list of parts
 }

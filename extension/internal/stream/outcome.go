@@ -14,14 +14,20 @@ const maxMessageBytes = 300
 // finish makes the result final. Where several classes fit, the first of this list counts:
 //
 //  1. http_429, http_5xx, http_4xx: the status is not 2xx. The server refused, however the connection ended.
-//  2. error_event: the server said in a 2xx response that it failed, even if it went on to [DONE] or broke off.
-//  3. malformed: what came cannot be read.
-//  4. reset, truncated: the response is not complete. It is reset if the connection broke or ended before the head, and
-//     truncated if it ended in good order; a stream is also truncated if its body is whole but holds neither a finish
-//     reason for every choice nor the API's end ([DONE], message_stop, response.completed or .incomplete). A stream
-//     that has those is complete however the connection ended.
-//  5. empty: no output chunk, or in a reply that is not streamed no output token and no text.
-//  6. short: fewer output tokens than were forced.
+//  2. error_event: the server said in a 2xx response that it failed, even if it went on to [DONE] or broke off: by an error
+//     event or object, framed or not, by a vendor's error (see scanner.other), or by a finish reason that means failure.
+//  3. malformed: what came cannot be read, or a reply that is not streamed is none of the API's.
+//  4. reset, truncated: the connection broke, or ended before the response did, and a stream had not said that it ended.
+//     It is reset if it broke or ended before the head, and truncated if it ended in good order. A stream that has a
+//     finish reason for every choice, or the API's end ([DONE], message_stop, response.completed or .incomplete), is
+//     complete however the connection ended.
+//  5. malformed: an event is none of the API's, and there is no output beside it or no count of tokens but the number of
+//     chunks, which the unknown event makes a guess.
+//  6. empty: the response has no body.
+//  7. truncated: the body of a stream is whole, but holds neither of the ends named above. A choice that goes on after its
+//     finish reason needs another.
+//  8. empty: no output chunk, or in a reply that is not streamed no output token and no text.
+//  9. short: fewer output tokens than were forced.
 func (p *Parser) finish() {
 	if p.finished {
 		return
@@ -32,15 +38,19 @@ func (p *Parser) finish() {
 	ok := r.Status >= 200 && r.Status <= 299
 	switch {
 	case !ok || p.unreadable:
-	case r.Streamed:
+	case p.kind == bodyEvents:
 		if p.sse.flush() {
 			p.last = 0
 			p.event(nil, p.lastNs)
 			p.followed() // what ended the body may have come later than the event
 		}
+	case p.kind == bodyLines:
+		p.lastLine()
+	case r.Streamed && len(p.body) == 0: // it has no body
 	case !p.broken && p.problem == "":
 		p.reply()
 	}
+	p.dropRepeat()
 	p.countTokens()
 	r.Failure, r.Message = p.judge(ok)
 	r.KeepAlive = !p.broken && !p.excess && (p.framed || p.frame.state == stateComplete && p.frame.persistent)
@@ -67,6 +77,9 @@ func (p *Parser) reply() {
 	switch {
 	case valid && f.failed:
 		p.fail(f.message, f.quoted)
+		return
+	case valid && f.shape != shapeAnswer && p.options.API != JSON:
+		p.problem = "the reply is not one of the API " + p.options.API.String() + ": " + oneLine(p.body, maxMessageBytes)
 		return
 	case valid:
 	case p.scan.short && p.frame.state == stateUntilEOF:
@@ -100,8 +113,12 @@ func (p *Parser) countTokens() {
 		r.Arrivals[n-1].Tokens += p.pending
 	}
 	if p.options.API == JSON {
-		r.InputTokens = p.ptrs[0].count
-		p.finalUsage, p.finalOutput = p.ptrs[1].found, p.ptrs[1].count
+		if p.ptrs[0].path != nil {
+			r.InputTokens = p.ptrs[0].count
+		}
+		if p.ptrs[1].path != nil {
+			p.finalUsage, p.finalOutput = p.ptrs[1].found, p.ptrs[1].count
+		}
 	}
 	chunks := len(r.Arrivals)
 	if !r.Streamed && p.bodyHasToken && p.options.API != Embeddings && p.options.API != JSON {
@@ -124,11 +141,11 @@ func (p *Parser) countTokens() {
 		r.TokenMismatch = (p.finalUsage || p.continuous) && chunks > 0
 	}
 	// Where all tokens are reasoning and yet output came, the usage counts otherwise than the stream: nothing is taken off.
-	if n := r.ReasoningTokens; !p.reasoned && !p.countedApart && n < r.OutputTokens && r.TokenSource != FromChunks {
+	if n := r.ReasoningTokens; !p.reasoned && n < r.OutputTokens && r.TokenSource != FromChunks {
 		r.HiddenTokens = n
 		p.hide(int32(n))
 	}
-	if r.Streamed && p.textChunks > r.ShownTokens() {
+	if r.Streamed && p.textChunks > r.ShownTokens() || p.usageWrong && r.TokenSource != FromChunks {
 		r.TokenMismatch = true
 	}
 }
@@ -158,8 +175,12 @@ func (p *Parser) judge(ok bool) (Failure, string) {
 		return HTTP5xx, p.refusal()
 	case !ok:
 		return HTTP4xx, p.refusal()
+	case p.failed && p.failure == "":
+		return ErrorEvent, "the server reported an error without a message"
 	case p.failed:
 		return ErrorEvent, p.failure
+	case p.badEnd:
+		return ErrorEvent, fmt.Sprintf("the server ended the answer with the finish reason %q", oneLine([]byte(r.FinishReason), 60))
 	case p.problem != "":
 		return Malformed, oneLine([]byte(p.problem), maxMessageBytes)
 	case p.broken && !p.complete():
@@ -167,6 +188,10 @@ func (p *Parser) judge(ok bool) (Failure, string) {
 			return Reset, p.brokenOff()
 		}
 		return Truncated, p.brokenOff()
+	case p.strange != "" && (len(r.Arrivals) == 0 || r.TokenSource == FromChunks):
+		return Malformed, oneLine([]byte("an event is not one of the API "+p.options.API.String()+": "+p.strange), maxMessageBytes)
+	case r.Streamed && r.BodyBytes == 0:
+		return Empty, "the response has no body"
 	case r.Streamed && !p.complete():
 		return Truncated, "the stream ended with neither a finish reason nor its end mark"
 	case r.Streamed && len(r.Arrivals) == 0:
@@ -191,7 +216,7 @@ func (p *Parser) complete() bool {
 	}
 	switch p.options.API {
 	case Embeddings, JSON:
-		return p.sawEnd || !p.broken
+		return p.sawEnd || !p.broken && !p.ends
 	case Chat, Completions:
 		return p.sawEnd || p.seen != 0 && p.ended == p.seen
 	}

@@ -24,7 +24,11 @@ type Parser struct {
 	tmpl    template
 	scan    scanner
 	facts   facts
-	body    []byte // of a reply that is not streamed
+	media   media
+	kind    bodyKind
+	opening firstLine
+	body    []byte // of a reply that is not streamed, or the start of a body of which it is not known yet
+	said    content
 	text    []byte
 	ptrs    [2]pointer // input, output tokens
 
@@ -42,6 +46,10 @@ type Parser struct {
 	unreadable   bool
 	failed       bool   // an error event came
 	failure      string // its message
+	strange      string // the first event that the API does not define; "" = none
+	badEnd       bool   // the finish reason means failure
+	ends         bool   // the events say themselves which is the last
+	wholes       uint64 // choices whose output came as the answer so far
 	sawEnd       bool   // [DONE] or the API's own last event
 	seen, ended  uint64 // choices: of which a chunk came, which have a finish reason
 	finalUsage   bool   // finalOutput is known
@@ -52,7 +60,7 @@ type Parser struct {
 	pending      int32    // tokens of chunks without text since the last output chunk
 	textChunks   int      // output chunks that are not tool calls
 	reasoned     bool     // reasoning was shown
-	countedApart bool     // the usage counts reasoning tokens beside the output tokens, not among them
+	usageWrong   bool     // the usage's counts contradict each other
 	bodyHasToken bool     // a reply that is not streamed has output
 }
 
@@ -82,12 +90,15 @@ func (p *Parser) Reset(o Options) {
 	p.options = o
 	p.res = Result{Arrivals: arrivals}
 	p.frame.reset()
-	p.sse.errorField = true
+	p.sse.errorField, p.sse.keepStray = true, true
 	p.sse.Reset()
 	p.tmpl.valid = false
 	p.tmpl.bytes, p.scan.key, p.scan.kept = reuse(p.tmpl.bytes), reuse(p.scan.key), reuse(p.scan.kept)
 	p.scan.keepText = o.KeepText
 	p.body, p.text = reuse(p.body), reuse(p.text)
+	p.media, p.kind, p.opening = mediaOther, bodyUndecided, firstLine{}
+	p.said.reset()
+	p.strange, p.badEnd, p.ends, p.wholes = "", false, false, 0
 	p.ptrs[0].set(o.InputTokensPointer)
 	p.ptrs[1].set(o.OutputTokensPointer)
 	p.framed, p.finished, p.broken, p.excess, p.endErr = false, false, false, false, nil
@@ -96,7 +107,7 @@ func (p *Parser) Reset(o Options) {
 	p.seen, p.ended, p.finalUsage, p.finalOutput, p.continuous = 0, 0, false, 0, false
 	p.first = choice{}
 	clear(p.others)
-	p.pending, p.textChunks, p.reasoned, p.countedApart, p.bodyHasToken = 0, 0, false, false, false
+	p.pending, p.textChunks, p.reasoned, p.usageWrong, p.bodyHasToken = 0, 0, false, false, false
 }
 
 // FeedRest takes more bytes of the receive that was fed last: under TLS a receive is decrypted record by record.
@@ -157,12 +168,13 @@ func (p *Parser) headRead() {
 	f := &p.frame
 	p.res.Status, p.res.Proto = f.status, f.proto
 	if f.headDone() {
-		p.head(f.eventStream, f.retryAfter, f.contentEncoding)
+		p.head(f.media, f.retryAfter, f.contentEncoding)
 	}
 }
 
-func (p *Parser) head(eventStream bool, retryAfter, contentEncoding string) {
-	p.res.Streamed = eventStream
+func (p *Parser) head(label media, retryAfter, contentEncoding string) {
+	p.media = label
+	p.res.Streamed = label != mediaOther // until the body's first bytes tell
 	p.res.RetryAfter = retryAfter
 	if contentEncoding != "" {
 		p.problem, p.unreadable = "the body is encoded ("+contentEncoding+"); only unencoded bodies (Accept-Encoding: identity) can be measured", true
@@ -179,7 +191,7 @@ func (p *Parser) FeedHead(status int, header http.Header, atNs int64) {
 		encoding = ""
 	}
 	p.frame.location = header.Get("Location")
-	p.head(isEventStream([]byte(header.Get("Content-Type"))), header.Get("Retry-After"), encoding)
+	p.head(mediaOf([]byte(header.Get("Content-Type"))), header.Get("Retry-After"), encoding)
 }
 
 // FeedBody takes the body bytes of one receive after FeedHead.
@@ -302,12 +314,10 @@ func (p *Parser) feedBody(b []byte, atNs int64) {
 	case p.res.Status < 200 || p.res.Status > 299:
 		p.body = append(p.body, b[:min(len(b), errorBodyBytes-len(p.body))]...)
 	case p.unreadable:
-	case p.res.Streamed:
+	case p.kind == bodyEvents:
 		p.feedEvents(b, atNs)
-	case len(p.body)+len(b) > maxReplyBytes:
-		p.problem, p.unreadable = "the body is larger than 64 MB", true
 	default:
-		p.body = append(p.body, b...)
+		p.feedText(b, atNs)
 	}
 }
 
@@ -341,60 +351,116 @@ func (p *Parser) feedEvents(b []byte, atNs int64) {
 	}
 }
 
-var doneMark = []byte("[DONE]")
+const doneMark = "[DONE]"
 
 // event takes the event that the decoder holds; b is what next was given, nil at the end of the stream.
 func (p *Parser) event(b []byte, atNs int64) {
 	defer p.sse.clear()
-	isError := string(p.sse.name) == "error"
-	if !p.sse.hasData && !isError {
+	if len(p.sse.stray) > 0 {
+		p.stray(b == nil)
+	}
+	e := received{isError: string(p.sse.name) == "error", atEnd: b == nil}
+	switch {
+	case p.sse.hasData:
+		e.data = p.sse.eventData()
+		if p.sse.view != nil && p.sse.eventStart >= 0 && b != nil {
+			e.event = b[p.sse.eventStart:p.sse.ended]
+			e.dataAt = p.sse.viewStart - p.sse.eventStart
+		}
+	case e.isError:
+		e.data = p.sse.comment // all that NVIDIA's Dynamo says of an error
+	default:
 		return
 	}
 	p.res.Events++
-	data := p.sse.eventData()
-	if p.tmpl.valid && !isError && p.tmpl.matchData(data) {
+	p.data(e, atNs)
+}
+
+// received is the data of one event or line.
+type received struct {
+	data    []byte
+	event   []byte // the whole event, which holds data at dataAt; nil = unknown
+	dataAt  int
+	isError bool // the event is named so
+	atEnd   bool // the body ended before the event did
+}
+
+func (p *Parser) data(e received, atNs int64) {
+	if p.tmpl.valid && !e.isError && p.tmpl.matchData(e.data) {
 		p.apply(&p.tmpl.facts, atNs)
 		return
 	}
-	trimmed := bytes.TrimSpace(data)
-	if bytes.Equal(trimmed, doneMark) {
+	trimmed := bytes.TrimSpace(e.data)
+	switch string(trimmed) {
+	case doneMark:
 		p.sawEnd = true
 		return
+	case "null", "{}": // some servers' way to keep the connection alive
+		if !e.isError {
+			return
+		}
 	}
 	f := &p.facts
 	*f = facts{}
-	p.scan.reset(data)
-	valid := false
-	if p.options.API == JSON {
-		p.scan.slots.off = true
-		valid = p.scan.anyReply(&p.ptrs, f)
-		f.output = outContent
-	} else {
-		valid = p.scan.scan(p.options.API, true, f)
-	}
+	valid := p.scanEvent(e.data, f)
 	switch {
-	case isError && !f.failed, f.failed && !valid:
-		p.fail(data, false)
+	case e.isError && !f.failed, f.failed && !valid:
+		p.fail(e.data, false)
 	case f.failed:
 		p.fail(f.message, f.quoted)
+		p.apply(f, atNs) // it may also say what came before it
 	case len(trimmed) == 0:
 	case valid:
-		p.apply(f, atNs)
-		var raw []byte
-		if p.sse.view != nil && p.sse.eventStart >= 0 && b != nil {
-			raw = b[p.sse.eventStart:p.sse.ended]
+		if f.shape == shapeUnknown && p.strange == "" {
+			p.strange = oneLine(trimmed, maxMessageBytes)
 		}
-		p.tmpl.learn(&p.scan.slots, data, raw, p.sse.viewStart-p.sse.eventStart, f)
-	case b == nil: // cut off in the middle
+		p.apply(f, atNs)
+		p.tmpl.learn(&p.scan.slots, e.data, e.event, e.dataAt, f)
+	case e.atEnd: // cut off in the middle
 	case p.problem == "":
-		p.problem = "an event's data is not JSON: " + oneLine(data, maxMessageBytes)
+		p.problem = "an event's data is not JSON: " + oneLine(e.data, maxMessageBytes)
 	}
 	p.scan.kept = p.scan.kept[:0] // also of an event that was not taken over: the next may be read by the template alone
 }
 
-// fail notes the first error that the server reported.
+func (p *Parser) scanEvent(data []byte, f *facts) (valid bool) {
+	if p.options.API != JSON {
+		p.scan.reset(data)
+		return p.scan.scan(p.options.API, true, f)
+	}
+	if p.ptrs[0].path != nil || p.ptrs[1].path != nil {
+		p.scan.reset(data)
+		if !p.scan.anyReply(&p.ptrs, f) {
+			return false
+		}
+	}
+	p.scan.reset(data)
+	valid = p.scan.native(f)
+	if f.shape == shapeUnknown && !f.failed && p.ptrs[1].path != nil { // what else an event holds is not told
+		f.output, f.shape = outContent, shapeEvent
+	}
+	return valid
+}
+
+// stray takes lines that are no fields of an event stream. atEnd: the body ended with them.
+func (p *Parser) stray(atEnd bool) {
+	text := bytes.TrimSpace(p.sse.stray)
+	f := &p.facts
+	*f = facts{}
+	p.scan.reset(text)
+	switch {
+	case p.scan.scan(p.options.API, true, f) && f.failed:
+		p.fail(f.message, f.quoted)
+	case atEnd && p.broken: // they may be cut
+	case p.problem == "":
+		p.problem = "a line of the stream is no server-sent event: " + oneLine(text, maxMessageBytes)
+	}
+	p.scan.kept = p.scan.kept[:0]
+}
+
+// fail notes the first error that the server reported, or the first with a message.
 func (p *Parser) fail(message []byte, quoted bool) {
-	if p.failed {
+	if p.failure != "" {
 		return
 	}
 	p.failed = true
@@ -402,9 +468,6 @@ func (p *Parser) fail(message []byte, quoted bool) {
 		message = appendUnescaped(nil, message)
 	}
 	p.failure = oneLine(message, maxMessageBytes)
-	if p.failure == "" {
-		p.failure = "the server reported an error without a message"
-	}
 }
 
 // apply takes over what an event or a reply says.
@@ -412,8 +475,20 @@ func (p *Parser) apply(f *facts, atNs int64) {
 	p.seen |= f.seen
 	p.ended |= f.ended
 	p.sawEnd = p.sawEnd || f.done
-	if len(f.finish) > 0 {
+	p.ends = p.ends || f.ends
+	if len(f.finish) > 0 && !p.badEnd {
 		p.res.FinishReason = intern(f.finish)
+		p.badEnd = meansFailure(f.finish)
+	}
+	switch n := len(f.text); {
+	case f.output == 0 || !p.res.Streamed || f.output != outContent && !f.whole:
+	case f.output == outContent && f.choice == 0 && p.said.settled && n < p.said.bytes && !f.whole: // nearly always
+		p.said.bytes += n
+	default:
+		p.compare(f)
+	}
+	if p.ended != 0 && f.output != 0 {
+		p.ended &^= f.seen &^ f.ended // a choice goes on after its finish reason
 	}
 	tokens := int32(1)
 	if f.usage.known {
@@ -449,7 +524,7 @@ func (p *Parser) apply(f *facts, atNs int64) {
 	if f.output&^outReasoning != 0 && p.res.FirstNonReasonNs == 0 {
 		p.res.FirstNonReasonNs = atNs
 	}
-	if f.output&outTool == 0 {
+	if f.output&(outTool|outMedia) == 0 {
 		p.textChunks++
 	}
 	if len(p.res.Arrivals) == maxArrivals {
@@ -475,6 +550,21 @@ func (p *Parser) tooLong() {
 	}
 }
 
+// compare takes out of a streamed event what repeats earlier ones.
+func (p *Parser) compare(f *facts) {
+	if f.whole {
+		if p.choice(f.choice).outputReceive != 0 && p.wholes&(1<<f.choice) == 0 { // all of it came in pieces
+			f.output, f.text = 0, nil
+			p.scan.kept = p.scan.kept[:0]
+			return
+		}
+		p.wholes |= 1 << f.choice
+	}
+	if len(f.text) > 0 && f.output == outContent && f.choice == 0 && f.items == 0 && f.choices <= 1 {
+		p.listen(f)
+	}
+}
+
 // applyUsage takes over a usage object and returns the tokens of the chunk that carries it.
 func (p *Parser) applyUsage(f *facts) (tokens int32) {
 	u := &f.usage
@@ -487,13 +577,17 @@ func (p *Parser) applyUsage(f *facts) (tokens int32) {
 	p.res.CachedKnown = p.res.CachedKnown || u.cachedKnown
 	if u.reasoning > 0 {
 		p.res.ReasoningTokens = u.reasoning
-		p.countedApart = u.total == u.input+u.output+u.reasoning // as xAI's API does
+	}
+	all := u.output
+	p.usageWrong = false
+	if u.reasoning > 0 || u.total > u.input+u.output {
+		all, p.usageWrong = u.generated(), u.contradictory()
 	}
 	if !u.outputKnown {
 		return 1
 	}
 	if f.choices == 0 || !p.res.Streamed {
-		p.final(u.output)
+		p.final(all)
 		return 1
 	}
 
@@ -503,9 +597,9 @@ func (p *Parser) applyUsage(f *facts) (tokens int32) {
 	behind := over && f.ended == 0 && f.output == 0
 	last := over && p.seen&(p.seen-1) == 0 || behind && !p.continuous
 	if last {
-		p.final(u.output)
+		p.final(all)
 	}
-	output := int32(min(u.output, 1<<30))
+	output := int32(min(all, 1<<30))
 	if !last && output > 0 { // 0 may stand in a first chunk that no others like it follow
 		p.continuous = true
 	}

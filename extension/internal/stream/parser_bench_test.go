@@ -99,6 +99,30 @@ func BenchmarkEventSplit(b *testing.B) {
 	}
 }
 
+// BenchmarkLine is the cost of the same chunk in a line of its own.
+func BenchmarkLine(b *testing.B) {
+	const perStream = 1000
+	chunks := chunkEvents(perStream, chatLine)
+	var p Parser
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		if i%perStream == 0 {
+			p.Reset(Options{API: Chat})
+			p.Feed([]byte(jsonHead), 1)
+		}
+		p.Feed(chunks[i%perStream], int64(i))
+	}
+	if p.OutputTokensSoFar() == 0 {
+		b.Fatal("no tokens")
+	}
+}
+
+const jsonHead = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n"
+
+func chatLine(i int, word string) string {
+	return strings.TrimSuffix(strings.TrimPrefix(chatEvent(i, word), "data: "), "\n")
+}
+
 // BenchmarkGjson is what reading the same event's delta and usage with gjson costs, without framing and event stream.
 func BenchmarkGjson(b *testing.B) {
 	data := []byte(strings.TrimSpace(strings.TrimPrefix(continuousEvent(7, " the"), "data: ")))

@@ -57,6 +57,10 @@ func (s *scanner) pointed(ptrs *[2]pointer, at [2]int, f *facts) {
 				s.failure(f)
 				continue
 			}
+			if f != nil && string(key) == "base_resp" {
+				s.baseResponse(f)
+				continue
+			}
 			s.pointed(ptrs, step(ptrs, at, string(key)), nil)
 		}
 	case onPath && opening == '[':

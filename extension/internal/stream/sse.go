@@ -51,12 +51,17 @@ type Decoder struct {
 
 	// errorField makes a line "error: ..." an event named error with that data: llama-server wrote errors so.
 	errorField bool
+	// keepStray keeps lines that cannot be fields of an event stream, which the standard ignores: proxies and servers write
+	// errors into a stream as they are.
+	keepStray bool
+	stray     []byte // of the event so far, with line breaks
+	atEnd     bool   // the line that is read has no line break, for the stream ended in it
 }
 
 // Reset makes the decoder ready for another stream; it keeps its buffers.
 func (d *Decoder) Reset() {
 	*d = Decoder{line: reuse(d.line), name: reuse(d.name), id: reuse(d.id), comment: reuse(d.comment), data: reuse(d.data),
-		errorField: d.errorField}
+		errorField: d.errorField, keepStray: d.keepStray, stray: reuse(d.stray)}
 }
 
 func reuse(b []byte) []byte {
@@ -94,6 +99,7 @@ func (d *Decoder) flush() bool {
 		return false
 	}
 	if len(d.line) > 0 {
+		d.atEnd = true
 		d.wholeLine(d.takeLine(), -1)
 	}
 	return d.dirty && d.err == nil
@@ -228,10 +234,40 @@ func (d *Decoder) wholeLine(line []byte, at int) (blank bool) {
 		if d.errorField {
 			d.name = append(d.name[:0], "error"...)
 			d.addData(value, -1)
+		} else if d.keepStray {
+			d.strayLine(line)
+		}
+	default:
+		if d.keepStray {
+			d.strayLine(line)
 		}
 	}
 	d.checkSize()
 	return false
+}
+
+// strayLine keeps a line that is no field by its form, or that follows such a line. A field's name is a word with a colon;
+// a cut one may be the beginning of a name.
+func (d *Decoder) strayLine(line []byte) {
+	isField := false
+	for i, c := range line {
+		if c == ':' {
+			isField = i > 0
+			break
+		}
+		if !isDigit(c) && c != '-' && c != '_' && (c|0x20 < 'a' || c|0x20 > 'z') {
+			break
+		}
+	}
+	if d.atEnd {
+		for _, field := range fields {
+			begins, _ := begin(line, field)
+			isField = isField || begins
+		}
+	}
+	if (!isField || len(d.stray) > 0) && len(d.stray) < errorBodyBytes {
+		d.stray = append(append(d.stray, line...), '\n')
+	}
 }
 
 // addData adds one data line. start is where it lies in the bytes given to next, -1 = it must be copied.
@@ -279,12 +315,12 @@ func notNil(b []byte) []byte {
 }
 
 func (d *Decoder) clear() {
-	d.name, d.id, d.comment, d.data = d.name[:0], d.id[:0], d.comment[:0], d.data[:0]
+	d.name, d.id, d.comment, d.data, d.stray = d.name[:0], d.id[:0], d.comment[:0], d.data[:0], d.stray[:0]
 	d.dirty, d.hasID, d.hasComment, d.hasData, d.view = false, false, false, false, nil
 }
 
 func (d *Decoder) checkSize() {
-	if len(d.line)+len(d.data)+len(d.view)+len(d.comment)+len(d.name)+len(d.id) > maxEventBytes {
+	if len(d.line)+len(d.data)+len(d.view)+len(d.comment)+len(d.name)+len(d.id)+len(d.stray) > maxEventBytes {
 		d.err = ErrEventTooLarge
 		d.clear()
 		d.line = d.line[:0]

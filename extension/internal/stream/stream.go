@@ -48,8 +48,8 @@ const (
 	HTTP5xx     Failure = "http_5xx"    //
 	Reset       Failure = "reset"       // the connection broke within the response, or ended before its head
 	Truncated   Failure = "truncated"   // ended in good order, but within the body or with neither finish_reason nor [DONE]
-	ErrorEvent  Failure = "error_event" // an error object inside a 200 response
-	Malformed   Failure = "malformed"   // not HTTP, not SSE or not JSON
+	ErrorEvent  Failure = "error_event" // an error inside a 200 response, or a finish reason that means failure
+	Malformed   Failure = "malformed"   // not HTTP, not SSE, not JSON, or nothing that the API defines
 	Empty       Failure = "empty"       // ended normally without one output token
 	Short       Failure = "short"       // fewer output tokens than were forced
 	Aborted     Failure = "aborted"     // given up on purpose
@@ -103,7 +103,7 @@ type Result struct {
 
 	Arrivals  []Arrival // the output chunks in order; valid until the parser is reset; empty for a non-streamed reply
 	Coalesced int       // output chunks that arrived in the same receive as the output chunk of their choice before them
-	Events    int       // SSE events with data of any kind, [DONE] included, comments not counted
+	Events    int       // events, or lines of JSON, with data of any kind; [DONE] included, comments not counted
 
 	InputTokens     int
 	CachedTokens    int  // usage.prompt_tokens_details.cached_tokens
@@ -112,12 +112,12 @@ type Result struct {
 	OutputTokens    int
 	HiddenTokens    int // of OutputTokens: reasoning that the usage names and the response did not show
 	TokenSource     TokenSource
-	TokenMismatch   bool // final and continuous usage differ, or chunks of text outnumber the tokens of the usage
+	TokenMismatch   bool // final and continuous usage differ, chunks of text outnumber the tokens of the usage, or its counts contradict each other
 	FinishReason    string
-	Streamed        bool // the response was text/event-stream
+	Streamed        bool // the response was an event stream, or JSON a line, by its bytes and not by its header alone
 	KeepAlive       bool // the connection may carry another request
 	RetryAfter      string
-	Text            string // of the first choice, without reasoning, refusal and tool calls
+	Text            string // of the first choice, without reasoning, refusal, tool calls and speech
 	BodyBytes       int64  // body bytes without chunk sizes
 }
 

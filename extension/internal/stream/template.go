@@ -8,6 +8,7 @@ const (
 	slotReasoning                 //
 	slotRefusal                   //
 	slotTool                      //
+	slotMedia                     //
 	slotDelta                     // a string whose meaning the event's type decides; never left in a finished template
 	slotSkipped                   // a string that means nothing here
 	slotCount                     // whole numbers: one that means nothing here
