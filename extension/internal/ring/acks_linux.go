@@ -227,7 +227,7 @@ func (r *Ring) tryTime() int64 {
 	if r.gapNs == 0 {
 		return int64(tryTime)
 	}
-	return min(max(r.gapNs*3/2, 2*int64(napMost)), int64(tryTime))
+	return min(max(r.gapNs*3/2, 2*int64(napSoon)), int64(tryTime))
 }
 
 // soonTime is how long a segment of a connection waits to be read, ns.
@@ -235,7 +235,7 @@ func (r *Ring) soonTime(c *Conn) int64 {
 	if c.ack.state == ackTried {
 		return r.tryTime()
 	}
-	return min(max(r.gapNs/2, int64(napMost)), int64(tryTime))
+	return min(max(r.gapNs/2, int64(napSoon)), int64(tryTime))
 }
 
 // sweepSoon calls for the connections whose segments have waited long enough. r.mu must be held.

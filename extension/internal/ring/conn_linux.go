@@ -394,7 +394,8 @@ func (c *Conn) Close(abort bool) {
 // which the next request of a closed loop is late, too: so it is a small part of a request's time.
 const (
 	napLeast = 250 * time.Microsecond
-	napMost  = 3 * time.Millisecond
+	napMost  = 5 * time.Millisecond
+	napSoon  = 2 * time.Millisecond // while a segment is to be read soon
 	napPart  = 256
 	napIdle  = 20 * time.Millisecond // when nothing was sent or came for...
 	idleTime = 200 * time.Millisecond
@@ -447,6 +448,9 @@ func (r *Ring) serve() {
 		}
 		idle := nowNs-r.activeNs > int64(idleTime)
 		nap := min(max(time.Duration(r.meanNs/napPart), napLeast), napMost)
+		if len(r.soon) > 0 {
+			nap = min(nap, napSoon)
+		}
 		if r.prompt > 0 {
 			nap = min(nap, max(time.Duration(r.gapNs/8), napLeast))
 		}
