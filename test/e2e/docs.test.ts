@@ -40,8 +40,6 @@ const shorter: Readonly<Record<string, (value: string) => string>> = {
   INPUT_TOKENS: (value) => String(Math.min(Number(value), 64)),
   OUTPUT_TOKENS: (value) => String(Math.min(Number(value), 16)),
   TARGETS: ownFile,
-  // The words of a test's folders say nothing to a reader.
-  RESULTS: () => scratchDir(),
 };
 
 /** The settings of a command, as they stand or smaller; RESULTS is the test's. */
@@ -54,15 +52,11 @@ function lessOf(settings: Readonly<Record<string, string>>): RunSettings {
   );
 }
 
-/** Folders of runs, the last one last. */
-const measured: string[] = [];
-
 async function measure(scenario: string, settings: RunSettings, k6Args: readonly string[]): Promise<EndedRun> {
   const done = await run(scenario, settings, { args: k6Args, timeoutMs: 120_000 });
   // The machine decides whether a run is valid and meets its limits; it must have measured.
   assert.ok([0, 98, 99].includes(done.code ?? -1), `code ${done.code}\n${done.stdout}\n${done.stderr}`);
   assert.ok(done.summary.total.completed > 0, done.stdout);
-  measured.push(done.dir);
   return done;
 }
 
@@ -77,8 +71,7 @@ async function scenarioRuns(t: TestContext, words: readonly string[]): Promise<v
   const bundle = words.find((word) => word.startsWith("dist/")) ?? "";
   const rest = words.slice(2).filter((word) => word !== bundle);
   const argv = k6 ? [path.basename(bundle, ".js"), ...rest] : rest;
-  // As npm does where the scenario's name is missing.
-  const { scenario, settings, k6Args } = parseStartArgs(k6 || words[1] === "start" ? argv : words.slice(1));
+  const { scenario, settings, k6Args } = parseStartArgs(argv);
   if (settings.BETWEEN !== undefined) {
     t.skip("needs a command that restarts a server: between.test.ts has one");
     return;
@@ -116,9 +109,10 @@ function scriptFile(name: string): string {
 
 /** report, gate and compare, on folders of real runs. */
 async function folderIsRead(words: readonly string[]): Promise<void> {
-  const name =
-    words.slice(2).includes("-s") || words[1] === "run" ? words.slice(2).find((w) => !w.startsWith("-")) : "";
-  const args = words.slice(words.indexOf(name ?? "") + 1).filter((word) => word !== "--");
+  const name = words.slice(2).find((word) => !word.startsWith("-")) ?? "";
+  // npm takes the first -- for its own.
+  const behind = words.slice(words.indexOf(name) + 1);
+  const args = behind.filter((_, i) => i !== behind.indexOf("--"));
   const needed = args.filter((word) => word.startsWith("results/"));
   const sweep = { CONCURRENCY: "2", REQUESTS: "20", OUTPUT_TOKENS: "8" };
   const dirs: string[] = [];
@@ -131,7 +125,7 @@ async function folderIsRead(words: readonly string[]): Promise<void> {
     dirs.push(done.dir);
   }
   const filled = args.map((word) => (word.startsWith("results/") ? (dirs.shift() ?? "") : ownFile(word)));
-  const { code, stdout, stderr } = await runCommand(process.execPath, [bootstrap, scriptFile(name ?? ""), ...filled]);
+  const { code, stdout, stderr } = await runCommand(process.execPath, [bootstrap, scriptFile(name), ...filled]);
   const fine = name === "report" ? [0] : [0, 96, 98, 99];
   assert.ok(fine.includes(code), `code ${code}\n${stdout}${stderr}`);
 }
@@ -176,7 +170,7 @@ for (const page of pages) {
         return;
       }
       if (/^npm run build$|^examples\/ci\.sh (baseline|check) /.test(line)) {
-        t.skip("whoever runs this has built it; ci.test.ts runs examples/ci.sh");
+        t.skip("built before the tests; ci.test.ts runs examples/ci.sh");
         return;
       }
       if (/^\.\/k6 run dist\/xk6-sse\//.test(line)) {
