@@ -4,6 +4,7 @@ import path from "node:path";
 import { test } from "node:test";
 import { type SettingName, settings } from "../lib/settings";
 import { commonSettings } from "../lib/used-settings";
+import { commandsOf } from "../test/support/commands";
 import { scenarioNames } from "./bundle";
 import { generatedDocs, pagesWithBlocks, scenarioSettings } from "./docs";
 import { root } from "./paths";
@@ -33,13 +34,47 @@ for (const scenario of scenarioNames()) {
   });
 }
 
+/** The anchors of a page's headings, as GitHub makes them. */
+function anchorsOf(markdown: string): string[] {
+  const headings = [...markdown.replace(/```[\s\S]*?```/g, "").matchAll(/^#+ (.*)$/gm)].map(([, text = ""]) => text);
+  return headings.map((text) => {
+    const kept = text.toLowerCase().replace(/[^\p{L}\p{N}\s_-]/gu, "");
+    return kept.trim().replaceAll(" ", "-");
+  });
+}
+
+const scripts: Record<string, string> = JSON.parse(read("package.json")).scripts;
+
 for (const page of pages) {
-  test(`${page}: what it links to exists`, () => {
+  test(`${page}: what it links to exists, the heading included`, () => {
     // Code is no prose: an index in it looks like a link.
     const prose = read(page).replace(/```[\s\S]*?```|`[^`\n]*`/g, "");
-    for (const [, target = ""] of prose.matchAll(/\]\(([^)\s#]+)[^)]*\)/g)) {
+    for (const [, target = "", anchor] of prose.matchAll(/\]\(([^)\s#]*)(?:#([^)\s]*))?[^)]*\)/g)) {
       if (/^[a-z]+:/.test(target)) continue;
-      assert.ok(existsSync(path.join(root, path.dirname(page), target)), target);
+      const file = target === "" ? page : path.posix.join(path.posix.dirname(page), target);
+      assert.ok(existsSync(path.join(root, file)), target);
+      if (anchor !== undefined && anchor !== "")
+        assert.ok(anchorsOf(read(file)).includes(anchor), `${file} has no heading #${anchor}`);
+    }
+  });
+
+  test(`${page}: the programs, scripts, bundles and files of its commands exist`, () => {
+    for (const { command } of commandsOf(read(page))) {
+      const words = command.replace(/^([A-Z_0-9]+=('[^']*'|\$\([^)]*\)|\S+)\s+)+(?=\S)/, "").split(/\s+/);
+      const [program = "", first = "", second = ""] = words;
+      if (program === "npm") {
+        const name = first === "run" ? words.slice(2).find((word) => !word.startsWith("-")) : first;
+        assert.ok(scripts[name ?? ""], `${command}: package.json has no script ${name}`);
+      } else if (program === "bin/k6" && first === "run") {
+        const bundle = /^dist\/([\w-]+)\.js$/.exec(words.slice(2).find((word) => word.endsWith(".js")) ?? second);
+        assert.ok(bundle?.[1] && scenarioNames().includes(bundle[1]), `${command}: there is no such bundle`);
+      } else if (program === "bin/k6") {
+        assert.match(words.slice(1, 4).join(" "), /^(x tokenclock (simulate|calibrate)$|version)/, command);
+      } else if (program.includes("/")) {
+        assert.ok(existsSync(path.join(root, program)) || program === "./k6", `${command}: there is no ${program}`);
+      } else {
+        assert.match(program, /^(export|echo|zcat)$/, `${command}: a program that no test knows`);
+      }
     }
   });
 
@@ -56,10 +91,103 @@ for (const page of pages) {
   });
 }
 
-for (const page of ["docs/scenarios.md", "docs/servers.md"]) {
+test("docs/README.md lists every page", () => {
+  const index = read("docs/README.md");
+  for (const page of pages.concat(Object.keys(generatedDocs()))) {
+    const name = /^docs\/(.*\.md)$/.exec(page)?.[1];
+    if (name && name !== "README.md") assert.ok(index.includes(`](${name})`), `${name} is not in the index`);
+  }
+});
+
+for (const page of ["CONTRIBUTING.md", "docs/internals.md"]) {
+  test(`${page}: the files and folders that it names exist, and what it names in them`, () => {
+    const lines = read(page).split("\n");
+    let found = 0;
+    for (const line of lines) {
+      const spans = [...line.matchAll(/`([^`]+)`/g)].map(([, span = ""]) => span);
+      const files = spans.filter((span) =>
+        /^(lib|extension|report|build|scenarios|thresholds|test|docs)\/\S*$/.test(span),
+      );
+      for (const file of files) assert.ok(existsSync(path.join(root, file)), `${page} names ${file}`);
+      found += files.length;
+      // "`give` and `exhausted` in `extension/levels.go`"
+      const [names, file] = / in `([^`]+\.(?:go|ts))`/.exec(line) ? line.split(/ in (?=`[^`]+\.(?:go|ts)`)/) : [];
+      if (names === undefined || file === undefined) continue;
+      const named = /`([^`]+)`/.exec(file)?.[1] ?? "";
+      const text = read(named);
+      for (const [, name = ""] of (names.split("|").at(-1) ?? "").matchAll(/`(\w+)`/g))
+        assert.match(text, new RegExp(`\\b${name}\\b`), `${named} has no ${name}`);
+    }
+    assert.ok(found > 5, "it names no files");
+  });
+}
+
+/** A page's part below a heading, up to the next one of its level or above. */
+function sectionOf(page: string, heading: string): string {
+  const text = read(page);
+  const level = /^#+/.exec(heading)?.[0].length ?? 0;
+  const [, body] = text.split(`\n${heading}\n`);
+  assert.ok(body !== undefined, `${page} has no ${heading}`);
+  return body.split(new RegExp(`^#{1,${level}} `, "m"))[0] ?? "";
+}
+
+/** The first cells of a section's tables, without their markup of code. */
+const firstCells = (section: string) => [...section.matchAll(/^\| (.*?) \|/gm)].map(([, cell = ""]) => cell);
+
+test("docs/troubleshooting.md explains every failure class and no other", () => {
+  const union = /type FailureClass =([^;]*);/.exec(read("extension/index.d.ts"))?.[1] ?? "";
+  const classes = [...union.matchAll(/"(\w+)"/g)].map(([, name = ""]) => name);
+  assert.ok(classes.length > 10);
+  const described = firstCells(sectionOf("docs/troubleshooting.md", "## Requests fail"))
+    .map((cell) => /^`(\w+)`$/.exec(cell)?.[1])
+    .filter((name) => name !== undefined);
+  assert.deepEqual(described.sort(), classes.sort());
+});
+
+test("docs/troubleshooting.md explains every reason of CLIENT-BOUND and no other", () => {
+  const source = ["extension/probe.go", "extension/verdict.go"]
+    .map(read)
+    .join("\n")
+    .replace(/" \+\n\s*"/g, "");
+  const formats = [...source.matchAll(/\b(?:bound|ofProcess)\("((?:[^"\\]|\\.)*)"/g)].map(([, format = ""]) => format);
+  assert.ok(formats.length > 15, "the rules are written in another way now: look for them there");
+  const spans = firstCells(sectionOf("docs/troubleshooting.md", "## CLIENT-BOUND")).flatMap((cell) => {
+    const first = /^`([^`]+)`/.exec(cell)?.[1];
+    return first
+      ? [
+          first
+            .split("...")
+            .map((piece) => piece.trim())
+            .filter((piece) => piece !== ""),
+        ]
+      : [];
+  });
+  // Only what a format says itself: its verbs stand for what differs from run to run.
+  const says = (format: string, pieces: string[]) => {
+    const literal = format
+      .replaceAll("%%", "\u0000")
+      .replace(/%[-+.\d]*[a-z]/g, "\u0001")
+      .replaceAll("\u0000", "%");
+    return pieces.every((piece) => literal.includes(piece));
+  };
+  for (const format of formats)
+    assert.ok(
+      spans.some((pieces) => says(format, pieces)),
+      `no row explains: ${format}`,
+    );
+  for (const pieces of spans)
+    assert.ok(
+      formats.some((format) => says(format, pieces)),
+      `no rule says: ${pieces.join(" ... ")}`,
+    );
+});
+
+for (const page of ["docs/scenarios.md", "docs/servers.md", "docs/getting-started.md"]) {
   test(`${page}: every name in capitals that is set as code is a setting`, () => {
     const others = [
       "PASS",
+      "FAIL",
+      "NOT-MEASURED",
       "VALID",
       "CLIENT-BOUND",
       "CACHE-BOUND",
