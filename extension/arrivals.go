@@ -46,6 +46,8 @@ type arrivals struct {
 	opened sync.Once
 	begin  sync.Once
 	next   atomic.Int64
+	given  atomic.Int64    // slots that a VU took from the schedule
+	apart  atomic.Bool     // slot(i) is used: k6 decides what is sent, and counts what it drops
 	most   int             // requests in flight at once from VUs that carry several; 0 = no limit
 	zero   int64           // the time of offset 0
 	seen   []*atomic.Int32 // requests given, by stage; stages of one name share a counter
@@ -82,6 +84,7 @@ func (i *instance) newArrivals(call sobek.ConstructorCall) *sobek.Object {
 	if a.run == nil {
 		a.run = run
 		a.declareLevels()
+		run.addShape(a)
 	}
 	i.root.mu.Unlock()
 	return (&arrivalsOf{i: i, a: a}).object(rt)
@@ -282,6 +285,7 @@ func (s *stageSpec) phase() tally.Phase {
 }
 
 func (a *arrivals) slot(k int) *slot {
+	a.given.Add(1)
 	stage := a.stageOf[k]
 	s := &slot{
 		Level: a.stages[stage].Name, Phase: string(a.stages[stage].phase()), Index: int(a.seen[stage].Add(1)) - 1, Serial: k,
@@ -415,12 +419,21 @@ func (a *arrivals) giveBack() {
 	}
 }
 
+// unsent implements shape.
+func (a *arrivals) unsent() string {
+	if given := a.given.Load(); given < int64(len(a.offsetsNs)) && !a.apart.Load() {
+		return fmt.Sprintf("%d of the schedule's %d requests were sent", given, len(a.offsetsNs))
+	}
+	return ""
+}
+
 // Slot is `arrivals.slot(i)`.
 func (h *arrivalsOf) Slot(k int) *slot {
 	a := h.a
 	if k < 0 || len(a.offsetsNs) == 0 {
 		return nil
 	}
+	a.apart.Store(true)
 	// k6's executors may start one iteration more than the integral of the rate.
 	k = min(k, len(a.offsetsNs)-1)
 	h.open(a.offsetsNs[k])

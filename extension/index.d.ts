@@ -368,6 +368,13 @@ declare module "k6/x/tokenclock" {
     seconds: Second[];
     validity: Validity;
     versions: { tokenclock: string; k6: string; go: string; os: string };
+    /** How the run ended, for handleSummary: complete when all of the load was sent and waited for; cut by MAX_DURATION, an
+     * abort or a request through k6's REST API; interrupted by a signal. Only a complete run may pass. */
+    ended: "complete" | "cut" | "interrupted";
+    /** What of the load was not sent, in words; absent where all was. */
+    unsent?: string;
+    /** What kept the records from being written whole; absent where nothing did. */
+    recordsError?: string;
   }
 
   export interface RunSpec {
@@ -382,6 +389,24 @@ declare module "k6/x/tokenclock" {
     resultsDir?: string;
     /** Where arrival times come from: "auto" (default) takes the best that the host allows; "ring" ends the run where there is no packet ring. */
     stamps?: "auto" | "ring" | "socket" | "user";
+    /** handleSummary will call conclude(); a run of which nothing was concluded ends with exit code 98. */
+    judged?: boolean;
+    /** The threshold profile (its name, or the whole of the user's own) and the sha256 of the files that settings name, by
+     * setting; written into the records' first line. */
+    profile?: unknown;
+    digests?: Record<string, string>;
+  }
+
+  /** What the user set, by where: k6's __ENV mixes -e with the whole environment. */
+  export interface GivenSettings {
+    /** Set with -e, on this command line or that of `k6 archive`. */
+    readonly options: Record<string, string>;
+    /** The variables TOKENCLOCK_*, BASE_URL and API_KEY of the environment; no other is meant for a run. */
+    readonly environment: Record<string, string>;
+    /** The folder that relative paths of the user's start from. */
+    readonly workingDir: string;
+    /** The script comes from an archive that holds the environment of another machine beside its options. */
+    readonly mixed: boolean;
   }
 
   /** Declares the run; the first VU's words count. Call it in the init context before any load shape is made. */
@@ -390,6 +415,17 @@ declare module "k6/x/tokenclock" {
   export function report(droppedIterations?: number): Report;
   /** Ends the test with k6's exit code for a bad configuration (104) and this line; unlike an exception it cannot be caught. */
   export function refuse(line: string): never;
+  /** What the user set. */
+  export function settings(): GivenSettings;
+  /** Moves the results of an earlier run out of a folder, and out of the way of `--out records=FILE`, into a folder
+   * previous-TIME beside them. A file of that name which is no result ends the run with exit code 104. Init context only. */
+  export function clearOld(resultsDir: string): void;
+  /** Writes a file that is there as a whole or not at all; "" or why it could not be written. */
+  export function writeResult(path: string, text: string): string;
+  /** The sha256 of a file in hex, "" where it cannot be read. Init context only. */
+  export function fileDigest(path: string): string;
+  /** What the run came to, as an exit code. k6 ends with it instead of 0 or 99; its other codes stand. */
+  export function conclude(exitCode: number): void;
   /** Emits the per-level gauges (llm_itl_p50, _p90, _p99, llm_output_throughput, llm_request_throughput,
    * llm_request_goodput, llm_cached_share; llm_client_bound and llm_cache_bound, 0 or 1) so that thresholds on them are judged. Call it in teardown. */
   export function emitLevelMetrics(): void;

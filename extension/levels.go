@@ -148,6 +148,7 @@ func (l *levels) bind(r *run) {
 		for _, s := range l.specs {
 			r.tally.Level(s.tally())
 		}
+		r.addShape(l)
 	}
 }
 
@@ -207,6 +208,20 @@ func (l *levels) join(i *instance, perVU int) ([]*levelClient, error) {
 	}
 	l.vus++
 	return clients, nil
+}
+
+// unsent implements shape.
+func (l *levels) unsent() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.at >= len(l.specs) {
+		return ""
+	}
+	s := l.specs[l.at]
+	if s.Requests > 0 {
+		return fmt.Sprintf("level %s began %d of %d requests", s.Name, l.state.steady, s.Requests)
+	}
+	return fmt.Sprintf("level %s was not over", s.Name)
 }
 
 // Acquire is `levels.acquire()`.

@@ -19,6 +19,8 @@ type rootModule struct {
 	m      *llmMetrics
 	named  map[string]any // load shapes and pollers by kind and name
 	values map[string]any // of shared(), by name
+
+	interrupted atomic.Bool // by a signal
 }
 
 // instance is one per VU.
@@ -46,6 +48,7 @@ func (r *rootModule) NewModuleInstance(vu modules.VU) modules.Instance {
 		}
 		r.m = m
 		heap.use(vusPercent)
+		r.watchEnd(vu)
 	}
 	return &instance{root: r, vu: vu, m: r.m}
 }
@@ -66,6 +69,11 @@ func (i *instance) Exports() modules.Exports {
 		"watchCache":       i.watchCache,
 		"refuse":           i.refuse,
 		"shared":           i.shareValue,
+		"settings":         i.settings,
+		"clearOld":         i.clearOld,
+		"writeResult":      i.writeResult,
+		"fileDigest":       i.fileDigest,
+		"conclude":         i.conclude,
 	}}
 }
 

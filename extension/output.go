@@ -28,6 +28,7 @@ type recordsLog struct {
 	over   bool     // the file is closed: what comes now is nobody's
 	ends   []func() // what runs beside the load and stops with it
 	run    *run
+	failed error // what kept the records from being whole
 }
 
 var records recordsLog
@@ -48,6 +49,22 @@ func (l *recordsLog) atEnd(stop func()) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.ends = append(l.ends, stop)
+}
+
+// failure returns what kept the records from being written whole; nil where nothing did, or there are none.
+func (l *recordsLog) failure() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.failed
+}
+
+// fail remembers the first failure.
+func (l *recordsLog) fail(err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.failed == nil {
+		l.failed = err
+	}
 }
 
 // line writes one line, now or when the file is opened.
@@ -73,11 +90,9 @@ type recordsOutput struct {
 	path   string
 	logger logrus.FieldLogger
 
-	mu        sync.Mutex
-	pending   [][]byte
-	err       error
-	earlier   bool // the file still holds an earlier run's records
-	requested bool // a request has ended
+	mu      sync.Mutex
+	pending [][]byte
+	err     error
 
 	file    *os.File
 	gz      *gzip.Writer
@@ -101,19 +116,21 @@ func newRecordsOutput(p output.Params) (output.Output, error) {
 
 func (o *recordsOutput) Description() string { return "records (" + o.path + ")" }
 
-// Start opens the file. What an earlier run wrote into it stays until a request of this one has ended: a run that finds no
-// server takes nobody's results away.
+// Start opens the file. What an earlier run wrote is moved aside: nobody's results are written over, and none of an
+// earlier run can be taken for this one's.
 func (o *recordsOutput) Start() error {
-	f, err := os.OpenFile(o.path, os.O_CREATE|os.O_WRONLY, 0o600)
+	to, err := clearRecords(o.path, time.Now())
+	if err != nil {
+		return fmt.Errorf("records: %w", err)
+	}
+	if to != "" {
+		o.logger.Infof("records: %s was there already; it is in %s now", o.path, to)
+	}
+	f, err := os.OpenFile(o.path, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
 	if err != nil {
 		return fmt.Errorf("records: %w", err)
 	}
 	o.file = f
-	info, err := f.Stat()
-	if err != nil {
-		return fmt.Errorf("records: %w", err)
-	}
-	o.earlier = info.Mode().IsRegular() && info.Size() > 0
 	var w io.Writer = f
 	if strings.HasSuffix(o.path, ".gz") {
 		// The fastest level: what compresses is the shape of a line, and the client's cores are for measuring.
@@ -142,7 +159,6 @@ func (o *recordsOutput) AddMetricSamples(containers []metrics.SampleContainer) {
 	for _, c := range containers {
 		if r, ok := c.(*requestSamples); ok && r.line != nil {
 			o.pending = append(o.pending, r.line)
-			o.requested = true
 		}
 	}
 }
@@ -156,23 +172,11 @@ func (o *recordsOutput) add(line []byte) {
 // flush writes what is pending through to the file, so that a reader of a killed run finds it.
 func (o *recordsOutput) flush() {
 	o.mu.Lock()
-	if o.earlier && !o.requested {
-		o.mu.Unlock()
-		return
-	}
 	lines := o.pending
 	o.pending = nil
 	o.mu.Unlock()
 	if len(lines) == 0 || o.err != nil {
 		return
-	}
-	if o.earlier {
-		if err := o.file.Truncate(0); err != nil { // the earlier run's end would follow this one's
-			o.err = err
-			o.logger.WithError(err).Error("records: the file of an earlier run cannot be emptied; nothing is recorded")
-			return
-		}
-		o.earlier = false
 	}
 	for _, b := range lines {
 		_, _ = o.w.Write(b) // bufio keeps the first error for Flush
@@ -184,6 +188,7 @@ func (o *recordsOutput) flush() {
 	}
 	if err != nil {
 		o.err = err
+		records.fail(err)
 		o.logger.WithError(err).Error("records: writing failed; later requests are not recorded")
 	}
 }
@@ -211,12 +216,14 @@ func (o *recordsOutput) Stop() error {
 		return nil
 	}
 	err := o.err
-	if o.earlier && err == nil {
-		o.logger.Warnf("records: no request ended; %s still holds the records of an earlier run", o.path)
-	} else if o.gz != nil && !o.earlier {
+	if o.gz != nil {
 		err = errors.Join(err, o.gz.Close())
 	}
+	if info, statErr := o.file.Stat(); statErr == nil && info.Mode().IsRegular() {
+		err = errors.Join(err, o.file.Sync()) // a full disk may show here only
+	}
 	if err = errors.Join(err, o.file.Close()); err != nil {
+		records.fail(err)
 		return fmt.Errorf("records: %w", err)
 	}
 	return nil

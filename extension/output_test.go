@@ -27,7 +27,7 @@ import (
 func recordsTo(t *testing.T, name string) (*recordsOutput, *logtest.Hook) {
 	t.Helper()
 	records.mu.Lock()
-	records.early, records.out, records.run = nil, nil, nil
+	records.early, records.out, records.run, records.failed = nil, nil, nil, nil
 	records.mu.Unlock()
 	logger, hook := logtest.NewNullLogger()
 	logger.SetLevel(logrus.DebugLevel)
@@ -37,7 +37,7 @@ func recordsTo(t *testing.T, name string) (*recordsOutput, *logtest.Hook) {
 		records.active.Store(false)
 		records.mu.Lock()
 		records.ends = nil
-		records.early, records.out, records.run = nil, nil, nil
+		records.early, records.out, records.run, records.failed = nil, nil, nil, nil
 		records.mu.Unlock()
 	})
 	return out.(*recordsOutput), hook
@@ -98,55 +98,28 @@ func TestRecordsHoldWhatCameBeforeTheFileWasOpen(t *testing.T) {
 			require.NoError(t, err)
 			require.EqualValues(t, 2, itl.Max(), "ns")
 			require.Equal(t, "VALID", lines[4]["validity"].(map[string]any)["state"])
+			require.Equal(t, "complete", lines[4]["ended"])
 		})
 	}
 }
 
-func TestARunWithoutRequestsLeavesEarlierRecordsAlone(t *testing.T) {
+func TestEarlierRecordsAreMovedAsideAndNeverWrittenOver(t *testing.T) {
 	for _, name := range []string{"records.ndjson", "records.ndjson.gz"} {
 		o, hook := recordsTo(t, name)
 		earlier := bytes.Repeat([]byte("an earlier run\n"), 1000)
 		require.NoError(t, os.WriteFile(o.path, earlier, 0o600))
 		require.NoError(t, o.Start())
+		require.Contains(t, hook.LastEntry().Message, "was there already")
 		records.line(map[string]any{"type": "points"})
-		o.flush()
-		require.NoError(t, o.Stop())
-		b, err := os.ReadFile(o.path)
-		require.NoError(t, err)
-		require.Equal(t, earlier, b)
-		require.Contains(t, hook.LastEntry().Message, "records of an earlier run")
-
-		again, err := newRecordsOutput(output.Params{ConfigArgument: o.path, Logger: o.logger})
-		require.NoError(t, err)
-		o = again.(*recordsOutput)
-		require.NoError(t, o.Start())
-		records.line(map[string]any{"type": "points"})
-		o.flush()
 		o.AddMetricSamples([]metrics.SampleContainer{requestLine("a")})
 		require.NoError(t, o.Stop())
 		lines, err := linesIn(t, o.path, strings.HasSuffix(name, ".gz"))
 		require.NoError(t, err)
 		require.Len(t, lines, 2, "none of the earlier ones")
-		require.Equal(t, "a", lines[1]["id"])
-	}
-}
-
-func TestAFileThatCannotBeEmptiedIsNotWrittenInto(t *testing.T) {
-	for _, name := range []string{"records.ndjson", "records.ndjson.gz"} {
-		o, hook := recordsTo(t, name)
-		earlier := bytes.Repeat([]byte("an earlier run\n"), 1000)
-		require.NoError(t, os.WriteFile(o.path, earlier, 0o600))
-		require.NoError(t, o.Start())
-		// A descriptor that may not write may not truncate either.
-		readOnly, err := os.Open(o.path)
+		moved, err := filepath.Glob(filepath.Join(filepath.Dir(o.path), "previous-*", name))
 		require.NoError(t, err)
-		require.NoError(t, o.file.Close())
-		o.file = readOnly
-		o.AddMetricSamples([]metrics.SampleContainer{requestLine("a")})
-		o.flush()
-		require.Contains(t, hook.LastEntry().Message, "cannot be emptied")
-		require.Error(t, o.Stop())
-		b, err := os.ReadFile(o.path)
+		require.Len(t, moved, 1)
+		b, err := os.ReadFile(moved[0])
 		require.NoError(t, err)
 		require.Equal(t, earlier, b)
 	}
@@ -176,6 +149,7 @@ func TestAWriteErrorIsLoggedOnceAndReturned(t *testing.T) {
 	err := o.Stop()
 	require.ErrorIs(t, err, os.ErrClosed)
 	require.ErrorContains(t, err, "records: ")
+	require.ErrorIs(t, records.failure(), os.ErrClosed, "the verdict is told")
 }
 
 func TestRecordsNeedAFileThatCanBeMade(t *testing.T) {

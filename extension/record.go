@@ -14,16 +14,18 @@ import (
 
 // runLine is the first line of the records.
 type runLine struct {
-	Type        string         `json:"type"`
-	Schema      int            `json:"schema"`
-	Scenario    string         `json:"scenario"`
-	StartUnixNs int64          `json:"startUnixNs"`
-	Config      map[string]any `json:"config"`
-	SLOMs       sloMs          `json:"sloMs"`
-	Versions    versionsOf     `json:"versions"`
-	Stamps      stampSource    `json:"stamps"`
-	Reader      string         `json:"reader"`                // as in validity
-	ReaderClass string         `json:"readerClass,omitempty"` // likewise
+	Type        string            `json:"type"`
+	Schema      int               `json:"schema"`
+	Scenario    string            `json:"scenario"`
+	StartUnixNs int64             `json:"startUnixNs"`
+	Config      map[string]any    `json:"config"`
+	SLOMs       sloMs             `json:"sloMs"`
+	Versions    versionsOf        `json:"versions"`
+	Stamps      stampSource       `json:"stamps"`
+	Reader      string            `json:"reader"`                // as in validity
+	ReaderClass string            `json:"readerClass,omitempty"` // likewise
+	Digests     map[string]string `json:"digests,omitempty"`     // sha256 in hex of the files that settings name, by setting
+	Profile     any               `json:"profile,omitempty"`     // the threshold profile: its name, or the whole of the user's own
 }
 
 // levelLine follows the last request of a level.
@@ -49,6 +51,8 @@ type levelLine struct {
 type endLine struct {
 	Type     string   `json:"type"`
 	EndNs    int64    `json:"endNs"`
+	Ended    string   `json:"ended"`            // complete, cut or interrupted
+	Unsent   string   `json:"unsent,omitempty"` // what of the load was not sent, in words
 	Validity validity `json:"validity"`
 }
 
@@ -92,7 +96,8 @@ func (r *run) finish() {
 			r.levelOver(tally.Spec{Name: l.Name, Concurrency: l.Concurrency, Rate: l.Rate, BatchSize: l.BatchSize, Labels: l.Labels})
 		}
 	}
-	records.line(endLine{Type: "end", EndNs: now, Validity: r.judge(levels, r.tally.Total(now), 0)})
+	ended, unsent := r.ended()
+	records.line(endLine{Type: "end", EndNs: now, Ended: ended, Unsent: unsent, Validity: r.judge(levels, r.tally.Total(now), 0)})
 }
 
 // appendRequestLine appends a request's line without its newline. Zero and empty fields are left out.

@@ -41,6 +41,12 @@ type run struct {
 	carriers  atomic.Int64   // VUs' iterations that carry clients, less the requests that stand for one, see emitIteration
 	requestID atomic.Uint64
 	idPrefix  string
+
+	root      *rootModule
+	judged    bool                // somebody will conclude
+	concluded atomic.Pointer[int] // the exit code that handleSummary came to
+	shapesMu  sync.Mutex
+	shapes    []shape
 }
 
 // runSpec is RunSpec of index.d.ts.
@@ -52,6 +58,10 @@ type runSpec struct {
 	Cache      string `js:"cache"`
 	ResultsDir string `js:"resultsDir"`
 	Stamps     string `js:"stamps"`
+	Judged     bool   `js:"judged"`
+	Profile    any    `js:"profile"`
+
+	Digests map[string]string `js:"digests"`
 }
 
 type sloMs struct {
@@ -122,13 +132,13 @@ func (r *rootModule) declare(spec runSpec, logger logrus.FieldLogger) *run {
 	slo := tally.SLO{TTFT: int64(spec.SLOMs.TTFT * 1e6), TPOT: int64(spec.SLOMs.TPOT * 1e6), E2E: int64(spec.SLOMs.E2E * 1e6)}
 	run := &run{
 		scenario: spec.Scenario, config: spec.Config, warmCache: spec.Cache == "warm", logger: logger, tally: tally.NewRun(slo), probe: &probe{},
-		idPrefix: "tc-" + strconv.FormatInt(clock.StartUnixNs(), 36) + "-", stamps: stampsOfProcess(),
+		idPrefix: "tc-" + strconv.FormatInt(clock.StartUnixNs(), 36) + "-", stamps: stampsOfProcess(), root: r, judged: spec.Judged,
 	}
 	run.tally.Now = clock.Now
 	mode, class := client.ReaderState()
 	records.begin(run, runLine{
 		Type: "run", Schema: 1, Scenario: spec.Scenario, StartUnixNs: clock.StartUnixNs(), Config: spec.Config,
-		SLOMs: spec.SLOMs, Versions: versions(), Stamps: run.stamps, Reader: mode, ReaderClass: class,
+		SLOMs: spec.SLOMs, Profile: spec.Profile, Digests: spec.Digests, Versions: versions(), Stamps: run.stamps, Reader: mode, ReaderClass: class,
 	})
 	r.run.Store(run)
 	return run
@@ -189,6 +199,10 @@ type reportOf struct {
 	Seconds     []tally.Second       `json:"seconds"`
 	Validity    validity             `json:"validity"`
 	Versions    versionsOf           `json:"versions"`
+
+	Ended        string `json:"ended"`
+	Unsent       string `json:"unsent,omitempty"`
+	RecordsError string `json:"recordsError,omitempty"`
 }
 
 // report folds what was measured; dropped is k6's count of iterations that found no free VU.
@@ -200,7 +214,13 @@ func (r *run) report(dropped int64) reportOf {
 	for k := range levels {
 		levels[k].ITLHistograms = r.tally.ITLHistograms(levels[k].Name)
 	}
+	ended, unsent := r.ended()
+	recordsError := ""
+	if err := records.failure(); err != nil {
+		recordsError = err.Error()
+	}
 	return reportOf{
+		Ended: ended, Unsent: unsent, RecordsError: recordsError,
 		StartUnixMs: clock.StartUnixNs() / int64(time.Millisecond), DurationS: float64(now) / 1e9,
 		Levels: levels, Total: total, Seconds: r.tally.Seconds(), Validity: r.judge(levels, total, dropped), Versions: versions(),
 	}

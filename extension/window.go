@@ -15,6 +15,7 @@ type windowSet struct {
 	mu    sync.Mutex
 	run   *run
 	specs map[string]levelSpec
+	order []string // names
 	index map[string]int
 
 	serial int // requests of the slots given so far; a burst's slot has as many as its batch
@@ -41,6 +42,7 @@ func (i *instance) newWindows(call sobek.ConstructorCall) *sobek.Object {
 				return nil, fmt.Errorf("level name %q is empty or stands twice", s.Name)
 			}
 			w.specs[s.Name] = s
+			w.order = append(w.order, s.Name)
 		}
 		return w, nil
 	})
@@ -54,9 +56,22 @@ func (i *instance) newWindows(call sobek.ConstructorCall) *sobek.Object {
 		for _, s := range specs {
 			w.run.tally.Level(s.tally())
 		}
+		w.run.addShape(w)
 	}
 	w.mu.Unlock()
 	return rt.ToValue(&windowsOf{i: i, w: w}).ToObject(rt)
+}
+
+// unsent implements shape. A script closes the window of each level that it has been through.
+func (w *windowSet) unsent() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, name := range w.order {
+		if openNs, closeNs, _ := w.run.tally.Window(name); openNs == 0 || closeNs == 0 {
+			return "level " + name + " was not over"
+		}
+	}
+	return ""
 }
 
 // Begin is `windows.begin(level, phase?)`.

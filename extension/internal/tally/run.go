@@ -258,6 +258,13 @@ func (r *Run) Total(nowNs int64) LevelSummary {
 	return r.total.summary(r.slo, nowNs)
 }
 
+// Interrupted returns how many requests the end of the run cut off.
+func (r *Run) Interrupted() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.total.failures[string(stream.Interrupted)]
+}
+
 // Seconds returns the run second by second, from the opening of its first steady window on.
 func (r *Run) Seconds() []Second {
 	r.mu.Lock()
