@@ -2,9 +2,10 @@ import type { Options } from "k6/options";
 import { type ArrivalSpec, Arrivals, emitLevelMetrics, type Slot, type StageSpec, shared, Windows } from "./client";
 import { type Config, demand, orRefuse, shownSettings, userPath } from "./config";
 import { formatDurationMs } from "./duration";
-import { clientsPerVU, k6Options, loadOptions, type Thresholds } from "./levels";
+import { clientsPerVU, k6Options, loadOptions } from "./levels";
 import { abort } from "./load-guard";
 import { planRequests } from "./load-plan";
+import type { Gates } from "./profile";
 import { SettingError } from "./setting-error";
 import type { TraceRow } from "./trace";
 
@@ -13,7 +14,7 @@ export interface ScheduledLoad {
   readonly specs: readonly { readonly name: string }[];
   /** The requests of TRACE by number; empty where no trace is set. */
   readonly trace: readonly TraceRow[];
-  options(thresholds: () => Thresholds): Options | undefined;
+  options(gates: () => Gates): Options | undefined;
   /** Sends what is due; a request is in flight until the promise that `send` returns is settled. */
   each(send: (slot: Slot) => unknown): void;
   report(): void;
@@ -51,7 +52,13 @@ function arrivals(config: Config): ScheduledLoad {
   return {
     specs: trace.length > 0 ? [{ name: "trace" }] : stages.filter(({ phase }) => phase !== "warmup"),
     trace,
-    options: (thresholds) => loadOptions(config, thresholds, Math.ceil(config.MAX_IN_FLIGHT / perVU)),
+    options: (gates) =>
+      loadOptions(
+        config,
+        gates,
+        Math.ceil(config.MAX_IN_FLIGHT / perVU),
+        trace.length > 0 ? [{ name: "trace", requests: trace.length }] : stages,
+      ),
     each: (send) => schedule.each(perVU, send, abort),
     report: emitLevelMetrics,
   };
@@ -117,8 +124,8 @@ function changingUsers(config: Config): ScheduledLoad {
   return {
     specs: [{ name: "ramp" }],
     trace: [],
-    options: (thresholds) =>
-      k6Options(config, thresholds, {
+    options: (gates) =>
+      k6Options(config, gates, {
         executor: "ramping-vus",
         stages: config.STAGES.map(({ durationMs, target }) => ({
           duration: formatDurationMs(durationMs),

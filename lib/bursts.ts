@@ -1,9 +1,10 @@
 import type { Options } from "k6/options";
 import { emitLevelMetrics, type LevelSpec, runsHere, type Slot, Windows } from "./client";
 import type { Config } from "./config";
-import { type Labels, loadOptions, type Thresholds } from "./levels";
+import { type Labels, loadOptions } from "./levels";
 import { orAbort } from "./load-guard";
 import { planRequests } from "./load-plan";
+import type { Gates } from "./profile";
 
 /** A release of several requests at once. */
 export interface Burst {
@@ -15,7 +16,7 @@ export interface Burst {
 /** Bursts as the scenario file uses them. */
 export interface Bursts {
   readonly specs: readonly LevelSpec[];
-  options(thresholds: () => Thresholds): Options | undefined;
+  options(gates: () => Gates): Options | undefined;
   /** Releases the bursts one after the other; `release` returns when all requests of one have ended. */
   each(release: (slot: Slot, burst: Burst) => void): void;
   report(): void;
@@ -37,7 +38,7 @@ export function openBursts(config: Config, bursts: readonly Burst[]): Bursts {
   }
   return {
     specs,
-    options: (thresholds) => loadOptions(config, thresholds, 1),
+    options: (gates) => loadOptions(config, gates, 1, specs),
     each(release) {
       const warm = new Set<string>();
       orAbort(() => {

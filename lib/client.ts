@@ -3,13 +3,14 @@
  * the bundler puts it here for binaries that lack the module.
  */
 import type { Options } from "k6/options";
-import { type Report, report } from "k6/x/tokenclock";
+import { type GivenSettings, type Report, report, settings } from "k6/x/tokenclock";
 import type { RunReport } from "./level-summary";
 
 export type {
   Api,
   ArrivalSpec,
   BatchResult,
+  GivenSettings,
   HttpReply,
   LevelSpec,
   Phase,
@@ -21,8 +22,11 @@ export type {
 export {
   Arrivals,
   Client,
+  clearOld,
+  conclude,
   emitLevelMetrics,
   fetch,
+  fileDigest,
   Levels,
   Lines,
   MetricsPoller,
@@ -31,6 +35,7 @@ export {
   shared,
   Windows,
   watchCache,
+  writeResult,
 } from "k6/x/tokenclock";
 
 /** Everything measured so far. Of handleSummary's data only k6's count of dropped iterations is needed here. */
@@ -40,6 +45,9 @@ export function runReport(data?: unknown): RunReport {
   const measured: Report = report(metrics?.dropped_iterations?.values?.count ?? 0);
   return measured;
 }
+
+/** What the user set. A module that knows k6's command line needs no list of settings to tell it from the environment. */
+export const givenSettings: (isSetting: (name: string) => boolean) => GivenSettings = settings;
 
 /** Whether a load shape's level is worked on by this VU now; the module's load shapes see to that themselves. */
 export function runsHere(_level: string): boolean {

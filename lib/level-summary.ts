@@ -1,4 +1,5 @@
 /** What a run came to, in numbers. The same shapes as `report()` of the k6 module gives; client.ts checks that they agree. */
+import type { Profile } from "./profile";
 
 /** Statistics of one quantity: ms unless the name says otherwise. All are 0 where count is 0. */
 export interface Stats {
@@ -183,6 +184,28 @@ export interface RunReport {
   seconds: Second[];
   validity: Validity;
   versions: { tokenclock: string; k6: string; go: string; os: string };
+  /** How the run ended: only a complete one may pass. Absent where that is not known (xk6-sse). */
+  ended?: "complete" | "cut" | "interrupted";
+  /** What of the load was not sent, in words. */
+  unsent?: string;
+  /** What kept the records from being written whole. */
+  recordsError?: string;
+}
+
+/** A limit of the run and what became of it. */
+export interface JudgedLimit {
+  metric: string;
+  /** The level that it is for; absent where it is for the whole run. */
+  level?: string;
+  /** Of llm_samples: the metric whose samples are counted. */
+  of?: string;
+  /** As in the profile, e.g. "p(95)<450". */
+  expression: string;
+  /** The value that was compared, in the metric's unit; absent where there is none. */
+  value?: number;
+  /** How far the value is on the limit's good side, in the metric's unit; negative where the limit is violated. */
+  margin?: number;
+  result: "passed" | "violated" | "not measured";
 }
 
 /** Limits that make a request good; ms. */
@@ -203,6 +226,12 @@ export interface Summary extends RunReport {
   notes?: string[];
   /** First opening to last close of the levels' steady windows, seconds from the run's start. */
   window: { startS: number; endS: number };
+  /** The whole of THRESHOLDS' profile; absent with THRESHOLDS=none. */
+  profile?: Profile;
+  /** Every limit that k6 judged. */
+  thresholds?: JudgedLimit[];
+  /** sha256 in hex of the files that settings name, by setting. */
+  digests?: Record<string, string>;
 }
 
 /** What the run says about the server, and whether the run may say so. */

@@ -1,21 +1,19 @@
 import type { Options, Scenario } from "k6/options";
-import { adaptOptions, emitLevelMetrics, type LevelSpec, Levels, type Slot } from "./client";
+import { adaptOptions, emitLevelMetrics, type LevelSpec, Levels, type Slot, shared } from "./client";
 import { type Config, orRefuse } from "./config";
 import { formatDurationMs } from "./duration";
 import { abort, rememberLoad } from "./load-guard";
 import { planRequests } from "./load-plan";
-import { SettingError } from "./setting-error";
+import type { PlannedLevel } from "./measurable";
+import type { Gates } from "./profile";
 import type { Warmup } from "./settings";
-
-/** k6's thresholds option. */
-export type Thresholds = Record<string, string[]>;
 
 /** Levels of load as the scenario file uses them. */
 export interface LoadLevels {
   /** The levels that gates judge. */
   readonly specs: readonly LevelSpec[];
-  /** k6's options for this load with these thresholds. */
-  options(thresholds: () => Thresholds): Options | undefined;
+  /** k6's options for this load with these gates. */
+  options(gates: () => Gates): Options | undefined;
   /**
    * Has this VU's clients send until they have no more to send in any level. A slot ends with the promise that `send`
    * returns, or where it returns none, with `send`.
@@ -54,15 +52,6 @@ export function concurrencyLevel(config: Config, name: string, concurrency: numb
   return { name, concurrency, labels, ...bound, ...warmupOf(config.WARMUP, concurrency) };
 }
 
-/** Ends the run where a level is bounded by time, for scenarios that compare the same requests. Init context only. */
-export function requireRequests({ DURATION: durationMs, scenario }: Config): void {
-  if (durationMs === undefined) return;
-  orRefuse(() => {
-    const given = `DURATION=${formatDurationMs(durationMs)}`;
-    throw new SettingError(`${given} cannot bound ${scenario}, which sends the same requests twice; set REQUESTS`);
-  });
-}
-
 /** Levels of constant concurrency that follow each other in one k6 scenario. */
 export function levelsInTurn(config: Config, specs: readonly LevelSpec[]): LoadLevels {
   const levels = new Levels(config.scenario, [...specs]);
@@ -75,7 +64,7 @@ export function levelsInTurn(config: Config, specs: readonly LevelSpec[]): LoadL
   return {
     specs,
     // Each VU goes through all levels in one iteration: k6 cannot start a level when another has ended, the module can.
-    options: (thresholds) => loadOptions(config, thresholds, Math.ceil(clients / perVU)),
+    options: (gates) => loadOptions(config, gates, Math.ceil(clients / perVU), specs),
     each: (send) => levels.each(perVU, send, abort),
     report: emitLevelMetrics,
   };
@@ -92,26 +81,47 @@ export function clientsPerVU(setting: number | "auto", clients: number): number 
 const fewVUs = 4;
 
 /** Options of a load that lasts one iteration of each VU. */
-export function loadOptions(config: Config, thresholds: () => Thresholds, vus: number): Options | undefined {
-  return k6Options(config, thresholds, {
+export function loadOptions(
+  config: Config,
+  gates: () => Gates,
+  vus: number,
+  planned: readonly PlannedLevel[] = [],
+): Options | undefined {
+  const scenario: Scenario = {
     executor: "per-vu-iterations",
     vus,
     iterations: 1,
     maxDuration: formatDurationMs(config.MAX_DURATION),
     // k6 would let requests end for 30 s more, and count them as if they had been in time.
     gracefulStop: "0s",
-  });
+  };
+  return k6Options(config, gates, scenario, planned);
 }
 
+/** What the run is to be judged by; in the runtimes with number 0, of which one is handleSummary's. */
+export let declaredGates: Gates | undefined;
+
 /** Options of one k6 scenario. Only for the runtimes with number 0: k6 reads no other's, but fills in those it finds. */
-export function k6Options(config: Config, thresholds: () => Thresholds, scenario: Scenario): Options | undefined {
+export function k6Options(
+  config: Config,
+  gates: () => Gates,
+  scenario: Scenario,
+  planned: readonly PlannedLevel[] = [],
+): Options | undefined {
   if (__VU !== 0) return undefined;
-  const gates = thresholds();
-  const { requireMeasurable } = require("./measurable") as typeof import("./measurable");
-  orRefuse(() => requireMeasurable(config, gates));
+  const { thresholds, profile } = gates();
+  const { requireMeasurable, unreachableLine } = require("./measurable") as typeof import("./measurable");
+  orRefuse(() => requireMeasurable(config, thresholds));
+  declaredGates = { thresholds, profile };
+  // Once: the runtime of handleSummary has number 0, too.
+  shared("gates are reachable", () => {
+    const line = unreachableLine(config, thresholds, profile, planned);
+    if (line !== "") console.warn(`tokenclock: ${line}`);
+    return true;
+  });
   const options = adaptOptions({
-    thresholds: gates,
-    summaryTrendStats: trendStats(gates) as Options["summaryTrendStats"],
+    thresholds,
+    summaryTrendStats: trendStats(thresholds) as Options["summaryTrendStats"],
     scenarios: { [config.scenario.replaceAll("-", "_")]: scenario },
   });
   return rememberLoad(options);
@@ -125,7 +135,7 @@ export function warmupOf(warmup: Warmup, slots: number): Pick<LevelSpec, "warmup
 }
 
 /** k6 keeps only the percentiles that it is asked for; a verdict must name the value of each that a threshold judges. */
-function trendStats(thresholds: Thresholds): string[] {
+function trendStats(thresholds: Gates["thresholds"]): string[] {
   const stats = ["count", "avg", "min", "med", "p(90)", "p(95)", "p(99)", "p(99.9)", "max"];
   for (const expression of Object.values(thresholds).flat()) {
     const [percentile] = /^p\([\d.]+\)/.exec(expression) ?? [];

@@ -64,8 +64,6 @@ export function openClient(config: Config): LlmClient {
   return {
     ready() {
       requireAskedLoad();
-      // setup() runs once, the init code once a VU: a warning is given here.
-      for (const line of config.warnings) console.warn(`tokenclock: ${line}`);
       const short = config.CACHE === "cold" ? repetition() : undefined;
       if (short !== undefined) {
         const remedy = "give the file more rows, send fewer requests, or set CACHE=warm";

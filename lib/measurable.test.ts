@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { requireMeasurable } from "./measurable";
+import { requestsNeeded, requireMeasurable, unreachableLine } from "./measurable";
 import { parseSettings } from "./settings";
 
 const rows: [environment: Record<string, string>, metric: string, says: RegExp | undefined][] = [
@@ -25,3 +25,35 @@ for (const [environment, metric, says] of rows) {
     else check();
   });
 }
+
+test("a gate that a level has too few requests for is told, with the limit that needs the most", () => {
+  assert.deepEqual([0.99, 0.95, 0.9, 0.1, 0.999, 1].map(requestsNeeded), [
+    459,
+    90,
+    44,
+    2,
+    4603,
+    Number.POSITIVE_INFINITY,
+  ]);
+  const thresholds = {
+    "llm_requests{level:c1,phase:steady}": ["count>=20"],
+    "llm_ttft{level:c1,phase:steady}": ["p(95)<450", "p(99)<1000"],
+    "llm_output_speed{level:c1,phase:steady}": ["p(10)>20"],
+    "llm_itl_p99{level:c1}": ["value<100"],
+  };
+  const line = (requests: number | undefined, profile?: Parameters<typeof unreachableLine>[2]) =>
+    unreachableLine(parseSettings({ THRESHOLDS: "interactive" }, {}), thresholds, profile, [
+      { name: "c1", requests },
+      { name: "pause", requests: 1 },
+    ]);
+  assert.match(line(200), /^level c1 has 200 requests: too few .* THRESHOLDS=interactive .* p\(99\) needs 459$/);
+  assert.equal(line(459), "");
+  assert.equal(line(undefined), "", "by time: nobody knows how many");
+  const rates = [{ name: "c1", fromRate: 0, toRate: 20, durationMs: 20_000 }];
+  const settings = parseSettings({}, {});
+  assert.match(unreachableLine(settings, thresholds, undefined, rates), /^level c1 has 200 requests/);
+  assert.equal(unreachableLine(settings, thresholds, undefined, [{ ...rates[0], name: "c1", phase: "warmup" }]), "");
+  const profile = { minRequests: 1, maxFailureShare: 0.001, limits: {} };
+  assert.match(line(1000, profile), /a failure share of 0\.001 needs 4603$/);
+  assert.equal(line(459, { ...profile, maxFailureShare: 0 }), "", "no failure at all is counted, not estimated");
+});

@@ -16,13 +16,19 @@ function readFile(path: string): string {
   return text;
 }
 
-const parse = (environment: Record<string, string>) => parseConfig("s", { REQUESTS: 5 }, environment, readFile);
+const declaration = {
+  scenario: "s",
+  defaults: { REQUESTS: 5 },
+  uses: ["levels", "PHASE", "BETWEEN", "prompts", "TRACE"],
+} as const;
+const named = { BASE_URL: "http://127.0.0.1:1/v1" };
+const parse = (given: Record<string, string>) => parseConfig(declaration, { ...named, ...given }, readFile);
 
 test("a configuration is the settings and what follows from them", () => {
-  const config = parse({ SLO_TTFT: "200", CONCURENCY: "3" });
+  const config = parse({ SLO_TTFT: "200" });
   assert.deepEqual([config.scenario, config.REQUESTS, config.profile], ["s", 5, "smoke"]);
   assert.deepEqual(config.sloMs, { ttft: 200, tpot: undefined, e2e: undefined });
-  assert.deepEqual(config.warnings, ["CONCURENCY is not a setting; did you mean CONCURRENCY?"]);
+  assert.ok(config.used.includes("CONCURRENCY") && !config.used.includes("RATE"), "the settings that it uses");
 });
 
 test("a profile of the user's own is read from its file", () => {
@@ -62,9 +68,11 @@ const refused: [environment: Record<string, string>, message: RegExp][] = [
   [{ THRESHOLDS: "torn.json" }, /^THRESHOLDS=torn\.json cannot be used: it is not JSON/],
   [{ BETWEEN: "rm -r sk-secret" }, /^BETWEEN is set, but only `npm start prefill-decode` can run commands/],
   [{ SALT: "a b" }, /^SALT=a b is not 1 to 64 letters, digits, dots, hyphens and underscores$/],
-  [{ SALT: "" }, /^SALT= is not 1 to 64 letters/],
+  [{ SALT: "" }, /^SALT= is empty; it is 1 to 64 letters/],
   [{ CACHE: "hot" }, /^CACHE=hot is not one of cold, warm$/],
   [{ API: "chats" }, /^API=chats is not one of chat,/],
+  [{ RATE: "5" }, /^s does not use RATE; beside what every scenario uses it has CONCURRENCY, REQUESTS, DURATION, /],
+  [{ SLO_PERCENTILE: "99" }, /^SLO_PERCENTILE is set and has no effect without SLO_TTFT, SLO_TPOT or SLO_E2E/],
 ];
 for (const [environment, message] of refused) {
   test(`refused: ${JSON.stringify(environment)}`, () => {
@@ -74,3 +82,15 @@ for (const [environment, message] of refused) {
     );
   });
 }
+
+test("a run whose server is not named is refused, and only `npm start` can bring one", () => {
+  const refusedWith = (given: Record<string, string>, message: RegExp) =>
+    assert.throws(
+      () => parseConfig(declaration, given, readFile),
+      (error) => isSettingError(error) && message.test(error.message),
+    );
+  refusedWith({}, /^BASE_URL is not set: name the server, such as -e BASE_URL=http:\/\/127\.0\.0\.1:8000\/v1$/);
+  refusedWith({ SIMULATE: "true" }, /^SIMULATE=true: only `npm start` starts the simulated server/);
+  refusedWith({ API: "chats" }, /^API=chats is not one of/);
+  assert.equal(parse({ SIMULATE: "true" }).SIMULATE, true, "it may be said of a server that is named");
+});

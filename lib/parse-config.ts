@@ -3,9 +3,11 @@ import type { SloMs } from "./level-summary";
 import { type Profile, type ProfileName, parseProfile, profileNames } from "./profile";
 import { newSalt } from "./salt";
 import { SettingError } from "./setting-error";
-import { type Defaults, type Environment, likelyTypos, parseSettings, type Settings } from "./settings";
+import { type Defaults, type Environment, parseSettings, type SettingName, type Settings } from "./settings";
+import { requireEffect, requireUsed, type Use, usedSettings } from "./used-settings";
 
-export { shownSettings } from "./settings";
+export { gatherSettings } from "./given-settings";
+export { isSettingName, shownSettings } from "./settings";
 
 /** The effective settings of the run, and what follows from them. */
 export interface Config extends Settings {
@@ -14,34 +16,53 @@ export interface Config extends Settings {
   readonly profile: ProfileName | Profile;
   /** The SLOs that are set. */
   readonly sloMs: SloMs;
-  /** What looks like a mistake in the settings, a line each; shown once by setup(). */
-  readonly warnings: readonly string[];
+  /** The settings that the scenario uses; the others are their defaults and say nothing. */
+  readonly used: readonly SettingName[];
+}
+
+/** What a scenario says of its settings. */
+export interface Declaration {
+  readonly scenario: string;
+  readonly defaults: Defaults;
+  /** The settings, or groups of them, that it uses beside those that every scenario uses. */
+  readonly uses: readonly Use[];
 }
 
 /**
- * Reads all settings: built-in default < the scenario's < environment. `readFile` gives the text of a file of the user's.
- * @throws SettingError for the first value that is not allowed.
+ * Reads all settings: built-in default < the scenario's < what the user set (`given`, see gatherSettings). `readFile` gives
+ * the text of a file of the user's.
+ * @throws SettingError for the first value that is not allowed, and for a setting that the scenario does not use.
  */
 export function parseConfig(
-  scenario: string,
-  defaults: Defaults,
-  environment: Environment,
+  { scenario, defaults, uses }: Declaration,
+  given: Environment,
   readFile: (path: string) => string,
 ): Config {
-  const settings = parseSettings(environment, defaults);
+  requireUsed(scenario, uses, given);
+  const settings = parseSettings(given, defaults);
+  requireEffect(settings, given);
   // `npm start` takes it out of what k6 sees. Its value may hold a key.
   if (settings.BETWEEN !== "") {
     throw new SettingError("BETWEEN is set, but only `npm start prefill-decode` can run commands: k6 itself cannot");
   }
-  return {
+  const config: Config = {
     ...settings,
     SALT: settings.SALT || newSalt(),
-    CACHE: repeatsText(settings, readFile) && environment.CACHE === undefined ? "warm" : settings.CACHE,
+    CACHE: repeatsText(settings, readFile) && given.CACHE === undefined ? "warm" : settings.CACHE,
     scenario,
     profile: readProfile(settings.THRESHOLDS, readFile),
     sloMs: { ttft: settings.SLO_TTFT, tpot: settings.SLO_TPOT, e2e: settings.SLO_E2E },
-    warnings: likelyTypos(environment),
+    used: usedSettings(uses),
   };
+  // Last: who has made another mistake as well is told of that one.
+  if (config.BASE_URL === "") throw new SettingError(unnamedServer(config));
+  return config;
+}
+
+function unnamedServer({ SIMULATE: simulate }: Settings): string {
+  return simulate
+    ? "SIMULATE=true: only `npm start` starts the simulated server; start `bin/k6 x tokenclock simulate`, and name it in BASE_URL"
+    : "BASE_URL is not set: name the server, such as -e BASE_URL=http://127.0.0.1:8000/v1";
 }
 
 /** Whether prompts have beginnings in common on purpose, which a prefix cache is meant to keep. */

@@ -13,6 +13,13 @@ export interface Profile {
   readonly limits: Readonly<Partial<Record<MetricName, readonly string[]>>>;
 }
 
+/** What k6 judges of a run, and the profile that this follows from; undefined with THRESHOLDS=none. */
+export interface Gates {
+  /** k6's thresholds option. */
+  readonly thresholds: Record<string, string[]>;
+  readonly profile: Profile | undefined;
+}
+
 /** The profiles in thresholds/, and "none" for no gate but the SLOs. */
 export const profileNames = ["smoke", "interactive", "batch", "none"] as const;
 

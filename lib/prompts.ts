@@ -8,6 +8,7 @@ import { promptRows } from "./load-plan";
 import { seededRng } from "./rng";
 import { SettingError } from "./setting-error";
 import { openWords } from "./shared-words";
+import { shippedDatasets } from "./shipped-datasets";
 import type { TraceRow } from "./trace";
 import { hashText, type Lengths, recordedPrompts, syntheticPrompts } from "./workload";
 
@@ -54,17 +55,10 @@ interface Elements {
   at(index: number): unknown;
 }
 
-/** The datasets that ship, by name. */
-const shipped: Readonly<Record<string, string>> = {
-  prompts: "prompts.jsonl",
-  chats: "chats.jsonl",
-  "token-ids": "token-ids.jsonl",
-};
-
 /** A dataset's entries in turn, each with the settings' output length where it has none of its own. */
 function datasetPrompts(config: Config, lengths: Lengths): PromptSource["next"] {
   const { entrySyntax, parseEntry } = require("./dataset") as typeof import("./dataset");
-  const elements = openElements("DATASET", config.DATASET, shipped[config.DATASET]);
+  const elements = openElements("DATASET", config.DATASET, shippedDatasets[config.DATASET]);
   const entryAt = (index: number): Entry => {
     const entry = parseEntry(elements.at(index % elements.length));
     if (!entry) throw new SettingError(`DATASET=${config.DATASET}: element ${index + 1} is not ${entrySyntax}`);
@@ -120,7 +114,7 @@ function clipped(entry: Entry, maxTokens: number | undefined): Entry {
   return { ...entry, input: { kind: "tokenIds", tokenIds }, inputTokens: maxTokens };
 }
 
-function openElements(setting: string, name: string, shippedFile: string | undefined): Elements {
+function openElements(setting: "DATASET" | "TARGETS", name: string, shippedFile: string | undefined): Elements {
   const path = shippedFile ? shippedPath(shippedFile) : userPath(name);
   return orRefuse(() => {
     let elements: Elements;
@@ -129,7 +123,7 @@ function openElements(setting: string, name: string, shippedFile: string | undef
     } catch (error) {
       // Go's errors come with the name of what threw them.
       const reason = (error instanceof Error ? error.message : String(error)).replace(/^(GoError: )?new Lines: /, "");
-      const sets = setting === "DATASET" ? `; the sets that ship are ${Object.keys(shipped).join(", ")}` : "";
+      const sets = setting === "DATASET" ? `; the sets that ship are ${Object.keys(shippedDatasets).join(", ")}` : "";
       throw new SettingError(`${setting}=${name} cannot be read: ${reason}${sets}`);
     }
     if (elements.length === 0) throw new SettingError(`${setting}=${name} has no element in it`);

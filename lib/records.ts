@@ -2,7 +2,7 @@
  * The lines of records.ndjson(.gz), as the records output writes them. All times are whole nanoseconds from the run's
  * start on its one clock; a field that is 0 or "" may be left out of a line.
  */
-import type { LevelSummary, SloMs, Stamps, Validity } from "./level-summary";
+import type { LevelSummary, RunReport, SloMs, Stamps, Validity } from "./level-summary";
 
 /** Part of a level that a request belongs to, decided when it is scheduled. */
 export type Phase = "warmup" | "steady" | "drain";
@@ -22,7 +22,9 @@ export interface RunLine {
   /** As in the verdict; absent in records of earlier versions. */
   reader?: string;
   readerClass?: string;
-  /** Digests of the files that DATASET, TRACE, ... name. */
+  /** The threshold profile: its name, or the whole of the user's own. */
+  profile?: unknown;
+  /** sha256 in hex of the files that DATASET, TRACE and TARGETS name, by setting. */
   digests?: Record<string, string>;
 }
 
@@ -113,8 +115,10 @@ export type RequestLine = CompletedLine | FailedLine;
 export interface EndLine {
   type: "end";
   endNs: number;
-  /** How the run ended: only "complete" is whole. */
-  ended?: string;
+  /** How the run ended: only "complete" is whole. Absent in records of runs before there was one. */
+  ended?: RunReport["ended"];
+  /** What of the load was not sent, in words. */
+  unsent?: string;
   validity: Validity;
 }
 

@@ -43,7 +43,7 @@ const secret: Kind<string> = {
 };
 
 const command: Kind<string> = {
-  allowed: 'a shell command, or ""',
+  allowed: "a shell command",
   parse: (text) => text,
   // A command may hold a key.
   show: (value) => (value === "" ? undefined : "(set)"),
@@ -72,21 +72,20 @@ function hasHost(address: string): boolean {
 }
 
 const anyUrl: Kind<string> = {
-  allowed: 'an address with http:// or https://, or ""',
-  parse: (text) => (text === "" || (/^https?:\/\/\S+$/.test(text) && hasHost(text)) ? text : undefined),
+  allowed: "an address with http:// or https://",
+  parse: (text) => (/^https?:\/\/\S+$/.test(text) && hasHost(text) ? text : undefined),
   show: showAddress,
 };
 
 const urlPath: Kind<string> = {
-  allowed: 'a path that begins with /, an address with http:// or https://, or ""',
-  parse: (text) =>
-    text === "" || /^\/\S*$/.test(text) || (/^https?:\/\/\S+$/.test(text) && hasHost(text)) ? text : undefined,
+  allowed: "a path that begins with / or an address with http:// or https://",
+  parse: (text) => (/^\/\S*$/.test(text) || (/^https?:\/\/\S+$/.test(text) && hasHost(text)) ? text : undefined),
   show: showAddress,
 };
 
 const jsonPointer: Kind<string> = {
-  allowed: 'a JSON pointer such as /usage/total_tokens, or ""',
-  parse: (text) => (text === "" || text.startsWith("/") ? text : undefined),
+  allowed: "a JSON pointer such as /usage/total_tokens",
+  parse: (text) => (text.startsWith("/") ? text : undefined),
   show: asIs,
 };
 
@@ -154,7 +153,6 @@ const steps: Kind<readonly LoadStep[]> = {
   allowed: "steps as DURATION:TARGET, such as 30s:10,1m:50 (within 30s to 10, then within 1m to 50)",
   parse: (text) => {
     const parsed: LoadStep[] = [];
-    if (text === "") return parsed;
     for (const word of text.split(",")) {
       const [, time = "", target = ""] = /^\s*([^:]+):(\d+(?:\.\d+)?)\s*$/.exec(word) ?? [];
       const durationMs = parseDurationMs(time);
@@ -240,7 +238,6 @@ function within(text: string, pattern: RegExp, low: number, high: number): numbe
 }
 
 function parseJsonObject(text: string): Record<string, unknown> | undefined {
-  if (text === "") return {};
   try {
     const value: unknown = JSON.parse(text);
     return typeof value === "object" && value !== null && !Array.isArray(value) ? { ...value } : undefined;
@@ -262,7 +259,12 @@ const sloMs = optional(number(0.001, 3_600_000));
 
 /** Every setting there is, in the order in which documentation lists them. */
 export const settings = {
-  BASE_URL: setting(baseUrl, "http://127.0.0.1:8000/v1", "Address of the API with /v1, as OpenAI's SDKs take it."),
+  BASE_URL: setting(baseUrl, "", "Address of the API with /v1, as OpenAI's SDKs take it; every run needs one."),
+  SIMULATE: setting(
+    yesNo,
+    false,
+    "Load the simulated server, which `npm start` starts. Without BASE_URL only `npm start` alone does so by itself.",
+  ),
   API: setting(
     oneOf("chat", "completions", "embeddings", "responses", "messages", "json"),
     "chat",
@@ -395,11 +397,20 @@ export const settings = {
   SLO_TPOT: setting(sloMs, undefined, "Limit of the time per output token, ms: gated and counted into goodput."),
   SLO_E2E: setting(sloMs, undefined, "Limit of the end-to-end latency, ms: gated and counted into goodput."),
   SLO_PERCENTILE: setting(number(1, 100), 95, "Percentile of each level that the SLOs above gate."),
-  RESULTS: setting(folder, ".", "Folder that result files are written to, made where it is missing."),
+  RESULTS: setting(
+    folder,
+    "",
+    "Folder of the run's result files, made where it is missing; what an earlier run left in it is moved aside. By default none, and of `npm start` a new folder below results/.",
+  ),
 };
 
 /** A setting's name. */
 export type SettingName = keyof typeof settings;
+
+/** Whether there is a setting of this name. */
+export function isSettingName(text: string): text is SettingName {
+  return Object.hasOwn(settings, text);
+}
 
 type ValueOf<N extends SettingName> = (typeof settings)[N]["initial"];
 
@@ -428,6 +439,7 @@ export function parseSettings(environment: Environment, defaults: Defaults): Set
       values[name] = fromDefault(name, defaults) ?? kind.initial;
       continue;
     }
+    if (given.trim() === "") throw new SettingError(`${name}= is empty; it is ${kind.allowed}`);
     const value = kind.parse(given.trim());
     if (value === undefined) throw new SettingError(`${name}=${shownValue(name, given)} is not ${kind.allowed}`);
     values[name] = value;
@@ -472,11 +484,11 @@ function requireUsed(environment: Environment, values: Settings): void {
  * @throws SettingError where the environment asks for both, or for a DURATION that a ramp would ignore.
  */
 function boundByRate({ RATE: rate, STAGES: stages, DURATION: duration }: Environment, defaults: Defaults): boolean {
-  if (rate !== undefined && stages !== undefined && stages.trim() !== "") {
+  if (rate !== undefined && stages !== undefined) {
     throw new SettingError(`RATE=${rate} and STAGES=${stages} both say how many requests a second; set one of them`);
   }
   // Other scenarios have no use for STAGES, and their levels one for DURATION.
-  if (duration !== undefined && rate === undefined && defaults.STAGES !== undefined && stages?.trim() !== "") {
+  if (duration !== undefined && rate === undefined && defaults.STAGES !== undefined) {
     throw new SettingError(
       `DURATION=${duration} is how long a constant RATE lasts; set RATE, or only STAGES for a ramp`,
     );
@@ -484,10 +496,13 @@ function boundByRate({ RATE: rate, STAGES: stages, DURATION: duration }: Environ
   return rate !== undefined;
 }
 
-/** The settings without secrets, in a form to be read and set again. */
-export function shownSettings(of: Settings): Record<string, unknown> {
+/** The settings without secrets, in a form to be read and set again: all, or those of the given names. */
+export function shownSettings(
+  of: Settings,
+  names: readonly SettingName[] = Object.keys(settings) as SettingName[],
+): Record<string, unknown> {
   const shown: Record<string, unknown> = {};
-  for (const name of Object.keys(settings) as SettingName[]) {
+  for (const name of names) {
     const value = (settings[name] as Setting<unknown>).show(of[name]);
     if (value !== undefined) shown[name] = value;
   }
@@ -506,30 +521,6 @@ export function settingsMarkdown(): string {
     return `| \`${name}\` | ${doc} | ${allowed} | ${code} |`;
   });
   return ["| setting | meaning | allowed | default |", "|---|---|---|---|", ...rows, ""].join("\n");
-}
-
-/** A line for each variable that is most likely a setting with a typing error, such as CONCURENCY or SLO_TTTF. */
-export function likelyTypos(environment: Environment): string[] {
-  const names = Object.keys(settings);
-  const lines: string[] = [];
-  for (const variable of Object.keys(environment)) {
-    // Short names are neighbours of too many words.
-    if (variable in settings || variable.length < 6 || variable !== variable.toUpperCase()) continue;
-    const meant = names.find((name) => resembles(variable, name));
-    if (meant) lines.push(`${variable} is not a setting; did you mean ${meant}?`);
-  }
-  return lines;
-}
-
-/**
- * Whether a variable is a typing error away from a setting's name. The cheap conditions come first: the environment has
- * many variables, and the exact distance to every setting takes k6's interpreter a third of a second.
- */
-function resembles(variable: string, name: string): boolean {
-  const allowed = name.length >= 8 ? 2 : 1;
-  if (name.length < 6 || Math.abs(variable.length - name.length) > allowed) return false;
-  const ends = variable.charAt(0) === name.charAt(0) || variable.slice(-2) === name.slice(-2);
-  return ends && editDistance(variable, name) <= allowed;
 }
 
 /** Insertions, deletions, replacements and swaps of neighbours that lead from one text to the other. */

@@ -1,9 +1,11 @@
 /** What a run leaves behind: the table on stdout and the files in RESULTS. Pure: summary.ts hands in what was measured. */
 
+import { type Conclusion, conclude, exitCodeOf } from "./conclude";
 import type { LevelSummary, RunReport, Summary, Verdict } from "./level-summary";
 import type { Config } from "./parse-config";
+import type { Gates } from "./profile";
 import { type Column, percent, shortNumber, textTable } from "./table";
-import { clientLines, judge, judgedThresholds, type SummaryMetrics } from "./verdict";
+import { clientLines, judgedThresholds, type SummaryMetrics } from "./verdict";
 
 /** What k6 hands to handleSummary, as far as it is read. */
 export interface SummaryData {
@@ -21,40 +23,61 @@ export interface OwnResults {
   readonly files?: Readonly<Record<string, string>>;
 }
 
-/** All that k6 writes when a run has ended: contents by path, stdout by that name. */
-export function summaryFiles(
-  config: Config,
-  shown: Record<string, unknown>,
-  report: RunReport,
-  metrics: SummaryMetrics | undefined,
-  { text = "", files = {} }: OwnResults,
-  notes: readonly string[] = [],
-): Record<string, string> {
-  const verdict = metrics ? judge(report, judgedThresholds(metrics)) : unjudged(report);
-  const summary = summaryOf(config, shown, report, verdict, notes);
-  const inResults = (file: string) => `${config.RESULTS.replace(/\/+$/, "")}/${file}`;
-  const output: Record<string, string> = {
-    stdout: `\n${[summaryText(report, verdict, notes), text].filter((part) => part !== "").join("\n\n")}\n`,
-    [inResults("summary.json")]: `${JSON.stringify(summary, undefined, 2)}\n`,
-    [inResults("config.json")]: `${JSON.stringify(summary.config, undefined, 2)}\n`,
-  };
-  for (const [file, content] of Object.entries(files)) output[inResults(file)] = content;
-  return output;
+/** A run that has ended, as handleSummary finds it. */
+export interface EndedRun {
+  readonly config: Config;
+  /** The settings without secrets. */
+  readonly shown: Record<string, unknown>;
+  readonly report: RunReport;
+  readonly metrics: SummaryMetrics | undefined;
+  readonly gates: Gates;
+  /** sha256 of the files that settings name, by setting. */
+  readonly digests: Readonly<Record<string, string>>;
+  readonly own: OwnResults;
+  /** What a reader must know beside the verdict, a line each. */
+  readonly notes: readonly string[];
 }
 
-/** The verdict on a run of which k6 does not say whether its thresholds were crossed: it must not look like a pass. */
-function unjudged(report: RunReport): Verdict {
-  const verdict = judge(report, []);
-  const reason = "k6 does not say which thresholds were crossed: run without --new-machine-readable-summary";
-  return { ...verdict, pass: false, reasons: [...verdict.reasons, reason] };
+/** What is left to k6 once the files are written: contents by path, stdout by that name; and what the run came to. */
+export interface Concluded {
+  readonly output: Record<string, string>;
+  readonly exitCode: number;
+}
+
+/**
+ * Judges a run, writes its files into RESULTS (none where it is not set) and returns what is to be shown. `write` writes a
+ * file and returns "" or why it could not be written whole; without one k6 is to write the files. summary.json comes last,
+ * so that it says which of the others are not whole.
+ */
+export function concludeRun(run: EndedRun, write: ((path: string, text: string) => string) | undefined): Concluded {
+  const { config, shown, report, metrics, gates, own } = run;
+  const unwritten = report.recordsError === undefined ? [] : [`records: ${report.recordsError}`];
+  const judged = metrics && judgedThresholds(metrics);
+  const conclusion = () => conclude({ report, judged, expected: gates.thresholds, unwritten });
+  const output: Record<string, string> = {};
+  const put = (file: string, text: string) => {
+    const path = `${config.RESULTS.replace(/\/+$/, "")}/${file}`;
+    if (!write) output[path] = text;
+    else {
+      const why = write(path, text);
+      if (why !== "") unwritten.push(`${file}: ${why}`);
+    }
+  };
+  const json = (value: unknown) => `${JSON.stringify(value, undefined, 2)}\n`;
+  if (config.RESULTS !== "") {
+    for (const [file, text] of Object.entries(own.files ?? {})) put(file, text);
+    put("config.json", json(gates.profile ? { ...shown, profile: gates.profile } : shown));
+    put("summary.json", json(summaryOf(run, conclusion())));
+  }
+  const concluded = conclusion();
+  const text = summaryText(report, concluded.verdict, { simulated: config.SIMULATE, notes: run.notes });
+  output.stdout = `\n${[text, own.text ?? ""].filter((part) => part !== "").join("\n\n")}\n`;
+  return { output, exitCode: exitCodeOf(concluded) };
 }
 
 function summaryOf(
-  config: Config,
-  shown: Record<string, unknown>,
-  report: RunReport,
-  verdict: Verdict,
-  notes: readonly string[],
+  { config, shown, report, gates, digests, notes }: EndedRun,
+  { verdict, limits }: Pick<Conclusion, "verdict" | "limits">,
 ): Summary {
   const starts = report.levels.map(({ windowStartS }) => windowStartS);
   const ends = report.levels.map(({ windowStartS, durationS }) => windowStartS + durationS);
@@ -66,12 +89,19 @@ function summaryOf(
     sloMs: config.sloMs,
     ...(notes.length > 0 ? { notes: [...notes] } : {}),
     window: { startS: starts.length ? Math.min(...starts) : 0, endS: ends.length ? Math.max(...ends) : 0 },
+    ...(gates.profile ? { profile: gates.profile } : {}),
+    thresholds: [...limits],
+    digests,
     ...report,
   };
 }
 
 /** The table of levels and the verdict below it. A run without a completed request shows no figure at all. */
-export function summaryText(report: RunReport, verdict: Verdict, notes: readonly string[] = []): string {
+export function summaryText(
+  report: RunReport,
+  verdict: Verdict,
+  { simulated = false, notes = [] }: { simulated?: boolean; notes?: readonly string[] } = {},
+): string {
   const lines: string[] = [];
   if (report.total.requests > 0) lines.push(levelTable(report.levels));
   for (const line of failureLines(report.levels)) lines.push(line);
@@ -80,7 +110,10 @@ export function summaryText(report: RunReport, verdict: Verdict, notes: readonly
   const cached = cachedLine(report);
   if (cached !== undefined) lines.push(cached);
   if (notes.length > 0) lines.push(notes.map((note) => `note: ${note}`).join("\n"));
-  lines.push(verdict.pass ? `PASS, ${verdict.validity}` : verdict.reasons.map((reason) => `FAIL ${reason}`).join("\n"));
+  const server = simulated ? " (simulated server)" : "";
+  lines.push(
+    verdict.pass ? `PASS, ${verdict.validity}${server}` : verdict.reasons.map((reason) => `FAIL ${reason}`).join("\n"),
+  );
   return lines.join("\n\n");
 }
 

@@ -1,11 +1,12 @@
-import { runReport } from "./client";
-import { type Config, currentConfig, shownSettings } from "./config";
+import { conclude, runReport, writeResult } from "./client";
+import { type Config, currentConfig, digests, shownSettings } from "./config";
 import type { RunReport } from "./level-summary";
-import { pauseLevel } from "./levels";
+import { declaredGates, pauseLevel } from "./levels";
 import { repetition } from "./load-plan";
 import type { OwnResults, SummaryData } from "./summary-files";
 
-/** k6's handleSummary: the table of levels and the verdict on stdout, summary.json and config.json in RESULTS. */
+/** k6's handleSummary: the table of levels and the verdict on stdout, summary.json and config.json in RESULTS where it is
+ * set. */
 export function handleSummary(data: SummaryData): Record<string, string> {
   return writeSummary(data, () => ({}));
 }
@@ -19,17 +20,27 @@ export function handleSummaryWith(
 
 function writeSummary(
   data: SummaryData,
-  own: (report: RunReport, config: Config) => OwnResults,
+  results: (report: RunReport, config: Config) => OwnResults,
 ): Record<string, string> {
-  const { summaryFiles } = require("./summary-files") as typeof import("./summary-files");
+  const { concludeRun } = require("./summary-files") as typeof import("./summary-files");
   const settings = currentConfig();
   // Results name the model that was measured, also where the server was asked for it.
   const config = { ...settings, MODEL: settings.MODEL || data.setup_data?.model || "" };
   const report = withoutPauses(runReport(data));
-  const results = report.total.requests > 0 ? own(report, config) : {};
+  const own = report.total.requests > 0 ? results(report, config) : {};
   const repeated = repetition(report.total.whole.requests);
-  const notes = repeated === undefined ? [] : [repeated];
-  return summaryFiles(config, shownSettings(config), report, data.metrics, results, notes);
+  const { output, exitCode } = concludeRun(
+    {
+      ...{ config, report, own, metrics: data.metrics },
+      shown: shownSettings(config),
+      gates: declaredGates ?? { thresholds: {}, profile: undefined },
+      digests: digests ?? {},
+      notes: repeated === undefined ? [] : [repeated],
+    },
+    writeResult,
+  );
+  conclude(exitCode);
+  return output;
 }
 
 /** A pause stands among the levels so that nothing runs beside it; it is none. */

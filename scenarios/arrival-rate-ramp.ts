@@ -5,18 +5,22 @@ import { rampLines, secondsCsv } from "../lib/figures";
 import { openClient, type Server } from "../lib/llm-client";
 import { openPrompts, tracePrompts } from "../lib/prompts";
 import { handleSummaryWith } from "../lib/summary";
-import { thresholds } from "../thresholds";
+import { gates } from "../thresholds";
 
-const config = readConfig("arrival-rate-ramp", {
-  STAGES: [{ durationMs: 20_000, target: 20 }],
-  MAX_IN_FLIGHT: 200,
-  OUTPUT_TOKENS: 32,
-});
+const config = readConfig(
+  "arrival-rate-ramp",
+  {
+    STAGES: [{ durationMs: 20_000, target: 20 }],
+    MAX_IN_FLIGHT: 200,
+    OUTPUT_TOKENS: 32,
+  },
+  ["arrivals", "prompts", "generation"],
+);
 const load = openArrivals(config);
 const client = openClient(config);
 const prompts = load.trace.length > 0 ? tracePrompts(config, load.trace) : openPrompts(config);
 
-export const options = load.options(() => thresholds(config, load.specs));
+export const options = load.options(() => gates(config, load.specs));
 
 export function setup(): Server {
   return client.ready();

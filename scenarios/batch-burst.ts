@@ -6,9 +6,15 @@ import { concurrencyLevel, levelsInTurn } from "../lib/levels";
 import { openClient, type Server } from "../lib/llm-client";
 import { openPrompts } from "../lib/prompts";
 import { handleSummaryWith } from "../lib/summary";
-import { thresholds } from "../thresholds";
+import { gates } from "../thresholds";
 
-const config = readConfig("batch-burst", { BATCH_SIZES: [1, 2, 4, 8], RUNS: 3, OUTPUT_TOKENS: 64 });
+const config = readConfig("batch-burst", { BATCH_SIZES: [1, 2, 4, 8], RUNS: 3, OUTPUT_TOKENS: 64 }, [
+  "bursts",
+  "REFILL",
+  "CLIENTS_PER_VU",
+  "prompts",
+  "generation",
+]);
 const client = openClient(config);
 const prompts = openPrompts(config);
 
@@ -26,7 +32,7 @@ const refilled = config.REFILL
 const bursts = openBursts(config, refilled ? [] : batchBursts(config));
 const load = refilled ?? bursts;
 
-export const options = load.options(() => thresholds(config, load.specs));
+export const options = load.options(() => gates(config, load.specs));
 
 export function setup(): Server {
   return client.ready();

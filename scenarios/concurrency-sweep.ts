@@ -5,14 +5,18 @@ import { concurrencyLevels } from "../lib/levels";
 import { openClient, type Server } from "../lib/llm-client";
 import { openPrompts } from "../lib/prompts";
 import { handleSummaryWith } from "../lib/summary";
-import { thresholds } from "../thresholds";
+import { gates } from "../thresholds";
 
-const config = readConfig("concurrency-sweep", { CONCURRENCY: [1, 2, 4, 8], REQUESTS: 32, OUTPUT_TOKENS: 32 });
+const config = readConfig("concurrency-sweep", { CONCURRENCY: [1, 2, 4, 8], REQUESTS: 32, OUTPUT_TOKENS: 32 }, [
+  "levels",
+  "prompts",
+  "generation",
+]);
 const levels = concurrencyLevels(config);
 const client = openClient(config);
 const prompts = openPrompts(config);
 
-export const options = levels.options(() => thresholds(config, levels.specs));
+export const options = levels.options(() => gates(config, levels.specs));
 
 export function setup(): Server {
   return client.ready();

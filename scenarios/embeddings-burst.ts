@@ -5,14 +5,18 @@ import { burstTable } from "../lib/figures";
 import { openClient, type Server } from "../lib/llm-client";
 import { handleSummaryWith } from "../lib/summary";
 import { openTexts } from "../lib/texts";
-import { thresholds } from "../thresholds";
+import { gates } from "../thresholds";
 
-const config = readConfig("embeddings-burst", {
-  API: "embeddings",
-  BATCH_SIZES: [1, 8, 64],
-  RUNS: 3,
-  LENGTHS: "short,medium,long,mixed",
-});
+const config = readConfig(
+  "embeddings-burst",
+  {
+    API: "embeddings",
+    BATCH_SIZES: [1, 8, 64],
+    RUNS: 3,
+    LENGTHS: "short,medium,long,mixed",
+  },
+  ["bursts", "LENGTHS", "DATASET", "MAX_INPUT_TOKENS", "SHARED_PREFIX", "TOKEN_IDS"],
+);
 const client = openClient(config);
 const texts = openTexts(config);
 const bursts = openBursts(
@@ -20,7 +24,7 @@ const bursts = openBursts(
   texts.flatMap(({ length }) => batchBursts(config, { length }, `-${length}`)),
 );
 
-export const options = bursts.options(() => thresholds(config, bursts.specs));
+export const options = bursts.options(() => gates(config, bursts.specs));
 
 export function setup(): Server {
   return client.ready();

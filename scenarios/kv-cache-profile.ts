@@ -7,15 +7,19 @@ import { openClient, type Server } from "../lib/llm-client";
 import { openPrompts } from "../lib/prompts";
 import { openServerMetrics } from "../lib/server-metrics";
 import { handleSummaryWith } from "../lib/summary";
-import { thresholds } from "../thresholds";
+import { gates } from "../thresholds";
 
-const config = readConfig("kv-cache-profile", {
-  API: "completions",
-  CONCURRENCY: [1, 2, 3, 4, 6, 8, 10, 14],
-  WARMUP: { requests: 0 },
-  INPUT_TOKENS: 1024,
-  OUTPUT_TOKENS: 128,
-});
+const config = readConfig(
+  "kv-cache-profile",
+  {
+    API: "completions",
+    CONCURRENCY: [1, 2, 3, 4, 6, 8, 10, 14],
+    WARMUP: { requests: 0 },
+    INPUT_TOKENS: 1024,
+    OUTPUT_TOKENS: 128,
+  },
+  ["CONCURRENCY", "prompts", "generation", "gauges"],
+);
 const bursts = openBursts(
   config,
   config.CONCURRENCY.map((size) => ({ name: `n${size}`, size, labels: { ...lengthLabels(config), requests: size } })),
@@ -24,7 +28,7 @@ const client = openClient(config);
 const prompts = openPrompts(config);
 const serverMetrics = openServerMetrics(config);
 
-export const options = bursts.options(() => thresholds(config, bursts.specs));
+export const options = bursts.options(() => gates(config, bursts.specs));
 
 export function setup(): Server {
   serverMetrics.start();

@@ -5,25 +5,28 @@
  */
 import { demand, readConfig } from "../lib/config";
 import { phaseFigures } from "../lib/figures";
-import { concurrencyLevel, levelsInTurn, requireRequests } from "../lib/levels";
+import { concurrencyLevel, levelsInTurn } from "../lib/levels";
 import { openClient, type Server } from "../lib/llm-client";
 import { planPasses } from "../lib/load-plan";
 import { openPause } from "../lib/pause";
 import { openPrompts } from "../lib/prompts";
 import { openServerMetrics } from "../lib/server-metrics";
 import { handleSummaryWith } from "../lib/summary";
-import { thresholds } from "../thresholds";
+import { gates } from "../thresholds";
 
-const config = readConfig("prefill-decode", {
-  API: "completions",
-  TOKEN_IDS: true,
-  CONCURRENCY: [8],
-  REQUESTS: 32,
-  WARMUP: { requests: 0 },
-  INPUT_TOKENS: 512,
-  OUTPUT_TOKENS: 64,
-});
-requireRequests(config);
+const config = readConfig(
+  "prefill-decode",
+  {
+    API: "completions",
+    TOKEN_IDS: true,
+    CONCURRENCY: [8],
+    REQUESTS: 32,
+    WARMUP: { requests: 0 },
+    INPUT_TOKENS: 512,
+    OUTPUT_TOKENS: 64,
+  },
+  ["CONCURRENCY", "REQUESTS", "CLIENTS_PER_VU", "phases", "prompts", "generation", "gauges"],
+);
 demand(
   config.CONCURRENCY.length === 1,
   `CONCURRENCY=${config.CONCURRENCY.join(",")}: prefill-decode has one level; set one number`,
@@ -53,7 +56,7 @@ const prompts = openPrompts(config);
 const serverMetrics = openServerMetrics(config);
 
 export const options = levels.options(() =>
-  thresholds(
+  gates(
     config,
     levels.specs
       .filter(({ name }) => name !== pause.level.name)

@@ -1,17 +1,22 @@
 /** How fast does the server read prompts? One request at a time, prompts of growing length, a line through their TTFT. */
-import { demand, readConfig } from "../lib/config";
+import { readConfig } from "../lib/config";
 import { ingestionText } from "../lib/ingestion";
 import { concurrencyLevel, levelsInTurn } from "../lib/levels";
 import { openClient, type Server } from "../lib/llm-client";
 import { openPrompts } from "../lib/prompts";
 import { handleSummaryWith } from "../lib/summary";
-import { thresholds } from "../thresholds";
+import { gates } from "../thresholds";
 
-const config = readConfig("prompt-ingestion", { REQUESTS: 5, OUTPUT_TOKENS: 1, API: "completions" });
-demand(
-  config.DATASET === "",
-  `DATASET=${config.DATASET}: the prompts of prompt-ingestion have the lengths of INPUT_LENGTHS; leave DATASET out`,
-);
+const config = readConfig("prompt-ingestion", { REQUESTS: 5, OUTPUT_TOKENS: 1, API: "completions" }, [
+  "INPUT_LENGTHS",
+  "REQUESTS",
+  "DURATION",
+  "CLIENTS_PER_VU",
+  "MAX_INPUT_TOKENS",
+  "SHARED_PREFIX",
+  "TOKEN_IDS",
+  "generation",
+]);
 const levels = levelsInTurn(
   config,
   config.INPUT_LENGTHS.map((inputTokens) => concurrencyLevel(config, `i${inputTokens}`, 1, { inputTokens })),
@@ -21,7 +26,7 @@ const prompts = new Map(
   config.INPUT_LENGTHS.map((value) => [`i${value}`, openPrompts(config, { inputTokens: { kind: "fixed", value } })]),
 );
 
-export const options = levels.options(() => thresholds(config, levels.specs));
+export const options = levels.options(() => gates(config, levels.specs));
 
 export function setup(): Server {
   return client.ready();

@@ -5,21 +5,25 @@ import { openClient, type Server } from "../lib/llm-client";
 import { openPrompts } from "../lib/prompts";
 import { openServerMetrics } from "../lib/server-metrics";
 import { handleSummaryWith } from "../lib/summary";
-import { thresholds } from "../thresholds";
+import { gates } from "../thresholds";
 
-const config = readConfig("speed-generation", {
-  API: "completions",
-  CONCURRENCY: [1, 2, 3, 4, 6, 8, 10, 14],
-  REQUESTS: 28,
-  INPUT_TOKENS: 32,
-  OUTPUT_TOKENS: 128,
-});
+const config = readConfig(
+  "speed-generation",
+  {
+    API: "completions",
+    CONCURRENCY: [1, 2, 3, 4, 6, 8, 10, 14],
+    REQUESTS: 28,
+    INPUT_TOKENS: 32,
+    OUTPUT_TOKENS: 128,
+  },
+  ["levels", "SPEED_THRESHOLD", "prompts", "generation", "gauges"],
+);
 const levels = concurrencyLevels(config, lengthLabels(config));
 const client = openClient(config);
 const prompts = openPrompts(config);
 const serverMetrics = openServerMetrics(config);
 
-export const options = levels.options(() => thresholds(config, levels.specs));
+export const options = levels.options(() => gates(config, levels.specs));
 
 export function setup(): Server {
   serverMetrics.start();

@@ -30,6 +30,11 @@ export interface Gated {
   readonly outputTokens?: number;
 }
 
+/** The whole of the profile that THRESHOLDS names; undefined of "none". */
+export function profileOf({ profile }: Pick<GateConfig, "profile">): Profile | undefined {
+  return typeof profile === "string" ? profiles[profile] : profile;
+}
+
 /**
  * The thresholds of a run: each of the profile's limits and each SLO, for each level's steady requests. To k6 a Trend, a
  * Gauge or a Rate without samples is 0 or nothing, and keeps every limit from above; it cannot count a Trend's samples
@@ -37,7 +42,7 @@ export interface Gated {
  * @throws Error for a limit whose aggregate the metric does not have.
  */
 export function thresholds(config: GateConfig, levels: readonly Gated[]): Thresholds {
-  const profile = typeof config.profile === "string" ? profiles[config.profile] : config.profile;
+  const profile = profileOf(config);
   const limits: Partial<Record<MetricName, string[]>> = {};
   const limit = (name: MetricName, expressions: readonly string[]) => {
     for (const expression of expressions) parseThreshold(name, expression);

@@ -1,0 +1,64 @@
+/** What the user set for a run, gathered from -e and the environment. Pure: config.ts and `npm start` hand both in. */
+import { SettingError } from "./setting-error";
+import { type Environment, editDistance, isSettingName, type SettingName, settings } from "./settings";
+
+/** Variables of the environment with this before a setting's name are meant for a run. */
+export const environmentPrefix = "TOKENCLOCK_";
+
+/** Settings that are read from the environment under their bare names, too: those that everyone keeps there. */
+const bareNames: readonly string[] = ["BASE_URL", "API_KEY"] satisfies SettingName[];
+
+/** Variables with the prefix that are none of a run's: the extension reads them itself, when the process begins. */
+const ofTheProcess: readonly string[] = ["TOKENCLOCK_READER"];
+
+/**
+ * Settings by name. An option (`-e NAME=value`) counts for more than TOKENCLOCK_NAME in the environment, and that for more
+ * than BASE_URL and API_KEY there; the environment's other variables are no settings.
+ * @throws SettingError for a name that is no setting, and for an empty value: mostly that of an unset variable.
+ */
+export function gatherSettings(options: Environment, environment: Environment): Environment {
+  const gathered: Record<string, string> = {};
+  const take = (given: string, name: string, value: string, where: string) => {
+    if (!isSettingName(name)) throw new SettingError(`${where}${given} is not a setting${meant(name)}`);
+    if (value.trim() === "") throw new SettingError(emptyLine(name, `${where}${given}=`));
+    gathered[name] = value;
+  };
+  for (const name of bareNames) {
+    const value = environment[name];
+    if (value !== undefined) take(name, name, value, "");
+  }
+  for (const [given, value = ""] of Object.entries(environment)) {
+    if (given.startsWith(environmentPrefix) && !ofTheProcess.includes(given))
+      take(given, given.slice(environmentPrefix.length), value, "");
+  }
+  for (const [given, value = ""] of Object.entries(options)) take(given, withoutPrefix(given), value, "-e ");
+  return gathered;
+}
+
+/** The settings as variables for a k6 that this project starts. */
+export function asEnvironment(given: Environment): Record<string, string> {
+  return Object.fromEntries(
+    Object.entries(given).flatMap(([name, value]) =>
+      value === undefined ? [] : [[`${environmentPrefix}${name}`, value]],
+    ),
+  );
+}
+
+function withoutPrefix(name: string): string {
+  return name.startsWith(environmentPrefix) ? name.slice(environmentPrefix.length) : name;
+}
+
+function emptyLine(name: string, given: string): string {
+  const kept = bareNames.includes(name) ? "is the variable that it comes from unset?" : "leave it out for its default";
+  return `${given} is empty: ${kept} (${name} is ${settings[name as SettingName].allowed})`;
+}
+
+/** "; did you mean X?" where a setting's name is near, else where the names are listed. */
+function meant(name: string): string {
+  const wanted = name.toUpperCase();
+  const distances = Object.keys(settings).map((each) => [editDistance(wanted, each), each] as const);
+  const [distance, nearest] = distances.reduce((best, each) => (each[0] < best[0] ? each : best));
+  return distance <= Math.max(1, Math.floor(nearest.length / 3))
+    ? `; did you mean ${nearest}?`
+    : "; docs/settings.md lists them";
+}

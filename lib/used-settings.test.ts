@@ -1,0 +1,59 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { isSettingError } from "./setting-error";
+import { type Environment, parseSettings, type SettingName, settings } from "./settings";
+import { commonSettings, requireEffect, requireUsed, settingGroups, settingsOf, usedSettings } from "./used-settings";
+
+test("a scenario uses the settings that it declares and those that every scenario uses, and is told of others", () => {
+  assert.deepEqual(settingsOf(["gauges", "REFILL"]), ["METRICS_URL", "METRICS_INTERVAL", "REFILL"]);
+  assert.deepEqual(new Set(usedSettings(["REFILL"])), new Set([...commonSettings, "REFILL"]));
+  requireUsed("s", ["levels"], { CONCURRENCY: "1", SEED: "2" });
+  assert.throws(
+    () => requireUsed("concurrency-sweep", ["levels"], { RATE: "1" }),
+    /^SettingError: concurrency-sweep does not use RATE; beside what every scenario uses it has CONCURRENCY, REQUESTS, DUR/,
+  );
+});
+
+test("no setting is in two groups but those of every load in levels, nor in one and common to all", () => {
+  const all = [...commonSettings, ...Object.values(settingGroups).flat()];
+  assert.deepEqual(
+    all.filter((name, i) => all.indexOf(name) !== i),
+    ["DURATION", "CLIENTS_PER_VU"],
+  );
+  assert.ok(all.every((name) => name in settings));
+});
+
+const idle: [given: Environment, name: SettingName, why: RegExp][] = [
+  [{ API: "json", TARGETS: "t.txt", DATASET: "prompts" }, "DATASET", /with TARGETS/],
+  [{ DATASET: "prompts", SHARED_PREFIX: "5" }, "SHARED_PREFIX", /with DATASET/],
+  [{ DATASET: "prompts", LENGTHS: "short" }, "LENGTHS", /with DATASET/],
+  [{ TRACE: "t.jsonl", RATE: "1" }, "RATE", /with TRACE/],
+  [{ TRACE: "t.jsonl", OUTPUT_TOKENS: "1" }, "OUTPUT_TOKENS", /with TRACE/],
+  [{ TRACE: "t.jsonl", LOOP: "closed" }, "LOOP", /with TRACE/],
+  [{ LOOP: "closed", STAGES: "1s:2", ARRIVAL: "poisson" }, "ARRIVAL", /with LOOP=closed/],
+  [{ REFILL: "true", STAGGER: "1ms" }, "STAGGER", /with REFILL/],
+  [{ PHASE: "full", PAUSE: "1s" }, "PAUSE", /with PHASE=full/],
+  [{ BETWEEN_TIMEOUT: "1s" }, "BETWEEN_TIMEOUT", /without BETWEEN/],
+  [{ SLO_PERCENTILE: "99" }, "SLO_PERCENTILE", /without SLO_TTFT/],
+  [{ API: "embeddings", OUTPUT_TOKENS: "5" }, "OUTPUT_TOKENS", /with API=embeddings/],
+  [{ API: "json", ENDPOINT: "/x", TEMPERATURE: "0" }, "TEMPERATURE", /with API=json/],
+  [{ STREAM: "false", CONTINUOUS_USAGE: "true" }, "CONTINUOUS_USAGE", /but in streams of/],
+  [{ API: "messages", CONTINUOUS_USAGE: "true" }, "CONTINUOUS_USAGE", /but in streams of/],
+];
+for (const [given, name, why] of idle) {
+  test(`${name} is refused where it has no effect: ${JSON.stringify(given)}`, () => {
+    assert.throws(
+      () => requireEffect(parseSettings(given, {}), given),
+      (error) =>
+        isSettingError(error) &&
+        error.message.startsWith(`${name} is set and has no effect `) &&
+        why.test(error.message),
+    );
+    const { [name]: _, ...others } = given;
+    requireEffect(parseSettings(others, {}), others);
+  });
+}
+
+test("what the scenario has by default is not the user's, and is not refused", () => {
+  requireEffect(parseSettings({ DATASET: "prompts" }, { TOKEN_IDS: true, OUTPUT_TOKENS: 5 }), { DATASET: "prompts" });
+});

@@ -1,0 +1,132 @@
+/** Which settings a scenario uses: it declares them, and one that it does not use is refused. Pure. */
+import { SettingError } from "./setting-error";
+import { type Environment, type SettingName, type Settings, settings } from "./settings";
+
+/** Settings that go together, by the part of lib that reads them. */
+export const settingGroups = {
+  /** Levels of constant concurrency. */
+  levels: ["CONCURRENCY", "REQUESTS", "DURATION", "CLIENTS_PER_VU"],
+  /** A load that follows a schedule. */
+  arrivals: ["RATE", "STAGES", "DURATION", "ARRIVAL", "LOOP", "MAX_IN_FLIGHT", "CLIENTS_PER_VU", "TRACE"],
+  /** Requests that are released at once. */
+  bursts: ["BATCH_SIZES", "RUNS", "STAGGER"],
+  /** Where prompts come from. */
+  prompts: ["DATASET", "TARGETS", "INPUT_TOKENS", "MAX_INPUT_TOKENS", "SHARED_PREFIX", "TOKEN_IDS"],
+  /** What is asked of a model that generates. */
+  generation: ["OUTPUT_TOKENS", "MAX_OUTPUT_TOKENS", "IGNORE_EOS", "STREAM", "CONTINUOUS_USAGE", "TEMPERATURE"],
+  /** The server's own metrics page. */
+  gauges: ["METRICS_URL", "METRICS_INTERVAL"],
+  /** The two phases of prefill-decode. */
+  phases: ["PHASE", "PAUSE", "RESET_URL", "BETWEEN", "BETWEEN_TIMEOUT"],
+} as const satisfies Readonly<Record<string, readonly SettingName[]>>;
+
+/** Settings that every scenario uses: the server, the seed, the gate and the results. */
+export const commonSettings: readonly SettingName[] = [
+  ...(["BASE_URL", "SIMULATE", "API", "MODEL", "API_KEY", "HEADERS", "TIMEOUT", "HTTP2", "EXTRA_BODY"] as const),
+  ...(["METHOD", "ENDPOINT", "BODY", "INPUT_TOKENS_POINTER", "OUTPUT_TOKENS_POINTER"] as const),
+  ...(["WARMUP", "MAX_DURATION", "SEED", "SALT", "CACHE", "STAMPS", "DESCRIPTION", "RESULTS"] as const),
+  ...(["THRESHOLDS", "SLO_TTFT", "SLO_TPOT", "SLO_E2E", "SLO_PERCENTILE"] as const),
+];
+
+/** A group of settings, or a single one. */
+export type Use = keyof typeof settingGroups | SettingName;
+
+/** The settings that these stand for, in the order in which they are declared. */
+export function settingsOf(uses: readonly Use[]): SettingName[] {
+  return uses.flatMap((use) => [...(isGroup(use) ? settingGroups[use] : [use])]);
+}
+
+function isGroup(use: Use): use is keyof typeof settingGroups {
+  return Object.hasOwn(settingGroups, use);
+}
+
+/** All settings that a scenario uses which declares these, in the table's order. */
+export function usedSettings(uses: readonly Use[]): SettingName[] {
+  const used = new Set([...commonSettings, ...settingsOf(uses)]);
+  return (Object.keys(settings) as SettingName[]).filter((name) => used.has(name));
+}
+
+/**
+ * @throws SettingError for a setting that the scenario does not use. `given` has what the user set, by name; what a scenario
+ * has as its own default is never refused.
+ */
+export function requireUsed(scenario: string, uses: readonly Use[], given: Environment): void {
+  const used = usedSettings(uses);
+  for (const name of Object.keys(given)) {
+    if (used.includes(name as SettingName)) continue;
+    throw new SettingError(
+      `${scenario} does not use ${name}; beside what every scenario uses it has ${settingsOf(uses).join(", ")}`,
+    );
+  }
+}
+
+/** Settings that another one makes useless. */
+interface Idle {
+  readonly names: readonly SettingName[];
+  /** Why they are, in words that follow "has no effect"; "" where they are not. */
+  readonly why: (settings: Settings, given: Environment) => string;
+}
+
+const { generation } = settingGroups;
+
+const idle: readonly Idle[] = [
+  {
+    names: ["DATASET", "INPUT_TOKENS", "OUTPUT_TOKENS", "MAX_INPUT_TOKENS", "MAX_OUTPUT_TOKENS", "SHARED_PREFIX"],
+    why: ({ TARGETS: targets }) => (targets === "" ? "" : "with TARGETS, whose requests have no prompt"),
+  },
+  {
+    names: ["SHARED_PREFIX", "TOKEN_IDS", "LENGTHS"],
+    why: ({ DATASET: dataset }) => (dataset === "" ? "" : "with DATASET, which has the prompts as they are"),
+  },
+  {
+    names: [
+      ...(["RATE", "STAGES", "DURATION", "ARRIVAL", "DATASET", "TARGETS", "INPUT_TOKENS", "OUTPUT_TOKENS"] as const),
+      ...(["MAX_INPUT_TOKENS", "MAX_OUTPUT_TOKENS", "SHARED_PREFIX", "TOKEN_IDS", "LOOP"] as const),
+    ],
+    why: ({ TRACE: trace }) => (trace === "" ? "" : "with TRACE, which has the arrivals and lengths"),
+  },
+  {
+    names: ["RATE", "DURATION", "ARRIVAL", "MAX_IN_FLIGHT"],
+    why: ({ LOOP: loop }) => (loop === "closed" ? "with LOOP=closed, whose load is the users of STAGES" : ""),
+  },
+  {
+    names: ["STAGGER"],
+    why: ({ REFILL: refill }) => (refill ? "with REFILL, which starts a request whenever one has ended" : ""),
+  },
+  {
+    names: ["PAUSE", "RESET_URL", "BETWEEN"],
+    why: ({ PHASE: phase }) => (phase === "both" ? "" : `with PHASE=${phase}: it stands between both phases`),
+  },
+  {
+    names: ["BETWEEN_TIMEOUT"],
+    why: (_, { BETWEEN: between }) => (between === undefined ? "without BETWEEN" : ""),
+  },
+  {
+    names: ["SLO_PERCENTILE"],
+    why: ({ SLO_TTFT: ttft, SLO_TPOT: tpot, SLO_E2E: e2e }) =>
+      [ttft, tpot, e2e].every((limit) => limit === undefined) ? "without SLO_TTFT, SLO_TPOT or SLO_E2E" : "",
+  },
+  {
+    names: generation,
+    why: ({ API: api }) => (api === "embeddings" ? "with API=embeddings, which generates nothing" : ""),
+  },
+  {
+    names: ["IGNORE_EOS", "STREAM", "CONTINUOUS_USAGE", "TEMPERATURE", "EXTRA_BODY"],
+    why: ({ API: api }) => (api === "json" ? "with API=json, whose body is BODY" : ""),
+  },
+  {
+    names: ["CONTINUOUS_USAGE"],
+    why: ({ API: api, STREAM: stream }) =>
+      stream && (api === "chat" || api === "completions") ? "" : "but in streams of API=chat and API=completions",
+  },
+];
+
+/** @throws SettingError for a setting of the user's that another one makes useless. */
+export function requireEffect(of: Settings, given: Environment): void {
+  for (const { names, why } of idle) {
+    for (const name of names) {
+      const reason = given[name] === undefined ? "" : why(of, given);
+      if (reason !== "") throw new SettingError(`${name} is set and has no effect ${reason}; leave it out`);
+    }
+  }
+}
