@@ -21,7 +21,7 @@ test("the command is taken as it is; its limit is ten minutes by default", () =>
   const command = "systemctl stop vllm && x='a=b; c' systemctl start vllm";
   assert.deepEqual(readBetween(phases, { BETWEEN: command }), { command, timeoutMs: 600_000 });
   assert.equal(readBetween(phases, { BETWEEN: command, BETWEEN_TIMEOUT: "90s" })?.timeoutMs, 90_000);
-  assert.ok(readBetween(phases, { BETWEEN: command, PHASE: "both", PAUSE: "0s", RESET_URL: "" }));
+  assert.ok(readBetween(phases, { BETWEEN: command, PHASE: "both", PAUSE: "0s" }));
 });
 
 const refused: [string, NodeJS.ProcessEnv, RegExp][] = [

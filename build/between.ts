@@ -6,7 +6,8 @@ import { spawn } from "node:child_process";
 import http from "node:http";
 import https from "node:https";
 import os from "node:os";
-import { formatDurationMs, parseSettings, SettingError, type Settings } from "../lib/settings";
+import { exitCodes as allExitCodes } from "../lib/exit-codes";
+import { type Environment, formatDurationMs, parseSettings, SettingError, type Settings } from "../lib/settings";
 import { Problem } from "./program";
 
 /** What is to happen between the phases. */
@@ -16,21 +17,24 @@ export interface Between {
   readonly timeoutMs: number;
 }
 
-/** k6's own codes: the settings cannot be used, the run was broken off from inside, the run was interrupted. */
-const exitCodes = { settings: 104, aborted: 108, interrupted: 105 };
+const exitCodes = {
+  settings: allExitCodes.settings.code,
+  aborted: allExitCodes.aborted.code,
+  interrupted: allExitCodes.interrupted.code,
+};
 
 const notRun = "so the prefill phase was not run";
 
 /**
- * What the settings ask for between the phases; undefined where BETWEEN is not set or blank.
+ * What the settings (by name, as gatherSettings gives them) ask for between the phases; undefined where BETWEEN is not set.
  * @throws Problem where a setting is not allowed, or BETWEEN has no place in the run.
  */
-export function readBetween(scenario: string, environment: NodeJS.ProcessEnv): Between | undefined {
-  if (!environment.BETWEEN?.trim()) return undefined;
+export function readBetween(scenario: string, given: Environment): Between | undefined {
+  if (!given.BETWEEN?.trim()) return undefined;
   if (scenario !== "prefill-decode") {
     throw new Problem(`BETWEEN is for prefill-decode only: ${scenario} has no phases`, exitCodes.settings);
   }
-  const settings = parsed(environment);
+  const settings = parsed(given);
   if (settings.PHASE !== "both") {
     throw new Problem(
       `BETWEEN and PHASE=${settings.PHASE} exclude each other: it stands between both phases`,
@@ -44,9 +48,9 @@ export function readBetween(scenario: string, environment: NodeJS.ProcessEnv): B
   return { command: settings.BETWEEN, timeoutMs: settings.BETWEEN_TIMEOUT };
 }
 
-function parsed(environment: NodeJS.ProcessEnv): Settings {
+function parsed(given: Environment): Settings {
   try {
-    return parseSettings(environment, {});
+    return parseSettings(given, {});
   } catch (error) {
     if (error instanceof SettingError) throw new Problem(error.message, exitCodes.settings);
     throw error;

@@ -3,8 +3,9 @@ import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 import path from "node:path";
 import { test } from "node:test";
 import { type SettingName, settings } from "../lib/settings";
+import { commonSettings } from "../lib/used-settings";
 import { scenarioNames } from "./bundle";
-import { generatedDocs } from "./docs";
+import { generatedDocs, pagesWithBlocks, scenarioSettings } from "./docs";
 import { root } from "./paths";
 
 const read = (file: string) => readFileSync(path.join(root, file), "utf8").replaceAll("\r\n", "\n");
@@ -14,7 +15,7 @@ const pages = ["README.md", "CONTRIBUTING.md", ...readdirSync(path.join(root, "d
   .filter((file) => file.endsWith(".md") && existsSync(path.join(root, file)))
   .filter((file) => !(file in generatedDocs()));
 
-for (const [file, text] of Object.entries(generatedDocs())) {
+for (const [file, text] of Object.entries({ ...generatedDocs(), ...pagesWithBlocks() })) {
   test(`${file} is what the code says (node build/bootstrap.cjs build/docs.ts writes it)`, () => {
     assert.equal(read(file), text);
   });
@@ -81,4 +82,13 @@ test("every picture of docs/ is shown by a page, and is small enough for one", (
     assert.ok(shown.includes(`pictures/${file}`), `${file} is shown nowhere`);
     assert.ok(statSync(path.join(root, "docs", "pictures", file)).size < 150_000, `${file} is large`);
   }
+});
+
+test("every setting is used by a scenario", () => {
+  const used = new Set<string>(commonSettings);
+  for (const own of Object.values(scenarioSettings())) for (const { name } of own) used.add(name);
+  assert.deepEqual(
+    Object.keys(settings).filter((name) => !used.has(name)),
+    [],
+  );
 });

@@ -68,6 +68,8 @@ export function k6Environment(more: NodeJS.ProcessEnv = {}): NodeJS.ProcessEnv {
     ...process.env,
     K6_AUTO_EXTENSION_RESOLUTION: "false",
     K6_NO_USAGE_REPORT: "true",
+    // k6 ends with us, however we end.
+    K6_TOKENCLOCK_PARENT_PID: String(process.pid),
     ...more,
   };
 }

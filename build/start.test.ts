@@ -4,7 +4,8 @@ import os from "node:os";
 import path from "node:path";
 import { test } from "node:test";
 import { Problem } from "./program";
-import { makeFolder, parseStartArgs, removeEmpty } from "./start";
+import { makeFolder, removeEmpty } from "./results-folder";
+import { isSimulated, parseStartArgs, together } from "./start";
 
 function scratch(): string {
   const dir = mkdtempSync(path.join(os.tmpdir(), "tokenclock-start-"));
@@ -12,10 +13,25 @@ function scratch(): string {
   return dir;
 }
 
-const rows: { argv: string[]; scenario: string; settings: Record<string, string>; k6Args: string[]; why: string }[] = [
-  { argv: [], scenario: "concurrency-sweep", settings: {}, k6Args: [], why: "the sweep is what runs by default" },
+const rows: {
+  argv: string[];
+  named: boolean;
+  scenario: string;
+  settings: Record<string, string>;
+  k6Args: string[];
+  why: string;
+}[] = [
+  {
+    argv: [],
+    named: false,
+    scenario: "concurrency-sweep",
+    settings: {},
+    k6Args: [],
+    why: "the sweep is what runs by default",
+  },
   {
     argv: ["arrival-rate-ramp", "-e", "RATE=5"],
+    named: true,
     scenario: "arrival-rate-ramp",
     settings: { RATE: "5" },
     k6Args: [],
@@ -23,6 +39,7 @@ const rows: { argv: string[]; scenario: string; settings: Record<string, string>
   },
   {
     argv: ["-e", "SLO_TTFT=1", "--quiet"],
+    named: false,
     scenario: "concurrency-sweep",
     settings: { SLO_TTFT: "1" },
     k6Args: ["--quiet"],
@@ -30,6 +47,7 @@ const rows: { argv: string[]; scenario: string; settings: Record<string, string>
   },
   {
     argv: ["--", '--env=EXTRA_BODY={"a":"b=c"}', "-eSEED=2", "--out", "json=x.json"],
+    named: false,
     scenario: "concurrency-sweep",
     settings: { EXTRA_BODY: '{"a":"b=c"}', SEED: "2" },
     k6Args: ["--out", "json=x.json"],
@@ -60,4 +78,35 @@ test("of the folders made for a run only those are removed that hold nothing", (
   writeFileSync(path.join(dir, "a", "kept"), "");
   assert.equal(removeEmpty(made), true);
   assert.equal(removeEmpty([path.join(dir, "a")]), false);
+});
+
+test("a server is named, or SIMULATE=true says that none is meant; only `npm start` alone needs neither", () => {
+  const named = { BASE_URL: "http://127.0.0.1:1/v1" };
+  assert.equal(isSimulated(true, {}), true);
+  assert.equal(isSimulated(false, { SIMULATE: "true" }), true);
+  assert.equal(isSimulated(false, named), false);
+  assert.equal(isSimulated(false, { ...named, SIMULATE: "false" }), false);
+  const refused = (given: Record<string, string>, message: RegExp) =>
+    assert.throws(
+      () => isSimulated(false, given),
+      (error) => error instanceof Problem && error.exitCode === 104 && message.test(error.message),
+    );
+  refused({}, /^no server is named: set BASE_URL, or SIMULATE=true/);
+  refused({ SLO_TTFT: "1" }, /^no server is named/);
+  refused({ SIMULATE: "false" }, /^no server is named/);
+  refused({ SIMULATE: "maybe" }, /^SIMULATE=maybe is not true or false/);
+  refused({ ...named, SIMULATE: "true" }, /^SIMULATE=true and BASE_URL both say/);
+});
+
+test("of two runs that are one, what makes one invalid counts for both, and a run that ended early before all", () => {
+  const rows: [number[], number][] = [
+    [[0, 0], 0],
+    [[0, 99], 99],
+    [[99, 98], 98],
+    [[96, 99], 99],
+    [[0, 96], 96],
+    [[98, 105], 105],
+    [[108, 99], 108],
+  ];
+  for (const [codes, code] of rows) assert.equal(together(...codes), code, String(codes));
 });

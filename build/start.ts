@@ -1,26 +1,32 @@
 /** `npm start [scenario] [-- k6 arguments]`: makes what is missing, runs the scenario and renders its report. */
 import { spawn } from "node:child_process";
-import { existsSync, mkdirSync, readFileSync, rmdirSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";
+import { exitCodes } from "../lib/exit-codes";
 import { phaseFigures } from "../lib/figures";
+import { asEnvironment, environmentPrefix, gatherSettings } from "../lib/given-settings";
 import type { Summary } from "../lib/level-summary";
 import { newSalt } from "../lib/salt";
+import { SettingError } from "../lib/setting-error";
+import { type Environment, settings } from "../lib/settings";
 import { type Between, readBetween, runBetween } from "./between";
-import { bundleScenarios } from "./bundle";
+import { bundleScenarios, scenarioNames } from "./bundle";
 import { ensureK6 } from "./k6";
-import { distDir, root, shown } from "./paths";
+import { takenByNpm } from "./npm-arguments";
+import { noteSignal } from "./parent";
+import { distDir, root } from "./paths";
 import { Problem, runProgram } from "./program";
+import { clearResults, makeFolder, newResultsFolder, removeEmpty, shownToUser, userFolder } from "./results-folder";
 import { k6Environment, type Simulator, startSimulator } from "./simulator";
 
 const defaultScenario = "concurrency-sweep";
 
-/** k6's exit code when a threshold failed; the run itself is whole. */
-const thresholdsFailed = 99;
-
 /** What the command line of `npm start` asks for. */
 export interface StartRequest {
   scenario: string;
+  /** The command line names the scenario. */
+  named: boolean;
   /** Settings given as `-e NAME=value`. */
   settings: Record<string, string>;
   /** Everything else, handed to `k6 run` as it is. */
@@ -31,7 +37,8 @@ export interface StartRequest {
 export function parseStartArgs(argv: readonly string[]): StartRequest {
   const args = argv.filter((arg) => arg !== "--");
   const named = args[0] !== undefined && !args[0].startsWith("-");
-  const request: StartRequest = { scenario: named ? (args[0] ?? "") : defaultScenario, settings: {}, k6Args: [] };
+  const scenario = named ? (args[0] ?? "") : defaultScenario;
+  const request: StartRequest = { scenario, named, settings: {}, k6Args: [] };
   const rest = args.slice(named ? 1 : 0);
   for (let i = 0; i < rest.length; i++) {
     const arg = rest[i] ?? "";
@@ -42,62 +49,68 @@ export function parseStartArgs(argv: readonly string[]): StartRequest {
       continue;
     }
     const at = pair.indexOf("=");
-    if (at < 1) throw new Problem(`-e ${pair} is not NAME=value`);
+    if (at < 1) throw refused(`-e ${pair} is not NAME=value`);
     request.settings[pair.slice(0, at)] = pair.slice(at + 1);
   }
   return request;
 }
 
 /**
- * Makes a folder with those above it; returns the folders that it made, the lowest first.
- * @throws Problem with exit code 104 where that cannot be.
+ * Sees that every argument is one: NAME=value that no option precedes is what is left of -e where npm took the option.
+ * @throws Problem with exit code 104.
  */
-export function makeFolder(dir: string): string[] {
-  const made: string[] = [];
+function refuseLooseWords(k6Args: readonly string[]): void {
+  for (const [i, arg] of k6Args.entries()) {
+    const name = /^([A-Za-z_]\w*)=/.exec(arg)?.[1];
+    if (name === undefined || k6Args[i - 1]?.startsWith("-")) continue;
+    throw refused(`${name}=... stands alone; write -- -e ${name}=..., with the -- of npm before it`);
+  }
+}
+
+/** A problem with what was asked for. */
+function refused(message: string): Problem {
+  return new Problem(message, exitCodes.settings.code);
+}
+
+/** The result of `read`; a setting that cannot be used is a problem with exit code 104. */
+function orRefused<T>(read: () => T): T {
   try {
-    // One by one: Node's recursive mkdir never ends below a folder such as /proc, where none can be made.
-    const missing: string[] = [];
-    for (let at = dir; !existsSync(at); at = path.dirname(at)) missing.push(at);
-    for (const each of missing.reverse()) {
-      mkdirSync(each);
-      made.unshift(each);
-    }
+    return read();
   } catch (error) {
-    throw new Problem(`RESULTS=${dir} cannot be made: ${error instanceof Error ? error.message : error}`, 104);
-  }
-  return made;
-}
-
-/** Removes those of the folders in which nothing is, the lowest first; returns whether the first of them is gone. */
-export function removeEmpty(dirs: readonly string[]): boolean {
-  let removed = 0;
-  try {
-    for (const dir of dirs) {
-      rmdirSync(dir);
-      removed++;
-    }
-  } catch {
-    // Something is in it, and so in those above it.
-  }
-  return removed > 0;
-}
-
-/** A name for a new folder results/<time>-<scenario>/. */
-function newResultsDir(scenario: string): string {
-  const time = new Date().toISOString().slice(0, 19).replaceAll(":", "").replace("T", "-");
-  for (let attempt = 1; ; attempt++) {
-    const dir = path.join(root, "results", `${time}-${scenario}${attempt > 1 ? `-${attempt}` : ""}`);
-    if (!existsSync(dir)) return dir;
+    if (error instanceof SettingError) throw refused(error.message);
+    throw error;
   }
 }
 
-/** Runs k6 in the foreground; signals of the terminal are its to handle. Resolves to its exit code. */
+/**
+ * Whether the load goes to the simulated server: where SIMULATE=true says so, or nothing at all was asked for.
+ * @throws Problem with exit code 104 where no server is named although something was, or two are.
+ */
+export function isSimulated(bare: boolean, given: Environment): boolean {
+  const { SIMULATE: text, BASE_URL: baseUrl } = given;
+  const simulate = text === undefined ? bare : settings.SIMULATE.parse(text);
+  if (simulate === undefined) throw refused(`SIMULATE=${text} is not ${settings.SIMULATE.allowed}`);
+  if (baseUrl === undefined && !simulate) {
+    throw refused("no server is named: set BASE_URL, or SIMULATE=true to load the simulated server");
+  }
+  if (baseUrl !== undefined && simulate) {
+    throw refused("SIMULATE=true and BASE_URL both say which server is loaded; set one of them");
+  }
+  return simulate;
+}
+
+/** Runs k6 in the foreground, below the user's folder; signals end it with us. Resolves to its exit code. */
 function runK6(k6: string, args: string[], env: NodeJS.ProcessEnv): Promise<number> {
   return new Promise((resolve, reject) => {
-    const child = spawn(k6, args, { stdio: "inherit", env });
+    const child = spawn(k6, args, {
+      ...{ stdio: "inherit", env, cwd: userFolder() },
+      // A group of its own: a signal to the whole of ours (a terminal's Ctrl-C, a CI runner) would reach it beside the one
+      // passed on, and on a second one k6 gives up its teardown.
+      detached: process.platform !== "win32",
+    });
     const pass = (signal: NodeJS.Signals) => {
-      // A terminal has already sent Ctrl-C to the whole group; a second one would make k6 give up its teardown.
-      if (signal !== "SIGINT" || !process.stdin.isTTY) child.kill(signal);
+      noteSignal();
+      child.kill(signal);
     };
     const signals: NodeJS.Signals[] = ["SIGINT", "SIGTERM", "SIGHUP"];
     for (const signal of signals) process.on(signal, pass);
@@ -109,66 +122,91 @@ function runK6(k6: string, args: string[], env: NodeJS.ProcessEnv): Promise<numb
   });
 }
 
-/**
- * Renders the report of a results folder, or of two that belong together, into `outputDir`; a report that cannot be made
- * does not change the run's verdict.
- */
-async function renderReport(dirs: [string, ...string[]], outputDir: string): Promise<void> {
+/** Renders the report of a results folder, or of two that belong together, into `outputDir`; whether it is there as a whole. */
+async function renderReport(dirs: [string, ...string[]], outputDir: string): Promise<boolean> {
   const renderer = path.join(root, "report", "render.ts");
-  if (!existsSync(renderer) || !dirs.every((dir) => existsSync(path.join(dir, "summary.json")))) return;
+  if (!existsSync(renderer) || !dirs.every((dir) => summaryIn(dir) !== undefined)) return true;
   try {
     const { renderReport: render } = (await import(renderer)) as {
       renderReport(dirs: [string, ...string[]], outputDir: string): unknown;
     };
     await render(dirs, outputDir);
+    return true;
   } catch (error) {
     console.error(`tokenclock: the report could not be rendered: ${error instanceof Error ? error.stack : error}`);
+    return false;
+  }
+}
+
+/** A run's summary.json; undefined where there is none, or only a part of one. */
+function summaryIn(dir: string): Summary | undefined {
+  try {
+    return JSON.parse(readFileSync(path.join(dir, "summary.json"), "utf8")) as Summary;
+  } catch {
+    return undefined;
   }
 }
 
 /** A scenario's run: k6's arguments and the settings, RESULTS aside. */
-interface Run extends StartRequest {
+interface Run {
   readonly k6: string;
+  readonly scenario: string;
+  readonly given: Environment;
+  readonly k6Args: readonly string[];
 }
 
-/** Runs the scenario into a folder; resolves to k6's exit code. */
-function runScenario({ k6, scenario, settings, k6Args }: Run, dir: string): Promise<number> {
+const { passed, inconclusive, notValid, failed } = exitCodes;
+
+/** The exit codes of a run that was judged. */
+const verdicts: readonly number[] = [passed.code, inconclusive.code, notValid.code, failed.code];
+
+/** Runs the scenario into a folder; resolves to k6's exit code, or to that of a run whose results are not whole. */
+async function runScenario({ k6, scenario, given, k6Args }: Run, dir: string): Promise<number> {
   makeFolder(dir);
   const records = path.join(dir, "records.ndjson.gz");
   const bundle = path.join(distDir, `${scenario}.js`);
-  // Settings travel by environment: everyone on the machine can read a process's arguments, and one may be a key.
-  const env = k6Environment({ ...settings, RESULTS: dir, PWD: process.cwd() });
-  // k6 cannot run programs, and its scenarios refuse to be asked to.
-  delete env.BETWEEN;
+  // Settings travel by environment: everyone on the machine can read a process's arguments, and one may be a key. k6 cannot
+  // run programs, and its scenarios refuse to be asked to.
+  const { BETWEEN: _, BETWEEN_TIMEOUT: __, ...own } = given;
+  const env = k6Environment({ ...asEnvironment({ ...own, RESULTS: dir }) });
+  for (const name of ["BETWEEN", "BETWEEN_TIMEOUT"]) delete env[`${environmentPrefix}${name}`];
   // Without a terminal k6's progress bar would be two lines a second; levels announce their end by themselves.
   const quiet = process.stdout.isTTY ? [] : ["--quiet"];
-  return runK6(k6, ["run", ...quiet, bundle, "--out", `records=${records}`, ...k6Args], env);
+  const code = await runK6(k6, ["run", ...quiet, bundle, "--out", `records=${records}`, ...k6Args], env);
+  if (!verdicts.includes(code) || summaryIn(dir) !== undefined) return code;
+  console.error(`tokenclock: ${shownToUser(path.join(dir, "summary.json"))} is missing or not whole`);
+  return notValid.code;
+}
+
+/** The exit code of several runs, or of a run and its report, that are one to the user: what makes one invalid counts for all. */
+export function together(...codes: number[]): number {
+  const worst = [notValid.code, failed.code, inconclusive.code].find((code) => codes.includes(code));
+  return codes.find((code) => !verdicts.includes(code)) ?? worst ?? passed.code;
 }
 
 /**
  * Runs prefill-decode as two runs, into the folders full/ and prefill/ of `dir`, with a command between them; resolves to
- * the first exit code that is not 0. The joined report and its figures are the folder's.
+ * the exit code of both. The joined report and its figures are the folder's.
  */
 async function runPhases(run: Run, between: Between, dir: string): Promise<number> {
   // One salt for both: the command empties the server's cache, so that the phases can send the same prompts.
-  const SALT = run.settings.SALT ?? process.env.SALT ?? newSalt();
-  const phase = (name: string) => ({ ...run, settings: { ...run.settings, SALT, PHASE: name } });
+  const SALT = run.given.SALT ?? newSalt();
+  const phase = (name: string) => ({ ...run, given: { ...run.given, SALT, PHASE: name } });
   const [full, prefill] = [path.join(dir, "full"), path.join(dir, "prefill")];
   const first = await runScenario(phase("full"), full);
-  // A missed threshold leaves a run that is whole. Whoever interrupted one does not want the server restarted.
-  if (first !== 0 && first !== thresholdsFailed) {
+  // A run that was judged is whole. Whoever interrupted one does not want the server restarted.
+  if (!verdicts.includes(first) || summaryIn(full)?.ended !== "complete") {
     console.error(`tokenclock: the full phase ended with exit code ${first}, so BETWEEN was not run`);
     await renderReport([full], full);
     return first;
   }
-  await runBetween(between, run.settings.BASE_URL || process.env.BASE_URL || "");
+  await runBetween(between, run.given.BASE_URL ?? "");
   const second = await runScenario(phase("prefill"), prefill);
-  await renderReport([full, prefill], dir);
-  const summaries = [full, prefill].map((each) => path.join(each, "summary.json")).filter((file) => existsSync(file));
-  const levels = summaries.flatMap((file) => (JSON.parse(readFileSync(file, "utf8")) as Summary).levels);
+  const whole = await renderReport([full, prefill], dir);
+  const levels = [full, prefill].flatMap((each) => summaryIn(each)?.levels ?? []);
   const figures = phaseFigures(levels);
   if (figures !== undefined) console.log(`\n${figures}\n`);
-  return first || second;
+  return together(first, second, whole ? passed.code : notValid.code);
 }
 
 /** Writes the verdict for pipelines into the run's folder; resolves to the exit code, which is no pass where that fails. */
@@ -181,43 +219,68 @@ async function publishVerdict(dir: string, exitCode: number): Promise<number> {
 function usage(names: readonly string[]): string {
   return `npm start [scenario] -- [-e SETTING=value ...] [k6's arguments]
 
-Runs a scenario and renders its report; without BASE_URL it runs against a simulated server.
-Scenarios: ${names.join(", ")}; ${defaultScenario} by default.
-Settings: docs/settings.md, or as environment variables; keys are better set there than with -e, which others can see.
+Runs a scenario and renders its report. Without any argument it runs ${defaultScenario} against a simulated server; else the
+server is named by BASE_URL, or -e SIMULATE=true asks for the simulated one. Behind -- only: before it npm takes options for
+its own.
+Scenarios: ${names.join(", ")}.
+Settings: docs/settings.md, or as environment variables TOKENCLOCK_SETTING, BASE_URL and API_KEY; keys are better set there
+than with -e, which others can see.
 k6's arguments: bin/k6 run --help`;
+}
+
+/** The folder of the run's results, where RESULTS names one: its old results are out of the way. */
+function clearedFolder(options: Environment): string | undefined {
+  const { RESULTS: own = options[`${environmentPrefix}RESULTS`] ?? process.env[`${environmentPrefix}RESULTS`] } =
+    options;
+  if (own === undefined || own.trim() === "") return undefined;
+  const dir = path.resolve(userFolder(), own);
+  const moved = clearResults(dir);
+  if (moved)
+    console.log(`tokenclock: ${shownToUser(dir)} held results of an earlier run; they are in ${shownToUser(moved)}`);
+  return dir;
 }
 
 /** The whole of `npm start`; resolves to the exit code. */
 export async function start(argv: readonly string[]): Promise<number> {
-  const request = parseStartArgs(argv);
-  const { scenario, settings } = request;
-  const names = await bundleScenarios();
-  if (request.k6Args.some((arg) => arg === "--help" || arg === "-h")) {
+  const { named, scenario, settings: options, k6Args } = parseStartArgs(argv);
+  const names = scenarioNames();
+  if (k6Args.some((arg) => arg === "--help" || arg === "-h")) {
     console.log(usage(names));
-    return 0;
+    return passed.code;
   }
-  if (!names.includes(scenario)) {
-    throw new Problem(`there is no scenario ${scenario}; there are ${names.join(", ")}`);
+  // First of all: whatever ends the run from here on, nobody finds an earlier one's results in its folder.
+  const taken = takenByNpm();
+  const cleared = clearedFolder(taken.results ? { RESULTS: taken.results } : options);
+  if (taken.words.length > 0) {
+    throw refused(
+      `npm took ${taken.words.join(" and ")} for itself; write -- before it: npm start ${scenario} -- ${taken.words.join(" ")}`,
+    );
   }
-  const between = readBetween(scenario, { ...process.env, ...settings });
+  refuseLooseWords(named ? [scenario, ...k6Args] : k6Args);
+  if (!names.includes(scenario)) throw refused(`there is no scenario ${scenario}; there are ${names.join(", ")}`);
+  const given: Record<string, string | undefined> = { ...orRefused(() => gatherSettings(options, process.env)) };
+  const bare = !named && k6Args.length === 0 && Object.keys(given).length === 0;
+  const simulated = isSimulated(bare, given);
+  const between = readBetween(scenario, given);
+  await bundleScenarios();
   const k6 = await ensureK6();
-  const results = settings.RESULTS ?? process.env.RESULTS;
-  const dir = results ? path.resolve(results) : newResultsDir(scenario);
-  const made = makeFolder(dir);
+  const { dir, made } = cleared ? { dir: cleared, made: makeFolder(cleared) } : newResultsFolder(scenario);
 
   let simulator: Simulator | undefined;
-  if (!settings.BASE_URL && !process.env.BASE_URL) {
-    simulator = await startSimulator(k6);
-    console.log(`tokenclock: no BASE_URL is set, so the simulated server answers at ${simulator.baseUrl}`);
-    settings.BASE_URL = simulator.baseUrl;
-  }
   try {
-    const run = { ...request, k6 };
-    const code = between ? await runPhases(run, between, dir) : await runScenario(run, dir);
-    if (!between) await renderReport([dir], dir);
+    if (simulated) {
+      simulator = await startSimulator(k6);
+      console.log(
+        `tokenclock: ${bare ? "no server is named, so" : "SIMULATE=true:"} the simulated server answers at ${simulator.baseUrl}`,
+      );
+      Object.assign(given, { SIMULATE: "true", BASE_URL: simulator.baseUrl });
+    }
+    const run = { k6, scenario, given, k6Args };
+    let code = between ? await runPhases(run, between, dir) : await runScenario(run, dir);
+    if (!between && !(await renderReport([dir], dir))) code = together(code, notValid.code);
     const published = await publishVerdict(dir, code);
     // k6 refused what was asked for; it has said why.
-    if (!removeEmpty(made)) console.log(`tokenclock: results are in ${shown(dir)}`);
+    if (!removeEmpty(made)) console.log(`tokenclock: results are in ${shownToUser(dir)}`);
     return published;
   } finally {
     await simulator?.stop();

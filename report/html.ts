@@ -1,6 +1,7 @@
 /** report.html: one self-contained page, no script, no request to anywhere. Everything that a server said is escaped. */
 import type { HostPauses, Pauses } from "../lib/level-summary";
 import { parseSettings, shownSettings } from "../lib/settings";
+import { settingGroups } from "../lib/used-settings";
 import { pausesText, stampsText } from "../lib/verdict";
 import type { Answer } from "./answer";
 import { chartCss, pictureHtml } from "./chart";
@@ -133,25 +134,22 @@ const settingRows = (values: Record<string, unknown>): [string, string][] =>
     .filter(([, value]) => value !== undefined)
     .map(([name, value]) => [name, valueText(value)]);
 
-/** Settings that every scenario uses, and what each takes its load from. */
-const general = ["BASE_URL", "API", "MODEL", "INPUT_TOKENS", "OUTPUT_TOKENS", "SEED", "THRESHOLDS"];
-const loadSettings: Record<string, string[]> = {
-  "concurrency-sweep": ["CONCURRENCY", "REQUESTS", "DURATION", "WARMUP"],
-  "arrival-rate-ramp": ["RATE", "STAGES", "DURATION", "ARRIVAL", "LOOP", "MAX_IN_FLIGHT", "TRACE"],
-  "prefill-decode": ["CONCURRENCY", "REQUESTS", "DURATION", "WARMUP", "PHASE", "PAUSE"],
-  "batch-burst": ["BATCH_SIZES", "RUNS", "STAGGER", "REFILL"],
-  "embeddings-burst": ["BATCH_SIZES", "RUNS", "LENGTHS"],
-  "prompt-ingestion": ["INPUT_LENGTHS", "REQUESTS"],
-  "kv-cache-profile": ["CONCURRENCY"],
-  "speed-generation": ["CONCURRENCY", "REQUESTS", "DURATION", "WARMUP", "SPEED_THRESHOLD"],
-};
+/** Settings that say what was asked of which server, and those that make the load. */
+const general = ["BASE_URL", "API", "MODEL", "INPUT_TOKENS", "OUTPUT_TOKENS", "SEED", "THRESHOLDS", "WARMUP"];
+const { levels, arrivals, bursts, phases } = settingGroups;
+const ofLoad: readonly string[] = [
+  ...general,
+  ...levels,
+  ...arrivals,
+  ...bursts,
+  ...phases,
+  ...["REFILL", "LENGTHS", "INPUT_LENGTHS", "SPEED_THRESHOLD"],
+];
 const defaults = shownSettings(parseSettings({}, {}));
 
-/** Whether a setting says something of this run: its scenario uses it, or it is not what it is by default. */
+/** Whether a setting says something of a run: a run has those that its scenario uses. The others are mostly as they always are. */
 function matters(run: Results, name: string): boolean {
-  const used = loadSettings[run.scenario];
-  if (!used || general.includes(name) || used.includes(name)) return true;
-  return JSON.stringify(run.config[name]) !== JSON.stringify(defaults[name]);
+  return ofLoad.includes(name) || JSON.stringify(run.config[name]) !== JSON.stringify(defaults[name]);
 }
 
 /** Server, model, API and lengths, as far as the settings say them. */

@@ -1,17 +1,18 @@
 /** What a pipeline gets of a verdict: JUnit XML for its test view, Markdown for its summary page, JSON for programs. */
 import { appendFileSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { exitCodes as table } from "../lib/exit-codes";
 
 /** What a judgement came to. "refused": what was asked for cannot be judged, as with a setting that is not allowed. */
 export type OutcomeState = "passed" | "failed" | "not valid" | "inconclusive" | "refused";
 
-/** The exit code of each state: docs/ci.md has the table. */
+/** The exit code of each state. */
 export const exitCodes: Readonly<Record<OutcomeState, number>> = {
-  passed: 0,
-  failed: 99,
-  "not valid": 98,
-  inconclusive: 96,
-  refused: 104,
+  passed: table.passed.code,
+  failed: table.failed.code,
+  "not valid": table.notValid.code,
+  inconclusive: table.inconclusive.code,
+  refused: table.settings.code,
 };
 
 /** One thing that was judged. */

@@ -168,21 +168,28 @@ function common(options: SuiteOptions, maxDurationS: number): Record<string, str
   return {
     BASE_URL: `${options.baseUrl}/v1`,
     API: "completions",
-    // As token ids prompts have exactly the asked length; as words a tokenizer makes them some per cent shorter or longer.
-    TOKEN_IDS: "true",
     ENDPOINT: options.completionsEndpoint,
-    METRICS_URL: `${options.baseUrl}${options.metricsEndpoint}`,
-    METRICS_INTERVAL: `${Math.max(1, Math.round(options.stepLiveMetrics * 1000))}ms`,
     MAX_DURATION: `${Math.ceil(maxDurationS)}s`,
     THRESHOLDS: "none",
     ...(options.model ? { MODEL: options.model } : {}),
   };
 }
 
+/** The polls of the server's gauges, for the scenarios that make them. */
+function gauges(options: SuiteOptions): Record<string, string> {
+  return {
+    METRICS_URL: `${options.baseUrl}${options.metricsEndpoint}`,
+    METRICS_INTERVAL: `${Math.max(1, Math.round(options.stepLiveMetrics * 1000))}ms`,
+  };
+}
+
+/** As token ids prompts have exactly the asked length; as words a tokenizer makes them some per cent shorter or longer. */
+const synthetic = { TOKEN_IDS: "true" };
+
 /** Prompts of a dataset folder: prompts_length_1024.json and growing_prompts.json, where they exist. */
-function dataset(options: SuiteOptions, file: string, exists: (path: string) => boolean): Record<string, string> {
+function prompts(options: SuiteOptions, file: string, exists: (path: string) => boolean): Record<string, string> {
   const path = `${options.datasetFolder.replace(/\/+$/, "")}/${file}`;
-  return options.datasetFolder !== "" && exists(path) ? { DATASET: path } : {};
+  return options.datasetFolder !== "" && exists(path) ? { DATASET: path } : synthetic;
 }
 
 /** Prompt ingestion, four times over (once with --quick); each step with a seed of its own. */
@@ -192,6 +199,7 @@ export function ingestionSteps(options: SuiteOptions): Step[] {
     scenario: "prompt-ingestion" as const,
     env: {
       ...common(options, options.maxDurationPromptIngestion),
+      ...synthetic,
       INPUT_LENGTHS: ingestionLengths.join(","),
       OUTPUT_TOKENS: "1",
       REQUESTS: options.quick ? "3" : "10",
@@ -218,7 +226,8 @@ export function profileStep(
     scenario: "kv-cache-profile",
     env: {
       ...common(options, options.maxDurationKvCacheProfile),
-      ...dataset(options, `prompts_length_${inputTokens}.json`, exists),
+      ...gauges(options),
+      ...prompts(options, `prompts_length_${inputTokens}.json`, exists),
       CONCURRENCY: concurrency.join(","),
       INPUT_TOKENS: String(inputTokens),
       OUTPUT_TOKENS: String(outputTokens),
@@ -257,7 +266,8 @@ export function speedStep(
     scenario: "speed-generation",
     env: {
       ...common(options, options.maxDurationSpeedGeneration),
-      ...dataset(options, `prompts_length_${inputTokens}.json`, exists),
+      ...gauges(options),
+      ...prompts(options, `prompts_length_${inputTokens}.json`, exists),
       ...bound,
       CONCURRENCY: String(parallel),
       WARMUP: "0",

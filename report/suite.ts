@@ -13,6 +13,7 @@ import { ensureK6 } from "../build/k6";
 import { distDir, shown } from "../build/paths";
 import { Problem, runProgram } from "../build/program";
 import { k6Environment, type Simulator, startSimulator } from "../build/simulator";
+import { asEnvironment } from "../lib/given-settings";
 import { fullCache } from "./answers/kv-cache-profile";
 import { readResults } from "./read";
 import {
@@ -90,7 +91,7 @@ function runStep(k6: string, step: Step, dir: string): Promise<number> {
     const log = createWriteStream(join(dir, "k6.log"));
     const records = join(dir, "records.ndjson.gz");
     const child = spawn(k6, ["run", "--quiet", join(distDir, `${step.scenario}.js`), "--out", `records=${records}`], {
-      env: k6Environment({ ...step.env, RESULTS: dir, PWD: process.cwd() }),
+      env: k6Environment(asEnvironment({ ...step.env, RESULTS: dir })),
       stdio: ["ignore", "pipe", "pipe"],
     });
     child.stdout.pipe(log, { end: false });
