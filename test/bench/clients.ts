@@ -4,6 +4,7 @@ import { runCommand } from "../../build/command";
 import { distDir } from "../../build/paths";
 import { Problem } from "../../build/program";
 import { k6Environment } from "../../build/simulator";
+import { asEnvironment } from "../../lib/given-settings";
 import type { Summary } from "../../lib/level-summary";
 import { statsOf } from "../../lib/percentile";
 import { bodyOf, type ClientName, type Load } from "./cases";
@@ -128,11 +129,13 @@ const sseScenario: BenchClient = {
   command: ({ k6, origin, load, dir }) => ({
     file: k6,
     args: ["run", "--quiet", sseBundle],
-    env: k6Environment({
-      ...{ BASE_URL: `${origin}/v1`, RESULTS: dir, THRESHOLDS: "none", WARMUP: "0", INPUT_TOKENS: "16" },
-      ...{ CONCURRENCY: String(load.streams), REQUESTS: String(load.streams * load.requests) },
-      OUTPUT_TOKENS: String(load.tokens),
-    }),
+    env: k6Environment(
+      asEnvironment({
+        ...{ BASE_URL: `${origin}/v1`, RESULTS: dir, THRESHOLDS: "none", WARMUP: "0", INPUT_TOKENS: "16" },
+        ...{ CONCURRENCY: String(load.streams), REQUESTS: String(load.streams * load.requests) },
+        OUTPUT_TOKENS: String(load.tokens),
+      }),
+    ),
   }),
   read: ({ dir }) => {
     const { levels } = JSON.parse(readFileSync(path.join(dir, summaryFile), "utf8")) as Summary;

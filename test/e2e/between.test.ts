@@ -22,7 +22,7 @@ const secret = "sk-between-77c";
 /** `npm start` as a user types it, its results in `dir`. */
 function npmStart(scenario: string, settings: Record<string, string>, dir: string): Promise<ChildEnd> {
   const flags = Object.entries(settings).flatMap(([name, value]) => ["-e", `${name}=${value}`]);
-  const env = { ...process.env, RESULTS: dir };
+  const env = { ...process.env, TOKENCLOCK_RESULTS: dir };
   return startChild("npm", ["start", scenario, "--", ...flags], { cwd: root, env, timeoutMs: 100_000 }).ended;
 }
 
@@ -152,10 +152,13 @@ test("another scenario and k6 alone refuse it before any load, and run nothing",
   const other = await npmStart("concurrency-sweep", settings, scratchDir());
   assert.equal(other.code, 104, other.stderr);
   assert.match(other.stderr, /^tokenclock: BETWEEN is for prefill-decode only: concurrency-sweep has no phases$/m);
-  for (const scenario of ["prefill-decode", "concurrency-sweep"]) {
+  for (const [scenario, line] of [
+    ["prefill-decode", /tokenclock: BETWEEN is set, but only `npm start prefill-decode` can run commands/],
+    ["concurrency-sweep", /tokenclock: concurrency-sweep does not use BETWEEN/],
+  ] as const) {
     const { code, stdout, stderr } = await run(scenario, settings);
     assert.equal(code, 104, stderr);
-    assert.match(stderr, /tokenclock: BETWEEN is set, but only `npm start prefill-decode` can run commands/);
+    assert.match(stderr, line);
     assert.ok(!(stdout + stderr).includes(secret));
   }
   assert.equal((await server.truth()).requestCount, 0);

@@ -5,6 +5,7 @@ import path from "node:path";
 import { type TestContext, test } from "node:test";
 import { builtK6, distDir, root } from "../../build/paths";
 import { k6Environment } from "../../build/simulator";
+import { asEnvironment } from "../../lib/given-settings";
 import type { RunReport } from "../../lib/level-summary";
 import { startChild } from "../support/child";
 import { levelOf, readRecords, requestsIn } from "../support/run";
@@ -176,14 +177,14 @@ test("descriptors that run out are the client's limit, not the server's failure"
 });
 
 for (const [settings, connections] of [
-  [{ STAGES: "1s:400,2s:400", MAX_IN_FLIGHT: 300 }, 300],
+  [{ STAGES: "1s:400,2s:400", MAX_IN_FLIGHT: "300" }, 300],
   [{ STAGES: "1s:300", LOOP: "closed" }, 300],
 ] as const) {
   test(`more in flight than there are descriptors is refused before the load: ${JSON.stringify(settings)}`, {
     ...limits,
     skip: process.platform === "win32",
   }, async () => {
-    const env = k6Environment({ ...settings, MAX_IN_FLIGHT: String(connections), BASE_URL: "http://127.0.0.1:1/v1" });
+    const env = k6Environment(asEnvironment({ ...settings, BASE_URL: "http://127.0.0.1:1/v1" }));
     const args = ["run", "--quiet", path.join(distDir, "arrival-rate-ramp.js")];
     const { code, stderr } = await startChild(limited(256), args, { cwd: scratchDir(), env, timeoutMs: 20_000 }).ended;
     assert.equal(code, 104, stderr);

@@ -77,7 +77,7 @@ test("a row of a dataset that holds no prompt is refused before any load, wherev
     [{ TARGETS: fileOf("targets.txt", "/predict\npredict\n"), API: "json" }, /line 2 is no path/],
   ];
   for (const [settings, line] of cases) {
-    const ended = await run("concurrency-sweep", { ...small, BASE_URL, ...settings });
+    const ended = await run("concurrency-sweep", { BASE_URL, ...settings });
     refusedWith(ended, 104, line);
     assert.equal(ended.requests.length, 0);
   }
@@ -88,7 +88,11 @@ test("settings that a scenario would ignore or that its levels' names would cont
   const cases: [string, RunSettings, RegExp][] = [
     ["prefill-decode", { CONCURRENCY: "1,2" }, /CONCURRENCY=1,2: prefill-decode has one level/],
     ["prefill-decode", { CONCURRENCY: 1, API: "json", ENDPOINT: "/predict" }, /API=json decodes no tokens/],
-    ["prompt-ingestion", { DATASET: "prompts" }, /DATASET=prompts: the prompts of prompt-ingestion have the lengths/],
+    [
+      "prompt-ingestion",
+      { DATASET: "prompts" },
+      /prompt-ingestion does not use DATASET; beside what every scenario uses it has INPUT_LENGTHS/,
+    ],
     [
       "arrival-rate-ramp",
       { LOOP: "closed", STAGES: "3s:2", MAX_DURATION: "2s" },
@@ -124,8 +128,9 @@ test("a run that meets MAX_DURATION has failed: what is under way then is not wa
   const BASE_URL = await serverFor(t);
   const load = { CONCURRENCY: 2, DURATION: "20s", WARMUP: 0, OUTPUT_TOKENS: 1000, MAX_DURATION: "2s" };
   const ended = await run("concurrency-sweep", { BASE_URL, ...load });
-  assert.equal(ended.code, 99, ended.stderr);
+  assert.equal(ended.code, 98, ended.stderr);
   assert.match(ended.stdout, /^c2 failed: .*interrupted/m);
+  assert.match(ended.stdout, /^FAIL the run was cut short: level c2 was not over$/m);
 });
 
 test("a page of metrics that was named and is not there is told", async (t) => {

@@ -89,7 +89,7 @@ test("a load without a warm-up refuses one that is asked for", limits, async () 
     [{ LOOP: "closed", STAGES: "1s:2", WARMUP: "2s" }, /WARMUP=2s: LOOP=closed has no warm-up/],
     [{ STAGES: "1s:2", WARMUP: 5 }, /WARMUP=5 counts requests/],
   ] as [RunSettings, RegExp][]) {
-    const { code, stderr } = await run("arrival-rate-ramp", settings);
+    const { code, stderr } = await run("arrival-rate-ramp", { BASE_URL: "http://127.0.0.1:1/v1", ...settings });
     assert.equal(code, 104);
     assert.match(stderr, line);
   }

@@ -224,8 +224,9 @@ test("B, ramp: one-by-one inference collapses near its capacity, batched does no
 });
 
 test("B, ramp of users: each sends one request after the other", limits, async () => {
+  const { MAX_IN_FLIGHT: _, ...ofUsers } = rampSettings;
   const { ended, truth, seen } = await runReported("arrival-rate-ramp", workers, {
-    ...{ ...rampSettings, ENDPOINT: "/optimized_predict", LOOP: "closed", STAGES: "2s:4,1s:4" },
+    ...{ ...ofUsers, ENDPOINT: "/optimized_predict", LOOP: "closed", STAGES: "2s:4,1s:4" },
   });
   assert.ok(seen().length > 20);
   assert.equal(seen().length, truth.requestCount);

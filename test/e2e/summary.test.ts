@@ -8,6 +8,7 @@ import { gunzipSync } from "node:zlib";
 import { builtK6, distDir, root } from "../../build/paths";
 import { k6Environment } from "../../build/simulator";
 import { chunksOf, foldRecords, itlGaps } from "../../lib/fold";
+import { asEnvironment } from "../../lib/given-settings";
 import type { LevelSummary, Stats, Summary } from "../../lib/level-summary";
 import type { RecordLine } from "../../lib/records";
 import { whenValid } from "../support/attempts";
@@ -251,7 +252,7 @@ test("k6 alone gives the thresholds, exit code and summary of npm start", { time
       const bundle = path.join(distDir, "concurrency-sweep.js");
       const k6 = startChild(
         process.env.K6_BINARY || builtK6,
-        ["run", bundle, ...flags.flatMap((flag) => ["-e", flag])],
+        ["run", bundle, ...[...flags, `RESULTS=${alone}`].flatMap((flag) => ["-e", flag])],
         {
           cwd: alone,
           env: k6Environment(),
@@ -292,7 +293,7 @@ async function npmStart(
   const dir = scratchDir();
   const child = startChild("npm", ["start", "--", ...args], {
     cwd: root,
-    env: { ...process.env, ...env, RESULTS: dir },
+    env: { ...process.env, ...asEnvironment({ ...env, RESULTS: dir }) },
     timeoutMs: 100_000,
   });
   const timer = meanwhile && setInterval(meanwhile, 50);

@@ -4,6 +4,7 @@ import path from "node:path";
 import { constants, gunzipSync } from "node:zlib";
 import { builtK6, distDir } from "../../build/paths";
 import { k6Environment } from "../../build/simulator";
+import { asEnvironment } from "../../lib/given-settings";
 import type { LevelSummary, Summary } from "../../lib/level-summary";
 import { parseRecordLine, type RecordLine, type RequestLine } from "../../lib/records";
 import { type Child, startChild } from "./child";
@@ -44,11 +45,14 @@ export type RunSettings = Readonly<Record<string, string | number>>;
 
 const recordsFile = "records.ndjson.gz";
 
+/** The k6 that is tested. */
+export const k6Binary = (): string => process.env.K6_BINARY || builtK6;
+
 /** Starts a scenario with RESULTS in a folder of its own. */
 export function startRun(scenario: string, settings: RunSettings, options: RunOptions = {}): StartedRun {
   const dir = scratchDir();
   const named = Object.fromEntries(Object.entries(settings).map(([name, value]) => [name, String(value)]));
-  const [file = "", ...before] = [...(options.within ?? []), process.env.K6_BINARY || builtK6];
+  const [file = "", ...before] = [...(options.within ?? []), k6Binary()];
   const child = startChild(
     file,
     [
@@ -58,7 +62,7 @@ export function startRun(scenario: string, settings: RunSettings, options: RunOp
     ],
     {
       cwd: dir,
-      env: k6Environment({ ...options.env, ...named, RESULTS: dir, PWD: dir }),
+      env: k6Environment({ ...options.env, ...asEnvironment({ ...named, RESULTS: dir }) }),
       timeoutMs: options.timeoutMs ?? 60_000,
     },
   );
