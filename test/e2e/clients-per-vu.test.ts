@@ -126,7 +126,7 @@ for (const clientsPerVU of ["1", "auto"]) {
     t.after(server.stop);
     const load = { CONCURRENCY: 8, DURATION: "60s", WARMUP: 0, OUTPUT_TOKENS: 1000, MAX_DURATION: "1s" };
     const ended = await run("concurrency-sweep", { ...load, CLIENTS_PER_VU: clientsPerVU, BASE_URL: server.baseUrl });
-    assert.equal(ended.code, 99, ended.stderr);
+    assert.equal(ended.code, 98, ended.stderr);
     assert.deepEqual(
       ended.requests.map((request) => request.outcome === "failed" && request.failure),
       Array.from({ length: 8 }, () => "interrupted"),

@@ -54,7 +54,7 @@ test("a client that is stopped twice is CLIENT-BOUND, and the reason names the s
     }
   });
   const { validity, verdict } = summary;
-  assert.equal(code, 99);
+  assert.equal(code, 98);
   assert.deepEqual([verdict.pass, verdict.validity], [false, "CLIENT-BOUND"]);
   const { count, total, longest } = validity.stoppedMs ?? { count: 0, total: 0, longest: 0 };
   assert.equal(count, 2);
