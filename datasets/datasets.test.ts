@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import path from "node:path";
 import { test } from "node:test";
-import { parseEntry, parseLine } from "../lib/dataset";
+import { readFile } from "../lib/formats/read";
+import { defaultReading, fileOfText } from "../test/support/file-of-text";
 import { shippedSet, tokenIdLines } from "./generate";
 
 const read = (file: string) => readFileSync(path.join(__dirname, file), "utf8").trimEnd().split("\n");
@@ -16,7 +17,13 @@ for (const { file, kind, count } of sets) {
   test(`${file}: ${count} different prompts, all of kind ${kind}`, () => {
     const lines = read(file);
     assert.equal(new Set(lines).size, count);
-    for (const line of lines) assert.equal(parseEntry(parseLine(line))?.input.kind, kind, line);
+    const settings = { ...defaultReading, API: "completions" as const };
+    const { rows } = readFile("DATASET", file, fileOfText(lines.join("\n")), {
+      ...settings,
+      ...(kind === "messages" ? { API: "chat" } : {}),
+    });
+    assert.equal(rows.length, count);
+    for (const row of rows) assert.equal(JSON.parse(row).input.kind, kind, row);
   });
 }
 

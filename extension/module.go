@@ -59,6 +59,8 @@ func (i *instance) Exports() modules.Exports {
 		"Windows":          i.newWindows,
 		"MetricsPoller":    i.newPoller,
 		"Lines":            i.newLines,
+		"TextFile":         i.newTextFile,
+		"Rows":             i.newRows,
 		"run":              i.declareRun,
 		"report":           i.report,
 		"emitLevelMetrics": i.emitLevelMetrics,

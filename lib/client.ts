@@ -26,9 +26,11 @@ export {
   Levels,
   Lines,
   MetricsPoller,
+  Rows,
   refuse,
   run,
   shared,
+  TextFile,
   Windows,
   watchCache,
 } from "k6/x/tokenclock";

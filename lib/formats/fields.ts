@@ -1,0 +1,150 @@
+import type { Json, Notes, Row } from "./row";
+
+/** Whether a value is a JSON object. */
+export function isObject(value: unknown): value is Json {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+export function isTokenIds(value: unknown): value is number[] {
+  return Array.isArray(value) && value.length > 0 && value.every((id) => Number.isInteger(id) && id >= 0);
+}
+
+export function isTexts(value: unknown): value is string[] {
+  return Array.isArray(value) && value.length > 0 && value.every((text) => typeof text === "string");
+}
+
+/** A value for messages: short, and on one line. */
+export function shown(value: unknown): string {
+  const text = JSON.stringify(value) ?? String(value);
+  return text.length > 40 ? `${text.slice(0, 40)}...` : text;
+}
+
+/** Names of an answer's recorded length. */
+export const lengthFields = [
+  ...["output_tokens", "output_length", "output_len", "output_tokens_count", "completion_tokens_count"],
+  ...["completion_tokens", "num_output_tokens", "tok_output_length", "tok_output_len", "response_length", "out"],
+  ...["generatedtokens", "response tokens"],
+];
+
+/** Names of the most that an answer may have. */
+export const ceilingFields = ["max_tokens", "max_completion_tokens", "max_output_tokens", "max_new_tokens"];
+
+/** Names of a prompt's length. */
+export const inputLengthFields = [
+  ...["input_length", "input_len", "prompt_len", "prompt_length", "prompt_tokens", "prompt_tokens_count"],
+  ...["input_tokens", "input_tokens_count", "tok_input_length", "tok_input_len", "num_prompt_tokens", "in"],
+  ...["input_tokens_total", "contexttokens", "request tokens"],
+];
+
+/** Names of a request's time. */
+export const timeFields = ["timestamp", "ts", "time", "startTime", "start_time", "t"];
+
+/** A record's fields; which of them are read is kept, so that the others can be listed. */
+export class Fields {
+  readonly #record: Json;
+  readonly #notes: Notes;
+  readonly #read = new Set<string>();
+
+  constructor(record: Json, notes: Notes) {
+    this.#record = record;
+    this.#notes = notes;
+  }
+
+  /** Whether the field is there and not null or empty. */
+  has(name: string): boolean {
+    const value = this.#record[name];
+    return value !== undefined && value !== null && value !== "";
+  }
+
+  /** The field's value, which is then one that the row is made of; undefined where it is null or empty. */
+  get(name: string): unknown {
+    this.#read.add(name);
+    if (!this.has(name)) return undefined;
+    this.#notes.used.add(name);
+    return this.#record[name];
+  }
+
+  /** Says that the field is known and not sent. */
+  skip(...names: string[]): void {
+    for (const name of names) {
+      this.#read.add(name);
+      if (this.has(name)) this.#notes.unsent.add(name);
+    }
+  }
+
+  /** The field's value, or what the JSON in its text stands for. */
+  json(name: string): unknown {
+    const value = this.get(name);
+    if (typeof value !== "string" || !/^\s*[[{]/.test(value)) return value;
+    try {
+      return JSON.parse(value);
+    } catch {
+      throw new Error(`${name} holds broken JSON`);
+    }
+  }
+
+  /** The names that nobody has read. */
+  rest(): string[] {
+    return Object.keys(this.#record).filter((name) => !this.#read.has(name) && this.has(name));
+  }
+
+  /** Lists what nobody has read as not sent. */
+  close(): void {
+    for (const name of this.rest()) this.#notes.unsent.add(name);
+  }
+
+  /**
+   * A count of tokens under one of several names.
+   * @throws Error where it is no whole number from 0, or two names disagree.
+   */
+  count(names: readonly string[]): number | undefined {
+    let found: string | undefined;
+    let tokens: number | undefined;
+    for (const name of names) {
+      if (!this.has(name)) continue;
+      const value = Number(this.get(name));
+      if (!Number.isInteger(value) || value < 0) {
+        throw new Error(`${name}=${shown(this.#record[name])} is no length, a whole number of tokens`);
+      }
+      if (tokens !== undefined && tokens !== value) {
+        throw new Error(`${found}=${tokens} and ${name}=${value} disagree; ${ignoring(name)}`);
+      }
+      [found, tokens] = [name, value];
+    }
+    return tokens;
+  }
+
+  /** The lengths of a request and its answer; recorded usage counts for more than a ceiling. */
+  lengths(): Pick<Row, "inputTokens" | "outputTokens" | "ceiling"> {
+    const inputTokens = typeof this.#record.input_tokens === "object" ? undefined : this.count(inputLengthFields);
+    const outputTokens = this.count(lengthFields) ?? this.#usage();
+    const ceiling = this.count(ceilingFields);
+    return {
+      ...(inputTokens === undefined ? {} : { inputTokens }),
+      ...(outputTokens !== undefined ? { outputTokens } : ceiling ? { outputTokens: ceiling, ceiling: true } : {}),
+    };
+  }
+
+  #usage(): number | undefined {
+    const usage = this.json("usage") ?? (isObject(this.#record.response) ? this.#record.response.usage : undefined);
+    if (!isObject(usage)) return undefined;
+    const tokens = usage.completion_tokens ?? usage.output_tokens;
+    return Number.isInteger(tokens) ? (tokens as number) : undefined;
+  }
+
+  /** The time under one of its names. */
+  time(): Pick<Row, "time"> {
+    const name = timeFields.find((each) => this.has(each));
+    if (name === undefined) return {};
+    const value = this.get(name);
+    if (typeof value !== "number" && typeof value !== "string") {
+      throw new Error(`${name}=${shown(value)} is no time, a number or a date`);
+    }
+    return { time: value };
+  }
+}
+
+/** The way out where a field is not to be sent. */
+export function ignoring(field: string): string {
+  return `to leave it out, set DATASET_COLUMNS=ignore=${field}`;
+}
