@@ -57,6 +57,9 @@ export function requestBody(settings: BodySettings, model: string, prompt: Promp
   return JSON.stringify(fields);
 }
 
+/** Loaded by those that use the APIs that differ from OpenAI's chat. */
+type WireMessages = typeof import("./wire-messages");
+
 function inputFields({ API: api }: BodySettings, { input, outputTokens }: Prompt): Record<string, unknown> {
   const messages = input.kind === "messages" ? input.messages : [{ role: "user", content: textOf(input) }];
   const text = input.kind === "tokenIds" ? input.tokenIds : textOf(input);
@@ -66,16 +69,16 @@ function inputFields({ API: api }: BodySettings, { input, outputTokens }: Prompt
     case "embeddings":
       return { input: text };
     case "responses":
-      return { input: wireMessages().typedParts(messages), max_output_tokens: outputTokens };
+      return {
+        input: (require("./wire-messages") as WireMessages).typedParts(messages),
+        max_output_tokens: outputTokens,
+      };
     case "messages":
-      return { ...wireMessages().withoutSystem(messages), max_tokens: outputTokens };
+      return { ...(require("./wire-messages") as WireMessages).withoutSystem(messages), max_tokens: outputTokens };
     default:
       return { messages, max_tokens: outputTokens };
   }
 }
-
-/** Loaded by those that use these APIs. */
-const wireMessages = () => require("./wire-messages") as typeof import("./wire-messages");
 
 /** The text of an input for APIs that take no conversation. Token ids are written as numbers where only text is taken. */
 function textOf(input: Input): string {

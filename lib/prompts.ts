@@ -48,12 +48,6 @@ function openNext(config: Config, lengths: Lengths): PromptSource["next"] {
   return (slot, server, words) => prompts.at(slot.index, slot.level, server.tokensPerWord, words);
 }
 
-/** The elements of a file, shared by all VUs. */
-interface Elements {
-  readonly length: number;
-  at(index: number): unknown;
-}
-
 /** A dataset's rows in turn, each with the settings' output length where it has none of its own. */
 function datasetPrompts(config: Config, lengths: Lengths): PromptSource["next"] {
   const rows = openFileRows(config, "DATASET");
@@ -66,14 +60,23 @@ function datasetPrompts(config: Config, lengths: Lengths): PromptSource["next"] 
 }
 
 /** The addresses of TARGETS in turn: every line is a path or an address, the prompt is what BODY makes of nothing. */
-function targetPrompts(config: Config): PromptSource["next"] {
-  const elements = openElements("TARGETS", config.TARGETS);
-  const urlAt = (index: number) => String(elements.at(index % elements.length)).trim();
+function targetPrompts({ TARGETS: name }: Config): PromptSource["next"] {
+  const lines = orRefuse(() => {
+    try {
+      return new Lines(userPath(name));
+    } catch (error) {
+      // Go's errors come with the name of what threw them.
+      const reason = (error instanceof Error ? error.message : String(error)).replace(/^(GoError: )?new Lines: /, "");
+      throw new SettingError(`TARGETS=${name} cannot be read: ${reason}`);
+    }
+  });
+  const urlAt = (index: number) => lines.get(index % lines.length).trim();
   orRefuse(() =>
     shared("targets checked", () => {
-      for (let i = 0; i < elements.length; i++) {
+      if (lines.length === 0) throw new SettingError(`TARGETS=${name} has no line in it`);
+      for (let i = 0; i < lines.length; i++) {
         if (/^(\/|https?:\/\/)/.test(urlAt(i))) continue;
-        throw new SettingError(`TARGETS=${config.TARGETS}: line ${i + 1} is no path that begins with / and no address`);
+        throw new SettingError(`TARGETS=${name}: line ${i + 1} is no path that begins with / and no address`);
       }
       return true;
     }),
@@ -82,21 +85,6 @@ function targetPrompts(config: Config): PromptSource["next"] {
     const url = urlAt(slot.serial);
     return { input: { kind: "text", text: "" }, inputTokens: 0, outputTokens: 0, url };
   };
-}
-
-function openElements(setting: "TARGETS", name: string): Elements {
-  return orRefuse(() => {
-    let lines: Lines;
-    try {
-      lines = new Lines(userPath(name));
-    } catch (error) {
-      // Go's errors come with the name of what threw them.
-      const reason = (error instanceof Error ? error.message : String(error)).replace(/^(GoError: )?new Lines: /, "");
-      throw new SettingError(`${setting}=${name} cannot be read: ${reason}`);
-    }
-    if (lines.length === 0) throw new SettingError(`${setting}=${name} has no element in it`);
-    return { length: lines.length, at: (index) => lines.get(index) };
-  });
 }
 
 /** The prompts of a trace's rows; where it knows lengths and blocks only, equal blocks become equal text. */
