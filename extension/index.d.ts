@@ -428,13 +428,6 @@ declare module "k6/x/tokenclock" {
    */
   export function shared<T>(name: string, make: () => T): T;
 
-  /** Reads a file again and again without parsing it per VU: lines shared by all VUs of the process. */
-  export class Lines {
-    constructor(path: string);
-    readonly length: number;
-    get(i: number): string;
-  }
-
   /**
    * A UTF-8 text file of the user's, as it is or packed by gzip; a byte order mark is dropped. It is read from its beginning by
    * each call, which throws where it cannot be read or is no UTF-8. For the init context.

@@ -58,7 +58,6 @@ func (i *instance) Exports() modules.Exports {
 		"Arrivals":         i.newArrivals,
 		"Windows":          i.newWindows,
 		"MetricsPoller":    i.newPoller,
-		"Lines":            i.newLines,
 		"TextFile":         i.newTextFile,
 		"Rows":             i.newRows,
 		"run":              i.declareRun,

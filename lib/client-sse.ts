@@ -310,26 +310,6 @@ export class MetricsPoller {
   }
 }
 
-export class Lines {
-  readonly #lines: string[];
-
-  constructor(path: string) {
-    this.#lines = new SharedArray(`tokenclock lines ${path}`, () =>
-      open(path)
-        .split(/\r?\n/)
-        .filter((line) => line !== ""),
-    );
-  }
-
-  get length(): number {
-    return this.#lines.length;
-  }
-
-  get(i: number): string {
-    return this.#lines[i] ?? "";
-  }
-}
-
 /** k6 itself unpacks nothing, so that a file packed by gzip is refused as no text. */
 export class TextFile {
   readonly head: string;

@@ -24,7 +24,6 @@ export {
   emitLevelMetrics,
   fetch,
   Levels,
-  Lines,
   MetricsPoller,
   Rows,
   refuse,

@@ -1,5 +1,5 @@
 import type { Prompt } from "./body";
-import { Lines, type Slot, shared } from "./client";
+import { Rows, type Slot, shared, TextFile } from "./client";
 import { type Config, orRefuse, userPath } from "./config";
 import { sample } from "./distribution";
 import { openFileRows } from "./file-rows";
@@ -61,28 +61,33 @@ function datasetPrompts(config: Config, lengths: Lengths): PromptSource["next"] 
 
 /** The addresses of TARGETS in turn: every line is a path or an address, the prompt is what BODY makes of nothing. */
 function targetPrompts({ TARGETS: name }: Config): PromptSource["next"] {
-  const lines = orRefuse(() => {
-    try {
-      return new Lines(userPath(name));
-    } catch (error) {
-      // Go's errors come with the name of what threw them.
-      const reason = (error instanceof Error ? error.message : String(error)).replace(/^(GoError: )?new Lines: /, "");
-      throw new SettingError(`TARGETS=${name} cannot be read: ${reason}`);
-    }
-  });
-  const urlAt = (index: number) => lines.get(index % lines.length).trim();
+  const urls = orRefuse(
+    () =>
+      new Rows("TARGETS", (add) => {
+        try {
+          new TextFile(userPath(name)).lines((line) => add(line.trim()));
+        } catch (error) {
+          // Go's errors come with the name of what threw them.
+          const reason = (error instanceof Error ? error.message : String(error)).replace(
+            /^(GoError: )?new TextFile: /,
+            "",
+          );
+          throw new SettingError(`TARGETS=${name} cannot be read: ${reason}`);
+        }
+      }),
+  );
   orRefuse(() =>
     shared("targets checked", () => {
-      if (lines.length === 0) throw new SettingError(`TARGETS=${name} has no line in it`);
-      for (let i = 0; i < lines.length; i++) {
-        if (/^(\/|https?:\/\/)/.test(urlAt(i))) continue;
+      if (urls.length === 0) throw new SettingError(`TARGETS=${name} has no line in it`);
+      for (let i = 0; i < urls.length; i++) {
+        if (/^(\/|https?:\/\/)/.test(urls.at(i))) continue;
         throw new SettingError(`TARGETS=${name}: line ${i + 1} is no path that begins with / and no address`);
       }
       return true;
     }),
   );
   return (slot) => {
-    const url = urlAt(slot.serial);
+    const url = urls.at(slot.serial % urls.length);
     return { input: { kind: "text", text: "" }, inputTokens: 0, outputTokens: 0, url };
   };
 }
