@@ -37,38 +37,50 @@ export const inputLengthFields = [
 ];
 
 /** Names of a request's time. */
-export const timeFields = ["timestamp", "ts", "time", "startTime", "start_time", "t"];
+const timeFields = new Set(["timestamp", "ts", "time", "startTime", "start_time", "t"]);
+
+type Kind = "input" | "output" | "ceiling";
+
+/** What a field's number is: one look a field, where a trace has a million rows. */
+const lengthKinds = new Map<string, Kind>([
+  ...inputLengthFields.map((name) => [name, "input"] as const),
+  ...lengthFields.map((name) => [name, "output"] as const),
+  ...ceilingFields.map((name) => [name, "ceiling"] as const),
+]);
+
+/** A count of tokens and the field that had it. */
+type Found = { readonly name: string; readonly tokens: number } | undefined;
 
 /** A record's fields; which of them are read is kept, so that the others can be listed. */
 export class Fields {
-  readonly #record: Json;
-  readonly #notes: Notes;
-  readonly #read = new Set<string>();
+  private readonly record: Json;
+  private readonly notes: Notes;
+  private readonly read = new Set<string>();
 
   constructor(record: Json, notes: Notes) {
-    this.#record = record;
-    this.#notes = notes;
+    this.record = record;
+    this.notes = notes;
   }
 
   /** Whether the field is there and not null or empty. */
   has(name: string): boolean {
-    const value = this.#record[name];
+    const value = this.record[name];
     return value !== undefined && value !== null && value !== "";
   }
 
   /** The field's value, which is then one that the row is made of; undefined where it is null or empty. */
   get(name: string): unknown {
-    this.#read.add(name);
+    this.read.add(name);
     if (!this.has(name)) return undefined;
-    this.#notes.used.add(name);
-    return this.#record[name];
+    this.notes.used.add(name);
+    return this.record[name];
   }
 
   /** Says that the field is known and not sent. */
   skip(...names: string[]): void {
     for (const name of names) {
-      this.#read.add(name);
-      if (this.has(name)) this.#notes.unsent.add(name);
+      this.read.add(name);
+      if (this.has(name)) this.notes.unsent.add(name);
     }
   }
 
@@ -85,12 +97,12 @@ export class Fields {
 
   /** The names that nobody has read. */
   rest(): string[] {
-    return Object.keys(this.#record).filter((name) => !this.#read.has(name) && this.has(name));
+    return Object.keys(this.record).filter((name) => !this.read.has(name) && this.has(name));
   }
 
   /** Lists what nobody has read as not sent. */
   close(): void {
-    for (const name of this.rest()) this.#notes.unsent.add(name);
+    for (const name in this.record) if (!this.read.has(name) && this.has(name)) this.notes.unsent.add(name);
   }
 
   /**
@@ -98,35 +110,46 @@ export class Fields {
    * @throws Error where it is no whole number from 0, or two names disagree.
    */
   count(names: readonly string[]): number | undefined {
-    let found: string | undefined;
-    let tokens: number | undefined;
-    for (const name of names) {
-      if (!this.has(name)) continue;
-      const value = Number(this.get(name));
-      if (!Number.isInteger(value) || value < 0) {
-        throw new Error(`${name}=${shown(this.#record[name])} is no length, a whole number of tokens`);
-      }
-      if (tokens !== undefined && tokens !== value) {
-        throw new Error(`${found}=${tokens} and ${name}=${value} disagree; ${ignoring(name)}`);
-      }
-      [found, tokens] = [name, value];
-    }
-    return tokens;
+    let found: Found;
+    for (const name of names) if (this.has(name)) found = this.agreeing(found, name);
+    return found?.tokens;
   }
 
   /** The lengths of a request and its answer; recorded usage counts for more than a ceiling. */
   lengths(): Pick<Row, "inputTokens" | "outputTokens" | "ceiling"> {
-    const inputTokens = typeof this.#record.input_tokens === "object" ? undefined : this.count(inputLengthFields);
-    const outputTokens = this.count(lengthFields) ?? this.#usage();
-    const ceiling = this.count(ceilingFields);
-    return {
-      ...(inputTokens === undefined ? {} : { inputTokens }),
-      ...(outputTokens !== undefined ? { outputTokens } : ceiling ? { outputTokens: ceiling, ceiling: true } : {}),
-    };
+    let input: Found;
+    let output: Found;
+    let ceiling: Found;
+    for (const name in this.record) {
+      const kind = lengthKinds.get(name);
+      // A list under such a name holds token ids.
+      if (kind === undefined || !this.has(name) || typeof this.record[name] === "object") continue;
+      if (kind === "input") input = this.agreeing(input, name);
+      else if (kind === "output") output = this.agreeing(output, name);
+      else ceiling = this.agreeing(ceiling, name);
+    }
+    const outputTokens = output?.tokens ?? this.usage();
+    const row: { inputTokens?: number; outputTokens?: number; ceiling?: boolean } = {};
+    if (input) row.inputTokens = input.tokens;
+    if (outputTokens !== undefined) row.outputTokens = outputTokens;
+    else if (ceiling && ceiling.tokens > 0) [row.outputTokens, row.ceiling] = [ceiling.tokens, true];
+    return row;
   }
 
-  #usage(): number | undefined {
-    const usage = this.json("usage") ?? (isObject(this.#record.response) ? this.#record.response.usage : undefined);
+  private agreeing(before: Found, name: string): Found {
+    const tokens = Number(this.get(name));
+    if (!Number.isInteger(tokens) || tokens < 0) {
+      throw new Error(`${name}=${shown(this.record[name])} is no length, a whole number of tokens`);
+    }
+    if (before && before.tokens !== tokens) {
+      throw new Error(`${before.name}=${before.tokens} and ${name}=${tokens} disagree; ${ignoring(name)}`);
+    }
+    return { name, tokens };
+  }
+
+  private usage(): number | undefined {
+    if (!this.has("usage") && !this.has("response")) return undefined;
+    const usage = this.json("usage") ?? (isObject(this.record.response) ? this.record.response.usage : undefined);
     if (!isObject(usage)) return undefined;
     const tokens = usage.completion_tokens ?? usage.output_tokens;
     return Number.isInteger(tokens) ? (tokens as number) : undefined;
@@ -134,7 +157,8 @@ export class Fields {
 
   /** The time under one of its names. */
   time(): Pick<Row, "time"> {
-    const name = timeFields.find((each) => this.has(each));
+    let name: string | undefined;
+    for (const each in this.record) if (timeFields.has(each) && this.has(each)) name ??= each;
     if (name === undefined) return {};
     const value = this.get(name);
     if (typeof value !== "number" && typeof value !== "string") {

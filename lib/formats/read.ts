@@ -161,42 +161,42 @@ function chosenTurns(
 /** The rows of a DATASET. */
 class PromptRows implements RowTaker {
   readonly about = "";
-  readonly #texts: string[] = [];
-  readonly #settings: ReadSettings;
-  readonly #notes: Notes;
+  private readonly texts: string[] = [];
+  private readonly settings: ReadSettings;
+  private readonly notes: Notes;
 
   constructor(settings: ReadSettings, notes: Notes) {
-    this.#settings = settings;
-    this.#notes = notes;
+    this.settings = settings;
+    this.notes = notes;
   }
 
   take(rows: readonly Row[]): boolean {
-    if (rows.length === 0) this.#notes.remark("empty rows are left out");
-    for (const row of rows) this.#add(row);
-    const { DATASET_LIMIT: limit, DATASET_SHUFFLE: shuffle } = this.#settings;
-    return limit === undefined || shuffle || this.#texts.length < limit;
+    if (rows.length === 0) this.notes.remark("empty rows are left out");
+    for (const row of rows) this.add(row);
+    const { DATASET_LIMIT: limit, DATASET_SHUFFLE: shuffle } = this.settings;
+    return limit === undefined || shuffle || this.texts.length < limit;
   }
 
-  #add(row: Row): void {
+  private add(row: Row): void {
     if (!row.input)
       throw new Error("has lengths and no prompt: the file is a trace; set TRACE in the place of DATASET");
     if (row.input.kind === "text" && row.input.text === "") {
-      this.#notes.remark("empty rows are left out");
+      this.notes.remark("empty rows are left out");
       return;
     }
     if (row.outputTokens === 0) throw new Error("has an output length of 0; take the row out, or leave the length out");
     if (row.time !== undefined)
-      this.#notes.remark(
+      this.notes.remark(
         "times are not kept: the load says when a row is sent; set TRACE in the place of DATASET to send each at its time",
       );
-    if (row.delayMs !== undefined) this.#notes.remark("delays between turns are not kept");
-    requireSendable(row, this.#settings.API, this.#notes);
-    this.#texts.push(JSON.stringify(promptOf(row, this.#notes)));
+    if (row.delayMs !== undefined) this.notes.remark("delays between turns are not kept");
+    requireSendable(row, this.settings.API, this.notes);
+    this.texts.push(JSON.stringify(promptOf(row, this.notes)));
   }
 
   end(): readonly string[] {
-    const { DATASET_LIMIT: limit, DATASET_SHUFFLE: shuffle, SEED: seed } = this.#settings;
-    const texts = shuffle ? shuffled(this.#texts, seed) : this.#texts;
+    const { DATASET_LIMIT: limit, DATASET_SHUFFLE: shuffle, SEED: seed } = this.settings;
+    const texts = shuffle ? shuffled(this.texts, seed) : this.texts;
     return texts.slice(0, limit);
   }
 }
@@ -224,81 +224,81 @@ function promptOf({ input, body, inputTokens, outputTokens, ceiling }: Row, note
 /** The rows of a TRACE, which have times. */
 class TraceRows implements RowTaker {
   about = "";
-  readonly #rows: string[] = [];
-  readonly #times: (number | string)[] = [];
-  readonly #scale = new TimeScale();
-  readonly #blocks = new BlockScale();
-  #unit: TimeUnit | undefined;
-  #blockTokens: number | undefined;
-  readonly #settings: ReadSettings;
-  readonly #notes: Notes;
+  private readonly rows: string[] = [];
+  private readonly times: (number | string)[] = [];
+  private readonly scale = new TimeScale();
+  private readonly blocks = new BlockScale();
+  private unit: TimeUnit | undefined;
+  private blockTokens: number | undefined;
+  private readonly settings: ReadSettings;
+  private readonly notes: Notes;
 
   constructor(settings: ReadSettings, notes: Notes) {
-    this.#settings = settings;
-    this.#notes = notes;
+    this.settings = settings;
+    this.notes = notes;
   }
 
   take(rows: readonly Row[]): boolean {
-    for (const row of rows) this.#add(row);
+    for (const row of rows) this.add(row);
     return true;
   }
 
-  #add(row: Row): void {
+  private add(row: Row): void {
     if (row.time === undefined)
       throw new Error("has no time (timestamp); rows without times are sent by DATASET in the place of TRACE");
     if (row.outputTokens === 0 || row.inputTokens === 0) {
       const lacks = row.outputTokens === 0 ? "output (requests that failed)" : "input";
-      this.#notes.remark(`rows without ${lacks} are left out`);
+      this.notes.remark(`rows without ${lacks} are left out`);
       return;
     }
     if (row.outputTokens === undefined) throw new Error("has no length of its answer (output_length)");
-    this.#scale.see(row.time);
+    this.scale.see(row.time);
     if (row.blockTokens === undefined && row.blockIds && row.inputTokens)
-      this.#blocks.see(row.inputTokens, row.blockIds.length);
+      this.blocks.see(row.inputTokens, row.blockIds.length);
     if (row.session !== undefined && row.input)
-      this.#notes.remark("requests of a session are sent at their times, without waiting for the answer before");
-    this.#unit ??= row.unit;
-    this.#blockTokens ??= row.blockTokens;
-    this.#times.push(row.time);
-    if (row.input) requireSendable(row, this.#settings.API, this.#notes);
-    const kept = row.input ? promptOf(row, this.#notes) : row;
+      this.notes.remark("requests of a session are sent at their times, without waiting for the answer before");
+    this.unit ??= row.unit;
+    this.blockTokens ??= row.blockTokens;
+    this.times.push(row.time);
+    if (row.input) requireSendable(row, this.settings.API, this.notes);
+    const kept = row.input ? promptOf(row, this.notes) : row;
     const { inputTokens, outputTokens, ceiling, input, body } = kept;
-    this.#rows.push(
+    this.rows.push(
       JSON.stringify({ inputTokens, outputTokens, ceiling, input, body, blockIds: input ? undefined : row.blockIds }),
     );
   }
 
   end(): readonly string[] {
-    const { TRACE_UNIT: asked, SPEED: speed, TRACE_BLOCK: block } = this.#settings;
-    const found = this.#scale.unit();
-    if (found === undefined && asked !== "auto" && this.#rows.length > 0)
+    const { TRACE_UNIT: asked, SPEED: speed, TRACE_BLOCK: block } = this.settings;
+    const found = this.scale.unit();
+    if (found === undefined && asked !== "auto" && this.rows.length > 0)
       throw new Error(`has dates for times, which have no unit; leave TRACE_UNIT=${asked} out`);
-    const unit = found === undefined ? undefined : asked === "auto" ? (this.#unit ?? found) : asked;
-    const blockTokens = block ?? this.#blockTokens ?? this.#blocks.tokens();
-    if (this.#blocks.used && blockTokens === undefined) {
+    const unit = found === undefined ? undefined : asked === "auto" ? (this.unit ?? found) : asked;
+    const blockTokens = block ?? this.blockTokens ?? this.blocks.tokens();
+    if (this.blocks.used && blockTokens === undefined) {
       throw new Error("has hash_ids whose number fits no block size; say how many tokens a block has by TRACE_BLOCK");
     }
-    const baseMs = originOf(this.#times[0] ?? 0, unit);
-    const atMs = this.#times.map((time) => timeMs(time, unit, baseMs));
-    const order = this.#order(atMs);
-    const origin = this.#origin(atMs, order);
-    this.about = `${unit ? `, times in ${unit}` : ", dates"}${this.#usesBlocks() ? `, blocks of ${blockTokens} tokens` : ""}${speed === 1 ? "" : `, ${speed} times as fast`}`;
-    const blocks = this.#usesBlocks() ? `"blockTokens":${blockTokens},` : "";
-    return order.map((k) => `{"atMs":${((atMs[k] ?? 0) - origin) / speed},${blocks}${(this.#rows[k] ?? "").slice(1)}`);
+    const baseMs = originOf(this.times[0] ?? 0, unit);
+    const atMs = this.times.map((time) => timeMs(time, unit, baseMs));
+    const order = this.order(atMs);
+    const origin = this.origin(atMs, order);
+    this.about = `${unit ? `, times in ${unit}` : ", dates"}${this.usesBlocks() ? `, blocks of ${blockTokens} tokens` : ""}${speed === 1 ? "" : `, ${speed} times as fast`}`;
+    const blocks = this.usesBlocks() ? `"blockTokens":${blockTokens},` : "";
+    return order.map((k) => `{"atMs":${((atMs[k] ?? 0) - origin) / speed},${blocks}${(this.rows[k] ?? "").slice(1)}`);
   }
 
-  #usesBlocks(): boolean {
-    return this.#blocks.used || this.#blockTokens !== undefined;
+  private usesBlocks(): boolean {
+    return this.blocks.used || this.blockTokens !== undefined;
   }
 
   /** The rows' numbers by time, those of the window. */
-  #order(atMs: readonly number[]): number[] {
+  private order(atMs: readonly number[]): number[] {
     const order = atMs.map((_, k) => k);
     if (atMs.some((at, k) => k > 0 && at < (atMs[k - 1] ?? at))) {
       order.sort((a, b) => (atMs[a] ?? 0) - (atMs[b] ?? 0) || a - b);
-      this.#notes.remark("rows are not in the order of their times, in which they are sent");
+      this.notes.remark("rows are not in the order of their times, in which they are sent");
     }
-    const { TRACE_WINDOW: window } = this.#settings;
+    const { TRACE_WINDOW: window } = this.settings;
     if (!window) return order;
     if (window.of === "rows") return order.slice(window.from - 1, window.to);
     const first = atMs[order[0] ?? 0] ?? 0;
@@ -309,8 +309,8 @@ class TraceRows implements RowTaker {
   }
 
   /** The time that the load begins with: the window's, else the first row's. */
-  #origin(atMs: readonly number[], order: readonly number[]): number {
-    const { TRACE_WINDOW: window } = this.#settings;
+  private origin(atMs: readonly number[], order: readonly number[]): number {
+    const { TRACE_WINDOW: window } = this.settings;
     const first = atMs.reduce((least, at) => Math.min(least, at), Number.POSITIVE_INFINITY);
     return window?.of === "time" ? first + window.from : (atMs[order[0] ?? 0] ?? 0);
   }

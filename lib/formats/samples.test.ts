@@ -458,7 +458,7 @@ const samples: Sample[] = [
   },
   {
     file: "70h-captured.jsonl",
-    found: /messages, usage, max_tokens; 1 row$/,
+    found: /messages, max_tokens, usage; 1 row$/,
     bodies: () => [chat([user("x")], 12)],
   },
   {

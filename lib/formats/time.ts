@@ -5,46 +5,45 @@ import type { TimeUnit } from "./row";
 const unitMs: Readonly<Record<TimeUnit, number>> = { s: 1000, ms: 1, us: 1e-3, ns: 1e-6 };
 
 /** Times since 2001 and before 2286 tell their unit by their size. */
-const epochUnits: readonly [digits: number, unit: TimeUnit][] = [
-  [19, "ns"],
-  [16, "us"],
-  [13, "ms"],
-  [10, "s"],
+const epochUnits: readonly [from: number, unit: TimeUnit][] = [
+  [1e18, "ns"],
+  [1e15, "us"],
+  [1e12, "ms"],
+  [1e9, "s"],
 ];
 
 /** Finds the unit of a trace's numbers while its rows are read, in the order in which they come. */
 export class TimeScale {
-  #fraction = false;
-  #fewest = Number.POSITIVE_INFINITY;
-  #most = 0;
-  #kind: "number" | "date" | undefined;
-  #zoned: boolean | undefined;
+  private fraction = false;
+  private least = Number.POSITIVE_INFINITY;
+  private most = 0;
+  private kind: "number" | "date" | undefined;
+  private zoned: boolean | undefined;
 
   /** @throws Error for a time that is neither a number nor a date, or not of the kind of those before it. */
   see(time: number | string): void {
     const number = isNumber(time);
     const kind = number ? "number" : "date";
-    this.#kind ??= kind;
-    if (this.#kind !== kind) throw new Error(`the time ${shown(time)} is no ${this.#kind}, unlike those before it`);
+    this.kind ??= kind;
+    if (this.kind !== kind) throw new Error(`the time ${shown(time)} is no ${this.kind}, unlike those before it`);
     if (number) {
-      const text = String(time).trim();
-      this.#fraction ||= /\.|e-/.test(text);
-      const digits = text.replace(/[.e].*/, "").length;
-      this.#fewest = Math.min(this.#fewest, digits);
-      this.#most = Math.max(this.#most, digits);
+      const value = Number(time);
+      this.fraction ||= !Number.isInteger(value) || (typeof time === "string" && time.includes("."));
+      if (value < this.least) this.least = value;
+      if (value > this.most) this.most = value;
       return;
     }
     const zoned = dateParts(String(time)).zone !== "";
-    this.#zoned ??= zoned;
-    if (this.#zoned !== zoned)
+    this.zoned ??= zoned;
+    if (this.zoned !== zoned)
       throw new Error(`the time ${shown(time)} ${zoned ? "has" : "lacks"} an offset from UTC, unlike those before it`);
   }
 
   /** The unit of the numbers; undefined for dates. */
   unit(): TimeUnit | undefined {
-    if (this.#kind !== "number") return undefined;
-    const epoch = epochUnits.find(([digits]) => this.#fewest === digits && this.#most === digits)?.[1];
-    return epoch ?? (this.#fraction ? "s" : "ms");
+    if (this.kind !== "number") return undefined;
+    const epoch = epochUnits.find(([from]) => this.least >= from && this.most < from * 10)?.[1];
+    return epoch ?? (this.fraction ? "s" : "ms");
   }
 }
 
