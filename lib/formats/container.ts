@@ -36,7 +36,7 @@ export function openRecords(name: string, file: TextFile, isRecord: (value: unkn
   }
   if (ending === "csv" || ending === "tsv") return tableRecords(ending, file);
   if (ending === "txt") return textRecords(file);
-  return jsonRecords(file, isRecord);
+  return jsonRecords(ending, file, isRecord);
 }
 
 /** @throws Error for a file that is no text, with what to do about it. */
@@ -74,12 +74,16 @@ function parsed(line: string, number: number): unknown {
   }
 }
 
-function jsonRecords(file: TextFile, isRecord: (value: unknown) => boolean): Records {
-  const [first = ""] = file.head.trimStart().split(/\r?\n/, 1);
-  const several = file.head.trim().length > first.trim().length;
-  if (several && isJson(first)) return jsonLines(file);
-  if (file.head.trimStart().startsWith("[")) return arrayElements(file, isRecord, isJson(first) && !several);
-  if (file.head.trimStart().startsWith("{")) return objectRecords(file, isRecord);
+function jsonRecords(ending: string, file: TextFile, isRecord: (value: unknown) => boolean): Records {
+  const head = file.head.trimStart();
+  const [first = ""] = head.split(/\r?\n/, 1);
+  const oneLine = head.trimEnd() === first.trimEnd();
+  // A line of .jsonl may be longer than the head, and then does not tell what follows it.
+  const lines = !oneLine && isJson(first);
+  const long = ending !== "json" && ending !== "har" && oneLine && !isJson(first);
+  if (lines || long) return jsonLines(file);
+  if (head.startsWith("[")) return arrayElements(file, isRecord, oneLine && isJson(first));
+  if (head.startsWith("{")) return objectRecords(file, isRecord);
   return jsonLines(file);
 }
 
@@ -120,7 +124,12 @@ function arrayElements(file: TextFile, isRecord: (value: unknown) => boolean, wh
 }
 
 function objectRecords(file: TextFile, isRecord: (value: unknown) => boolean): Records {
-  const whole: unknown = JSON.parse(file.text());
+  let whole: unknown;
+  try {
+    whole = JSON.parse(file.text());
+  } catch {
+    return jsonLines(file); // whose message names the line
+  }
   const records = isRecord(whole) ? [whole] : listIn(whole as Json);
   return {
     kind: "JSON",
