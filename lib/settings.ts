@@ -503,6 +503,7 @@ export function parseSettings(environment: Environment, defaults: Defaults): Set
     );
   }
   requireUsed(environment, values as Settings);
+  requireFile(environment, values as Settings);
   // A scenario's own choice of token ids is one for the APIs that take them.
   if (!takesTokenIds(values as Settings)) values.TOKEN_IDS = false;
   if (boundByRate(environment, defaults)) values.STAGES = [];
@@ -528,6 +529,25 @@ function requireUsed(environment: Environment, values: Settings): void {
   }
   if (api === "json" && values.ENDPOINT === "" && values.TARGETS === "") {
     throw new SettingError("API=json needs ENDPOINT or TARGETS: there is no path that all JSON APIs have");
+  }
+}
+
+/** Settings that say how a file is read, by the settings that name one. */
+const fileSettings = [
+  { names: ["DATASET_LIMIT", "DATASET_SHUFFLE"], files: ["DATASET"] },
+  { names: ["DATASET_COLUMNS", "TURNS"], files: ["DATASET", "TRACE"] },
+  { names: ["TRACE_UNIT", "TRACE_BLOCK", "TRACE_WINDOW", "SPEED"], files: ["TRACE"] },
+] as const;
+
+/** @throws SettingError for a setting of a file where no file is set. */
+function requireFile(environment: Environment, values: Settings): void {
+  for (const { names, files } of fileSettings) {
+    // A run's settings can be set again as they are shown, defaults too.
+    const given = names.find((name) => environment[name] !== undefined && values[name] !== settings[name].initial);
+    if (given === undefined || files.some((file) => values[file] !== "")) continue;
+    throw new SettingError(
+      `${given}=${environment[given]} says how the file of ${files.join(" or ")} is read; set that, or leave ${given} out`,
+    );
   }
 }
 

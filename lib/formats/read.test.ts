@@ -301,13 +301,18 @@ test("the settings of files are read and shown in a form to be set again", () =>
     TRACE_UNIT: "us",
     SPEED: "2.5",
     TURNS: "last",
+    TRACE: "t.jsonl",
   };
   const settings = parseSettings(given, {});
   assert.deepEqual(settings.TRACE_WINDOW, { of: "time", from: 600_000, to: Number.MAX_SAFE_INTEGER });
   const shown = shownSettings(settings);
   for (const [name, value] of Object.entries(given)) assert.equal(String(shown[name]), value, name);
-  assert.deepEqual(parseSettings({ TRACE_WINDOW: "-1000" }, {}).TRACE_WINDOW, { of: "rows", from: 1, to: 1000 });
-  assert.equal(shownSettings(parseSettings({ TRACE_WINDOW: "5-9" }, {})).TRACE_WINDOW, "5-9");
+  assert.deepEqual(parseSettings({ TRACE: "t", TRACE_WINDOW: "-1000" }, {}).TRACE_WINDOW, {
+    of: "rows",
+    from: 1,
+    to: 1000,
+  });
+  assert.equal(shownSettings(parseSettings({ TRACE: "t", TRACE_WINDOW: "5-9" }, {})).TRACE_WINDOW, "5-9");
   for (const bad of [
     { TRACE_WINDOW: "9-5" },
     { TRACE_WINDOW: "0-5" },
@@ -320,4 +325,16 @@ test("the settings of files are read and shown in a form to be set again", () =>
   ]) {
     assert.throws(() => parseSettings(bad, {}), /is not/, JSON.stringify(bad));
   }
+});
+
+test("a setting of a file is refused where no file is set", () => {
+  assert.throws(
+    () => parseSettings({ DATASET_LIMIT: "5", TRACE: "t" }, {}),
+    /DATASET_LIMIT=5 says how the file of DATASET is read/,
+  );
+  assert.throws(
+    () => parseSettings({ TURNS: "first" }, {}),
+    /TURNS=first says how the file of DATASET or TRACE is read/,
+  );
+  assert.throws(() => parseSettings({ SPEED: "2", DATASET: "d" }, {}), /SPEED=2 says how the file of TRACE is read/);
 });
