@@ -17,13 +17,19 @@ for (const { file, kind, count } of sets) {
   test(`${file}: ${count} different prompts, all of kind ${kind}`, () => {
     const lines = read(file);
     assert.equal(new Set(lines).size, count);
-    const settings = { ...defaultReading, API: "completions" as const };
-    const { rows } = readFile("DATASET", file, fileOfText(lines.join("\n")), {
-      ...settings,
-      ...(kind === "messages" ? { API: "chat" } : {}),
-    });
-    assert.equal(rows.length, count);
-    for (const row of rows) assert.equal(JSON.parse(row).input.kind, kind, row);
+    const API = kind === "messages" ? "chat" : "completions";
+    const { rows } = readFile("DATASET", file, fileOfText(lines.join("\n")), { ...defaultReading, API });
+    const inputs = rows.map((row) => JSON.parse(row).input);
+    assert.equal(inputs.length, count);
+    if (kind !== "messages") assert.ok(inputs.every((input) => input.kind === kind));
+    // A chat of one message of the user's is that text.
+    else {
+      const messages = inputs.map((input) => input.messages ?? [{ role: "user", content: input.text }]);
+      assert.deepEqual(
+        messages,
+        lines.map((line) => JSON.parse(line).messages),
+      );
+    }
   });
 }
 
