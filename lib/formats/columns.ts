@@ -42,7 +42,7 @@ export function renamed(record: unknown, columns: readonly Column[]): unknown {
     named[names[role] ?? role] = value;
   }
   if (given.some(({ role }) => whole.includes(role))) return named;
-  return { ...without(record, new Set(columns.map(({ column }) => column))), ...named };
+  return { ...without(record, new Set(columns.flatMap(({ column }) => [column, column.toLowerCase()]))), ...named };
 }
 
 /** The record without these columns, at its top or in a body that it holds. */
@@ -57,7 +57,8 @@ function without(record: Json, columns: ReadonlySet<string>): Json {
 }
 
 function valueAt(record: Json, path: string): unknown {
-  if (record[path] !== undefined) return record[path];
+  // The columns of a table are known in lower case.
+  for (const name of [path, path.toLowerCase()]) if (record[name] !== undefined) return record[name];
   let value: unknown = record;
   for (const step of path.split(".")) value = isObject(value) ? value[step] : undefined;
   return value;

@@ -22,7 +22,7 @@ export function shown(value: unknown): string {
 /** Names of an answer's recorded length. */
 export const lengthFields = [
   ...["output_tokens", "output_length", "output_len", "output_tokens_count", "completion_tokens_count"],
-  ...["completion_tokens", "num_output_tokens", "tok_output_length", "tok_output_len", "response_length", "out"],
+  ...["completion_tokens", "num_output_tokens", "tok_output_length", "tok_output_len", "response_length"],
   ...["generatedtokens", "response tokens"],
 ];
 
@@ -32,12 +32,12 @@ export const ceilingFields = ["max_tokens", "max_completion_tokens", "max_output
 /** Names of a prompt's length. */
 export const inputLengthFields = [
   ...["input_length", "input_len", "prompt_len", "prompt_length", "prompt_tokens", "prompt_tokens_count"],
-  ...["input_tokens", "input_tokens_count", "tok_input_length", "tok_input_len", "num_prompt_tokens", "in"],
+  ...["input_tokens", "input_tokens_count", "tok_input_length", "tok_input_len", "num_prompt_tokens"],
   ...["input_tokens_total", "contexttokens", "request tokens"],
 ];
 
 /** Names of a request's time. */
-const timeFields = new Set(["timestamp", "ts", "time", "startTime", "start_time", "t"]);
+const timeFields = new Set(["timestamp", "ts", "time", "startTime", "start_time"]);
 
 type Kind = "input" | "output" | "ceiling";
 
@@ -160,10 +160,10 @@ export class Fields {
     let name: string | undefined;
     for (const each in this.record) if (timeFields.has(each) && this.has(each)) name ??= each;
     if (name === undefined) return {};
-    const value = this.get(name);
-    if (typeof value !== "number" && typeof value !== "string") {
-      throw new Error(`${name}=${shown(value)} is no time, a number or a date`);
-    }
+    const value = this.record[name];
+    // A field that is called so and holds no time is one of those that are listed.
+    if (typeof value !== "number" && typeof value !== "string") return {};
+    this.get(name);
     return { time: value };
   }
 }

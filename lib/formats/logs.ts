@@ -17,7 +17,7 @@ export const har: Format = {
       !/\/(completions|responses|messages|embeddings)\b/.test(String(url))
     ) {
       notes.remark("entries that are no request to a model are left out");
-      return [];
+      return undefined;
     }
     const entry = new Fields(record, notes);
     const time = entry.get("startedDateTime");
@@ -40,7 +40,7 @@ export const spans: Format = {
     const messages = attributes.json("gen_ai.input.messages");
     if (messages === undefined) {
       notes.remark("spans without gen_ai.input.messages are left out");
-      return [];
+      return undefined;
     }
     const start = span.get("start_time");
     const parent = span.get("parent_span_id");

@@ -258,6 +258,38 @@ test("tool results and calls of a chat are passed on as they are", () => {
   assert.deepEqual(JSON.parse(rows[0] ?? "").input.messages, messages);
 });
 
+test("entries of a HAR file that are no request to a model are left out and counted, and its headers are not read", () => {
+  const entry = (method: string, url: string, text?: string) => ({
+    ...{ startedDateTime: "2026-01-01T00:00:00Z", response: {} },
+    request: {
+      method,
+      url,
+      headers: [{ name: "Authorization", value: "Bearer key" }],
+      ...(text && { postData: { text } }),
+    },
+  });
+  const body = JSON.stringify({ model: "m", messages: [{ role: "user", content: "a" }] });
+  const entries = [
+    entry("GET", "https://x/v1/models"),
+    entry("POST", "https://x/v1/chat/completions?key=1", body),
+    entry("POST", "https://x/track", "{}"),
+  ];
+  const { rows, notes, found } = dataset("a.har", JSON.stringify({ log: { entries } }));
+  assert.deepEqual(
+    rows.map((row) => JSON.parse(row)),
+    [{ input: { kind: "text", text: "a" }, body: { model: "m" } }],
+  );
+  assert.match(notes.join("\n"), /no request to a model are left out \(2 rows\)/);
+  assert.doesNotMatch(notes.join("\n"), /empty/);
+  assert.doesNotMatch(rows.join() + notes.join() + found, /Bearer|key/);
+});
+
+test("a field of a row that is called like a time or a length of another format is not taken for one", () => {
+  const { rows, notes } = dataset("a.jsonl", lines({ prompt: "a", time: { start: 1 }, in: "x", t: "y" }));
+  assert.deepEqual(JSON.parse(rows[0] ?? ""), { input: { kind: "text", text: "a" } });
+  assert.deepEqual(notes, ["not sent: time, in, t"]);
+});
+
 test("rows longer than the head of a file that its kind is told by", () => {
   const [a, b] = ["a".repeat(100_000), "b".repeat(100_000)];
   const texts = (name: string, text: string) =>
@@ -280,6 +312,10 @@ test("DATASET_COLUMNS: a path into the row, and a column that is left out, also 
     ],
   });
   assert.deepEqual(JSON.parse(nested.rows[0] ?? ""), { input: { kind: "text", text: "a" }, outputTokens: 4 });
+  const table = dataset("a.csv", "User Query,Id\na,1\n", {
+    DATASET_COLUMNS: [{ role: "prompt", column: "User Query" }],
+  });
+  assert.deepEqual(JSON.parse(table.rows[0] ?? "").input, { kind: "text", text: "a" });
   const without = dataset(
     "a.jsonl",
     lines({ url: "/v1/chat/completions", body: { model: "m", tools: [], messages: [{ role: "user", content: "a" }] } }),

@@ -95,6 +95,7 @@ function eachRow(each: Each, settings: ReadSettings, notes: Notes, kind: Kind, t
       format ??= formats.find((candidate) => candidate.matches(named));
       if (!format) throw new Error(unknownRecord(named));
       const rows = readerOf(named, format).read(named, notes);
+      if (!rows) return true;
       if (!format.grouped) return give(rows);
       for (const row of rows) groups.set(row.session ?? "", [...(groups.get(row.session ?? "") ?? []), row]);
       return true;

@@ -65,10 +65,11 @@ export interface Format {
   /** Whether this record, the file's first, is one of the format. */
   matches(record: unknown): boolean;
   /**
-   * The rows of one record: none where it is empty, one a turn where it is a conversation.
+   * The rows of one record: none where it is empty, one a turn where it is a conversation; undefined where it is no request,
+   * which a remark says.
    * @throws Error that names the field and what to do.
    */
-  read(record: unknown, notes: Notes): Row[];
+  read(record: unknown, notes: Notes): Row[] | undefined;
   /** The field that makes a record a conversation of several turns, for messages. */
   readonly turnsIn?: string;
   /** Sets of conversations of which the tools that read them send the first turn, each apart. */

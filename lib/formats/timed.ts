@@ -68,6 +68,7 @@ export const weka: Format = {
     const requests = session.get("requests") as readonly unknown[];
     session.close();
     if (requests.length > 1) notes.used.add("think_time");
+    notes.remark("t counts from the begin of each session: all sessions begin together");
     return requests.map((request, turn) => requestRow(request, turn, { session: id, blockTokens }, notes));
   },
 };
@@ -77,8 +78,10 @@ function requestRow(request: unknown, turn: number, session: Partial<Row>, notes
   if (Array.isArray(request.requests))
     throw new Error(`requests[${turn}] is a subagent with requests of its own, which cannot be sent yet; take it out`);
   const fields = new Fields(request, notes);
-  const { inputTokens, outputTokens } = fields.lengths();
+  const inputTokens = fields.count(["in"]);
+  const outputTokens = fields.count(["out"]);
   if (inputTokens === undefined || outputTokens === undefined) throw new Error(`requests[${turn}] lacks in or out`);
+  const time = fields.get("t");
   const think = fields.get("think_time");
   const delay = think === undefined ? {} : { delayMs: Number(think) * 1000 };
   const row = {
@@ -87,7 +90,7 @@ function requestRow(request: unknown, turn: number, session: Partial<Row>, notes
     inputTokens,
     outputTokens,
     unit: "s" as const,
-    ...fields.time(),
+    ...(typeof time === "number" ? { time } : {}),
     ...blocksIn(fields),
     ...delay,
   };
