@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import path from "node:path";
 import { test } from "node:test";
-import { parseEntry, parseLine } from "../lib/dataset";
+import { readFile } from "../lib/formats/read";
+import { defaultReading, fileOfText } from "../test/support/file-of-text";
 import { shippedSet, tokenIdLines } from "./generate";
 
 const read = (file: string) => readFileSync(path.join(__dirname, file), "utf8").trimEnd().split("\n");
@@ -16,7 +17,19 @@ for (const { file, kind, count } of sets) {
   test(`${file}: ${count} different prompts, all of kind ${kind}`, () => {
     const lines = read(file);
     assert.equal(new Set(lines).size, count);
-    for (const line of lines) assert.equal(parseEntry(parseLine(line))?.input.kind, kind, line);
+    const API = kind === "messages" ? "chat" : "completions";
+    const { rows } = readFile("DATASET", file, fileOfText(lines.join("\n")), { ...defaultReading, API });
+    const inputs = rows.map((row) => JSON.parse(row).input);
+    assert.equal(inputs.length, count);
+    if (kind !== "messages") assert.ok(inputs.every((input) => input.kind === kind));
+    // A chat of one message of the user's is that text.
+    else {
+      const messages = inputs.map((input) => input.messages ?? [{ role: "user", content: input.text }]);
+      assert.deepEqual(
+        messages,
+        lines.map((line) => JSON.parse(line).messages),
+      );
+    }
   });
 }
 

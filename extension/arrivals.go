@@ -46,11 +46,11 @@ type arrivals struct {
 	opened sync.Once
 	begin  sync.Once
 	next   atomic.Int64
-	given  atomic.Int64    // slots that a VU took from the schedule
-	apart  atomic.Bool     // slot(i) is used: k6 decides what is sent, and counts what it drops
-	most   int             // requests in flight at once from VUs that carry several; 0 = no limit
-	zero   int64           // the time of offset 0
-	seen   []*atomic.Int32 // requests given, by stage; stages of one name share a counter
+	given  atomic.Int64 // slots that a VU took from the schedule
+	apart  atomic.Bool  // slot(i) is used: k6 decides what is sent, and counts what it drops
+	most   int          // requests in flight at once from VUs that carry several; 0 = no limit
+	zero   int64        // the time of offset 0
+	first  []int        // by stage: the arrival that has index 0, or would have it if the stages of one name followed each other
 
 	mu       sync.Mutex
 	inFlight int           // of most
@@ -147,7 +147,7 @@ func newArrivals(spec arrivalSpec) (*arrivals, error) {
 			rate = float64(len(spec.TraceMs)) / last * 1000
 		}
 		a.stages = []stageSpec{{Name: name, FromRate: rate, ToRate: rate, DurationMs: last + 1}}
-		a.seen = []*atomic.Int32{{}}
+		a.first = []int{0}
 		return a, nil
 	}
 	if len(spec.Stages) == 0 {
@@ -195,14 +195,25 @@ func newArrivals(spec arrivalSpec) (*arrivals, error) {
 		before += in
 		startMs += s.DurationMs
 	}
-	counters := map[string]*atomic.Int32{}
-	for _, s := range a.stages {
-		if counters[s.Name] == nil {
-			counters[s.Name] = &atomic.Int32{}
-		}
-		a.seen = append(a.seen, counters[s.Name])
-	}
+	a.first = firstOfStages(a.stages, a.stageOf)
 	return a, nil
+}
+
+// firstOfStages returns by stage the arrival from which its indices count. Stages of one name (a warm-up and what it
+// precedes) go on counting.
+func firstOfStages(stages []stageSpec, stageOf []int) []int {
+	before := map[string]int{}
+	first := make([]int, len(stages))
+	k := 0
+	for stage, s := range stages {
+		begin := k
+		for k < len(stageOf) && stageOf[k] == stage {
+			k++
+		}
+		first[stage] = begin - before[s.Name]
+		before[s.Name] += k - begin
+	}
+	return first
 }
 
 // timeOf returns the t at which the integral of a rate that goes from r0 to r1 in d seconds reaches n.
@@ -284,11 +295,12 @@ func (s *stageSpec) phase() tally.Phase {
 	return p
 }
 
+// slot is the permission to send arrival k: its index is its place in the schedule, whichever VU wakes first.
 func (a *arrivals) slot(k int) *slot {
 	a.given.Add(1)
 	stage := a.stageOf[k]
 	s := &slot{
-		Level: a.stages[stage].Name, Phase: string(a.stages[stage].phase()), Index: int(a.seen[stage].Add(1)) - 1, Serial: k,
+		Level: a.stages[stage].Name, Phase: string(a.stages[stage].phase()), Index: k - a.first[stage], Serial: k,
 		scheduledNs: a.zero + a.offsetsNs[k],
 	}
 	a.run.tally.Asked(s.scheduledNs)
@@ -435,7 +447,10 @@ func (h *arrivalsOf) Slot(k int) *slot {
 	}
 	a.apart.Store(true)
 	// k6's executors may start one iteration more than the integral of the rate.
-	k = min(k, len(a.offsetsNs)-1)
-	h.open(a.offsetsNs[k])
-	return a.slot(k)
+	last := min(k, len(a.offsetsNs)-1)
+	h.open(a.offsetsNs[last])
+	s := a.slot(last)
+	s.Index += k - last
+	s.Serial = k
+	return s
 }

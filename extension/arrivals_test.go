@@ -2,6 +2,7 @@ package tokenclock
 
 import (
 	"math"
+	"math/rand/v2"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -72,6 +73,23 @@ func TestTraceIsTakenAsItIs(t *testing.T) {
 	require.Equal(t, []int64{0, 0, 12_500_000, 100_000_000}, a.offsetsNs)
 	_, err = newArrivals(arrivalSpec{TraceMs: []float64{5, 4}})
 	require.ErrorContains(t, err, "trace offset 1 is 4 ms")
+}
+
+// 150 rows 1 ms apart, taken in the order in which VUs happen to wake: row k is sent at row k's time.
+func TestARowIsSentAtItsOwnTime(t *testing.T) {
+	offsets := make([]float64, 150)
+	for k := range offsets {
+		offsets[k] = float64(k)
+	}
+	a, err := newArrivals(arrivalSpec{TraceMs: offsets})
+	require.NoError(t, err)
+	a.run = &run{tally: tally.NewRun(tally.SLO{}), probe: &probe{}}
+	a.declareLevels()
+	a.open(1e9)
+	for _, k := range rand.New(rand.NewPCG(1, 2)).Perm(len(offsets)) {
+		s := a.slot(k)
+		require.Equal(t, []int64{int64(k), 1e9 + int64(k)*1e6}, []int64{int64(s.Index), s.scheduledNs})
+	}
 }
 
 // What lib makes of WARMUP=1s and RATE=20,40.

@@ -464,10 +464,26 @@ declare module "k6/x/tokenclock" {
    */
   export function shared<T>(name: string, make: () => T): T;
 
-  /** Reads a file again and again without parsing it per VU: lines shared by all VUs of the process. */
-  export class Lines {
+  /**
+   * A UTF-8 text file of the user's, as it is or packed by gzip; a byte order mark is dropped. It is read from its beginning by
+   * each call, which throws where it cannot be read or is no UTF-8. For the init context.
+   */
+  export class TextFile {
     constructor(path: string);
+    /** Its first 64 kB. */
+    readonly head: string;
+    /** Calls `take` with each line that is not blank and its number from 1, until it returns false. */
+    lines(take: (line: string, number: number) => unknown): void;
+    /** Calls `take` with the JSON of each element of the array that the file is and its number from 1, until it returns false. */
+    elements(take: (element: string, number: number) => unknown): void;
+    /** The whole text. */
+    text(): string;
+  }
+
+  /** Texts that all VUs of the process share: those that the first VU's `fill` adds. For the init context. */
+  export class Rows {
+    constructor(name: string, fill: (add: (text: string) => void) => void);
     readonly length: number;
-    get(i: number): string;
+    at(i: number): string;
   }
 }

@@ -1,19 +1,20 @@
 import type { Options } from "k6/options";
-import { type ArrivalSpec, Arrivals, emitLevelMetrics, type Slot, type StageSpec, shared, Windows } from "./client";
-import { type Config, demand, orRefuse, shownSettings, userPath } from "./config";
+import { type ArrivalSpec, Arrivals, emitLevelMetrics, type Slot, type StageSpec, Windows } from "./client";
+import { type Config, demand, orRefuse, shownSettings } from "./config";
 import { formatDurationMs } from "./duration";
+import { openFileRows } from "./file-rows";
 import { clientsPerVU, k6Options, loadOptions } from "./levels";
 import { abort } from "./load-guard";
 import { planRequests } from "./load-plan";
 import type { Gates } from "./profile";
 import { SettingError } from "./setting-error";
-import type { TraceRow } from "./trace";
+import type { Trace } from "./trace";
 
 /** A load that follows a schedule, whatever the server does. */
 export interface ScheduledLoad {
   readonly specs: readonly { readonly name: string }[];
   /** The requests of TRACE by number; empty where no trace is set. */
-  readonly trace: readonly TraceRow[];
+  readonly trace: Trace;
   options(gates: () => Gates): Options | undefined;
   /** Sends what is due; a request is in flight until the promise that `send` returns is settled. */
   each(send: (slot: Slot) => unknown): void;
@@ -30,7 +31,7 @@ export function openArrivals(config: Config): ScheduledLoad {
  * lag is queue delay.
  */
 function arrivals(config: Config): ScheduledLoad {
-  const trace = config.TRACE === "" ? [] : readTrace(config.TRACE);
+  const trace = config.TRACE === "" ? [] : openFileRows(config, "TRACE");
   const stages = trace.length > 0 ? [] : orRefuse(() => stagesOf(config));
   if (trace.length > 0) refuseWarmup(config, "a trace");
   const spec: ArrivalSpec = {
@@ -41,7 +42,7 @@ function arrivals(config: Config): ScheduledLoad {
   if (config.ARRIVAL.kind === "gamma") spec.cv = config.ARRIVAL.cv;
   if (trace.length > 0) {
     // The module reads the schedule of the first VU; the others would go through all rows for nothing.
-    if (__VU === 0) spec.traceMs = trace.map(({ atMs }) => atMs);
+    if (__VU === 0) spec.traceMs = Array.from({ length: trace.length }, (_, k) => trace.at(k)?.atMs ?? 0);
     spec.traceName = "trace";
   } else {
     spec.stages = stages;
@@ -146,21 +147,4 @@ function changingUsers(config: Config): ScheduledLoad {
       emitLevelMetrics();
     },
   };
-}
-
-/** The rows of TRACE, read and kept once for all VUs. */
-function readTrace(name: string): readonly TraceRow[] {
-  return orRefuse(() =>
-    shared("trace", () => {
-      const { parseTrace, traceSyntax } = require("./trace") as typeof import("./trace");
-      let rows: TraceRow[];
-      try {
-        rows = parseTrace(open(userPath(name)));
-      } catch (error) {
-        throw new SettingError(`TRACE=${name} cannot be read: ${error instanceof Error ? error.message : error}`);
-      }
-      if (rows.length === 0) throw new SettingError(`TRACE=${name} is not ${traceSyntax}`);
-      return rows;
-    }),
-  );
 }

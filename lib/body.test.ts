@@ -4,6 +4,7 @@ import { type BodySettings, type Prompt, requestBody } from "./body";
 
 const settings: BodySettings = {
   API: "chat",
+  MODEL: "",
   STREAM: true,
   IGNORE_EOS: true,
   CONTINUOUS_USAGE: false,
@@ -28,6 +29,52 @@ const forced = { ignore_eos: true, min_tokens: 8 };
 const usage = { stream: true, stream_options: { include_usage: true } };
 
 const rows: { why: string; change?: Partial<BodySettings>; prompt?: Prompt; body: unknown }[] = [
+  {
+    why: "a row's own fields are passed on, its model and its ceiling too, and a ceiling is not forced",
+    prompt: { ...text, ceiling: true, body: { model: "adapter", max_completion_tokens: 90, stop: ["x"] } },
+    body: {
+      model: "adapter",
+      messages: [{ role: "user", content: "Hi" }],
+      max_completion_tokens: 8,
+      stop: ["x"],
+      ...usage,
+    },
+  },
+  {
+    why: "MODEL counts for more than a row's model",
+    change: { MODEL: "m", IGNORE_EOS: false },
+    prompt: { ...text, body: { model: "adapter" } },
+    body: { model: "m", messages: [{ role: "user", content: "Hi" }], max_tokens: 8, ...usage },
+  },
+  {
+    why: "Anthropic's API takes the system prompt beside the messages",
+    change: { API: "messages", IGNORE_EOS: false },
+    prompt: chat,
+    body: { model: "m", system: "s", messages: [{ role: "user", content: "u" }], max_tokens: 8, stream: true },
+  },
+  {
+    why: "the Responses API has its own names for parts of text",
+    change: { API: "responses", IGNORE_EOS: false },
+    prompt: {
+      ...chat,
+      input: {
+        kind: "messages",
+        messages: [
+          { role: "user", content: [{ type: "text", text: "u" }] },
+          { role: "assistant", content: [{ type: "text", text: "a" }] },
+        ],
+      },
+    },
+    body: {
+      model: "m",
+      input: [
+        { role: "user", content: [{ type: "input_text", text: "u" }] },
+        { role: "assistant", content: [{ type: "output_text", text: "a" }] },
+      ],
+      max_output_tokens: 8,
+      stream: true,
+    },
+  },
   {
     why: "chat sends the text as the user's message and forces the length",
     body: { model: "m", messages: [{ role: "user", content: "Hi" }], max_tokens: 8, ...usage, ...forced },

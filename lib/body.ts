@@ -13,6 +13,10 @@ export interface Prompt {
   readonly inputTokens: number;
   /** Length of the answer to ask for. */
   readonly outputTokens: number;
+  /** The length is the most that the answer may have: it is not forced. */
+  readonly ceiling?: boolean;
+  /** Further fields of the body, from the row of a file. */
+  readonly body?: Readonly<Record<string, unknown>>;
   /** Path or address instead of the client's own. */
   readonly url?: string;
 }
@@ -20,13 +24,19 @@ export interface Prompt {
 /** The settings a body follows from. */
 export type BodySettings = Pick<
   Settings,
-  "API" | "STREAM" | "IGNORE_EOS" | "CONTINUOUS_USAGE" | "TEMPERATURE" | "EXTRA_BODY" | "BODY"
+  "API" | "MODEL" | "STREAM" | "IGNORE_EOS" | "CONTINUOUS_USAGE" | "TEMPERATURE" | "EXTRA_BODY" | "BODY"
 >;
 
 /** The request body for a prompt, as text to be sent. `seed` is never among its fields unless EXTRA_BODY puts it there. */
 export function requestBody(settings: BodySettings, model: string, prompt: Prompt): string {
   if (settings.API === "json") return fillTemplate(settings.BODY, model, prompt);
-  const fields: Record<string, unknown> = { model, ...inputFields(settings, prompt) };
+  const fields: Record<string, unknown> = { model, ...inputFields(settings, prompt), ...prompt.body };
+  // Who sets MODEL asks that one, whatever a file's rows were sent to.
+  if (settings.MODEL !== "") fields.model = model;
+  if (prompt.body?.max_completion_tokens !== undefined) {
+    fields.max_completion_tokens = prompt.outputTokens;
+    delete fields.max_tokens;
+  }
   if (settings.API !== "embeddings") {
     if (settings.STREAM) fields.stream = true;
     if (settings.STREAM && (settings.API === "chat" || settings.API === "completions")) {
@@ -34,7 +44,7 @@ export function requestBody(settings: BodySettings, model: string, prompt: Promp
         ? { include_usage: true, continuous_usage_stats: true }
         : { include_usage: true };
     }
-    if (settings.IGNORE_EOS) {
+    if (settings.IGNORE_EOS && !prompt.ceiling) {
       fields.ignore_eos = true;
       fields.min_tokens = prompt.outputTokens;
     }
@@ -47,6 +57,9 @@ export function requestBody(settings: BodySettings, model: string, prompt: Promp
   return JSON.stringify(fields);
 }
 
+/** Loaded by those that use the APIs that differ from OpenAI's chat. */
+type WireMessages = typeof import("./wire-messages");
+
 function inputFields({ API: api }: BodySettings, { input, outputTokens }: Prompt): Record<string, unknown> {
   const messages = input.kind === "messages" ? input.messages : [{ role: "user", content: textOf(input) }];
   const text = input.kind === "tokenIds" ? input.tokenIds : textOf(input);
@@ -56,7 +69,12 @@ function inputFields({ API: api }: BodySettings, { input, outputTokens }: Prompt
     case "embeddings":
       return { input: text };
     case "responses":
-      return { input: messages, max_output_tokens: outputTokens };
+      return {
+        input: (require("./wire-messages") as WireMessages).typedParts(messages),
+        max_output_tokens: outputTokens,
+      };
+    case "messages":
+      return { ...(require("./wire-messages") as WireMessages).withoutSystem(messages), max_tokens: outputTokens };
     default:
       return { messages, max_tokens: outputTokens };
   }

@@ -348,23 +348,52 @@ export class MetricsPoller {
   }
 }
 
-export class Lines {
-  readonly #lines: string[];
+/** k6 itself unpacks nothing, so that a file packed by gzip is refused as no text. */
+export class TextFile {
+  readonly head: string;
+  readonly #text: string;
 
   constructor(path: string) {
-    this.#lines = new SharedArray(`tokenclock lines ${path}`, () =>
-      open(path)
-        .split(/\r?\n/)
-        .filter((line) => line !== ""),
-    );
+    this.#text = open(path).replace(/^\uFEFF/, "");
+    this.head = this.#text.slice(0, 65_536);
+  }
+
+  lines(take: (line: string, number: number) => unknown): void {
+    const lines = this.#text.split(/\r?\n/);
+    for (let i = 0; i < lines.length; i++) {
+      const line = lines[i] ?? "";
+      if (line.trim() !== "" && take(line, i + 1) === false) return;
+    }
+  }
+
+  elements(take: (element: string, number: number) => unknown): void {
+    const elements: unknown = JSON.parse(this.#text);
+    if (!Array.isArray(elements)) throw new Error("the file is no JSON array");
+    elements.every((element, i) => take(JSON.stringify(element), i + 1) !== false);
+  }
+
+  text(): string {
+    return this.#text;
+  }
+}
+
+export class Rows {
+  readonly #rows: string[];
+
+  constructor(name: string, fill: (add: (text: string) => void) => void) {
+    this.#rows = new SharedArray(`tokenclock rows ${name}`, () => {
+      const rows: string[] = [];
+      fill((text) => rows.push(text));
+      return rows;
+    });
   }
 
   get length(): number {
-    return this.#lines.length;
+    return this.#rows.length;
   }
 
-  get(i: number): string {
-    return this.#lines[i] ?? "";
+  at(i: number): string {
+    return this.#rows[i] ?? "";
   }
 }
 

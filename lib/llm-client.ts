@@ -3,6 +3,7 @@ import { type Prompt, requestBody } from "./body";
 import { openCacheWatch } from "./cache-watch";
 import { type BatchResult, Client, fetch, type HttpReply, type RequestSpec, type Result, type Slot } from "./client";
 import { type Config, shownSettings } from "./config";
+import { showFile } from "./file-rows";
 import { requireAskedLoad } from "./load-guard";
 import { repetition } from "./load-plan";
 
@@ -57,13 +58,14 @@ export function openClient(config: Config): LlmClient {
     const spec: RequestSpec = { body: bodyless ? "" : requestBody(config, server.model, prompt) };
     if (prompt.inputTokens > 0) spec.inputTokens = prompt.inputTokens;
     if (server.templateTokens !== undefined) spec.templateTokens = server.templateTokens;
-    if (forced) spec.outputTokens = prompt.outputTokens;
+    if (forced && !prompt.ceiling) spec.outputTokens = prompt.outputTokens;
     if (prompt.url !== undefined) spec.url = addressOf(config, prompt.url);
     return spec;
   };
   return {
     ready() {
       requireAskedLoad();
+      showFile();
       const short = config.CACHE === "cold" ? repetition() : undefined;
       if (short !== undefined) {
         const remedy = "give the file more rows, send fewer requests, or set CACHE=warm";

@@ -1,6 +1,8 @@
 /** The settings of all scenarios: names, defaults, what is allowed, and the check of each. Pure: config.ts reads them. */
 import { type Distribution, distributionSyntax, formatDistribution, parseDistribution } from "./distribution";
 import { formatDurationMs, parseDurationMs } from "./duration";
+import { type Column, columnRoles } from "./formats/columns";
+import type { Window } from "./formats/read";
 import { saltPattern } from "./salt";
 import { SettingError } from "./setting-error";
 
@@ -188,6 +190,41 @@ const salt: Kind<string> = {
   show: (value) => value || undefined,
 };
 
+const columns: Kind<readonly Column[]> = {
+  allowed: `ROLE=COLUMN,... with the roles ${columnRoles.join(", ")}, such as prompt=user_query,system=system_message`,
+  parse: (text) => {
+    const parsed = text.split(",").map((word) => /^\s*(\w+)=(.+?)\s*$/.exec(word));
+    if (!parsed.every((each) => each !== null && columnRoles.includes(each[1] ?? ""))) return undefined;
+    return parsed.map((each) => ({ role: each?.[1] ?? "", column: each?.[2] ?? "" }));
+  },
+  show: (value) => value.map(({ role, column }) => `${role}=${column}`).join(",") || undefined,
+};
+
+const traceWindow: Kind<Window | undefined> = {
+  allowed:
+    "rows such as 1-1000, or times from the trace's first such as 10m-20m; either end may be left out (500-, -1h)",
+  parse: (text) => {
+    const [, from = "", to = ""] = /^([\w.]*)-([\w.]*)$/.exec(text) ?? [];
+    if (/^\d*$/.test(from) && /^\d*$/.test(to) && from + to !== "") {
+      const rows = {
+        of: "rows" as const,
+        from: Number(from || 1),
+        to: to === "" ? Number.MAX_SAFE_INTEGER : Number(to),
+      };
+      return rows.from >= 1 && rows.to >= rows.from ? rows : undefined;
+    }
+    const fromMs = from === "" ? 0 : parseDurationMs(from);
+    const toMs = to === "" ? Number.MAX_SAFE_INTEGER : parseDurationMs(to);
+    if (from + to === "" || fromMs === undefined || toMs === undefined || toMs <= fromMs) return undefined;
+    return { of: "time", from: fromMs, to: toMs };
+  },
+  show: (value) => {
+    if (value === undefined) return undefined;
+    const end = value.to === Number.MAX_SAFE_INTEGER ? "" : value.of === "rows" ? value.to : formatDurationMs(value.to);
+    return `${value.of === "rows" ? value.from : formatDurationMs(value.from)}-${end}`;
+  },
+};
+
 function oneOf<const T extends string>(...names: T[]): Kind<T> {
   return {
     allowed: `one of ${names.join(", ")}`,
@@ -304,7 +341,23 @@ export const settings = {
   ARRIVAL: setting(arrival, { kind: "constant" }, "How arrivals are spread in time."),
   LOOP: setting(oneOf("open", "closed"), "open", "What STAGES counts: arrivals a second (open) or users (closed)."),
   MAX_IN_FLIGHT: setting(whole(1, 100_000), 1000, "Most requests in flight at once under an open load."),
-  TRACE: setting(anyText, "", "File of arrivals and lengths: Mooncake JSONL, Azure or BurstGPT CSV."),
+  TRACE: setting(
+    anyText,
+    "",
+    "File of requests with their times: Mooncake and its dialects, Azure, BurstGPT, or prompts with times; see docs/datasets.md.",
+  ),
+  TRACE_UNIT: setting(
+    oneOf("auto", "s", "ms", "us", "ns"),
+    "auto",
+    "Unit of TRACE's times; auto tells it by fractions (s), by the number of digits since 1970, else ms.",
+  ),
+  TRACE_BLOCK: setting(
+    optional(whole(1, 1_000_000)),
+    undefined,
+    "Input tokens that one of TRACE's hash_ids stands for; by default the size that fits all rows.",
+  ),
+  TRACE_WINDOW: setting(traceWindow, undefined, "Part of TRACE that is sent."),
+  SPEED: setting(number(0.001, 1e6), 1, "How many times as fast TRACE is sent as it was recorded."),
 
   BATCH_SIZES: setting(wholes(1, 100_000), [1, 2, 4, 8], "Requests released at once; a level each."),
   RUNS: setting(whole(1, 10_000), 3, "How often a batch is repeated."),
@@ -320,7 +373,19 @@ export const settings = {
   DATASET: setting(
     anyText,
     "",
-    "Prompts: a shipped set's name or a file (.jsonl, .json, .csv, .txt), row after row over warm-up and levels; by default synthetic.",
+    "Prompts: a shipped set's name or a file of any format in docs/datasets.md, row after row over warm-up and levels; by default synthetic.",
+  ),
+  DATASET_LIMIT: setting(optional(whole(1, 1e9)), undefined, "Takes no more than so many rows of DATASET."),
+  DATASET_SHUFFLE: setting(yesNo, false, "Takes DATASET's rows in an order drawn by SEED, before DATASET_LIMIT."),
+  DATASET_COLUMNS: setting(
+    columns,
+    [],
+    "What the columns of DATASET or TRACE are, where their names do not say it; ignore leaves a column out.",
+  ),
+  TURNS: setting(
+    oneOf("auto", "first", "last", "timed"),
+    "auto",
+    "What is sent of a conversation: its first turn, its last turn with the recorded history, or each turn of a TRACE at its own time; auto refuses conversations, of ShareGPT and the like it sends the first turn.",
   ),
   INPUT_TOKENS: setting(distribution, { kind: "fixed", value: 128 }, "Input length in tokens: number or distribution."),
   OUTPUT_TOKENS: setting(
@@ -450,6 +515,7 @@ export function parseSettings(environment: Environment, defaults: Defaults): Set
     );
   }
   requireUsed(environment, values as Settings);
+  requireFile(environment, values as Settings);
   // A scenario's own choice of token ids is one for the APIs that take them.
   if (!takesTokenIds(values as Settings)) values.TOKEN_IDS = false;
   if (boundByRate(environment, defaults)) values.STAGES = [];
@@ -475,6 +541,25 @@ function requireUsed(environment: Environment, values: Settings): void {
   }
   if (api === "json" && values.ENDPOINT === "" && values.TARGETS === "") {
     throw new SettingError("API=json needs ENDPOINT or TARGETS: there is no path that all JSON APIs have");
+  }
+}
+
+/** Settings that say how a file is read, by the settings that name one. */
+const fileSettings = [
+  { names: ["DATASET_LIMIT", "DATASET_SHUFFLE"], files: ["DATASET"] },
+  { names: ["DATASET_COLUMNS", "TURNS"], files: ["DATASET", "TRACE"] },
+  { names: ["TRACE_UNIT", "TRACE_BLOCK", "TRACE_WINDOW", "SPEED"], files: ["TRACE"] },
+] as const;
+
+/** @throws SettingError for a setting of a file where no file is set. */
+function requireFile(environment: Environment, values: Settings): void {
+  for (const { names, files } of fileSettings) {
+    // A run's settings can be set again as they are shown, defaults too.
+    const given = names.find((name) => environment[name] !== undefined && values[name] !== settings[name].initial);
+    if (given === undefined || files.some((file) => values[file] !== "")) continue;
+    throw new SettingError(
+      `${given}=${environment[given]} says how the file of ${files.join(" or ")} is read; set that, or leave ${given} out`,
+    );
   }
 }
 

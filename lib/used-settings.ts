@@ -7,11 +7,37 @@ export const settingGroups = {
   /** Levels of constant concurrency. */
   levels: ["CONCURRENCY", "REQUESTS", "DURATION", "CLIENTS_PER_VU"],
   /** A load that follows a schedule. */
-  arrivals: ["RATE", "STAGES", "DURATION", "ARRIVAL", "LOOP", "MAX_IN_FLIGHT", "CLIENTS_PER_VU", "TRACE"],
+  arrivals: [
+    "RATE",
+    "STAGES",
+    "DURATION",
+    "ARRIVAL",
+    "LOOP",
+    "MAX_IN_FLIGHT",
+    "CLIENTS_PER_VU",
+    "TRACE",
+    "TRACE_UNIT",
+    "TRACE_BLOCK",
+    "TRACE_WINDOW",
+    "SPEED",
+    "DATASET_COLUMNS",
+    "TURNS",
+  ],
   /** Requests that are released at once. */
   bursts: ["BATCH_SIZES", "RUNS", "STAGGER"],
   /** Where prompts come from. */
-  prompts: ["DATASET", "TARGETS", "INPUT_TOKENS", "MAX_INPUT_TOKENS", "SHARED_PREFIX", "TOKEN_IDS"],
+  prompts: [
+    "DATASET",
+    "DATASET_LIMIT",
+    "DATASET_SHUFFLE",
+    "DATASET_COLUMNS",
+    "TURNS",
+    "TARGETS",
+    "INPUT_TOKENS",
+    "MAX_INPUT_TOKENS",
+    "SHARED_PREFIX",
+    "TOKEN_IDS",
+  ],
   /** What is asked of a model that generates. */
   generation: ["OUTPUT_TOKENS", "MAX_OUTPUT_TOKENS", "IGNORE_EOS", "STREAM", "CONTINUOUS_USAGE", "TEMPERATURE"],
   /** The server's own metrics page. */

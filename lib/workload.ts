@@ -1,8 +1,9 @@
 import type { Prompt } from "./body";
 import { type Distribution, sample } from "./distribution";
+import type { KeptRow } from "./formats/read";
 import { saltedRngs, seededRng } from "./rng";
 import type { Settings } from "./settings";
-import { blockTokens, type TraceRow } from "./trace";
+import { blockTokens, type Trace } from "./trace";
 import type { WordSource } from "./words";
 
 /**
@@ -58,25 +59,46 @@ export function syntheticPrompts(config: Settings, words: WordSource, lengths: L
  * Prompts of a trace's lengths. Blocks of a Mooncake trace become the same words wherever their id occurs in the run, so
  * that a server's prefix cache hits as often as it did when the trace was recorded.
  */
-export function recordedPrompts(config: Settings, words: WordSource, trace: readonly TraceRow[]): Prompts {
+export function recordedPrompts(config: Settings, words: WordSource, trace: Trace): Prompts {
   const rngs = saltedRngs(config.SALT);
   const blockRngs = saltedRngs(config.SALT);
   return {
     at(index, level, tokensPerWord, scope = level) {
-      const row = trace[index % trace.length];
+      const row = trace.at(index % trace.length);
       if (!row) throw new Error("the trace is empty");
-      const { inputTokens, outputTokens, blockIds } = row;
+      const { inputTokens = 0, outputTokens, blockIds = [] } = row;
+      if (row.input) {
+        return filePrompt(config, row, () => outputTokens);
+      }
       const wordsFor = (tokens: number) => Math.ceil(tokens / tokensPerWord);
       let text = "";
       let left = inputTokens;
       for (const id of blockIds) {
-        const taken = Math.min(left, blockTokens);
+        const taken = Math.min(left, row.blockTokens ?? blockTokens);
         text += words.text(wordsFor(taken), blockRngs("block", id));
         left -= taken;
       }
       if (left > 0) text += words.text(wordsFor(left), rngs(`level ${scope}`, index));
       return { input: { kind: "text", text: text.trimStart() }, inputTokens, outputTokens };
     },
+  };
+}
+
+/**
+ * The prompt of a file's row; `drawLength` gives the output length of a row that has none of its own. Token ids can be cut
+ * to a length; what a text's length in tokens is, only the server knows.
+ */
+export function filePrompt(config: Settings, row: KeptRow, drawLength: () => number): Prompt {
+  const { input, inputTokens = 0, outputTokens = drawLength(), body, ceiling } = row;
+  if (!input) throw new Error("a row of DATASET has no prompt");
+  const { MAX_INPUT_TOKENS: most = Infinity, MAX_OUTPUT_TOKENS: longest = Infinity } = config;
+  const cut = input.kind === "tokenIds" && input.tokenIds.length > most;
+  return {
+    input: cut ? { kind: "tokenIds", tokenIds: input.tokenIds.slice(0, most) } : input,
+    inputTokens: cut ? most : inputTokens,
+    outputTokens: Math.min(outputTokens, longest),
+    body,
+    ceiling,
   };
 }
 

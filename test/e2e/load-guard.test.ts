@@ -68,10 +68,10 @@ test("a row of a dataset that holds no prompt is refused before any load, wherev
   const cases: [RunSettings, RegExp][] = [
     [
       { DATASET: fileOf("rows.jsonl", '{"prompt": "hi"}\n{"prompt": "hi"}\n{"prompt": 5}\n') },
-      /element 3 is not a text/,
+      /rows\.jsonl: line 3 prompt=5 is no prompt/,
     ],
-    [{ DATASET: fileOf("broken.jsonl", '{"prompt": "hi"}\n{"prompt": "h\n') }, /element 2 is not a text/],
-    [{ DATASET: fileOf("table.csv", "a,b\n1,2\n") }, /names none of the columns prompt/],
+    [{ DATASET: fileOf("broken.jsonl", '{"prompt": "hi"}\n{"prompt": "h\n') }, /line 2 is no JSON/],
+    [{ DATASET: fileOf("table.csv", "a,b\n1,2\n") }, /row 1 is of no known format: its fields are a, b/],
     [{ DATASET: "nope" }, /DATASET=nope cannot be read: stat .*; the sets that ship are prompts, chats, token-ids/],
     [{ DATASET: "token-ids", API: "chat" }, /holds token ids, which API=chat does not take/],
     [{ TARGETS: fileOf("targets.txt", "/predict\npredict\n"), API: "json" }, /line 2 is no path/],

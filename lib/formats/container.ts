@@ -1,0 +1,193 @@
+/** What a file is made of, whatever it is named: lines of text, JSON lines, a JSON array, an object or a table. */
+import type Papa from "papaparse";
+import { isObject } from "./fields";
+import type { Json } from "./row";
+
+/** A file as the client opens it; see TextFile in the module's index.d.ts. */
+export interface TextFile {
+  readonly head: string;
+  lines(take: (line: string, number: number) => unknown): void;
+  elements(take: (element: string, number: number) => unknown): void;
+  text(): string;
+}
+
+/** The records of a file in order. */
+export interface Records {
+  /** "JSONL", "JSON", "CSV", "TSV" or "text". */
+  readonly kind: string;
+  /** Calls `take` with each record and what to call it in messages ("line 3"), until it returns false. */
+  each(take: (record: unknown, place: string) => unknown): void;
+}
+
+const endings = ["jsonl", "ndjson", "json", "har", "csv", "tsv", "txt"];
+
+/**
+ * @throws Error for a file that is not read: an unknown ending, no text, or broken. `isRecord` tells an object that is a
+ * record itself from one that holds a list of them.
+ */
+export function openRecords(name: string, file: TextFile, isRecord: (value: unknown) => boolean): Records {
+  const ending = /\.([a-z0-9]+?)(\.gz)?$/i.exec(name)?.[1]?.toLowerCase() ?? "";
+  refuseBinary(file.head);
+  if (ending === "parquet") throw new Error("its name ends in .parquet, but it is text; rename it");
+  if (!endings.includes(ending)) {
+    throw new Error(
+      `its ending .${ending} is not known; files are read that end in ${endings.map((each) => `.${each}`).join(", ")}, or these with .gz. If every line is a prompt, name it .txt`,
+    );
+  }
+  if (ending === "csv" || ending === "tsv") return tableRecords(ending, file);
+  if (ending === "txt") return textRecords(file);
+  return jsonRecords(ending, file, isRecord);
+}
+
+/** @throws Error for a file that is no text, with what to do about it. */
+function refuseBinary(head: string): void {
+  if (head.startsWith("PAR1")) {
+    throw new Error(
+      "it is a Parquet file, which k6 cannot read; convert it, such as by: duckdb -c \"COPY 'FILE.parquet' TO 'FILE.jsonl'\"",
+    );
+  }
+  if (head.startsWith("PK\u0003\u0004"))
+    throw new Error("it is a zip archive or a spreadsheet; save it as CSV or JSONL");
+  if (head.startsWith("\u001f"))
+    throw new Error("it is packed by gzip, which this binary does not unpack; run gunzip first");
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: they tell that the file is no text
+  if (/[\u0000-\u0008\u000e-\u001a\u001c-\u001f]/.test(head))
+    throw new Error("it is no text file; a prompt is UTF-8 text");
+}
+
+/** A line is a prompt, or where it begins like JSON a list of messages or a body. */
+function textRecords(file: TextFile): Records {
+  return {
+    kind: "text",
+    each: (take) =>
+      file.lines((line, number) =>
+        take(/^\s*(\{|\[\s*[\d{])/.test(line) ? parsed(line, number) : line, `line ${number}`),
+      ),
+  };
+}
+
+function parsed(line: string, number: number): unknown {
+  try {
+    return JSON.parse(line);
+  } catch {
+    throw new Error(`line ${number} begins like JSON and is broken`);
+  }
+}
+
+function jsonRecords(ending: string, file: TextFile, isRecord: (value: unknown) => boolean): Records {
+  const head = file.head.trimStart();
+  const [first = ""] = head.split(/\r?\n/, 1);
+  const oneLine = head.trimEnd() === first.trimEnd();
+  // A line of .jsonl may be longer than the head, and then does not tell what follows it.
+  const lines = !oneLine && isJson(first);
+  const long = ending !== "json" && ending !== "har" && oneLine && !isJson(first);
+  if (lines || long) return jsonLines(file);
+  if (head.startsWith("[")) return arrayElements(file, isRecord, oneLine && isJson(first));
+  if (head.startsWith("{")) return objectRecords(file, isRecord);
+  return jsonLines(file);
+}
+
+function isJson(text: string): boolean {
+  try {
+    JSON.parse(text);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function jsonLines(file: TextFile): Records {
+  return {
+    kind: "JSONL",
+    each: (take) =>
+      file.lines((line, number) => {
+        let record: unknown;
+        try {
+          record = JSON.parse(line);
+        } catch {
+          throw new Error(`line ${number} is no JSON; a file of plain prompts is named .txt`);
+        }
+        return take(record, `line ${number}`);
+      }),
+  };
+}
+
+function arrayElements(file: TextFile, isRecord: (value: unknown) => boolean, whole: boolean): Records {
+  // A single line of .jsonl may be a list of messages.
+  const only: unknown = whole ? JSON.parse(file.head.trim()) : undefined;
+  const single = Array.isArray(only) && only.length > 0 && isRecord(only) && !only.every((each) => isRecord(each));
+  return {
+    kind: "JSON",
+    each: (take) =>
+      single ? take(only, "row 1") : file.elements((element, number) => take(JSON.parse(element), `row ${number}`)),
+  };
+}
+
+function objectRecords(file: TextFile, isRecord: (value: unknown) => boolean): Records {
+  let whole: unknown;
+  try {
+    whole = JSON.parse(file.text());
+  } catch {
+    return jsonLines(file); // whose message names the line
+  }
+  const records = isRecord(whole) ? [whole] : listIn(whole as Json);
+  return {
+    kind: "JSON",
+    each(take) {
+      records.every((record, i) => take(record, `row ${i + 1}`) !== false);
+    },
+  };
+}
+
+/** The list of records in an object. @throws Error where there is none, or several. */
+function listIn(object: Json): readonly unknown[] {
+  if (isObject(object.log) && Array.isArray(object.log.entries)) return object.log.entries;
+  const lists = Object.entries(object).filter(
+    (entry): entry is [string, unknown[]] =>
+      Array.isArray(entry[1]) &&
+      entry[1].length > 0 &&
+      entry[1].every((each) => typeof each === "object" && each !== null),
+  );
+  const [list] = lists.length === 1 ? lists : lists.filter(([name]) => name === "data" || name === "rows");
+  if (list) return list[1];
+  const names = Object.keys(object).join(", ");
+  throw new Error(
+    lists.length === 0
+      ? `it is a JSON object without a list of rows (its fields are ${names}); write the rows as JSONL`
+      : `it is a JSON object with several lists (${lists.map(([name]) => name).join(", ")}); write the rows as JSONL`,
+  );
+}
+
+/** The rows of a table as objects by its heading, whose names are taken in lower case. */
+function tableRecords(ending: string, file: TextFile): Records {
+  // Loaded by the one VU that parses a file: at the top of a module it would cost every VU of a run 90 kB.
+  const papa = require("papaparse") as typeof Papa;
+  const [heading = ""] = file.head.split(/\r?\n/, 1);
+  const delimiter = ending === "tsv" ? "\t" : delimiterOf(heading);
+  const { data, errors } = papa.parse<string[]>(file.text(), { delimiter, skipEmptyLines: "greedy" });
+  const [error] = errors;
+  if (error) throw new Error(`row ${(error.row ?? 0) + 1} of the table: ${error.message}`);
+  const [names = [], ...rows] = data;
+  const keys = names.map((name) => name.trim().toLowerCase());
+  return {
+    kind: ending.toUpperCase(),
+    each(take) {
+      rows.every((cells, i) => {
+        // A sign at the end of a row begins a cell that has nothing in it.
+        if (cells.length < keys.length || cells.slice(keys.length).some((cell) => cell !== "")) {
+          throw new Error(
+            `row ${i + 1} has ${cells.length} cells for ${keys.length} columns (${names.join(", ")}); put texts with a ${delimiter === "\t" ? "tab" : delimiter} or a quote in them into quotes`,
+          );
+        }
+        return take(Object.fromEntries(keys.map((key, k) => [key, cells[k] ?? ""])), `row ${i + 1}`) !== false;
+      });
+    },
+  };
+}
+
+/** The sign that stands most often in the heading: a text in the rows may hold any. */
+function delimiterOf(heading: string): string {
+  const bare = heading.replace(/"[^"]*"/g, "");
+  const counts = [",", ";", "\t", "|"].map((sign) => [sign, bare.split(sign).length - 1] as const);
+  return counts.reduce((best, each) => (each[1] > best[1] ? each : best))[0];
+}

@@ -1,0 +1,99 @@
+/** Traces: rows with a time and lengths, whose text is made of words. */
+import { Fields, isObject, shown } from "./fields";
+import type { Format, Json, Notes, Row } from "./row";
+
+const lengthNames = ["input_length", "contexttokens", "request tokens", "input_tokens_total"];
+
+/** Mooncake's fields and those of its dialects (Bailian, vLLM, GuideLLM, AIPerf, LMBench), Azure's and BurstGPT's. */
+export const timedLengths: Format = {
+  name: "trace",
+  turnsIn: "session_id",
+  matches: (record) => isObject(record) && lengthNames.some((name) => record[name] !== undefined) && !hasText(record),
+  read(record, notes) {
+    if (!isObject(record)) throw new Error("is no JSON object, unlike the rows before it");
+    if (hasText(record)) throw new Error("has a text, unlike the rows before it");
+    const fields = new Fields(record, notes);
+    const { inputTokens, outputTokens, ceiling } = fields.lengths();
+    if (inputTokens === undefined) throw new Error(`has no ${lengthNames.join(", ")}`);
+    if (outputTokens === undefined || ceiling) throw new Error("has no length of the answer (output_length)");
+    const row: Row = { inputTokens, outputTokens, ...fields.time(), ...blocksIn(fields), ...placeIn(record, fields) };
+    fields.skip("chat_id", "parent_chat_id", "turn", "type");
+    fields.close();
+    return [row];
+  },
+};
+
+const textNames = ["prompt", "text", "text_input", "input_text", "messages", "input_tokens"];
+
+/** A loop without functions: a trace may have a million rows. */
+function hasText(record: Json): boolean {
+  for (const name of textNames) {
+    const value = record[name];
+    if (value !== undefined && value !== "" && typeof value !== "number") return true;
+  }
+  return false;
+}
+
+function blocksIn(fields: Fields): Pick<Row, "blockIds"> {
+  const ids = fields.json("hash_ids");
+  if (ids === undefined) return {};
+  if (!Array.isArray(ids)) throw new Error(`hash_ids=${shown(ids)} is no list of whole numbers`);
+  for (const id of ids)
+    if (!Number.isInteger(id)) throw new Error(`hash_ids has ${shown(id)}, which is no whole number`);
+  return { blockIds: ids };
+}
+
+/** Its place in a session: AIPerf's later turns have a delay in the place of a time, TraceLab's a round. */
+function placeIn(record: Json, fields: Fields): Partial<Row> {
+  if (record["request tokens"] !== undefined) return { unit: "s" }; // BurstGPT
+  const round = fields.get("round_index");
+  if (round !== undefined) {
+    const [first] = Array.isArray(record.timing_events) ? record.timing_events : [];
+    const at = isObject(first) ? { time: String(first.timestamp) } : {};
+    return { session: String(fields.get("session_id")), turn: Number(round), ...at };
+  }
+  if (!fields.has("delay")) return {};
+  return { session: String(fields.get("session_id") ?? ""), turn: 1, delayMs: Number(fields.get("delay")) };
+}
+
+/** WEKA's agentic traces: `requests: [{t, in, out, hash_ids, think_time}]` of one session a record, times in s. */
+export const weka: Format = {
+  name: "WEKA",
+  turnsIn: "requests",
+  matches: (record) => isObject(record) && Array.isArray(record.requests) && record.block_size !== undefined,
+  read(record, notes) {
+    const session = new Fields(record as Json, notes);
+    const id = String(session.get("id") ?? "");
+    const blockTokens = Number(session.get("block_size"));
+    const requests = session.get("requests") as readonly unknown[];
+    session.close();
+    if (requests.length > 1) notes.used.add("think_time");
+    notes.remark("t counts from the begin of each session: all sessions begin together");
+    return requests.map((request, turn) => requestRow(request, turn, { session: id, blockTokens }, notes));
+  },
+};
+
+function requestRow(request: unknown, turn: number, session: Partial<Row>, notes: Notes): Row {
+  if (!isObject(request)) throw new Error(`requests[${turn}] is no JSON object`);
+  if (Array.isArray(request.requests))
+    throw new Error(`requests[${turn}] is a subagent with requests of its own, which cannot be sent yet; take it out`);
+  const fields = new Fields(request, notes);
+  const inputTokens = fields.count(["in"]);
+  const outputTokens = fields.count(["out"]);
+  if (inputTokens === undefined || outputTokens === undefined) throw new Error(`requests[${turn}] lacks in or out`);
+  const time = fields.get("t");
+  const think = fields.get("think_time");
+  const delay = think === undefined ? {} : { delayMs: Number(think) * 1000 };
+  const row = {
+    ...session,
+    turn,
+    inputTokens,
+    outputTokens,
+    unit: "s" as const,
+    ...(typeof time === "number" ? { time } : {}),
+    ...blocksIn(fields),
+    ...delay,
+  };
+  fields.close();
+  return row;
+}
