@@ -20,8 +20,6 @@ export const settingGroups = {
     "TRACE_BLOCK",
     "TRACE_WINDOW",
     "SPEED",
-    "DATASET_COLUMNS",
-    "TURNS",
   ],
   /** Requests that are released at once. */
   bursts: ["BATCH_SIZES", "RUNS", "STAGGER"],

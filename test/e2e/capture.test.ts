@@ -12,8 +12,12 @@ import { type EndedRun, type RunSettings, startRun } from "../support/run";
 import { startServerWithin } from "../support/simulated";
 import { largest, quantile } from "../support/statistics";
 
-/** Both sides read one stamp of the kernel; what differs is the conversion between two clocks, and rounding. */
-const largestErrorMs = 0.05;
+/**
+ * Both sides read one stamp of the kernel; what differs is the conversion between two clocks, and rounding. Two processors may
+ * hand packets to the two sockets in different orders, which moves a time by what lies between them.
+ */
+const p999ErrorMs = 0.05;
+const largestErrorMs = 1;
 
 const paced = ["--ttft", "uniform:20ms,60ms", "--itl", "normal:10ms,2ms"];
 const load: RunSettings = {
@@ -104,6 +108,7 @@ function judge(t: TestContext, measured: Awaited<ReturnType<typeof measure>>): v
   assert.equal(measured.run.length, Number(load.REQUESTS));
   for (const [what, ms] of Object.entries(errors)) {
     t.diagnostic(`${what}: ${ms.length} times, p50 ${quantile(ms, 0.5)}, largest ${largest(ms)} ms`);
+    assert.ok(quantile(ms, 0.999) <= p999ErrorMs, `${what}: one in a thousand is off by ${quantile(ms, 0.999)} ms`);
     assert.ok(largest(ms) <= largestErrorMs, `${what}: one is off by ${largest(ms)} ms`);
   }
 }
