@@ -182,6 +182,20 @@ test("docs/troubleshooting.md explains every reason of CLIENT-BOUND and no other
     );
 });
 
+test("docs/formats.md describes no field that results do not have", () => {
+  // That it describes each one that they have is tested with real results, in test/e2e/docs.test.ts.
+  const types = ["lib/level-summary.ts", "lib/records.ts", "report/records.ts", "extension/record.go"]
+    .map(read)
+    .join("\n");
+  const [, ...sections] = read("docs/formats.md").split(/^(?=## (?:summary|records))/m);
+  const fields = sections.flatMap((section) =>
+    firstCells(section).flatMap((cell) => [...cell.matchAll(/`(\w+)`/g)].map(([, name = ""]) => name)),
+  );
+  assert.ok(fields.length > 100);
+  for (const field of fields)
+    assert.match(types, new RegExp(`\\b${field}\\??:|"${field}[",]`), `there is no field ${field}`);
+});
+
 for (const page of ["docs/scenarios.md", "docs/servers.md", "docs/getting-started.md"]) {
   test(`${page}: every name in capitals that is set as code is a setting`, () => {
     const others = [
