@@ -83,7 +83,6 @@ func TestARunIsCompleteWhenAllOfItsLoadWasSentAndWaitedFor(t *testing.T) {
 	a.given.Store(2)
 	require.Equal(t, "complete", how(r)[0])
 
-	r = newRun()
 	v := newScriptVU(t, `w = new tc.Windows("w", [{name: "b1"}, {name: "b2"}])`)
 	r = v.root.current()
 	require.Equal(t, [2]string{"cut", "level b1 was not over"}, how(r))
