@@ -164,7 +164,12 @@ func (r *run) timeOf(l *tally.LevelSummary) (fromNs, toNs int64) {
 // judgeHost judges what the host did to the process while the levels were measured. What it did before, between and after
 // them is in no figure that is judged, and noted.
 func (r *run) judgeHost(v *validity, judged []tally.LevelSummary, total *tally.LevelSummary, bound, note judgement) {
-	whole := r.probe.pausesUpTo(int64((total.WindowStartS + total.DurationS) * 1e9))
+	endNs := int64((total.WindowStartS + total.DurationS) * 1e9)
+	for k := range judged {
+		_, toNs := r.timeOf(&judged[k]) // the last request ends behind the steady window
+		endNs = max(endNs, toNs)
+	}
+	whole := r.probe.pausesUpTo(endNs)
 	v.hostSums = hostSumsOf(whole)
 	inLevels := host.Sum{}
 	for k := range judged {
