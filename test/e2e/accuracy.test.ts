@@ -11,7 +11,7 @@ import type { Summary } from "../../lib/level-summary";
 import { whenValid } from "../support/attempts";
 import { describeErrors, errorsOf, type Pair, pair, shareAbove, trueItlMs } from "../support/error";
 import { near } from "../support/near";
-import { type RunSettings, run } from "../support/run";
+import { assertEndedWell, type RunSettings, run } from "../support/run";
 import { startServer } from "../support/simulated";
 import { largest, mean, quantile } from "../support/statistics";
 
@@ -101,7 +101,7 @@ async function start({ flags, settings, env }: Case) {
       { ...settings, THRESHOLDS: "none", BASE_URL: server.baseUrl },
       { env },
     );
-    assert.equal(ended.code, 0, ended.stderr);
+    assertEndedWell(ended);
     return { ...ended, truth: await server.truth() };
   } finally {
     await server.stop();

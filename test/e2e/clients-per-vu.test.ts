@@ -138,7 +138,7 @@ for (const clientsPerVU of ["1", "auto"]) {
     t.after(server.stop);
     const load = { CONCURRENCY: 6, DURATION: "2s", WARMUP: 0, OUTPUT_TOKENS: 5, THRESHOLDS: "smoke" };
     const ended = await run("concurrency-sweep", { ...load, CLIENTS_PER_VU: clientsPerVU, BASE_URL: server.baseUrl });
-    assert.equal(ended.code, 98, ended.stderr);
+    assert.equal(ended.code, 99, ended.stderr);
     const unreached = ended.requests.filter((request) => request.outcome === "failed" && request.failure === "connect");
     // 5, 10, 20, 40, 80, then 100 ms apart.
     assert.ok(unreached.length <= 6 * (5 + 20), `${unreached.length}`);

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { writeFileSync } from "node:fs";
 import path from "node:path";
 import { type TestContext, test } from "node:test";
-import { levelOf, type RunSettings, run } from "../support/run";
+import { assertEndedWell, levelOf, type RunSettings, run } from "../support/run";
 import { scratchDir } from "../support/scratch";
 import { startServer } from "../support/simulated";
 
@@ -41,8 +41,9 @@ const warmUps: { why: string; settings: RunSettings; levels: Record<string, numb
 ];
 for (const { why, settings, levels, rate, warm } of warmUps) {
   test(`a warm-up precedes the first level and is in none of its figures: ${why}`, limits, async (t) => {
-    const { code, stderr, summary, requests, sent } = await ramp(t, { ...settings, THRESHOLDS: "none" });
-    assert.equal(code, 0, stderr);
+    const ended = await ramp(t, { ...settings, THRESHOLDS: "none" });
+    assertEndedWell(ended);
+    const { summary, requests, sent } = ended;
     assert.equal(requests.length, sent);
     const [first] = summary.levels;
     assert.ok(first);
@@ -64,8 +65,9 @@ for (const { why, settings, levels, rate, warm } of warmUps) {
 }
 
 test("RATE and DURATION are the load, whatever ramp is the scenario's own", limits, async (t) => {
-  const { code, summary, sent } = await ramp(t, { RATE: 100, DURATION: "1s", THRESHOLDS: "none" });
-  assert.equal(code, 0);
+  const ended = await ramp(t, { RATE: 100, DURATION: "1s", THRESHOLDS: "none" });
+  assertEndedWell(ended);
+  const { summary, sent } = ended;
   assert.deepEqual(
     summary.levels.map(({ name, requests }) => [name, requests]),
     [["r100", 100]],

@@ -9,7 +9,7 @@ import path from "node:path";
 import { test } from "node:test";
 import { root } from "../../build/paths";
 import { type Answer, byteByByte, randomSplits, startReplay } from "../support/replay";
-import { run } from "../support/run";
+import { assertEndedWell, run } from "../support/run";
 
 const folder = path.join(root, "extension", "internal", "stream", "testdata", "recorded");
 
@@ -113,10 +113,11 @@ for (const api of ["chat", "completions"] as const) {
       ]);
     const server = await startReplay(cuts.map(({ answer }) => answer));
     t.after(server.stop);
-    const { code, requests, stderr } = await run("concurrency-sweep", settings(server.origin, api, cuts.length), {
+    const ended = await run("concurrency-sweep", settings(server.origin, api, cuts.length), {
       timeoutMs: 90_000,
     });
-    assert.equal(code, 0, stderr);
+    assertEndedWell(ended);
+    const { requests } = ended;
     assert.equal(server.answered(), cuts.length);
     assert.equal(requests.length, cuts.length);
     const inOrder = [...requests].sort((a, b) => (a.index ?? 0) - (b.index ?? 0));

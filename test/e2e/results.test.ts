@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { test } from "node:test";
-import { readRecords, run } from "../support/run";
+import { assertEndedWell, readRecords, run } from "../support/run";
 import { scratchDir } from "../support/scratch";
 import { startServer } from "../support/simulated";
 
@@ -15,8 +15,7 @@ test("a folder of results that is missing is made, in time for the records too",
   t.after(server.stop);
   const dir = path.join(scratchDir(), "not", "there");
   const args = ["-e", `RESULTS=${dir}`, "--out", `records=${path.join(dir, "own.ndjson")}`];
-  const { code, stderr } = await run("concurrency-sweep", { ...small, BASE_URL: server.baseUrl }, { args });
-  assert.equal(code, 0, stderr);
+  assertEndedWell(await run("concurrency-sweep", { ...small, BASE_URL: server.baseUrl }, { args }));
   assert.deepEqual(readdirSync(dir).sort(), ["config.json", "own.ndjson", "summary.json"]);
   assert.equal(JSON.parse(readFileSync(path.join(dir, "summary.json"), "utf8")).total.completed, 2);
   assert.equal(readRecords(path.join(dir, "own.ndjson")).at(-1)?.type, "end");

@@ -4,7 +4,7 @@ import { readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { after, before, test } from "node:test";
 import { near } from "../support/near";
-import { type EndedRun, levelOf, type RunSettings, run } from "../support/run";
+import { assertEndedWell, type EndedRun, levelOf, type RunSettings, run } from "../support/run";
 import { scratchDir } from "../support/scratch";
 import { type LlamaServer, missingLlamaServer, startLlamaServer } from "./llama-server";
 
@@ -30,11 +30,12 @@ function onServer(name: string, body: (baseUrl: string) => Promise<void>): void 
 }
 
 /** Fails unless every request completed, whatever the server did with its connections. */
-function assertAllCompleted({ code, requests, stderr }: EndedRun, count: number): void {
+function assertAllCompleted(ended: EndedRun, count: number): void {
+  const { requests, stderr } = ended;
   const failed = requests.flatMap((each) => (each.outcome === "failed" ? [`${each.failure}: ${each.message}`] : []));
   assert.deepEqual(failed, []);
   assert.equal(requests.length, count, stderr);
-  assert.equal(code, 0, stderr);
+  assertEndedWell(ended);
 }
 
 for (const api of ["chat", "completions"]) {

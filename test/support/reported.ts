@@ -4,7 +4,7 @@ import { existsSync, readFileSync } from "node:fs";
 import path from "node:path";
 import type { LevelLine, RequestLine } from "../../lib/records";
 import { renderReport } from "../../report/render";
-import { type EndedRun, type RunSettings, run } from "./run";
+import { assertEndedWell, type EndedRun, type RunSettings, run } from "./run";
 import { type RequestTruth, startServer, type Truth } from "./simulated";
 import { largest, smallest } from "./statistics";
 
@@ -36,7 +36,7 @@ export async function runReported(
   const server = await startServer(...flags);
   try {
     const ended = await run(scenario, { THRESHOLDS: "none", ...settings, BASE_URL: server.baseUrl });
-    assert.equal(ended.code, 0, ended.stderr);
+    assertEndedWell(ended);
     const truth = await server.truth();
     const { records, requests } = ended;
     assert.equal(truth.requestCount, requests.length, "every request is in the records, and no other was sent");

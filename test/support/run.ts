@@ -1,4 +1,5 @@
 /** One run of a scenario's bundle by the built k6, without npm in between, and what it left in its folder. */
+import assert from "node:assert/strict";
 import { existsSync, readFileSync } from "node:fs";
 import path from "node:path";
 import { constants, gunzipSync } from "node:zlib";
@@ -113,4 +114,13 @@ export function levelOf(summary: Pick<Summary, "levels">, name: string): LevelSu
   const level = summary.levels.find((each) => each.name === name);
   if (!level) throw new Error(`no level ${name} among ${summary.levels.map((each) => each.name).join(", ")}`);
   return level;
+}
+
+/**
+ * Fails unless the run ended with 0, or with 98 because this machine was too busy for its client to judge a server: for tests
+ * of which that is no part.
+ */
+export function assertEndedWell({ code, stderr, stdout, summary }: EndedRun): void {
+  if (code === 98 && summary.verdict.validity === "CLIENT-BOUND") return;
+  assert.equal(code, 0, stderr + stdout);
 }
