@@ -120,7 +120,7 @@ export function levelOf(summary: Pick<Summary, "levels">, name: string): LevelSu
  * Fails unless the run ended with 0, or with 98 because this machine was too busy for its client to judge a server: for tests
  * of which that is no part.
  */
-export function assertEndedWell({ code, stderr, stdout, summary }: EndedRun): void {
-  if (code === 98 && summary.verdict.validity === "CLIENT-BOUND") return;
-  assert.equal(code, 0, stderr + stdout);
+export function assertEndedWell(ended: Pick<EndedRun, "code" | "stderr" | "stdout" | "summary">): void {
+  if (ended.code === 98 && ended.summary.verdict.validity === "CLIENT-BOUND") return;
+  assert.equal(ended.code, 0, ended.stderr + ended.stdout);
 }
