@@ -2,11 +2,12 @@
  * Reads a results folder: summary.json, config.json and the records. Requests are kept as flat rows without their
  * arrivals, so that a run of a million requests fits into memory.
  */
+
 import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
 import { byChoice, chunksOf, figuresOf, foldRecords } from "../lib/fold";
-import type { LevelSummary, Second, SloMs, Stats, Validity } from "../lib/level-summary";
+import type { JudgedLimit, LevelSummary, Second, SloMs, Stats, Validity } from "../lib/level-summary";
 import type { RecordLine as CommonLine } from "../lib/records";
 import { type RequestItl, requestItl } from "./itl";
 import {
@@ -48,17 +49,6 @@ export interface Summary {
   profile?: unknown;
   /** Every limit that k6 judged. */
   thresholds?: JudgedLimit[];
-}
-
-/** A limit of the run and what became of it. */
-export interface JudgedLimit {
-  metric: string;
-  level?: string;
-  of?: string;
-  expression: string;
-  value?: number;
-  margin?: number;
-  result: "passed" | "violated" | "not measured";
 }
 
 /** One request of the records. Times are ns from the run's start; 0 where the moment never came. */

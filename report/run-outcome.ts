@@ -1,10 +1,11 @@
 /** What a run came to by its own thresholds, for pipelines: `npm start` writes it at its end. */
 import { existsSync, readFileSync } from "node:fs";
 import { basename, join, resolve } from "node:path";
+import type { JudgedLimit } from "../lib/level-summary";
 import { isMetricName, metrics } from "../lib/metrics-table";
 import { formatNumber } from "./format";
 import { type Check, exitCodes, type Outcome, type OutcomeState, outcomeOf, published } from "./outcome";
-import type { JudgedLimit, Summary } from "./read";
+import type { Summary } from "./read";
 
 /** A run that `npm start` made: its summary, or why it has none that can be read. */
 interface EndedRun {
