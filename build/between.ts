@@ -6,8 +6,14 @@ import { spawn } from "node:child_process";
 import http from "node:http";
 import https from "node:https";
 import os from "node:os";
-import { exitCodes as allExitCodes } from "../lib/exit-codes";
-import { type Environment, formatDurationMs, parseSettings, SettingError, type Settings } from "../lib/settings";
+import { exitCodes as allExitCodes } from "../lib/outcome/exit-codes";
+import {
+  type Environment,
+  formatDurationMs,
+  parseSettings,
+  SettingError,
+  type Settings,
+} from "../lib/settings/settings";
 import { Problem } from "./program";
 
 /** What is to happen between the phases. */

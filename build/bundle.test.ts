@@ -94,7 +94,7 @@ for (const { what, plugins, module, most } of variants) {
       assert.ok(imports.includes(module), `${file}: ${imports}`);
       for (const name of imports)
         assert.ok(name === module || /^k6(\/(?!x\/)|$)/.test(name), `${file} imports ${name}`);
-      assert.ok(readFileSync(`${file}.map`, "utf8").includes("lib/settings.ts"));
+      assert.ok(readFileSync(`${file}.map`, "utf8").includes("lib/settings/settings.ts"));
       assert.ok(
         madeAtTop(text) <= most,
         `${file}: every VU makes ${madeAtTop(text)} functions and objects, limit ${most}`,

@@ -7,7 +7,7 @@ import { Problem } from "./program";
 
 /**
  * All VUs share what the bundle compiles to; each makes the functions and objects at its top, see bundleRequired. The
- * limit is for what was not meant to be in it: 100 kB are compiled in some 30 ms, once a process. The readers of lib/formats are 45 kB of it.
+ * limit is for what was not meant to be in it: 100 kB are compiled in some 30 ms, once a process. The readers of lib/workload/formats are 45 kB of it.
  */
 const maxBundleBytes = 220 * 1024;
 
@@ -72,10 +72,10 @@ const apartFromBundle: Plugin = {
   },
 };
 
-const client = path.join(root, "lib", "client");
+const client = path.join(root, "lib", "wire", "client");
 const sseClient = `${client}-sse.ts`;
 
-/** Puts lib/client-sse.ts, which needs nothing but k6/x/sse, in the place of lib/client.ts. */
+/** Puts lib/wire/client-sse.ts, which needs nothing but k6/x/sse, in the place of lib/wire/client.ts. */
 export const useSseClient: Plugin = {
   name: "use-sse-client",
   setup({ onResolve }) {

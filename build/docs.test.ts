@@ -2,8 +2,8 @@ import assert from "node:assert/strict";
 import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 import path from "node:path";
 import { test } from "node:test";
-import { type SettingName, settings } from "../lib/settings";
-import { commonSettings } from "../lib/used-settings";
+import { type SettingName, settings } from "../lib/settings/settings";
+import { commonSettings } from "../lib/settings/used-settings";
 import { commandsOf } from "../test/support/commands";
 import { scenarioNames } from "./bundle";
 import { generatedDocs, pagesWithBlocks, scenarioSettings } from "./docs";
@@ -184,7 +184,7 @@ test("docs/troubleshooting.md explains every reason of CLIENT-BOUND and no other
 
 test("docs/formats.md describes no field that results do not have", () => {
   // That it describes each one that they have is tested with real results, in test/e2e/docs.test.ts.
-  const types = ["lib/level-summary.ts", "lib/records.ts", "report/records.ts", "extension/record.go"]
+  const types = ["lib/figures/level-summary.ts", "lib/figures/records.ts", "report/records.ts", "extension/record.go"]
     .map(read)
     .join("\n");
   const [, ...sections] = read("docs/formats.md").split(/^(?=## (?:summary|records))/m);

@@ -1,4 +1,4 @@
-import type { MetricName } from "../lib/metrics-table";
+import type { MetricName } from "../lib/figures/metrics-table";
 
 /** Statistics of a Trend that the dashboard shows, as K6_PROMETHEUS_RW_TREND_STATS takes them. */
 export const trendStats = ["p(50)", "p(95)", "p(99)"] as const;

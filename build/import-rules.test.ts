@@ -15,8 +15,8 @@ test("imports are found in all their forms, as paths from the project's folder",
 const refused: { why: string; files: Record<string, string>; line: RegExp }[] = [
   {
     why: "only the boundary imports k6/x/*",
-    files: { "lib/levels.ts": 'import { Levels } from "k6/x/tokenclock";' },
-    line: /^lib\/levels\.ts imports k6\/x\/tokenclock/,
+    files: { "lib/load/levels.ts": 'import { Levels } from "k6/x/tokenclock";' },
+    line: /^lib\/load\/levels\.ts imports k6\/x\/tokenclock/,
   },
   {
     why: "a scenario does not go past lib",
@@ -25,22 +25,32 @@ const refused: { why: string; files: Record<string, string>; line: RegExp }[] = 
   },
   {
     why: "thresholds know the metric table and nothing of the load",
-    files: { "thresholds/t.ts": 'import { x } from "../lib/levels";' },
-    line: /^thresholds\/t\.ts imports lib\/levels/,
+    files: { "thresholds/t.ts": 'import { x } from "../lib/load/levels";' },
+    line: /^thresholds\/t\.ts imports lib\/load\/levels/,
   },
   {
     why: "lib does not import thresholds",
-    files: { "lib/a.ts": 'import { x } from "../thresholds";' },
-    line: /^lib\/a\.ts imports thresholds/,
+    files: { "lib/figures/a.ts": 'import { x } from "../../thresholds";' },
+    line: /^lib\/figures\/a\.ts imports thresholds/,
+  },
+  {
+    why: "a figure knows no load shape",
+    files: { "lib/figures/f.ts": 'import type { Levels } from "../load/levels";' },
+    line: /^lib\/figures\/f\.ts imports lib\/load\/levels/,
+  },
+  {
+    why: "the load sends nothing but by the client",
+    files: { "lib/load/l.ts": 'import { requestBody } from "../wire/body";' },
+    line: /^lib\/load\/l\.ts imports lib\/wire\/body/,
   },
   {
     why: "a report may not reach k6, not even by a detour",
     files: {
-      "report/r.ts": 'import { a } from "../lib/a";',
-      "lib/a.ts": 'import { b } from "./b";',
-      "lib/b.ts": 'import http from "k6/http";',
+      "report/r.ts": 'import { a } from "../lib/settings/a";',
+      "lib/settings/a.ts": 'import { b } from "./b";',
+      "lib/settings/b.ts": 'import http from "k6/http";',
     },
-    line: /^report\/r\.ts imports lib\/a, which needs k6/,
+    line: /^report\/r\.ts imports lib\/settings\/a, which needs k6/,
   },
 ];
 for (const { why, files, line } of refused) {
@@ -54,14 +64,14 @@ for (const { why, files, line } of refused) {
 test("what is allowed is allowed", () => {
   assert.deepEqual(
     violations({
-      "lib/client.ts": 'import { Client } from "k6/x/tokenclock";',
-      "lib/levels.ts": 'import { Client } from "./client";\nimport exec from "k6/execution";',
-      "lib/pure.ts": 'import type { A } from "./other";',
-      "lib/other.ts": "export interface A {}",
-      "report/r.ts": 'import { a } from "../lib/pure";\nimport { x } from "node:fs";',
-      "thresholds/t.ts": 'import { metrics } from "../lib/metrics-table";',
+      "lib/wire/client.ts": 'import { Client } from "k6/x/tokenclock";',
+      "lib/load/levels.ts": 'import { Client } from "../wire/client";\nimport exec from "k6/execution";',
+      "lib/figures/pure.ts": 'import type { A } from "./other";',
+      "lib/figures/other.ts": "export interface A {}",
+      "report/r.ts": 'import { a } from "../lib/figures/pure";\nimport { x } from "node:fs";',
+      "thresholds/t.ts": 'import { metrics } from "../lib/figures/metrics-table";',
       "scenarios/s.ts":
-        'import { levels } from "../lib/levels";\nimport { t } from "../thresholds";\nimport { sleep } from "k6";',
+        'import { levels } from "../lib/load/levels";\nimport { t } from "../thresholds";\nimport { sleep } from "k6";',
     }),
     [],
   );

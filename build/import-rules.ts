@@ -14,7 +14,15 @@ interface Rule {
 const testFile = /\.test\.ts$/;
 
 /** The two files that stand between the scenarios and a Go module; the second does it for a stock k6 with xk6-sse. */
-const boundary = /^lib\/client(-sse)?\.ts$/;
+const boundary = /^lib\/wire\/client(-sse)?\.ts$/;
+
+/** A rule of lib's rooms: its files import these, papaparse and k6's own modules. */
+function room(files: RegExp, lib: RegExp, why: string): Rule {
+  return { files, allowed: new RegExp(`^lib/(${lib.source})|^papaparse$|^k6($|/(?!x/))`), why };
+}
+
+/** What other rooms of lib ask of the wire's room: the module's client, which imports nothing of lib but its figures. */
+const client = "wire/client$";
 
 const rules: Rule[] = [
   {
@@ -24,7 +32,7 @@ const rules: Rule[] = [
   },
   {
     files: /^thresholds\//,
-    allowed: /^(lib\/(metrics-table|profile|threshold)$|thresholds\/)/,
+    allowed: /^(lib\/figures\/(metrics-table|profile|threshold)$|thresholds\/)/,
     why: "thresholds import the metric table, the shapes of a profile and a threshold, and one another",
   },
   {
@@ -33,10 +41,45 @@ const rules: Rule[] = [
     why: "the boundary imports lib and k6",
   },
   {
-    files: /^lib\//,
-    allowed: /^(lib\/|papaparse$|k6($|\/(?!x\/)))/,
-    why: "lib imports lib, papaparse and k6's own modules; only lib/client.ts imports k6/x/*",
+    files: /^lib\/(index|k6|.*\.d)\.ts$/,
+    allowed: /^lib\//,
+    why: "lib/index.ts gives the names of all rooms",
   },
+  room(
+    /^lib\/figures\//,
+    /figures\//,
+    "figures are pure, the report reads them too: they import nothing but one another",
+  ),
+  room(
+    /^lib\/settings\/config\.ts$/,
+    new RegExp(`settings/|${client}|workload/shipped-datasets$`),
+    "the reader of settings declares the run to the module, and finds the shipped datasets",
+  ),
+  room(
+    /^lib\/settings\//,
+    /settings\/|figures\/|workload\/(distribution|salt|formats\/(columns|read))$/,
+    "settings are pure: they read the notations of the workload, and the gate's profile",
+  ),
+  room(
+    /^lib\/workload\//,
+    new RegExp(`workload/|settings/|figures/|${client}|wire/(body|llm-client)$|load/load-plan$`),
+    "the workload reads files through the client, and knows what a body and a server are",
+  ),
+  room(
+    /^lib\/load\//,
+    new RegExp(`load/|settings/|figures/|workload/(file-rows|trace)$|${client}|wire/llm-client$`),
+    "the load knows the settings and the client, and of the workload the trace alone",
+  ),
+  room(
+    /^lib\/wire\//,
+    /wire\/|settings\/|figures\/|workload\/(file-rows|words)$|load\/load-(guard|plan)$|outcome\/summary-files$/,
+    "the wire's files know settings, the rows that set a body, and no load shape",
+  ),
+  room(
+    /^lib\/outcome\//,
+    new RegExp(`outcome/|settings/|figures/|${client}|load/(levels|load-plan)$`),
+    "the outcome knows figures and settings, and no request",
+  ),
   {
     files: /^build\//,
     allowed: /^(build\/|lib\/|thresholds\/|node:|esbuild$|typescript$|commander$)/,

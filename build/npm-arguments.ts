@@ -5,7 +5,7 @@
  */
 import { existsSync, readdirSync, readFileSync, readlinkSync } from "node:fs";
 import path from "node:path";
-import { isSettingName } from "../lib/settings";
+import { isSettingName } from "../lib/settings/settings";
 import { npmProcess } from "./parent";
 
 /** npm's options that change nothing of what is asked for here, and whether a value follows. */

@@ -1,7 +1,7 @@
 /** The folder of a run's results: a run has it to itself. */
 import { existsSync, mkdirSync, readFileSync, renameSync, rmdirSync } from "node:fs";
 import path from "node:path";
-import { exitCodes } from "../lib/exit-codes";
+import { exitCodes } from "../lib/outcome/exit-codes";
 import { Problem } from "./program";
 
 /** The folder that the user is in. npm itself goes to the project's. */

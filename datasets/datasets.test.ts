@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import path from "node:path";
 import { test } from "node:test";
-import { readFile } from "../lib/formats/read";
+import { readFile } from "../lib/workload/formats/read";
 import { defaultReading, fileOfText } from "../test/support/file-of-text";
 import { shippedSet, tokenIdLines } from "./generate";
 

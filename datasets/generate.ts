@@ -6,14 +6,14 @@
 import { writeFileSync } from "node:fs";
 import path from "node:path";
 import { parseArgs } from "node:util";
-import { parseDistribution, sample } from "../lib/distribution";
-import { randomInt, seededRng } from "../lib/rng";
+import { parseDistribution, sample } from "../lib/workload/distribution";
+import { randomInt, seededRng } from "../lib/workload/rng";
 
 /** Ids that are ordinary tokens in every vocabulary: above the control tokens, below the smallest size. */
 const lowestId = 20;
 const highestId = 220;
 
-/** What the set is made of; lengths in lib/distribution.ts's notation. */
+/** What the set is made of; lengths in lib/workload/distribution.ts's notation. */
 export interface SetOptions {
   count: number;
   input: string;

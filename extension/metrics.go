@@ -2,7 +2,7 @@ package tokenclock
 
 import "go.k6.io/k6/v2/metrics"
 
-// llmMetrics are the k6 metrics of the module. lib/metrics-table.ts defines each; names carry no unit and no type.
+// llmMetrics are the k6 metrics of the module. lib/figures/metrics-table.ts defines each; names carry no unit and no type.
 type llmMetrics struct {
 	ttft, ttfo, tpot, itlMax, e2e, queueDelay, ttftScheduled, e2eScheduled, outputSpeed *metrics.Metric
 	requests, failures, inputTokens, outputTokens, chunks                               *metrics.Metric

@@ -2,7 +2,7 @@
  * How often does compare err? Pairs of simulated servers, each measured by several runs that differ from each other:
  * `node build/bootstrap.cjs report/compare-simulation.ts [pairs]` prints the table of docs/statistics.md.
  */
-import type { LevelSummary } from "../lib/level-summary";
+import type { LevelSummary } from "../lib/figures/level-summary";
 import { comparisonState } from "./compare";
 import { type CompareOptions, compareSides, defaultOptions, type Side } from "./comparison";
 import type { RequestRow, Results } from "./read";

@@ -6,7 +6,7 @@
  */
 import { realpathSync } from "node:fs";
 import { Command } from "commander";
-import { unknownContent, workloadDigest, workloadIdentity } from "../lib/workload-identity";
+import { unknownContent, workloadDigest, workloadIdentity } from "../lib/workload/workload-identity";
 import {
   type ComparedMetric,
   type CompareOptions,

@@ -4,10 +4,10 @@
  */
 import { existsSync, readFileSync } from "node:fs";
 import { Command } from "commander";
-import { isMetricName, type MetricName, metrics } from "../lib/metrics-table";
-import { type Profile, parseProfile, profileNames } from "../lib/profile";
-import { settings } from "../lib/settings";
-import { gatesEveryRun, parseThreshold, pooledPercentile } from "../lib/threshold";
+import { isMetricName, type MetricName, metrics } from "../lib/figures/metrics-table";
+import { type Profile, parseProfile, profileNames } from "../lib/figures/profile";
+import { gatesEveryRun, parseThreshold, pooledPercentile } from "../lib/figures/threshold";
+import { settings } from "../lib/settings/settings";
 import { type GateConfig, type Gated, thresholds } from "../thresholds";
 import { type Confidence, type LimitVerdict, mlperfConfidence } from "./early-stopping";
 import { formatShare } from "./format";

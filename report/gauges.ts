@@ -1,5 +1,5 @@
 /** The server's own gauges on the run's time axis, whatever the server calls them. */
-import { type GaugeName, gaugeNames } from "../lib/gauge-names";
+import { type GaugeName, gaugeNames } from "../lib/figures/gauge-names";
 import type { PointsLine } from "./records";
 
 export type { GaugeName };

@@ -1,8 +1,8 @@
 /** report.html: one self-contained page, no script, no request to anywhere. Everything that a server said is escaped. */
-import type { HostPauses, Pauses } from "../lib/level-summary";
-import { parseSettings, shownSettings } from "../lib/settings";
-import { settingGroups } from "../lib/used-settings";
-import { pausesText, stampsText } from "../lib/verdict";
+import type { HostPauses, Pauses } from "../lib/figures/level-summary";
+import { pausesText, stampsText } from "../lib/outcome/verdict";
+import { parseSettings, shownSettings } from "../lib/settings/settings";
+import { settingGroups } from "../lib/settings/used-settings";
 import type { Answer } from "./answer";
 import { chartCss, pictureHtml } from "./chart";
 import { escapeHtml, formatMs, formatNumber, formatShare, plural } from "./format";

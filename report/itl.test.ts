@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { weightedStats } from "../lib/fold";
+import { weightedStats } from "../lib/figures/fold";
 import { shareBounds } from "./early-stopping";
 import { PooledItl, type RequestItl, requestItl } from "./itl";
 import { median } from "./statistics";

@@ -13,8 +13,8 @@
  * 3. the latencies at those shares (Woodruff 1952, Confidence Intervals for Medians and Other Position Measures).
  * R's survey::svyquantile does 2 and 3 under interval.type "beta".
  */
-import { itlGaps } from "../lib/fold";
-import { percentile } from "../lib/percentile";
+import { itlGaps } from "../lib/figures/fold";
+import { percentile } from "../lib/figures/percentile";
 import { studentQuantile } from "./beta";
 import { type Confidence, shareBounds } from "./early-stopping";
 import type { RequestLine } from "./records";

@@ -1,5 +1,5 @@
 /** Which levels of a run kept their limits, so that a report praises no other. */
-import type { Profile } from "../lib/profile";
+import type { Profile } from "../lib/figures/profile";
 import { formatMs } from "./format";
 import { type LevelSummary, type Results, type SloMs, setting } from "./read";
 import { defined, e2eMs, steadyRows, tpotMs, ttftMs } from "./request";

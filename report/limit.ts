@@ -6,7 +6,7 @@
  * A count, a throughput, an extreme, and a share of nothing or everything (no failure at all) are statements on the run
  * itself: they are compared as they are.
  */
-import { type Operator, shareToKeep, type Threshold } from "../lib/threshold";
+import { type Operator, shareToKeep, type Threshold } from "../lib/figures/threshold";
 import { studentQuantile } from "./beta";
 import { type Confidence, judgeShare, type LimitVerdict, samplesInAll } from "./early-stopping";
 import { formatNumber, plural } from "./format";

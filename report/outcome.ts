@@ -1,7 +1,7 @@
 /** What a pipeline gets of a verdict: JUnit XML for its test view, Markdown for its summary page, JSON for programs. */
 import { appendFileSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { exitCodes as table } from "../lib/exit-codes";
+import { exitCodes as table } from "../lib/outcome/exit-codes";
 
 /** What a judgement came to. "refused": what was asked for cannot be judged, as with a setting that is not allowed. */
 export type OutcomeState = "passed" | "failed" | "not valid" | "inconclusive" | "refused";

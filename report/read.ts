@@ -6,9 +6,9 @@
 import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
-import { byChoice, chunksOf, figuresOf, foldRecords } from "../lib/fold";
-import type { JudgedLimit, LevelSummary, Second, SloMs, Stats, Validity } from "../lib/level-summary";
-import type { RecordLine as CommonLine } from "../lib/records";
+import { byChoice, chunksOf, figuresOf, foldRecords } from "../lib/figures/fold";
+import type { JudgedLimit, LevelSummary, Second, SloMs, Stats, Validity } from "../lib/figures/level-summary";
+import type { RecordLine as CommonLine } from "../lib/figures/records";
 import { type RequestItl, requestItl } from "./itl";
 import {
   checkCompression,

@@ -1,11 +1,11 @@
-/** Streams records.ndjson(.gz) and forgives what a killed run leaves behind. The lines are lib/records.ts', plus polled gauges. */
+/** Streams records.ndjson(.gz) and forgives what a killed run leaves behind. The lines are lib/figures/records.ts', plus polled gauges. */
 import { createReadStream } from "node:fs";
 import { open } from "node:fs/promises";
 import { pipeline } from "node:stream/promises";
 import { constants, createGunzip } from "node:zlib";
-import type { RecordLine as CommonLine } from "../lib/records";
+import type { RecordLine as CommonLine } from "../lib/figures/records";
 
-export type { EndLine, LevelLine, Phase, RequestLine, RunLine } from "../lib/records";
+export type { EndLine, LevelLine, Phase, RequestLine, RunLine } from "../lib/figures/records";
 
 /** Server gauges polled during the run: one column a metric, null where the server did not serve it. */
 export interface PointsLine {

@@ -1,8 +1,8 @@
 /** What a run came to by its own thresholds, for pipelines: `npm start` writes it at its end. */
 import { existsSync, readFileSync } from "node:fs";
 import { basename, join, resolve } from "node:path";
-import type { JudgedLimit } from "../lib/level-summary";
-import { isMetricName, metrics } from "../lib/metrics-table";
+import type { JudgedLimit } from "../lib/figures/level-summary";
+import { isMetricName, metrics } from "../lib/figures/metrics-table";
 import { formatNumber } from "./format";
 import { type Check, exitCodes, type Outcome, type OutcomeState, outcomeOf, published } from "./outcome";
 import type { Summary } from "./read";

@@ -1,5 +1,5 @@
 /** Statistics of samples; all pure. Percentiles as everywhere in the project: linearly interpolated. */
-import { percentile } from "../lib/percentile";
+import { percentile } from "../lib/figures/percentile";
 
 export function sum(values: readonly number[]): number {
   return values.reduce((total, value) => total + value, 0);

@@ -13,7 +13,7 @@ import { ensureK6 } from "../build/k6";
 import { distDir, shown } from "../build/paths";
 import { Problem, runProgram } from "../build/program";
 import { k6Environment, type Simulator, startSimulator } from "../build/simulator";
-import { asEnvironment } from "../lib/given-settings";
+import { asEnvironment } from "../lib/settings/given-settings";
 import { fullCache } from "./answers/kv-cache-profile";
 import { readResults } from "./read";
 import {

@@ -6,8 +6,8 @@ import { mkdirSync, mkdtempSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
-import type { LevelSummary, Second, Stats, Validity } from "../lib/level-summary";
-import { hashText } from "../lib/workload";
+import type { LevelSummary, Second, Stats, Validity } from "../lib/figures/level-summary";
+import { hashText } from "../lib/workload/workload";
 import type { LevelLine, PointsLine, RecordLine, RequestLine } from "./records";
 import { seededRandom } from "./statistics";
 

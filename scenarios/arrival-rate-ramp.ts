@@ -1,10 +1,11 @@
 /** Up to which rate does the server answer, and what happens beyond it? Arrivals on a schedule, or a ramp of users. */
-import { openArrivals } from "../lib/arrivals";
-import { readConfig } from "../lib/config";
-import { rampLines, secondsCsv } from "../lib/figures";
-import { openClient, type Server } from "../lib/llm-client";
-import { openPrompts, tracePrompts } from "../lib/prompts";
-import { handleSummaryWith } from "../lib/summary";
+
+import { rampLines, secondsCsv } from "../lib/figures/figures";
+import { openArrivals } from "../lib/load/arrivals";
+import { handleSummaryWith } from "../lib/outcome/summary";
+import { readConfig } from "../lib/settings/config";
+import { openClient, type Server } from "../lib/wire/llm-client";
+import { openPrompts, tracePrompts } from "../lib/workload/prompts";
 import { gates } from "../thresholds";
 
 const config = readConfig(

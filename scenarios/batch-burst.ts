@@ -1,11 +1,12 @@
 /** What does a batch of simultaneous requests cost and give? All requests of a batch are released behind one barrier. */
-import { batchBursts, openBursts } from "../lib/bursts";
-import { readConfig } from "../lib/config";
-import { burstTable } from "../lib/figures";
-import { concurrencyLevel, levelsInTurn } from "../lib/levels";
-import { openClient, type Server } from "../lib/llm-client";
-import { openPrompts } from "../lib/prompts";
-import { handleSummaryWith } from "../lib/summary";
+
+import { burstTable } from "../lib/figures/figures";
+import { batchBursts, openBursts } from "../lib/load/bursts";
+import { concurrencyLevel, levelsInTurn } from "../lib/load/levels";
+import { handleSummaryWith } from "../lib/outcome/summary";
+import { readConfig } from "../lib/settings/config";
+import { openClient, type Server } from "../lib/wire/llm-client";
+import { openPrompts } from "../lib/workload/prompts";
 import { gates } from "../thresholds";
 
 const config = readConfig("batch-burst", { BATCH_SIZES: [1, 2, 4, 8], RUNS: 3, OUTPUT_TOKENS: 64 }, [

@@ -1,10 +1,11 @@
 /** How do latency and throughput change as more clients wait at once? Levels of constant concurrency, one after the other. */
-import { readConfig } from "../lib/config";
-import { requestFigures } from "../lib/figures";
-import { concurrencyLevels } from "../lib/levels";
-import { openClient, type Server } from "../lib/llm-client";
-import { openPrompts } from "../lib/prompts";
-import { handleSummaryWith } from "../lib/summary";
+
+import { requestFigures } from "../lib/figures/figures";
+import { concurrencyLevels } from "../lib/load/levels";
+import { handleSummaryWith } from "../lib/outcome/summary";
+import { readConfig } from "../lib/settings/config";
+import { openClient, type Server } from "../lib/wire/llm-client";
+import { openPrompts } from "../lib/workload/prompts";
 import { gates } from "../thresholds";
 
 const config = readConfig("concurrency-sweep", { CONCURRENCY: [1, 2, 4, 8], REQUESTS: 32, OUTPUT_TOKENS: 32 }, [

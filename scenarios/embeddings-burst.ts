@@ -1,10 +1,11 @@
 /** How many texts a second does an embedding server take in, by batch size and length of text? */
-import { batchBursts, openBursts } from "../lib/bursts";
-import { readConfig } from "../lib/config";
-import { burstTable } from "../lib/figures";
-import { openClient, type Server } from "../lib/llm-client";
-import { handleSummaryWith } from "../lib/summary";
-import { openTexts } from "../lib/texts";
+
+import { burstTable } from "../lib/figures/figures";
+import { batchBursts, openBursts } from "../lib/load/bursts";
+import { handleSummaryWith } from "../lib/outcome/summary";
+import { readConfig } from "../lib/settings/config";
+import { openClient, type Server } from "../lib/wire/llm-client";
+import { openTexts } from "../lib/workload/texts";
 import { gates } from "../thresholds";
 
 const config = readConfig(

@@ -1,12 +1,13 @@
 /** How do KV cache, running and waiting requests develop as 1, 2, 3, ... requests are sent at once? */
-import { openBursts } from "../lib/bursts";
-import { readConfig } from "../lib/config";
-import { burstTable } from "../lib/figures";
-import { lengthLabels } from "../lib/levels";
-import { openClient, type Server } from "../lib/llm-client";
-import { openPrompts } from "../lib/prompts";
-import { openServerMetrics } from "../lib/server-metrics";
-import { handleSummaryWith } from "../lib/summary";
+
+import { burstTable } from "../lib/figures/figures";
+import { openBursts } from "../lib/load/bursts";
+import { lengthLabels } from "../lib/load/levels";
+import { handleSummaryWith } from "../lib/outcome/summary";
+import { readConfig } from "../lib/settings/config";
+import { openClient, type Server } from "../lib/wire/llm-client";
+import { openServerMetrics } from "../lib/wire/server-metrics";
+import { openPrompts } from "../lib/workload/prompts";
 import { gates } from "../thresholds";
 
 const config = readConfig(

@@ -3,15 +3,16 @@
  * one output token. The second is prefill, what the first takes longer is decode. Unless the server's prefix cache is
  * emptied in between, the second phase takes other words of the same lengths.
  */
-import { demand, readConfig } from "../lib/config";
-import { phaseFigures } from "../lib/figures";
-import { concurrencyLevel, levelsInTurn } from "../lib/levels";
-import { openClient, type Server } from "../lib/llm-client";
-import { planPasses } from "../lib/load-plan";
-import { openPause } from "../lib/pause";
-import { openPrompts } from "../lib/prompts";
-import { openServerMetrics } from "../lib/server-metrics";
-import { handleSummaryWith } from "../lib/summary";
+
+import { phaseFigures } from "../lib/figures/figures";
+import { concurrencyLevel, levelsInTurn } from "../lib/load/levels";
+import { planPasses } from "../lib/load/load-plan";
+import { openPause } from "../lib/load/pause";
+import { handleSummaryWith } from "../lib/outcome/summary";
+import { demand, readConfig } from "../lib/settings/config";
+import { openClient, type Server } from "../lib/wire/llm-client";
+import { openServerMetrics } from "../lib/wire/server-metrics";
+import { openPrompts } from "../lib/workload/prompts";
 import { gates } from "../thresholds";
 
 const config = readConfig(

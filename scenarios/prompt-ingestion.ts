@@ -1,10 +1,11 @@
 /** How fast does the server read prompts? One request at a time, prompts of growing length, a line through their TTFT. */
-import { readConfig } from "../lib/config";
-import { ingestionText } from "../lib/ingestion";
-import { concurrencyLevel, levelsInTurn } from "../lib/levels";
-import { openClient, type Server } from "../lib/llm-client";
-import { openPrompts } from "../lib/prompts";
-import { handleSummaryWith } from "../lib/summary";
+
+import { ingestionText } from "../lib/figures/ingestion";
+import { concurrencyLevel, levelsInTurn } from "../lib/load/levels";
+import { handleSummaryWith } from "../lib/outcome/summary";
+import { readConfig } from "../lib/settings/config";
+import { openClient, type Server } from "../lib/wire/llm-client";
+import { openPrompts } from "../lib/workload/prompts";
 import { gates } from "../thresholds";
 
 const config = readConfig("prompt-ingestion", { REQUESTS: 5, OUTPUT_TOKENS: 1, API: "completions" }, [

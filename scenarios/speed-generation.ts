@@ -1,10 +1,11 @@
 /** How fast does each of N parallel requests get its tokens, and how full is the KV cache then? */
-import { readConfig } from "../lib/config";
-import { concurrencyLevels, lengthLabels } from "../lib/levels";
-import { openClient, type Server } from "../lib/llm-client";
-import { openPrompts } from "../lib/prompts";
-import { openServerMetrics } from "../lib/server-metrics";
-import { handleSummaryWith } from "../lib/summary";
+
+import { concurrencyLevels, lengthLabels } from "../lib/load/levels";
+import { handleSummaryWith } from "../lib/outcome/summary";
+import { readConfig } from "../lib/settings/config";
+import { openClient, type Server } from "../lib/wire/llm-client";
+import { openServerMetrics } from "../lib/wire/server-metrics";
+import { openPrompts } from "../lib/workload/prompts";
 import { gates } from "../thresholds";
 
 const config = readConfig(

@@ -1,4 +1,4 @@
-import type { Profile } from "../lib/profile";
+import type { Profile } from "../lib/figures/profile";
 
 /** Nobody waits for the first token: what counts is that the work gets done. MLPerf's server limits, without streaming ones. */
 export const batch: Profile = {

@@ -1,6 +1,6 @@
-import { betweenTokens, countsItsSamples, isLevelGauge, type MetricName } from "../lib/metrics-table";
-import type { Profile, ProfileName } from "../lib/profile";
-import { parseThreshold } from "../lib/threshold";
+import { betweenTokens, countsItsSamples, isLevelGauge, type MetricName } from "../lib/figures/metrics-table";
+import type { Profile, ProfileName } from "../lib/figures/profile";
+import { parseThreshold } from "../lib/figures/threshold";
 import { batch } from "./batch";
 import { interactive } from "./interactive";
 import { smoke } from "./smoke";

@@ -1,4 +1,4 @@
-import type { Gates } from "../lib/profile";
+import type { Gates } from "../lib/figures/profile";
 import type { GateConfig, Gated, Thresholds } from "./gates";
 
 export type { GateConfig, Gated, Thresholds };

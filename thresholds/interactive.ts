@@ -1,4 +1,4 @@
-import type { Profile } from "../lib/profile";
+import type { Profile } from "../lib/figures/profile";
 
 /**
  * Someone reads along: the first token within the second in which attention holds, then faster than anyone reads.

@@ -1,4 +1,4 @@
-import type { Profile } from "../lib/profile";
+import type { Profile } from "../lib/figures/profile";
 
 /** Does every level answer? No limit on how fast. */
 export const smoke: Profile = {

@@ -1,6 +1,6 @@
 /** Up to which request rate does a server answer, and what happens beyond? Two runs on one ramp: is version B better? */
-import { keptUpShare, onsetShare, type RampFigures, rampFigures, sustainedS } from "../../lib/figures";
-import { type FoldedSecond, foldSeconds } from "../../lib/fold";
+import { keptUpShare, onsetShare, type RampFigures, rampFigures, sustainedS } from "../../lib/figures/figures";
+import { type FoldedSecond, foldSeconds } from "../../lib/figures/fold";
 import type { Answer } from "../answer";
 import { askedColor, draw, failureColor, type Panel, type Picture } from "../chart";
 import { formatChange, formatMs, formatNumber, formatShare } from "../format";

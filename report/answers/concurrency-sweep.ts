@@ -1,5 +1,5 @@
 /** How do latency and throughput change as more clients wait at once? */
-import { requestBenchmark } from "../../lib/figures";
+import { requestBenchmark } from "../../lib/figures/figures";
 import type { Answer } from "../answer";
 import { draw, failureColor, levelAxis, type Panel, type Picture } from "../chart";
 import { formatMs, formatNumber, formatShare } from "../format";

@@ -1,6 +1,6 @@
 /** How fast does a server read prompts? TTFT against prompt length, a line fitted; its slope is the time of one token. */
-import { ingestionLine, ingestionSpeed, noIngestionSpeed } from "../../lib/ingestion";
-import { fitLine, type Line } from "../../lib/line";
+import { ingestionLine, ingestionSpeed, noIngestionSpeed } from "../../lib/figures/ingestion";
+import { fitLine, type Line } from "../../lib/figures/line";
 import type { Answer } from "../answer";
 import { draw, type Picture } from "../chart";
 import { formatMs, formatNumber } from "../format";

@@ -4,9 +4,9 @@ import { runCommand } from "../../build/command";
 import { distDir } from "../../build/paths";
 import { Problem } from "../../build/program";
 import { k6Environment } from "../../build/simulator";
-import { asEnvironment } from "../../lib/given-settings";
-import type { Summary } from "../../lib/level-summary";
-import { statsOf } from "../../lib/percentile";
+import type { Summary } from "../../lib/figures/level-summary";
+import { statsOf } from "../../lib/figures/percentile";
+import { asEnvironment } from "../../lib/settings/given-settings";
 import { bodyOf, type ClientName, type Load } from "./cases";
 import type { Measured } from "./figures";
 import {

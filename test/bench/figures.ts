@@ -1,5 +1,5 @@
-import { percentile } from "../../lib/percentile";
-import { type Column, shortNumber, textTable } from "../../lib/table";
+import { percentile } from "../../lib/figures/percentile";
+import { type Column, shortNumber, textTable } from "../../lib/figures/table";
 import type { ClientName, Figure, Load, Target } from "./cases";
 
 /** Percentiles in ms; NaN where a client keeps none. */

@@ -7,7 +7,7 @@
  */
 import assert from "node:assert/strict";
 import { type TestContext, test } from "node:test";
-import type { Summary } from "../../lib/level-summary";
+import type { Summary } from "../../lib/figures/level-summary";
 import { whenValid } from "../support/attempts";
 import { describeErrors, errorsOf, type Pair, pair, shareAbove, trueItlMs } from "../support/error";
 import { near } from "../support/near";

@@ -5,7 +5,7 @@ import path from "node:path";
 import { test } from "node:test";
 import { gunzipSync } from "node:zlib";
 import { root } from "../../build/paths";
-import type { Summary } from "../../lib/level-summary";
+import type { Summary } from "../../lib/figures/level-summary";
 import { withAttempts } from "../support/attempts";
 import { type ChildEnd, startChild } from "../support/child";
 import { near } from "../support/near";

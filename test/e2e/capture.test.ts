@@ -5,7 +5,7 @@
 import assert from "node:assert/strict";
 import { type TestContext, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import type { RequestLine } from "../../lib/records";
+import type { RequestLine } from "../../lib/figures/records";
 import { type Capture, startCapture } from "../support/capture";
 import { makeNamespaces } from "../support/namespaces";
 import { type EndedRun, type RunSettings, startRun } from "../support/run";

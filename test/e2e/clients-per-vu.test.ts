@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import path from "node:path";
 import { type TestContext, test } from "node:test";
-import type { RequestLine } from "../../lib/records";
+import type { RequestLine } from "../../lib/figures/records";
 import { levelOf, type RunSettings, run } from "../support/run";
 import { scratchDir } from "../support/scratch";
 import { startServer } from "../support/simulated";

@@ -13,7 +13,7 @@ import { scratchDir } from "../support/scratch";
 // biome-ignore lint/suspicious/noExplicitAny: bodies and rows have many shapes
 type Any = any;
 
-const fixture = (name: string) => path.join(root, "lib", "formats", "fixtures", name);
+const fixture = (name: string) => path.join(root, "lib", "workload", "formats", "fixtures", name);
 const textOf = (name: string) => readFileSync(fixture(name), "utf8");
 const jsonl = (name: string): Any[] =>
   textOf(name)

@@ -4,7 +4,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import path from "node:path";
 import { test } from "node:test";
 import { root } from "../../build/paths";
-import type { Summary } from "../../lib/level-summary";
+import type { Summary } from "../../lib/figures/level-summary";
 import { startChild } from "../support/child";
 import { readRecords } from "../support/run";
 import { scratchDir } from "../support/scratch";

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import path from "node:path";
 import { type TestContext, test } from "node:test";
-import type { Summary } from "../../lib/level-summary";
+import type { Summary } from "../../lib/figures/level-summary";
 import { type RunSettings, requestsIn, type StartedRun, startRun } from "../support/run";
 import { startServer } from "../support/simulated";
 

@@ -4,7 +4,7 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import path from "node:path";
 import { test } from "node:test";
 import { root } from "../../build/paths";
-import type { LevelLine } from "../../lib/records";
+import type { LevelLine } from "../../lib/figures/records";
 import { type Child, startChild } from "../support/child";
 import { readRecords, requestsIn } from "../support/run";
 import { scratchDir } from "../support/scratch";

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import type { TestContext } from "node:test";
-import type { Verdict } from "../../lib/level-summary";
+import type { Verdict } from "../../lib/figures/level-summary";
 
 /**
  * Runs `measure` until it holds, at most four times: a machine that stood still spoils one measurement, a client that

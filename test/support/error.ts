@@ -1,6 +1,6 @@
 /** How far the client's times lie from the server's, request by request. */
 import assert from "node:assert/strict";
-import type { RequestLine } from "../../lib/records";
+import type { RequestLine } from "../../lib/figures/records";
 import type { RequestTruth } from "./simulated";
 import { largest, quantile } from "./statistics";
 

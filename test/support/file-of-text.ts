@@ -1,6 +1,6 @@
-/** A file as the readers of lib/formats see it, without k6. */
-import type { TextFile } from "../../lib/formats/container";
-import type { ReadSettings } from "../../lib/formats/read";
+/** A file as the readers of lib/workload/formats see it, without k6. */
+import type { TextFile } from "../../lib/workload/formats/container";
+import type { ReadSettings } from "../../lib/workload/formats/read";
 
 /** The file that holds this text; a byte order mark is dropped, as the client does. */
 export function fileOfText(whole: string): TextFile {

@@ -1,6 +1,6 @@
 /** What a run prints, number by number, held against the tables of its report: one name, one number. */
 import assert from "node:assert/strict";
-import { percent, shortNumber } from "../../lib/table";
+import { percent, shortNumber } from "../../lib/figures/table";
 import type { Reported } from "./reported";
 
 type Row = Record<string, number | string | null>;

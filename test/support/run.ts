@@ -5,9 +5,9 @@ import path from "node:path";
 import { constants, gunzipSync } from "node:zlib";
 import { builtK6, distDir } from "../../build/paths";
 import { k6Environment } from "../../build/simulator";
-import { asEnvironment } from "../../lib/given-settings";
-import type { LevelSummary, Summary } from "../../lib/level-summary";
-import { parseRecordLine, type RecordLine, type RequestLine } from "../../lib/records";
+import type { LevelSummary, Summary } from "../../lib/figures/level-summary";
+import { parseRecordLine, type RecordLine, type RequestLine } from "../../lib/figures/records";
+import { asEnvironment } from "../../lib/settings/given-settings";
 import { type Child, startChild } from "./child";
 import { scratchDir } from "./scratch";
 

@@ -1,0 +1,452 @@
+/**
+ * From records to the summary of a level: the definitions of every figure, once more and independent of the extension.
+ * Reports use it, and tests hold it against what the extension folded while the run went on.
+ */
+import type { LevelSummary, Second, SloMs, Stats } from "./level-summary";
+import { statsOf } from "./percentile";
+import type { LevelLine, RecordLine, RequestLine } from "./records";
+
+const nsPerMs = 1e6;
+const nsPerS = 1e9;
+/** What `stamp` of a record says where the kernel took the times: "kernel" of versions without a packet ring. */
+const kernelStamps = new Set(["ring", "socket", "kernel"]);
+
+/**
+ * A request's own figures; undefined where the request has none. ms, tokens/s for speed. A latency below 0 is an error of a
+ * clock (hasClockError): no statistic counts it, and it meets no limit.
+ */
+export interface RequestFigures {
+  ttftMs?: number;
+  ttfoMs?: number;
+  tpotMs?: number;
+  outputSpeed?: number;
+  maxStallMs?: number;
+  e2eMs?: number;
+  queueDelayMs?: number;
+  /** Sent - scheduled is part of these two. */
+  ttftScheduledMs?: number;
+  e2eScheduledMs?: number;
+}
+
+/** A value that stands for `weight` values. */
+interface Weighted {
+  value: number;
+  weight: number;
+}
+
+/** The figures of one request, by the definitions in lib/figures/metrics-table.ts. Failed requests have the queue delay only. */
+export function figuresOf(request: RequestLine): RequestFigures {
+  const { scheduledNs = 0, sentNs = 0, firstOutputNs = 0, firstNonReasonNs = 0, lastOutputNs = 0 } = request;
+  const figures: RequestFigures = {};
+  if (sentNs > 0) figures.queueDelayMs = (sentNs - scheduledNs) / nsPerMs;
+  if (request.outcome === "failed") return figures;
+  const { arrivals = [] } = request;
+  const streamed = arrivals.length > 0; // of a whole reply the first output is the last byte
+  if (streamed && firstOutputNs > 0) {
+    figures.ttftMs = (firstOutputNs - sentNs) / nsPerMs;
+    figures.ttftScheduledMs = (firstOutputNs - scheduledNs) / nsPerMs;
+  }
+  if (streamed && firstNonReasonNs > 0) figures.ttfoMs = (firstNonReasonNs - sentNs) / nsPerMs;
+  if (lastOutputNs > 0) {
+    figures.e2eMs = (lastOutputNs - sentNs) / nsPerMs;
+    figures.e2eScheduledMs = (lastOutputNs - scheduledNs) / nsPerMs;
+  }
+  const choices = byChoice(chunksOf(request));
+  const gapsNs = gapsOf(request).map(({ gapNs }) => gapNs);
+  if (gapsNs.length > 0) {
+    figures.maxStallMs = gapsNs.reduce((a, b) => Math.max(a, b)) / nsPerMs;
+    const gapsOfTokens = shownTokens(request) - choices.length;
+    const spanNs = sumOf(gapsNs);
+    if (gapsOfTokens > 0 && spanNs > 0) {
+      figures.tpotMs = spanNs / nsPerMs / gapsOfTokens;
+      figures.outputSpeed = 1000 / figures.tpotMs;
+    }
+  }
+  return figures;
+}
+
+/**
+ * Whether a request met every SLO that is set; a failed one met none. A limit on a figure that was not measured, as TTFT of
+ * a reply that was not streamed, is not met. Of a single token there is no TPOT to limit.
+ */
+export function isGood(request: RequestLine, figures: RequestFigures, slo: SloMs): boolean {
+  if (request.outcome === "failed") return false;
+  const met = (limit: number | undefined, figure = Infinity) => limit === undefined || (figure >= 0 && figure <= limit);
+  const { length: choices } = byChoice(chunksOf(request));
+  const single = shownTokens(request) > 0 && shownTokens(request) <= Math.max(1, choices);
+  return met(slo.ttft, figures.ttftMs) && (single || met(slo.tpot, figures.tpotMs)) && met(slo.e2e, figures.e2eMs);
+}
+
+/** Whether a latency of the request that a statistic is made of, or a gap of it, is below 0: then a clock was wrong. */
+export function hasClockError(request: RequestLine, figures: RequestFigures): boolean {
+  const latencies = [figures.queueDelayMs, figures.ttftMs, figures.ttfoMs, figures.e2eMs];
+  if ([...latencies, figures.ttftScheduledMs, figures.e2eScheduledMs].some((ms = 0) => ms < 0)) return true;
+  return request.outcome === "completed" && gapsOf(request).some(({ gapNs }) => gapNs < 0);
+}
+
+/** The output tokens that arrived: those of the usage without reasoning that was not shown. */
+function shownTokens({ outputTokens = 0, hiddenTokens = 0 }: RequestLine): number {
+  return outputTokens - hiddenTokens;
+}
+
+/** An output chunk; gapNs is the time since the one of its choice before it, of the first since the request was sent. */
+interface Chunk {
+  atNs: number;
+  gapNs: number;
+  tokens: number;
+  choice: number;
+  /** By how much it may have arrived before atNs; 0 where that is exact. */
+  widthNs: number;
+}
+
+/**
+ * The output chunks of a request. Where the final usage counts other than the chunks, every chunk is given its even
+ * share, made whole so that the shares add up to the usage (as the extension's tally does).
+ */
+export function chunksOf(request: RequestLine): Chunk[] {
+  const { arrivals = [], sentNs = 0 } = request;
+  const shown = shownTokens(request);
+  const even = tokensAreEstimated(request);
+  const upTo = (count: number) => Math.floor((count * shown) / arrivals.length);
+  const lastNs: number[] = [];
+  let atNs = sentNs;
+  return arrivals.map(([sinceNs, tokens, choice = 0, widthNs = 0], i) => {
+    atNs += sinceNs;
+    const gapNs = atNs - (lastNs[choice] ?? sentNs);
+    lastNs[choice] = atNs;
+    return { atNs, gapNs, tokens: even ? upTo(i + 1) - upTo(i) : tokens, choice, widthNs };
+  });
+}
+
+/** Whether what each chunk carried is not known but an even share of the usage. */
+function tokensAreEstimated(request: RequestLine): boolean {
+  const shown = shownTokens(request);
+  return shown > 0 && shown !== sumOf((request.arrivals ?? []).map(([, tokens]) => tokens));
+}
+
+/** The chunks that have one of their choice before them, each with the gap between the two. */
+function gapsOf(request: RequestLine): Chunk[] {
+  return byChoice(chunksOf(request)).flatMap((chunks) => chunks.slice(1));
+}
+
+/** The chunks of each choice: of several (`n` above 1) each is a stream of its own. */
+export function byChoice(chunks: readonly Chunk[]): Chunk[][] {
+  const choices = new Map<number, Chunk[]>();
+  for (const chunk of chunks) {
+    const choice = choices.get(chunk.choice);
+    if (choice) choice.push(chunk);
+    else choices.set(chunk.choice, [chunk]);
+  }
+  return [...choices.values()];
+}
+
+/** The gap before an output chunk, the tokens of that chunk, which share it, and when it ended. */
+export interface ItlGap {
+  gapNs: number;
+  tokens: number;
+  atNs: number;
+}
+
+/**
+ * The gap before each output chunk of a request, with the tokens of that chunk alone: gap / tokens, that many times.
+ * Nothing is averaged over chunks: one that came in the receive of the chunk before it has a gap of 0, and the stall before
+ * both counts in full. A chunk without a token by continuous usage gives its gap to the next of its choice that has some;
+ * where the tokens of a chunk are an even share of the usage, nothing says which has none: each counts once at least. A
+ * stream of which everything came at one moment has no ITL, as it has no TPOT. Gaps below 0 are left out (hasClockError).
+ * One choice comes after the other.
+ */
+export function itlGaps(request: RequestLine): ItlGap[] {
+  if (sumOf(gapsOf(request).map(({ gapNs }) => gapNs)) === 0) return [];
+  const least = tokensAreEstimated(request) ? 1 : 0;
+  const all = byChoice(chunksOf(request)).flatMap((chunks) => {
+    const gaps: ItlGap[] = [];
+    let sinceNs = chunks[0]?.atNs ?? 0;
+    for (const { atNs, tokens } of chunks.slice(1)) {
+      const shares = Math.max(tokens, least);
+      if (shares === 0) continue;
+      gaps.push({ gapNs: atNs - sinceNs, tokens: shares, atNs });
+      sinceNs = atNs;
+    }
+    return gaps;
+  });
+  return all.filter(({ gapNs }) => gapNs >= 0);
+}
+
+/** The summary of one level from its line and its requests. Without a line (a killed run) the window is that of its steady requests. */
+export function foldLevel(
+  name: string,
+  requests: readonly RequestLine[],
+  line: LevelLine | undefined,
+  slo: SloMs,
+): LevelSummary {
+  const steady = requests.filter(({ phase }) => phase === "steady");
+  const openNs = line?.openNs ?? least(steady.map(({ scheduledNs = 0 }) => scheduledNs));
+  const closeNs = line?.closeNs ?? most(steady.map(({ endNs = 0 }) => endNs));
+  return foldWindow(name, requests, steady, { openNs, closeNs }, line, slo);
+}
+
+function foldWindow(
+  name: string,
+  all: readonly RequestLine[],
+  steady: readonly RequestLine[],
+  { openNs, closeNs }: { openNs: number; closeNs: number },
+  line: LevelLine | undefined,
+  slo: SloMs,
+): LevelSummary {
+  const figures = steady.map(figuresOf);
+  const completed = steady.filter(({ outcome }) => outcome === "completed");
+  const durationS = (closeNs - openNs) / nsPerS;
+  const perSecond = (amount: number) => (durationS > 0 ? amount / durationS : 0);
+  // The warm-up request whose end opened the window ended before it.
+  const inside = (atNs: number) => atNs > openNs && atNs <= closeNs;
+  const stats = (name: keyof RequestFigures) => statsOf(figures.map((each) => each[name]).filter(isMeasured));
+
+  // Throughputs count what happened inside the window, whoever sent the request: warm-up hands over without draining.
+  const endedInside = all.filter(({ outcome, endNs = 0 }) => outcome === "completed" && inside(endNs));
+  const haveSlo = Object.values(slo).some(isNumber);
+  const good = (request: RequestLine) => isGood(request, figuresOf(request), slo);
+  const stamped = steady.filter(({ stamp }) => stamp !== undefined);
+  const sends = steady.map(({ sentNs = 0 }) => sentNs).filter((sentNs) => sentNs > 0);
+  const wholeS =
+    (most(all.map(({ endNs = 0 }) => endNs)) - least(all.map(({ scheduledNs = 0 }) => scheduledNs))) / nsPerS;
+  const allCompleted = all.filter(({ outcome }) => outcome === "completed");
+
+  return {
+    name,
+    concurrency: line?.concurrency,
+    rate: line?.rate,
+    batchSize: line?.batchSize,
+    labels: line?.labels ?? {},
+    requests: steady.length,
+    completed: completed.length,
+    failed: steady.length - completed.length,
+    failures: countBy(steady, (each) => (each.outcome === "failed" ? each.failure : undefined)),
+    statuses: countBy(steady, ({ status }) => (status ? String(status) : undefined)),
+    inputTokens: sumOf(completed.map(({ inputTokens = 0 }) => inputTokens)),
+    outputTokens: sumOf(completed.map(({ outputTokens = 0 }) => outputTokens)),
+    ...cachedOf(completed, line),
+    windowStartS: openNs / nsPerS,
+    durationS,
+    requestThroughput: perSecond(endedInside.length),
+    outputThroughput: perSecond(sumOf(all.map((each) => tokensInside(each, inside)))),
+    requestGoodput: haveSlo ? perSecond(endedInside.filter(good).length) : undefined,
+    goodShare: haveSlo ? steady.filter(good).length / Math.max(1, steady.length) : undefined,
+    outputSpeed: stats("outputSpeed"),
+    ttftMs: stats("ttftMs"),
+    ttftScheduledMs: stats("ttftScheduledMs"),
+    ttfoMs: stats("ttfoMs"),
+    tpotMs: stats("tpotMs"),
+    itlMs: weightedStats(
+      completed.flatMap(itlGaps).map(({ gapNs, tokens }) => ({ value: gapNs / nsPerMs / tokens, weight: tokens })),
+    ),
+    chunkGapMs: statsOf(
+      completed
+        .flatMap(gapsOf)
+        .map(({ gapNs }) => gapNs / nsPerMs)
+        .filter(isMeasured),
+    ),
+    maxStallMs: stats("maxStallMs"),
+    e2eMs: stats("e2eMs"),
+    e2eScheduledMs: stats("e2eScheduledMs"),
+    queueDelayMs: stats("queueDelayMs"),
+    releaseSpreadMs: sends.length > 0 ? (most(sends) - least(sends)) / nsPerMs : 0,
+    spanS:
+      completed.length > 0
+        ? (most(completed.map(({ lastOutputNs = 0 }) => lastOutputNs)) -
+            least(completed.map(({ sentNs = 0 }) => sentNs))) /
+          nsPerS
+        : 0,
+    tokenSources: countBy(completed, ({ tokenSource }) => tokenSource),
+    tokenMismatches: steady.filter(({ tokenMismatch }) => tokenMismatch).length,
+    coalescedShare: shareOf(
+      sumOf(completed.map(({ coalesced = 0 }) => coalesced)),
+      sumOf(completed.map(({ arrivals = [] }) => arrivals.length)),
+    ),
+    ringStampShare: shareOf(stamped.filter(({ stamp }) => stamp === "ring").length, stamped.length),
+    kernelStampShare: shareOf(stamped.filter(({ stamp = "" }) => kernelStamps.has(stamp)).length, stamped.length),
+    arrivalUncertaintyMs: statsOf(completed.flatMap(chunksOf).map(({ widthNs }) => widthNs / nsPerMs)),
+    clockErrors: steady.filter((request, i) => hasClockError(request, figures[i] ?? {})).length,
+    warmupRequests: all.filter(({ phase }) => phase === "warmup").length,
+    whole: {
+      requests: all.length,
+      completed: allCompleted.length,
+      durationS: wholeS,
+      outputTokens: sumOf(allCompleted.map(({ outputTokens = 0 }) => outputTokens)),
+      outputThroughput: wholeS > 0 ? sumOf(allCompleted.map(shownTokens)) / wholeS : 0,
+    },
+    itlHistograms: line?.itlHistograms,
+  };
+}
+
+/** What the server took from its prefix cache: by usage where any request's usage tells it, else by its own counters. */
+function cachedOf(
+  completed: readonly RequestLine[],
+  line: LevelLine | undefined,
+): Pick<LevelSummary, "cachedTokens" | "cachedShare" | "cachedSource"> {
+  const input = sumOf(completed.map(({ inputTokens = 0 }) => inputTokens));
+  if (input > 0 && completed.some(({ cachedTokens }) => cachedTokens !== undefined)) {
+    const cachedTokens = sumOf(completed.map(({ cachedTokens = 0 }) => cachedTokens));
+    return { cachedTokens, cachedShare: cachedTokens / input, cachedSource: "usage" };
+  }
+  const { cacheHits, cacheQueries = 0 } = line ?? {};
+  if (cacheHits === undefined || cacheQueries <= 0) return { cachedTokens: 0 };
+  return { cachedTokens: Math.round(cacheHits), cachedShare: cacheHits / cacheQueries, cachedSource: "server" };
+}
+
+/** The levels of a run in the order in which they began, and the whole run as one. */
+export function foldRecords(lines: Iterable<RecordLine>): { levels: LevelSummary[]; total: LevelSummary } {
+  const byLevel = new Map<string, RequestLine[]>();
+  const levelLines = new Map<string, LevelLine>();
+  let slo: SloMs = {};
+  for (const line of lines) {
+    if (line.type === "run") slo = line.sloMs;
+    if (line.type === "level") levelLines.set(line.name, line);
+    if (line.type !== "request") continue;
+    const requests = byLevel.get(line.level);
+    if (requests) requests.push(line);
+    else byLevel.set(line.level, [line]);
+  }
+  // Requests without a slot belong to no level.
+  const named = [...byLevel].filter(([name]) => name !== "");
+  const levels = named.map(([name, requests]) => foldLevel(name, requests, levelLines.get(name), slo));
+  levels.sort((a, b) => a.windowStartS - b.windowStartS);
+  const all = [...byLevel.values()].flat();
+  const window = {
+    openNs: least(all.map(({ scheduledNs = 0 }) => scheduledNs)),
+    closeNs: most(all.map(({ endNs = 0 }) => endNs)),
+  };
+  return { levels, total: foldWindow("total", all, all, window, undefined, slo) };
+}
+
+/** A request as far as the seconds of a run need it: ns from the run's start, 0 where the moment never came. */
+export interface RequestMoments {
+  scheduledNs: number;
+  startedNs: number;
+  sentNs: number;
+  lastOutputNs: number;
+  endNs: number;
+  completed: boolean;
+}
+
+/** A second as records tell it without the arrivals of single chunks. */
+export type FoldedSecond = Omit<Second, "outputTokens">;
+
+/** The seconds of a run, counted from `zeroNs`: the opening of its first steady window. */
+export function foldSeconds(all: readonly RequestMoments[], zeroNs: number): FoldedSecond[] {
+  const dueNs = ({ scheduledNs, startedNs }: RequestMoments) => scheduledNs || startedNs;
+  const requests = all.filter((request) => dueNs(request) >= zeroNs);
+  const secondOf = (ns: number) => Math.floor(Math.max(0, ns - zeroNs) / nsPerS);
+  const last = requests.reduce((latest, each) => Math.max(latest, secondOf(dueNs(each)), secondOf(each.endNs)), -1);
+  const zero = { asked: 0, sent: 0, left: 0, succeeded: 0, failed: 0, askedFailed: 0 };
+  const counts = Array.from({ length: last + 1 }, () => ({ ...zero, e2eNs: [] as number[] }));
+  const at = (ns: number) => counts[secondOf(ns)] ?? { ...zero, e2eNs: [] };
+  for (const request of requests) {
+    const { sentNs, lastOutputNs, endNs, completed } = request;
+    at(dueNs(request)).asked++;
+    if (sentNs > 0) {
+      at(sentNs).sent++;
+      at(endNs).left++;
+    }
+    if (!completed) {
+      at(endNs).failed++;
+      at(dueNs(request)).askedFailed++;
+      continue;
+    }
+    at(endNs).succeeded++;
+    if (lastOutputNs >= sentNs) at(endNs).e2eNs.push(lastOutputNs - sentNs);
+  }
+  let inFlight = 0;
+  return counts.map(({ left, e2eNs, ...second }, t) => {
+    inFlight += second.sent - left;
+    const { mean, p50, p95 } = statsOf(e2eNs);
+    return { t, ...second, meanMs: mean / nsPerMs, p50Ms: p50 / nsPerMs, p95Ms: p95 / nsPerMs, inFlight };
+  });
+}
+
+/** Statistics of weighted values; with whole weights they equal those of each value written down `weight` times. */
+export function weightedStats(values: readonly Weighted[]): Stats {
+  const ascending = values.filter(({ weight }) => weight > 0).sort((a, b) => a.value - b.value);
+  if (ascending.length === 0) return statsOf([]);
+  const total = sumOf(ascending.map(({ weight }) => weight));
+  const mean = sumOf(ascending.map(({ value, weight }) => value * weight)) / total;
+  const variance = sumOf(ascending.map(({ value, weight }) => weight * (value - mean) ** 2)) / total;
+  const upTo: number[] = [];
+  let sum = 0;
+  for (const { weight } of ascending) {
+    sum += weight;
+    upTo.push(sum);
+  }
+  // The value that covers the position when each value is as wide as its weight.
+  const at = (position: number) => {
+    let low = 0;
+    let high = ascending.length - 1;
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      // Sums of fractions miss whole numbers by their rounding.
+      if ((upTo[middle] ?? 0) > position + 1e-6) high = middle;
+      else low = middle + 1;
+    }
+    return ascending[low]?.value ?? 0;
+  };
+  const percentile = (p: number) => {
+    const rank = p * Math.max(0, total - 1);
+    const below = Math.floor(rank);
+    return at(below) + (at(below + 1) - at(below)) * (rank - below);
+  };
+  return {
+    count: Math.round(total),
+    mean,
+    std: Math.sqrt(variance),
+    min: ascending[0]?.value ?? 0,
+    p50: percentile(0.5),
+    p90: percentile(0.9),
+    p95: percentile(0.95),
+    p99: percentile(0.99),
+    p999: percentile(0.999),
+    max: ascending[ascending.length - 1]?.value ?? 0,
+  };
+}
+
+/** Output tokens of a completed request that arrived inside a window. */
+function tokensInside(request: RequestLine, inside: (atNs: number) => boolean): number {
+  if (request.outcome === "failed") return 0;
+  const chunks = chunksOf(request);
+  // A reply that was not streamed arrives as one.
+  if (chunks.length === 0) return inside(request.lastOutputNs ?? request.endNs ?? 0) ? shownTokens(request) : 0;
+  return sumOf(chunks.map(({ atNs, tokens }) => (inside(atNs) ? tokens : 0)));
+}
+
+function isNumber(value: number | undefined): value is number {
+  return value !== undefined;
+}
+
+/** A latency that is there and possible. */
+function isMeasured(value: number | undefined): value is number {
+  return value !== undefined && value >= 0;
+}
+
+function sumOf(values: readonly number[]): number {
+  return values.reduce((sum, value) => sum + value, 0);
+}
+
+// Math.min and Math.max take their arguments on the stack, which a million requests would overflow.
+function least(values: readonly number[]): number {
+  return values.length > 0 ? values.reduce((a, b) => Math.min(a, b)) : 0;
+}
+
+function most(values: readonly number[]): number {
+  return values.reduce((a, b) => Math.max(a, b), 0);
+}
+
+function shareOf(part: number, whole: number): number {
+  return whole > 0 ? part / whole : 0;
+}
+
+function countBy<T>(values: readonly T[], keyOf: (value: T) => string | undefined): Record<string, number> {
+  const counts: Record<string, number> = {};
+  for (const value of values) {
+    const key = keyOf(value);
+    if (key !== undefined) counts[key] = (counts[key] ?? 0) + 1;
+  }
+  return counts;
+}

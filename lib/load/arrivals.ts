@@ -1,0 +1,150 @@
+import type { Options } from "k6/options";
+import type { Gates } from "../figures/profile";
+import { type Config, demand, orRefuse, shownSettings } from "../settings/config";
+import { formatDurationMs } from "../settings/duration";
+import { SettingError } from "../settings/setting-error";
+import { type ArrivalSpec, Arrivals, emitLevelMetrics, type Slot, type StageSpec, Windows } from "../wire/client";
+import { openFileRows } from "../workload/file-rows";
+import type { Trace } from "../workload/trace";
+import { clientsPerVU, k6Options, loadOptions } from "./levels";
+import { abort } from "./load-guard";
+import { planRequests } from "./load-plan";
+
+/** A load that follows a schedule, whatever the server does. */
+export interface ScheduledLoad {
+  readonly specs: readonly { readonly name: string }[];
+  /** The requests of TRACE by number; empty where no trace is set. */
+  readonly trace: Trace;
+  options(gates: () => Gates): Options | undefined;
+  /** Sends what is due; a request is in flight until the promise that `send` returns is settled. */
+  each(send: (slot: Slot) => unknown): void;
+  report(): void;
+}
+
+/** The load of RATE, STAGES or TRACE: arrivals a second, or with LOOP=closed a changing number of users. */
+export function openArrivals(config: Config): ScheduledLoad {
+  return config.LOOP === "closed" ? changingUsers(config) : arrivals(config);
+}
+
+/**
+ * Arrivals on a schedule that all VUs share. With MAX_IN_FLIGHT requests in flight the next request is sent late, and its
+ * lag is queue delay.
+ */
+function arrivals(config: Config): ScheduledLoad {
+  const trace = config.TRACE === "" ? [] : openFileRows(config, "TRACE");
+  const stages = trace.length > 0 ? [] : orRefuse(() => stagesOf(config));
+  if (trace.length > 0) refuseWarmup(config, "a trace");
+  const spec: ArrivalSpec = {
+    arrival: config.ARRIVAL.kind,
+    seed: config.SEED,
+    maxInFlight: config.MAX_IN_FLIGHT,
+  };
+  if (config.ARRIVAL.kind === "gamma") spec.cv = config.ARRIVAL.cv;
+  if (trace.length > 0) {
+    // The module reads the schedule of the first VU; the others would go through all rows for nothing.
+    if (__VU === 0) spec.traceMs = Array.from({ length: trace.length }, (_, k) => trace.at(k)?.atMs ?? 0);
+    spec.traceName = "trace";
+  } else {
+    spec.stages = stages;
+  }
+  const schedule = new Arrivals(config.scenario, spec);
+  if (trace.length === 0) planRequests(schedule.count);
+  const perVU = clientsPerVU(config.CLIENTS_PER_VU, config.MAX_IN_FLIGHT);
+  return {
+    specs: trace.length > 0 ? [{ name: "trace" }] : stages.filter(({ phase }) => phase !== "warmup"),
+    trace,
+    options: (gates) =>
+      loadOptions(
+        config,
+        gates,
+        Math.ceil(config.MAX_IN_FLIGHT / perVU),
+        trace.length > 0 ? [{ name: "trace", requests: trace.length }] : stages,
+      ),
+    each: (send) => schedule.each(perVU, send, abort),
+    report: emitLevelMetrics,
+  };
+}
+
+/** The stages of RATE (each DURATION long) or STAGES, with a warm-up stage before them where WARMUP is a duration. */
+export function stagesOf(config: Config): StageSpec[] {
+  const stages: StageSpec[] = [];
+  if (config.STAGES.length === 0) {
+    const durationMs = config.DURATION;
+    if (durationMs === undefined) throw new SettingError("an open load is bounded by time: set DURATION (or STAGES)");
+    for (const rate of config.RATE) stages.push({ name: `r${rate}`, fromRate: rate, toRate: rate, durationMs });
+  } else {
+    let rate = 0;
+    for (const { durationMs, target } of config.STAGES) {
+      // As in k6, a step of no length is a jump.
+      if (durationMs > 0) stages.push({ name: `s${stages.length + 1}`, fromRate: rate, toRate: target, durationMs });
+      rate = target;
+    }
+  }
+  const { WARMUP: warmup } = config;
+  if ("requests" in warmup && warmup.requests > 0) {
+    throw new SettingError(`WARMUP=${warmup.requests} counts requests; the warm-up of an open load is a duration`);
+  }
+  const first = stages[0];
+  if (first && "durationMs" in warmup && warmup.durationMs > 0) {
+    // It counts to the level that it precedes, so it has that level's name.
+    const rate = first.fromRate || first.toRate;
+    stages.unshift({ name: first.name, fromRate: rate, toRate: rate, durationMs: warmup.durationMs, phase: "warmup" });
+  }
+  return stages;
+}
+
+/** Ends the run where a warm-up is asked for of a load that has none: no setting is silently ignored. */
+function refuseWarmup(config: Config, load: string): void {
+  const { WARMUP: warmup } = config;
+  if ("perSlot" in warmup || ("requests" in warmup ? warmup.requests : warmup.durationMs) === 0) return;
+  orRefuse(() => {
+    throw new SettingError(`WARMUP=${shownSettings(config).WARMUP}: ${load} has no warm-up`);
+  });
+}
+
+/** Users that send one request after the other; their number follows STAGES. One window spans the whole ramp. */
+function changingUsers(config: Config): ScheduledLoad {
+  if (config.STAGES.length === 0) {
+    orRefuse(() => {
+      throw new SettingError("LOOP=closed needs STAGES, the number of users over time");
+    });
+  }
+  refuseWarmup(config, "LOOP=closed");
+  demand(
+    config.CLIENTS_PER_VU === "auto" || config.CLIENTS_PER_VU === 1,
+    `CLIENTS_PER_VU=${config.CLIENTS_PER_VU}: with LOOP=closed each user is a VU, whose number k6 changes; leave it out`,
+  );
+  const lengthMs = config.STAGES.reduce((sum, { durationMs }) => sum + durationMs, 0);
+  demand(
+    lengthMs <= config.MAX_DURATION,
+    `MAX_DURATION=${formatDurationMs(config.MAX_DURATION)} is shorter than STAGES, ${formatDurationMs(lengthMs)}`,
+  );
+  const maxInFlight = Math.max(...config.STAGES.map(({ target }) => Math.round(target)));
+  const windows = new Windows(config.scenario, [{ name: "ramp", maxInFlight }]);
+  planRequests(undefined);
+  return {
+    specs: [{ name: "ramp" }],
+    trace: [],
+    options: (gates) =>
+      k6Options(config, gates, {
+        executor: "ramping-vus",
+        stages: config.STAGES.map(({ durationMs, target }) => ({
+          duration: formatDurationMs(durationMs),
+          target: Math.round(target),
+        })),
+        gracefulRampDown: formatDurationMs(config.TIMEOUT),
+        gracefulStop: formatDurationMs(config.TIMEOUT),
+      }),
+    each(send) {
+      try {
+        send(windows.begin("ramp"));
+      } catch (error) {
+        abort(error);
+      }
+    },
+    report() {
+      windows.end("ramp");
+      emitLevelMetrics();
+    },
+  };
+}

@@ -1,0 +1,48 @@
+/** Whether k6 runs the load that the settings ask for. Pure: load-guard.ts hands in the options. */
+import { parseDurationMs } from "../settings/duration";
+
+/** k6's options as far as they decide how many clients there are. */
+export interface LoadOptions {
+  readonly scenarios?: Readonly<Record<string, object>> | null;
+  readonly executionSegment?: string | null;
+}
+
+/** What of a k6 scenario is the load; the rest (exec, tags, env, limits of time) leaves the number of clients as it is. */
+const loadFields = ["executor", "vus", "iterations", "stages"];
+
+/**
+ * What keeps k6 from running the load that was asked for, as one line; undefined where nothing does. A level's name says
+ * how many clients it has, and k6's own options replace all scenarios of a script without failing.
+ */
+export function loadConflict(asked: LoadOptions, given: LoadOptions): string | undefined {
+  const segment = given.executionSegment ?? "";
+  if (segment !== "" && segment !== "0:1") {
+    // Levels, schedules and barriers are kept within one process: every instance would offer all of the load to a part
+    // of its clients.
+    return `--execution-segment ${segment} leaves each level a part of its clients; set CONCURRENCY, RATE or STAGES to this machine's part instead`;
+  }
+  const [askedLoad, givenLoad] = [loadOf(asked), loadOf(given)];
+  if (askedLoad === givenLoad) return undefined;
+  return (
+    "k6's own load options (--vus, --duration, --iterations, --stage, K6_VUS and the like, a config file, an archive's " +
+    `options) replace the load that the settings ask for: ${givenLoad} instead of ${askedLoad}; leave them out and use the settings`
+  );
+}
+
+/** The load in one form, whatever k6 wrote of it: "per-vu-iterations vus 4 iterations 1". */
+function loadOf({ scenarios }: LoadOptions): string {
+  const loads = Object.values(scenarios ?? {}).map((scenario) => {
+    const fields = scenario as Readonly<Record<string, unknown>>;
+    return loadFields
+      .filter((name) => fields[name] !== undefined && fields[name] !== null)
+      .map((name) => (name === "executor" ? fields[name] : `${name} ${textOf(fields[name])}`))
+      .join(" ");
+  });
+  return loads.sort().join(", ");
+}
+
+function textOf(value: unknown): string {
+  if (!Array.isArray(value)) return String(value);
+  // k6 writes durations its own way: 90s come back as 1m30s.
+  return value.map(({ duration, target }) => `${parseDurationMs(String(duration))}ms:${target}`).join(",");
+}

@@ -1,0 +1,103 @@
+import { betweenTokens, isMetricName, needsStream } from "../figures/metrics-table";
+import type { Profile } from "../figures/profile";
+import { SettingError } from "../settings/setting-error";
+import type { Settings } from "../settings/settings";
+
+/**
+ * Refuses a gate on a figure that no request of these settings can have: it would fail whatever the server does.
+ * @throws SettingError that names the limit and the setting that rules the figure out.
+ */
+export function requireMeasurable(config: Settings, thresholds: Readonly<Record<string, readonly string[]>>): void {
+  const whole = config.API === "embeddings" || config.API === "json" ? `API=${config.API}` : "";
+  const unstreamed = whole || (config.STREAM ? "" : "STREAM=false");
+  const oneToken = oneTokenBy(config);
+  for (const key of Object.keys(thresholds)) {
+    const name = key.replace(/\{.*/, "");
+    if (!isMetricName(name)) continue;
+    const by = (needsStream(name) && unstreamed) || (betweenTokens(name) && oneToken);
+    if (by) throw new SettingError(`${limitBy(name, config)} limits ${name}, and with ${by} no request has one`);
+  }
+}
+
+/** The setting that gives every output one token; "" where some may be longer. */
+function oneTokenBy({ MAX_OUTPUT_TOKENS, OUTPUT_TOKENS, DATASET, TRACE }: Settings): string {
+  if (MAX_OUTPUT_TOKENS === 1) return "MAX_OUTPUT_TOKENS=1";
+  const own = DATASET === "" && TRACE === "";
+  return own && OUTPUT_TOKENS.kind === "fixed" && OUTPUT_TOKENS.value === 1 ? "OUTPUT_TOKENS=1" : "";
+}
+
+function limitBy(metric: string, { SLO_TTFT, SLO_TPOT, THRESHOLDS }: Settings): string {
+  if (metric === "llm_ttft" && SLO_TTFT !== undefined) return `SLO_TTFT=${SLO_TTFT}`;
+  if (metric === "llm_tpot" && SLO_TPOT !== undefined) return `SLO_TPOT=${SLO_TPOT}`;
+  return `THRESHOLDS=${THRESHOLDS}`;
+}
+
+/** The confidence with which `npm run gate` judges unless it is told otherwise. */
+const gateConfidence = 0.99;
+
+/**
+ * The fewest requests of which a share can be shown to keep a limit, all of them keeping it: with fewer the chance that
+ * none of them shows what the limit forbids is above 1 %. p(99) takes 459.
+ */
+export function requestsNeeded(keptShare: number): number {
+  if (keptShare >= 1) return Number.POSITIVE_INFINITY;
+  // A hair of slack: where it is met exactly, rounding would decide.
+  return Math.ceil(Math.log(1 - gateConfidence) / Math.log(keptShare) - 1e-9);
+}
+
+/** A level as far as it says how many steady requests it will have: their number, or a rate and a time. */
+export interface PlannedLevel {
+  readonly name: string;
+  readonly requests?: number;
+  readonly fromRate?: number;
+  readonly toRate?: number;
+  readonly durationMs?: number;
+  readonly phase?: string;
+}
+
+/** The steady requests of each level by name; of a random schedule about as many. Levels that do not say it are left out. */
+function plannedRequests(levels: readonly PlannedLevel[]): Record<string, number> {
+  const planned: Record<string, number> = {};
+  for (const { name, requests, fromRate, toRate, durationMs, phase = "steady" } of levels) {
+    if (phase !== "steady") continue;
+    if (requests !== undefined) planned[name] = requests;
+    else if (fromRate !== undefined && toRate !== undefined && durationMs !== undefined)
+      planned[name] = Math.round(((fromRate + toRate) / 2) * (durationMs / 1000));
+  }
+  return planned;
+}
+
+/** A line where a level will have too few requests for its gate to pass whatever the server does; "" where none has. */
+export function unreachableLine(
+  { THRESHOLDS, REQUESTS }: Settings,
+  thresholds: Readonly<Record<string, readonly string[]>>,
+  profile: Profile | undefined,
+  levels: readonly PlannedLevel[],
+): string {
+  const planned = plannedRequests(levels);
+  let worst = { level: "", need: 0, what: "" };
+  const consider = (level: string, need: number, what: string) => {
+    if (need > (planned[level] ?? Number.POSITIVE_INFINITY) && need > worst.need) worst = { level, need, what };
+  };
+  for (const [key, expressions] of Object.entries(thresholds)) {
+    const [, metric = "", level = ""] = /^(\w+)\{level:([^,}]+)/.exec(key) ?? [];
+    for (const expression of expressions) {
+      const [, percentile, comparison] = /^p\(([\d.]+)\)\s*([<>])/.exec(expression) ?? [];
+      if (percentile === undefined) continue;
+      const share = Number(percentile) / 100;
+      consider(level, requestsNeeded(comparison === "<" ? share : 1 - share), `${metric} p(${percentile})`);
+    }
+  }
+  if (profile && profile.maxFailureShare > 0 && profile.maxFailureShare < 1) {
+    const gated = Object.keys(thresholds).flatMap((key) => /^llm_requests\{level:([^,}]+)/.exec(key)?.[1] ?? []);
+    for (const level of gated) {
+      consider(level, requestsNeeded(1 - profile.maxFailureShare), `a failure share of ${profile.maxFailureShare}`);
+    }
+  }
+  if (worst.need === 0) return "";
+  const asked = REQUESTS === undefined ? `level ${worst.level}` : `REQUESTS=${REQUESTS}, level ${worst.level}`;
+  return (
+    `${asked} has ${planned[worst.level]} requests: too few for \`npm run gate\` to pass THRESHOLDS=${THRESHOLDS} with ` +
+    `${gateConfidence * 100} % confidence, whatever the server does; ${worst.what} needs ${worst.need}`
+  );
+}

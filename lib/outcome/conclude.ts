@@ -1,0 +1,119 @@
+/** What a run came to: its verdict, every limit with its margin, and the exit code that follows. Pure. */
+
+import type { JudgedLimit, RunReport, Verdict } from "../figures/level-summary";
+import { type ExitCodeName, exitCodes } from "./exit-codes";
+import { type Judged, judge } from "./verdict";
+
+/** What a verdict rests on. */
+export interface Evidence {
+  readonly report: RunReport;
+  /** The thresholds as k6 judged them; undefined where k6 does not say. */
+  readonly judged: readonly Judged[] | undefined;
+  /** The thresholds that the run was to be judged by. */
+  readonly expected: Readonly<Record<string, readonly string[]>>;
+  /** Results that could not be written whole, a line each. */
+  readonly unwritten: readonly string[];
+}
+
+/** The verdict of a run with its exit code. */
+export interface Conclusion {
+  readonly verdict: Verdict;
+  readonly limits: readonly JudgedLimit[];
+  readonly exit: ExitCodeName;
+}
+
+/** Judges a run. It passes when it is complete and valid, every level was measured, and no limit was violated or unjudged. */
+export function conclude(evidence: Evidence): Conclusion {
+  const { report, judged = [] } = evidence;
+  const limits = judged.map(limitOf);
+  markUnmeasured(limits);
+  const invalid = flaws(evidence);
+  const byThresholds = judge(report, judged);
+  const unmeasured = unmeasuredLevels(report).filter(
+    // A violated threshold of the level, or the verdict, has said so already.
+    (name) => !byThresholds.reasons.some((reason) => reason.includes(`level:${name}}`) || /^no request/.test(reason)),
+  );
+  const reasons = [...invalid, ...byThresholds.reasons, ...unmeasured.map((name) => `no request of ${name} completed`)];
+  const verdict: Verdict = { ...byThresholds, pass: reasons.length === 0, reasons };
+  return { verdict, limits, exit: exitOf(evidence, verdict, limits, invalid.length > 0) };
+}
+
+/** Why the run says nothing about the server, beside what its client's validity says. */
+function flaws({ report, judged, expected, unwritten }: Evidence): string[] {
+  const lines: string[] = [];
+  const missing = report.unsent === undefined ? "" : `: ${report.unsent}`;
+  if (report.ended === "cut") lines.push(`the run was cut short${missing}`);
+  if (report.ended === "interrupted") lines.push(`the run was interrupted${missing}`);
+  if (judged === undefined) {
+    lines.push("k6 does not say which thresholds were crossed: run without --new-machine-readable-summary");
+  } else {
+    const known = new Set(judged.map(({ metric, expression }) => `${metric} ${expression}`));
+    const unjudged = Object.entries(expected).flatMap(([metric, expressions]) =>
+      expressions.filter((expression) => !known.has(`${metric} ${expression}`)),
+    );
+    if (unjudged.length > 0) lines.push(`${unjudged.length} thresholds were not judged: run without --no-thresholds`);
+  }
+  for (const line of unwritten) lines.push(`results were not written whole: ${line}`);
+  return lines;
+}
+
+function unmeasuredLevels({ levels }: RunReport): string[] {
+  return levels.filter(({ completed }) => completed === 0).map(({ name }) => name);
+}
+
+function exitOf(
+  { report, expected }: Evidence,
+  { pass }: Verdict,
+  limits: readonly JudgedLimit[],
+  invalid: boolean,
+): ExitCodeName {
+  const { state } = report.validity;
+  // Without a gate nothing is judged, and a slow client is for the reader to see.
+  const gated = Object.keys(expected).length > 0;
+  if (report.ended === "interrupted") return "interrupted";
+  if (invalid || (gated && state !== "VALID" && state !== "UNJUDGED" && state !== "NOT-MEASURED")) return "notValid";
+  const violated = limits.filter(({ result }) => result === "violated");
+  if (violated.some((limit) => !countsSamples(limit))) return "failed";
+  if (limits.some(({ result }) => result === "not measured") || unmeasuredLevels(report).length > 0) return "notValid";
+  if (report.total.completed === 0) return "notValid";
+  if (violated.length > 0) return "inconclusive";
+  return pass || !gated ? "passed" : "notValid";
+}
+
+/** Whether a limit asks for a number of samples, and says nothing about their values. */
+function countsSamples({ metric }: JudgedLimit): boolean {
+  return metric === "llm_requests" || metric === "llm_samples";
+}
+
+function limitOf({ metric: key, expression, ok, value }: Judged): JudgedLimit {
+  const metric = key.replace(/\{.*/, "");
+  const [, level] = /\blevel:([^,}]+)/.exec(key) ?? [];
+  const [, of] = /\bmetric:(\w+)/.exec(key) ?? [];
+  const [, comparison = "", bound = ""] = /([<>=!]+)\s*([\d.]+)$/.exec(expression) ?? [];
+  const limit: JudgedLimit = { metric, expression, result: ok ? "passed" : "violated" };
+  if (level !== undefined) limit.level = level;
+  if (of !== undefined) limit.of = of;
+  if (value === undefined) return limit;
+  limit.value = value;
+  if (comparison.startsWith("<")) limit.margin = Number(bound) - value;
+  if (comparison.startsWith(">")) limit.margin = value - Number(bound);
+  return limit;
+}
+
+/** k6 takes a limit on nothing for one that is kept; llm_samples tells which those are. Changes `limits`. */
+function markUnmeasured(limits: JudgedLimit[]): void {
+  const empty = new Set(
+    limits.flatMap(({ of, level, value }) => (of !== undefined && (value ?? 0) === 0 ? [`${of} ${level}`] : [])),
+  );
+  for (const limit of limits) {
+    if (limit.of !== undefined ? (limit.value ?? 0) === 0 : empty.has(`${limit.metric} ${limit.level}`)) {
+      limit.result = "not measured";
+      delete limit.margin;
+    }
+  }
+}
+
+/** The exit code of a conclusion. */
+export function exitCodeOf({ exit }: Conclusion): number {
+  return exitCodes[exit].code;
+}

@@ -1,0 +1,173 @@
+/** What a run leaves behind: the table on stdout and the files in RESULTS. Pure: summary.ts hands in what was measured. */
+
+import type { LevelSummary, RunReport, Summary, Verdict } from "../figures/level-summary";
+import type { Gates } from "../figures/profile";
+import { type Column, percent, shortNumber, textTable } from "../figures/table";
+import type { Config } from "../settings/parse-config";
+import { type Conclusion, conclude, exitCodeOf } from "./conclude";
+import { clientLines, judgedThresholds, type SummaryMetrics } from "./verdict";
+
+/** What k6 hands to handleSummary, as far as it is read. */
+export interface SummaryData {
+  /** Absent with k6's --new-machine-readable-summary, whose data says nothing of thresholds. */
+  readonly metrics?: SummaryMetrics;
+  /** What setup() returned: what it learnt of the server. */
+  readonly setup_data?: { readonly model?: string } | null;
+}
+
+/** What a scenario shows and writes beside the table of levels and summary.json. */
+export interface OwnResults {
+  /** Shown below the table. */
+  readonly text?: string;
+  /** Contents by file name, written into RESULTS. */
+  readonly files?: Readonly<Record<string, string>>;
+}
+
+/** A run that has ended, as handleSummary finds it. */
+export interface EndedRun {
+  readonly config: Config;
+  /** The settings without secrets. */
+  readonly shown: Record<string, unknown>;
+  readonly report: RunReport;
+  readonly metrics: SummaryMetrics | undefined;
+  readonly gates: Gates;
+  /** sha256 of the files that settings name, by setting. */
+  readonly digests: Readonly<Record<string, string>>;
+  readonly own: OwnResults;
+  /** What a reader must know beside the verdict, a line each. */
+  readonly notes: readonly string[];
+}
+
+/** What is left to k6 once the files are written: contents by path, stdout by that name; and what the run came to. */
+export interface Concluded {
+  readonly output: Record<string, string>;
+  readonly exitCode: number;
+}
+
+/**
+ * Judges a run, writes its files into RESULTS (none where it is not set) and returns what is to be shown. `write` writes a
+ * file and returns "" or why it could not be written whole; without one k6 is to write the files. summary.json comes last,
+ * so that it says which of the others are not whole.
+ */
+export function concludeRun(run: EndedRun, write: ((path: string, text: string) => string) | undefined): Concluded {
+  const { config, shown, report, metrics, gates, own } = run;
+  const unwritten = report.recordsError === undefined ? [] : [`records: ${report.recordsError}`];
+  const judged = metrics && judgedThresholds(metrics);
+  const conclusion = () => conclude({ report, judged, expected: gates.thresholds, unwritten });
+  const output: Record<string, string> = {};
+  const put = (file: string, text: string) => {
+    const path = `${config.RESULTS.replace(/\/+$/, "")}/${file}`;
+    if (!write) output[path] = text;
+    else {
+      const why = write(path, text);
+      if (why !== "") unwritten.push(`${file}: ${why}`);
+    }
+  };
+  const json = (value: unknown) => `${JSON.stringify(value, undefined, 2)}\n`;
+  if (config.RESULTS !== "") {
+    for (const [file, text] of Object.entries(own.files ?? {})) put(file, text);
+    put("config.json", json(gates.profile ? { ...shown, profile: gates.profile } : shown));
+    put("summary.json", json(summaryOf(run, conclusion())));
+  }
+  const concluded = conclusion();
+  const text = summaryText(report, concluded.verdict, { simulated: config.SIMULATE, notes: run.notes });
+  output.stdout = `\n${[text, own.text ?? ""].filter((part) => part !== "").join("\n\n")}\n`;
+  return { output, exitCode: exitCodeOf(concluded) };
+}
+
+function summaryOf(
+  { config, shown, report, gates, digests, notes }: EndedRun,
+  { verdict, limits }: Pick<Conclusion, "verdict" | "limits">,
+): Summary {
+  const starts = report.levels.map(({ windowStartS }) => windowStartS);
+  const ends = report.levels.map(({ windowStartS, durationS }) => windowStartS + durationS);
+  return {
+    schema: 1,
+    scenario: config.scenario,
+    verdict,
+    config: shown,
+    sloMs: config.sloMs,
+    ...(notes.length > 0 ? { notes: [...notes] } : {}),
+    window: { startS: starts.length ? Math.min(...starts) : 0, endS: ends.length ? Math.max(...ends) : 0 },
+    ...(gates.profile ? { profile: gates.profile } : {}),
+    thresholds: [...limits],
+    digests,
+    ...report,
+  };
+}
+
+/** The table of levels and the verdict below it. A run without a completed request shows no figure at all. */
+export function summaryText(
+  report: RunReport,
+  verdict: Verdict,
+  { simulated = false, notes = [] }: { simulated?: boolean; notes?: readonly string[] } = {},
+): string {
+  const lines: string[] = [];
+  if (report.total.requests > 0) lines.push(levelTable(report.levels));
+  for (const line of failureLines(report.levels)) lines.push(line);
+  const client = clientLines(report);
+  if (client.length > 0) lines.push(client.join("\n"));
+  const cached = cachedLine(report);
+  if (cached !== undefined) lines.push(cached);
+  if (notes.length > 0) lines.push(notes.map((note) => `note: ${note}`).join("\n"));
+  const server = simulated ? " (simulated server)" : "";
+  lines.push(
+    verdict.pass ? `PASS, ${verdict.validity}${server}` : verdict.reasons.map((reason) => `FAIL ${reason}`).join("\n"),
+  );
+  return lines.join("\n\n");
+}
+
+/** What is known of the input that the server took from its prefix cache; undefined where no input was counted. */
+function cachedLine({ total }: RunReport): string | undefined {
+  if (total.completed === 0 || total.inputTokens === 0) return undefined;
+  const { cachedShare, cachedSource } = total;
+  if (cachedShare === undefined) return "cached input: unknown, the server reports none in usage or metrics";
+  return `cached input: ${percent(cachedShare)} of the run's, by the server's ${cachedSource === "usage" ? "usage" : "counters"}`;
+}
+
+const cell = (value: number, measured: number) => (measured > 0 ? shortNumber(value) : "-");
+
+const columns: Column<LevelSummary>[] = [
+  { heading: "level", left: true, cell: ({ name }) => name },
+  { heading: "requests", cell: ({ requests }) => String(requests) },
+  { heading: "failed", cell: ({ failed }) => String(failed) },
+  { heading: "TTFT p50", cell: ({ ttftMs }) => cell(ttftMs.p50, ttftMs.count) },
+  { heading: "p99 ms", cell: ({ ttftMs }) => cell(ttftMs.p99, ttftMs.count) },
+  { heading: "TPOT p50", cell: ({ tpotMs }) => cell(tpotMs.p50, tpotMs.count) },
+  { heading: "ITL p50", cell: ({ itlMs }) => cell(itlMs.p50, itlMs.count) },
+  { heading: "p90", cell: ({ itlMs }) => cell(itlMs.p90, itlMs.count) },
+  { heading: "p99 ms", cell: ({ itlMs }) => cell(itlMs.p99, itlMs.count) },
+  { heading: "e2e p50", cell: ({ e2eMs }) => cell(e2eMs.p50, e2eMs.count) },
+  { heading: "p99 ms", cell: ({ e2eMs }) => cell(e2eMs.p99, e2eMs.count) },
+  { heading: "tok/s a request", cell: ({ outputSpeed }) => cell(outputSpeed.p50, outputSpeed.count) },
+  { heading: "tok/s", cell: ({ outputThroughput, outputTokens }) => cell(outputThroughput, outputTokens) },
+  { heading: "req/s", cell: ({ requestThroughput, completed }) => cell(requestThroughput, completed) },
+  { heading: "cached", cell: ({ cachedShare }) => (cachedShare === undefined ? "" : percent(cachedShare)) },
+  { heading: "good", cell: ({ goodShare }) => (goodShare === undefined ? "" : percent(goodShare)) },
+];
+
+/** The table of levels; columns that no level fills are left out. */
+export function levelTable(levels: readonly LevelSummary[]): string {
+  const used = columns.filter((column) => levels.some((level) => !["", "-"].includes(column.cell(level))));
+  return textTable(used, levels);
+}
+
+function failureLines(levels: readonly LevelSummary[]): string[] {
+  const lines = levels
+    .filter(({ failed }) => failed > 0)
+    .flatMap(({ name, failures, failureMessages = {} }) => {
+      const classes = Object.entries(failures).map(([failure, count]) => `${failure} ${count}`);
+      const said = Object.entries(failureMessages).map(
+        ([failure, message = ""]) => `  ${failure}: ${oneLine(message)}`,
+      );
+      return [`${name} failed: ${classes.join(", ")}`, ...said];
+    });
+  return lines.length > 0 ? [lines.join("\n")] : [];
+}
+
+/** A server's message for the terminal: a whole page may come with an error, and its control characters are not ours. */
+function oneLine(message: string): string {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: those are what is left out
+  const line = message.replace(/[\x00-\x1f\x7f\s]+/g, " ").trim();
+  return line.length > 200 ? `${line.slice(0, 199)}…` : line;
+}

@@ -1,0 +1,109 @@
+import { clearOld, fileDigest, givenSettings, refuse, run, shared } from "../wire/client";
+import { shippedDatasets } from "../workload/shipped-datasets";
+import type { Config } from "./parse-config";
+import { isSettingError } from "./setting-error";
+import type { Defaults } from "./settings";
+import type { Use } from "./used-settings";
+
+export type { Config } from "./parse-config";
+
+/** Path from a bundle to the shipped datasets; set by the bundler. */
+declare const DATASETS_PATH: string;
+
+let current: Config | undefined;
+
+/** The sha256 of the files that settings name, by setting; in the runtimes with number 0, of which one is handleSummary's. */
+export let digests: Record<string, string> | undefined;
+
+/**
+ * Reads all settings (built-in default < the scenario's < the user's, see docs/settings.md), checks them and declares the
+ * run. `uses` names the settings that the scenario uses beside those that every scenario uses. What is not allowed ends the
+ * run with one line and exit code 104 before any load.
+ */
+export function readConfig(scenario: string, defaults: Defaults, uses: readonly Use[]): Config {
+  const read = (): Config => {
+    const { gatherSettings, isSettingName, parseConfig } = settingsReader();
+    const { options, environment, mixed } = givenSettings(isSettingName);
+    // Before anything can be refused: what an earlier run left must not be taken for this one's.
+    clearOld(options.RESULTS ?? options.TOKENCLOCK_RESULTS ?? environment.TOKENCLOCK_RESULTS ?? "");
+    demand(
+      !mixed,
+      "this archive holds the environment of the machine that made it, in which settings cannot be told from other variables; " +
+        "make it without --include-system-env-vars",
+    );
+    return parseConfig({ scenario, defaults, uses }, gatherSettings(options, environment), (path) =>
+      open(userPath(path)),
+    );
+  };
+  const config = orRefuse(() => shared("config", read));
+  // The first runtime's words count, and it has number 0.
+  const first = __VU === 0;
+  if (first) {
+    digests = shared("digests", () => {
+      const named = (["DATASET", "TRACE", "TARGETS"] as const).filter((setting) => config[setting] !== "");
+      return Object.fromEntries(
+        named.map((setting) => {
+          const shipped = setting === "DATASET" ? shippedDatasets[config.DATASET] : undefined;
+          return [setting, fileDigest(shipped ? shippedPath(shipped) : userPath(config[setting]))];
+        }),
+      );
+    });
+  }
+  run({
+    scenario,
+    config: first ? shownSettings(config) : {},
+    sloMs: config.sloMs,
+    cache: config.CACHE,
+    resultsDir: first ? config.RESULTS : undefined,
+    stamps: config.STAMPS,
+    judged: true,
+    profile: first ? config.profile : undefined,
+    digests: first ? digests : undefined,
+  });
+  current = config;
+  return config;
+}
+
+/** The configuration that this VU's init code read. */
+export function currentConfig(): Config {
+  if (!current) throw new Error("readConfig was not called");
+  return current;
+}
+
+/** The settings that the scenario uses, without secrets, in a form to be read and set again. For setup(), teardown() and handleSummary. */
+export function shownSettings(of: Config): Record<string, unknown> {
+  return settingsReader().shownSettings(of, of.used);
+}
+
+/** The table of settings is larger than all else of a VU: loaded by those that need it. */
+function settingsReader(): typeof import("./parse-config") {
+  return require("./parse-config");
+}
+
+/** The result of `read`; its SettingError ends the run with one line and exit code 104. Init context only. */
+export function orRefuse<T>(read: () => T): T {
+  try {
+    return read();
+  } catch (error) {
+    if (isSettingError(error)) refuse(`tokenclock: ${error.message}`);
+    throw error;
+  }
+}
+
+/** Ends the run with this line and exit code 104 unless the settings hold what it demands. Init context only. */
+export function demand(holds: boolean, line: string): void {
+  if (!holds) refuse(`tokenclock: ${line}`);
+}
+
+/** A path as the user wrote it, below the folder they are in, in the form that k6's open() takes. */
+export function userPath(path: string): string {
+  if (/^(\/|[A-Za-z]:[\\/]|file:)/.test(path)) return path;
+  // k6 itself resolves paths from the script's folder, which for a bundle is none that users think of.
+  const folder = shared("working folder", () => givenSettings(() => false).workingDir);
+  return folder ? `${folder}/${path}` : path;
+}
+
+/** The path of a shipped dataset, in the form that k6's open() takes. */
+export function shippedPath(file: string): string {
+  return import.meta.resolve(DATASETS_PATH + file).replace(/^file:\/\//, "");
+}

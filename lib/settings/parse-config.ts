@@ -1,0 +1,91 @@
+/** The configuration of a run, from what the user gave. Pure: config.ts hands in what k6 knows of it. */
+import type { SloMs } from "../figures/level-summary";
+import { type Profile, type ProfileName, parseProfile, profileNames } from "../figures/profile";
+import { newSalt } from "../workload/salt";
+import { SettingError } from "./setting-error";
+import { type Defaults, type Environment, parseSettings, type SettingName, type Settings } from "./settings";
+import { requireEffect, requireUsed, type Use, usedSettings } from "./used-settings";
+
+export { gatherSettings } from "./given-settings";
+export { isSettingName, shownSettings } from "./settings";
+
+/** The effective settings of the run, and what follows from them. */
+export interface Config extends Settings {
+  readonly scenario: string;
+  /** The gate: a shipped profile's name or the profile of the user's own file. */
+  readonly profile: ProfileName | Profile;
+  /** The SLOs that are set. */
+  readonly sloMs: SloMs;
+  /** The settings that the scenario uses; the others are their defaults and say nothing. */
+  readonly used: readonly SettingName[];
+}
+
+/** What a scenario says of its settings. */
+export interface Declaration {
+  readonly scenario: string;
+  readonly defaults: Defaults;
+  /** The settings, or groups of them, that it uses beside those that every scenario uses. */
+  readonly uses: readonly Use[];
+}
+
+/**
+ * Reads all settings: built-in default < the scenario's < what the user set (`given`, see gatherSettings). `readFile` gives
+ * the text of a file of the user's.
+ * @throws SettingError for the first value that is not allowed, and for a setting that the scenario does not use.
+ */
+export function parseConfig(
+  { scenario, defaults, uses }: Declaration,
+  given: Environment,
+  readFile: (path: string) => string,
+): Config {
+  requireUsed(scenario, uses, given);
+  const settings = parseSettings(given, defaults);
+  requireEffect(settings, given);
+  // `npm start` takes it out of what k6 sees. Its value may hold a key.
+  if (settings.BETWEEN !== "") {
+    throw new SettingError("BETWEEN is set, but only `npm start prefill-decode` can run commands: k6 itself cannot");
+  }
+  const config: Config = {
+    ...settings,
+    SALT: settings.SALT || newSalt(),
+    CACHE: repeatsText(settings, readFile) && given.CACHE === undefined ? "warm" : settings.CACHE,
+    scenario,
+    profile: readProfile(settings.THRESHOLDS, readFile),
+    sloMs: { ttft: settings.SLO_TTFT, tpot: settings.SLO_TPOT, e2e: settings.SLO_E2E },
+    used: usedSettings(uses),
+  };
+  // Last: who has made another mistake as well is told of that one.
+  if (config.BASE_URL === "") throw new SettingError(unnamedServer(config));
+  return config;
+}
+
+function unnamedServer({ SIMULATE: simulate }: Settings): string {
+  return simulate
+    ? "SIMULATE=true: only `npm start` starts the simulated server; start `bin/k6 x tokenclock simulate`, and name it in BASE_URL"
+    : "BASE_URL is not set: name the server, such as -e BASE_URL=http://127.0.0.1:8000/v1";
+}
+
+/** Whether prompts have beginnings in common on purpose, which a prefix cache is meant to keep. */
+function repeatsText({ SHARED_PREFIX, TRACE }: Settings, readFile: (path: string) => string): boolean {
+  if (SHARED_PREFIX > 0) return true;
+  if (TRACE === "") return false;
+  try {
+    return /"hash_ids"\s*:\s*\[\s*\d/.test(readFile(TRACE));
+  } catch {
+    return false; // whoever reads the trace says what is wrong with it
+  }
+}
+
+function readProfile(text: string, readFile: (path: string) => string): ProfileName | Profile {
+  const name = profileNames.find((each) => each === text);
+  if (name) return name;
+  if (!text.endsWith(".json")) {
+    throw new SettingError(`THRESHOLDS=${text} is not one of ${profileNames.join(", ")} or a JSON file`);
+  }
+  try {
+    return parseProfile(readFile(text));
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new SettingError(`THRESHOLDS=${text} cannot be used: ${reason}`);
+  }
+}

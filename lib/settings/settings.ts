@@ -1,0 +1,644 @@
+/** The settings of all scenarios: names, defaults, what is allowed, and the check of each. Pure: config.ts reads them. */
+import { type Distribution, distributionSyntax, formatDistribution, parseDistribution } from "../workload/distribution";
+import { type Column, columnRoles } from "../workload/formats/columns";
+import type { Window } from "../workload/formats/read";
+import { saltPattern } from "../workload/salt";
+import { formatDurationMs, parseDurationMs } from "./duration";
+import { SettingError } from "./setting-error";
+
+export { formatDurationMs, parseDurationMs, SettingError };
+
+/** A kind of value: how it is read, shown in results, and described in messages ("is not ..."). */
+interface Kind<T> {
+  readonly allowed: string;
+  /** undefined: not allowed. */
+  parse(text: string): T | undefined;
+  /** A form fit for results and logs; secrets are left out here. */
+  show(value: T): unknown;
+}
+
+/** Steps of the offered load in k6's notation: within `durationMs` the rate or number of users moves to `target`. */
+export interface LoadStep {
+  readonly durationMs: number;
+  readonly target: number;
+}
+
+/** How arrivals are spread in time. */
+export type Arrival =
+  | { readonly kind: "constant" }
+  | { readonly kind: "poisson" }
+  | { readonly kind: "gamma"; readonly cv: number };
+
+/** What precedes the steady part of a level: one request a slot, a number of requests, or a time. */
+export type Warmup = { readonly perSlot: 1 } | { readonly requests: number } | { readonly durationMs: number };
+
+const asIs = <T>(value: T): unknown => value;
+
+const anyText: Kind<string> = { allowed: "a text", parse: (text) => text, show: asIs };
+
+const folder: Kind<string> = { allowed: "a folder", parse: (text) => text || undefined, show: asIs };
+
+const secret: Kind<string> = {
+  allowed: "a text",
+  parse: (text) => (/^[\x20-\x7e]*$/.test(text) ? text : undefined),
+  show: (value) => (value === "" ? "" : "(set)"),
+};
+
+const command: Kind<string> = {
+  allowed: "a shell command",
+  parse: (text) => text,
+  // A command may hold a key.
+  show: (value) => (value === "" ? undefined : "(set)"),
+};
+
+/** An address without the user name and password it may hold, and without the values of its query: keys are passed there. */
+function showAddress(address: string): string {
+  return address.replace(/\/\/[^/@]*@/, "//").replace(/([?&][^=&#]*=)[^&#]*/g, "$1****");
+}
+
+const baseUrl: Kind<string> = {
+  allowed: "an address such as http://127.0.0.1:8000/v1 (http://, https:// or unix:///socket:/path; no query)",
+  // The API's paths are put behind it, so that a query would end up in their middle.
+  parse: (text) =>
+    /^(https?:\/\/[^\s/?#]+|unix:\/\/\/[^\s:?#]+:)(\/[^\s?#]*)?$/.test(text) && hasHost(text)
+      ? text.replace(/\/+$/, "")
+      : undefined,
+  show: showAddress,
+};
+
+/** Whether an http:// or https:// address has a host, and a port that there can be. */
+function hasHost(address: string): boolean {
+  const [, host = ""] = /^https?:\/\/(?:[^/@]*@)?([^/?#]*)/.exec(address) ?? [];
+  const port = /:(\d+)$/.exec(host)?.[1];
+  return address.startsWith("unix:") || (/^[^:]/.test(host) && (port === undefined || Number(port) <= 65_535));
+}
+
+const anyUrl: Kind<string> = {
+  allowed: "an address with http:// or https://",
+  parse: (text) => (/^https?:\/\/\S+$/.test(text) && hasHost(text) ? text : undefined),
+  show: showAddress,
+};
+
+const urlPath: Kind<string> = {
+  allowed: "a path that begins with / or an address with http:// or https://",
+  parse: (text) => (/^\/\S*$/.test(text) || (/^https?:\/\/\S+$/.test(text) && hasHost(text)) ? text : undefined),
+  show: showAddress,
+};
+
+const jsonPointer: Kind<string> = {
+  allowed: "a JSON pointer such as /usage/total_tokens",
+  parse: (text) => (text.startsWith("/") ? text : undefined),
+  show: asIs,
+};
+
+const duration: Kind<number> = {
+  allowed: "a duration such as 500ms, 30s, 1m30s or 2h",
+  parse: parseDurationMs,
+  show: formatDurationMs,
+};
+
+const positiveDuration: Kind<number> = {
+  ...duration,
+  allowed: `${duration.allowed} and longer than 0`,
+  parse: (text) => parseDurationMs(text) || undefined,
+};
+
+const optionalDuration: Kind<number | undefined> = {
+  allowed: positiveDuration.allowed,
+  parse: positiveDuration.parse,
+  show: (value) => (value === undefined ? undefined : formatDurationMs(value)),
+};
+
+const yesNo: Kind<boolean> = {
+  allowed: "true or false (1, 0, yes and no are the same)",
+  parse: (text) => ({ true: true, "1": true, yes: true, false: false, "0": false, no: false })[text.toLowerCase()],
+  show: asIs,
+};
+
+const distribution: Kind<Distribution> = {
+  allowed: distributionSyntax,
+  parse: parseDistribution,
+  show: formatDistribution,
+};
+
+const arrival: Kind<Arrival> = {
+  allowed: "constant, poisson or gamma:CV with CV above 0",
+  parse: (text) => {
+    if (text === "constant" || text === "poisson") return { kind: text };
+    const cv = Number(/^gamma:(\d+(?:\.\d+)?)$/.exec(text)?.[1]);
+    return cv > 0 ? { kind: "gamma", cv } : undefined;
+  },
+  show: (value) => (value.kind === "gamma" ? `gamma:${value.cv}` : value.kind),
+};
+
+const warmup: Kind<Warmup> = {
+  allowed: "auto (one request a slot), a whole number of requests from 0, or a duration such as 5s",
+  parse: (text) => {
+    if (text === "auto") return { perSlot: 1 };
+    if (/^\d{1,7}$/.test(text)) return { requests: Number(text) };
+    const durationMs = parseDurationMs(text);
+    return durationMs === undefined ? undefined : { durationMs };
+  },
+  show: (value) => {
+    if ("requests" in value) return value.requests;
+    return "durationMs" in value ? formatDurationMs(value.durationMs) : "auto";
+  },
+};
+
+const clientsPerVU: Kind<"auto" | number> = {
+  allowed: "auto (a few VUs carry all clients) or a whole number from 1 to 100000",
+  parse: (text) => (text === "auto" ? text : within(text, /^\d{1,10}$/, 1, 100_000)),
+  show: asIs,
+};
+
+const steps: Kind<readonly LoadStep[]> = {
+  allowed: "steps as DURATION:TARGET, such as 30s:10,1m:50 (within 30s to 10, then within 1m to 50)",
+  parse: (text) => {
+    const parsed: LoadStep[] = [];
+    for (const word of text.split(",")) {
+      const [, time = "", target = ""] = /^\s*([^:]+):(\d+(?:\.\d+)?)\s*$/.exec(word) ?? [];
+      const durationMs = parseDurationMs(time);
+      if (durationMs === undefined || target === "") return undefined;
+      parsed.push({ durationMs, target: Number(target) });
+    }
+    return parsed.some(({ durationMs }) => durationMs > 0) ? parsed : undefined;
+  },
+  show: (value) => value.map(({ durationMs, target }) => `${formatDurationMs(durationMs)}:${target}`).join(","),
+};
+
+const headers: Kind<Readonly<Record<string, string>>> = {
+  allowed: 'a JSON object of texts, such as {"X-Team": "search"}',
+  parse: (text) => {
+    const value = parseJsonObject(text);
+    return value && Object.values(value).every((each) => typeof each === "string")
+      ? (value as Record<string, string>)
+      : undefined;
+  },
+  // Headers carry keys: their names are results, their values are not.
+  show: (value) => Object.fromEntries(Object.keys(value).map((name) => [name, "(set)"])),
+};
+
+const jsonObject: Kind<Readonly<Record<string, unknown>>> = {
+  allowed: 'a JSON object, such as {"top_p": 0.9}',
+  parse: parseJsonObject,
+  show: asIs,
+};
+
+const salt: Kind<string> = {
+  allowed: "1 to 64 letters, digits, dots, hyphens and underscores",
+  parse: (text) => (saltPattern.test(text) ? text : undefined),
+  show: (value) => value || undefined,
+};
+
+const columns: Kind<readonly Column[]> = {
+  allowed: `ROLE=COLUMN,... with the roles ${columnRoles.join(", ")}, such as prompt=user_query,system=system_message`,
+  parse: (text) => {
+    const parsed = text.split(",").map((word) => /^\s*(\w+)=(.+?)\s*$/.exec(word));
+    if (!parsed.every((each) => each !== null && columnRoles.includes(each[1] ?? ""))) return undefined;
+    return parsed.map((each) => ({ role: each?.[1] ?? "", column: each?.[2] ?? "" }));
+  },
+  show: (value) => value.map(({ role, column }) => `${role}=${column}`).join(",") || undefined,
+};
+
+const traceWindow: Kind<Window | undefined> = {
+  allowed:
+    "rows such as 1-1000, or times from the trace's first such as 10m-20m; either end may be left out (500-, -1h)",
+  parse: (text) => {
+    const [, from = "", to = ""] = /^([\w.]*)-([\w.]*)$/.exec(text) ?? [];
+    if (/^\d*$/.test(from) && /^\d*$/.test(to) && from + to !== "") {
+      const rows = {
+        of: "rows" as const,
+        from: Number(from || 1),
+        to: to === "" ? Number.MAX_SAFE_INTEGER : Number(to),
+      };
+      return rows.from >= 1 && rows.to >= rows.from ? rows : undefined;
+    }
+    const fromMs = from === "" ? 0 : parseDurationMs(from);
+    const toMs = to === "" ? Number.MAX_SAFE_INTEGER : parseDurationMs(to);
+    if (from + to === "" || fromMs === undefined || toMs === undefined || toMs <= fromMs) return undefined;
+    return { of: "time", from: fromMs, to: toMs };
+  },
+  show: (value) => {
+    if (value === undefined) return undefined;
+    const end = value.to === Number.MAX_SAFE_INTEGER ? "" : value.of === "rows" ? value.to : formatDurationMs(value.to);
+    return `${value.of === "rows" ? value.from : formatDurationMs(value.from)}-${end}`;
+  },
+};
+
+function oneOf<const T extends string>(...names: T[]): Kind<T> {
+  return {
+    allowed: `one of ${names.join(", ")}`,
+    parse: (text) => names.find((name) => name === text),
+    show: asIs,
+  };
+}
+
+function whole(low: number, high: number): Kind<number> {
+  return {
+    allowed: `a whole number from ${low} to ${high}`,
+    parse: (text) => within(text, /^\d{1,10}$/, low, high),
+    show: asIs,
+  };
+}
+
+function optional<T>(kind: Kind<T>): Kind<T | undefined> {
+  return { ...kind, show: (value) => (value === undefined ? undefined : kind.show(value)) };
+}
+
+function wholes(low: number, high: number): Kind<readonly number[]> {
+  return list("whole numbers", /^\d{1,10}$/, low, high);
+}
+
+function list(what: string, pattern: RegExp, low: number, high: number): Kind<readonly number[]> {
+  return {
+    allowed: `a list of ${what} from ${low} to ${high}, each once, such as 1,2,4`,
+    parse: (text) => {
+      const values = text.split(",").map((word) => within(word.trim(), pattern, low, high));
+      const distinct = new Set(values);
+      return distinct.has(undefined) || distinct.size < values.length ? undefined : (values as number[]);
+    },
+    show: (value) => value.join(","),
+  };
+}
+
+function number(low: number, high: number): Kind<number> {
+  return {
+    allowed: `a number from ${low} to ${high}`,
+    parse: (text) => within(text, /^\d+(\.\d+)?$/, low, high),
+    show: asIs,
+  };
+}
+
+function within(text: string, pattern: RegExp, low: number, high: number): number | undefined {
+  const value = pattern.test(text) ? Number(text) : Number.NaN;
+  return value >= low && value <= high ? value : undefined;
+}
+
+function parseJsonObject(text: string): Record<string, unknown> | undefined {
+  try {
+    const value: unknown = JSON.parse(text);
+    return typeof value === "object" && value !== null && !Array.isArray(value) ? { ...value } : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+interface Setting<T> extends Kind<T> {
+  readonly initial: T;
+  readonly doc: string;
+}
+
+function setting<T>(kind: Kind<T>, initial: T, doc: string): Setting<T> {
+  return { ...kind, initial, doc };
+}
+
+const sloMs = optional(number(0.001, 3_600_000));
+
+/** Every setting there is, in the order in which documentation lists them. */
+export const settings = {
+  BASE_URL: setting(baseUrl, "", "Address of the API with /v1, as OpenAI's SDKs take it; every run needs one."),
+  SIMULATE: setting(
+    yesNo,
+    false,
+    "Load the simulated server, which `npm start` starts. Without BASE_URL only `npm start` alone does so by itself.",
+  ),
+  API: setting(
+    oneOf("chat", "completions", "embeddings", "responses", "messages", "json"),
+    "chat",
+    "Wire format. json is any JSON reply, sent to ENDPOINT or to the addresses of TARGETS.",
+  ),
+  MODEL: setting(anyText, "", "Model name in the requests; by default the first that the server's /models lists."),
+  API_KEY: setting(secret, "", "Sent as `Authorization: Bearer`; never written anywhere."),
+  HEADERS: setting(headers, {}, "More headers of every request; their values are never written anywhere."),
+  TIMEOUT: setting(positiveDuration, 600_000, "Limit of one request, from sent to its last byte."),
+  STAMPS: setting(
+    oneOf("auto", "ring", "socket", "user"),
+    "auto",
+    "Where arrival times come from: a packet ring (Linux with CAP_NET_RAW), the sockets, or this process's own clock; auto takes the best there is.",
+  ),
+  HTTP2: setting(yesNo, false, "Speak HTTP/2 (https: by ALPN; http: by prior knowledge)."),
+  STREAM: setting(yesNo, true, "Ask for an event stream; false waits for whole replies."),
+
+  CONTINUOUS_USAGE: setting(
+    yesNo,
+    false,
+    "Ask for token counts in every chunk (vLLM): exact tokens per chunk for ITL.",
+  ),
+
+  CONCURRENCY: setting(wholes(1, 100_000), [1, 2, 4, 8], "Clients that wait at once; a level each."),
+  REQUESTS: setting(optional(whole(1, 1e9)), undefined, "Steady requests of a level (or DURATION)."),
+  DURATION: setting(optionalDuration, undefined, "Length of a level's steady part (or REQUESTS)."),
+  WARMUP: setting(warmup, { perSlot: 1 }, "What precedes the steady part of a level; not drained before it."),
+  CLIENTS_PER_VU: setting(
+    clientsPerVU,
+    "auto",
+    "Clients of a level, or requests in flight of an open load, that one k6 VU carries; 1 is a VU for each.",
+  ),
+  MAX_DURATION: setting(positiveDuration, 86_400_000, "Limit of the whole run; a run that meets it has failed."),
+
+  RATE: setting(list("numbers", /^\d+(\.\d+)?$/, 0.001, 1e6), [1], "Requests a second; a level each, DURATION long."),
+  STAGES: setting(steps, [], "A ramp instead of constant rates: requests a second, or users with LOOP=closed."),
+  ARRIVAL: setting(arrival, { kind: "constant" }, "How arrivals are spread in time."),
+  LOOP: setting(oneOf("open", "closed"), "open", "What STAGES counts: arrivals a second (open) or users (closed)."),
+  MAX_IN_FLIGHT: setting(whole(1, 100_000), 1000, "Most requests in flight at once under an open load."),
+  TRACE: setting(
+    anyText,
+    "",
+    "File of requests with their times: Mooncake and its dialects, Azure, BurstGPT, or prompts with times; see docs/datasets.md.",
+  ),
+  TRACE_UNIT: setting(
+    oneOf("auto", "s", "ms", "us", "ns"),
+    "auto",
+    "Unit of TRACE's times; auto tells it by fractions (s), by the number of digits since 1970, else ms.",
+  ),
+  TRACE_BLOCK: setting(
+    optional(whole(1, 1_000_000)),
+    undefined,
+    "Input tokens that one of TRACE's hash_ids stands for; by default the size that fits all rows.",
+  ),
+  TRACE_WINDOW: setting(traceWindow, undefined, "Part of TRACE that is sent."),
+  SPEED: setting(number(0.001, 1e6), 1, "How many times as fast TRACE is sent as it was recorded."),
+
+  BATCH_SIZES: setting(wholes(1, 100_000), [1, 2, 4, 8], "Requests released at once; a level each."),
+  RUNS: setting(whole(1, 10_000), 3, "How often a batch is repeated."),
+  STAGGER: setting(duration, 0, "Time between two sends of a batch; 0 releases it at once."),
+  REFILL: setting(yesNo, false, "Start a request whenever one of the batch ends, instead of waiting for the slowest."),
+  INPUT_LENGTHS: setting(
+    wholes(1, 10_000_000),
+    [32, 128, 512, 1024, 2048],
+    "Prompt lengths of prompt-ingestion, tokens.",
+  ),
+  DESCRIPTION: setting(anyText, "", "A text that is copied into the results."),
+
+  DATASET: setting(
+    anyText,
+    "",
+    "Prompts: a shipped set's name or a file of any format in docs/datasets.md, row after row over warm-up and levels; by default synthetic.",
+  ),
+  DATASET_LIMIT: setting(optional(whole(1, 1e9)), undefined, "Takes no more than so many rows of DATASET."),
+  DATASET_SHUFFLE: setting(yesNo, false, "Takes DATASET's rows in an order drawn by SEED, before DATASET_LIMIT."),
+  DATASET_COLUMNS: setting(
+    columns,
+    [],
+    "What the columns of DATASET or TRACE are, where their names do not say it; ignore leaves a column out.",
+  ),
+  TURNS: setting(
+    oneOf("auto", "first", "last", "timed"),
+    "auto",
+    "What is sent of a conversation: its first turn, its last turn with the recorded history, or each turn of a TRACE at its own time; auto refuses conversations, of ShareGPT and the like it sends the first turn.",
+  ),
+  INPUT_TOKENS: setting(distribution, { kind: "fixed", value: 128 }, "Input length in tokens: number or distribution."),
+  OUTPUT_TOKENS: setting(
+    distribution,
+    { kind: "fixed", value: 128 },
+    "Output length in tokens: number or distribution.",
+  ),
+  MAX_INPUT_TOKENS: setting(
+    optional(whole(1, 10_000_000)),
+    undefined,
+    "Cuts a dataset's token-id prompts to this length.",
+  ),
+  MAX_OUTPUT_TOKENS: setting(optional(whole(1, 10_000_000)), undefined, "Upper limit of every output length."),
+  IGNORE_EOS: setting(yesNo, true, "Force the output length: min_tokens and ignore_eos are sent, fewer tokens fail."),
+  SHARED_PREFIX: setting(
+    whole(0, 10_000_000),
+    0,
+    "Leading tokens that all prompts of a run share; the rest is unique to each.",
+  ),
+  TOKEN_IDS: setting(yesNo, false, "Send synthetic prompts as token ids: exact input lengths (completions only)."),
+  TEMPERATURE: setting(optional(number(0, 100)), undefined, "Sampling temperature; by default not sent."),
+  EXTRA_BODY: setting(jsonObject, {}, "Merged into every request body; null takes a field out."),
+  SEED: setting(
+    whole(0, 2 ** 31 - 1),
+    1,
+    "Seed of the workload's lengths, order and arrivals. It is never sent to the server.",
+  ),
+  SALT: setting(
+    salt,
+    "",
+    "Salt of the synthetic prompts' words, which it never enters; by default drawn anew for every run and kept in its results, so that no prefix cache knows the words. The same SEED and SALT send the same prompts.",
+  ),
+  CACHE: setting(
+    oneOf("cold", "warm"),
+    "cold",
+    "What the server's prefix cache is meant to hold: nothing (cold: a run of which it holds more than 1 % of the input is CACHE-BOUND and passes no gate), or what was sent before (warm: its share is reported). By default warm with SHARED_PREFIX or with a TRACE that names blocks.",
+  ),
+  LENGTHS: setting(anyText, "", "Text lengths: short, medium, long, mixed, or numbers of words such as 10,500."),
+
+  METHOD: setting(oneOf("GET", "POST", "PUT"), "POST", "HTTP method; API=json only."),
+  ENDPOINT: setting(urlPath, "", "Path below the host of BASE_URL, or a whole address, instead of the API's own."),
+  TARGETS: setting(anyText, "", "File with a path or address a line, taken in turn; API=json only."),
+  BODY: setting(anyText, "", "Request body; {{prompt}}, {{model}}, {{max_tokens}} are filled in; API=json only."),
+  INPUT_TOKENS_POINTER: setting(jsonPointer, "", "JSON pointer to a reply's input token count; API=json only."),
+  OUTPUT_TOKENS_POINTER: setting(jsonPointer, "", "JSON pointer to a reply's output token count; API=json only."),
+
+  METRICS_URL: setting(anyUrl, "", "The server's Prometheus page; by default /metrics on BASE_URL's host."),
+  METRICS_INTERVAL: setting(positiveDuration, 10, "Time between two polls of METRICS_URL."),
+  SPEED_THRESHOLD: setting(
+    number(0, 1e6),
+    20,
+    "Least tokens/s of one request that counts as fast enough in the report.",
+  ),
+  PHASE: setting(oneOf("both", "full", "prefill"), "both", "Which half of prefill-decode to run."),
+  PAUSE: setting(duration, 0, "Rest between the phases of prefill-decode."),
+  RESET_URL: setting(
+    urlPath,
+    "",
+    "Sent a POST before each phase of prefill-decode, such as /reset_prefix_cache: it empties the server's prefix cache.",
+  ),
+  BETWEEN: setting(
+    command,
+    "",
+    "Run between the phases of prefill-decode, such as a restart, by `npm start` only; never written anywhere.",
+  ),
+  BETWEEN_TIMEOUT: setting(
+    positiveDuration,
+    600_000,
+    "Limit of BETWEEN's command, and again of the wait until BASE_URL answers after it.",
+  ),
+
+  THRESHOLDS: setting(anyText, "smoke", "Gate profile: smoke, interactive, batch, none, or a JSON file."),
+  SLO_TTFT: setting(sloMs, undefined, "Limit of the time to first token, ms: gated and counted into goodput."),
+  SLO_TPOT: setting(sloMs, undefined, "Limit of the time per output token, ms: gated and counted into goodput."),
+  SLO_E2E: setting(sloMs, undefined, "Limit of the end-to-end latency, ms: gated and counted into goodput."),
+  SLO_PERCENTILE: setting(number(1, 100), 95, "Percentile of each level that the SLOs above gate."),
+  RESULTS: setting(
+    folder,
+    "",
+    "Folder of the run's result files, made where it is missing; what an earlier run left in it is moved aside. By default none, and of `npm start` a new folder below results/.",
+  ),
+};
+
+/** A setting's name. */
+export type SettingName = keyof typeof settings;
+
+/** Whether there is a setting of this name. */
+export function isSettingName(text: string): text is SettingName {
+  return Object.hasOwn(settings, text);
+}
+
+type ValueOf<N extends SettingName> = (typeof settings)[N]["initial"];
+
+/** The effective settings. Durations are ms. */
+export type Settings = { readonly [N in SettingName]: ValueOf<N> };
+
+/** A scenario's own defaults; lengths may be written as plain numbers. */
+export type Defaults = {
+  readonly [N in SettingName]?: ValueOf<N> extends Distribution ? Distribution | number : ValueOf<N>;
+};
+
+/** Settings by name as the environment holds them. */
+export type Environment = Readonly<Record<string, string | undefined>>;
+
+/**
+ * The effective settings: built-in default < scenario's default < environment. REQUESTS and DURATION bound the same
+ * thing, so the environment's one replaces the default's other; RATE and STAGES likewise.
+ * @throws SettingError for the first value that is not allowed.
+ */
+export function parseSettings(environment: Environment, defaults: Defaults): Settings {
+  const values: Record<string, unknown> = {};
+  for (const name of Object.keys(settings) as SettingName[]) {
+    const kind = settings[name] as Setting<unknown>;
+    const given = environment[name];
+    if (given === undefined) {
+      values[name] = fromDefault(name, defaults) ?? kind.initial;
+      continue;
+    }
+    if (given.trim() === "") throw new SettingError(`${name}= is empty; it is ${kind.allowed}`);
+    const value = kind.parse(given.trim());
+    if (value === undefined) throw new SettingError(`${name}=${shownValue(name, given)} is not ${kind.allowed}`);
+    values[name] = value;
+  }
+  if (environment.REQUESTS !== undefined && environment.DURATION !== undefined) {
+    throw new SettingError(
+      `REQUESTS=${environment.REQUESTS} and DURATION=${environment.DURATION} both bound a level; set one of them`,
+    );
+  }
+  requireUsed(environment, values as Settings);
+  requireFile(environment, values as Settings);
+  // A scenario's own choice of token ids is one for the APIs that take them.
+  if (!takesTokenIds(values as Settings)) values.TOKEN_IDS = false;
+  if (boundByRate(environment, defaults)) values.STAGES = [];
+  if (environment.REQUESTS !== undefined) values.DURATION = undefined;
+  if (environment.DURATION !== undefined) values.REQUESTS = undefined;
+  return Object.freeze(values) as Settings;
+}
+
+const takesTokenIds = ({ API: api }: Settings) => api === "completions" || api === "embeddings";
+
+/** Settings that only API=json has a use for. */
+const jsonOnly = ["METHOD", "TARGETS", "BODY", "INPUT_TOKENS_POINTER", "OUTPUT_TOKENS_POINTER"] as const;
+
+/** @throws SettingError for a setting that the API would ignore or take for something else, or lacks. */
+function requireUsed(environment: Environment, values: Settings): void {
+  const { API: api } = values;
+  if (environment.TOKEN_IDS !== undefined && values.TOKEN_IDS && !takesTokenIds(values)) {
+    throw new SettingError(`TOKEN_IDS=${environment.TOKEN_IDS}: API=${api} takes no token ids; set API=completions`);
+  }
+  for (const name of jsonOnly) {
+    if (api === "json" || environment[name] === undefined || values[name] === settings[name].initial) continue;
+    throw new SettingError(`${name} is set, but API=${api} has no use for it: it is for API=json only`);
+  }
+  if (api === "json" && values.ENDPOINT === "" && values.TARGETS === "") {
+    throw new SettingError("API=json needs ENDPOINT or TARGETS: there is no path that all JSON APIs have");
+  }
+}
+
+/** Settings that say how a file is read, by the settings that name one. */
+const fileSettings = [
+  { names: ["DATASET_LIMIT", "DATASET_SHUFFLE"], files: ["DATASET"] },
+  { names: ["DATASET_COLUMNS", "TURNS"], files: ["DATASET", "TRACE"] },
+  { names: ["TRACE_UNIT", "TRACE_BLOCK", "TRACE_WINDOW", "SPEED"], files: ["TRACE"] },
+] as const;
+
+/** @throws SettingError for a setting of a file where no file is set. */
+function requireFile(environment: Environment, values: Settings): void {
+  for (const { names, files } of fileSettings) {
+    // A run's settings can be set again as they are shown, defaults too.
+    const given = names.find((name) => environment[name] !== undefined && values[name] !== settings[name].initial);
+    if (given === undefined || files.some((file) => values[file] !== "")) continue;
+    throw new SettingError(
+      `${given}=${environment[given]} says how the file of ${files.join(" or ")} is read; set that, or leave ${given} out`,
+    );
+  }
+}
+
+/**
+ * Whether constant rates take the place of a scenario's own STAGES. RATE and STAGES are two ways to say the same, so the
+ * environment's one counts and the other must be the default.
+ * @throws SettingError where the environment asks for both, or for a DURATION that a ramp would ignore.
+ */
+function boundByRate({ RATE: rate, STAGES: stages, DURATION: duration }: Environment, defaults: Defaults): boolean {
+  if (rate !== undefined && stages !== undefined) {
+    throw new SettingError(`RATE=${rate} and STAGES=${stages} both say how many requests a second; set one of them`);
+  }
+  // Other scenarios have no use for STAGES, and their levels one for DURATION.
+  if (duration !== undefined && rate === undefined && defaults.STAGES !== undefined) {
+    throw new SettingError(
+      `DURATION=${duration} is how long a constant RATE lasts; set RATE, or only STAGES for a ramp`,
+    );
+  }
+  return rate !== undefined;
+}
+
+/** The settings without secrets, in a form to be read and set again: all, or those of the given names. */
+export function shownSettings(
+  of: Settings,
+  names: readonly SettingName[] = Object.keys(settings) as SettingName[],
+): Record<string, unknown> {
+  const shown: Record<string, unknown> = {};
+  for (const name of names) {
+    const value = (settings[name] as Setting<unknown>).show(of[name]);
+    if (value !== undefined) shown[name] = value;
+  }
+  // Not in use then; set again beside STAGES it would be refused.
+  if (of.STAGES.length > 0) delete shown.RATE;
+  return shown;
+}
+
+/** docs/settings.md's table, in Markdown. */
+export function settingsMarkdown(): string {
+  const rows = (Object.keys(settings) as SettingName[]).map((name) => {
+    const { doc, allowed, initial, show } = settings[name] as Setting<unknown>;
+    const shown = show(initial);
+    const text = typeof shown === "object" ? JSON.stringify(shown) : String(shown ?? "");
+    const code = text === "" ? "" : `\`${text}\``;
+    return `| \`${name}\` | ${doc} | ${allowed} | ${code} |`;
+  });
+  return ["| setting | meaning | allowed | default |", "|---|---|---|---|", ...rows, ""].join("\n");
+}
+
+/** Insertions, deletions, replacements and swaps of neighbours that lead from one text to the other. */
+export function editDistance(from: string, to: string): number {
+  let beforeLast: number[] = [];
+  let last = Array.from({ length: to.length + 1 }, (_, column) => column);
+  for (let row = 1; row <= from.length; row++) {
+    const current = [row];
+    for (let column = 1; column <= to.length; column++) {
+      const same = from[row - 1] === to[column - 1];
+      let best = Math.min(
+        (last[column] ?? 0) + 1,
+        (current[column - 1] ?? 0) + 1,
+        (last[column - 1] ?? 0) + (same ? 0 : 1),
+      );
+      if (row > 1 && column > 1 && from[row - 1] === to[column - 2] && from[row - 2] === to[column - 1]) {
+        best = Math.min(best, (beforeLast[column - 2] ?? 0) + 1);
+      }
+      current.push(best);
+    }
+    beforeLast = last;
+    last = current;
+  }
+  return last[to.length] ?? 0;
+}
+
+function fromDefault(name: SettingName, defaults: Defaults): unknown {
+  const value = defaults[name];
+  const lengths = name === "INPUT_TOKENS" || name === "OUTPUT_TOKENS";
+  return lengths && typeof value === "number" ? { kind: "fixed", value } : value;
+}
+
+function shownValue(name: SettingName, text: string): string {
+  if (name === "API_KEY" || name === "HEADERS") return "(hidden)";
+  return /^(BASE_URL|ENDPOINT|METRICS_URL|RESET_URL)$/.test(name) ? showAddress(text) : text;
+}

@@ -1,0 +1,145 @@
+import exec from "k6/execution";
+import { requireAskedLoad } from "../load/load-guard";
+import { repetition } from "../load/load-plan";
+import { type Config, shownSettings } from "../settings/config";
+import { showFile } from "../workload/file-rows";
+import { type Prompt, requestBody } from "./body";
+import { openCacheWatch } from "./cache-watch";
+import { type BatchResult, Client, fetch, type HttpReply, type RequestSpec, type Result, type Slot } from "./client";
+
+/** What setup() learnt of the server; k6 hands it to every VU. */
+export interface Server {
+  /** "" where the API names no model. */
+  readonly model: string;
+  /** Tokens that the server's tokenizer makes of one of our words; 1 where it cannot be asked. */
+  readonly tokensPerWord: number;
+  /** Leading tokens that all prompts share by the server's template; absent where it cannot be asked. */
+  readonly templateTokens?: number;
+}
+
+/** Sends the workload's prompts in the wire format of API. One a VU. */
+export interface LlmClient {
+  /** Asks the server for its model and tokenizer. For setup(): an unreachable server ends the run there. */
+  ready(): Server;
+  /** Sends one request and returns at once: a VU may carry many clients of a load. */
+  request(server: Server, prompt: Prompt, slot?: Slot): Promise<Result>;
+  /** Releases all prompts behind one barrier and returns when all have ended. */
+  batch(server: Server, prompts: readonly Prompt[], slot?: Slot, staggerMs?: number): BatchResult;
+}
+
+const paths = {
+  chat: "/chat/completions",
+  completions: "/completions",
+  embeddings: "/embeddings",
+  responses: "/responses",
+  messages: "/messages",
+  json: "",
+} as const;
+
+/** Opens the client that BASE_URL, API and the other settings of the connection describe. Init context only. */
+export function openClient(config: Config): LlmClient {
+  const headers = requestHeaders(config);
+  const url = requestUrl(config);
+  openCacheWatch(config, config.METRICS_URL || addressOf(config, "/metrics"), headers);
+  const client = new Client({
+    url,
+    api: config.API,
+    method: config.API === "json" ? config.METHOD : "POST",
+    headers,
+    timeoutMs: config.TIMEOUT,
+    stream: config.STREAM && config.API !== "embeddings" && config.API !== "json",
+    http2: config.HTTP2,
+    inputTokensPointer: config.INPUT_TOKENS_POINTER,
+    outputTokensPointer: config.OUTPUT_TOKENS_POINTER,
+  });
+  const forced = config.IGNORE_EOS && config.API !== "embeddings" && config.API !== "json";
+  const bodyless = config.API === "json" && config.METHOD === "GET";
+  const specOf = (server: Server, prompt: Prompt): RequestSpec => {
+    const spec: RequestSpec = { body: bodyless ? "" : requestBody(config, server.model, prompt) };
+    if (prompt.inputTokens > 0) spec.inputTokens = prompt.inputTokens;
+    if (server.templateTokens !== undefined) spec.templateTokens = server.templateTokens;
+    if (forced && !prompt.ceiling) spec.outputTokens = prompt.outputTokens;
+    if (prompt.url !== undefined) spec.url = addressOf(config, prompt.url);
+    return spec;
+  };
+  return {
+    ready() {
+      requireAskedLoad();
+      showFile();
+      const short = config.CACHE === "cold" ? repetition() : undefined;
+      if (short !== undefined) {
+        const remedy = "give the file more rows, send fewer requests, or set CACHE=warm";
+        console.warn(`tokenclock: ${short}; a prefix cache answers what it has seen before: ${remedy}`);
+      }
+      const model = findModel(config, headers);
+      const { findTemplateTokens, findTokensPerWord } = require("./tokenizer") as typeof import("./tokenizer");
+      const ask = (path: string, body: object): HttpReply =>
+        fetch(addressOf(config, path), { method: "POST", headers, body: JSON.stringify(body), timeoutMs: 5000 });
+      return {
+        model,
+        tokensPerWord: findTokensPerWord(config, ask),
+        templateTokens: config.CACHE === "cold" ? findTemplateTokens(config, model, ask) : undefined,
+      };
+    },
+    request: (server, prompt, slot) => client.start(specOf(server, prompt), slot),
+    batch: (server, prompts, slot, staggerMs) =>
+      client.batch(
+        prompts.map((prompt) => specOf(server, prompt)),
+        slot,
+        staggerMs,
+      ),
+  };
+}
+
+/** Headers of every request: the key, the user's own, and those that the API demands. */
+export function requestHeaders(config: Config): Record<string, string> {
+  const headers: Record<string, string> = { "Content-Type": "application/json" };
+  if (config.API_KEY !== "") headers.Authorization = `Bearer ${config.API_KEY}`;
+  if (config.API === "messages") {
+    headers["anthropic-version"] = "2023-06-01";
+    if (config.API_KEY !== "") headers["x-api-key"] = config.API_KEY;
+  }
+  return { ...headers, ...config.HEADERS };
+}
+
+/** `path` below the host of BASE_URL; a whole address stays as it is. */
+export function addressOf(config: Config, path: string): string {
+  return /^https?:/.test(path) ? path : originOf(config.BASE_URL) + path;
+}
+
+/** Scheme and host of an address (of a unix: address the socket). */
+function originOf(url: string): string {
+  return /^(https?:\/\/[^/]+|unix:[^:]+:)/.exec(url)?.[0] ?? url;
+}
+
+function requestUrl(config: Config): string {
+  return config.ENDPOINT === "" ? config.BASE_URL + paths[config.API] : addressOf(config, config.ENDPOINT);
+}
+
+/** Ends the run: no request is sent, and no figure of a server that was not there is shown. */
+function giveUp(line: string): never {
+  exec.test.abort(`tokenclock: ${line}`);
+  throw new Error(line);
+}
+
+function findModel(config: Config, headers: Record<string, string>): string {
+  const url = `${config.BASE_URL}/models`;
+  const reply = fetch(url, { headers, timeoutMs: Math.min(config.TIMEOUT, 10_000) });
+  const shownUrl = shownSettings(config).BASE_URL; // without a user's password
+  if (reply.status === 0) giveUp(`BASE_URL=${shownUrl} cannot be reached: ${reply.error}`);
+  if (config.MODEL !== "" || config.API === "json") return config.MODEL;
+  const model = reply.status === 200 ? firstModel(reply.body) : undefined;
+  if (model === undefined) {
+    giveUp(`${shownUrl}/models lists no model (HTTP ${reply.status}); set MODEL, or check BASE_URL and API_KEY`);
+  }
+  return model;
+}
+
+function firstModel(body: string): string | undefined {
+  try {
+    const id: unknown = (JSON.parse(body) as { data?: { id?: unknown }[] }).data?.[0]?.id;
+    return typeof id === "string" ? id : undefined;
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,39 @@
+import { type Config, orRefuse, shippedPath, userPath } from "../settings/config";
+import { Rows, shared, TextFile } from "../wire/client";
+import type { KeptRow, ReadFile } from "./formats/read";
+import type { Trace } from "./trace";
+
+/** The rows of a file, shared by all VUs. */
+export interface FileRows {
+  readonly length: number;
+  at(index: number): KeptRow;
+}
+
+let opened: Pick<ReadFile, "found" | "notes"> | undefined;
+
+/**
+ * The rows of the file that a setting names, in the order in which they are sent. The first VU reads it. What it does not
+ * understand ends the run with one line. Init context only.
+ */
+export function openFileRows(config: Config, setting: "TRACE"): Trace;
+export function openFileRows(config: Config, setting: "DATASET"): FileRows;
+export function openFileRows(config: Config, setting: "DATASET" | "TRACE"): FileRows | Trace {
+  let read: ReadFile | undefined;
+  const rows = orRefuse(
+    () =>
+      new Rows(setting, (add) => {
+        const { readNamed } = require("./formats/named") as typeof import("./formats/named");
+        read = readNamed(setting, config, (file, ships) => new TextFile(ships ? shippedPath(file) : userPath(file)));
+        for (const row of read.rows) add(row);
+      }),
+  );
+  opened = shared(`about ${setting}`, () => ({ found: read?.found ?? "", notes: read?.notes ?? [] }));
+  return { length: rows.length, at: (index: number) => JSON.parse(rows.at(index)) };
+}
+
+/** Shows what the file turned out to be, and what of it is not sent. For setup(): once a run. */
+export function showFile(): void {
+  if (!opened) return;
+  console.info(`tokenclock: ${opened.found}`);
+  for (const note of opened.notes) console.warn(`tokenclock: ${note}`);
+}

@@ -1,0 +1,266 @@
+/** Conversations: sets of recorded chats, and files of sessions. Each becomes a row a user's turn. */
+import type { Input } from "../../wire/body";
+import { Fields, isObject, isTexts, lengthFields, shown } from "./fields";
+import { bodyRow } from "./request";
+import type { Format, Json, Notes, Row } from "./row";
+
+/** A message of a conversation. */
+export interface Message {
+  readonly role: string;
+  readonly content?: unknown;
+}
+
+const roles: Readonly<Record<string, string>> = {
+  ...{ human: "user", user: "user", prompter: "user", system: "system", developer: "developer", tool: "tool" },
+  ...{ gpt: "assistant", assistant: "assistant", chatgpt: "assistant", bing: "assistant", bard: "assistant" },
+  ...{ model: "assistant", ai: "assistant", function_call: "assistant", observation: "tool" },
+};
+
+/** The prompt of these messages: plain text where they are one of the user's. */
+export function inputOf(messages: readonly Message[]): Input {
+  const [only] = messages;
+  return messages.length === 1 && only?.role === "user" && typeof only.content === "string"
+    ? { kind: "text", text: only.content }
+    : { kind: "messages", messages: messages as (Message & { content: unknown })[] };
+}
+
+/** The rows of a conversation, one for each answer that is asked for, with all messages before it. */
+export function turnRows(messages: readonly Message[], more: Partial<Row> = {}): Row[] {
+  const rows: Row[] = [];
+  let answered = true;
+  let asked = false;
+  messages.forEach(({ role }, i) => {
+    if (role === "assistant") {
+      answered = true;
+      return;
+    }
+    asked ||= role === "user" || role === "tool";
+    const next = messages[i + 1]?.role;
+    if (!asked || (next !== undefined && next !== "assistant" && next !== "user")) return;
+    rows.push({
+      ...more,
+      input: inputOf(messages.slice(0, i + 1)),
+      turn: rows.length,
+      ...(answered ? {} : { needsAnswers: true }),
+    });
+    answered = false;
+    asked = false;
+  });
+  return rows;
+}
+
+/** ShareGPT's `conversations: [{from, value}]` and HF's `conversation: [{role, content}]`. */
+export const conversationSet: Format = {
+  name: "conversations",
+  firstTurn: true,
+  matches: (record) => isObject(record) && setField(record) !== undefined,
+  read(record, notes) {
+    if (!isObject(record)) throw new Error("is no JSON object, unlike the rows before it");
+    const fields = new Fields(record, notes);
+    const name = setField(record);
+    if (name === undefined) throw new Error("has neither conversations nor conversation, a list of messages");
+    const messages = (fields.get(name) as readonly unknown[]).map((each, i) => message(each, i, name, notes));
+    const system = fields.get("system") ?? fields.get("system_prompt");
+    if (typeof system === "string") messages.unshift({ role: "system", content: system });
+    const lengths = fields.lengths();
+    fields.close();
+    const said = messages.filter(({ content }) => content !== "");
+    const begin = said.findIndex(({ role }) => role === "user");
+    if (said.slice(0, Math.max(begin, 0)).some(({ role }) => role === "assistant")) {
+      notes.remark("answers before the first question are not sent");
+    }
+    return turnRows(
+      said.filter(({ role }, i) => i >= begin || role !== "assistant"),
+      lengths,
+    );
+  },
+};
+
+function setField(record: Json): string | undefined {
+  return ["conversations", "conversation"].find((name) => {
+    const list = record[name];
+    return Array.isArray(list) && list.every(isObject);
+  });
+}
+
+function message(value: unknown, index: number, list: string, notes: Notes): Message {
+  const { from, role, value: said, content = said } = value as Json;
+  const speaker = role ?? from;
+  const where = `${list}[${index}]`;
+  // SGLang's own sets name no roles: the user speaks first.
+  const name = speaker === undefined ? ["user", "assistant"][index % 2] : roles[String(speaker).toLowerCase()];
+  if (name === undefined)
+    throw new Error(`${where} has the role ${shown(speaker)}; known are human, gpt, user, assistant, system`);
+  if (typeof content !== "string") {
+    throw new Error(`${where} has no text; write rows with images or tools as OpenAI messages (field messages)`);
+  }
+  if ((value as Json).tool_calls !== undefined) notes.unsent.add(`${list}.tool_calls`);
+  return { role: name, content };
+}
+
+/** Spec-Bench's `turns: [text]` and MT-bench's `prompt: [text]`: no answers are recorded. */
+export const questionTurns: Format = {
+  name: "questions in turns (Spec-Bench, MT-bench)",
+  firstTurn: true,
+  matches: (record) => isObject(record) && (isTexts(record.turns) || isTexts(record.prompt)),
+  read(record, notes) {
+    const fields = new Fields(record as Json, notes);
+    const name = fields.has("turns") ? "turns" : "prompt";
+    const turns = fields.get(name);
+    if (!isTexts(turns)) throw new Error(`${name} is no list of texts`);
+    const lengths = fields.lengths();
+    fields.close();
+    return turnRows(
+      turns.map((content) => ({ role: "user", content })),
+      lengths,
+    );
+  },
+};
+
+/** GuideLLM's columns `prefix, prompt_0, output_tokens_count_0, prompt_1, ...`. */
+export const numberedTurns: Format = {
+  name: "GuideLLM multi-turn",
+  turnsIn: "prompt_1",
+  matches: (record) => isObject(record) && record.prompt_0 !== undefined,
+  read(record, notes) {
+    const fields = new Fields(record as Json, notes);
+    const system = fields.get("prefix") ?? fields.get("system_prompt");
+    const messages: Message[] = typeof system === "string" ? [{ role: "system", content: system }] : [];
+    const outputs: (number | undefined)[] = [];
+    for (let k = 0; fields.has(`prompt_${k}`); k++) {
+      messages.push({ role: "user", content: String(fields.get(`prompt_${k}`)) });
+      outputs.push(fields.count(lengthFields.map((name) => `${name}_${k}`)));
+      fields.skip(`prompt_tokens_count_${k}`);
+    }
+    fields.close();
+    return turnRows(messages).map((row, k) => withOutput(row, outputs[k]));
+  },
+};
+
+/** AIPerf's `session_id, turns: [{text, delay, output_length}]`. */
+export const aiperfTurns: Format = {
+  name: "AIPerf multi_turn",
+  turnsIn: "turns",
+  matches: (record) => isObject(record) && Array.isArray(record.turns) && record.turns.every(isObject),
+  read(record, notes) {
+    const fields = new Fields(record as Json, notes);
+    const session = fields.get("session_id");
+    const turns = (fields.get("turns") as readonly unknown[]).filter(isObject);
+    fields.close();
+    const messages = turns.map((turn, k): Message => {
+      const content = turn.text ?? turn.content;
+      if (typeof content !== "string")
+        throw new Error(`turns[${k}] has no text; write it as OpenAI messages (field messages)`);
+      const role = turn.role === undefined ? "user" : roles[String(turn.role)];
+      if (role === undefined) throw new Error(`turns[${k}] has the role ${shown(turn.role)}`);
+      return { role, content };
+    });
+    const asked = turns.filter((_, k) => messages[k]?.role !== "assistant");
+    return turnRows(messages).map((row, k) => {
+      const turn = new Fields(asked[k] ?? {}, notes);
+      turn.skip("timestamp");
+      const delay = turn.get("delay");
+      return {
+        ...withOutput(row, turn.count(lengthFields)),
+        ...(session === undefined ? {} : { session: String(session) }),
+        ...(delay === undefined ? {} : { delayMs: Number(delay) }),
+      };
+    });
+  },
+};
+
+/** AIPerf's inputs.json: `session_id, payloads: [body]`, each body with the history in it. */
+export const aiperfPayloads: Format = {
+  name: "AIPerf inputs.json",
+  turnsIn: "payloads",
+  matches: (record) => isObject(record) && Array.isArray(record.payloads),
+  read(record, notes) {
+    const fields = new Fields(record as Json, notes);
+    const session = String(fields.get("session_id") ?? "");
+    const payloads = fields.get("payloads") as readonly unknown[];
+    fields.close();
+    return payloads.map((payload, turn) => ({ ...bodyRow(payload, `payloads[${turn}]`, notes), session, turn }));
+  },
+};
+
+/** SGLang's agentic trace: a list of turns, each `{messages}` that are new in it. */
+export const agenticTurns: Format = {
+  name: "SGLang agentic trace",
+  turnsIn: "conversations",
+  matches: (record) =>
+    Array.isArray(record) &&
+    record.length > 0 &&
+    record.every((turn) => isObject(turn) && Array.isArray(turn.messages)),
+  read(record, notes) {
+    if (!Array.isArray(record)) throw new Error("is no list of turns, unlike those before it");
+    const history: Message[] = [];
+    return record.map((turn: Json, k) => {
+      const fields = new Fields(turn, notes);
+      const messages = fields.get("messages");
+      if (!Array.isArray(messages) || !messages.every(isObject))
+        throw new Error(`turn ${k + 1} has no list of messages`);
+      history.push(...(messages as unknown as Message[]));
+      return {
+        ...fields.lengths(),
+        input: inputOf([...history]),
+        turn: k,
+        ...(k > 0 && messages[0]?.role !== "assistant" ? { needsAnswers: true } : {}),
+      };
+    });
+  },
+};
+
+/** MLPerf's agentic rows, one a message: `conversation_id, turn, role, content`. */
+export const messageRows: Format = {
+  name: "MLPerf agentic",
+  turnsIn: "conversation_id",
+  grouped: true,
+  matches: (record) => isObject(record) && record.conversation_id !== undefined && record.role !== undefined,
+  read(record, notes) {
+    const fields = new Fields(record as Json, notes);
+    const session = fields.get("conversation_id");
+    const role = roles[String(fields.get("role"))];
+    if (session === undefined || role === undefined) throw new Error("has no conversation_id or no known role");
+    const content = fields.get("content");
+    const calls = fields.json("tool_calls");
+    const callId = fields.get("tool_call_id");
+    const system = fields.get("system");
+    const own = {
+      role,
+      content,
+      ...(calls === undefined ? {} : { tool_calls: calls }),
+      ...(callId === undefined ? {} : { tool_call_id: callId }),
+    };
+    const tools = fields.json("tools");
+    const seconds = fields.get("delay_seconds");
+    fields.get("turn");
+    fields.close();
+    const messages: Message[] = system === undefined ? [own] : [{ role: "system", content: system }, own];
+    return [
+      {
+        input: { kind: "messages", messages: messages as never },
+        ...(tools === undefined ? {} : { body: { tools } }),
+        ...(seconds === undefined ? {} : { delayMs: Number(seconds) * 1000 }),
+        session: String(session),
+      },
+    ];
+  },
+};
+
+/** The turns of a conversation whose messages came a row each. */
+export function joinMessageRows(rows: readonly Row[]): Row[] {
+  const messages = rows.flatMap(({ input }) => (input?.kind === "messages" ? input.messages : [])) as Message[];
+  const asked = rows.filter(({ input }) => input?.kind === "messages" && input.messages.at(-1)?.role !== "assistant");
+  const body = rows.find((row) => row.body !== undefined)?.body;
+  const [{ session } = { session: "" }] = rows;
+  return turnRows(messages, { session, ...(body === undefined ? {} : { body, wire: "chat" as const }) }).map(
+    (row, k) => {
+      const { delayMs } = asked[k] ?? {};
+      return delayMs === undefined ? row : { ...row, delayMs };
+    },
+  );
+}
+
+function withOutput(row: Row, outputTokens: number | undefined): Row {
+  return outputTokens === undefined ? row : { ...row, outputTokens };
+}

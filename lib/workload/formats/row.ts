@@ -1,0 +1,79 @@
+import type { Input } from "../../wire/body";
+
+/** A JSON object of a file. */
+export type Json = Readonly<Record<string, unknown>>;
+
+/** The wire format that a recorded body is written in. */
+export type Wire = "chat" | "completions" | "embeddings" | "responses" | "messages";
+
+/** One request as a file describes it, whatever the file's format is. */
+export interface Row {
+  /** What is asked; absent where the file knows lengths only. */
+  readonly input?: Input;
+  /** Further fields of the request's body: model, tools, sampling. */
+  readonly body?: Json;
+  /** The wire format of a whole recorded body. */
+  readonly wire?: Wire;
+  readonly inputTokens?: number;
+  /** Length of the answer: the recorded one, or with `ceiling` the most that the request allowed. 0: there was none. */
+  readonly outputTokens?: number;
+  readonly ceiling?: boolean;
+  /** When it arrived, as the file has it: a number in `unit` (undefined: to be found out) or a text. */
+  readonly time?: number | string;
+  readonly unit?: TimeUnit;
+  /** ids of its input's blocks; equal ids at the beginning mean a shared prefix. */
+  readonly blockIds?: readonly number[];
+  /** Tokens of a block, where the file says so. */
+  readonly blockTokens?: number;
+  /** The conversation that it is a turn of, and which: 0 is the first. Absent where it stands alone. */
+  readonly session?: string;
+  readonly turn?: number;
+  /** The turn that it follows, where that is not the one before it. */
+  readonly parent?: string;
+  /** Wait between the answer to the turn before and this one, ms. */
+  readonly delayMs?: number;
+  /** Its input lacks the answers to earlier turns, which only a live server gives. */
+  readonly needsAnswers?: boolean;
+}
+
+/** Units of a trace's times. */
+export type TimeUnit = "s" | "ms" | "us" | "ns";
+
+/** What reading a file brings to light beside its rows; each is said once. */
+export class Notes {
+  /** Fields that rows were made of. */
+  readonly used = new Set<string>();
+  /** Fields that no request carries. */
+  readonly unsent = new Set<string>();
+  /** Other things to know, with the number of rows that each is true of. */
+  readonly remarks = new Map<string, number>();
+
+  /** Counts the field as one that rows were made of. */
+  uses(field: string): this {
+    this.used.add(field);
+    return this;
+  }
+
+  remark(text: string): void {
+    this.remarks.set(text, (this.remarks.get(text) ?? 0) + 1);
+  }
+}
+
+/** A format of files: how its records are told and read. */
+export interface Format {
+  readonly name: string;
+  /** Whether this record, the file's first, is one of the format. */
+  matches(record: unknown): boolean;
+  /**
+   * The rows of one record: none where it is empty, one a turn where it is a conversation; undefined where it is no request,
+   * which a remark says.
+   * @throws Error that names the field and what to do.
+   */
+  read(record: unknown, notes: Notes): Row[] | undefined;
+  /** The field that makes a record a conversation of several turns, for messages. */
+  readonly turnsIn?: string;
+  /** Sets of conversations of which the tools that read them send the first turn, each apart. */
+  readonly firstTurn?: boolean;
+  /** A conversation is spread over several records. */
+  readonly grouped?: boolean;
+}

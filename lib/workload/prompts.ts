@@ -1,0 +1,99 @@
+import { promptRows } from "../load/load-plan";
+import { type Config, orRefuse, userPath } from "../settings/config";
+import { SettingError } from "../settings/setting-error";
+import type { Prompt } from "../wire/body";
+import { Rows, type Slot, shared, TextFile } from "../wire/client";
+import type { Server } from "../wire/llm-client";
+import { sample } from "./distribution";
+import { openFileRows } from "./file-rows";
+import { seededRng } from "./rng";
+import { openWords } from "./shared-words";
+import type { Trace } from "./trace";
+import { filePrompt, hashText, type Lengths, recordedPrompts, syntheticPrompts } from "./workload";
+
+/** What a prompt follows from. */
+type Place = Pick<Slot, "index" | "level" | "serial">;
+
+/** Where a scenario takes its prompts from. */
+export interface PromptSource {
+  /**
+   * The prompt that belongs to this slot: the same length in every run with the same seed, the same words in every run with
+   * the same salt. Synthetic words are those of `words` (by default the level); the rows of a file follow the slot's
+   * serial number, so that none is sent twice before all were sent.
+   */
+  next(slot: Place, server: Server, words?: string): Prompt;
+  /** The prompts of a batch that this slot releases. */
+  batch(slot: Place, server: Server, size: number): Prompt[];
+}
+
+/** The prompts that DATASET, INPUT_TOKENS and the other settings of the workload describe. Init context only. */
+export function openPrompts(config: Config, lengths: Lengths = {}): PromptSource {
+  return sourceOf(openNext(config, lengths));
+}
+
+function sourceOf(next: PromptSource["next"]): PromptSource {
+  return {
+    next,
+    batch: (slot, server, size) =>
+      Array.from({ length: size }, (_, i) =>
+        next({ level: slot.level, index: slot.index * size + i, serial: slot.serial + i }, server),
+      ),
+  };
+}
+
+function openNext(config: Config, lengths: Lengths): PromptSource["next"] {
+  if (config.TARGETS !== "") return targetPrompts(config);
+  if (config.DATASET !== "") return datasetPrompts(config, lengths);
+  const prompts = syntheticPrompts(config, openWords(config), lengths);
+  return (slot, server, words) => prompts.at(slot.index, slot.level, server.tokensPerWord, words);
+}
+
+/** A dataset's rows in turn, each with the settings' output length where it has none of its own. */
+function datasetPrompts(config: Config, lengths: Lengths): PromptSource["next"] {
+  const rows = openFileRows(config, "DATASET");
+  promptRows(`DATASET=${config.DATASET}`, rows.length);
+  const outputs = lengths.outputTokens ?? config.OUTPUT_TOKENS;
+  return (slot) => {
+    const rng = seededRng(config.SEED ^ hashText(slot.level), slot.index);
+    return filePrompt(config, rows.at(slot.serial % rows.length), () => sample(outputs, rng));
+  };
+}
+
+/** The addresses of TARGETS in turn: every line is a path or an address, the prompt is what BODY makes of nothing. */
+function targetPrompts({ TARGETS: name }: Config): PromptSource["next"] {
+  const urls = orRefuse(
+    () =>
+      new Rows("TARGETS", (add) => {
+        try {
+          new TextFile(userPath(name)).lines((line) => add(line.trim()));
+        } catch (error) {
+          // Go's errors come with the name of what threw them.
+          const reason = (error instanceof Error ? error.message : String(error)).replace(
+            /^(GoError: )?new TextFile: /,
+            "",
+          );
+          throw new SettingError(`TARGETS=${name} cannot be read: ${reason}`);
+        }
+      }),
+  );
+  orRefuse(() =>
+    shared("targets checked", () => {
+      if (urls.length === 0) throw new SettingError(`TARGETS=${name} has no line in it`);
+      for (let i = 0; i < urls.length; i++) {
+        if (/^(\/|https?:\/\/)/.test(urls.at(i))) continue;
+        throw new SettingError(`TARGETS=${name}: line ${i + 1} is no path that begins with / and no address`);
+      }
+      return true;
+    }),
+  );
+  return (slot) => {
+    const url = urls.at(slot.serial % urls.length);
+    return { input: { kind: "text", text: "" }, inputTokens: 0, outputTokens: 0, url };
+  };
+}
+
+/** The prompts of a trace's rows; where it knows lengths and blocks only, equal blocks become equal text. */
+export function tracePrompts(config: Config, trace: Trace): PromptSource {
+  const prompts = recordedPrompts(config, openWords(config), trace);
+  return sourceOf((slot, server) => prompts.at(slot.index, slot.level, server.tokensPerWord));
+}

@@ -1,0 +1,12 @@
+import type { Config } from "../settings/config";
+import { shared } from "../wire/client";
+import { saltedRngs } from "./rng";
+import { drawRing, type WordSource, wordSource } from "./words";
+
+let opened: WordSource | undefined;
+
+/** The words of the run's synthetic prompts, drawn by its salt, once for all VUs. Init context only. */
+export function openWords(config: Config): WordSource {
+  opened ??= wordSource(shared("words", () => drawRing(saltedRngs(config.SALT)("ring"))));
+  return opened;
+}
