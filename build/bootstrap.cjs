@@ -1,4 +1,4 @@
-// Runs a TypeScript program of this project from a fresh clone: `node build/bootstrap.cjs build/start.ts ARGS...`.
+// Runs a TypeScript program of this project from a fresh clone: `node build/bootstrap.cjs run/start.ts ARGS...`.
 // Plain JavaScript without dependencies, because it is what fetches them.
 "use strict";
 

@@ -184,7 +184,12 @@ test("docs/troubleshooting.md explains every reason of CLIENT-BOUND and no other
 
 test("docs/formats.md describes no field that results do not have", () => {
   // That it describes each one that they have is tested with real results, in test/e2e/docs.test.ts.
-  const types = ["lib/figures/level-summary.ts", "lib/figures/records.ts", "report/records.ts", "extension/record.go"]
+  const types = [
+    "lib/figures/level-summary.ts",
+    "lib/figures/records.ts",
+    "report/read/records.ts",
+    "extension/record.go",
+  ]
     .map(read)
     .join("\n");
   const [, ...sections] = read("docs/formats.md").split(/^(?=## (?:summary|records))/m);

@@ -44,6 +44,21 @@ const refused: { why: string; files: Record<string, string>; line: RegExp }[] = 
     line: /^lib\/load\/l\.ts imports lib\/wire\/body/,
   },
   {
+    why: "build does not import the report",
+    files: { "build/b.ts": 'import("../report/page/render");' },
+    line: /^build\/b\.ts imports report/,
+  },
+  {
+    why: "report does not import build",
+    files: { "report/cli/r.ts": 'import { root } from "../../build/paths";' },
+    line: /^report\/cli\/r\.ts imports build/,
+  },
+  {
+    why: "what runs k6 does not reach into the tests",
+    files: { "run/start.ts": 'import { x } from "../test/support/synthetic";' },
+    line: /^run\/start\.ts imports test/,
+  },
+  {
     why: "a report may not reach k6, not even by a detour",
     files: {
       "report/r.ts": 'import { a } from "../lib/settings/a";',
@@ -69,6 +84,7 @@ test("what is allowed is allowed", () => {
       "lib/figures/pure.ts": 'import type { A } from "./other";',
       "lib/figures/other.ts": "export interface A {}",
       "report/r.ts": 'import { a } from "../lib/figures/pure";\nimport { x } from "node:fs";',
+      "run/start.ts": 'import { b } from "../build/bundle";\nimport { r } from "../report/page/render";',
       "thresholds/t.ts": 'import { metrics } from "../lib/figures/metrics-table";',
       "scenarios/s.ts":
         'import { levels } from "../lib/load/levels";\nimport { t } from "../thresholds";\nimport { sleep } from "k6";',

@@ -139,7 +139,7 @@ if (process.argv[1] === __filename) {
       add(total, { passed: 0, failed: await check(), skipped: 0 });
       add(total, await goTests());
     }
-    const units = testFiles(["lib", "thresholds", "build", "datasets", "report"], pattern);
+    const units = testFiles(["lib", "thresholds", "build", "run", "datasets", "report"], pattern);
     const endToEnd = testFiles(["test"], pattern);
     add(total, await nodeTests("unit tests", units, Math.max(1, os.availableParallelism() - 1)));
     if (endToEnd.length > 0) {

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { pausesNs } from "./read";
+import { pausesNs } from "./read/read";
 import { mean, median, quantile, sampleStd, seededRandom } from "./statistics";
 
 test("the standard deviation is that of a sample", () => {

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { samplesNeeded as earlyStopping } from "../../report/early-stopping";
+import { samplesNeeded as earlyStopping } from "../../report/judge/early-stopping";
 import { type MetricName, metrics } from "./metrics-table";
 import { gatesEveryRun, parseThreshold, samplesNeeded, type Threshold } from "./threshold";
 

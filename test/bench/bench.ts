@@ -12,7 +12,7 @@ import { runCommand } from "../../build/command";
 import { ensureK6 } from "../../build/k6";
 import { root, shown } from "../../build/paths";
 import { Problem, runProgram } from "../../build/program";
-import { startSimulator } from "../../build/simulator";
+import { startSimulator } from "../../run/simulator";
 import { call } from "../support/simulated";
 import { type BenchCase, cases, type Load } from "./cases";
 import { type BenchClient, compileUsage, type Job, knownClients, left } from "./clients";

@@ -3,10 +3,10 @@ import path from "node:path";
 import { runCommand } from "../../build/command";
 import { distDir } from "../../build/paths";
 import { Problem } from "../../build/program";
-import { k6Environment } from "../../build/simulator";
 import type { Summary } from "../../lib/figures/level-summary";
 import { statsOf } from "../../lib/figures/percentile";
 import { asEnvironment } from "../../lib/settings/given-settings";
+import { k6Environment } from "../../run/simulator";
 import { bodyOf, type ClientName, type Load } from "./cases";
 import type { Measured } from "./figures";
 import {

@@ -206,7 +206,7 @@ for (const source of ["usage", "server"] as const) {
       );
       const gate = await startChild(
         process.execPath,
-        [path.join(root, "build", "bootstrap.cjs"), "report/gate.ts", cold.ended.dir],
+        [path.join(root, "build", "bootstrap.cjs"), "report/cli/gate.ts", cold.ended.dir],
         {
           cwd: root,
           timeoutMs: 60_000,

@@ -9,7 +9,7 @@ import path from "node:path";
 import { after, before, type TestContext, test } from "node:test";
 import { runCommand } from "../../build/command";
 import { builtK6, root } from "../../build/paths";
-import { parseStartArgs } from "../../build/start";
+import { parseStartArgs } from "../../run/start";
 import { commandsOf, wordsOf } from "../support/commands";
 import { type EndedRun, type RunSettings, run } from "../support/run";
 import { scratchDir } from "../support/scratch";

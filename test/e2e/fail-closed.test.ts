@@ -9,10 +9,10 @@ import path from "node:path";
 import { type TestContext, test } from "node:test";
 import fc from "fast-check";
 import { distDir, root } from "../../build/paths";
-import { k6Environment } from "../../build/simulator";
 import type { Summary } from "../../lib/figures/level-summary";
 import { requestsNeeded } from "../../lib/load/measurable";
-import { samplesNeeded } from "../../report/early-stopping";
+import { samplesNeeded } from "../../report/judge/early-stopping";
+import { k6Environment } from "../../run/simulator";
 import { type ChildEnd, startChild } from "../support/child";
 import { k6Binary, readRecords } from "../support/run";
 import { scratchDir } from "../support/scratch";
@@ -224,7 +224,7 @@ served(
 served("a refused run leaves nothing that a gate could pass", 180_000, async () => {
   const dir = path.join(scratchDir(), "out");
   const gate = () =>
-    spawnSync(process.execPath, [path.join(root, "build", "bootstrap.cjs"), "report/gate.ts", dir], { cwd: root });
+    spawnSync(process.execPath, [path.join(root, "build", "bootstrap.cjs"), "report/cli/gate.ts", dir], { cwd: root });
   const first = await npmStart(["--", ...flags(named(), ...small, `RESULTS=${dir}`)]);
   assert.ok([0, 98].includes(first.code ?? -1), first.stdout);
   assert.ok(existsSync(path.join(dir, "summary.json")) && existsSync(path.join(dir, "tables")));

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { writeFileSync } from "node:fs";
 import path from "node:path";
 import { type TestContext, test } from "node:test";
-import { freePort } from "../../build/simulator";
+import { freePort } from "../../run/simulator";
 import { whenValid } from "../support/attempts";
 import { type EndedRun, levelOf, type RunSettings, requestsIn, run, startRun } from "../support/run";
 import { scratchDir } from "../support/scratch";

@@ -8,7 +8,7 @@ import { existsSync, readFileSync, rmSync } from "node:fs";
 import path from "node:path";
 import { after, before, type TestContext, test } from "node:test";
 import { root } from "../../build/paths";
-import { k6Environment } from "../../build/simulator";
+import { k6Environment } from "../../run/simulator";
 import { startChild } from "../support/child";
 import { scratchDir } from "../support/scratch";
 import { type SimulatedServer, startServer } from "../support/simulated";

@@ -8,8 +8,8 @@ import path from "node:path";
 import { test } from "node:test";
 import { phaseFigures, phaseSplit, rampFigures, rampLines } from "../../lib/figures/figures";
 import { type FoldedSecond, foldRecords, foldSeconds } from "../../lib/figures/fold";
-import { readResults } from "../../report/read";
-import { renderReport } from "../../report/render";
+import { renderReport } from "../../report/page/render";
+import { readResults } from "../../report/read/read";
 import { withAttempts } from "../support/attempts";
 import { near } from "../support/near";
 import {

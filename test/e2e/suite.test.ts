@@ -24,7 +24,7 @@ function startSuite(baseUrl: string, folder: string): Child {
   return startChild(
     process.execPath,
     [
-      ...[path.join("build", "bootstrap.cjs"), path.join("report", "suite.ts"), "--base-url", baseUrl, "--quick"],
+      ...[path.join("build", "bootstrap.cjs"), path.join("run", "suite.ts"), "--base-url", baseUrl, "--quick"],
       ...["--speed-threshold", String(speedThreshold), "--max-queries", "16", "--output-folder", folder],
     ],
     { cwd: root, timeoutMs: 170_000 },
@@ -133,7 +133,7 @@ test("folders that cannot be are refused before anything is started", async () =
     [["--output-folder", "/proc/x"], /^tokenclock: \/proc\/x cannot be made: E\w+: .*\n$/],
     [["--dataset-folder", "/nowhere"], /^tokenclock: dataset-folder=\/nowhere does not exist\n$/],
   ] as const) {
-    const command = [path.join("build", "bootstrap.cjs"), path.join("report", "suite.ts"), "--backend", "simulator"];
+    const command = [path.join("build", "bootstrap.cjs"), path.join("run", "suite.ts"), "--backend", "simulator"];
     const suite = startChild(process.execPath, [...command, "--output-folder", scratchDir(), ...args], {
       ...{ cwd: root, timeoutMs: 60_000 },
     });

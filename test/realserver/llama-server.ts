@@ -6,7 +6,7 @@ import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node
 import path from "node:path";
 import { runCommand } from "../../build/command";
 import { root } from "../../build/paths";
-import { freePort } from "../../build/simulator";
+import { freePort } from "../../run/simulator";
 import { type Child, startChild } from "../support/child";
 
 // The builds after this one contain AVX-512 and AMX instructions without asking for them and die on other processors.

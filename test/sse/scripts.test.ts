@@ -7,7 +7,7 @@ import path from "node:path";
 import { test } from "node:test";
 import { ensureK6 } from "../../build/k6";
 import { root } from "../../build/paths";
-import { k6Environment } from "../../build/simulator";
+import { k6Environment } from "../../run/simulator";
 import { withAttempts } from "../support/attempts";
 import { startChild } from "../support/child";
 import { near } from "../support/near";

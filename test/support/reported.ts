@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { existsSync, readFileSync } from "node:fs";
 import path from "node:path";
 import type { LevelLine, RequestLine } from "../../lib/figures/records";
-import { renderReport } from "../../report/render";
+import { renderReport } from "../../report/page/render";
 import { assertEndedWell, type EndedRun, type RunSettings, run } from "./run";
 import { type RequestTruth, startServer, type Truth } from "./simulated";
 import { largest, smallest } from "./statistics";

@@ -4,10 +4,10 @@ import { existsSync, readFileSync } from "node:fs";
 import path from "node:path";
 import { constants, gunzipSync } from "node:zlib";
 import { builtK6, distDir } from "../../build/paths";
-import { k6Environment } from "../../build/simulator";
 import type { LevelSummary, Summary } from "../../lib/figures/level-summary";
 import { parseRecordLine, type RecordLine, type RequestLine } from "../../lib/figures/records";
 import { asEnvironment } from "../../lib/settings/given-settings";
+import { k6Environment } from "../../run/simulator";
 import { type Child, startChild } from "./child";
 import { scratchDir } from "./scratch";
 

@@ -2,7 +2,7 @@
 import http from "node:http";
 import https from "node:https";
 import { builtK6 } from "../../build/paths";
-import { k6Environment } from "../../build/simulator";
+import { k6Environment } from "../../run/simulator";
 import { type Child, startChild } from "./child";
 
 /** What the server did for one request; times are ns on its own clock (RequestTruth in the extension says more). */

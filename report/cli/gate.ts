@@ -1,0 +1,308 @@
+/**
+ * `npm run gate -- DIR`: judges a finished run. Exit 0 passed, 99 a limit is broken, 98 not valid (client-bound, cut, damaged,
+ * or a level was not measured), 96 inconclusive: too few samples to be sure either way, 104 nothing to judge by.
+ */
+import { existsSync, readFileSync } from "node:fs";
+import { Command } from "commander";
+import { isMetricName, type MetricName, metrics } from "../../lib/figures/metrics-table";
+import { type Profile, parseProfile, profileNames } from "../../lib/figures/profile";
+import { gatesEveryRun, parseThreshold, pooledPercentile } from "../../lib/figures/threshold";
+import { settings } from "../../lib/settings/settings";
+import { type GateConfig, type Gated, thresholds } from "../../thresholds";
+import { formatShare } from "../format";
+import { type Confidence, type LimitVerdict, mlperfConfidence } from "../judge/early-stopping";
+import type { PooledItl } from "../judge/itl";
+import { type Evidence, judgeLimit } from "../judge/limit";
+import { type Outcome, outcomeJson, outcomeOf, published } from "../judge/outcome";
+import { invalidity } from "../judge/validity";
+import { type LevelSummary, type RequestRow, type Results, readResults, setting } from "../read/read";
+import { defined, e2eMs, pooledItl, queueDelayMs, steadyRows, tpotMs, ttftMs, ttftScheduledMs } from "../read/request";
+import { parseCommandLine, percentage, positiveNumber, runCommandLine } from "./options";
+
+/** One limit of one level, judged. */
+export interface Judgement {
+  level: string;
+  metric: MetricName;
+  /** As in k6: "p(99)<200". */
+  expression: string;
+  verdict: LimitVerdict;
+  /** One line with value, limit and, of what is estimated, the samples it rests on. */
+  reason: string;
+}
+
+/** "refused": there is no limit to judge by. */
+export type GateState = "passed" | "failed" | "not valid" | "inconclusive" | "refused";
+
+export interface GateResult {
+  state: GateState;
+  /** Why the run is not valid, or the gate refused; empty otherwise. */
+  invalid: string[];
+  judgements: Judgement[];
+}
+
+/** Values of the metrics that have one a request. */
+const perRequest: Partial<Record<MetricName, (rows: RequestRow[]) => number[]>> = {
+  llm_ttft: (rows) => defined(completed(rows).map(ttftMs)),
+  llm_ttfo: (rows) => defined(completed(rows).map((row) => row.ttfoMs)),
+  llm_ttft_scheduled: (rows) => defined(completed(rows).map(ttftScheduledMs)),
+  llm_tpot: (rows) => defined(completed(rows).map(tpotMs)),
+  llm_e2e_latency: (rows) => completed(rows).map(e2eMs),
+  llm_e2e_scheduled: (rows) => completed(rows).map((row) => e2eMs(row) + queueDelayMs(row)),
+  llm_itl_max: (rows) =>
+    completed(rows)
+      .filter((row) => row.maxStallNs > 0)
+      .map((row) => row.maxStallNs / 1e6),
+  llm_queue_delay: (rows) => rows.filter((row) => row.sentNs > 0).map(queueDelayMs),
+  llm_output_speed: (rows) =>
+    defined(completed(rows).map(tpotMs))
+      .filter((ms) => ms > 0)
+      .map((ms) => 1000 / ms),
+};
+
+const completed = (rows: RequestRow[]): RequestRow[] => rows.filter((row) => row.completed);
+
+/** Values of the metrics that have one a level. */
+const perLevel: Partial<Record<string, (level: LevelSummary, rows: RequestRow[]) => number | undefined>> = {
+  llm_output_throughput: (level) => level.outputThroughput,
+  llm_request_throughput: (level) => level.requestThroughput,
+  llm_request_goodput: (level) => level.requestGoodput,
+  llm_requests: (level) => level.requests,
+  llm_failures: (level) => level.failed,
+  llm_input_tokens: (level) => level.inputTokens,
+  llm_output_tokens: (level) => level.outputTokens,
+  llm_cached_share: ({ cachedShare }) => cachedShare,
+  llm_cached_tokens: ({ cachedShare, cachedTokens = 0 }) => (cachedShare === undefined ? undefined : cachedTokens),
+  llm_chunks: (_, rows) => completed(rows).reduce((sum, { chunks }) => sum + chunks, 0),
+};
+
+/** Requests that a rate counts. */
+const perShare: Partial<Record<MetricName, (level: LevelSummary) => Evidence>> = {
+  llm_request_failed: ({ requests, failed }) => ({ kind: "share", requests, counted: failed, words: "failed" }),
+  llm_goodput: ({ requests, goodShare }) =>
+    goodShare === undefined
+      ? { kind: "point", value: undefined }
+      : { kind: "share", requests, counted: Math.round(goodShare * requests), words: "met every SLO" },
+};
+
+/** What a metric of a level is judged by. Throws for a metric that is not known here: nothing unknown passes. */
+export function evidenceOf(
+  metric: MetricName,
+  level: LevelSummary,
+  rows: RequestRow[],
+  itl: () => PooledItl,
+): Evidence {
+  const percentile = pooledPercentile(metric);
+  if (percentile !== undefined) return { kind: "pooled", pool: itl(), percentile: Number(percentile) };
+  const values = perRequest[metric]?.(rows);
+  if (values) return { kind: "values", values };
+  const share = perShare[metric]?.(level);
+  if (share) return share;
+  const value = perLevel[metric];
+  if (!value) throw new Error(`gate cannot judge ${metric}: leave it to k6's thresholds`);
+  return { kind: "point", value: value(level, rows) };
+}
+
+const unitOf = (metric: MetricName): string =>
+  ["share", "0 or 1"].includes(metrics[metric].unit) ? "" : metrics[metric].unit;
+
+/** A level as the run's own gates knew it; one whose requests had a token each is judged as one that asked for that. */
+function gated({ name, batchSize, completed, outputTokens }: LevelSummary): Gated {
+  return { name, batchSize, outputTokens: completed > 0 && outputTokens === completed ? 1 : undefined };
+}
+
+/**
+ * Judges a run by the thresholds of a gate configuration, level by level.
+ * @throws Error for a limit whose aggregate the metric does not have.
+ */
+export function gate(run: Results, config: GateConfig, by: Confidence = mlperfConfidence, only?: string): GateResult {
+  const invalid = invalidity(run, only);
+  if (invalid.length > 0) return { state: "not valid", invalid, judgements: [] };
+  const levels = run.levelSummaries.filter((level) => only === undefined || level.name === only);
+  const limits = Object.entries(thresholds(config, run.levelSummaries.map(gated)));
+  const judgements: Judgement[] = [];
+  for (const level of levels) {
+    const rows = steadyRows(run, level.name);
+    let pool: PooledItl | undefined;
+    const itl = () => {
+      pool ??= pooledItl(run, level.name);
+      return pool;
+    };
+    for (const [key, expressions] of limits) {
+      const [, metric = "", of = ""] = /^(\w+)\{level:([^,}]+)/.exec(key) ?? [];
+      if (of !== level.name) continue;
+      if (!isMetricName(metric)) throw new Error(`gate cannot judge ${metric}: it is not a metric`);
+      // The validity was judged above; a limit on what was not measured fails here by itself.
+      if (gatesEveryRun(metric)) continue;
+      for (const expression of expressions) {
+        const threshold = parseThreshold(metric, expression);
+        const judged = judgeLimit(threshold, evidenceOf(metric, level, rows, itl), unitOf(metric), by);
+        judgements.push({ level: level.name, metric, expression, ...judged });
+      }
+    }
+  }
+  if (judgements.length === 0) return { state: "refused", invalid: [noLimit], judgements };
+  const has = (verdict: LimitVerdict): boolean => judgements.some((each) => each.verdict === verdict);
+  return { state: has("failed") ? "failed" : has("inconclusive") ? "inconclusive" : "passed", invalid: [], judgements };
+}
+
+const noLimit =
+  "there is no limit to judge by: the run has THRESHOLDS=none and no SLO; give --profile, --slo-ttft, --slo-tpot or --slo-e2e";
+
+interface Options {
+  profile?: string;
+  sloTtft?: number;
+  sloTpot?: number;
+  sloE2e?: number;
+  percentile?: number;
+  confidence?: number;
+  tolerance?: number;
+  level?: string;
+  output?: string;
+  json?: boolean;
+}
+
+/** What the run itself was gated by, unless an option says otherwise. */
+export function gateConfig(run: Results, options: Partial<Options>): GateConfig {
+  const number = (given: number | undefined, name: string): number | undefined => {
+    const value = given ?? setting(run.config, name);
+    return value === undefined || value === null ? undefined : Number(value);
+  };
+  return {
+    profile: profileOf(run, options.profile),
+    SLO_TTFT: number(options.sloTtft, "SLO_TTFT"),
+    SLO_TPOT: number(options.sloTpot, "SLO_TPOT"),
+    SLO_E2E: number(options.sloE2e, "SLO_E2E"),
+    SLO_PERCENTILE: number(options.percentile, "SLO_PERCENTILE") ?? settings.SLO_PERCENTILE.initial,
+  };
+}
+
+/** The profile that an option names, else the run's own, as the run holds it: its file may have changed since. */
+function profileOf(run: Results, option: string | undefined): GateConfig["profile"] {
+  const own = run.summary?.profile;
+  if (option === undefined && own !== undefined) return checkedProfile(own, "of the run");
+  const name = option ?? String(setting(run.config, "THRESHOLDS") ?? "none");
+  const shipped = profileNames.find((known) => known === name);
+  if (shipped) return shipped;
+  if (option === undefined) throw new Error(`the run does not hold its profile, THRESHOLDS=${name}; give --profile`);
+  if (!existsSync(name)) throw new Error(`${name} is neither a profile (${profileNames.join(", ")}) nor a file`);
+  return readProfile(name);
+}
+
+/** A profile in the form that runs keep, checked as a file is. */
+function checkedProfile(profile: unknown, which: string): Profile {
+  try {
+    const { limits, ...rest } = profile as Profile;
+    return parseProfile(JSON.stringify({ ...limits, ...rest }));
+  } catch (error) {
+    throw new Error(`the profile ${which} cannot be used: ${(error as Error).message}`);
+  }
+}
+
+function readProfile(file: string): Profile {
+  try {
+    return parseProfile(readFileSync(file, "utf8"));
+  } catch (error) {
+    throw new Error(`the profile ${file} cannot be used: ${(error as Error).message}`);
+  }
+}
+
+/** The lines that the command prints. */
+export function gateLines(result: GateResult, by: Confidence): string[] {
+  const marks: Record<LimitVerdict, string> = { passed: "ok  ", failed: "FAIL", inconclusive: "??  " };
+  const lines = result.judgements.map(
+    ({ verdict, level, metric, reason }) => `${marks[verdict]} ${level} ${metric} ${reason}`,
+  );
+  return [...lines, headlineOf(result, by)];
+}
+
+function headlineOf({ state, judgements, invalid }: GateResult, by: Confidence): string {
+  const sure = formatShare(by.confidence);
+  switch (state) {
+    case "passed":
+      return `PASSED: ${judgements.length} limits kept, percentiles and shares with ${sure} confidence`;
+    case "failed":
+      return "FAILED: at least one limit is broken";
+    case "inconclusive":
+      return `INCONCLUSIVE: too few samples to be ${sure} sure either way`;
+    case "not valid":
+      return `NOT VALID: ${invalid.join("; ")}`;
+    case "refused":
+      return `NOTHING JUDGED: ${invalid.join("; ")}`;
+  }
+}
+
+/** The result as pipelines get it. */
+export function gateOutcome(subject: string, result: GateResult, by: Confidence): Outcome {
+  const { state, invalid, judgements } = result;
+  const checks = judgements.map(({ level, metric, expression, verdict, reason }) => ({
+    ...{ level, name: `${metric} ${expression}`, verdict, text: reason },
+  }));
+  return outcomeOf("gate", subject, state, headlineOf(result, by), { invalid, checks, details: { judgements } });
+}
+
+/** N of p(N). */
+const percentile = (text: string): number => Number((100 * percentage(50, 100)(text)).toPrecision(12));
+
+function commandLine(): Command {
+  return new Command("gate")
+    .description(
+      "Judges a results folder by SLOs and a threshold profile, percentiles and shares with MLPerf's early stopping",
+    )
+    .argument("<dir>", "results folder")
+    .option("--profile <name>", "smoke, interactive, batch, none, or a JSON file (default: the run's)")
+    .option("--slo-ttft <ms>", "limit of TTFT (default: the run's)", positiveNumber)
+    .option("--slo-tpot <ms>", "limit of TPOT (default: the run's)", positiveNumber)
+    .option("--slo-e2e <ms>", "limit of the e2e latency (default: the run's)", positiveNumber)
+    .option("--percentile <percent>", "percentile of the SLOs, 50 to 100 (default: the run's)", percentile)
+    .option(
+      "--confidence <percent>",
+      "how sure a verdict has to be, 50 to 99.999 (default: 99)",
+      percentage(50, 99.999),
+    )
+    .option(
+      "--tolerance <percent>",
+      "MLPerf's d: how much of a share may be missing, 0 to 10 (default: 0)",
+      percentage(0, 10),
+    )
+    .option("--level <name>", "judge this level only")
+    .option("--output <dir>", "where gate.junit.xml, gate.md and gate.json are written (default: the results folder)")
+    .option("--json", "print the verdict as JSON, and nothing else");
+}
+
+/** The command; resolves to the exit code. @throws Error for what is asked wrongly. */
+export async function main(
+  argv: readonly string[],
+  print: (text: string) => void = (text) => process.stdout.write(text),
+): Promise<number> {
+  const program = commandLine();
+  parseCommandLine(program, argv);
+  const options = program.opts<Options>();
+  const { confidence = mlperfConfidence.confidence, tolerance = mlperfConfidence.tolerance } = options;
+  const dir = program.args[0] as string;
+  const by = { confidence, tolerance };
+  const run = await readResults(dir, true).catch((error: Error) => error);
+  const result = run instanceof Error ? notValid(run.message) : orRefused(() => judged(run, options, by));
+  const outcome = gateOutcome(run instanceof Error ? dir : run.name, result, by);
+  print(options.json ? outcomeJson(outcome) : `${gateLines(result, by).join("\n")}\n`);
+  return published(outcome, options.output ?? (run instanceof Error ? undefined : dir));
+}
+
+const notValid = (reason: string): GateResult => ({ state: "not valid", invalid: [reason], judgements: [] });
+
+function orRefused(judge: () => GateResult): GateResult {
+  try {
+    return judge();
+  } catch (error) {
+    return { state: "refused", invalid: [(error as Error).message], judgements: [] };
+  }
+}
+
+function judged(run: Results, options: Options, by: Confidence): GateResult {
+  const { level } = options;
+  if (level !== undefined && !run.levelSummaries.some(({ name }) => name === level)) {
+    throw new Error(`the run has no level ${level} (${run.levelSummaries.map(({ name }) => name).join(", ")})`);
+  }
+  return gate(run, gateConfig(run, options), by, level);
+}
+
+if (process.argv[1] === __filename) runCommandLine("gate", () => main(process.argv.slice(2)));

@@ -1,0 +1,358 @@
+/** How do latency and throughput change as more clients wait at once? */
+import { requestBenchmark } from "../../../lib/figures/figures";
+import { formatMs, formatNumber, formatShare } from "../../format";
+import { keepsSlos, levelFails, sloWords } from "../../judge/level-state";
+import { type LevelSummary, type RequestRow, type Results, type Stats, setting } from "../../read/read";
+import { median } from "../../statistics";
+import type { Answer } from "../answer";
+import { draw, failureColor, levelAxis, type Panel, type Picture } from "../chart";
+import type { Table } from "../table";
+import {
+  type DistributionKey,
+  failureSentence,
+  failuresTable,
+  levelsTable,
+  levelWords,
+  measured,
+  percentilesTable,
+  present,
+  statusTable,
+} from "./levels";
+
+const concurrencyOf = (level: LevelSummary): number => level.concurrency ?? Number.NaN;
+
+export function concurrencySweep([run]: [Results, ...Results[]]): Answer {
+  const levels = [...run.levelSummaries].sort((a, b) => concurrencyOf(a) - concurrencyOf(b));
+  const json = String(setting(run.config, "API") ?? "").toLowerCase() === "json";
+  const axisTitle = "Concurrency (clients)";
+  return {
+    sentences: sentences(run, levels),
+    sections: [
+      {
+        heading: "Throughput and latency",
+        pictures: [...latencyPictures(levels, axisTitle), ...throughputPictures(levels, axisTitle)],
+        tables: [
+          levelsTable(
+            levels,
+            { key: "concurrency", title: "Clients", format: "integer" },
+            (level) => level.concurrency ?? level.name,
+          ),
+        ],
+      },
+      ...(json ? [{ heading: "Request benchmark", pictures: [], tables: benchmarkTables(levels, run.requests) }] : []),
+      {
+        heading: "Failures and details",
+        pictures: failurePictures(levels, axisTitle),
+        tables: present([failuresTable(levels), statusTable(levels), percentilesTable(levels)]),
+      },
+    ],
+    files: [],
+  };
+}
+
+/** The level of highest throughput, and the one from which more clients buy little: the first that reaches nine tenths of it. */
+function knee(
+  levels: LevelSummary[],
+  throughput: (level: LevelSummary) => number,
+): { peak: LevelSummary; knee: LevelSummary } | undefined {
+  const [first, ...rest] = levels;
+  if (!first) return undefined;
+  const peak = rest.reduce((best, level) => (throughput(level) > throughput(best) ? level : best), first);
+  return { peak, knee: levels.find((level) => throughput(level) >= 0.9 * throughput(peak)) ?? peak };
+}
+
+function latencyWords(level: LevelSummary): string {
+  const parts = (
+    [
+      ["TTFT", "ttftMs"],
+      ["ITL", "itlMs"],
+      ["e2e latency", "e2eMs"],
+    ] as [string, DistributionKey][]
+  ).flatMap(([name, key]) => {
+    const stats = measured(level, key);
+    return stats ? [`${name} p50 ${formatMs(stats.p50)}, p99 ${formatMs(stats.p99)}`] : [];
+  });
+  return parts.slice(0, 2).join("; ");
+}
+
+function sentences(run: Results, levels: LevelSummary[]): string[] {
+  const tokens = levels.some((level) => level.outputTokens > 0);
+  const throughput = (level: LevelSummary) => (tokens ? level.outputThroughput : level.requestThroughput);
+  const unit = tokens ? "tokens/s" : "requests/s";
+  const worked = levels.filter((level) => level.completed > 0);
+  if (worked.length === 0)
+    return ["No request completed, so there is no latency and no throughput to report.", failureSentence(levels)];
+  // A level that failed its gate did not deliver what it was measured by: it is none to recommend.
+  const kept = worked.filter((level) => !levelFails(run, level));
+  const failing = levels.filter((level) => !kept.includes(level));
+  const found = knee(kept, throughput);
+  if (!found) return ["No level kept its limits, so there is no throughput to recommend.", ...rest(run, levels)];
+  const { peak, knee: bend } = found;
+  const speed = `${formatNumber(throughput(peak))} ${unit} (${latencyWords(peak)})`;
+  const among = failing.length > 0 ? ", of the levels that kept their limits" : "";
+  const result = [
+    levels.length === 1
+      ? `With ${levelWords(peak)} the server delivers ${speed}.`
+      : `Throughput is highest with ${levelWords(peak)}${among}: ${speed}.`,
+  ];
+  if (failing.length > 0) result.push(`Limits were violated with ${failing.map(levelWords).join(", ")}.`);
+  if (bend !== peak) {
+    const share = formatShare(throughput(bend) / throughput(peak));
+    result.push(
+      `${levelWords(bend)} already reach ${share} of that (${latencyWords(bend)}); more clients mostly wait.`.replace(
+        /^1 client already reach/,
+        "1 client already reaches",
+      ),
+    );
+  }
+  return [...result, ...rest(run, levels)];
+}
+
+const rest = (run: Results, levels: LevelSummary[]): string[] => [
+  ...sloSentences(run, levels),
+  failureSentence(levels),
+];
+
+/** How far the load may go until the SLOs are missed as the gate takes them; nothing where none is set. */
+function sloSentences(run: Results, levels: LevelSummary[]): string[] {
+  const judged = levels.filter((level) => level.goodShare !== undefined);
+  const [lowest] = judged;
+  if (!lowest) return [];
+  const firstMiss = judged.findIndex((level) => !keepsSlos(run, level));
+  const missed = judged[firstMiss];
+  const share = (level: LevelSummary) => `${formatShare(level.goodShare)} of its requests meet every limit`;
+  const words = `the SLOs (${sloWords(run)})`;
+  if (missed === lowest) return [`Already ${levelWords(lowest)}, the lowest level, misses ${words}: ${share(lowest)}.`];
+  const last = (missed ? judged[firstMiss - 1] : judged.at(-1)) as LevelSummary;
+  const then = missed
+    ? `with ${levelWords(missed)} they are missed: ${share(missed)}`
+    : "the highest level that was tried";
+  return [`The server keeps ${words} up to ${levelWords(last)} (${then}).`];
+}
+
+function latencyPictures(levels: LevelSummary[], axisTitle: string): Picture[] {
+  const metrics: [DistributionKey, string][] = [
+    ["ttftMs", "TTFT"],
+    ["itlMs", "ITL"],
+    ["tpotMs", "TPOT"],
+    ["e2eMs", "E2e latency"],
+  ];
+  return metrics.flatMap(([key, title]) => {
+    const known = levels.filter((level) => level.concurrency !== undefined && measured(level, key));
+    if (known.length === 0) return [];
+    const series = (["p50", "p90", "p99"] as (keyof Stats)[]).map((p, index) => ({
+      name: p,
+      color: index,
+      points: known.map((level) => [concurrencyOf(level), measured(level, key)?.[p] ?? null] as const),
+    }));
+    const values = series.flatMap(({ points }) => points.map(([, y]) => y ?? 0)).filter((y) => y > 0);
+    const wide = Math.max(...values) / Math.min(...values) > 50;
+    const panel: Panel = {
+      x: levelAxis(axisTitle, known.map(concurrencyOf)),
+      y: { title: `${title} (ms)`, ...(wide ? { scale: "log" as const } : {}) },
+      series,
+    };
+    const name = `${key.replace("Ms", "")}-by-concurrency`;
+    return [
+      draw({
+        name,
+        title: `${title} by concurrency`,
+        alt: `${title} p50, p90 and p99 in ms against the number of clients`,
+        panels: [panel],
+      }),
+    ];
+  });
+}
+
+function throughputPictures(levels: LevelSummary[], axisTitle: string): Picture[] {
+  const known = levels.filter((level) => level.concurrency !== undefined && level.completed > 0);
+  if (known.length === 0) return [];
+  const tokens = known.some((level) => level.outputTokens > 0);
+  const throughput = (level: LevelSummary) => (tokens ? level.outputThroughput : level.requestThroughput);
+  const unit = tokens ? "output tokens/s" : "requests/s";
+  const pictures = [
+    draw({
+      name: "throughput-by-concurrency",
+      title: "Throughput by concurrency",
+      alt: `Throughput in ${unit} against the number of clients`,
+      panels: [
+        {
+          x: levelAxis(axisTitle, known.map(concurrencyOf)),
+          y: { title: `Throughput (${unit})`, min: 0 },
+          series: [
+            { name: "all", points: known.map((level) => [concurrencyOf(level), throughput(level)]) },
+            ...(known.some((level) => level.requestGoodput !== undefined)
+              ? [
+                  {
+                    name: tokens ? "of requests within the SLOs" : "within SLOs",
+                    dash: "dashed" as const,
+                    points: known.map(
+                      (level) => [concurrencyOf(level), (level.goodShare ?? 0) * throughput(level)] as const,
+                    ),
+                  },
+                ]
+              : []),
+          ],
+        },
+      ],
+    }),
+  ];
+  if (known.length > 1) {
+    const key: DistributionKey = tokens && known.some((level) => measured(level, "ttftMs")) ? "ttftMs" : "e2eMs";
+    const title = key === "ttftMs" ? "TTFT" : "E2e latency";
+    const values = known
+      .flatMap((level) => [measured(level, key)?.p50 ?? 0, measured(level, key)?.p99 ?? 0])
+      .filter((y) => y > 0);
+    const wide = values.length > 0 && Math.max(...values) / Math.min(...values) > 50;
+    pictures.push(
+      draw({
+        name: "throughput-against-latency",
+        title: "Throughput against latency",
+        alt: `${title} p50 and p99 in ms against throughput in ${unit}, a point a level`,
+        panels: [
+          {
+            x: { title: `Throughput (${unit})`, min: 0 },
+            y: { title: `${title} (ms)`, ...(wide ? { scale: "log" as const } : {}) },
+            series: (["p50", "p99"] as const).map((p) => ({
+              name: `${title} ${p}`,
+              points: known.map((level) => [throughput(level), measured(level, key)?.[p] ?? null] as const),
+              symbols: true,
+              ...(p === "p99" ? { labels: known.map((level) => level.name) } : {}),
+            })),
+          },
+        ],
+      }),
+    );
+  }
+  return pictures;
+}
+
+function failurePictures(levels: LevelSummary[], axisTitle: string): Picture[] {
+  const names = [...new Set(levels.flatMap((level) => Object.keys(level.failures ?? {})))].sort();
+  if (names.length === 0) return [];
+  const share = (level: LevelSummary, name: string) =>
+    (100 * ((level.failures as Record<string, number>)[name] ?? 0)) / Math.max(1, level.requests);
+  return [
+    draw({
+      name: "failures-by-concurrency",
+      // One class needs no legend, but a name.
+      title: `Failed requests by concurrency${names.length === 1 ? ` (${names[0]})` : ""}`,
+      alt: "Share of failed requests by class against the number of clients",
+      panels: [
+        {
+          x: { title: axisTitle, categories: levels.map((level) => String(level.concurrency ?? level.name)) },
+          y: { title: "Failed requests (%)", min: 0 },
+          series: names.map((name, index) => ({
+            name,
+            kind: "bar",
+            stack: "failures",
+            color: failureColor + index,
+            points: levels.map((level, i) => [i, share(level, name)]),
+          })),
+          height: 180,
+        },
+      ],
+    }),
+  ];
+}
+
+/**
+ * The report of a plain request benchmark, level by level: first with failed requests left out, then with them mixed in as
+ * replies of no tokens, which is how such a benchmark often averages and why its averages look better than they are.
+ */
+function benchmarkTables(levels: LevelSummary[], requests: RequestRow[] | undefined): Table[] {
+  const byLevel = new Map<string, RequestRow[]>();
+  for (const row of requests ?? []) {
+    if (row.phase !== "steady") continue;
+    const rows = byLevel.get(row.level);
+    if (rows) rows.push(row);
+    else byLevel.set(row.level, [row]);
+  }
+  return [
+    {
+      name: "request_benchmark",
+      title: "Request benchmark",
+      note: "Latencies and tokens are those of completed requests. Total time is that of the whole level, warm-up and drain included; requests/s and token throughputs are those of the steady window, by the definitions of llm_request_throughput and llm_output_throughput.",
+      columns: [
+        { key: "concurrency", title: "Clients", format: "integer" },
+        { key: "requests", title: "Requests", format: "integer" },
+        { key: "status_codes", title: "Status codes" },
+        { key: "success_ratio", title: "Success ratio", format: "share" },
+        { key: "total_time_s", title: "Total time", unit: "s" },
+        { key: "steady_window_s", title: "Steady window", unit: "s" },
+        { key: "median_latency_ms", title: "Median latency", unit: "ms" },
+        { key: "average_latency_ms", title: "Average latency", unit: "ms" },
+        { key: "shortest_latency_ms", title: "Shortest latency", unit: "ms" },
+        { key: "longest_latency_ms", title: "Longest latency", unit: "ms" },
+        { key: "p90_latency_ms", title: "p90", unit: "ms" },
+        { key: "p95_latency_ms", title: "p95", unit: "ms" },
+        { key: "p99_latency_ms", title: "p99", unit: "ms" },
+        { key: "requests_per_s", title: "Requests/s" },
+        { key: "average_input_tokens_per_request", title: "Average input tokens per request" },
+        { key: "average_output_tokens_per_request", title: "Average output tokens per request" },
+        { key: "input_token_throughput_per_s", title: "Input token throughput", unit: "tokens/s" },
+        { key: "output_token_throughput_per_s", title: "Output token throughput", unit: "tokens/s" },
+      ],
+      rows: levels.map((level) => {
+        const figures = requestBenchmark(level);
+        const latency = figures.e2eMs;
+        return {
+          concurrency: level.concurrency ?? level.name,
+          requests: level.requests,
+          status_codes: figures.statuses.map(([code, count]) => `${code}: ${count}`).join(", "),
+          success_ratio: figures.successRatio ?? null,
+          total_time_s: figures.totalS,
+          steady_window_s: figures.windowS,
+          median_latency_ms: latency?.p50 ?? null,
+          average_latency_ms: latency?.mean ?? null,
+          shortest_latency_ms: latency?.min ?? null,
+          longest_latency_ms: latency?.max ?? null,
+          p90_latency_ms: latency?.p90 ?? null,
+          p95_latency_ms: latency?.p95 ?? null,
+          p99_latency_ms: latency?.p99 ?? null,
+          requests_per_s: figures.requestsPerS,
+          average_input_tokens_per_request: figures.inputTokensPerRequest ?? null,
+          average_output_tokens_per_request: figures.outputTokensPerRequest ?? null,
+          input_token_throughput_per_s: figures.inputTokensPerS,
+          output_token_throughput_per_s: figures.outputTokensPerS,
+        };
+      }),
+    },
+    {
+      name: "request_benchmark_averages",
+      title: "What failed requests do to the averages",
+      note: "Completed: failed requests left out. Mixed: a failed request counts as a latency and as a reply of zero tokens, so that quick refusals make a server look faster.",
+      columns: [
+        { key: "concurrency", title: "Clients", format: "integer" },
+        { key: "failed", title: "Failed", format: "integer" },
+        { key: "average_latency_ms", title: "Average latency, completed", unit: "ms" },
+        { key: "average_latency_mixed_ms", title: "mixed", unit: "ms" },
+        { key: "median_latency_ms", title: "Median latency, completed", unit: "ms" },
+        { key: "median_latency_mixed_ms", title: "mixed", unit: "ms" },
+        { key: "average_input_tokens", title: "Average input tokens, completed" },
+        { key: "average_input_tokens_mixed", title: "mixed" },
+        { key: "average_output_tokens", title: "Average output tokens, completed" },
+        { key: "average_output_tokens_mixed", title: "mixed" },
+      ],
+      rows: levels.map((level) => {
+        const rows = byLevel.get(level.name) ?? [];
+        const figures = requestBenchmark(level);
+        const latenciesMs = rows.map(
+          (row) => ((row.completed ? row.lastOutputNs || row.endNs : row.endNs) - (row.sentNs || row.startedNs)) / 1e6,
+        );
+        return {
+          concurrency: level.concurrency ?? level.name,
+          failed: level.failed,
+          average_latency_ms: measured(level, "e2eMs")?.mean ?? null,
+          average_latency_mixed_ms: rows.length > 0 ? latenciesMs.reduce((a, b) => a + b, 0) / rows.length : null,
+          median_latency_ms: measured(level, "e2eMs")?.p50 ?? null,
+          median_latency_mixed_ms: rows.length > 0 ? median(latenciesMs) : null,
+          average_input_tokens: figures.inputTokensPerRequest ?? null,
+          average_input_tokens_mixed: figures.inputTokensMixed ?? null,
+          average_output_tokens: figures.outputTokensPerRequest ?? null,
+          average_output_tokens_mixed: figures.outputTokensMixed ?? null,
+        };
+      }),
+    },
+  ];
+}

@@ -1,0 +1,332 @@
+/**
+ * Reads a results folder: summary.json, config.json and the records. Requests are kept as flat rows without their
+ * arrivals, so that a run of a million requests fits into memory.
+ */
+
+import { existsSync } from "node:fs";
+import { readFile } from "node:fs/promises";
+import { basename, join, resolve } from "node:path";
+import { byChoice, chunksOf, figuresOf, foldRecords } from "../../lib/figures/fold";
+import type { JudgedLimit, LevelSummary, Second, SloMs, Stats, Validity } from "../../lib/figures/level-summary";
+import type { RecordLine as CommonLine } from "../../lib/figures/records";
+import { type RequestItl, requestItl } from "../judge/itl";
+import { median, sampleStd } from "../statistics";
+import {
+  checkCompression,
+  type Damage,
+  type EndLine,
+  type LevelLine,
+  type Phase,
+  type PointsLine,
+  type RequestLine,
+  type RunLine,
+  readRecords,
+} from "./records";
+
+export type { LevelSummary, Second, SloMs, Stats, Validity };
+
+/** summary.json, as the run wrote it. */
+export interface Summary {
+  schema: number;
+  scenario: string;
+  verdict: { pass: boolean; validity: string; reasons: string[] };
+  config: Record<string, unknown>;
+  versions: Record<string, string>;
+  window?: unknown;
+  notes?: string[];
+  sloMs?: SloMs;
+  levels: LevelSummary[];
+  total: LevelSummary;
+  seconds: Second[];
+  validity: Validity;
+  /** Digests of the files that DATASET, TRACE, ... name. */
+  digests?: Record<string, string>;
+  /** How the run ended: only "complete" is whole. */
+  ended?: string;
+  /** What kept the records from being written whole. */
+  recordsError?: string;
+  /** The threshold profile, whole. */
+  profile?: unknown;
+  /** Every limit that k6 judged. */
+  thresholds?: JudgedLimit[];
+}
+
+/** One request of the records. Times are ns from the run's start; 0 where the moment never came. */
+export interface RequestRow {
+  level: string;
+  phase: Phase;
+  index: number;
+  scheduledNs: number;
+  startedNs: number;
+  sentNs: number;
+  firstOutputNs: number;
+  lastOutputNs: number;
+  endNs: number;
+  completed: boolean;
+  failure: string;
+  status: number;
+  inputTokens: number;
+  outputTokens: number;
+  /** Output tokens without reasoning that was not shown. */
+  shownTokens: number;
+  /** undefined of a reply that was not streamed: its first output is its last. */
+  ttftMs?: number;
+  ttfoMs?: number;
+  tpotMs?: number;
+  /** Output chunks. */
+  chunks: number;
+  /** Largest and median gap between two output chunks. */
+  maxStallNs: number;
+  medianGapNs: number;
+  /** Time the generation stood still after its first chunk; see pausesNs. */
+  pausesNs: number;
+}
+
+/** A results folder. `summary` is absent when the run was killed before it could write one. */
+export interface Results {
+  dir: string;
+  name: string;
+  scenario: string;
+  summary?: Summary;
+  config: Record<string, unknown>;
+  run?: RunLine;
+  /** What each level came to: the summary's, or folded from the records of a run that was killed before it wrote one. */
+  levelSummaries: LevelSummary[];
+  levels: LevelLine[];
+  /** undefined: the folder has no records. */
+  requests?: RequestRow[];
+  /** Inter-token latencies of the completed steady requests by level; undefined where they were not asked for. */
+  itl?: Map<string, RequestItl[]>;
+  points: PointsLine[];
+  end?: EndLine;
+  damage: Damage;
+}
+
+/**
+ * How long a generation stood still between its first and last chunk, ns: what each gap exceeds the median gap plus three
+ * standard deviations by (the rule of benchmark_llm_serving's total_waiting_time, less the TTFT that it adds). 0 with fewer
+ * than ten gaps, where the rule has no meaning.
+ */
+export function pausesNs(gapsNs: readonly number[]): number {
+  if (gapsNs.length < 10) return 0;
+  const typicalNs = median(gapsNs) + 3 * sampleStd(gapsNs);
+  return gapsNs.reduce((sum, gapNs) => sum + Math.max(0, gapNs - typicalNs), 0);
+}
+
+function toRow(line: RequestLine): RequestRow {
+  const figures = figuresOf(line);
+  const gapsNs = byChoice(chunksOf(line)).flatMap((chunks) => chunks.slice(1).map(({ gapNs }) => gapNs));
+  return {
+    level: line.level,
+    phase: line.phase,
+    index: line.index ?? 0,
+    scheduledNs: line.scheduledNs ?? 0,
+    startedNs: line.startedNs ?? 0,
+    sentNs: line.sentNs ?? 0,
+    firstOutputNs: line.firstOutputNs ?? 0,
+    lastOutputNs: line.lastOutputNs ?? 0,
+    endNs: line.endNs ?? 0,
+    completed: line.outcome === "completed",
+    failure: line.outcome === "failed" ? line.failure : "",
+    status: line.status ?? 0,
+    inputTokens: line.inputTokens ?? 0,
+    outputTokens: line.outputTokens ?? 0,
+    shownTokens: (line.outputTokens ?? 0) - (line.hiddenTokens ?? 0),
+    ttftMs: figures.ttftMs,
+    ttfoMs: figures.ttfoMs,
+    tpotMs: figures.tpotMs,
+    chunks: line.arrivals?.length ?? 0,
+    maxStallNs: gapsNs.reduce((most, gapNs) => Math.max(most, gapNs), 0),
+    medianGapNs: gapsNs.length > 0 ? median(gapsNs) : 0,
+    pausesNs: pausesNs(gapsNs),
+  };
+}
+
+async function readJson(path: string, damage: Damage): Promise<Record<string, unknown> | undefined> {
+  if (!existsSync(path)) return undefined;
+  try {
+    const value: unknown = JSON.parse(await readFile(path, "utf8"));
+    if (typeof value === "object" && value !== null && !Array.isArray(value)) return { ...value };
+    damage.push(`${basename(path)} cannot be read: it holds no object`);
+  } catch (error) {
+    damage.push(`${basename(path)} cannot be read: ${(error as Error).message}`);
+  }
+  return undefined;
+}
+
+/** The schema of summaries and records that is read here. */
+const knownSchema = 1;
+
+function checkSchema(schema: unknown, of: string, damage: Damage): void {
+  if (schema !== knownSchema)
+    damage.push(`the schema of ${of} is ${JSON.stringify(schema) ?? "not given"}; this version reads ${knownSchema}`);
+}
+
+async function readSummary(path: string, damage: Damage): Promise<Summary | undefined> {
+  const value = await readJson(path, damage);
+  if (value === undefined) return undefined;
+  const { levels, verdict, validity } = value as Partial<Summary>;
+  const missing = [
+    Array.isArray(levels) ? "" : "levels",
+    typeof verdict?.pass === "boolean" && Array.isArray(verdict.reasons) ? "" : "verdict",
+    typeof validity?.state === "string" && Array.isArray(validity.reasons) ? "" : "validity",
+  ].filter((part) => part !== "");
+  if (missing.length > 0) {
+    damage.push(`summary.json cannot be read: it has no ${missing.join(", no ")}`);
+    return undefined;
+  }
+  checkSchema(value.schema, "summary.json", damage);
+  const wrong = levelProblems(levels as unknown[]);
+  if (wrong.length > 0) {
+    damage.push(`summary.json cannot be read: ${wrong.join("; ")}`);
+    return undefined;
+  }
+  return value as unknown as Summary;
+}
+
+/** What is wrong with the levels of a summary: a verdict rests on these fields, and one that is not a number would pass limits. */
+function levelProblems(levels: readonly unknown[]): string[] {
+  const names = new Set<string>();
+  return levels.flatMap((level, i) => {
+    const fields = typeof level === "object" && level !== null ? (level as Record<string, unknown>) : {};
+    const { name, requests, completed, failed } = fields;
+    if (typeof name !== "string" || name === "") return [`level ${i + 1} has no name`];
+    if (names.has(name)) return [`there are two levels ${name}`];
+    names.add(name);
+    const counts = ["requests", "completed", "failed", "inputTokens", "outputTokens"];
+    const rates = ["durationS", "requestThroughput", "outputThroughput"];
+    const wrong = [
+      ...counts.filter((field) => !(Number.isSafeInteger(fields[field]) && Number(fields[field]) >= 0)),
+      ...rates.filter((field) => !(Number.isFinite(fields[field]) && Number(fields[field]) >= 0)),
+    ];
+    if (wrong.length > 0) return [`level ${name} has no ${wrong.join(", no ")} that is a number from 0`];
+    if (Number(completed) + Number(failed) !== requests)
+      return [`level ${name} has other requests than completed and failed`];
+    return [];
+  });
+}
+
+/** Levels of which the records hold other numbers than the run counted: a file that was cut or changed, or another run's. */
+function checkCounts({ levelSummaries, requests = [], damage }: Results): void {
+  const held = new Map<string, { requests: number; completed: number; inputTokens: number; outputTokens: number }>();
+  for (const { level, phase, completed, inputTokens, outputTokens } of requests) {
+    if (phase !== "steady") continue;
+    const counts = held.get(level) ?? { requests: 0, completed: 0, inputTokens: 0, outputTokens: 0 };
+    counts.requests++;
+    if (completed) {
+      counts.completed++;
+      counts.inputTokens += inputTokens;
+      counts.outputTokens += outputTokens;
+    }
+    held.set(level, counts);
+  }
+  for (const level of levelSummaries) {
+    const found = held.get(level.name);
+    if ((found?.requests ?? 0) !== level.requests) {
+      damage.push(
+        `the records hold ${found?.requests ?? 0} of ${level.requests} steady requests of level ${level.name}`,
+      );
+      continue;
+    }
+    for (const [key, words] of [
+      ["completed", "completed requests"],
+      ["inputTokens", "input tokens"],
+      ["outputTokens", "output tokens"],
+    ] as const)
+      if ((found?.[key] ?? 0) !== level[key])
+        damage.push(`the records hold ${found?.[key] ?? 0} ${words} of level ${level.name}, the summary ${level[key]}`);
+  }
+}
+
+/** The records file of a results folder, if it has one. */
+export function recordsPath(dir: string): string | undefined {
+  return ["records.ndjson.gz", "records.ndjson"].map((name) => join(dir, name)).find((path) => existsSync(path));
+}
+
+/**
+ * Reads a results folder, if told so with every inter-token latency (20 bytes each). Throws when it holds neither a summary
+ * nor records.
+ */
+export async function readResults(dir: string, withItl = false): Promise<Results> {
+  const damage: Damage = [];
+  const summaryPath = join(dir, "summary.json");
+  const summary = await readSummary(summaryPath, damage);
+  const config = await readJson(join(dir, "config.json"), damage);
+  const results: Results = {
+    dir,
+    name: basename(resolve(dir)),
+    scenario: summary?.scenario ?? "",
+    summary,
+    config: config ?? summary?.config ?? {},
+    levelSummaries: summary?.levels ?? [],
+    levels: [],
+    points: [],
+    damage,
+  };
+  const path = recordsPath(dir);
+  if (!path && !summary)
+    throw new Error(
+      damage.length > 0
+        ? `${dir} has no records, and ${damage.join("; ")}`
+        : `${dir} holds neither summary.json nor records.ndjson(.gz): not a results folder`,
+    );
+  if (!path) {
+    damage.push("the folder has no records: what is folded from single requests is missing");
+    return results;
+  }
+  results.requests = [];
+  if (withItl) results.itl = new Map();
+  const unfolded: CommonLine[] = [];
+  let unknown = 0;
+  for await (const line of readRecords(path, damage)) {
+    if (!summary && line.type !== "points") unfolded.push(line);
+    switch (line.type) {
+      case "run":
+        if (results.run) damage.push("the records hold the first line of more than one run");
+        results.run = line;
+        checkSchema(line.schema, "the records", damage);
+        results.scenario ||= line.scenario;
+        if (!config && !summary) results.config = line.config;
+        break;
+      case "level":
+        results.levels.push(line);
+        break;
+      case "request":
+        results.requests.push(toRow(line));
+        if (results.itl && line.outcome === "completed" && line.phase === "steady") {
+          const level = results.itl.get(line.level) ?? [];
+          level.push(requestItl(line));
+          results.itl.set(line.level, level);
+        }
+        break;
+      case "points":
+        results.points.push(line);
+        break;
+      case "end":
+        if (results.end) damage.push("the records hold more than one end line");
+        results.end = line;
+        break;
+      default:
+        unknown++;
+    }
+  }
+  if (unknown > 0) damage.push(`${unknown} lines of the records are of a kind that this version does not know`);
+  if (withItl) await checkCompression(path, damage);
+  if (!results.run) damage.push("the records have no first line: settings and time of the run are not known from them");
+  if (summary) {
+    checkCounts(results);
+  } else {
+    damage.push(
+      existsSync(summaryPath)
+        ? "the levels are folded from the records"
+        : "there is no summary.json: the run was killed before it wrote one; the levels are folded from the records",
+    );
+    results.levelSummaries = foldRecords(unfolded).levels;
+  }
+  return results;
+}
+
+/** A setting as the run echoed it; undefined where it has none of this name. */
+export function setting(config: Record<string, unknown>, name: string): unknown {
+  return config[name];
+}

@@ -1,0 +1,326 @@
+/**
+ * `npm run suite -- --base-url ...`: the serving suite. Measures prompt ingestion, KV cache profiles and generation speed
+ * for all pairs of lengths, a k6 run a step, and writes raw_results/ and report/. What was measured before is kept: the
+ * same command goes on where an interrupted one stopped.
+ */
+import { spawn } from "node:child_process";
+import { createWriteStream, existsSync, mkdirSync, readFileSync, statSync } from "node:fs";
+import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
+import { dirname, join, resolve } from "node:path";
+import { Command } from "commander";
+import { bundleScenarios } from "../build/bundle";
+import { ensureK6 } from "../build/k6";
+import { distDir, shown } from "../build/paths";
+import { Problem, runProgram } from "../build/program";
+import { asEnvironment } from "../lib/settings/given-settings";
+import { fullCache } from "../report/page/answers/kv-cache-profile";
+import { readResults } from "../report/read/read";
+import { k6Environment, type Simulator, startSimulator } from "./simulator";
+import {
+  candidates,
+  ingestionSteps,
+  type Lengths,
+  lengthPairs,
+  type Measured,
+  nextParallel,
+  optionName,
+  parseEnvFile,
+  profileStep,
+  progressLine,
+  type Step,
+  type SuiteOptions,
+  type SuiteSetting,
+  speedStep,
+  suiteDefaults,
+  suiteOptions,
+  suiteSettings,
+} from "./suite-plan";
+import {
+  commonParameters,
+  type Done,
+  flaws,
+  rawResult,
+  type ServerParameters,
+  stepPoints,
+  writeSuiteReport,
+} from "./suite-report";
+
+/**
+ * Makes a folder and those above it. Not by mkdir's own recursion, which never ends below /proc.
+ * @throws Problem with 104 when it cannot be made.
+ */
+function makeFolder(folder: string): void {
+  if (existsSync(folder) && statSync(folder).isDirectory()) return;
+  if (dirname(folder) !== folder && !existsSync(dirname(folder))) makeFolder(dirname(folder));
+  try {
+    mkdirSync(folder);
+  } catch (error) {
+    throw new Problem(`${folder} cannot be made: ${(error as Error).message}`, 104);
+  }
+}
+
+/** Makes sure that the suite has where to write and what to read, before anything is started. */
+function prepareFolders({ datasetFolder, outputFolder }: SuiteOptions): void {
+  if (datasetFolder !== "" && !existsSync(datasetFolder))
+    throw new Problem(`dataset-folder=${datasetFolder} does not exist`, 104);
+  makeFolder(join(resolve(outputFolder), "raw_results"));
+}
+
+/** Answers of the server's own endpoints; one that it does not have is left out. */
+async function serverParameters(options: SuiteOptions): Promise<ServerParameters> {
+  const get = async (path: string): Promise<Record<string, unknown>> => {
+    try {
+      const reply = await fetch(`${options.baseUrl}${path}`, { signal: AbortSignal.timeout(10_000) });
+      const value: unknown = reply.ok ? await reply.json() : {};
+      return typeof value === "object" && value !== null && !Array.isArray(value) ? { ...value } : {};
+    } catch {
+      return {};
+    }
+  };
+  const { model_name, version, vllm_version } = await get(options.infoEndpoint);
+  const launch = await get(options.launchArgumentsEndpoint);
+  const { data } = await get("/v1/models");
+  const model = Array.isArray(data) ? (data[0] as { id?: unknown } | undefined)?.id : undefined;
+  const known = { model, model_name, happy_vllm_version: version, vllm_version };
+  return { ...Object.fromEntries(Object.entries(known).filter(([, value]) => value !== undefined)), ...launch };
+}
+
+/** Runs k6 for one step, its output into a log; resolves to its exit code. */
+function runStep(k6: string, step: Step, dir: string): Promise<number> {
+  return new Promise((done, reject) => {
+    const log = createWriteStream(join(dir, "k6.log"));
+    const records = join(dir, "records.ndjson.gz");
+    const child = spawn(k6, ["run", "--quiet", join(distDir, `${step.scenario}.js`), "--out", `records=${records}`], {
+      env: k6Environment(asEnvironment({ ...step.env, RESULTS: dir })),
+      stdio: ["ignore", "pipe", "pipe"],
+    });
+    child.stdout.pipe(log, { end: false });
+    child.stderr.pipe(log, { end: false });
+    // k6 winds down on the first signal; a terminal sends Ctrl-C to it as well.
+    const interrupt = () => {
+      child.kill("SIGINT");
+      interrupted = true;
+    };
+    let interrupted = false;
+    process.once("SIGINT", interrupt);
+    process.once("SIGTERM", interrupt);
+    child.on("error", reject);
+    child.on("close", (code) => {
+      process.removeListener("SIGINT", interrupt);
+      process.removeListener("SIGTERM", interrupt);
+      log.end();
+      if (interrupted) reject(new Problem("interrupted; the same command goes on with this step", 105));
+      else done(code ?? 1);
+    });
+  });
+}
+
+/** A suite that runs: what is done, and how long things take. */
+class Suite {
+  readonly done: Done[] = [];
+  readonly parameters: Record<string, unknown> = {};
+  private readonly durationsS = new Map<string, number[]>();
+  expected = 0;
+  private interrupted = false;
+
+  constructor(
+    readonly options: SuiteOptions,
+    private readonly k6: string,
+    private readonly folder: string,
+    private readonly say: (line: string) => void,
+  ) {}
+
+  /** Measures a step, or takes over what an earlier, interrupted suite measured with the same settings. */
+  async measure(step: Step): Promise<Done> {
+    if (this.interrupted) throw new Problem("interrupted; the same command goes on with the next step", 105);
+    const dir = join(this.folder, "runs", step.name);
+    const raw = join(this.folder, "raw_results", `${step.name}.json`);
+    const stepFile = join(dir, "step.json");
+    const asked = JSON.stringify(step);
+    if (existsSync(raw) && existsSync(stepFile) && (await readFile(stepFile, "utf8")) === asked) {
+      const found: Done = { step, run: await readResults(dir) };
+      this.done.push(found);
+      this.say(progressLine(this.done.length, this.expected, `${step.name} (measured before)`, this.leftS()));
+      this.sayFlaws(found);
+      return found;
+    }
+    this.say(progressLine(this.done.length, this.expected, step.name, this.leftS()));
+    await rm(dir, { recursive: true, force: true });
+    await mkdir(dir, { recursive: true });
+    const startedMs = Date.now();
+    const code = await runStep(this.k6, step, dir);
+    const run = await readResults(dir).catch((error: Error) => error);
+    if (run instanceof Error || run.levelSummaries.every(({ completed }) => completed === 0)) {
+      const log = (await readFile(join(dir, "k6.log"), "utf8")).trim().split("\n").at(-1) ?? "";
+      throw new Problem(`${step.name}: no request completed (k6 ended with ${code}): ${log}`);
+    }
+    const durations = this.durationsS.get(step.scenario) ?? [];
+    durations.push((Date.now() - startedMs) / 1000);
+    this.durationsS.set(step.scenario, durations);
+    const measured: Done = { step, run };
+    await writeFile(stepFile, asked);
+    await writeFile(raw, `${JSON.stringify(rawResult(measured, this.parameters), null, 4)}\n`);
+    this.done.push(measured);
+    this.sayFlaws(measured);
+    return measured;
+  }
+
+  /** No further step begins. */
+  interrupt(): void {
+    this.interrupted = true;
+  }
+
+  private sayFlaws(done: Done): void {
+    for (const flaw of flaws(done)) this.say(`  ${done.step.name}: ${flaw}`);
+  }
+
+  /** Time for the steps that are still expected, by the mean of those measured now; undefined before the first. */
+  private leftS(): number | undefined {
+    const all = [...this.durationsS.values()].flat();
+    return all.length === 0
+      ? undefined
+      : ((this.expected - this.done.length) * all.reduce((a, b) => a + b, 0)) / all.length;
+  }
+
+  /** The numbers of parallel requests of one pair of lengths, by search. */
+  async speeds(lengths: Lengths): Promise<void> {
+    const { options } = this;
+    const numbers = candidates(options);
+    const measured: (Measured & { rate: number })[] = [];
+    const before = this.done.length;
+    for (;;) {
+      const parallel = nextParallel(numbers, measured, options.speedThreshold, fullCache, options.sweep);
+      if (parallel === undefined) break;
+      // Request throughput grows with the number of parallel requests: that of the next smaller one is a lower bound.
+      const smaller = measured.filter((each) => each.parallel < parallel).sort((a, b) => b.parallel - a.parallel)[0];
+      const done = await this.measure(speedStep(options, lengths, parallel, smaller?.rate ?? 0, existsSync));
+      const [point] = stepPoints(done);
+      measured.push({
+        parallel,
+        speed: point?.fromBeginning.median ?? 0,
+        kvUsage: point?.maxKvUsage,
+        rate: point?.level.requestThroughput ?? 0,
+      });
+    }
+    this.expected += this.done.length - before - this.searchSteps();
+  }
+
+  /** Steps that a search of one pair of lengths is expected to take. */
+  searchSteps(): number {
+    const count = candidates(this.options).length;
+    return this.options.sweep ? count : Math.min(count, 2 + Math.ceil(Math.log2(count)));
+  }
+}
+
+/** Runs the whole suite; resolves to 0, 99 when requests failed, 98 when steps are not valid for another reason. */
+async function runSuite(options: SuiteOptions, say: (line: string) => void = console.log): Promise<number> {
+  const folder = resolve(options.outputFolder);
+  await bundleScenarios();
+  const k6 = await ensureK6();
+  const suite = new Suite(options, k6, folder, say);
+
+  const ingestion = ingestionSteps(options);
+  const pairs = lengthPairs();
+  suite.expected = ingestion.length + pairs.length * (1 + suite.searchSteps());
+  const server = await serverParameters(options);
+  const suiteId = await firstSuiteId(folder);
+  const modelOf = ({ run }: Done) => String(run.config.MODEL ?? "");
+  Object.assign(
+    suite.parameters,
+    commonParameters(options, options.model || String(server.model_name ?? server.model ?? ""), server, suiteId),
+  );
+
+  // Between two steps no k6 runs that would take the signal.
+  for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => suite.interrupt());
+  for (const step of ingestion) {
+    const done = await suite.measure(step);
+    if (!suite.parameters.model)
+      Object.assign(suite.parameters, { model: modelOf(done), model_name: options.modelName || modelOf(done) });
+  }
+  let haveGauge = true;
+  for (const lengths of pairs) {
+    if (!haveGauge) break;
+    const { run } = await suite.measure(profileStep(options, lengths, existsSync));
+    haveGauge = run.points.some(({ points }) => points.length > 0);
+    if (!haveGauge) {
+      say("the server serves no gauges at its metrics endpoint: KV cache profiles and thresholds are left out");
+      suite.expected -= pairs.length - 1;
+    }
+  }
+  for (const lengths of pairs) await suite.speeds(lengths);
+  await writeSuiteReport(folder, suite.done, options, suite.parameters);
+  say(progressLine(suite.done.length, suite.done.length, `done: ${shown(join(folder, "report"))}`, undefined));
+  const flawed = suite.done.filter((each) => flaws(each).length > 0);
+  if (flawed.length === 0) return 0;
+  say(
+    `NOT VALID: ${flawed.length} of ${suite.done.length} steps had failed requests or no valid client (named above). ` +
+      "Lengths with such a generation_speed step have no thresholds. Without its folder in runs/ a step is measured again.",
+  );
+  return flawed.some(({ run }) => run.levelSummaries.some(({ failed }) => failed > 0)) ? 99 : 98;
+}
+
+/** The time at which the suite in this folder was begun; a resumed one keeps it. */
+async function firstSuiteId(folder: string): Promise<string> {
+  const file = join(folder, "raw_results", ".suite_id");
+  if (existsSync(file)) return (await readFile(file, "utf8")).trim();
+  const id = new Date().toISOString();
+  await writeFile(file, `${id}\n`);
+  return id;
+}
+
+const help: Partial<Record<SuiteSetting, string>> = {
+  baseUrl: "address of the server, with or without /v1 (instead of --host and --port)",
+  model: "name of the model in requests; by default the server is asked",
+  datasetFolder: "folder with prompts_length_N.json; by default synthetic prompts",
+  outputFolder: "where raw_results/, report/ and runs/ go",
+  stepLiveMetrics: "time between two polls of the metrics endpoint, s",
+  backend: "happy_vllm, vllm, llama.cpp, sglang or simulator (started here unless an address is given)",
+  speedThreshold: "tokens/s that each parallel request shall get",
+};
+
+async function main(): Promise<number> {
+  const program = new Command("suite")
+    .description("Runs the serving suite and writes raw_results/ and report/")
+    .allowExcessArguments(false);
+  for (const name of suiteSettings) {
+    const initial = suiteDefaults[name];
+    program.option(
+      `--${optionName(name)} <value>`,
+      `${help[name] ?? optionName(name).replaceAll("-", " ")}${initial === "" ? "" : ` (default: ${initial})`}`,
+    );
+  }
+  // Their spelling of this one, beside ours.
+  program.option("--target-queries-nb-speed_generation <value>", "the same as --target-queries-nb-speed-generation");
+  program.option("--quick", "few requests and few numbers of parallel requests: minutes instead of hours");
+  program.option("--sweep", "measure every number of parallel requests instead of searching for the thresholds");
+  program.parse();
+  const { targetQueriesNbSpeed_generation: theirs, ...given } = program.opts<Record<string, string>>();
+  if (theirs !== undefined) given.targetQueriesNbSpeedGeneration ??= theirs;
+  const envFile = existsSync(".env") ? parseEnvFile(readFileSync(".env", "utf8")) : {};
+
+  let options: SuiteOptions;
+  try {
+    options = suiteOptions(given as Parameters<typeof suiteOptions>[0], process.env, envFile);
+  } catch (error) {
+    throw new Problem((error as Error).message, 104);
+  }
+  prepareFolders(options);
+  let simulator: Simulator | undefined;
+  try {
+    if (
+      options.backend === "simulator" &&
+      given.baseUrl === undefined &&
+      given.host === undefined &&
+      given.port === undefined
+    ) {
+      simulator = await startSimulator(await ensureK6());
+      options = { ...options, baseUrl: simulator.baseUrl.replace(/\/v1$/, "") };
+      console.log(`tokenclock: the simulated server answers at ${simulator.baseUrl}`);
+    }
+    return await runSuite(options);
+  } finally {
+    await simulator?.stop();
+  }
+}
+
+if (process.argv[1] === __filename) void runProgram(main);

@@ -1,0 +1,705 @@
+/**
+ * Results folders made up from a seed, for the tests: requests with known times, the records and the summary that a run
+ * would have written. The arithmetic here is deliberately its own, so that a test compares two independent ways.
+ */
+import { mkdirSync, mkdtempSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { gzipSync } from "node:zlib";
+import type { LevelSummary, Second, Stats, Validity } from "../../lib/figures/level-summary";
+import { hashText } from "../../lib/workload/workload";
+import type { LevelLine, PointsLine, RecordLine, RequestLine } from "../../report/read/records";
+import { seededRandom } from "../../report/statistics";
+
+const msToNs = (ms: number): number => Math.round(ms * 1e6);
+
+/** A random source with the shapes that latencies have. */
+export function randomSource(seed: number) {
+  const uniform = seededRandom(seed);
+  return {
+    uniform,
+    /** Normal by Box and Muller. */
+    normal: (centre: number, std: number): number =>
+      centre + std * Math.sqrt(-2 * Math.log(1 - uniform())) * Math.cos(2 * Math.PI * uniform()),
+    pick: <T>(items: readonly T[]): T => items[Math.floor(uniform() * items.length)] as T,
+  };
+}
+
+export interface RequestSpec {
+  level: string;
+  phase?: RequestLine["phase"];
+  index?: number;
+  scheduledMs?: number;
+  sentMs: number;
+  /** TTFT, and then one gap a token; ms. */
+  ttftMs?: number;
+  gapsMs?: number[];
+  inputTokens?: number;
+  status?: number;
+  /** A failed request ends this long after it was sent. */
+  failure?: string;
+  failedAfterMs?: number;
+  message?: string;
+}
+
+export function requestLine(spec: RequestSpec): RequestLine {
+  const sentNs = msToNs(spec.sentMs);
+  const base = {
+    type: "request" as const,
+    level: spec.level,
+    phase: spec.phase ?? ("steady" as const),
+    index: spec.index ?? 0,
+    scheduledNs: msToNs(spec.scheduledMs ?? spec.sentMs),
+    startedNs: sentNs - 1000,
+    sentNs,
+    inputTokens: spec.inputTokens ?? 0,
+  };
+  if (spec.failure !== undefined) {
+    return {
+      ...base,
+      inputTokens: 0,
+      endNs: sentNs + msToNs(spec.failedAfterMs ?? 1),
+      status: spec.status ?? 500,
+      outcome: "failed",
+      failure: spec.failure,
+      ...(spec.message === undefined ? {} : { message: spec.message }),
+    };
+  }
+  const deltas = [spec.ttftMs ?? 0, ...(spec.gapsMs ?? [])].map(msToNs);
+  const lastOutputNs = sentNs + deltas.reduce((sum, delta) => sum + delta, 0);
+  return {
+    ...base,
+    firstByteNs: sentNs + (deltas[0] as number),
+    firstOutputNs: sentNs + (deltas[0] as number),
+    firstNonReasonNs: sentNs + (deltas[0] as number),
+    lastOutputNs,
+    endNs: lastOutputNs + 50_000,
+    arrivals: deltas.map((delta) => [delta, 1]),
+    status: spec.status ?? 200,
+    outcome: "completed",
+    outputTokens: deltas.length,
+  };
+}
+
+/** Statistics by plain sorting, with linear interpolation. */
+export function statsOf(values: number[]): Stats {
+  const sorted = [...values].sort((a, b) => a - b);
+  const n = sorted.length;
+  const at = (p: number): number => {
+    if (n === 0) return 0;
+    const rank = p * (n - 1);
+    const lower = sorted[Math.trunc(rank)] as number;
+    const upper = sorted[Math.ceil(rank)] as number;
+    return lower * (1 - (rank % 1)) + upper * (rank % 1);
+  };
+  const average = n === 0 ? 0 : sorted.reduce((a, b) => a + b, 0) / n;
+  const variance = n === 0 ? 0 : sorted.reduce((a, b) => a + (b - average) ** 2, 0) / n;
+  return {
+    count: n,
+    mean: average,
+    std: Math.sqrt(variance),
+    min: sorted[0] ?? 0,
+    p50: at(0.5),
+    p90: at(0.9),
+    p95: at(0.95),
+    p99: at(0.99),
+    p999: at(0.999),
+    max: sorted[n - 1] ?? 0,
+  };
+}
+
+export interface LevelSpec {
+  name: string;
+  concurrency?: number;
+  rate?: number;
+  batchSize?: number;
+  labels?: Record<string, string | number>;
+  openMs: number;
+  closeMs: number;
+}
+
+const requestNs = (
+  line: RequestLine,
+  key: "sentNs" | "firstOutputNs" | "lastOutputNs" | "scheduledNs" | "endNs",
+): number => line[key] ?? 0;
+
+function levelSummary(
+  level: LevelSpec,
+  all: RequestLine[],
+  sloMs: { ttft?: number; tpot?: number; e2e?: number },
+): LevelSummary {
+  const own = all.filter((line) => line.level === level.name);
+  const steady = own.filter((line) => line.phase === "steady");
+  const completed = steady.filter((line) => line.outcome === "completed");
+  const durationS = (level.closeMs - level.openMs) / 1000;
+  const tally = (values: string[]): Record<string, number> => {
+    const counts: Record<string, number> = {};
+    for (const value of values) counts[value] = (counts[value] ?? 0) + 1;
+    return counts;
+  };
+  const ttft = completed.map((line) => (requestNs(line, "firstOutputNs") - requestNs(line, "sentNs")) / 1e6);
+  const e2e = completed.map((line) => (requestNs(line, "lastOutputNs") - requestNs(line, "sentNs")) / 1e6);
+  const delay = steady.map((line) => (requestNs(line, "sentNs") - requestNs(line, "scheduledNs")) / 1e6);
+  const several = completed.filter((line) => (line.outputTokens ?? 0) > 1);
+  const tpot = several.map(
+    (line) =>
+      (requestNs(line, "lastOutputNs") - requestNs(line, "firstOutputNs")) / 1e6 / ((line.outputTokens ?? 0) - 1),
+  );
+  const gaps = completed.flatMap((line) => (line.arrivals ?? []).slice(1).map(([delta]) => delta / 1e6));
+  const good = completed.filter((_, i) => {
+    const within = (value: number | undefined, limit: number | undefined): boolean =>
+      limit === undefined || (value ?? 0) <= limit;
+    const line = completed[i] as RequestLine;
+    const own = several.indexOf(line as (typeof several)[number]);
+    return within(ttft[i], sloMs.ttft) && within(e2e[i], sloMs.e2e) && within(own >= 0 ? tpot[own] : 0, sloMs.tpot);
+  }).length;
+  const openNs = msToNs(level.openMs);
+  const closeNs = msToNs(level.closeMs);
+  let windowTokens = 0;
+  for (const line of own) {
+    let t = requestNs(line, "sentNs");
+    for (const [delta, tokens] of line.arrivals ?? []) {
+      t += delta;
+      if (line.outcome === "completed" && t >= openNs && t < closeNs) windowTokens += tokens;
+    }
+  }
+  const sum = (lines: RequestLine[], key: "inputTokens" | "outputTokens"): number =>
+    lines.reduce((total, line) => total + (line[key] ?? 0), 0);
+  const withSlo = Object.keys(sloMs).length > 0;
+  const sent = steady.map((line) => requestNs(line, "sentNs"));
+  return {
+    name: level.name,
+    ...(level.concurrency === undefined ? {} : { concurrency: level.concurrency }),
+    ...(level.rate === undefined ? {} : { rate: level.rate }),
+    ...(level.batchSize === undefined ? {} : { batchSize: level.batchSize }),
+    labels: level.labels ?? {},
+    requests: steady.length,
+    completed: completed.length,
+    failed: steady.length - completed.length,
+    failures: tally(steady.flatMap((line) => (line.outcome === "failed" ? [line.failure] : []))),
+    statuses: tally(steady.map((line) => String(line.status ?? 0))),
+    inputTokens: sum(completed, "inputTokens"),
+    outputTokens: sum(completed, "outputTokens"),
+    windowStartS: level.openMs / 1000,
+    durationS,
+    requestThroughput: completed.length / durationS,
+    outputThroughput: windowTokens / durationS,
+    ...(withSlo ? { requestGoodput: good / durationS, goodShare: good / Math.max(1, steady.length) } : {}),
+    outputSpeed: statsOf(tpot.filter((ms) => ms > 0).map((ms) => 1000 / ms)),
+    ttftMs: statsOf(ttft),
+    ttftScheduledMs: statsOf(
+      ttft.map(
+        (ms, i) =>
+          ms +
+          (requestNs(completed[i] as RequestLine, "sentNs") - requestNs(completed[i] as RequestLine, "scheduledNs")) /
+            1e6,
+      ),
+    ),
+    ttfoMs: statsOf(ttft),
+    tpotMs: statsOf(tpot),
+    itlMs: statsOf(gaps),
+    chunkGapMs: statsOf(gaps),
+    maxStallMs: statsOf(
+      several.map((line) => Math.max(...(line.arrivals ?? []).slice(1).map(([delta]) => delta / 1e6))),
+    ),
+    e2eMs: statsOf(e2e),
+    e2eScheduledMs: statsOf(
+      e2e.map(
+        (ms, i) =>
+          ms +
+          (requestNs(completed[i] as RequestLine, "sentNs") - requestNs(completed[i] as RequestLine, "scheduledNs")) /
+            1e6,
+      ),
+    ),
+    queueDelayMs: statsOf(delay),
+    releaseSpreadMs: sent.length === 0 ? 0 : (Math.max(...sent) - Math.min(...sent)) / 1e6,
+    spanS:
+      completed.length === 0
+        ? 0
+        : (Math.max(...completed.map((line) => requestNs(line, "lastOutputNs"))) -
+            Math.min(...completed.map((line) => requestNs(line, "sentNs")))) /
+          1e9,
+    tokenSources: { usage: completed.length },
+    tokenMismatches: 0,
+    coalescedShare: 0.01,
+    arrivalUncertaintyMs: statsOf([0, 0, 0.1]),
+    clockErrors: 0,
+    kernelStampShare: 1,
+    warmupRequests: own.filter((line) => line.phase === "warmup").length,
+    whole: {
+      requests: own.length,
+      completed: own.filter((line) => line.outcome === "completed").length,
+      durationS,
+      outputTokens: sum(own, "outputTokens"),
+      outputThroughput: sum(own, "outputTokens") / durationS,
+    },
+  };
+}
+
+function secondsOf(all: RequestLine[], zeroNs: number): Second[] {
+  const lines = all.filter((line) => requestNs(line, "scheduledNs") >= zeroNs);
+  const secondOf = (ns: number): number => Math.floor((ns - zeroNs) / 1e9);
+  const last = Math.max(0, ...lines.map((line) => secondOf(requestNs(line, "endNs"))));
+  return Array.from({ length: last + 1 }, (_, t) => {
+    const within = (ns: number): boolean => secondOf(ns) === t;
+    const ended = lines.filter((line) => within(requestNs(line, "endNs")));
+    const succeeded = ended.filter((line) => line.outcome === "completed");
+    const stats = statsOf(succeeded.map((line) => requestNs(line, "lastOutputNs") - requestNs(line, "sentNs")));
+    return {
+      t,
+      asked: lines.filter((line) => within(requestNs(line, "scheduledNs"))).length,
+      sent: lines.filter((line) => within(requestNs(line, "sentNs"))).length,
+      succeeded: succeeded.length,
+      failed: ended.length - succeeded.length,
+      askedFailed: lines.filter((line) => within(requestNs(line, "scheduledNs")) && line.outcome === "failed").length,
+      meanMs: stats.mean / 1e6,
+      p50Ms: stats.p50 / 1e6,
+      p95Ms: stats.p95 / 1e6,
+      inFlight: lines.filter(
+        (line) => secondOf(requestNs(line, "sentNs")) <= t && secondOf(requestNs(line, "endNs")) > t,
+      ).length,
+      outputTokens: succeeded.reduce((total, line) => total + (line.outputTokens ?? 0), 0),
+    };
+  });
+}
+
+export interface RunSpec {
+  scenario: string;
+  levels: LevelSpec[];
+  requests: RequestLine[];
+  config?: Record<string, unknown>;
+  sloMs?: { ttft?: number; tpot?: number; e2e?: number };
+  points?: PointsLine[];
+  validity?: Partial<Validity>;
+  pass?: boolean;
+  reasons?: string[];
+}
+
+/** Writes a results folder and returns its path. */
+export function writeRun(
+  spec: RunSpec,
+  parent = mkdtempSync(join(tmpdir(), "tokenclock-report-")),
+  name = spec.scenario,
+): string {
+  const dir = join(parent, name);
+  mkdirSync(dir, { recursive: true });
+  const config = { BASE_URL: "http://127.0.0.1:8000/v1", API: "completions", SEED: 1, ...spec.config };
+  const sloMs = spec.sloMs ?? {};
+  const versions = { tokenclock: "0.1.0", k6: "2.2.0", go: "1.25", os: "linux" };
+  const levelLines: LevelLine[] = spec.levels.map(({ openMs, closeMs, labels, ...rest }) => ({
+    type: "level",
+    ...rest,
+    labels: labels ?? {},
+    openNs: msToNs(openMs),
+    closeNs: msToNs(closeMs),
+    endNs: msToNs(closeMs),
+  }));
+  const endNs = Math.max(
+    ...levelLines.map((level) => level.endNs),
+    ...spec.requests.map((line) => requestNs(line, "endNs")),
+  );
+  const validity: Validity = {
+    state: "VALID",
+    reasons: [],
+    notes: [],
+    stamps: { source: "socket", why: "no packet ring", ring: 0, socket: 1, user: 0 },
+    stoppedMs: { count: 0, total: 0, longest: 0 },
+    suspendedMs: { count: 0, total: 0, longest: 0 },
+    schedulingLagMs: statsOf([0.05, 0.1]),
+    queueDelayMs: statsOf([0.1, 0.2]),
+    kernelStampShare: 1,
+    coalescedShare: 0.01,
+    arrivalUncertaintyMs: statsOf([0, 0, 0.1]),
+    clockErrors: 0,
+    readerWaitShare: 0.001,
+    sendUncertaintyMs: statsOf([0.02]),
+    cpuShare: 0.2,
+    droppedIterations: 0,
+    retriedOnReuse: 0,
+    reader: "detached",
+    readerClass: "SCHED_RR 1",
+    clockSteps: 0,
+    rejectedStamps: 0,
+    ...spec.validity,
+  };
+  const lines: RecordLine[] = [
+    {
+      type: "run",
+      schema: 1,
+      scenario: spec.scenario,
+      // No two runs begin at the same nanosecond.
+      startUnixNs: Date.UTC(2026, 10, 20, 9, 30) * 1e6 + 256 * (hashText(join(parent, name)) & 0xfff),
+      config,
+      sloMs,
+      versions,
+    },
+    ...levelLines,
+    ...spec.requests,
+    ...(spec.points ?? []),
+    { type: "end", endNs, ended: "complete", validity },
+  ];
+  writeFileSync(join(dir, "records.ndjson.gz"), gzipSync(`${lines.map((line) => JSON.stringify(line)).join("\n")}\n`));
+  const whole: LevelSpec = { name: "total", openMs: 0, closeMs: endNs / 1e6 };
+  writeFileSync(
+    join(dir, "summary.json"),
+    JSON.stringify({
+      schema: 1,
+      ended: "complete",
+      scenario: spec.scenario,
+      verdict: { pass: spec.pass ?? true, validity: validity.state, reasons: spec.reasons ?? [] },
+      config,
+      versions,
+      sloMs,
+      window: { startS: 0, endS: endNs / 1e9 },
+      levels: spec.levels.map((level) => levelSummary(level, spec.requests, sloMs)),
+      total: levelSummary(
+        whole,
+        spec.requests.map((line) => ({ ...line, level: "total" })),
+        sloMs,
+      ),
+      seconds: secondsOf(spec.requests, Math.min(...levelLines.map(({ openNs }) => openNs))),
+      validity,
+    }),
+  );
+  writeFileSync(join(dir, "config.json"), JSON.stringify(config));
+  return dir;
+}
+
+export interface SweepOptions {
+  seed: number;
+  concurrencies?: number[];
+  requestsPerLevel?: number;
+  tokens?: number;
+  /** Multiplies every latency: version B of a comparison. */
+  slower?: number;
+  /** Requests beyond this many clients are refused with 429 in this share. */
+  failBeyond?: number;
+  config?: Record<string, unknown>;
+  sloMs?: RunSpec["sloMs"];
+  validity?: RunSpec["validity"];
+}
+
+/** A closed loop at several levels: a server whose TTFT and gaps grow with the number of clients. */
+export function sweep(options: SweepOptions): RunSpec {
+  const random = randomSource(options.seed);
+  const slower = options.slower ?? 1;
+  const requests: RequestLine[] = [];
+  const levels: LevelSpec[] = [];
+  let openMs = 1000;
+  for (const concurrency of options.concurrencies ?? [1, 2, 4, 8, 16, 32]) {
+    const level = `c${concurrency}`;
+    const ready = Array.from({ length: concurrency }, () => openMs);
+    let closeMs = openMs;
+    for (let index = 0; index < (options.requestsPerLevel ?? 100); index++) {
+      const client = ready.indexOf(Math.min(...ready));
+      const scheduledMs = ready[client] as number;
+      const sentMs = scheduledMs + 0.05 + 0.1 * random.uniform();
+      const refused =
+        options.failBeyond !== undefined &&
+        concurrency > options.failBeyond &&
+        random.uniform() < 1 - options.failBeyond / concurrency;
+      const line = refused
+        ? requestLine({
+            level,
+            index,
+            scheduledMs,
+            sentMs,
+            failure: "http_429",
+            status: 429,
+            failedAfterMs: 2 + random.uniform(),
+          })
+        : requestLine({
+            level,
+            index,
+            scheduledMs,
+            sentMs,
+            ttftMs: slower * Math.max(5, random.normal(20 + 1.5 * concurrency ** 1.3, 2 + concurrency / 8)),
+            gapsMs: Array.from(
+              { length: (options.tokens ?? 32) - 1 },
+              () => slower * Math.max(1, random.normal(8 + concurrency / 4, 1)),
+            ),
+            inputTokens: 100 + Math.floor(random.uniform() * 20),
+          });
+      requests.push(line);
+      ready[client] = (line.endNs ?? 0) / 1e6;
+      closeMs = Math.max(closeMs, ready[client] as number);
+    }
+    levels.push({ name: level, concurrency, openMs, closeMs });
+    openMs = closeMs + 100;
+  }
+  return {
+    scenario: "concurrency-sweep",
+    levels,
+    requests,
+    config: {
+      CONCURRENCY: levels.map(({ concurrency }) => concurrency),
+      REQUESTS: options.requestsPerLevel ?? 100,
+      ...options.config,
+    },
+    sloMs: options.sloMs,
+    validity: options.validity,
+  };
+}
+
+/** A ramp of requests/s, a stage of 10 s each: a server that answers up to `capacity` and refuses a growing share beyond. */
+export function ramp(options: {
+  seed: number;
+  rates?: number[];
+  capacity: number;
+  latencyMs?: number;
+  slower?: number;
+}): RunSpec {
+  const random = randomSource(options.seed);
+  const rates = options.rates ?? [20, 40, 60, 80, 100, 120];
+  const stageS = 10;
+  const requests: RequestLine[] = [];
+  const levels: LevelSpec[] = [];
+  let index = 0;
+  for (const [stage, rate] of rates.entries()) {
+    const level = `r${rate}`;
+    levels.push({ name: level, rate, openMs: stage * stageS * 1000, closeMs: (stage + 1) * stageS * 1000 });
+    for (let i = 0; i < rate * stageS; i++) {
+      const scheduledMs = stage * stageS * 1000 + (i * 1000) / rate;
+      const sentMs = scheduledMs + 0.2 * random.uniform();
+      const refused = random.uniform() < 1 - options.capacity / rate;
+      const load = Math.min(1, rate / options.capacity);
+      const latencyMs =
+        (options.slower ?? 1) * (options.latencyMs ?? 30) * (1 + 4 * load ** 4) * (0.8 + 0.4 * random.uniform());
+      requests.push(
+        refused
+          ? requestLine({ level, index, scheduledMs, sentMs, failure: "http_5xx", status: 503, failedAfterMs: 5 })
+          : requestLine({ level, index, scheduledMs, sentMs, ttftMs: latencyMs, inputTokens: 8 }),
+      );
+      index++;
+    }
+  }
+  return {
+    scenario: "arrival-rate-ramp",
+    levels,
+    requests,
+    config: { STAGES: rates.map((rate) => `${rate}:${stageS}s`).join(","), RATE: rates },
+  };
+}
+
+/** Both phases of the same prompts, one request after the other: prefill at 2 tokens/ms, decode at 10 ms a token. */
+export function phases(options: {
+  seed: number;
+  prompts?: number;
+  tokens?: number;
+  only?: "full" | "prefill";
+}): RunSpec {
+  const random = randomSource(options.seed);
+  const lengths = Array.from({ length: options.prompts ?? 20 }, () => 200 + Math.floor(800 * random.uniform()));
+  const requests: RequestLine[] = [];
+  const levels: LevelSpec[] = [];
+  const points: PointsLine = {
+    type: "points",
+    name: "server",
+    metrics: ["vllm:num_requests_running", "vllm:num_requests_waiting"],
+    points: [],
+  };
+  let nowMs = 500;
+  for (const level of ["full", "prefill"] as const) {
+    if (options.only && options.only !== level) continue;
+    const openMs = nowMs;
+    for (const [index, inputTokens] of lengths.entries()) {
+      const tokens = level === "full" ? (options.tokens ?? 50) : 1;
+      const line = requestLine({
+        level,
+        index,
+        sentMs: nowMs,
+        scheduledMs: nowMs - 0.2,
+        ttftMs: inputTokens / 2,
+        gapsMs: Array.from({ length: tokens - 1 }, () => 10),
+        inputTokens,
+      });
+      requests.push(line);
+      points.points.push([msToNs(nowMs + 1), 1, index % 4 === 0 ? 1 : 0]);
+      nowMs = (line.lastOutputNs ?? 0) / 1e6 + 0.5;
+    }
+    levels.push({ name: level, openMs, closeMs: nowMs });
+    nowMs += 2000;
+  }
+  return {
+    scenario: "prefill-decode",
+    levels,
+    requests,
+    points: [points],
+    config: { OUTPUT_TOKENS: options.tokens ?? 50 },
+  };
+}
+
+/** Batches released at once, several runs each; requests of different lengths, so that some end early. */
+export function batches(options: {
+  seed: number;
+  sizes?: number[];
+  runs?: number;
+  embeddings?: boolean;
+  oneLevelPerSize?: boolean;
+}): RunSpec {
+  const random = randomSource(options.seed);
+  const runs = options.runs ?? 3;
+  const requests: RequestLine[] = [];
+  const levels: LevelSpec[] = [];
+  let nowMs = 100;
+  for (const batchSize of options.sizes ?? [1, 2, 4, 8, 16, 32, 64]) {
+    const first = nowMs;
+    for (let run = 0; run < runs; run++) {
+      const level = options.oneLevelPerSize ? `b${batchSize}` : `b${batchSize}.${run + 1}`;
+      const openMs = nowMs;
+      let closeMs = openMs;
+      for (let i = 0; i < batchSize; i++) {
+        const tokens = options.embeddings ? 0 : 40 + Math.floor(40 * random.uniform());
+        const gapMs = 8 + batchSize / 8;
+        const inputTokens = 50 + Math.floor(100 * random.uniform());
+        const line = requestLine({
+          level,
+          index: (options.oneLevelPerSize ? run * batchSize : 0) + i,
+          sentMs: openMs + 0.02 * i,
+          ttftMs: 20 + inputTokens / 10 + batchSize,
+          gapsMs: Array.from({ length: Math.max(0, tokens - 1) }, () => gapMs * (0.9 + 0.2 * random.uniform())),
+          inputTokens,
+        });
+        if (options.embeddings) {
+          line.outputTokens = 0;
+          line.firstOutputNs = 0;
+          line.lastOutputNs = 0;
+          line.arrivals = [];
+        }
+        requests.push(line);
+        closeMs = Math.max(closeMs, (line.endNs ?? 0) / 1e6);
+      }
+      if (!options.oneLevelPerSize)
+        levels.push({ name: level, batchSize, labels: { batchSize, run: run + 1 }, openMs, closeMs });
+      nowMs = closeMs + 50;
+    }
+    if (options.oneLevelPerSize) levels.push({ name: `b${batchSize}`, batchSize, openMs: first, closeMs: nowMs });
+  }
+  return {
+    scenario: options.embeddings ? "embeddings-burst" : "batch-burst",
+    levels,
+    requests,
+    config: {
+      MODEL: "tiny",
+      BATCH_SIZES: options.sizes,
+      RUNS: runs,
+      OUTPUT_TOKENS: 80,
+      DATASET: "short",
+      TEMPERATURE: 0,
+      DESCRIPTION: "synthetic",
+    },
+  };
+}
+
+/** Prompts of growing length, one at a time: TTFT = base + length / speed, with noise. */
+export function ingestion(options: {
+  seed: number;
+  tokensPerS: number;
+  baseMs: number;
+  noiseMs?: number;
+  requests?: number;
+}): RunSpec {
+  const random = randomSource(options.seed);
+  const requests: RequestLine[] = [];
+  const levels: LevelSpec[] = [];
+  const lengths = 12;
+  const perLength = Math.ceil((options.requests ?? 120) / lengths);
+  let nowMs = 100;
+  for (let i = 0; i < lengths; i++) {
+    const inputTokens = 32 + Math.round((4064 * i) / (lengths - 1));
+    const level = `i${inputTokens}`;
+    const openMs = nowMs;
+    for (let index = 0; index < perLength; index++) {
+      const ttftMs =
+        options.baseMs +
+        (1000 * inputTokens) / options.tokensPerS +
+        (options.noiseMs ? random.normal(0, options.noiseMs) : 0);
+      const line = requestLine({ level, index, sentMs: nowMs, ttftMs, inputTokens });
+      requests.push(line);
+      nowMs = (line.endNs ?? 0) / 1e6 + 1;
+    }
+    levels.push({ name: level, concurrency: 1, labels: { inputTokens }, openMs, closeMs: nowMs });
+  }
+  return { scenario: "prompt-ingestion", levels, requests };
+}
+
+/**
+ * A server with a KV cache of `cacheTokens` and at most `slots` running sequences, polled every 10 ms. Levels of 1, 2, 3, ...
+ * simultaneous requests (`burst`), or a closed loop of N (`loop`); each request keeps its whole length in the cache.
+ */
+export function cache(options: {
+  seed: number;
+  shape: "burst" | "loop";
+  parallel: number[];
+  lengths?: [number, number][];
+  cacheTokens: number;
+  slots: number;
+  requestsPerLevel?: number;
+}): RunSpec {
+  const random = randomSource(options.seed);
+  const requests: RequestLine[] = [];
+  const levels: LevelSpec[] = [];
+  const points: PointsLine = {
+    type: "points",
+    name: "server",
+    metrics: ["vllm:kv_cache_usage_perc", "vllm:num_requests_running", "vllm:num_requests_waiting"],
+    points: [],
+  };
+  let nowMs = 200;
+  for (const [inputTokens, outputTokens] of options.lengths ?? [[128, 64]]) {
+    for (const parallel of options.parallel) {
+      const level = `i${inputTokens}-o${outputTokens}-n${parallel}`;
+      const running = Math.min(parallel, options.slots, Math.floor(options.cacheTokens / (inputTokens + outputTokens)));
+      const freeAt = Array.from({ length: running }, () => nowMs);
+      const clientFree = Array.from({ length: parallel }, () => nowMs);
+      const openMs = nowMs;
+      let closeMs = nowMs;
+      const lifetimes: { sentMs: number; startMs: number; endMs: number }[] = [];
+      const count = options.shape === "burst" ? parallel : (options.requestsPerLevel ?? 4 * parallel);
+      for (let index = 0; index < count; index++) {
+        const client = clientFree.indexOf(Math.min(...clientFree));
+        const slot = freeAt.indexOf(Math.min(...freeAt));
+        const sentMs = clientFree[client] as number;
+        const startMs = Math.max(sentMs, freeAt[slot] as number);
+        const gapMs = 10 + running;
+        const line = requestLine({
+          level,
+          index,
+          sentMs,
+          ttftMs: startMs - sentMs + inputTokens / 10,
+          gapsMs: Array.from({ length: outputTokens - 1 }, () => gapMs * (0.95 + 0.1 * random.uniform())),
+          inputTokens,
+        });
+        const endMs = (line.lastOutputNs ?? 0) / 1e6;
+        requests.push(line);
+        lifetimes.push({ sentMs, startMs, endMs });
+        freeAt[slot] = endMs;
+        clientFree[client] = endMs + 0.5;
+        closeMs = Math.max(closeMs, endMs);
+      }
+      for (let t = openMs; t <= closeMs; t += 10) {
+        const active = lifetimes.filter(({ startMs, endMs }) => startMs <= t && t < endMs);
+        const queued = lifetimes.filter(({ sentMs, startMs }) => sentMs <= t && t < startMs).length;
+        const tokens = active.reduce(
+          (total, { startMs, endMs }) => total + inputTokens + (outputTokens * (t - startMs)) / (endMs - startMs),
+          0,
+        );
+        points.points.push([msToNs(t), tokens / options.cacheTokens, active.length, queued]);
+      }
+      levels.push({
+        name: level,
+        ...(options.shape === "loop" ? { concurrency: parallel } : { batchSize: parallel }),
+        labels: { inputTokens, outputTokens, requests: parallel },
+        openMs,
+        closeMs,
+      });
+      nowMs = closeMs + 300;
+    }
+  }
+  return {
+    scenario: options.shape === "loop" ? "speed-generation" : "kv-cache-profile",
+    levels,
+    requests,
+    points: [points],
+  };
+}
