@@ -53,7 +53,7 @@ declare module "k6/x/tokenclock" {
     /** Leading input tokens that all requests share by the server's template: those may come from the prefix cache of a cold
      * run. By default what the server counts above inputTokens. */
     templateTokens?: number;
-    /** Keep the output text in the result. */
+    /** Keep the output text and the tool calls in the result. */
     keepText?: boolean;
     /** Give the request up this long after it was sent, ms (failure `aborted`). */
     abortAfterMs?: number;
@@ -70,6 +70,15 @@ declare module "k6/x/tokenclock" {
     readonly serial: number;
   }
 
+  /** A call of a tool that the model asked for. */
+  export interface ToolCall {
+    /** "" where the API gives none. */
+    readonly id: string;
+    readonly name: string;
+    /** As the model wrote them: JSON, unless it made a mistake. */
+    readonly arguments: string;
+  }
+
   interface Measured {
     readonly status: number;
     /** This and other latencies: below 0 where a clock was wrong (LevelSummary.clockErrors). */
@@ -78,6 +87,8 @@ declare module "k6/x/tokenclock" {
     readonly outputTokens: number;
     readonly retryAfter: string;
     readonly text: string;
+    /** With keepText: the calls of the answer, in the order in which they came. */
+    readonly toolCalls: readonly ToolCall[];
   }
   export interface Completed extends Measured {
     readonly outcome: "completed";

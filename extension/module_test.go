@@ -429,3 +429,15 @@ func TestWindowsOpenAndCloseWhenTheScriptSaysSo(t *testing.T) {
 		require.ErrorContains(t, err, says)
 	}
 }
+
+func TestAResultHoldsTheCallsOfTheAnswer(t *testing.T) {
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/event-stream")
+		_, _ = fmt.Fprint(w, `data: {"choices":[{"index":0,"delta":{"tool_calls":[{"index":0,"id":"c1","function":{"name":"look","arguments":"{\"a\":1}"}}]},"finish_reason":"tool_calls"}]}`+"\n\ndata: [DONE]\n\n")
+	}))
+	t.Cleanup(s.Close)
+	v := newScriptVU(t, `client = new tc.Client({ url: "`+s.URL+`", api: "chat" });`)
+	require.JSONEq(t, `[[{"id": "c1", "name": "look", "arguments": "{\"a\":1}"}], "c1", 1, []]`, v.run(`
+		const r = client.request({ body: "{}", keepText: true });
+		return [r.toolCalls, r.toolCalls[0].id, r.toolCalls.length, client.request({ body: "{}" }).toolCalls];`))
+}

@@ -197,22 +197,30 @@ func (c *vuClient) request(spec *requestSpec) (*client.Request, error) {
 
 // result is Result of index.d.ts.
 type result struct {
-	Outcome      string  `js:"outcome"`
-	Failure      string  `js:"failure"`
-	Message      string  `js:"message"`
-	Status       int     `js:"status"`
-	QueueDelayMs float64 `js:"queueDelayMs"`
-	InputTokens  int     `js:"inputTokens"`
-	OutputTokens int     `js:"outputTokens"`
-	RetryAfter   string  `js:"retryAfter"`
-	Text         string  `js:"text"`
-	TTFTMs       float64 `js:"ttftMs"`
-	TTFOMs       float64 `js:"ttfoMs"`
-	E2EMs        float64 `js:"e2eMs"`
-	TPOTMs       float64 `js:"tpotMs"`
-	MaxStallMs   float64 `js:"maxStallMs"`
-	FinishReason string  `js:"finishReason"`
-	TokenSource  string  `js:"tokenSource"`
+	Outcome      string     `js:"outcome"`
+	Failure      string     `js:"failure"`
+	Message      string     `js:"message"`
+	Status       int        `js:"status"`
+	QueueDelayMs float64    `js:"queueDelayMs"`
+	InputTokens  int        `js:"inputTokens"`
+	OutputTokens int        `js:"outputTokens"`
+	RetryAfter   string     `js:"retryAfter"`
+	Text         string     `js:"text"`
+	ToolCalls    []toolCall `js:"toolCalls"`
+	TTFTMs       float64    `js:"ttftMs"`
+	TTFOMs       float64    `js:"ttfoMs"`
+	E2EMs        float64    `js:"e2eMs"`
+	TPOTMs       float64    `js:"tpotMs"`
+	MaxStallMs   float64    `js:"maxStallMs"`
+	FinishReason string     `js:"finishReason"`
+	TokenSource  string     `js:"tokenSource"`
+}
+
+// toolCall is ToolCall of index.d.ts.
+type toolCall struct {
+	ID        string `js:"id"`
+	Name      string `js:"name"`
+	Arguments string `js:"arguments"`
 }
 
 // Request is `client.request(spec, slot?)`.
@@ -417,6 +425,10 @@ func (c *vuClient) ended(state *lib.State, s *slot, spec *requestSpec, r *client
 func toResult(o *tally.Observation, f tally.Figures) *result {
 	out := &result{
 		Outcome: "completed", Status: o.Status, InputTokens: o.InputTokens, OutputTokens: o.OutputTokens, RetryAfter: o.RetryAfter, Text: o.Text,
+		ToolCalls: []toolCall{},
+	}
+	for _, call := range o.ToolCalls {
+		out.ToolCalls = append(out.ToolCalls, toolCall(call))
 	}
 	// 0 where the request has no such latency; below 0 it is an error of a clock, and shown as it is.
 	ms := func(ns int64) float64 {

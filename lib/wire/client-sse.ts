@@ -541,6 +541,7 @@ export class Client {
       outputTokens: tokens,
       retryAfter: "",
       text: "",
+      toolCalls: [],
     };
     if (exchange.failure) {
       failures.add(1, { ...tags, failure: exchange.failure });

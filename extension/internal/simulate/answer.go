@@ -23,8 +23,9 @@ type generation struct {
 	target int    // tokens that it will have
 	reason string // finish_reason when it has them
 
-	produced int // tokens that came from the pace
-	emitted  int // tokens put into events
+	produced int  // tokens that came from the pace
+	emitted  int  // tokens put into events
+	calling  bool // the call's first token was put into one
 	text     textState
 
 	timer timer // of the schedule
@@ -69,6 +70,7 @@ type answer struct {
 	fault                     Fault
 	reasoning, toolCall       int
 	reasoningField            string
+	tool                      string // the name of the tool that is called
 	lineEnd                   string
 
 	gens     []*generation
@@ -184,9 +186,14 @@ func (a *answer) emitChunk(g *generation, n int) {
 		a.format.empty(a, g)
 	}
 	text := a.nextText(g, n)
+	calls := a.phaseOf(g, g.emitted) == phaseToolCall
+	if calls {
+		text = a.callText(g, text, n)
+	}
 	g.emitted += n
 	last := g.emitted == g.target
 	a.format.token(a, g, text, n, last)
+	g.calling = calls
 	if a.c.closed || a.over {
 		return
 	}

@@ -37,7 +37,9 @@ path); POST /reset forgets it.
 --fault cut=20,cutHow=fin; a request can bring its own in the field "simulate" of its body or the header X-Simulate.
 Pace: stall (stallMs, catchUp), burst (oneWrite). Ending: refuse, status, cut (cutHow rst, fin, end), error (errorNoDone), each after so many tokens.
 Shape: malformed, huge (hugeBytes), wide, split (write, chunk, event), lineEnd (crlf, cr), comments, emptyEvents,
-tokensPerChunk, eventsPerChunk, roleWithFirst, contentLength, closeAfter, reasoning, toolCallTokens, outputTokens.`,
+tokensPerChunk, eventsPerChunk, roleWithFirst, contentLength, closeAfter, reasoning, toolCallTokens, outputTokens.
+Tools: with tools in a request toolRounds=N answers with a call of the first one until N results stand behind the user's
+last message; tool_choice "required" demands a call.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cmd.SilenceUsage = true

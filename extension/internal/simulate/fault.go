@@ -50,12 +50,14 @@ type Fault struct {
 	ContentLength  bool   `json:"contentLength,omitempty"`  // stream without chunked framing: the response's end ends the connection
 	CloseAfter     bool   `json:"closeAfter,omitempty"`     // promise keep-alive, then close, as llama-server does
 
-	Reasoning      *int     `json:"reasoning,omitempty"` // these override the server's settings
-	ReasoningField string   `json:"reasoningField,omitempty"`
-	ToolCallTokens *int     `json:"toolCallTokens,omitempty"`
-	TTFTMs         *float64 `json:"ttftMs,omitempty"` // only where tokens come on a schedule
-	ITLMs          *float64 `json:"itlMs,omitempty"`
-	OutputTokens   int      `json:"outputTokens,omitempty"`
+	Reasoning      *int   `json:"reasoning,omitempty"` // these override the server's settings
+	ReasoningField string `json:"reasoningField,omitempty"`
+	ToolCallTokens *int   `json:"toolCallTokens,omitempty"`
+	// With tools in the request, answers call one until so many results of tools stand behind the user's last message.
+	ToolRounds   int      `json:"toolRounds,omitempty"`
+	TTFTMs       *float64 `json:"ttftMs,omitempty"` // only where tokens come on a schedule
+	ITLMs        *float64 `json:"itlMs,omitempty"`
+	OutputTokens int      `json:"outputTokens,omitempty"`
 }
 
 // ParseFault reads "cut=20,share=0.1" (the JSON names of Fault's fields) or a JSON object.
@@ -143,6 +145,7 @@ func (f *Fault) add(g *Fault) {
 	setDefault(&f.Reasoning, g.Reasoning)
 	setDefault(&f.ReasoningField, g.ReasoningField)
 	setDefault(&f.ToolCallTokens, g.ToolCallTokens)
+	setDefault(&f.ToolRounds, g.ToolRounds)
 	setDefault(&f.TTFTMs, g.TTFTMs)
 	setDefault(&f.ITLMs, g.ITLMs)
 	setDefault(&f.OutputTokens, g.OutputTokens)

@@ -60,7 +60,8 @@ func (f messagesFormat) enter(a *answer, p phase) {
 	case phaseToolCall:
 		b = append(b, `,"content_block":{"type":"tool_use","id":"toolu_`...)
 		b = append(b, a.id...)
-		b = append(b, `","name":"lookup","input":{}}}`...)
+		b = a.toolJSON(append(b, `","name":`...))
+		b = append(b, `,"input":{}}}`...)
 	default:
 		b = append(b, `,"content_block":{"type":"text","text":""}}`...)
 	}
@@ -124,7 +125,8 @@ func (messagesFormat) whole(a *answer, b []byte) []byte {
 	if tool > 0 {
 		b = append(b, `,{"type":"tool_use","id":"toolu_`...)
 		b = append(b, a.id...)
-		b = append(b, `","name":"lookup","input":{"query":"`...)
+		b = a.toolJSON(append(b, `","name":`...))
+		b = append(b, `,"input":{"query":"`...)
 		b = a.srv.vocab.appendText(b, &g.text, tool, a.fault.Wide)
 		b = append(b, `"}}`...)
 	}

@@ -254,6 +254,9 @@ func (s *Server) readAnswer(a *answer, r *request, body gjson.Result, number uin
 	if a.fault.ToolCallTokens != nil {
 		a.toolCall = *a.fault.ToolCallTokens
 	}
+	if r.path != pathCompletions {
+		a.planCall(body)
+	}
 	setDefault(&a.fault.ReasoningField, a.reasoningField)
 	a.reasoningField = a.fault.ReasoningField
 
@@ -411,10 +414,10 @@ func (chatFormat) token(a *answer, g *generation, text []byte, n int, last bool)
 		b = append(b, `"}`...)
 	case phaseToolCall:
 		b = append(b, `,"delta":{"tool_calls":[{"index":0`...)
-		if first == g.target-a.toolCall || n > 1 && first == 0 {
-			b = append(b, `,"id":"call_`...)
-			b = append(b, a.id...)
-			b = append(b, `","type":"function","function":{"name":"lookup","arguments":"`...)
+		if !g.calling {
+			b = a.callID(append(b, `,"id":"`...))
+			b = a.toolJSON(append(b, `","type":"function","function":{"name":`...))
+			b = append(b, `,"arguments":"`...)
 		} else {
 			b = append(b, `,"function":{"arguments":"`...)
 		}
@@ -480,11 +483,11 @@ func (chatFormat) whole(a *answer, b []byte) []byte {
 		b = a.srv.vocab.appendText(b, &g.text, content, a.fault.Wide)
 		b = append(b, '"')
 		if tool > 0 {
-			b = append(b, `,"tool_calls":[{"id":"call_`...)
-			b = append(b, a.id...)
-			b = append(b, `","type":"function","function":{"name":"lookup","arguments":"`...)
+			b = a.callID(append(b, `,"tool_calls":[{"id":"`...))
+			b = a.toolJSON(append(b, `","type":"function","function":{"name":`...))
+			b = append(b, `,"arguments":"`+callOpening...)
 			b = a.srv.vocab.appendText(b, &g.text, tool, a.fault.Wide)
-			b = append(b, `"}}]`...)
+			b = append(b, callClosing+`"}}]`...)
 		}
 		b = append(b, '}')
 		b = finishJSON(b, a.finishReason(g))

@@ -106,7 +106,9 @@ func (a *answer) item(b []byte, index int, p phase, status string) []byte {
 	case phaseReasoning:
 		return append(b, `","type":"reasoning","summary":[]}`...)
 	case phaseToolCall:
-		return append(b, `","type":"function_call","name":"lookup","call_id":"call_0","arguments":""}`...)
+		b = a.toolJSON(append(b, `","type":"function_call","name":`...))
+		b = a.callID(append(b, `,"call_id":"`...))
+		return append(b, `","arguments":""}`...)
 	}
 	return append(b, `","type":"message","role":"assistant","content":[]}`...)
 }
@@ -187,9 +189,11 @@ func (responsesFormat) whole(a *answer, b []byte) []byte {
 		if tool > 0 {
 			b = append(b, `,{"id":"`...)
 			b = a.itemID(b, 2)
-			b = append(b, `","type":"function_call","name":"lookup","call_id":"call_0","arguments":"`...)
+			b = a.toolJSON(append(b, `","type":"function_call","name":`...))
+			b = a.callID(append(b, `,"call_id":"`...))
+			b = append(b, `","arguments":"`+callOpening...)
 			b = a.srv.vocab.appendText(b, &g.text, tool, a.fault.Wide)
-			b = append(b, `"}`...)
+			b = append(b, callClosing+`"}`...)
 		}
 		return b
 	})

@@ -196,7 +196,9 @@ func (s *scanner) message(f *facts) {
 				s.toolCall(f)
 			}
 		case "function_call":
-			s.function(f)
+			var piece callPiece
+			s.function(f, &piece)
+			s.keepCall(piece)
 		default:
 			s.skip()
 		}
@@ -245,23 +247,39 @@ func (s *scanner) delta(kind slotKind, f *facts) {
 }
 
 func (s *scanner) toolCall(f *facts) {
+	piece := callPiece{index: -1}
 	for key := range s.members {
 		switch string(key) {
 		case "index":
-			s.countSlot(slotCount)
+			if n, ok := s.countSlot(slotCount); ok {
+				piece.index = n
+			}
+		case "id":
+			piece.id, _ = s.text()
 		case "function":
-			s.function(f)
+			s.function(f, &piece)
 		default:
 			s.skip()
 		}
 	}
+	s.keepCall(piece)
 }
 
-func (s *scanner) function(f *facts) {
+func (s *scanner) function(f *facts, piece *callPiece) {
 	for key := range s.members {
 		switch string(key) {
 		case "name", "arguments":
-			s.delta(slotTool, f)
+			name := string(key) == "name"
+			raw, ok := s.textSlot(slotTool)
+			if !ok {
+				continue
+			}
+			f.setText(slotTool, raw)
+			if name {
+				piece.name = raw
+			} else {
+				piece.args = raw
+			}
 		default:
 			s.skip()
 		}
@@ -280,8 +298,17 @@ func (s *scanner) part(f *facts) {
 	if s.peek() == '{' {
 		f.items++
 	}
+	piece := callPiece{index: -1, json: true}
 	for key := range s.members {
 		switch string(key) {
+		case "id":
+			piece.id, _ = s.text()
+		case "input": // of a tool use: the arguments as JSON
+			s.peek()
+			start := s.i
+			if s.skip(); !s.bad {
+				piece.args = s.b[start:s.i]
+			}
 		case "text":
 			if raw, ok := s.text(); ok {
 				f.setText(slotContent, raw)
@@ -298,10 +325,14 @@ func (s *scanner) part(f *facts) {
 		case "name":
 			if raw, ok := s.text(); ok {
 				f.setText(slotTool, raw)
+				piece.name = raw
 			}
 		default:
 			s.skip()
 		}
+	}
+	if piece.name != nil {
+		s.keepCall(piece)
 	}
 }
 
@@ -449,6 +480,7 @@ func (s *scanner) responses(streamed bool, f *facts) {
 		return
 	}
 	var kind, delta []byte
+	piece := callPiece{index: -1}
 	for key := range s.members {
 		switch string(key) {
 		case "type":
@@ -456,8 +488,14 @@ func (s *scanner) responses(streamed bool, f *facts) {
 			f.shape = shapeEvent
 		case "delta":
 			delta, _ = s.textSlot(slotDelta)
-		case "sequence_number", "output_index", "content_index", "summary_index":
+		case "output_index":
+			if n, ok := s.countSlot(slotCount); ok {
+				piece.index = n
+			}
+		case "sequence_number", "content_index", "summary_index":
 			s.countSlot(slotCount)
+		case "item":
+			s.callItem(&piece)
 		case "obfuscation":
 			s.textSlot(slotSkipped)
 		case "response":
@@ -498,6 +536,30 @@ func (s *scanner) responses(streamed bool, f *facts) {
 	s.kept = s.kept[:0]
 	s.slots.rename(slotDelta, slot)
 	f.setText(slot, delta)
+	if slot == slotTool {
+		piece.args = delta
+	}
+	if slot == slotTool || piece.name != nil {
+		s.keepCall(piece)
+	}
+}
+
+// callItem reads what an event says of an item of the output that it begins or ends: of a call its name and id.
+func (s *scanner) callItem(piece *callPiece) {
+	s.slots.off = true
+	for key := range s.members {
+		switch string(key) {
+		case "call_id":
+			piece.id, _ = s.text()
+		case "name":
+			piece.name, _ = s.text()
+		case "arguments":
+			piece.args, _ = s.text()
+			piece.repeats = true
+		default:
+			s.skip()
+		}
+	}
 }
 
 // response reads the response object.
@@ -547,11 +609,14 @@ func (s *scanner) response(f *facts) {
 func (s *scanner) outputItem(f *facts) {
 	reasoning := false
 	before, text, kept := f.output, f.text, len(s.kept)
+	piece := callPiece{index: -1}
 	for key := range s.members {
 		switch string(key) {
 		case "type":
 			raw, _ := s.text()
 			reasoning = string(raw) == "reasoning"
+		case "call_id":
+			piece.id, _ = s.text()
 		case "content", "summary":
 			if s.peek() == '[' {
 				s.parts(f)
@@ -559,12 +624,21 @@ func (s *scanner) outputItem(f *facts) {
 				s.skip()
 			}
 		case "name", "arguments":
+			name := string(key) == "name"
 			if raw, ok := s.text(); ok {
 				f.setText(slotTool, raw)
+				if name {
+					piece.name = raw
+				} else {
+					piece.args = raw
+				}
 			}
 		default:
 			s.skip()
 		}
+	}
+	if piece.name != nil {
+		s.keepCall(piece)
 	}
 	if reasoning && f.output != before {
 		f.output, f.text, s.kept = before|outReasoning, text, s.kept[:kept]
@@ -575,17 +649,20 @@ func (s *scanner) outputItem(f *facts) {
 func (s *scanner) messages(streamed bool, f *facts) {
 	var kind []byte
 	var start usage
+	piece := callPiece{index: -1}
 	for key := range s.members {
 		switch string(key) {
 		case "type":
 			kind, _ = s.text()
 			f.shape = max(f.shape, shapeEvent)
 		case "index":
-			s.countSlot(slotCount)
+			if n, ok := s.countSlot(slotCount); ok {
+				piece.index = n
+			}
 		case "delta":
-			s.blockDelta(f)
+			s.blockDelta(f, &piece)
 		case "content_block":
-			s.blockStart(f)
+			s.blockStart(f, &piece)
 		case "message":
 			if s.peek() == '{' {
 				s.startedMessage(&start)
@@ -608,6 +685,9 @@ func (s *scanner) messages(streamed bool, f *facts) {
 		default:
 			s.other(key, f)
 		}
+	}
+	if piece.name != nil || piece.args != nil {
+		s.keepCall(piece)
 	}
 	switch string(kind) {
 	case "message_start":
@@ -633,7 +713,7 @@ func (s *scanner) startedMessage(u *usage) {
 }
 
 // blockDelta reads the delta of content_block_delta and of message_delta.
-func (s *scanner) blockDelta(f *facts) {
+func (s *scanner) blockDelta(f *facts, piece *callPiece) {
 	for key := range s.members {
 		switch string(key) {
 		case "text":
@@ -641,7 +721,10 @@ func (s *scanner) blockDelta(f *facts) {
 		case "thinking":
 			s.delta(slotReasoning, f)
 		case "partial_json":
-			s.delta(slotTool, f)
+			if raw, ok := s.textSlot(slotTool); ok {
+				f.setText(slotTool, raw)
+				piece.args = raw
+			}
 		case "stop_reason":
 			s.finishReason(f)
 		default:
@@ -651,7 +734,7 @@ func (s *scanner) blockDelta(f *facts) {
 }
 
 // blockStart reads the block of content_block_start. Anthropic's own holds no text yet; a tool's name is none either.
-func (s *scanner) blockStart(f *facts) {
+func (s *scanner) blockStart(f *facts, piece *callPiece) {
 	s.slots.off = true
 	for key := range s.members {
 		switch string(key) {
@@ -659,6 +742,10 @@ func (s *scanner) blockStart(f *facts) {
 			s.delta(slotContent, f)
 		case "thinking":
 			s.delta(slotReasoning, f)
+		case "id":
+			piece.id, _ = s.text()
+		case "name":
+			piece.name, _ = s.text()
 		default:
 			s.skip()
 		}

@@ -28,12 +28,13 @@ type scanner struct {
 
 	keepText bool
 	kept     []byte // text of content that comes as a list of parts
+	calls    []callPiece
 }
 
 func (s *scanner) reset(b []byte) {
 	s.b, s.i, s.depth, s.bad, s.short = b, 0, 0, false, false
 	s.slots.reset()
-	s.kept = s.kept[:0]
+	s.kept, s.calls = s.kept[:0], s.calls[:0]
 }
 
 func (s *scanner) fail() {

@@ -55,7 +55,7 @@ func (p *Parser) finish() {
 	r.Failure, r.Message = p.judge(ok)
 	r.KeepAlive = !p.broken && !p.excess && (p.framed || p.frame.state == stateComplete && p.frame.persistent)
 	if p.options.KeepText {
-		r.Text = string(p.text)
+		r.Text, r.ToolCalls = string(p.text), p.toolCalls()
 	}
 }
 

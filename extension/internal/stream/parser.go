@@ -30,6 +30,7 @@ type Parser struct {
 	body    []byte // of a reply that is not streamed, or the start of a body of which it is not known yet
 	said    content
 	text    []byte
+	calls   []callParts
 	ptrs    [2]pointer // input, output tokens
 
 	receive  int     // number of the Feed call
@@ -96,6 +97,7 @@ func (p *Parser) Reset(o Options) {
 	p.tmpl.bytes, p.scan.key, p.scan.kept = reuse(p.tmpl.bytes), reuse(p.scan.key), reuse(p.scan.kept)
 	p.scan.keepText = o.KeepText
 	p.body, p.text = reuse(p.body), reuse(p.text)
+	p.calls, p.scan.calls = nil, nil
 	p.media, p.kind, p.opening = mediaOther, bodyUndecided, firstLine{}
 	p.said.reset()
 	p.strange, p.badEnd, p.ends, p.wholes = "", false, false, 0
@@ -420,7 +422,7 @@ func (p *Parser) data(e received, atNs int64) {
 	case p.problem == "":
 		p.problem = "an event's data is not JSON: " + oneLine(e.data, maxMessageBytes)
 	}
-	p.scan.kept = p.scan.kept[:0] // also of an event that was not taken over: the next may be read by the template alone
+	p.scan.kept, p.scan.calls = p.scan.kept[:0], p.scan.calls[:0] // also of an event that was not taken over: the next may be read by the template alone
 }
 
 func (p *Parser) scanEvent(data []byte, f *facts) (valid bool) {
@@ -455,7 +457,7 @@ func (p *Parser) stray(atEnd bool) {
 	case p.problem == "":
 		p.problem = "a line of the stream is no server-sent event: " + oneLine(text, maxMessageBytes)
 	}
-	p.scan.kept = p.scan.kept[:0]
+	p.scan.kept, p.scan.calls = p.scan.kept[:0], p.scan.calls[:0]
 }
 
 // fail notes the first error that the server reported, or the first with a message.
@@ -480,6 +482,7 @@ func (p *Parser) apply(f *facts, atNs int64) {
 		p.res.FinishReason = intern(f.finish)
 		p.badEnd = meansFailure(f.finish)
 	}
+	p.takeCalls(f.whole)
 	switch n := len(f.text); {
 	case f.output == 0 || !p.res.Streamed || f.output != outContent && !f.whole:
 	case f.output == outContent && f.choice == 0 && p.said.settled && n < p.said.bytes && !f.whole: // nearly always

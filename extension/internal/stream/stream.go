@@ -85,7 +85,7 @@ type Options struct {
 	ExpectedOutputTokens int    // forced length; fewer is failure "short"; 0 = not forced
 	InputTokensPointer   string // JSON pointers (RFC 6901), API JSON only; "" = none
 	OutputTokensPointer  string
-	KeepText             bool // keep the output text in Result.Text
+	KeepText             bool // keep the output text in Result.Text, and the tool calls in Result.ToolCalls
 }
 
 // Result is what one response came to. Times are those the caller gave with the bytes, 0 = never happened.
@@ -117,8 +117,9 @@ type Result struct {
 	Streamed        bool // the response was an event stream, or JSON a line, by its bytes and not by its header alone
 	KeepAlive       bool // the connection may carry another request
 	RetryAfter      string
-	Text            string // of the first choice, without reasoning, refusal, tool calls and speech
-	BodyBytes       int64  // body bytes without chunk sizes
+	Text            string     // of the first choice, without reasoning, refusal, tool calls and speech
+	ToolCalls       []ToolCall // of all choices; kept like Text
+	BodyBytes       int64      // body bytes without chunk sizes
 }
 
 // ShownTokens is the number of output tokens that arrived: what times between tokens are shared among.
