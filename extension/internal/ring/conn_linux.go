@@ -407,6 +407,9 @@ func (r *Ring) wakeUp(c *Conn) {
 	r.mu.Lock()
 	r.activeNs = nowNs
 	c.sentNs = nowNs
+	if r.firstNs == 0 {
+		r.firstNs = nowNs
+	}
 	r.mu.Unlock()
 	if r.napping.Load() {
 		select {
@@ -447,7 +450,11 @@ func (r *Ring) serve() {
 			}
 		}
 		idle := nowNs-r.activeNs > int64(idleTime)
-		nap := min(max(time.Duration(r.meanNs/napPart), napLeast), napMost)
+		tookNs := r.meanNs
+		if tookNs == 0 && r.firstNs != 0 {
+			tookNs = nowNs - r.firstNs // no response has ended yet, so each takes at least that long
+		}
+		nap := min(max(time.Duration(tookNs/napPart), napLeast), napMost)
 		if len(r.soon) > 0 {
 			nap = min(nap, napSoon)
 		}
@@ -461,9 +468,6 @@ func (r *Ring) serve() {
 			}
 		}
 		if !idle {
-			if len(due) > 0 {
-				runtime.Gosched() // those that were woken go first
-			}
 			sleep(nap)
 			continue
 		}
@@ -478,8 +482,11 @@ func (r *Ring) serve() {
 	}
 }
 
-// sleep is a nap in the kernel. Go's own timers would wake a second thread for each.
+// sleep is a nap in the kernel. Go's own timers would wake a second thread for each. The call of the scheduler ends this
+// goroutine's time slice: one that lasts for 10 ms makes Go's monitor take the processor from the sleeping thread and then
+// poll some thousand times a second, because it expects to take another soon.
 func sleep(d time.Duration) {
+	runtime.Gosched()
 	ts := unix.NsecToTimespec(int64(d))
 	_ = unix.Nanosleep(&ts, nil)
 }

@@ -74,6 +74,7 @@ type Ring struct {
 
 	gapNs    int64 // moving mean of the time between two segments of a stream
 	meanNs   int64 // moving mean of the time from a request to the end of its response
+	firstNs  int64 // the first request was sent; 0 = none was
 	activeNs int64 // the last time something was sent or arrived
 
 	napping atomic.Bool
