@@ -16,6 +16,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/tokenclock/tokenclock/extension/internal/auth"
 	"github.com/tokenclock/tokenclock/extension/internal/clock"
 	"github.com/tokenclock/tokenclock/extension/internal/stream"
 )
@@ -30,6 +31,8 @@ type Options struct {
 	Stream    stream.Options
 	Streamed  bool // replies are expected to be event streams: the reader thread receives them
 	HTTP2     bool
+
+	Credentials auth.Credentials // nil = none but those in the headers and the address
 
 	Dial    func(ctx context.Context, network, address string) (Counted, error)
 	TLS     *tls.Config
@@ -156,6 +159,9 @@ func (c *Client) header(t *target, more []Field) iter.Seq[Field] {
 	}
 	return func(yield func(Field) bool) {
 		for _, f := range fields {
+			if c.o.Credentials != nil && f.Name == "Authorization" {
+				continue // the user of an address gives way to a key
+			}
 			if f.Value != "" && !named(c.o.Header, f.Name) && !named(more, f.Name) && !yield(f) {
 				return
 			}
@@ -185,6 +191,37 @@ func (c *Client) appendHead(b []byte, method string, t *target, more []Field) []
 		b = append(b, "Connection: close\r\n"...)
 	}
 	return b
+}
+
+// authorization yields the fields of the credentials, but for those that the user set.
+func (c *Client) authorization(r *Request, fields []auth.Field) iter.Seq[Field] {
+	return func(yield func(Field) bool) {
+		for _, f := range fields {
+			if !named(c.o.Header, f.Name) && !named(r.Header, f.Name) && !yield(Field(f)) {
+				return
+			}
+		}
+	}
+}
+
+// outgoing is what a signature covers of a request.
+func (c *Client) outgoing(r *Request) (auth.Outgoing, error) {
+	t, method, err := c.resolve(r)
+	if err != nil {
+		return auth.Outgoing{}, err
+	}
+	out := auth.Outgoing{Method: method, Scheme: "http", Host: t.host, URI: t.path, Body: r.Body}
+	if t.tls {
+		out.Scheme = "https"
+	}
+	for _, fields := range [][]Field{c.o.Header, r.Header} {
+		for _, f := range fields {
+			if strings.EqualFold(f.Name, "Host") {
+				out.Host = f.Value
+			}
+		}
+	}
+	return out, nil
 }
 
 const requestID = "X-Request-Id"
@@ -217,8 +254,8 @@ func (c *Client) resolve(r *Request) (t *target, method string, err error) {
 	return t, method, errors.Join(checkMethod(method), checkHeader(r.Header))
 }
 
-// appendRequest appends the bytes of r as they go over the wire.
-func (c *Client) appendRequest(b []byte, r *Request) ([]byte, *target, error) {
+// appendRequest appends the bytes of r, with the fields of its credentials, as they go over the wire.
+func (c *Client) appendRequest(b []byte, r *Request, authorization []auth.Field) ([]byte, *target, error) {
 	t := &c.t
 	if r.URL == "" && r.Method == "" && len(r.Header) == 0 {
 		b = append(b, c.head...)
@@ -229,6 +266,9 @@ func (c *Client) appendRequest(b []byte, r *Request) ([]byte, *target, error) {
 			return b, nil, err
 		}
 		b = c.appendHead(b, method, t, r.Header)
+	}
+	for f := range c.authorization(r, authorization) {
+		b = appendField(b, f)
 	}
 	if !c.identified(r) {
 		b = appendField(b, Field{requestID, r.ID})

@@ -1,16 +1,19 @@
 package client
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"os"
 	"sync"
 	"time"
 	"unicode/utf8"
 
+	"github.com/tokenclock/tokenclock/extension/internal/auth"
 	"github.com/tokenclock/tokenclock/extension/internal/clock"
 	"github.com/tokenclock/tokenclock/extension/internal/reader"
 	"github.com/tokenclock/tokenclock/extension/internal/stream"
@@ -29,6 +32,10 @@ type exchange struct {
 	preparedNs int64 // when the connection was there
 	checkedNs  int64 // when it was last known to be open
 	waited     bool  // it has waited for the request
+
+	auth      []auth.Field // of the credentials
+	keyNumber uint64       // of the key in them
+	bodyBytes int          // of the request, at the end of buf
 
 	use uint64 // counts the requests that this exchange has stood for
 
@@ -70,7 +77,7 @@ func newExchange(c *Client, r *Request) *exchange {
 }
 
 func (x *exchange) recycle() {
-	x.c, x.r, x.ctx, x.l, x.t, x.done, x.err, x.first, x.timer, x.stop = nil, nil, nil, nil, nil, nil, nil, nil, nil, nil
+	x.c, x.r, x.ctx, x.l, x.t, x.done, x.err, x.first, x.timer, x.stop, x.auth = nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil
 	if cap(x.buf) > 1<<20 {
 		x.buf = nil // a few huge prompts must not stay for ever
 	}
@@ -133,10 +140,29 @@ func (x *exchange) limit(sentNs int64) (atNs int64, abort bool) {
 // prepare opens the connection and builds the request; on failure x.err is set.
 func (x *exchange) prepare(ctx context.Context, r *Request) {
 	x.reset()
-	x.buf, x.t, x.err = x.c.appendRequest(x.buf[:0], r)
+	x.build(ctx, r)
 	if x.err == nil {
 		x.connect(ctx, false)
 	}
+}
+
+// build authorizes the request and makes its bytes; on failure x.err is set.
+func (x *exchange) build(ctx context.Context, r *Request) {
+	if c := x.c.o.Credentials; c != nil {
+		beganNs := clock.Now()
+		out, err := x.c.outgoing(r)
+		if err == nil {
+			x.auth, x.keyNumber, err = c.Authorize(ctx, out)
+		}
+		if x.m.StartedNs > 0 {
+			x.m.SetupNs += clock.Now() - beganNs
+		}
+		if x.err = err; err != nil {
+			return
+		}
+	}
+	x.bodyBytes = len(r.Body)
+	x.buf, x.t, x.err = x.c.appendRequest(x.buf[:0], r, x.auth)
 }
 
 func (x *exchange) connect(ctx context.Context, fresh bool) {
@@ -176,11 +202,12 @@ func (x *exchange) run(ctx context.Context, r *Request) {
 			x.l.wait(ctx, x)
 		}
 		<-x.ended
-		if !x.again() {
+		if x.again() {
+			x.reset()
+			x.connect(ctx, true)
+		} else if !x.reauthorize(ctx) {
 			break
 		}
-		x.reset()
-		x.connect(ctx, true)
 	}
 	x.settle()
 }
@@ -211,6 +238,10 @@ func (x *exchange) conclude() {
 		done := x.done
 		x.reset()
 		x.connect(x.ctx, true)
+		x.sendAsync(x.ctx, done)
+		return
+	}
+	if done := x.done; x.reauthorize(x.ctx) {
 		x.sendAsync(x.ctx, done)
 		return
 	}
@@ -248,10 +279,10 @@ func (x *exchange) finish(err error, kind endKind) {
 	x.ended <- struct{}{}
 	switch {
 	case !async:
-	case kind == endComplete:
+	case kind == endComplete && !x.refused():
 		x.conclude() // short: hands the connection back and reports
 	default:
-		go x.conclude() // may connect again
+		go x.conclude() // may connect again, or wait for another key
 	}
 }
 
@@ -288,6 +319,41 @@ func (x *exchange) again() bool {
 	x.first = x.err
 	x.l.close(false)
 	x.m.Retries++
+	return true
+}
+
+// refused reports whether the server refused the request's key before it began to work, so that the request may be sent
+// once more with another one.
+func (x *exchange) refused() bool {
+	if x.c.o.Credentials == nil || x.m.KeyRetries > 0 || x.p.Result().Status != http.StatusUnauthorized {
+		return false
+	}
+	return x.end == endComplete || x.end == endSaid || x.end == endConnection
+}
+
+// reauthorize makes a refused request anew with another key and reports whether there is one; else the refusal stands. What
+// the first attempt and the renewal took counts as set-up: the request's latencies begin with its second send.
+func (x *exchange) reauthorize(ctx context.Context) bool {
+	if !x.refused() || ctx.Err() != nil || !x.c.o.Credentials.Renew(ctx, x.keyNumber) {
+		return false
+	}
+	if x.end == endComplete && x.p.Result().KeepAlive {
+		x.c.give(x.l)
+	} else {
+		x.l.close(false)
+	}
+	x.l = nil
+	if x.r.Body == nil && x.bodyBytes > 0 { // Start dropped it
+		x.r.Body = bytes.Clone(x.buf[len(x.buf)-x.bodyBytes:])
+	}
+	beganNs, setupNs := x.beganNs, x.m.SetupNs
+	x.m.KeyRetries++
+	x.reset()
+	x.build(ctx, x.r)
+	if x.err == nil {
+		x.connect(ctx, false)
+	}
+	x.m.SetupNs = setupNs + clock.Now() - beganNs
 	return true
 }
 

@@ -333,6 +333,9 @@ func (l *http2Link) gatherFields(x *exchange) {
 	for f := range x.c.header(x.t, x.r.Header) {
 		l.addField(f)
 	}
+	for f := range x.c.authorization(x.r, x.auth) {
+		l.addField(f)
+	}
 	if !x.c.identified(x.r) {
 		// New with each request: in the table it would only push out what comes again.
 		l.fields = append(l.fields, hpack.HeaderField{Name: "x-request-id", Value: x.r.ID, Sensitive: true})

@@ -32,9 +32,10 @@ type Measurement struct {
 	SentUncertaintyNs int64 // width of the interval in which SentNs lies; 0 for a kernel transmit stamp
 	SentKernel        bool
 	ConnectNs, TLSNs  int64 // durations of this request's own connection set-up; 0 on a reused connection
-	SetupNs           int64 // what lay between StartedNs and SentNs of all set-up of connections for this request
+	SetupNs           int64 // what lay between StartedNs and SentNs of all set-up of connections and keys for this request
 	Reused            bool
 	Retries           int    // times it was sent again because a reused connection had been closed by the server
+	KeyRetries        int    // times it was sent again with another key because the server had refused the first with 401
 	RingReceives      int    // pieces of the response whose time the packet ring told; they are among KernelReceives
 	KernelReceives    int    // receives, or pieces of them, whose time the kernel told
 	UserReceives      int    // and those whose time is a clock reading after the receive

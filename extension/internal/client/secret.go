@@ -63,6 +63,11 @@ func (c *Client) withoutSecrets(message string, more []Field) string {
 			}
 		}
 	}
+	if c.o.Credentials != nil {
+		for _, secret := range c.o.Credentials.Secrets() {
+			message = blotOut(message, secret)
+		}
+	}
 	if t := c.t.authorization; t != "" {
 		message = blotOut(message, strings.TrimPrefix(t, "Basic "))
 		password, _ := c.t.url.User.Password()

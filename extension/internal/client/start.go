@@ -15,7 +15,14 @@ func (c *Client) Start(ctx context.Context, r *Request, done func(*Measurement))
 	x := newExchange(c, r)
 	x.m.StartedNs = clock.Now()
 	x.reset()
-	x.buf, x.t, x.err = c.appendRequest(x.buf[:0], r)
+	if c.o.Credentials != nil && !c.o.Credentials.Ready() {
+		go func() { // a key is waited for
+			x.prepare(ctx, r)
+			x.sendAsync(ctx, done)
+		}()
+		return
+	}
+	x.build(ctx, r)
 	if x.err == nil && !c.o.HTTP2 {
 		r.Body = nil // it is in buf; a long prompt must not be there twice while its response is awaited
 	}

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -63,6 +64,7 @@ type flags struct {
 	parent           int
 	exitWithStdin    bool
 	rate429, rate500 float64
+	secretFile       string
 }
 
 func (f *flags) define(cmd *cobra.Command, c *Config) {
@@ -99,6 +101,10 @@ func (f *flags) define(cmd *cobra.Command, c *Config) {
 	fl.BoolVar(&c.PromptTokensDetails, "enable-prompt-tokens-details", false, "usage names the prompt tokens that the prefix cache had, where there are any")
 	fl.BoolVar(&c.DevMode, "server-dev-mode", false, "serve POST /reset_prefix_cache")
 	fl.BoolVar(&e.PrefillChunks, "enable-chunked-prefill", e.PrefillChunks, "compute long prompts over several steps")
+
+	fl.StringVar(&f.secretFile, "client-secret-file", "", "file with the secret that POST /oauth/token gives keys for (client credentials grant); other requests then need such a key")
+	fl.DurationVar(&c.KeyLifetime, "key-lifetime", 0, "how long such a key is valid; needs --client-secret-file")
+	fl.BoolVar(&c.KeyUnstated, "key-lifetime-unstated", false, "the token endpoint does not say how long a key lives")
 
 	fl.StringArrayVar(&f.faults, "fault", nil, "what goes wrong, name=value pairs or JSON; can be repeated")
 	fl.Float64Var(&f.rate429, "rate-429", 0, "share of requests answered with 429")
@@ -147,6 +153,18 @@ func (f *flags) apply(cmd *cobra.Command, c *Config) error {
 		}
 		if c.Pacing.ITL, err = ParseDistribution(f.itl); err != nil {
 			return fmt.Errorf("--itl: %w", err)
+		}
+	}
+	if f.secretFile != "" {
+		text, err := os.ReadFile(f.secretFile)
+		if err != nil {
+			return fmt.Errorf("--client-secret-file: %w", err)
+		}
+		if c.ClientSecret = strings.TrimSpace(string(text)); c.ClientSecret == "" {
+			return fmt.Errorf("--client-secret-file=%s is empty", f.secretFile)
+		}
+		if c.KeyLifetime == 0 {
+			c.KeyLifetime = time.Hour
 		}
 	}
 	// In Config 0 stands for the default, but on the command line it is said on purpose.

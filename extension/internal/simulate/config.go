@@ -18,6 +18,12 @@ type Config struct {
 	MaxModelLen int    // context limit in tokens, prompt and output together
 	Seed        uint64 // of every random draw: lengths, jitter, fault shares, texts
 
+	// ClientSecret is what POST /oauth/token gives keys for; every other request but those of /health, /metrics, /truth and
+	// /reset then needs a key that is not older than KeyLifetime. "" = no key is asked for.
+	ClientSecret string
+	KeyLifetime  time.Duration
+	KeyUnstated  bool // the token endpoint does not say how long a key lives
+
 	Pacing Pacing // when tokens come
 	Predict
 	Tokenizer
@@ -148,6 +154,12 @@ func (c Config) withDefaults() (Config, error) {
 		if err := c.Pacing.Engine.validate(c.MaxModelLen); err != nil {
 			return c, err
 		}
+	}
+	if c.ClientSecret == "" && (c.KeyLifetime != 0 || c.KeyUnstated) {
+		return c, errors.New("keys that expire need a client secret")
+	}
+	if c.ClientSecret != "" && c.KeyLifetime <= 0 {
+		return c, fmt.Errorf("key lifetime %s: it must be longer than 0", c.KeyLifetime)
 	}
 	if c.ReasoningField != "reasoning_content" && c.ReasoningField != "reasoning" {
 		return c, fmt.Errorf("reasoning field %q: use reasoning_content or reasoning", c.ReasoningField)

@@ -40,7 +40,7 @@ func (s *Server) serveStream(secure *secureSocket, w http.ResponseWriter, r *htt
 
 	var request bytes.Buffer
 	fmt.Fprintf(&request, "%s %s HTTP/1.1\r\n", r.Method, r.URL.RequestURI())
-	for _, name := range []string{"Content-Type", "X-Request-Id", "X-Simulate"} {
+	for _, name := range []string{"Content-Type", "X-Request-Id", "X-Simulate", "Authorization", "X-Api-Key", "Api-Key"} {
 		if value := r.Header.Get(name); value != "" {
 			fmt.Fprintf(&request, "%s: %s\r\n", name, value)
 		}

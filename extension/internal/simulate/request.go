@@ -18,6 +18,8 @@ type request struct {
 	query        string
 	id           string // X-Request-Id
 	simulate     []byte // X-Simulate
+	key          []byte // of Authorization: Bearer, x-api-key or api-key
+	basic        []byte // of Authorization: Basic
 	contentType  []byte
 	body         []byte
 	beginNs      int64 // the kernel received the request's last segment
@@ -106,6 +108,23 @@ func (r *request) header(name, value []byte) error {
 			r.id = string(value)
 		} else if equalFold(name, "content-type") {
 			r.contentType = value
+		}
+	case len("authorization"):
+		if equalFold(name, "authorization") {
+			scheme, credentials, _ := bytes.Cut(value, space)
+			if equalFold(scheme, "bearer") {
+				r.key = credentials
+			} else if equalFold(scheme, "basic") {
+				r.basic = credentials
+			}
+		}
+	case len("x-api-key"):
+		if equalFold(name, "x-api-key") {
+			r.key = value
+		}
+	case len("api-key"):
+		if equalFold(name, "api-key") {
+			r.key = value
 		}
 	case len("content-length"):
 		if equalFold(name, "content-length") {

@@ -32,6 +32,7 @@ type Server struct {
 	predict [2]*predictor
 	embed   *embedder
 	secure  *secureLayer
+	keys    *issuer // nil = no key is asked for
 
 	inFlight          int // generation requests being answered
 	tokenizerInFlight int
@@ -69,6 +70,9 @@ func Start(config Config) (*Server, error) {
 	}
 	s.newPredictors()
 	s.embed = newEmbedder(s)
+	if config.ClientSecret != "" {
+		s.keys = newIssuer(config)
+	}
 	if config.TLS {
 		if s.secure, err = newSecureLayer(s); err != nil {
 			return nil, err
@@ -219,6 +223,9 @@ const (
 
 // route hands a request to what answers its path.
 func (s *Server) route(c *conn, r *request) {
+	if s.keys != nil && !s.keys.admit(c, r) {
+		return
+	}
 	switch r.path {
 	case pathChat, pathCompletions, pathResponses, pathMessages:
 		if s.allow(c, r, "POST") {
@@ -356,6 +363,8 @@ func statusText(status int) string {
 		return "OK"
 	case 400:
 		return "Bad Request"
+	case 401:
+		return "Unauthorized"
 	case 404:
 		return "Not Found"
 	case 405:
