@@ -90,6 +90,7 @@ func (p *Parser) feedText(b []byte, atNs int64) {
 		if p.kind = bodyOf(p.body, p.media); p.kind == bodyUndecided {
 			return
 		}
+		p.described()
 		p.res.Streamed = p.kind == bodyEvents || p.kind == bodyLines
 		switch p.kind {
 		case bodyEvents: // what came before this receive is not even a whole field
@@ -112,6 +113,22 @@ func (p *Parser) feedText(b []byte, atNs int64) {
 		from := len(p.body)
 		p.body = append(p.body, b...)
 		p.secondText(from, atNs)
+	}
+}
+
+// described holds the body's kind against what the wire's description says of it.
+func (p *Parser) described() {
+	w := p.options.Wire
+	if w == nil || w.format == wireAuto {
+		return
+	}
+	switch {
+	case p.kind == bodyEvents && w.format != wireEvents:
+		p.misframed = "server-sent events"
+	case p.kind == bodyLines && w.format != wireLines:
+		p.misframed = "a JSON text a line"
+	case p.kind == bodyJSON && w.format == wireReply:
+		p.kind = bodyReply // of however many lines
 	}
 }
 
@@ -150,6 +167,7 @@ func (p *Parser) secondText(from int, atNs int64) {
 		return
 	}
 	p.kind, p.res.Streamed = bodyLines, true
+	p.described()
 	receive := p.receive
 	p.receive = p.opening.receive
 	p.line(p.body[:p.opening.bytes], p.opening.atNs)

@@ -33,10 +33,18 @@ func FuzzParser(f *testing.F) {
 		}
 	}
 	f.Add([]byte("HTTP/1.1 103 X\r\n\r\nHTTP/1.0 200 OK\nContent-Type: text/event-stream\n\nid: 1\rdata: {\"error\":\"x\"}\r\r"), []byte{9}, uint8(Messages), uint8(1))
+	var described []*Wire
+	for i, description := range []string{chatWire, ollamaWire, tgiWire, sglangWire, converseWire, namedWire, typedWire, rerankWire} {
+		described = append(described, wireOf(f, description))
+		f.Add([]byte(chunkedStream(data(`{"text":"a","event":"message","answer":"b","n":2}`, chatText, chatFinish, "[DONE]")...)), []byte{9, 200}, uint8(Custom), uint8(i<<1))
+	}
 	f.Add([]byte("HTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\n{\"a\":{\"b\":3}}"), []byte{50}, uint8(JSON), uint8(3))
 	f.Fuzz(func(t *testing.T, response, split []byte, api, ending uint8) {
 		o := Options{API: API(int(api) % len(apiNames)), ExpectedOutputTokens: int(ending>>4) % 4, KeepText: true,
 			InputTokensPointer: "/a/b", OutputTokensPointer: "/a"}
+		if o.API == Custom {
+			o.Wire = described[int(ending>>1)%len(described)]
+		}
 		var end error
 		if ending&1 != 0 {
 			end = errors.New("reset")

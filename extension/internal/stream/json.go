@@ -26,6 +26,8 @@ type scanner struct {
 	streamed  bool  // what is read is an event, not a whole reply
 	ofChoices usage // the sum of the usage objects inside the choices, or Groq's own; used where there is none beside them
 
+	found found // of the described wire
+
 	keepText bool
 	kept     []byte // text of content that comes as a list of parts
 	calls    []callPiece

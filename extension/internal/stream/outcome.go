@@ -69,9 +69,12 @@ func (p *Parser) reply() {
 	*f = facts{}
 	p.scan.reset(p.body)
 	var valid bool
-	if p.options.API == JSON {
+	switch {
+	case p.options.API == JSON:
 		valid = p.scan.anyReply(&p.ptrs, f)
-	} else {
+	case p.options.Wire != nil:
+		valid = p.scan.described(p.options.Wire, false, f)
+	default:
 		valid = p.scan.scan(p.options.API, false, f)
 	}
 	switch {
@@ -79,7 +82,7 @@ func (p *Parser) reply() {
 		p.fail(f.message, f.quoted)
 		return
 	case valid && f.shape != shapeAnswer && p.options.API != JSON:
-		p.problem = "the reply is not one of the API " + p.options.API.String() + ": " + oneLine(p.body, maxMessageBytes)
+		p.problem = "the reply is not one of " + p.apiName() + ": " + oneLine(p.body, maxMessageBytes)
 		return
 	case valid:
 	case p.scan.short && p.frame.state == stateUntilEOF:
@@ -90,10 +93,10 @@ func (p *Parser) reply() {
 		return
 	}
 	p.apply(f, p.lastNs)
-	switch p.options.API {
-	case Embeddings:
+	switch {
+	case p.countsItems():
 		p.bodyHasToken = f.items > 0
-	case JSON:
+	case p.options.API == JSON:
 		p.bodyHasToken = p.ptrs[1].path == nil || p.ptrs[1].count > 0
 	default:
 		p.bodyHasToken = p.bodyHasToken || f.usage.output > 0
@@ -121,11 +124,11 @@ func (p *Parser) countTokens() {
 		}
 	}
 	chunks := len(r.Arrivals)
-	if !r.Streamed && p.bodyHasToken && p.options.API != Embeddings && p.options.API != JSON {
+	if !r.Streamed && p.bodyHasToken && !p.countsItems() && p.options.API != JSON {
 		chunks = 1
 	}
 	switch {
-	case p.options.API == Embeddings:
+	case p.countsItems():
 		r.TokenSource = FromChunks
 		if r.InputTokens > 0 {
 			r.TokenSource = FromUsage
@@ -189,7 +192,9 @@ func (p *Parser) judge(ok bool) (Failure, string) {
 		}
 		return Truncated, p.brokenOff()
 	case p.strange != "" && (len(r.Arrivals) == 0 || r.TokenSource == FromChunks):
-		return Malformed, oneLine([]byte("an event is not one of the API "+p.options.API.String()+": "+p.strange), maxMessageBytes)
+		return Malformed, oneLine([]byte("an event is not one of "+p.apiName()+": "+p.strange), maxMessageBytes)
+	case r.Streamed && len(p.without) > 0 && !p.placed:
+		return Malformed, oneLine(fmt.Appendf(nil, "no event has the output of %s: %s", p.apiName(), p.without), maxMessageBytes)
 	case r.Streamed && r.BodyBytes == 0:
 		return Empty, "the response has no body"
 	case r.Streamed && !p.complete():
@@ -201,7 +206,7 @@ func (p *Parser) judge(ok bool) (Failure, string) {
 			return Empty, "the reply counts no output tokens at " + p.options.OutputTokensPointer
 		}
 		return Empty, "the reply held no output"
-	case r.OutputTokens < p.options.ExpectedOutputTokens && p.options.API != Embeddings:
+	case r.OutputTokens < p.options.ExpectedOutputTokens && !p.countsItems():
 		return Short, fmt.Sprintf("%d of %d output tokens came (counted by %s)", r.OutputTokens,
 			p.options.ExpectedOutputTokens, r.TokenSource)
 	}
@@ -219,15 +224,32 @@ func (p *Parser) complete() bool {
 		return p.sawEnd || !p.broken && !p.ends
 	case Chat, Completions:
 		return p.sawEnd || p.seen != 0 && p.ended == p.seen
+	case Custom:
+		w := p.options.Wire
+		return p.sawEnd || w.finishes && p.seen != 0 && p.ended == p.seen || w.bodyEnds && !p.broken
 	}
 	return p.sawEnd || r.FinishReason != ""
+}
+
+// countsItems reports whether a reply is judged by its items: there is no output text.
+func (p *Parser) countsItems() bool {
+	return p.options.API == Embeddings || p.options.Wire != nil && p.options.Wire.counted
+}
+
+// apiName is what messages call the format.
+func (p *Parser) apiName() string {
+	if p.options.Wire != nil {
+		return "the wire " + p.options.Wire.name
+	}
+	return "the API " + p.options.API.String()
 }
 
 // SaidAll tells whether a stream has said all that counts: the API's end mark came, or every choice's finish reason and the
 // final usage. Its body may be open still.
 func (p *Parser) SaidAll() bool {
 	api := p.options.API
-	return p.res.Streamed && (p.sawEnd || p.finalUsage && api != Embeddings && api != JSON && p.complete())
+	byBody := api == Embeddings || api == JSON || p.options.Wire != nil && p.options.Wire.bodyEnds
+	return p.res.Streamed && (p.sawEnd || p.finalUsage && !byBody && p.complete())
 }
 
 func (p *Parser) brokenOff() string {

@@ -48,6 +48,9 @@ type Parser struct {
 	failed       bool   // an error event came
 	failure      string // its message
 	strange      string // the first event that the API does not define; "" = none
+	misframed    string // what the body is, where the wire's description says otherwise
+	placed       bool   // an event had one of the places of output that the wire's description names
+	without      []byte // the first event, while none had
 	badEnd       bool   // the finish reason means failure
 	ends         bool   // the events say themselves which is the last
 	wholes       uint64 // choices whose output came as the answer so far
@@ -101,6 +104,7 @@ func (p *Parser) Reset(o Options) {
 	p.media, p.kind, p.opening = mediaOther, bodyUndecided, firstLine{}
 	p.said.reset()
 	p.strange, p.badEnd, p.ends, p.wholes = "", false, false, 0
+	p.misframed, p.placed, p.without = "", false, reuse(p.without)
 	p.ptrs[0].set(o.InputTokensPointer)
 	p.ptrs[1].set(o.OutputTokensPointer)
 	p.framed, p.finished, p.broken, p.excess, p.endErr = false, false, false, false, nil
@@ -175,6 +179,9 @@ func (p *Parser) headRead() {
 }
 
 func (p *Parser) head(label media, retryAfter, contentEncoding string) {
+	if p.options.Wire != nil {
+		label = p.options.Wire.media(label)
+	}
 	p.media = label
 	p.res.Streamed = label != mediaOther // until the body's first bytes tell
 	p.res.RetryAfter = retryAfter
@@ -353,6 +360,29 @@ func (p *Parser) feedEvents(b []byte, atNs int64) {
 	}
 }
 
+// reads reports whether an event of that name is read, and notes whether it ends the stream.
+func (p *Parser) reads(name []byte) bool {
+	w := p.options.Wire
+	if len(name) == 0 {
+		name = defaultName
+	}
+	for i := range w.endEvents {
+		p.sawEnd = p.sawEnd || w.endEvents[i] == string(name)
+	}
+	if w.events == nil || w.nameInside {
+		return true
+	}
+	for i := range w.events {
+		if w.events[i] == string(name) {
+			return true
+		}
+	}
+	return false
+}
+
+// defaultName is the name of an event that has none.
+var defaultName = []byte("message")
+
 const doneMark = "[DONE]"
 
 // event takes the event that the decoder holds; b is what next was given, nil at the end of the stream.
@@ -362,6 +392,10 @@ func (p *Parser) event(b []byte, atNs int64) {
 		p.stray(b == nil)
 	}
 	e := received{isError: string(p.sse.name) == "error", atEnd: b == nil}
+	if p.options.Wire != nil && !e.isError && !p.reads(p.sse.name) {
+		p.res.Events++
+		return
+	}
 	switch {
 	case p.sse.hasData:
 		e.data = p.sse.eventData()
@@ -402,9 +436,26 @@ func (p *Parser) data(e received, atNs int64) {
 			return
 		}
 	}
+	if w := p.options.Wire; w != nil {
+		for i := range w.endData {
+			if w.endData[i] == string(trimmed) {
+				p.sawEnd = true
+				return
+			}
+		}
+	}
+	if p.misframed != "" && p.problem == "" && !e.atEnd {
+		p.problem = fmt.Sprintf("the body is %s, but the wire %s has the format %s: %s", p.misframed, p.options.Wire.name,
+			wireFormats[p.options.Wire.format], oneLine(trimmed, maxMessageBytes))
+	}
 	f := &p.facts
 	*f = facts{}
 	valid := p.scanEvent(e.data, f)
+	if p.options.Wire != nil && !p.placed && valid {
+		if p.placed = p.scan.found.output; !p.placed && len(p.without) == 0 {
+			p.without = append(p.without, trimmed[:min(len(trimmed), maxMessageBytes)]...)
+		}
+	}
 	switch {
 	case e.isError && !f.failed, f.failed && !valid:
 		p.fail(e.data, false)
@@ -428,6 +479,9 @@ func (p *Parser) data(e received, atNs int64) {
 func (p *Parser) scanEvent(data []byte, f *facts) (valid bool) {
 	if p.options.API != JSON {
 		p.scan.reset(data)
+		if p.options.Wire != nil {
+			return p.scan.described(p.options.Wire, true, f)
+		}
 		return p.scan.scan(p.options.API, true, f)
 	}
 	if p.ptrs[0].path != nil || p.ptrs[1].path != nil {
@@ -450,8 +504,14 @@ func (p *Parser) stray(atEnd bool) {
 	f := &p.facts
 	*f = facts{}
 	p.scan.reset(text)
+	valid := false
+	if p.options.Wire != nil {
+		valid = p.scan.described(p.options.Wire, true, f)
+	} else {
+		valid = p.scan.scan(p.options.API, true, f)
+	}
 	switch {
-	case p.scan.scan(p.options.API, true, f) && f.failed:
+	case valid && f.failed:
 		p.fail(f.message, f.quoted)
 	case atEnd && p.broken: // they may be cut
 	case p.problem == "":
@@ -484,6 +544,8 @@ func (p *Parser) apply(f *facts, atNs int64) {
 	}
 	p.takeCalls(f.whole)
 	switch n := len(f.text); {
+	case p.options.Wire != nil && p.options.Wire.cumulative:
+		p.cumulate(f)
 	case f.output == 0 || !p.res.Streamed || f.output != outContent && !f.whole:
 	case f.output == outContent && f.choice == 0 && p.said.settled && n < p.said.bytes && !f.whole: // nearly always
 		p.said.bytes += n

@@ -87,6 +87,20 @@ func (p *Parser) listen(f *facts) {
 	}
 }
 
+// cumulate leaves of an event that holds the whole text so far what is new: nothing, if the text has not changed.
+func (p *Parser) cumulate(f *facts) {
+	if !p.res.Streamed || f.output&outContent == 0 {
+		return
+	}
+	if bytes.Equal(f.text, p.said.last) {
+		f.output &^= outContent
+		f.text = nil
+		return
+	}
+	p.said.last = append(p.said.last[:0], f.text...)
+	p.text = p.text[:0]
+}
+
 // dropRepeat takes the last output chunk out if it said all again that the others had said. Where continuous usage counts
 // tokens in it, it did not.
 func (p *Parser) dropRepeat() {

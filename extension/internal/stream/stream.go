@@ -8,8 +8,8 @@ import "fmt"
 // API is the wire format of a request and its response.
 type API uint8
 
-// The formats: OpenAI chat completions, completions, embeddings and responses, Anthropic messages, and any JSON reply
-// whose token counts are found by JSON pointers.
+// The formats: OpenAI chat completions, completions, embeddings and responses, Anthropic messages, any JSON reply
+// whose token counts are found by JSON pointers, and what Options.Wire describes.
 const (
 	Chat API = iota
 	Completions
@@ -17,9 +17,10 @@ const (
 	Responses
 	Messages
 	JSON
+	Custom
 )
 
-var apiNames = [...]string{"chat", "completions", "embeddings", "responses", "messages", "json"}
+var apiNames = [...]string{"chat", "completions", "embeddings", "responses", "messages", "json", "custom"}
 
 // String returns the API's name as it stands in settings and records.
 func (a API) String() string { return apiNames[a] }
@@ -85,7 +86,8 @@ type Options struct {
 	ExpectedOutputTokens int    // forced length; fewer is failure "short"; 0 = not forced
 	InputTokensPointer   string // JSON pointers (RFC 6901), API JSON only; "" = none
 	OutputTokensPointer  string
-	KeepText             bool // keep the output text in Result.Text, and the tool calls in Result.ToolCalls
+	Wire                 *Wire // API Custom only, which needs it
+	KeepText             bool  // keep the output text in Result.Text, and the tool calls in Result.ToolCalls
 }
 
 // Result is what one response came to. Times are those the caller gave with the bytes, 0 = never happened.

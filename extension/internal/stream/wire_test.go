@@ -1,0 +1,296 @@
+package stream
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+func wireOf(t testing.TB, description string) *Wire {
+	t.Helper()
+	w, err := ParseWire("test", []byte(description))
+	require.NoError(t, err)
+	return w
+}
+
+// Formats as servers document them.
+const (
+	chatWire = `{"format": "sse", "text": ["/choices/*/delta/content", "/choices/*/message/content"],
+		"reasoning": ["/choices/*/delta/reasoning_content", "/choices/*/delta/reasoning", "/choices/*/message/reasoning_content"],
+		"toolCalls": ["/choices/*/delta/tool_calls/*/function/name", "/choices/*/delta/tool_calls/*/function/arguments"],
+		"finishReason": "/choices/*/finish_reason", "end": {"data": "[DONE]"},
+		"usage": {"input": "/usage/prompt_tokens", "output": "/usage/completion_tokens", "total": "/usage/total_tokens",
+			"cached": "/usage/prompt_tokens_details/cached_tokens", "reasoning": "/usage/completion_tokens_details/reasoning_tokens"},
+		"ignore": ["/choices", "/object"]}`
+	ollamaWire = `{"format": "ndjson", "text": "/message/content", "reasoning": "/message/thinking",
+		"toolCalls": ["/message/tool_calls/*/function/name", "/message/tool_calls/*/function/arguments"], "finishReason": "/done_reason",
+		"end": {"at": "/done", "is": true}, "usage": {"input": "/prompt_eval_count", "output": "/eval_count"}}`
+	tgiWire = `{"format": "sse", "text": "/token/text", "noOutput": {"at": "/token/special", "is": true}, "finishReason": "/details/finish_reason",
+		"usage": {"output": "/details/generated_tokens"}}`
+	sglangWire = `{"format": "sse", "text": "/text", "cumulative": true, "finishReason": "/meta_info/finish_reason/type", "end": {"data": "[DONE]"},
+		"usage": {"input": "/meta_info/prompt_tokens", "output": "/meta_info/completion_tokens", "cached": "/meta_info/cached_tokens"}}`
+	tritonWire   = `{"format": "sse", "text": "/text_output", "end": {"body": true}}`
+	converseWire = `{"format": "auto", "text": "/contentBlockDelta/delta/text", "reasoning": "/contentBlockDelta/delta/reasoningContent/text",
+		"toolCalls": "/contentBlockDelta/delta/toolUse/input", "finishReason": "/messageStop/stopReason",
+		"usage": {"input": "/metadata/usage/inputTokens", "output": "/metadata/usage/outputTokens", "cacheRead": "/metadata/usage/cacheReadInputTokens",
+			"cacheWrite": "/metadata/usage/cacheWriteInputTokens", "total": "/metadata/usage/totalTokens"},
+		"error": ["/internalServerException", "/throttlingException"], "ignore": ["/messageStart", "/contentBlockStart", "/contentBlockStop"]}`
+	speechWire = `{"format": "sse", "media": "/audio", "end": {"at": "/type", "is": "speech.audio.done"},
+		"usage": {"input": "/usage/input_tokens", "output": "/usage/output_tokens", "total": "/usage/total_tokens"}}`
+	namedWire = `{"format": "sse", "text": "/text", "events": ["token", "last"], "end": {"event": "last"}, "usage": {"output": "/n"}}`
+	typedWire = `{"format": "sse", "text": "/answer", "events": ["message", "message_end"], "eventName": "/event",
+		"end": {"at": "/event", "is": "message_end"}, "usage": {"output": "/metadata/usage/completion_tokens"}}`
+	rerankWire = `{"format": "json", "items": "/results/*", "usage": {"input": "/usage/total_tokens"}}`
+)
+
+func ndjson(texts ...string) string {
+	var b strings.Builder
+	b.WriteString("HTTP/1.1 200 OK\r\ncontent-type: application/x-ndjson\r\ntransfer-encoding: chunked\r\n\r\n")
+	for _, text := range texts {
+		fmt.Fprintf(&b, "%x\r\n%s\n\r\n", len(text)+1, text)
+	}
+	b.WriteString("0\r\n\r\n")
+	return b.String()
+}
+
+func TestDescribedWires(t *testing.T) {
+	sglang := func(text string, n int, finish string) string {
+		return fmt.Sprintf(`{"text":%q,"output_ids":[1,2],"meta_info":{"id":"x","finish_reason":%s,"prompt_tokens":9,"completion_tokens":%d,"cached_tokens":4,"e2e_latency":0.25}}`, text, finish, n)
+	}
+	tgi := func(text string, special bool, rest string) string {
+		return fmt.Sprintf(`{"index":1,"token":{"id":5,"text":%q,"logprob":-0.25,"special":%v},%s}`, text, special, rest)
+	}
+	const noDetails = `"generated_text":null,"details":null`
+	for _, tt := range []struct {
+		sentence string
+		wire     string
+		response string
+		want     said
+		message  string
+	}{
+		{"Ollama's chat: thinking, content, counts on the line that is done.", ollamaWire, ndjson(
+			`{"model":"m","created_at":"2026-01-01T00:00:00.1Z","message":{"role":"assistant","content":"","thinking":"hm"},"done":false}`,
+			`{"model":"m","created_at":"2026-01-01T00:00:00.2Z","message":{"role":"assistant","content":"a"},"done":false}`,
+			`{"model":"m","created_at":"2026-01-01T00:00:00.3Z","message":{"role":"assistant","content":"b"},"done":false}`,
+			`{"model":"m","created_at":"2026-01-01T00:00:00.4Z","message":{"role":"assistant","content":""},"done":true,"done_reason":"stop","total_duration":5,"prompt_eval_count":7,"prompt_eval_duration":3,"eval_count":6,"eval_duration":4}`),
+			said{None, 3, 7, 6, 0, 0, "stop", "ab", true}, ""},
+		{"A tool call whose arguments are an object is output.", ollamaWire, ndjson(
+			`{"message":{"role":"assistant","content":"","tool_calls":[{"function":{"name":"f","arguments":{"x":1}}}]},"done":false}`,
+			`{"message":{"role":"assistant","content":""},"done":true,"done_reason":"stop","prompt_eval_count":7,"eval_count":6}`),
+			said{None, 1, 7, 6, 0, 0, "stop", "", false}, ""},
+		{"A stream of one line.", ollamaWire, jsonReply(`{"message":{"content":"a"},"done":true,"done_reason":"length","eval_count":1}`), said{None, 1, 0, 1, 0, 0, "length", "a", false}, ""},
+		{"An error in a line.", ollamaWire, ndjson(`{"message":{"content":"a"},"done":false}`, `{"error":"no GPU"}`), said{ErrorEvent, 1, 0, 1, 0, 0, "", "a", false}, "no GPU"},
+		{"It does not end.", ollamaWire, ndjson(`{"message":{"content":"a"},"done":false}`), said{Truncated, 1, 0, 1, 0, 0, "", "a", false}, "neither"},
+		{"Another format.", ollamaWire, chunkedStream(data(`{"message":{"content":"a"},"done":true}`)...), said{Malformed, 1, 0, 1, 0, 0, "", "a", false}, `has the format ndjson: {"mess`},
+		{"Of other names.", ollamaWire, ndjson(`{"response":"a","done":false}`, `{"response":"","done":true,"eval_count":1}`), said{Malformed, 0, 0, 1, 0, 0, "", "", false}, `no event has the output of the wire test: {"response":"a"`},
+
+		{"TGI: special tokens are counted and not shown.", tgiWire, chunkedStream(data(tgi("a", false, noDetails), tgi("b", false, noDetails),
+			tgi("</s>", true, `"generated_text":"ab","details":{"finish_reason":"eos_token","generated_tokens":3,"seed":null}`))...),
+			said{None, 2, 0, 3, 0, 0, "eos_token", "ab", false}, ""},
+		{"SGLang: the text so far, continuous counts.", sglangWire, chunkedStream(data(sglang("a", 1, "null"), sglang("ab", 2, "null"), sglang("ab", 3, "null"),
+			sglang("abcé", 5, `{"type":"length","length":5}`), "[DONE]")...), said{None, 3, 9, 5, 4, 0, "length", "abcé", false}, ""},
+		{"SGLang, aborted.", sglangWire, chunkedStream(data(sglang("a", 1, "null"), sglang("a", 1, `{"type":"abort","message":"x"}`), "[DONE]")...), said{ErrorEvent, 1, 9, 1, 4, 0, "abort", "a", false}, `"abort"`},
+		{"Triton ends with its body and counts nothing.", tritonWire, chunkedStream(data(`{"model_name":"ensemble","text_output":"a"}`, `{"model_name":"ensemble","text_output":"b"}`)...), said{None, 2, 0, 2, 0, 0, "", "ab", false}, ""},
+		{"It is cut.", tritonWire, strings.TrimSuffix(chunkedStream(data(`{"text_output":"a"}`)...), "0\r\n\r\n"), said{Truncated, 1, 0, 1, 0, 0, "", "a", false}, "closed within"},
+		{"Nothing counted and something unknown: no tokens are guessed.", tritonWire, chunkedStream(data(`{"text_output":"a"}`, `{"note":"x"}`)...), said{Malformed, 1, 0, 1, 0, 0, "", "a", false}, `{"note":"x"}`},
+
+		{"Converse's events, an input that leaves the cache out.", converseWire, chunkedStream(data(`{"messageStart":{"role":"assistant"}}`, `{"contentBlockDelta":{"delta":{"reasoningContent":{"text":"hm"}},"contentBlockIndex":0}}`,
+			`{"contentBlockDelta":{"delta":{"text":"a"},"contentBlockIndex":1}}`, `{"contentBlockStop":{"contentBlockIndex":1}}`, `{"messageStop":{"stopReason":"end_turn"}}`,
+			`{"metadata":{"usage":{"inputTokens":5,"outputTokens":4,"totalTokens":29,"cacheReadInputTokens":20,"cacheWriteInputTokens":0},"metrics":{"latencyMs":9}}}`)...),
+			said{None, 2, 25, 4, 20, 0, "end_turn", "a", true}, ""},
+		{"As lines.", converseWire, ndjson(`{"contentBlockDelta":{"delta":{"text":"a"}}}`, `{"messageStop":{"stopReason":"max_tokens"}}`), said{None, 1, 0, 1, 0, 0, "max_tokens", "a", false}, ""},
+		{"An exception.", converseWire, chunkedStream(data(`{"contentBlockDelta":{"delta":{"text":"a"}}}`, `{"throttlingException":{"message":"slow down"}}`)...), said{ErrorEvent, 1, 0, 1, 0, 0, "", "a", false}, "slow down"},
+		{"Speech: audio is output.", speechWire, chunkedStream(data(`{"type":"speech.audio.delta","audio":"AAAA"}`, `{"type":"speech.audio.delta","audio":"BBBB"}`,
+			`{"type":"speech.audio.done","usage":{"input_tokens":14,"output_tokens":101,"total_tokens":115}}`)...), said{None, 2, 14, 101, 0, 0, "", "", false}, ""},
+
+		{"Events by name.", namedWire, chunkedStream("event: status\ndata: {\"text\":\"searching\"}\n\n", "event: token\ndata: {\"text\":\"a\"}\n\n", "event: ping\ndata: x\n\n",
+			"event: token\ndata: {\"text\":\"b\"}\n\n", "event: last\ndata: {\"n\":2}\n\n"), said{None, 2, 0, 2, 0, 0, "", "ab", false}, ""},
+		{"An error is one by any name.", namedWire, chunkedStream("event: token\ndata: {\"text\":\"a\"}\n\n", "event: error\ndata: no GPU\n\n"), said{ErrorEvent, 1, 0, 1, 0, 0, "", "a", false}, "no GPU"},
+		{"The name inside.", typedWire, chunkedStream(data(`{"event":"agent_thought","answer":"x"}`, `{"event":"message","answer":"a"}`, `{"event":"message","answer":"b"}`,
+			`{"event":"message_end","metadata":{"usage":{"completion_tokens":4}}}`)...), said{None, 2, 0, 4, 0, 0, "", "ab", false}, ""},
+		{"A value of another kind is no output.", namedWire, chunkedStream("event: token\ndata: {\"text\":{\"a\":1}}\n\n", "event: last\ndata: {\"n\":2}\n\n"), said{Malformed, 0, 0, 2, 0, 0, "", "", false}, `{"text":{"a":1}}`},
+		{"A count of another kind.", tgiWire, chunkedStream(data(tgi("a", false, `"details":{"finish_reason":"length","generated_tokens":"many"}`))...), said{Malformed, 1, 0, 1, 0, 0, "length", "a", false}, "many"},
+		{"Not JSON.", tritonWire, chunkedStream(data(`{"text_output":"a"}`, `x`)...), said{Malformed, 1, 0, 1, 0, 0, "", "a", false}, "not JSON: x"},
+
+		{"A reply.", chatWire, jsonReply(`{"choices":[{"message":{"content":"ab","reasoning_content":"hm"},"finish_reason":"stop"}],"usage":{"prompt_tokens":3,"completion_tokens":5}}`), said{None, 0, 3, 5, 0, 0, "stop", "ab", false}, ""},
+		{"Another reply.", chatWire, jsonReply(`{"x":1}`), said{Malformed, 0, 0, 0, 0, 0, "", "", false}, `the reply is not one of the wire test: {"x":1}`},
+		{"Reranked.", rerankWire, jsonReply(`{"id":"r","results":[{"index":1,"relevance_score":0.9},{"index":0,"relevance_score":0.1}],"usage":{"total_tokens":56}}`), said{None, 0, 56, 0, 0, 0, "", "", false}, ""},
+		{"Nothing reranked.", rerankWire, jsonReply(`{"results":[]}`), said{Malformed, 0, 0, 0, 0, 0, "", "", false}, `{"results":[]}`},
+		{"A stream instead.", rerankWire, chunkedStream(data(`{"results":[{"index":1}]}`)...), said{Malformed, 0, 0, 0, 0, 0, "", "", false}, `has the format json: {"results"`},
+		{"A reply over lines.", rerankWire, jsonReply("{}\n{}"), said{Malformed, 0, 0, 0, 0, 0, "", "", false}, "not JSON"},
+		{"A vendor's error.", rerankWire, jsonReply(`{"base_resp":{"status_code":1004,"status_msg":"no key"}}`), said{ErrorEvent, 0, 0, 0, 0, 0, "", "", false}, "no key"},
+	} {
+		t.Run(tt.sentence, func(t *testing.T) {
+			r := parse(t, Options{API: Custom, Wire: wireOf(t, tt.wire), KeepText: true}, tt.response, nil)
+			require.Equal(t, tt.want, saidBy(r), r.Message)
+			require.Contains(t, r.Message, tt.message)
+		})
+	}
+}
+
+// The tokens of each chunk by continuous counts, and its time, are those of the built-in formats.
+func TestDescribedTokensOfChunks(t *testing.T) {
+	var p Parser
+	p.Reset(Options{API: Custom, Wire: wireOf(t, sglangWire)})
+	p.Feed([]byte(streamHead), 1)
+	for i, e := range data(`{"text":"a","meta_info":{"completion_tokens":1,"finish_reason":null}}`, `{"text":"abc","meta_info":{"completion_tokens":4,"finish_reason":null}}`,
+		`{"text":"abc","meta_info":{"completion_tokens":5,"finish_reason":null}}`, `{"text":"abcd","meta_info":{"completion_tokens":6,"finish_reason":{"type":"stop"}}}`, "[DONE]") {
+		p.Feed(fmt.Appendf(nil, "%x\r\n%s\r\n", len(e), e), int64(i+1)*10)
+	}
+	require.True(t, p.SaidAll())
+	p.Feed([]byte("0\r\n\r\n"), 99)
+	require.Equal(t, []Arrival{{10, 0, 1, 0}, {20, 0, 3, 0}, {40, 0, 2, 0}}, p.Result().Arrivals)
+	require.Equal(t, None, p.Result().Failure, p.Result().Message)
+	require.Equal(t, FromUsage, p.Result().TokenSource)
+	require.False(t, p.Result().TokenMismatch)
+}
+
+// The chat format, described, reads every recorded chat body of testdata/wires that needs no rule of a vendor's as the
+// built-in format does, in whatever receives it comes.
+func TestDescribedChatIsChat(t *testing.T) {
+	w := wireOf(t, strings.Replace(chatWire, `"sse"`, `"auto"`, 1))
+	own := map[string]string{
+		"06-kimi-nospace-usage-in-choice.sse": "usage in the choice", "39-mistral-content-blocks.sse": "content of blocks", "40-openai-audio-delta.sse": "audio",
+		"30-perplexity-no-done-cumulative.sse": "a message beside the delta", "44-n-two-choices.sse": "choices are told apart", "55-tgi-generate-stream.sse": "another format", "57-ollama-ndjson-ok.ndjson": "another format",
+	}
+	var described, chat Parser
+	compared := 0
+	for k, c := range loadWires(t) {
+		if c.API != "chat" || own[c.Body] != "" || c.Huge > 0 {
+			continue
+		}
+		compared++
+		random := rand.New(rand.NewPCG(3, uint64(k)))
+		response, behind := c.respond(framings[0], c.Type, func() int { return 1 + random.IntN(80) })
+		for range 10 {
+			size := c.splits(random, behind)
+			described.Reset(Options{API: Custom, Wire: w, KeepText: true})
+			chat.Reset(Options{API: Chat, KeepText: true})
+			for at := 0; at < len(response); {
+				n := min(size(at), len(response)-at)
+				described.Feed(response[at:at+n], int64(at)+1)
+				chat.Feed(response[at:at+n], int64(at)+1)
+				at += n
+			}
+			if c.Breaks {
+				described.End(errConnectionReset, 1e9)
+				chat.End(errConnectionReset, 1e9)
+			}
+			want, got := *chat.Result(), *described.Result()
+			want.Message, got.Message = "", ""
+			require.Equal(t, want, got, c.Body)
+		}
+	}
+	require.GreaterOrEqual(t, compared, 25)
+}
+
+func TestWiresThatAreRefused(t *testing.T) {
+	for description, message := range map[string]string{
+		``:                  "response is no JSON object",
+		`[]`:                "response is no JSON object",
+		`{}`:                "response.format is missing; it is one of auto, sse, ndjson, json",
+		`{"format": "xml"}`: `response.format is "xml"; it is one of`,
+		`{"format": 1}`:     "response.format is 1; it is a text",
+		`{"format": "sse", "end": {"body": true}}`:                                                      "response.text is missing",
+		`{"format": "sse", "texts": "/a"}`:                                                              `response has an unknown field "texts"; it has cumulative, end`,
+		`{"format": "sse", "text": "a", "end": {"body": true}}`:                                         `response.text is "a": a JSON pointer begins with "/"`,
+		`{"format": "sse", "text": ["/a", "/b~"], "end": {"body": true}}`:                               `response.text[1] is "/b~": in a JSON pointer "~" is written ~0`,
+		`{"format": "sse", "text": [], "end": {"body": true}}`:                                          "response.text is empty",
+		`{"format": "sse", "text": null, "end": {"body": true}}`:                                        "response.text is null; it is a text",
+		`{"format": "sse", "text": "/a", "text": "/b", "end": {"body": true}}`:                          "response.text is given twice",
+		`{"format": "sse", "text": "/a", "reasoning": "/a", "end": {"body": true}}`:                     `response.reasoning is "/a", which another field names`,
+		`{"format": "sse", "text": "/a"}`:                                                               "response.end is missing",
+		`{"format": "sse", "text": "/a", "end": {}}`:                                                    `response.end is one of {"data": TEXT}`,
+		`{"format": "sse", "text": "/a", "end": {"body": false}}`:                                       "response.end.body is false",
+		`{"format": "sse", "text": "/a", "end": {"data": "x", "event": "y"}}`:                           "response.end is one of",
+		`{"format": "sse", "text": "/a", "end": {"at": "/d"}}`:                                          `response.end is {"at": POINTER, "is": VALUE}`,
+		`{"format": "sse", "text": "/a", "end": {"at": "/d", "is": null}}`:                              "response.end.is is null",
+		`{"format": "sse", "text": "/a", "end": {"at": "/d", "is": 1, "or": 2}}`:                        `response.end has an unknown field "or"`,
+		`{"format": "sse", "text": "/a", "end": "body"}`:                                                "response.end is no JSON object",
+		`{"format": "sse", "text": "/a", "end": {"body": true}, "usage": {"in": "/a"}}`:                 `response.usage has an unknown field "in"`,
+		`{"format": "sse", "text": "/a", "end": {"body": true}, "cumulative": "yes"}`:                   `response.cumulative is "yes"; it is true or false`,
+		`{"format": "sse", "text": "/a/*", "end": {"body": true}, "cumulative": true}`:                  "response.text: in a response.cumulative stream",
+		`{"format": "sse", "text": "/a", "reasoning": "/r", "end": {"body": true}, "cumulative": true}`: "response.reasoning cannot be told apart",
+		`{"format": "sse", "text": ["/a/*/b", "/a/0/c"], "end": {"body": true}}`:                        "item 0 of an array and another all its items",
+		`{"format": "sse", "text": "/a", "eventName": "/t", "end": {"body": true}}`:                     "response.events, which lists the names to read, is missing",
+		`{"format": "sse", "text": "/a", "events": [1], "end": {"body": true}}`:                         "response.events[0] is 1; it is a text",
+		`{"format": "sse", "items": "/a", "end": {"body": true}}`:                                       "response.items is for whole replies",
+		`{"format": "json", "items": "/a", "text": "/b"}`:                                               "response.items is for replies without text",
+		`{"format": "sse", "text": "/a", "end": {"body": true}`:                                         "response",
+	} {
+		_, err := ParseWire("mine.json", []byte(description))
+		require.ErrorContains(t, err, message, description)
+		require.ErrorContains(t, err, "wire mine.json: ")
+		require.NotContains(t, err.Error(), "\n")
+	}
+}
+
+func TestDescribedStreamsAllocateNothing(t *testing.T) {
+	w := wireOf(t, chatWire)
+	chunks := chunkEvents(50, changingEvent)
+	end := data(finished("stop"))[0]
+	last := fmt.Appendf(nil, "%x\r\n%s\r\n0\r\n\r\n", len(end), end)
+	var p Parser
+	respond := func() {
+		p.Reset(Options{API: Custom, Wire: w})
+		p.Feed([]byte(streamHead), 1)
+		for i, chunk := range chunks {
+			p.Feed(chunk, int64(i))
+		}
+		p.Feed(last, 99)
+	}
+	respond()
+	require.Equal(t, None, p.Result().Failure, p.Result().Message)
+	require.Len(t, p.Result().Arrivals, 50)
+	require.LessOrEqual(t, testing.AllocsPerRun(20, respond), 1.0) // the head's conversion here
+}
+
+// BenchmarkDescribed is the cost of an event by the built-in chat format and by its description. Streams of both take turns, so
+// that both see the same machine, and the median of the turns' ratios is reported.
+func BenchmarkDescribed(b *testing.B) {
+	options := [2]Options{{API: Chat}, {API: Custom, Wire: wireOf(b, chatWire)}}
+	for _, bench := range []struct {
+		name  string
+		event func(int, string) string
+	}{{"chat", chatEvent}, {"continuous usage", continuousEvent}, {"full scan", changingEvent}} {
+		b.Run(bench.name, func(b *testing.B) {
+			const perStream = 1000
+			chunks := chunkEvents(perStream, bench.event)
+			var parsers [2]Parser
+			var spent [2][]float64
+			stream := func(k int) {
+				p := &parsers[k]
+				p.Reset(options[k])
+				p.Feed([]byte(streamHead), 1)
+				began := time.Now()
+				for i, chunk := range chunks {
+					p.Feed(chunk, int64(i))
+				}
+				spent[k] = append(spent[k], float64(time.Since(began))/perStream)
+				if p.OutputTokensSoFar() != perStream {
+					b.Fatal("tokens are missing")
+				}
+			}
+			for turn := 0; b.Loop(); turn++ {
+				stream(turn % 2)
+				stream(1 - turn%2)
+			}
+			ratios := make([]float64, len(spent[0]))
+			for i := range ratios {
+				ratios[i] = spent[1][i] / spent[0][i]
+			}
+			middle := func(values []float64) float64 {
+				slices.Sort(values)
+				return values[len(values)/2]
+			}
+			b.ReportMetric(middle(ratios), "described/chat")
+			b.ReportMetric(middle(spent[0]), "chat-ns/event")
+			b.ReportMetric(middle(spent[1]), "described-ns/event")
+		})
+	}
+}
