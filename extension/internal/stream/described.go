@@ -9,30 +9,37 @@ type found struct {
 	named  bool // the name of the event
 	read   bool // which is one of those that are read
 	texts  int  // pieces of text that are not empty
+	call   callPiece
 }
 
 // described reads one JSON text by its description. A text without any of the places that the description names has no
 // shape. Errors are found where all APIs have them, too.
 func (s *scanner) described(w *Wire, streamed bool, f *facts) bool {
 	s.streamed = streamed
-	s.found = found{}
+	s.found = found{call: callPiece{index: -1}}
 	if s.peek() == '{' {
 		for key := range s.members {
 			if p := w.root.member(key); p != nil {
 				s.place(w, p, f)
-			} else if string(key) == "error" {
+				continue
+			}
+			switch string(key) {
+			case "error":
 				s.failure(f)
-			} else {
+			case "base_resp", "code", "error_code", "errcode", "success", "msg", "error_msg", "errmsg":
 				s.other(key, f)
+			default:
+				s.pass(key)
 			}
 		}
 	} else {
 		s.place(w, &w.root, f)
 	}
+	s.nextCall()
 	a := &s.found
 	if w.nameInside && a.named && !a.read && !f.failed {
 		*f = facts{shape: shapeEvent}
-		s.kept = s.kept[:0]
+		s.kept, s.calls = s.kept[:0], s.calls[:0]
 		s.slots.off = true
 		return s.end()
 	}
@@ -45,7 +52,7 @@ func (s *scanner) described(w *Wire, streamed bool, f *facts) bool {
 	}
 	if a.hidden {
 		f.output, f.text = 0, nil
-		s.kept = s.kept[:0]
+		s.kept, s.calls = s.kept[:0], s.calls[:0]
 		s.slots.off = true
 	}
 	if a.texts > 1 {
@@ -97,6 +104,9 @@ func (s *scanner) inside(w *Wire, p *place, opening byte, f *facts) {
 	}
 	i := 0
 	for range s.elements {
+		if p.calls {
+			s.nextCall()
+		}
 		if next := p.item(i); next != nil {
 			s.place(w, next, f)
 		} else {
@@ -106,10 +116,18 @@ func (s *scanner) inside(w *Wire, p *place, opening byte, f *facts) {
 	}
 }
 
+// nextCall keeps what was read of a tool call.
+func (s *scanner) nextCall() {
+	if c := &s.found.call; c.id != nil || c.name != nil || c.args != nil {
+		s.keepCall(*c)
+		*c = callPiece{index: -1}
+	}
+}
+
 // held reads the value at p as its role says.
 func (s *scanner) held(p *place, opening byte, f *facts) {
 	switch p.role {
-	case roleText, roleReasoning, roleTool, roleMedia:
+	case roleText, roleReasoning, roleToolName, roleToolArguments, roleMedia:
 		s.found.output = true
 		s.output(p.role, opening, f)
 	case roleItem:
@@ -125,6 +143,13 @@ func (s *scanner) held(p *place, opening byte, f *facts) {
 	case roleError:
 		s.found.other = true
 		s.failure(f)
+	case roleToolID:
+		s.found.call.id, _ = s.text()
+		s.slots.off = true
+	case roleToolIndex:
+		if n, ok := s.countSlot(slotCount); ok {
+			s.found.call.index = n
+		}
 	case roleIgnored:
 		s.found.other = true
 		s.skip()
@@ -135,7 +160,7 @@ func (s *scanner) held(p *place, opening byte, f *facts) {
 }
 
 var slotsOfRoles = [...]slotKind{
-	roleText: slotContent, roleReasoning: slotReasoning, roleTool: slotTool, roleMedia: slotMedia,
+	roleText: slotContent, roleReasoning: slotReasoning, roleToolName: slotTool, roleToolArguments: slotTool, roleMedia: slotMedia,
 	roleInput: slotInput, roleOutput: slotOutput, roleCached: slotCached, roleThought: slotThought, roleTotal: slotTotal,
 }
 
@@ -147,8 +172,9 @@ func (s *scanner) output(r role, opening byte, f *facts) {
 		s.skip()
 		switch {
 		case opening == 'n' || s.bad:
-		case r == roleTool && (opening == '{' || opening == '['):
-			f.setText(kind, s.b[start+1:s.i-1])
+		case r == roleToolArguments && (opening == '{' || opening == '['):
+			f.setText(kind, s.b[start:s.i])
+			s.found.call.args, s.found.call.json = s.b[start:s.i], true
 			s.slots.off = true
 		default:
 			s.found.misfit = true
@@ -161,6 +187,12 @@ func (s *scanner) output(r role, opening byte, f *facts) {
 		return
 	}
 	f.setText(kind, raw)
+	switch r {
+	case roleToolName:
+		s.found.call.name = raw
+	case roleToolArguments:
+		s.found.call.args = raw
+	}
 	if kind != slotContent {
 		return
 	}

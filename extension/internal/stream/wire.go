@@ -61,8 +61,11 @@ const (
 	roleNone role = iota
 	roleText
 	roleReasoning
-	roleTool
+	roleToolName
+	roleToolArguments
 	roleMedia
+	roleToolID
+	roleToolIndex
 	roleItem
 	roleFinish
 	roleError
@@ -84,6 +87,7 @@ type place struct {
 	tests  []placeTest // values that mean something
 	inside []named
 	each   *place // all items of an array
+	calls  bool   // an item of it is a tool call, or part of one
 }
 
 type named struct {
@@ -143,7 +147,7 @@ func (p *place) at(pointer string) *place {
 	return p
 }
 
-// settle makes what the tree says of an item by its number hold beside what it says of all items.
+// settle checks that items of an array are named by their numbers or all at once, and marks the arrays of tool calls.
 func (p *place) settle() error {
 	for _, in := range p.inside {
 		if in.index >= 0 && p.each != nil {
@@ -153,10 +157,11 @@ func (p *place) settle() error {
 			return err
 		}
 	}
-	if p.each != nil {
-		return p.each.settle()
+	if p.each == nil {
+		return nil
 	}
-	return nil
+	p.calls = p.each.has(roleToolName) || p.each.has(roleToolArguments)
+	return p.each.settle()
 }
 
 // ParseWire reads the description of a response, a JSON object; see docs/wires.md for its fields. name stands for it in messages.
@@ -172,14 +177,13 @@ func ParseWire(name string, description []byte) (*Wire, error) {
 type part func(field string, value json.RawMessage) error
 
 func (w *Wire) describe(description []byte) error {
-	var format, text, items, outputs, end string
+	var format, text, items, outputs, end, ignored string
 	reads := func(r role, given *string) part {
 		return func(field string, value json.RawMessage) error {
 			*given = field
 			return w.pointers(field, value, func(field, pointer string) error { return w.claim(field, pointer, r) })
 		}
 	}
-	var ignored string
 	filter := ""
 	err := object("response", description, map[string]part{
 		"format": func(field string, value json.RawMessage) error {
@@ -191,9 +195,15 @@ func (w *Wire) describe(description []byte) error {
 			w.format = wireFormat(max(k, 0))
 			return err
 		},
-		"text":         reads(roleText, &text),
-		"reasoning":    reads(roleReasoning, &outputs),
-		"toolCalls":    reads(roleTool, &outputs),
+		"text":      reads(roleText, &text),
+		"reasoning": reads(roleReasoning, &outputs),
+		"toolCalls": func(field string, value json.RawMessage) error {
+			outputs = field
+			return object(field, value, map[string]part{
+				"name": reads(roleToolName, &outputs), "arguments": reads(roleToolArguments, &outputs),
+				"id": reads(roleToolID, &ignored), "index": reads(roleToolIndex, &ignored),
+			})
+		},
 		"media":        reads(roleMedia, &text),
 		"items":        reads(roleItem, &items),
 		"finishReason": reads(roleFinish, &end),

@@ -22,13 +22,14 @@ func wireOf(t testing.TB, description string) *Wire {
 const (
 	chatWire = `{"format": "sse", "text": ["/choices/*/delta/content", "/choices/*/message/content"],
 		"reasoning": ["/choices/*/delta/reasoning_content", "/choices/*/delta/reasoning", "/choices/*/message/reasoning_content"],
-		"toolCalls": ["/choices/*/delta/tool_calls/*/function/name", "/choices/*/delta/tool_calls/*/function/arguments"],
+		"toolCalls": {"index": "/choices/*/delta/tool_calls/*/index", "id": "/choices/*/delta/tool_calls/*/id",
+			"name": "/choices/*/delta/tool_calls/*/function/name", "arguments": "/choices/*/delta/tool_calls/*/function/arguments"},
 		"finishReason": "/choices/*/finish_reason", "end": {"data": "[DONE]"},
 		"usage": {"input": "/usage/prompt_tokens", "output": "/usage/completion_tokens", "total": "/usage/total_tokens",
 			"cached": "/usage/prompt_tokens_details/cached_tokens", "reasoning": "/usage/completion_tokens_details/reasoning_tokens"},
 		"ignore": ["/choices", "/object"]}`
 	ollamaWire = `{"format": "ndjson", "text": "/message/content", "reasoning": "/message/thinking",
-		"toolCalls": ["/message/tool_calls/*/function/name", "/message/tool_calls/*/function/arguments"], "finishReason": "/done_reason",
+		"toolCalls": {"name": "/message/tool_calls/*/function/name", "arguments": "/message/tool_calls/*/function/arguments"}, "finishReason": "/done_reason",
 		"end": {"at": "/done", "is": true}, "usage": {"input": "/prompt_eval_count", "output": "/eval_count"}}`
 	tgiWire = `{"format": "sse", "text": "/token/text", "noOutput": {"at": "/token/special", "is": true}, "finishReason": "/details/finish_reason",
 		"usage": {"output": "/details/generated_tokens"}}`
@@ -36,7 +37,8 @@ const (
 		"usage": {"input": "/meta_info/prompt_tokens", "output": "/meta_info/completion_tokens", "cached": "/meta_info/cached_tokens"}}`
 	tritonWire   = `{"format": "sse", "text": "/text_output", "end": {"body": true}}`
 	converseWire = `{"format": "auto", "text": "/contentBlockDelta/delta/text", "reasoning": "/contentBlockDelta/delta/reasoningContent/text",
-		"toolCalls": "/contentBlockDelta/delta/toolUse/input", "finishReason": "/messageStop/stopReason",
+		"toolCalls": {"index": ["/contentBlockStart/contentBlockIndex", "/contentBlockDelta/contentBlockIndex"],
+			"id": "/contentBlockStart/start/toolUse/toolUseId", "name": "/contentBlockStart/start/toolUse/name", "arguments": "/contentBlockDelta/delta/toolUse/input"}, "finishReason": "/messageStop/stopReason",
 		"usage": {"input": "/metadata/usage/inputTokens", "output": "/metadata/usage/outputTokens", "cacheRead": "/metadata/usage/cacheReadInputTokens",
 			"cacheWrite": "/metadata/usage/cacheWriteInputTokens", "total": "/metadata/usage/totalTokens"},
 		"error": ["/internalServerException", "/throttlingException"], "ignore": ["/messageStart", "/contentBlockStart", "/contentBlockStop"]}`
@@ -150,6 +152,27 @@ func TestDescribedTokensOfChunks(t *testing.T) {
 	require.False(t, p.Result().TokenMismatch)
 }
 
+func TestDescribedToolCalls(t *testing.T) {
+	for _, tt := range []struct{ wire, response string }{
+		{ollamaWire, ndjson(`{"message":{"content":"","tool_calls":[{"function":{"name":"f","arguments":{"x":1}}},{"function":{"name":"g","arguments":{}}}]},"done":false}`,
+			`{"message":{"content":""},"done":true,"done_reason":"stop"}`)},
+		{converseWire, chunkedStream(data(`{"contentBlockStart":{"start":{"toolUse":{"toolUseId":"1","name":"f"}},"contentBlockIndex":0}}`,
+			`{"contentBlockDelta":{"delta":{"toolUse":{"input":"{\"x\""}},"contentBlockIndex":0}}`, `{"contentBlockDelta":{"delta":{"toolUse":{"input":":1}"}},"contentBlockIndex":0}}`,
+			`{"contentBlockStart":{"start":{"toolUse":{"toolUseId":"2","name":"g"}},"contentBlockIndex":1}}`,
+			`{"contentBlockDelta":{"delta":{"toolUse":{"input":"{}"}},"contentBlockIndex":1}}`, `{"messageStop":{"stopReason":"tool_use"}}`)...)},
+		{chatWire, chunkedStream(data(callDelta(`{"tool_calls":[{"index":0,"id":"1","function":{"name":"f","arguments":"{\"x\""}}]}`),
+			callDelta(`{"tool_calls":[{"index":0,"function":{"arguments":":1}"}}]}`), callDelta(`{"tool_calls":[{"index":1,"id":"2","function":{"name":"g","arguments":"{}"}}]}`), chatEnd)...)},
+	} {
+		r := parse(t, Options{API: Custom, Wire: wireOf(t, tt.wire), KeepText: true}, tt.response, nil)
+		require.Equal(t, None, r.Failure, r.Message)
+		require.Len(t, r.ToolCalls, 2)
+		for i, want := range []ToolCall{{Name: "f", Arguments: `{"x":1}`}, {Name: "g", Arguments: "{}"}} {
+			r.ToolCalls[i].ID = ""
+			require.Equal(t, want, r.ToolCalls[i])
+		}
+	}
+}
+
 // The chat format, described, reads every recorded chat body of testdata/wires that needs no rule of a vendor's as the
 // built-in format does, in whatever receives it comes.
 func TestDescribedChatIsChat(t *testing.T) {
@@ -250,6 +273,36 @@ func TestDescribedStreamsAllocateNothing(t *testing.T) {
 	require.LessOrEqual(t, testing.AllocsPerRun(20, respond), 1.0) // the head's conversion here
 }
 
+// scannedEvent has a log probability of its own, so that no event is like the one before by either format.
+func scannedEvent(i int, word string) string {
+	return strings.Replace(chatEvent(i, word), `"logprobs":null`, fmt.Sprintf(`"logprobs":-0.%04d`, i), 1)
+}
+
+// Members that no one asked for may differ in each event, also in kind, without a change in what is read.
+func TestDescribedEventsWithChangingMembers(t *testing.T) {
+	random := rand.New(rand.NewPCG(4, 4))
+	value := func() string {
+		return []string{`"2026-01-01T00:00:00.%dZ"`, `%d`, `-%d.5`, `"a\"%d"`, `null`, `{"n":%d}`, `"%d\u00e9"`}[random.IntN(7)]
+	}
+	var p Parser
+	for range 50 {
+		var events []string
+		text := ""
+		for i := range 40 {
+			at, id := value(), `"%d"`
+			if random.IntN(3) > 0 {
+				at = `"2026-01-01T00:00:00.%dZ"`
+			}
+			events = append(events, strings.ReplaceAll(fmt.Sprintf(`{"created_at":%s,"message":{"content":"w%d "},"id":%s,"done":false}`, at, i, id), "%d", fmt.Sprint(random.IntN(99999))))
+			text += fmt.Sprintf("w%d ", i)
+		}
+		events = append(events, `{"created_at":"x","message":{"content":""},"done":true,"done_reason":"stop","prompt_eval_count":3,"eval_count":40}`)
+		p.Reset(Options{API: Custom, Wire: wireOf(t, ollamaWire), KeepText: true})
+		require.True(t, p.Feed([]byte(ndjson(events...)), 1))
+		require.Equal(t, said{None, 40, 3, 40, 0, 0, "stop", text, false}, saidBy(*p.Result()), p.Result().Message)
+	}
+}
+
 // BenchmarkDescribed is the cost of an event by the built-in chat format and by its description. Streams of both take turns, so
 // that both see the same machine, and the median of the turns' ratios is reported.
 func BenchmarkDescribed(b *testing.B) {
@@ -257,7 +310,7 @@ func BenchmarkDescribed(b *testing.B) {
 	for _, bench := range []struct {
 		name  string
 		event func(int, string) string
-	}{{"chat", chatEvent}, {"continuous usage", continuousEvent}, {"full scan", changingEvent}} {
+	}{{"chat", chatEvent}, {"continuous usage", continuousEvent}, {"changing id", changingEvent}, {"full scan", scannedEvent}} {
 		b.Run(bench.name, func(b *testing.B) {
 			const perStream = 1000
 			chunks := chunkEvents(perStream, bench.event)
