@@ -5,8 +5,73 @@
  */
 declare module "k6/x/tokenclock" {
   /** Wire format of a request and its response. `json` is any JSON reply, its token counts found by JSON pointers, or a stream
-   * that Ollama, TGI, llama-server or Triton has of its own. */
-  export type Api = "chat" | "completions" | "embeddings" | "responses" | "messages" | "json";
+   * that Ollama, TGI, llama-server or Triton has of its own; `custom` is what ClientOptions.wire describes. */
+  export type Api = "chat" | "completions" | "embeddings" | "responses" | "messages" | "json" | "custom";
+
+  /** A JSON pointer (RFC 6901), in which `*` stands for all items of an array, or several: each value that is there counts. */
+  export type Pointers = string | readonly string[];
+
+  /** A value that means something where it stands, such as {at: "/done", is: true}. */
+  export interface WireValue {
+    readonly at: Pointers;
+    readonly is: string | number | boolean;
+  }
+
+  /** What ends a stream: data that is no JSON, an event's name, a value, or nothing but the end of the body. */
+  export type WireEnd =
+    | { readonly data: string }
+    | { readonly event: string }
+    | WireValue
+    | { readonly body: true };
+
+  /** Where in each event, line or reply what is measured stands. A field that is not listed here is refused. What a response
+   * holds of none of these places is `malformed`, never completed with guessed tokens; docs/wires.md has the rules. */
+  export interface WireResponse {
+    /** How the body is cut into JSON texts: server-sent events, a text a line, one text, or as its first bytes tell. */
+    readonly format: "sse" | "ndjson" | "json" | "auto";
+    /** Output text. One of text, media and items is needed. */
+    readonly text?: Pointers;
+    /** The text is the whole so far, not what is new. */
+    readonly cumulative?: boolean;
+    readonly reasoning?: Pointers;
+    /** Of each call; index and id tell which one a piece belongs to. Arguments may be JSON or the text of it. */
+    readonly toolCalls?: {
+      readonly name?: Pointers;
+      readonly arguments?: Pointers;
+      readonly id?: Pointers;
+      readonly index?: Pointers;
+    };
+    /** Audio or images, as text (base64): output whose size says nothing about tokens. */
+    readonly media?: Pointers;
+    /** Items of a reply without text, such as ranks or scores: at least one makes it completed. */
+    readonly items?: Pointers;
+    readonly finishReason?: Pointers;
+    /** Beside a finish reason, which ends a stream too, and `[DONE]`. A stream needs one of the two. */
+    readonly end?: WireEnd | readonly WireEnd[];
+    /** An error, its message in it or in its `message`. A member `error` at the top is one anyway. */
+    readonly error?: Pointers;
+    /** Token counts: of the whole request, or growing from event to event. */
+    readonly usage?: {
+      readonly input?: Pointers;
+      readonly output?: Pointers;
+      /** Of the input, and held in it. */
+      readonly cached?: Pointers;
+      /** Of the output; held in it unless total says otherwise. */
+      readonly reasoning?: Pointers;
+      readonly total?: Pointers;
+      /** Read from and written to the cache, where input leaves them out. */
+      readonly cacheRead?: Pointers;
+      readonly cacheWrite?: Pointers;
+    };
+    /** Names of the events that are read; others are ignored, but for errors. One without a name is `message`. */
+    readonly events?: readonly string[];
+    /** Where an event's name is, if it is not the event stream's own. */
+    readonly eventName?: Pointers;
+    /** An event with this value has no output, such as a special token. */
+    readonly noOutput?: WireValue | readonly WireValue[];
+    /** What makes an event known that says nothing of use. */
+    readonly ignore?: Pointers;
+  }
 
   /** Part of a level a request belongs to, by the moment it was sent. Gates and reports judge `steady`. */
   export type Phase = "warmup" | "steady" | "drain";
@@ -37,6 +102,9 @@ declare module "k6/x/tokenclock" {
     /** JSON pointers (RFC 6901) to the token counts of a reply; api `json` only. */
     inputTokensPointer?: string;
     outputTokensPointer?: string;
+    /** How a response reads; api `custom` only, which needs it. A description that cannot be used ends the test with exit code
+     * 104. The name stands for it in messages. */
+    wire?: { readonly name?: string; readonly response: WireResponse };
   }
 
   export interface RequestSpec {

@@ -229,6 +229,29 @@ func TestSecretsReachNeitherSamplesNorRecordsNorScripts(t *testing.T) {
 	}
 }
 
+// A described wire is read as it says; one that cannot be used ends the test before any load.
+func TestDescribedWire(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprint(w, "data: {\"t\":\"a\",\"c\":1}\n\ndata: {\"t\":\"ab\",\"c\":2,\"end\":1}\n\n")
+	}))
+	defer server.Close()
+	v := newScriptVU(t, `
+		client = new tc.Client({ url: "`+server.URL+`", api: "custom", wire: { name: "mine", response: {
+			format: "sse", text: "/t", cumulative: true, usage: { output: "/c" }, end: { at: "/end", is: 1 } } } });`)
+	got := v.run(`
+		const r = client.request({ body: "{}", keepText: true });
+		return [r.outcome, r.text, r.outputTokens, r.message].join();`)
+	require.Equal(t, `"completed,ab,2,"`, fmt.Sprint(got))
+	for options, line := range map[string]string{
+		`{ url: "http://host", api: "custom" }`:                                           `api "custom" needs wire`,
+		`{ url: "http://host", api: "chat", wire: { response: {} } }`:                     `but api is "chat"`,
+		`{ url: "http://host", api: "custom", wire: { name: "w", response: { text: 1 }}}`: `wire w: response.text is 1`,
+		`{ url: "http://host", api: "custom", wire: {} }`:                                 "response is no JSON object",
+	} {
+		require.Contains(t, newScriptVU(t, "").refused("new tc.Client("+options+")"), line)
+	}
+}
+
 func TestBurstsNumberTheirRequestsOnce(t *testing.T) {
 	recordsTo(t, "records.ndjson")
 	v := newScriptVU(t, `

@@ -2,6 +2,7 @@ package tokenclock
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -28,6 +29,13 @@ type clientOptions struct {
 	HTTP2               bool              `js:"http2"`
 	InputTokensPointer  string            `js:"inputTokensPointer"`
 	OutputTokensPointer string            `js:"outputTokensPointer"`
+	Wire                *wireOption       `js:"wire"`
+}
+
+// wireOption is the part of WireDescription of index.d.ts that a response is read by.
+type wireOption struct {
+	Name     string `js:"name"`
+	Response any    `js:"response"`
 }
 
 // requestSpec is RequestSpec of index.d.ts.
@@ -53,11 +61,12 @@ const (
 
 // vuClient is Client of index.d.ts: one per VU and endpoint.
 type vuClient struct {
-	i   *instance
-	o   clientOptions
-	api stream.API
-	c   *client.Client
-	ctx context.Context // of the VU's present iteration
+	i    *instance
+	o    clientOptions
+	api  stream.API
+	wire *stream.Wire // of the API custom
+	c    *client.Client
+	ctx  context.Context // of the VU's present iteration
 
 	streamed bool   // event streams are asked for
 	shownURL string // in tags
@@ -74,6 +83,9 @@ func (i *instance) newClient(call sobek.ConstructorCall) *sobek.Object {
 	if c.api, err = stream.ParseAPI(c.o.API); err != nil {
 		i.throw(fmt.Errorf("new Client: %w", err))
 	}
+	if err := c.describe(); err != nil {
+		i.refuse("tokenclock: " + err.Error()) // the user's file
+	}
 	if c.o.TimeoutMs == 0 {
 		c.o.TimeoutMs = defaultTimeoutMs
 	}
@@ -87,6 +99,30 @@ func (i *instance) newClient(call sobek.ConstructorCall) *sobek.Object {
 	c.streamed = engine.Streamed
 	c.shownURL = client.Redact(c.o.URL)
 	return c.object(rt)
+}
+
+// describe reads the description of the wire; the VUs share it.
+func (c *vuClient) describe() error {
+	o := c.o.Wire
+	if o == nil || c.api != stream.Custom {
+		switch {
+		case o != nil:
+			return fmt.Errorf("new Client: wire describes a response, but api is %q; set api to %q", c.api, stream.Custom)
+		case c.api == stream.Custom:
+			return fmt.Errorf("new Client: api %q needs wire, the description of the response", c.api)
+		}
+		return nil
+	}
+	text, err := json.Marshal(o.Response)
+	if err != nil {
+		return fmt.Errorf("new Client: wire: %w", err)
+	}
+	name := o.Name
+	if name == "" {
+		name = "of the script"
+	}
+	c.wire, err = shared(c.i.root, "wire", name+"\x00"+string(text), func() (*stream.Wire, error) { return stream.ParseWire(name, text) })
+	return err
 }
 
 // object is what JavaScript sees of a client.
@@ -128,10 +164,10 @@ func (c *vuClient) slot(v sobek.Value) *slot {
 func (c *vuClient) engineOptions(state *lib.State) client.Options {
 	o := client.Options{
 		URL: c.o.URL, Method: c.o.Method, UserAgent: "tokenclock/" + Version, TimeoutNs: int64(c.o.TimeoutMs * 1e6), HTTP2: c.o.HTTP2,
-		Stream: stream.Options{API: c.api, InputTokensPointer: c.o.InputTokensPointer, OutputTokensPointer: c.o.OutputTokensPointer},
+		Stream: stream.Options{API: c.api, InputTokensPointer: c.o.InputTokensPointer, OutputTokensPointer: c.o.OutputTokensPointer, Wire: c.wire},
 		Proxy:  vunet.Proxy(),
 	}
-	o.Streamed = c.api != stream.Embeddings && c.api != stream.JSON
+	o.Streamed = c.api != stream.Embeddings && c.api != stream.JSON && (c.wire == nil || c.wire.Streamed())
 	if c.o.Stream != nil {
 		o.Streamed = *c.o.Stream
 	}
