@@ -40,9 +40,10 @@ function installPackages() {
   }
 }
 
-const [major] = process.versions.node.split(".");
-if (Number(major) < 20) {
-  console.error(`tokenclock: needs Node 20 or later, this is ${process.version}`);
+// util.parseEnv came with 20.12.
+const [major, minor] = process.versions.node.split(".").map(Number);
+if (major < 20 || (major === 20 && minor < 12)) {
+  console.error(`tokenclock: needs Node 20.12 or later, this is ${process.version}`);
   process.exit(1);
 }
 

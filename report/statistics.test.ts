@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { pausesNs } from "./read/read";
-import { mean, median, quantile, sampleStd, seededRandom } from "./statistics";
+import { mean, median, quantile, sampleStd } from "./statistics";
 
 test("the standard deviation is that of a sample", () => {
   assert.ok(Math.abs(sampleStd([2, 4, 4, 4, 5, 5, 7, 9]) - Math.sqrt(32 / 7)) < 1e-12);
@@ -12,15 +12,6 @@ test("nothing has no mean and no percentile", () => {
   assert.ok(Number.isNaN(mean([])));
   assert.ok(Number.isNaN(quantile([], 0.5)));
   assert.equal(median([1, 2, 10, 4]), 3);
-});
-
-test("the same seed gives the same numbers, evenly spread", () => {
-  const first = seededRandom(7);
-  const second = seededRandom(7);
-  const values = Array.from({ length: 10_000 }, first);
-  assert.deepEqual(values.slice(0, 5), Array.from({ length: 5 }, second));
-  assert.ok(Math.abs(mean(values) - 0.5) < 0.02);
-  assert.ok(values.every((value) => value >= 0 && value < 1));
 });
 
 test("pauses are what gaps exceed the median plus three standard deviations by", () => {

@@ -39,14 +39,3 @@ export function quantile(sorted: readonly number[], q: number): number {
 export function median(values: readonly number[]): number {
   return quantile(ascending(values), 0.5);
 }
-
-/** Pseudo-random numbers in [0, 1), the same for the same seed (mulberry32, public domain, T. Ettinger). */
-export function seededRandom(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let bits = Math.imul(state ^ (state >>> 15), state | 1);
-    bits ^= bits + Math.imul(bits ^ (bits >>> 7), bits | 61);
-    return ((bits ^ (bits >>> 14)) >>> 0) / 2 ** 32;
-  };
-}

@@ -1,4 +1,5 @@
 /** What the serving suite does: its arguments, its steps and the search for thresholds. Pure. */
+import { parseEnv } from "node:util";
 
 /** Input and output lengths that the suite crosses, tokens. */
 export const inputLengths = [32, 1024, 4096];
@@ -73,17 +74,11 @@ export const optionName = (setting: string): string =>
   setting.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
 export const variableName = (setting: string): string => optionName(setting).replaceAll("-", "_").toUpperCase();
 
-/** Lines NAME=value of a .env file: comments, `export` and quotes are understood; names in any case, as theirs. */
+/** The settings of a .env file, with names in any case, as theirs. */
 export function parseEnvFile(text: string): Record<string, string> {
-  const values: Record<string, string> = {};
-  for (const line of text.split(/\r?\n/)) {
-    const found = /^\s*(?:export\s+)?([A-Za-z_]\w*)\s*=\s*(.*?)\s*$/.exec(line);
-    if (!found) continue;
-    const [, name = "", raw = ""] = found;
-    const quoted = /^(["'])(.*)\1$/.exec(raw);
-    values[name.toUpperCase()] = quoted ? (quoted[2] as string) : raw.replace(/\s+#.*$/, "");
-  }
-  return values;
+  return Object.fromEntries(
+    Object.entries(parseEnv(text)).map(([name, value]) => [name.toUpperCase(), value ?? ""] as const),
+  );
 }
 
 /**

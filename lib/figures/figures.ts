@@ -69,8 +69,11 @@ export function requestFigures(level: LevelSummary): string {
     ["Input token throughput", `${shortNumber(figures.inputTokensPerS)} tokens/s`],
     ["Output token throughput", `${shortNumber(figures.outputTokensPerS)} tokens/s`],
   ];
-  const width = Math.max(...lines.map(([name]) => name.length));
-  return [level.name, ...lines.map(([name, value]) => `  ${name.padEnd(width)}  ${value}`)].join("\n");
+  const columns: Column<[string, string]>[] = [
+    { heading: "", cell: ([name]) => `  ${name}`, left: true },
+    { heading: "", cell: ([, value]) => value, left: true },
+  ];
+  return `${level.name}\n${textTable(columns, lines)}`;
 }
 
 /** Latencies and throughputs of prefill and decode apart; in seconds and tokens/s. */

@@ -6,10 +6,14 @@ export interface Column<Row> {
   readonly left?: boolean;
 }
 
-/** A table of plain text, a line a row, columns aligned; "" cells are kept blank. */
+/**
+ * A table of plain text, a line a row, columns aligned; "" cells are kept blank. There is no line of headings where none
+ * has one.
+ */
 export function textTable<Row>(columns: readonly Column<Row>[], rows: readonly Row[]): string {
+  const headings = columns.map(({ heading }) => heading);
   const cells = [
-    columns.map(({ heading }) => heading),
+    ...(headings.some((heading) => heading !== "") ? [headings] : []),
     ...rows.map((row) => columns.map((column) => column.cell(row))),
   ];
   const widths = columns.map((_, i) => Math.max(...cells.map((line) => (line[i] ?? "").length)));

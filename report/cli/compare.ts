@@ -6,6 +6,7 @@
  */
 import { realpathSync } from "node:fs";
 import { Command } from "commander";
+import { type Column, textTable } from "../../lib/figures/table";
 import { unknownContent, workloadDigest, workloadIdentity } from "../../lib/workload/workload-identity";
 import { formatChange, formatNumber, formatShare, plural } from "../format";
 import {
@@ -103,22 +104,20 @@ const verdictWords = ({ verdict, required }: ComparedMetric): string => {
 
 /** The comparison as lines of text. */
 export function compareLines(rows: readonly ComparedMetric[], options: CompareOptions): string[] {
-  const header = ["level", "metric", "A", "B", "change", `${formatShare(options.confidence)} bounds`, "p", "verdict"];
-  const body = rows.map((row) => [
-    ...[row.level, row.metric, ...sidesOfRow(row), formatChange(row.change)],
-    row.low === undefined ? "" : `${formatChange(row.low)} to ${formatChange(row.high)}`,
-    ...[formatP(row.p), verdictWords(row)],
-  ]);
-  const widths = header.map((title, column) =>
-    Math.max(title.length, ...body.map((cells) => (cells[column] as string).length)),
-  );
-  const left = [0, 1, 7];
-  return [header, ...body].map((cells) =>
-    cells
-      .map((cell, i) => (left.includes(i) ? cell.padEnd(widths[i] as number) : cell.padStart(widths[i] as number)))
-      .join("  ")
-      .trimEnd(),
-  );
+  const columns: Column<ComparedMetric>[] = [
+    { heading: "level", cell: ({ level }) => level, left: true },
+    { heading: "metric", cell: ({ metric }) => metric, left: true },
+    { heading: "A", cell: (row) => sidesOfRow(row)[0] },
+    { heading: "B", cell: (row) => sidesOfRow(row)[1] },
+    { heading: "change", cell: ({ change }) => formatChange(change) },
+    {
+      heading: `${formatShare(options.confidence)} bounds`,
+      cell: ({ low, high }) => (low === undefined ? "" : `${formatChange(low)} to ${formatChange(high)}`),
+    },
+    { heading: "p", cell: ({ p }) => formatP(p) },
+    { heading: "verdict", cell: verdictWords, left: true },
+  ];
+  return textTable(columns, rows).split("\n");
 }
 
 /** What the rows come to, in a state and a line. */

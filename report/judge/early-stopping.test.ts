@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { seededRandom } from "../statistics";
+import { seededRng } from "../../lib/workload/rng";
 import { judgeShare, mlperfConfidence, samplesInAll, samplesNeeded, shareBounds } from "./early-stopping";
 
 test("MLPerf's minimum numbers of queries follow: 64 for single stream (p90), 662 for multistream (p99)", () => {
@@ -73,7 +73,7 @@ test("verdicts: too few samples are inconclusive, clear ones are not", () => {
 });
 
 test("a server just worse than the limit passes in at most 1 % of runs, one just better fails in at most 1 %", () => {
-  const random = seededRandom(20261122);
+  const random = seededRng(20261122);
   const runs = 4000;
   const n = 700;
   let wronglyPassed = 0;

@@ -7,20 +7,18 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
 import type { LevelSummary, Second, Stats, Validity } from "../../lib/figures/level-summary";
+import { randomNormal, seededRng } from "../../lib/workload/rng";
 import { hashText } from "../../lib/workload/workload";
 import type { LevelLine, PointsLine, RecordLine, RequestLine } from "../../report/read/records";
-import { seededRandom } from "../../report/statistics";
 
 const msToNs = (ms: number): number => Math.round(ms * 1e6);
 
 /** A random source with the shapes that latencies have. */
 export function randomSource(seed: number) {
-  const uniform = seededRandom(seed);
+  const uniform = seededRng(seed);
   return {
     uniform,
-    /** Normal by Box and Muller. */
-    normal: (centre: number, std: number): number =>
-      centre + std * Math.sqrt(-2 * Math.log(1 - uniform())) * Math.cos(2 * Math.PI * uniform()),
+    normal: (centre: number, std: number): number => centre + std * randomNormal(uniform),
     pick: <T>(items: readonly T[]): T => items[Math.floor(uniform() * items.length)] as T,
   };
 }
