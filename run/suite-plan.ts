@@ -2,8 +2,8 @@
 import { parseEnv } from "node:util";
 
 /** Input and output lengths that the suite crosses, tokens. */
-export const inputLengths = [32, 1024, 4096];
-export const outputLengths = [16, 128, 1024];
+const inputLengths = [32, 1024, 4096];
+const outputLengths = [16, 128, 1024];
 
 /** Prompt lengths of the ingestion, tokens. */
 const ingestionLengths = [32, 128, 512, 1024, 2048, 3072, 4096];
@@ -12,7 +12,7 @@ const ingestionLengths = [32, 128, 512, 1024, 2048, 3072, 4096];
 export const parallelRequests = [1, 2, 3, 4, 6, 8, 10, 14, 18, 22, 26, 30, 34, 38];
 const quickParallelRequests = [1, 2, 4, 8, 16];
 
-export const backends = ["happy_vllm", "vllm", "llama.cpp", "sglang", "simulator"] as const;
+const backends = ["happy_vllm", "vllm", "llama.cpp", "sglang", "simulator"] as const;
 export type Backend = (typeof backends)[number];
 
 /** The suite's arguments; names and defaults are those of benchmark_llm_serving 1.0.3 where it has them. */

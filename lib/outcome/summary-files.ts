@@ -97,7 +97,7 @@ function summaryOf(
 }
 
 /** The table of levels and the verdict below it. A run without a completed request shows no figure at all. */
-export function summaryText(
+function summaryText(
   report: RunReport,
   verdict: Verdict,
   { simulated = false, notes = [] }: { simulated?: boolean; notes?: readonly string[] } = {},
@@ -147,7 +147,7 @@ const columns: Column<LevelSummary>[] = [
 ];
 
 /** The table of levels; columns that no level fills are left out. */
-export function levelTable(levels: readonly LevelSummary[]): string {
+function levelTable(levels: readonly LevelSummary[]): string {
   const used = columns.filter((column) => levels.some((level) => !["", "-"].includes(column.cell(level))));
   return textTable(used, levels);
 }

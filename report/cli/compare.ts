@@ -71,7 +71,7 @@ export function doubts(run: Results): string[] {
 }
 
 /** The share of the input that came from the server's prefix cache, where the runs of one side have another than the other's. */
-export function cacheNotes(a: readonly Results[], b: readonly Results[]): string[] {
+function cacheNotes(a: readonly Results[], b: readonly Results[]): string[] {
   const shareOf = (runs: readonly Results[], name: string): number | undefined => {
     const shares = runs.flatMap(({ levelSummaries }) =>
       levelSummaries.flatMap((level) => (level.name === name ? [level.cachedShare] : [])),
@@ -103,7 +103,7 @@ const verdictWords = ({ verdict, required }: ComparedMetric): string => {
 };
 
 /** The comparison as lines of text. */
-export function compareLines(rows: readonly ComparedMetric[], options: CompareOptions): string[] {
+function compareLines(rows: readonly ComparedMetric[], options: CompareOptions): string[] {
   const columns: Column<ComparedMetric>[] = [
     { heading: "level", cell: ({ level }) => level, left: true },
     { heading: "metric", cell: ({ metric }) => metric, left: true },

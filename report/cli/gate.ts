@@ -85,12 +85,7 @@ const perShare: Partial<Record<MetricName, (level: LevelSummary) => Evidence>> =
 };
 
 /** What a metric of a level is judged by. Throws for a metric that is not known here: nothing unknown passes. */
-export function evidenceOf(
-  metric: MetricName,
-  level: LevelSummary,
-  rows: RequestRow[],
-  itl: () => PooledItl,
-): Evidence {
+function evidenceOf(metric: MetricName, level: LevelSummary, rows: RequestRow[], itl: () => PooledItl): Evidence {
   const percentile = pooledPercentile(metric);
   if (percentile !== undefined) return { kind: "pooled", pool: itl(), percentile: Number(percentile) };
   const values = perRequest[metric]?.(rows);
@@ -207,7 +202,7 @@ function readProfile(file: string): Profile {
 }
 
 /** The lines that the command prints. */
-export function gateLines(result: GateResult, by: Confidence): string[] {
+function gateLines(result: GateResult, by: Confidence): string[] {
   const marks: Record<LimitVerdict, string> = { passed: "ok  ", failed: "FAIL", inconclusive: "??  " };
   const lines = result.judgements.map(
     ({ verdict, level, metric, reason }) => `${marks[verdict]} ${level} ${metric} ${reason}`,
@@ -232,7 +227,7 @@ function headlineOf({ state, judgements, invalid }: GateResult, by: Confidence):
 }
 
 /** The result as pipelines get it. */
-export function gateOutcome(subject: string, result: GateResult, by: Confidence): Outcome {
+function gateOutcome(subject: string, result: GateResult, by: Confidence): Outcome {
   const { state, invalid, judgements } = result;
   const checks = judgements.map(({ level, metric, expression, verdict, reason }) => ({
     ...{ level, name: `${metric} ${expression}`, verdict, text: reason },

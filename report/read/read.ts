@@ -7,7 +7,7 @@ import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
 import { byChoice, chunksOf, figuresOf, foldRecords } from "../../lib/figures/fold";
-import type { JudgedLimit, LevelSummary, Second, SloMs, Stats, Validity } from "../../lib/figures/level-summary";
+import type { LevelSummary, Second, SloMs, Stats, Summary, Validity } from "../../lib/figures/level-summary";
 import type { RecordLine as CommonLine } from "../../lib/figures/records";
 import { type RequestItl, requestItl } from "../judge/itl";
 import { median, sampleStd } from "../statistics";
@@ -23,33 +23,7 @@ import {
   readRecords,
 } from "./records";
 
-export type { LevelSummary, Second, SloMs, Stats, Validity };
-
-/** summary.json, as the run wrote it. */
-export interface Summary {
-  schema: number;
-  scenario: string;
-  verdict: { pass: boolean; validity: string; reasons: string[] };
-  config: Record<string, unknown>;
-  versions: Record<string, string>;
-  window?: unknown;
-  notes?: string[];
-  sloMs?: SloMs;
-  levels: LevelSummary[];
-  total: LevelSummary;
-  seconds: Second[];
-  validity: Validity;
-  /** Digests of the files that DATASET, TRACE, ... name. */
-  digests?: Record<string, string>;
-  /** How the run ended: only "complete" is whole. */
-  ended?: string;
-  /** What kept the records from being written whole. */
-  recordsError?: string;
-  /** The threshold profile, whole. */
-  profile?: unknown;
-  /** Every limit that k6 judged. */
-  thresholds?: JudgedLimit[];
-}
+export type { LevelSummary, Second, SloMs, Stats, Summary, Validity };
 
 /** One request of the records. Times are ns from the run's start; 0 where the moment never came. */
 export interface RequestRow {
@@ -239,7 +213,7 @@ function checkCounts({ levelSummaries, requests = [], damage }: Results): void {
 }
 
 /** The records file of a results folder, if it has one. */
-export function recordsPath(dir: string): string | undefined {
+function recordsPath(dir: string): string | undefined {
   return ["records.ndjson.gz", "records.ndjson"].map((name) => join(dir, name)).find((path) => existsSync(path));
 }
 

@@ -124,7 +124,7 @@ export interface Occupancy {
   releaseSpreadMs: number;
 }
 
-export function occupancyOf(batch: BatchRun, batchSize: number): Occupancy {
+function occupancyOf(batch: BatchRun, batchSize: number): Occupancy {
   const changes = batch.completed
     .flatMap((row): [number, number][] => [
       [row.sentNs - batch.startNs, 1],
@@ -178,7 +178,7 @@ export interface BatchResult {
  * a run, tokens and the requests' throughput one a request of all runs. Failed requests are left out (there they are zeros).
  * Of embeddings, which put nothing out, the tokens of both throughputs are the input's.
  */
-export function batchResult(group: BatchGroup, embeddings: boolean): BatchResult {
+function batchResult(group: BatchGroup, embeddings: boolean): BatchResult {
   const runs = group.runs.filter(({ completed }) => completed.length > 0);
   const tokens = (row: RequestRow): number => (embeddings ? row.inputTokens : row.outputTokens);
   const ends = runs.map((run) => run.completed.map((row) => (endNs(row) - run.startNs) / 1e9));
@@ -214,7 +214,7 @@ function numeric(value: unknown): unknown {
 }
 
 /** The whole result file of that tool, key for key; `metadata.std` says what std is. */
-export function resultFile(run: Results, groups: BatchGroup[], embeddings: boolean): string {
+function resultFile(run: Results, groups: BatchGroup[], embeddings: boolean): string {
   const { config } = run;
   const startedMs = (run.run?.startUnixNs ?? 0) / 1e6;
   const metadata = {

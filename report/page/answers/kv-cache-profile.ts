@@ -58,7 +58,7 @@ export function spanOf(run: Results, levels: readonly LevelSummary[]): [number, 
  * Tokens that fit into the KV cache, extrapolated from the fullest moment: mean tokens of a request x running requests /
  * usage. An upper estimate, for running requests are not complete yet (benchmark_llm_serving's rule).
  */
-export function cacheTokens(rows: readonly RequestRow[], gauges: Gauges): number | undefined {
+function cacheTokens(rows: readonly RequestRow[], gauges: Gauges): number | undefined {
   const completed = rows.filter((row) => row.completed);
   const fullest = gauges.kvUsage.reduce<GaugePoint | undefined>(
     (best, point) => (!best || point.value > best.value ? point : best),

@@ -107,7 +107,7 @@ export function thresholdsCsv(rows: readonly ThresholdRow[]): string {
   return `${Papa.unparse({ fields, data }, { newline: "\n" })}\n`;
 }
 
-export const defaultSpeedThreshold = 20;
+const defaultSpeedThreshold = 20;
 
 export function speedGeneration([run]: [Results, ...Results[]]): Answer {
   const levels = run.levelSummaries;
