@@ -72,16 +72,17 @@ const apartFromBundle: Plugin = {
   },
 };
 
-const client = path.join(root, "lib", "wire", "client");
-const sseClient = `${client}-sse.ts`;
+/** Files of lib/wire in whose place one that needs nothing but k6/x/sse stands: client-sse.ts for client.ts. */
+const sseCounterparts = ["client", "open-wire"].map((name) => path.join(root, "lib", "wire", name));
 
-/** Puts lib/wire/client-sse.ts, which needs nothing but k6/x/sse, in the place of lib/wire/client.ts. */
+/** Puts lib/wire/client-sse.ts in the place of lib/wire/client.ts, and the like. */
 export const useSseClient: Plugin = {
   name: "use-sse-client",
   setup({ onResolve }) {
-    onResolve({ filter: /(^|\/)client$/ }, ({ path: name, resolveDir }) =>
-      path.join(resolveDir, name) === client ? { path: sseClient } : undefined,
-    );
+    onResolve({ filter: /(^|\/)(client|open-wire)$/ }, ({ path: name, resolveDir }) => {
+      const file = path.join(resolveDir, name);
+      return sseCounterparts.includes(file) ? { path: `${file}-sse.ts` } : undefined;
+    });
   },
 };
 

@@ -9,6 +9,7 @@ import { concurrencyLevel, levelsInTurn } from "../lib/load/levels";
 import { planPasses } from "../lib/load/load-plan";
 import { openPause } from "../lib/load/pause";
 import { handleSummaryWith } from "../lib/outcome/summary";
+import { repliesWhole } from "../lib/settings/apis";
 import { demand, readConfig } from "../lib/settings/config";
 import { openClient, type Server } from "../lib/wire/llm-client";
 import { openServerMetrics } from "../lib/wire/server-metrics";
@@ -33,7 +34,7 @@ demand(
   `CONCURRENCY=${config.CONCURRENCY.join(",")}: prefill-decode has one level; set one number`,
 );
 demand(
-  config.API !== "json" && config.API !== "embeddings",
+  !repliesWhole(config.API),
   `API=${config.API} decodes no tokens, which prefill-decode measures; set another API`,
 );
 // A phase that runs alone has an emptied cache before it (BETWEEN), or another salt.

@@ -1,5 +1,6 @@
 import { betweenTokens, isMetricName, needsStream } from "../figures/metrics-table";
 import type { Profile } from "../figures/profile";
+import { repliesWhole } from "../settings/apis";
 import { SettingError } from "../settings/setting-error";
 import type { Settings } from "../settings/settings";
 
@@ -8,7 +9,7 @@ import type { Settings } from "../settings/settings";
  * @throws SettingError that names the limit and the setting that rules the figure out.
  */
 export function requireMeasurable(config: Settings, thresholds: Readonly<Record<string, readonly string[]>>): void {
-  const whole = config.API === "embeddings" || config.API === "json" ? `API=${config.API}` : "";
+  const whole = repliesWhole(config.API) ? `API=${config.API}` : "";
   const unstreamed = whole || (config.STREAM ? "" : "STREAM=false");
   const oneToken = oneTokenBy(config);
   for (const key of Object.keys(thresholds)) {

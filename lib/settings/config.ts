@@ -40,11 +40,14 @@ export function readConfig(scenario: string, defaults: Defaults, uses: readonly 
   const first = __VU === 0;
   if (first) {
     digests = shared("digests", () => {
-      const named = (["DATASET", "TRACE", "TARGETS"] as const).filter((setting) => config[setting] !== "");
+      const named = (["DATASET", "TRACE", "TARGETS", "WIRE"] as const).flatMap((setting) => {
+        const file = config[setting];
+        return typeof file === "string" && file !== "" ? [{ setting, file }] : [];
+      });
       return Object.fromEntries(
-        named.map((setting) => {
-          const shipped = setting === "DATASET" ? shippedDatasets[config.DATASET] : undefined;
-          return [setting, fileDigest(shipped ? shippedPath(shipped) : userPath(config[setting]))];
+        named.map(({ setting, file }) => {
+          const shipped = setting === "DATASET" ? shippedDatasets[file] : undefined;
+          return [setting, fileDigest(shipped ? shippedPath(shipped) : userPath(file))];
         }),
       );
     });

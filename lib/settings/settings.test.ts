@@ -42,7 +42,10 @@ const refused: [Environment, RegExp][] = [
   [{ CONCURRENCY: "" }, /^CONCURRENCY= is empty; it is a list of whole numbers/],
   [{ ENDPOINT: " " }, /^ENDPOINT= is empty; it is a path/],
   [{ BASE_URL: "127.0.0.1:8000" }, /^BASE_URL=127.0.0.1:8000 is not an address/],
-  [{ BASE_URL: "http://127.0.0.1:8000/v1?key=5" }, /^BASE_URL=http:\S+\?key=\*{4} is not an address .*no query/],
+  [{ BASE_URL: "http://127.0.0.1:8000/v1?key=5#x" }, /^BASE_URL=http:\S+\?key=\*{4}#x is not an address /],
+  [{ API: "custom" }, /^API=custom needs WIRE, the file that describes it$/],
+  [{ WIRE: "mine.json" }, /^WIRE=mine.json describes an API, but API=chat is another one; set API=custom$/],
+  [{ API: "tgi", TOKEN_IDS: "true" }, /^TOKEN_IDS=true: API=tgi takes no token ids/],
   [{ BASE_URL: "http://:8000/v1" }, /^BASE_URL=http:\/\/:8000\/v1 is not an address/],
   [{ BASE_URL: "http://host:99999/v1" }, /^BASE_URL=http:\/\/host:99999\/v1 is not an address/],
   [{ RESET_URL: "http://user:secret@:1/" }, /^RESET_URL=http:\/\/:1\/ is not a path/],
@@ -77,6 +80,24 @@ for (const [environment, message] of refused) {
     );
   });
 }
+
+test("an address may have a query, whose values are not shown: Azure's holds the API's version", () => {
+  const parsed = parseSettings({ BASE_URL: "https://h.example/openai/deployments/gpt/?api-version=2024-10-21" }, {});
+  assert.equal(parsed.BASE_URL, "https://h.example/openai/deployments/gpt?api-version=2024-10-21");
+  assert.equal(shownSettings(parsed).BASE_URL, "https://h.example/openai/deployments/gpt?api-version=****");
+});
+
+test("a script may have the description of its API among its defaults", () => {
+  const wire = {
+    name: "mine",
+    request: { path: "/x", body: { p: "{{prompt}}" } },
+    response: { format: "sse", text: "/t" },
+  } as const;
+  const parsed = parseSettings({}, { API: "custom", WIRE: wire });
+  assert.equal(parsed.WIRE, wire);
+  assert.equal(shownSettings(parsed).WIRE, "mine");
+  assert.equal(shownSettings(parseSettings({ API: "custom", WIRE: "w.json" }, {})).WIRE, "w.json");
+});
 
 test("a secret is in no message and in no echo", () => {
   const secret = "sk-very-secret";

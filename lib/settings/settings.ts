@@ -3,8 +3,10 @@ import { type Distribution, distributionSyntax, formatDistribution, parseDistrib
 import { type Column, columnRoles } from "../workload/formats/columns";
 import type { Window } from "../workload/formats/read";
 import { saltPattern } from "../workload/salt";
+import { builtInApis, readyWires } from "./apis";
 import { formatDurationMs, parseDurationMs } from "./duration";
 import { SettingError } from "./setting-error";
+import type { WireDescription } from "./wire-description";
 
 export { formatDurationMs, parseDurationMs, SettingError };
 
@@ -57,11 +59,11 @@ function showAddress(address: string): string {
 }
 
 const baseUrl: Kind<string> = {
-  allowed: "an address such as http://127.0.0.1:8000/v1 (http://, https:// or unix:///socket:/path; no query)",
-  // The API's paths are put behind it, so that a query would end up in their middle.
+  allowed: "an address such as http://127.0.0.1:8000/v1 (http://, https:// or unix:///socket:/path)",
+  // The API's paths are put before the query, which Azure's address has.
   parse: (text) =>
-    /^(https?:\/\/[^\s/?#]+|unix:\/\/\/[^\s:?#]+:)(\/[^\s?#]*)?$/.test(text) && hasHost(text)
-      ? text.replace(/\/+$/, "")
+    /^(https?:\/\/[^\s/?#]+|unix:\/\/\/[^\s:?#]+:)(\/[^\s?#]*)?(\?[^\s#]+)?$/.test(text) && hasHost(text)
+      ? text.replace(/\/+(?=$|\?)/, "")
       : undefined,
   show: showAddress,
 };
@@ -83,6 +85,13 @@ const urlPath: Kind<string> = {
   allowed: "a path that begins with / or an address with http:// or https://",
   parse: (text) => (/^\/\S*$/.test(text) || (/^https?:\/\/\S+$/.test(text) && hasHost(text)) ? text : undefined),
   show: showAddress,
+};
+
+/** A file of the user's, or, as a script's own default, the description itself. */
+const wireFile: Kind<string | WireDescription> = {
+  allowed: "a JSON file",
+  parse: (text) => text,
+  show: (value) => (typeof value === "string" ? value || undefined : (value.name ?? "(of the script)")),
 };
 
 const jsonPointer: Kind<string> = {
@@ -303,9 +312,14 @@ export const settings = {
     "Load the simulated server, which `npm start` starts. Without BASE_URL only `npm start` alone does so by itself.",
   ),
   API: setting(
-    oneOf("chat", "completions", "embeddings", "responses", "messages", "json"),
+    oneOf(...builtInApis, ...readyWires, "custom"),
     "chat",
-    "Wire format. json is any JSON reply, sent to ENDPOINT or to the addresses of TARGETS.",
+    "Wire format. custom is what WIRE describes; json is any JSON reply, sent to ENDPOINT or to the addresses of TARGETS. docs/servers.md tells which server takes which.",
+  ),
+  WIRE: setting(
+    wireFile,
+    "",
+    "File that describes an API which is not built in: its requests, and where its responses hold text, counts and end; see docs/wires.md. API=custom only.",
   ),
   MODEL: setting(anyText, "", "Model name in the requests; by default the first that the server's /models lists."),
   API_KEY: setting(secret, "", "Sent as `Authorization: Bearer`; never written anywhere."),
@@ -538,6 +552,13 @@ function requireUsed(environment: Environment, values: Settings): void {
   for (const name of jsonOnly) {
     if (api === "json" || environment[name] === undefined || values[name] === settings[name].initial) continue;
     throw new SettingError(`${name} is set, but API=${api} has no use for it: it is for API=json only`);
+  }
+  if (api === "custom" ? values.WIRE === "" : environment.WIRE !== undefined) {
+    throw new SettingError(
+      api === "custom"
+        ? "API=custom needs WIRE, the file that describes it"
+        : `WIRE=${environment.WIRE} describes an API, but API=${api} is another one; set API=custom`,
+    );
   }
   if (api === "json" && values.ENDPOINT === "" && values.TARGETS === "") {
     throw new SettingError("API=json needs ENDPOINT or TARGETS: there is no path that all JSON APIs have");

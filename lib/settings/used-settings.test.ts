@@ -36,6 +36,8 @@ const idle: [given: Environment, name: SettingName, why: RegExp][] = [
   [{ BETWEEN_TIMEOUT: "1s" }, "BETWEEN_TIMEOUT", /without BETWEEN/],
   [{ SLO_PERCENTILE: "99" }, "SLO_PERCENTILE", /without SLO_TTFT/],
   [{ API: "embeddings", OUTPUT_TOKENS: "5" }, "OUTPUT_TOKENS", /with API=embeddings/],
+  [{ API: "ollama-chat", IGNORE_EOS: "true" }, "IGNORE_EOS", /with API=ollama-chat, which has no way to force/],
+  [{ API: "rerank", OUTPUT_TOKENS: "5" }, "OUTPUT_TOKENS", /with API=rerank, which generates nothing/],
   [{ API: "json", ENDPOINT: "/x", TEMPERATURE: "0" }, "TEMPERATURE", /with API=json/],
   [{ STREAM: "false", CONTINUOUS_USAGE: "true" }, "CONTINUOUS_USAGE", /but in streams of/],
   [{ API: "messages", CONTINUOUS_USAGE: "true" }, "CONTINUOUS_USAGE", /but in streams of/],

@@ -1,4 +1,5 @@
 /** Which settings a scenario uses: it declares them, and one that it does not use is refused. Pure. */
+import { endsAsItLikes, generatesNothing } from "./apis";
 import { SettingError } from "./setting-error";
 import { type Environment, type SettingName, type Settings, settings } from "./settings";
 
@@ -46,7 +47,18 @@ export const settingGroups = {
 
 /** Settings that every scenario uses: the server, the seed, the gate and the results. */
 export const commonSettings: readonly SettingName[] = [
-  ...(["BASE_URL", "SIMULATE", "API", "MODEL", "API_KEY", "HEADERS", "TIMEOUT", "HTTP2", "EXTRA_BODY"] as const),
+  ...([
+    "BASE_URL",
+    "SIMULATE",
+    "API",
+    "WIRE",
+    "MODEL",
+    "API_KEY",
+    "HEADERS",
+    "TIMEOUT",
+    "HTTP2",
+    "EXTRA_BODY",
+  ] as const),
   ...(["METHOD", "ENDPOINT", "BODY", "INPUT_TOKENS_POINTER", "OUTPUT_TOKENS_POINTER"] as const),
   ...(["WARMUP", "MAX_DURATION", "SEED", "SALT", "CACHE", "STAMPS", "DESCRIPTION", "RESULTS"] as const),
   ...(["THRESHOLDS", "SLO_TTFT", "SLO_TPOT", "SLO_E2E", "SLO_PERCENTILE"] as const),
@@ -132,7 +144,12 @@ const idle: readonly Idle[] = [
   },
   {
     names: generation,
-    why: ({ API: api }) => (api === "embeddings" ? "with API=embeddings, which generates nothing" : ""),
+    why: ({ API: api }) => (generatesNothing(api) ? `with API=${api}, which generates nothing` : ""),
+  },
+  {
+    names: ["IGNORE_EOS"],
+    why: ({ API: api, IGNORE_EOS: forced }) =>
+      forced && endsAsItLikes(api) ? `with API=${api}, which has no way to force the length of an output` : "",
   },
   {
     names: ["IGNORE_EOS", "STREAM", "CONTINUOUS_USAGE", "TEMPERATURE", "EXTRA_BODY"],

@@ -58,7 +58,7 @@ export function requestBody(settings: BodySettings, model: string, prompt: Promp
 }
 
 /** Loaded by those that use the APIs that differ from OpenAI's chat. */
-type WireMessages = typeof import("./wire-messages");
+type WireMessages = typeof import("./message-styles");
 
 function inputFields({ API: api }: BodySettings, { input, outputTokens }: Prompt): Record<string, unknown> {
   const messages = input.kind === "messages" ? input.messages : [{ role: "user", content: textOf(input) }];
@@ -70,18 +70,18 @@ function inputFields({ API: api }: BodySettings, { input, outputTokens }: Prompt
       return { input: text };
     case "responses":
       return {
-        input: (require("./wire-messages") as WireMessages).typedParts(messages),
+        input: (require("./message-styles") as WireMessages).typedParts(messages),
         max_output_tokens: outputTokens,
       };
     case "messages":
-      return { ...(require("./wire-messages") as WireMessages).withoutSystem(messages), max_tokens: outputTokens };
+      return { ...(require("./message-styles") as WireMessages).withoutSystem(messages), max_tokens: outputTokens };
     default:
       return { messages, max_tokens: outputTokens };
   }
 }
 
 /** The text of an input for APIs that take no conversation. Token ids are written as numbers where only text is taken. */
-function textOf(input: Input): string {
+export function textOf(input: Input): string {
   switch (input.kind) {
     case "text":
       return input.text;

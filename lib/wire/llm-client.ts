@@ -1,11 +1,15 @@
 import exec from "k6/execution";
 import { requireAskedLoad } from "../load/load-guard";
 import { repetition } from "../load/load-plan";
+import { type BuiltInApi, repliesWhole } from "../settings/apis";
 import { type Config, shownSettings } from "../settings/config";
+import type { WireResponse } from "../settings/wire-description";
 import { showFile } from "../workload/file-rows";
+import { isAzure, joined } from "./address";
 import { type Prompt, requestBody } from "./body";
 import { openCacheWatch } from "./cache-watch";
 import { type BatchResult, Client, fetch, type HttpReply, type RequestSpec, type Result, type Slot } from "./client";
+import { openWire, type Wire } from "./open-wire";
 
 /** What setup() learnt of the server; k6 hands it to every VU. */
 export interface Server {
@@ -34,32 +38,38 @@ const paths = {
   responses: "/responses",
   messages: "/messages",
   json: "",
-} as const;
+} as const satisfies Record<BuiltInApi, string>;
 
 /** Opens the client that BASE_URL, API and the other settings of the connection describe. Init context only. */
 export function openClient(config: Config): LlmClient {
-  const headers = requestHeaders(config);
-  const url = requestUrl(config);
+  const wire = openWire(config);
+  const headers = requestHeaders(config, wire);
+  const path = pathOf(config, wire);
+  const url = requestUrl(config, path);
   openCacheWatch(config, config.METRICS_URL || addressOf(config, "/metrics"), headers);
   const client = new Client({
     url,
-    api: config.API,
-    method: config.API === "json" ? config.METHOD : "POST",
+    api: wire ? "custom" : (config.API as BuiltInApi),
+    method: config.API === "json" ? config.METHOD : (wire?.description.request.method ?? "POST"),
     headers,
     timeoutMs: config.TIMEOUT,
-    stream: config.STREAM && config.API !== "embeddings" && config.API !== "json",
+    stream: wire ? undefined : config.STREAM && !repliesWhole(config.API),
     http2: config.HTTP2,
     inputTokensPointer: config.INPUT_TOKENS_POINTER,
     outputTokensPointer: config.OUTPUT_TOKENS_POINTER,
+    wire: wire && { name: wire.description.name, response: responseOf(config, wire) },
   });
-  const forced = config.IGNORE_EOS && config.API !== "embeddings" && config.API !== "json";
+  const forced = config.IGNORE_EOS && (wire ? wire.forces : !repliesWhole(config.API));
   const bodyless = config.API === "json" && config.METHOD === "GET";
   const specOf = (server: Server, prompt: Prompt): RequestSpec => {
-    const spec: RequestSpec = { body: bodyless ? "" : requestBody(config, server.model, prompt) };
+    const spec: RequestSpec = {
+      body: wire ? wire.body(server.model, prompt) : bodyless ? "" : requestBody(config, server.model, prompt),
+    };
     if (prompt.inputTokens > 0) spec.inputTokens = prompt.inputTokens;
     if (server.templateTokens !== undefined) spec.templateTokens = server.templateTokens;
     if (forced && !prompt.ceiling) spec.outputTokens = prompt.outputTokens;
     if (prompt.url !== undefined) spec.url = addressOf(config, prompt.url);
+    else if (path.includes("{{model}}")) spec.url = requestUrl(config, withModel(path, server.model));
     return spec;
   };
   return {
@@ -71,7 +81,7 @@ export function openClient(config: Config): LlmClient {
         const remedy = "give the file more rows, send fewer requests, or set CACHE=warm";
         console.warn(`tokenclock: ${short}; a prefix cache answers what it has seen before: ${remedy}`);
       }
-      const model = findModel(config, headers);
+      const model = findModel(config, headers, wire);
       const { findTemplateTokens, findTokensPerWord } = require("./tokenizer") as typeof import("./tokenizer");
       const ask = (path: string, body: object): HttpReply =>
         fetch(addressOf(config, path), { method: "POST", headers, body: JSON.stringify(body), timeoutMs: 5000 });
@@ -91,15 +101,36 @@ export function openClient(config: Config): LlmClient {
   };
 }
 
+/** Where requests go, below BASE_URL; of a described API as its file says, {{model}} included. */
+function pathOf(config: Config, wire: Wire | undefined): string {
+  if (!wire) return paths[config.API as BuiltInApi];
+  const { request, reply } = wire.description;
+  return (config.STREAM ? undefined : reply?.path) ?? request.path;
+}
+
+function withModel(path: string, model: string): string {
+  return path.replace(/\{\{\s*model\s*\}\}/g, encodeURIComponent(model));
+}
+
+/** How a described API's response is read: a stream, or with STREAM=false a whole reply. */
+function responseOf(config: Config, { description: { response, reply } }: Wire): WireResponse {
+  if (config.STREAM) return response;
+  return reply?.response ?? { ...response, format: "json", cumulative: false };
+}
+
 /** Headers of every request: the key, the user's own, and those that the API demands. */
-export function requestHeaders(config: Config): Record<string, string> {
+export function requestHeaders(config: Config, wire?: Wire): Record<string, string> {
   const headers: Record<string, string> = { "Content-Type": "application/json" };
-  if (config.API_KEY !== "") headers.Authorization = `Bearer ${config.API_KEY}`;
+  if (config.API_KEY !== "" && !wire?.ownKey) {
+    // Azure's own keys are no bearer tokens.
+    if (isAzure(config.BASE_URL)) headers["api-key"] = config.API_KEY;
+    else headers.Authorization = `Bearer ${config.API_KEY}`;
+  }
   if (config.API === "messages") {
     headers["anthropic-version"] = "2023-06-01";
     if (config.API_KEY !== "") headers["x-api-key"] = config.API_KEY;
   }
-  return { ...headers, ...config.HEADERS };
+  return { ...headers, ...wire?.headers, ...config.HEADERS };
 }
 
 /** `path` below the host of BASE_URL; a whole address stays as it is. */
@@ -109,11 +140,11 @@ export function addressOf(config: Config, path: string): string {
 
 /** Scheme and host of an address (of a unix: address the socket). */
 function originOf(url: string): string {
-  return /^(https?:\/\/[^/]+|unix:[^:]+:)/.exec(url)?.[0] ?? url;
+  return /^(https?:\/\/[^/?]+|unix:[^:]+:)/.exec(url)?.[0] ?? url;
 }
 
-function requestUrl(config: Config): string {
-  return config.ENDPOINT === "" ? config.BASE_URL + paths[config.API] : addressOf(config, config.ENDPOINT);
+function requestUrl(config: Config, path: string): string {
+  return config.ENDPOINT === "" ? joined(config.BASE_URL, path) : addressOf(config, config.ENDPOINT);
 }
 
 /** Ends the run: no request is sent, and no figure of a server that was not there is shown. */
@@ -122,23 +153,32 @@ function giveUp(line: string): never {
   throw new Error(line);
 }
 
-function findModel(config: Config, headers: Record<string, string>): string {
-  const url = `${config.BASE_URL}/models`;
+function findModel(config: Config, headers: Record<string, string>, wire: Wire | undefined): string {
+  const models = wire?.description.request.models ?? (wire ? undefined : openAiModels);
+  const url = joined(config.BASE_URL, models?.path ?? "/");
   const reply = fetch(url, { headers, timeoutMs: Math.min(config.TIMEOUT, 10_000) });
   const shownUrl = shownSettings(config).BASE_URL; // without a user's password
   if (reply.status === 0) giveUp(`BASE_URL=${shownUrl} cannot be reached: ${reply.error}`);
-  if (config.MODEL !== "" || config.API === "json") return config.MODEL;
-  const model = reply.status === 200 ? firstModel(reply.body) : undefined;
+  if (config.MODEL !== "" || config.API === "json" || (wire && !wire.namesModel)) return config.MODEL;
+  if (!models) giveUp(`API=${config.API} names the model and has no list of models; set MODEL`);
+  const model = reply.status === 200 ? firstModel(reply.body, models.at) : undefined;
   if (model === undefined) {
-    giveUp(`${shownUrl}/models lists no model (HTTP ${reply.status}); set MODEL, or check BASE_URL and API_KEY`);
+    const list = joined(String(shownUrl), models.path);
+    giveUp(`${list} lists no model (HTTP ${reply.status}); set MODEL, or check BASE_URL and API_KEY`);
   }
   return model;
 }
 
-function firstModel(body: string): string | undefined {
+/** OpenAI's list of models. */
+const openAiModels = { path: "/models", at: "/data/0/id" };
+
+function firstModel(body: string, at: string): string | undefined {
   try {
-    const id: unknown = (JSON.parse(body) as { data?: { id?: unknown }[] }).data?.[0]?.id;
-    return typeof id === "string" ? id : undefined;
+    let value: unknown = JSON.parse(body);
+    for (const token of at.split("/").slice(1)) {
+      value = (value as Record<string, unknown>)[token.replaceAll("~1", "/").replaceAll("~0", "~")];
+    }
+    return typeof value === "string" ? value : undefined;
   } catch {
     return undefined;
   }

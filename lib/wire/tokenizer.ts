@@ -1,4 +1,5 @@
 /** What the server's tokenizer makes of prompts: asked once, before the load. Pure: llm-client.ts hands in how to ask. */
+import { isDescribed } from "../settings/apis";
 import type { Settings } from "../settings/settings";
 import { everyWord } from "../workload/words";
 
@@ -25,7 +26,8 @@ export function findTokensPerWord(config: Pick<Settings, "API" | "TOKEN_IDS" | "
  */
 export function findTemplateTokens(config: Pick<Settings, "API">, model: string, ask: Ask): number | undefined {
   const { API: api } = config;
-  if (api === "json" || api === "embeddings") return undefined;
+  // Of a described API only the server knows which template its prompts meet.
+  if (api === "json" || api === "embeddings" || isDescribed(api)) return undefined;
   const tokensOf = (word: string) =>
     api === "completions" ? textTokens(word, model, ask) : chatTokens(word, model, ask);
   const [a, b] = [tokensOf("river"), tokensOf("Moon")];

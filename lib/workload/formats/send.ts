@@ -1,10 +1,11 @@
 /** Whether an API can send what a row has: what it cannot is refused with the field and the way out. */
+import type { ApiName } from "../../settings/apis";
 import type { Input } from "../../wire/body";
 import { isObject } from "./fields";
 import { bodyFields } from "./request";
 import type { Json, Notes, Row } from "./row";
 
-export type SendApi = "chat" | "completions" | "embeddings" | "responses" | "messages" | "json";
+export type SendApi = ApiName;
 
 /** Fields of a chat's body that mean nothing in a completion. */
 const chatOnly = new Set([
@@ -49,18 +50,33 @@ function requireInput(input: Input, wire: Row["wire"], api: SendApi, notes: Note
   const calls = input.messages.find((each) => "tool_calls" in each || each.role === "tool");
   if (calls)
     throw new Error(`has tool calls in its messages, which API=${api} does not take as they are; set API=chat`);
-  const part = input.messages.flatMap(({ content }) => (Array.isArray(content) ? content : [])).find(isOther);
+  const part = input.messages
+    .flatMap(({ content }) => (Array.isArray(content) ? content : []))
+    .find((each) => isOther(each) && !takesPart(api, each));
   if (part)
     throw new Error(
       `has a part of type ${part.type} in its messages, which API=${api} does not take as it is; set API=chat`,
     );
-  if (api === "responses" || api === "messages") return;
+  if (takesRoles.has(api)) return;
   if (input.messages.some(({ role }) => role === "system")) {
     throw new Error(
       `has a system prompt, which API=${api} has no place for; set API=chat, or name the prompt alone by DATASET_COLUMNS=prompt=COLUMN`,
     );
   }
   notes.remark(`API=${api} takes one text: messages are joined by line breaks, without their roles`);
+}
+
+/** APIs whose messages have roles, the system's among them. What a custom one takes its description says. */
+const takesRoles = new Set<SendApi>(["responses", "messages", "ollama-chat", "converse", "custom"]);
+
+/** Whether an API takes a part that is no text: images have a shape in each, audio in OpenAI's alone. */
+function takesPart(api: SendApi, part: Json): boolean {
+  if (api === "custom") return true;
+  if (part.type === "input_audio") return api === "responses";
+  if (part.type !== "image_url") return false;
+  const url = isObject(part.image_url) ? part.image_url.url : undefined;
+  const here = typeof url === "string" && url.startsWith("data:");
+  return api === "responses" || api === "messages" || (here && (api === "ollama-chat" || api === "converse"));
 }
 
 const isOther = (part: unknown): part is Json => isObject(part) && part.type !== "text";
