@@ -96,7 +96,11 @@ func (i *instance) levelBegins(level string) {
 		return
 	}
 	if c.client == nil {
-		c.client = &http.Client{Transport: i.httpTransport(), Timeout: cacheTimeout}
+		let, err := i.root.authorize(i.httpTransport(), c.o.Headers)
+		if err != nil {
+			return // a header that cannot be used has ended the run
+		}
+		c.client = &http.Client{Transport: let, Timeout: cacheTimeout}
 	}
 	if c.last == nil {
 		c.last = c.read()
@@ -184,7 +188,7 @@ func (c *cacheWatch) read() *cacheCount {
 func (c *cacheWatch) page() (map[string]*dto.MetricFamily, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), cacheTimeout)
 	defer cancel()
-	reply := httpDo(ctx, c.client, c.o.URL, fetchOptions{Method: http.MethodGet, Headers: c.o.Headers})
+	reply := httpDo(ctx, c.client, c.o.URL, fetchOptions{Method: http.MethodGet})
 	c.client.CloseIdleConnections()
 	if reply.Error != "" || reply.Status != http.StatusOK {
 		return nil, fmt.Errorf("HTTP %d %s", reply.Status, reply.Error)

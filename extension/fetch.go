@@ -55,7 +55,11 @@ func (i *instance) fetch(url string, optionsV sobek.Value) (*httpReply, error) {
 	defer cancel()
 	transport := i.httpTransport()
 	defer transport.CloseIdleConnections()
-	return httpDo(ctx, &http.Client{Transport: transport}, url, o), nil
+	let, err := i.root.authorize(transport, o.Headers)
+	if err != nil {
+		return nil, err
+	}
+	return httpDo(ctx, &http.Client{Transport: let}, url, o), nil
 }
 
 func httpDo(ctx context.Context, c *http.Client, url string, o fetchOptions) *httpReply {
@@ -71,9 +75,6 @@ func httpDo(ctx context.Context, c *http.Client, url string, o fetchOptions) *ht
 	}
 	if o.Body != "" {
 		req.Header.Set("Content-Type", "application/json")
-	}
-	for name, value := range o.Headers {
-		req.Header.Set(name, value)
 	}
 	resp, err := c.Do(req)
 	if err != nil {
@@ -105,6 +106,7 @@ func (i *instance) httpTransport() *http.Transport {
 		t.DialContext = state.Dialer.DialContext
 		t.TLSClientConfig = state.TLSConfig.Clone()
 	}
+	t.TLSClientConfig = i.root.access.Load().Secure(t.TLSClientConfig)
 	dial := t.DialContext
 	t.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
 		if socket, ok := ctx.Value(socketKey{}).(string); ok {

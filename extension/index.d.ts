@@ -88,7 +88,8 @@ declare module "k6/x/tokenclock" {
     /** HTTP method; default POST. HEAD and CONNECT are refused: their answers have no body. */
     method?: string;
     /** Sent with every request, Host and X-Request-Id in place of the client's own; Connection, Content-Length and
-     * Transfer-Encoding are refused. Values never appear in a log, record or summary. */
+     * Transfer-Encoding are refused. Values never appear in a log, record or summary. {{uuid}}, {{id}}, {{session}}, {{level}},
+     * {{index}}, {{serial}} and {{vu}} are filled in for each request; {{key}} and {{signature}} by RunSpec.access. */
     headers?: Record<string, string>;
     /** Limit of one request from sent to its last byte, ms; default 600000. Connecting comes before; it has as long, but at
      * most 10 s, and ends as `connect` or `tls`. */
@@ -121,6 +122,8 @@ declare module "k6/x/tokenclock" {
     /** Leading input tokens that all requests share by the server's template: those may come from the prefix cache of a cold
      * run. By default what the server counts above inputTokens. */
     templateTokens?: number;
+    /** Conversation that the request belongs to, for {{session}} in headers; by default each request is one by itself. */
+    session?: string;
     /** Keep the output text and the tool calls in the result. */
     keepText?: boolean;
     /** Give the request up this long after it was sent, ms (failure `aborted`). */
@@ -474,6 +477,30 @@ declare module "k6/x/tokenclock" {
      * setting; written into the records' first line. */
     profile?: unknown;
     digests?: Record<string, string>;
+    /** How the server lets the run in. */
+    access?: Access;
+  }
+
+  /** Keys, TLS and traces of all requests of the run. */
+  export interface Access {
+    /** Where keys come from: one of file, command, oauth and aws. A header whose value holds {{key}} carries the key; one that
+     * is {{signature}} has the request signed. A key is renewed before its end and when the server answers 401; such a request
+     * is sent once more. */
+    keys?: {
+      file?: string;
+      command?: string;
+      /** Of a key that does not tell its end, ms. */
+      lifetimeMs?: number;
+      oauth?: {
+        tokenUrl: string; clientId: string; clientSecret?: string; secretFile?: string; scope?: string; audience?: string;
+      };
+      /** The keys come from the environment: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN. */
+      aws?: { service: string; region: string };
+    };
+    /** Files in PEM. */
+    tls?: { cert?: string; key?: string; ca?: string; skipVerify?: boolean };
+    /** Each request has a trace of its own: the header traceparent, and traceId in its record. */
+    traceparent?: boolean;
   }
 
   /** What the user set, by where: k6's __ENV mixes -e with the whole environment. */

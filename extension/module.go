@@ -10,6 +10,8 @@ import (
 	"go.k6.io/k6/v2/errext/exitcodes"
 	"go.k6.io/k6/v2/js/common"
 	"go.k6.io/k6/v2/js/modules"
+
+	"github.com/tokenclock/tokenclock/extension/internal/access"
 )
 
 // rootModule is one per process: what the VUs share.
@@ -21,6 +23,7 @@ type rootModule struct {
 	values map[string]any // of shared(), by name
 
 	interrupted atomic.Bool // by a signal
+	access      atomic.Pointer[access.Access]
 }
 
 // instance is one per VU.

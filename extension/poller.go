@@ -93,7 +93,11 @@ func (h *pollerOf) Start() {
 		return
 	}
 	transport := h.i.httpTransport()
-	p.client = &http.Client{Transport: transport, Timeout: 5 * time.Second}
+	let, err := h.i.root.authorize(transport, p.o.Headers)
+	if err != nil {
+		h.i.throw(err)
+	}
+	p.client = &http.Client{Transport: let, Timeout: 5 * time.Second}
 	// Not the VU's context: setup, which may start it, ends before the load begins.
 	ctx, cancel := context.WithCancel(context.Background())
 	p.cancel, p.done = cancel, make(chan struct{})
@@ -170,7 +174,7 @@ func (p *poller) keep(pt point) {
 }
 
 func (p *poller) poll(ctx context.Context) ([]float64, bool) {
-	reply := httpDo(ctx, p.client, p.o.URL, fetchOptions{Method: http.MethodGet, Headers: p.o.Headers})
+	reply := httpDo(ctx, p.client, p.o.URL, fetchOptions{Method: http.MethodGet})
 	if reply.Error != "" || reply.Status != http.StatusOK {
 		return nil, false
 	}

@@ -247,7 +247,7 @@ const (
 
 // judge says whether the client measured the server or itself.
 func (r *run) judge(levels []tally.LevelSummary, total tally.LevelSummary, dropped int64) validity {
-	v := validity{State: "VALID", Reasons: []string{}, Notes: []string{}, Stamps: r.stampShares()}
+	v := validity{State: "VALID", Reasons: []string{}, Notes: append([]string{}, r.keyNotes()...), Stamps: r.stampShares()}
 	v.SchedulingLagMs, v.ReaderWaitShare, v.CPUShare = r.probe.figures()
 	v.QueueDelayMs, v.KernelStampShare, v.CoalescedShare = total.QueueDelayMs, total.KernelStampShare, total.CoalescedShare
 	v.ArrivalUncertaintyMs, v.ClockErrors = total.ArrivalUncertaintyMs, total.ClockErrors

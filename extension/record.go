@@ -130,6 +130,7 @@ func appendRequestLine(b []byte, scenario string, state *lib.State, o *tally.Obs
 	}
 	b = append(b, `{"type":"request"`...)
 	str("id", m.ID)
+	str("traceId", m.TraceID)
 	str("scenario", scenario)
 	str("level", o.Level)
 	str("phase", string(o.Phase))
@@ -193,6 +194,7 @@ func appendRequestLine(b []byte, scenario string, state *lib.State, o *tally.Obs
 	flag("streamed", o.Streamed)
 	flag("reused", m.Reused)
 	num("retries", int64(m.Retries))
+	num("keyRetries", int64(m.KeyRetries))
 	switch {
 	case m.UserReceives > 0: // the worst one decides
 		str("stamp", "user")

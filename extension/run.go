@@ -15,6 +15,7 @@ import (
 	"github.com/grafana/sobek"
 	"github.com/sirupsen/logrus"
 
+	"github.com/tokenclock/tokenclock/extension/internal/access"
 	"github.com/tokenclock/tokenclock/extension/internal/client"
 	"github.com/tokenclock/tokenclock/extension/internal/clock"
 	"github.com/tokenclock/tokenclock/extension/internal/host"
@@ -38,9 +39,12 @@ type run struct {
 	ownLimit  atomic.Uintptr // ... and the errno of the first
 	clients   atomic.Int64   // that have sent, of all VUs
 	wholeOnce sync.Once      // the line about replies that were no stream
-	carriers  atomic.Int64   // VUs' iterations that carry clients, less the requests that stand for one, see emitIteration
-	requestID atomic.Uint64
-	idPrefix  string
+	keyOnce   sync.Once      // the line about a key that the server refuses
+
+	keyRetries atomic.Int64 // requests that were sent once more with another key
+	carriers   atomic.Int64 // VUs' iterations that carry clients, less the requests that stand for one, see emitIteration
+	requestID  atomic.Uint64
+	idPrefix   string
 
 	root      *rootModule
 	judged    bool                // somebody will conclude
@@ -62,6 +66,7 @@ type runSpec struct {
 	Profile    any    `js:"profile"`
 
 	Digests map[string]string `js:"digests"`
+	Access  *access.Spec      `js:"access"`
 }
 
 type sloMs struct {
@@ -91,6 +96,10 @@ func (i *instance) declareRun(v sobek.Value) {
 	var logger logrus.FieldLogger
 	if env := i.vu.InitEnv(); env != nil {
 		logger = env.Logger
+	}
+	if err := i.root.letIn(spec.Access, logger); err != nil {
+		i.refuse("tokenclock: " + err.Error())
+		return
 	}
 	i.root.declare(spec, logger)
 }

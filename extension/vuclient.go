@@ -5,12 +5,15 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"time"
 
 	"github.com/grafana/sobek"
 	"go.k6.io/k6/v2/js/common"
 	"go.k6.io/k6/v2/lib"
 
+	"github.com/tokenclock/tokenclock/extension/internal/access"
+	"github.com/tokenclock/tokenclock/extension/internal/auth"
 	"github.com/tokenclock/tokenclock/extension/internal/client"
 	"github.com/tokenclock/tokenclock/extension/internal/clock"
 	"github.com/tokenclock/tokenclock/extension/internal/stream"
@@ -49,6 +52,7 @@ type requestSpec struct {
 	// -1 = not known
 	TemplateTokens int
 	KeepText       bool
+	Session        string
 	AbortAfterMs   float64
 }
 
@@ -67,6 +71,10 @@ type vuClient struct {
 	wire *stream.Wire // of the API custom
 	c    *client.Client
 	ctx  context.Context // of the VU's present iteration
+
+	headers *access.Headers
+
+	credentials auth.Credentials // of the run, where a header stands for them
 
 	streamed bool   // event streams are asked for
 	shownURL string // in tags
@@ -91,6 +99,14 @@ func (i *instance) newClient(call sobek.ConstructorCall) *sobek.Object {
 	}
 	if !(c.o.TimeoutMs >= leastTimeoutMs && c.o.TimeoutMs <= longestTimeoutMs) {
 		i.throw(fmt.Errorf("new Client: timeoutMs is %v; it must be a number from %v to %v", c.o.TimeoutMs, leastTimeoutMs, longestTimeoutMs))
+	}
+	if c.headers, err = access.ParseHeaders(c.o.Headers); err != nil {
+		i.refuse("tokenclock: new Client: " + err.Error())
+		return c.object(rt)
+	}
+	if c.credentials, err = i.root.credentialsFor(c.headers); err != nil {
+		i.refuse("tokenclock: new Client: " + err.Error())
+		return c.object(rt)
 	}
 	engine := c.engineOptions(nil)
 	if _, err := client.New(engine); err != nil {
@@ -171,9 +187,8 @@ func (c *vuClient) engineOptions(state *lib.State) client.Options {
 	if c.o.Stream != nil {
 		o.Streamed = *c.o.Stream
 	}
-	for _, name := range sortedKeys(c.o.Headers) {
-		o.Header = append(o.Header, client.Field{Name: name, Value: c.o.Headers[name]})
-	}
+	o.Header = headerFields(c.headers.Static)
+	o.Credentials, o.Keyed = c.credentials, c.headers.Keyed
 	if state == nil {
 		return o
 	}
@@ -181,7 +196,7 @@ func (c *vuClient) engineOptions(state *lib.State) client.Options {
 		o.UserAgent = ua.String
 	}
 	o.NoReuse = state.Options.NoConnectionReuse.Bool
-	o.TLS = state.TLSConfig
+	o.TLS = c.i.root.access.Load().Secure(state.TLSConfig)
 	o.Dial = vunet.Dial(state)
 	return o
 }
@@ -211,13 +226,26 @@ func (c *vuClient) open() (*client.Client, *lib.State, context.Context) {
 	return c.c, state, ctx
 }
 
-func (c *vuClient) request(spec *requestSpec) (*client.Request, error) {
+// request makes what a spec describes; k is its place among those of one slot.
+func (c *vuClient) request(spec *requestSpec, s *slot, k int) (*client.Request, error) {
 	r := &client.Request{
 		Method: spec.Method, URL: spec.URL, ID: c.i.root.current().nextID(), ExpectedOutputTokens: spec.OutputTokens,
 		KeepText: spec.KeepText, AbortAfterNs: int64(spec.AbortAfterMs * 1e6),
 	}
 	for _, name := range sortedKeys(spec.Headers) {
 		r.Header = append(r.Header, client.Field{Name: name, Value: spec.Headers[name]})
+	}
+	for _, f := range c.headers.Fill(access.Values{
+		ID: r.ID, Session: spec.Session, Level: s.Level, Index: s.Index + k, Serial: s.Serial + k, VU: c.vu(),
+	}) {
+		if _, own := spec.Headers[f.Name]; !own {
+			r.Header = append(r.Header, client.Field(f))
+		}
+	}
+	if c.i.root.access.Load().Trace() {
+		var traceparent string
+		r.TraceID, traceparent = access.NewTrace()
+		r.Header = append(r.Header, client.Field{Name: "traceparent", Value: traceparent})
 	}
 	switch body := spec.Body.(type) {
 	case nil:
@@ -229,6 +257,14 @@ func (c *vuClient) request(spec *requestSpec) (*client.Request, error) {
 		return nil, fmt.Errorf("body is a %T; it must be a string or an ArrayBuffer", body)
 	}
 	return r, c.c.Check(r) // the script's fault must not count as the server's
+}
+
+// vu is the number of the VU that runs now.
+func (c *vuClient) vu() uint64 {
+	if state := c.i.vu.State(); state != nil {
+		return state.VUID
+	}
+	return 0
 }
 
 // result is Result of index.d.ts.
@@ -264,7 +300,7 @@ func (c *vuClient) Request(specV sobek.Value, s *slot) *result {
 	spec := c.spec(specV)
 	engine, state, ctx := c.open()
 	s = c.i.slotOrNone(s)
-	r, err := c.request(spec)
+	r, err := c.request(spec, s, 0)
 	if err != nil {
 		c.i.throw(err)
 	}
@@ -310,6 +346,9 @@ func (c *vuClient) spec(v sobek.Value) *requestSpec {
 	if v := given("templateTokens"); v != nil {
 		spec.TemplateTokens = int(v.ToInteger())
 	}
+	if v := given("session"); v != nil {
+		spec.Session = v.String()
+	}
 	if v := given("keepText"); v != nil {
 		spec.KeepText = v.ToBoolean()
 	}
@@ -340,7 +379,7 @@ func (c *vuClient) Batch(specVs []sobek.Value, s *slot, staggerMs float64) *batc
 	for k, v := range specVs {
 		specs[k] = c.spec(v)
 		var err error
-		if requests[k], err = c.request(specs[k]); err != nil {
+		if requests[k], err = c.request(specs[k], s, k); err != nil {
 			c.i.throw(err)
 		}
 	}
@@ -394,7 +433,7 @@ func (c *vuClient) Start(specV sobek.Value, s *slot) *sobek.Promise {
 	spec := c.spec(specV)
 	engine, state, ctx := c.open()
 	s = c.i.slotOrNone(s)
-	r, err := c.request(spec)
+	r, err := c.request(spec, s, 0)
 	if err != nil {
 		c.i.throw(err)
 	}
@@ -445,6 +484,10 @@ func (c *vuClient) ended(state *lib.State, s *slot, spec *requestSpec, r *client
 	s.ended(m.EndNs, m.Failure)
 	if errno := m.OwnLimit(); errno != 0 {
 		run.hitOwnLimit(errno)
+	}
+	run.keyRetries.Add(int64(m.KeyRetries))
+	if m.Status == http.StatusUnauthorized {
+		run.refusedOnce(m.Status)
 	}
 	if c.streamed && !m.Streamed && m.Failure == stream.None {
 		run.warnWhole()

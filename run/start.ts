@@ -11,6 +11,7 @@ import { Problem, runProgram } from "../build/program";
 import { phaseFigures } from "../lib/figures/figures";
 import type { Summary } from "../lib/figures/level-summary";
 import { exitCodes } from "../lib/outcome/exit-codes";
+import { secretsLine } from "../lib/settings/access";
 import { asEnvironment, environmentPrefix, gatherSettings } from "../lib/settings/given-settings";
 import { SettingError } from "../lib/settings/setting-error";
 import { type Environment, settings } from "../lib/settings/settings";
@@ -256,6 +257,8 @@ export async function start(argv: readonly string[]): Promise<number> {
   refuseLooseWords(named ? [scenario, ...k6Args] : k6Args);
   if (!names.includes(scenario)) throw refused(`there is no scenario ${scenario}; there are ${names.join(", ")}`);
   const given: Record<string, string | undefined> = { ...orRefused(() => gatherSettings(options, process.env)) };
+  const secrets = secretsLine(options);
+  if (secrets !== undefined) console.error(`tokenclock: ${secrets}`);
   const bare = !named && k6Args.length === 0 && Object.keys(given).length === 0;
   const simulated = isSimulated(bare, given);
   const between = readBetween(scenario, given);

@@ -22,7 +22,7 @@ export let digests: Record<string, string> | undefined;
  */
 export function readConfig(scenario: string, defaults: Defaults, uses: readonly Use[]): Config {
   const read = (): Config => {
-    const { gatherSettings, isSettingName, parseConfig } = settingsReader();
+    const { gatherSettings, isSettingName, parseConfig, secretsLine } = settingsReader();
     const { options, environment, mixed } = givenSettings(isSettingName);
     // Before anything can be refused: what an earlier run left must not be taken for this one's.
     clearOld(options.RESULTS ?? options.TOKENCLOCK_RESULTS ?? environment.TOKENCLOCK_RESULTS ?? "");
@@ -31,6 +31,8 @@ export function readConfig(scenario: string, defaults: Defaults, uses: readonly 
       "this archive holds the environment of the machine that made it, in which settings cannot be told from other variables; " +
         "make it without --include-system-env-vars",
     );
+    const secrets = secretsLine(options);
+    if (secrets !== undefined) console.warn(`tokenclock: ${secrets}`);
     return parseConfig({ scenario, defaults, uses }, gatherSettings(options, environment), (path) =>
       open(userPath(path)),
     );
@@ -60,6 +62,7 @@ export function readConfig(scenario: string, defaults: Defaults, uses: readonly 
     resultsDir: first ? config.RESULTS : undefined,
     stamps: config.STAMPS,
     judged: true,
+    access: first ? settingsReader().accessOf(config, absolute) : undefined,
     profile: first ? config.profile : undefined,
     digests: first ? digests : undefined,
   });
@@ -96,6 +99,11 @@ export function orRefuse<T>(read: () => T): T {
 /** Ends the run with this line and exit code 104 unless the settings hold what it demands. Init context only. */
 export function demand(holds: boolean, line: string): void {
   if (!holds) refuse(`tokenclock: ${line}`);
+}
+
+/** A path as the user wrote it, below the folder they are in, for what opens files itself. */
+function absolute(path: string): string {
+  return userPath(path).replace(/^file:\/\//, "");
 }
 
 /** A path as the user wrote it, below the folder they are in, in the form that k6's open() takes. */

@@ -6,6 +6,7 @@ import { SettingError } from "./setting-error";
 import { type Defaults, type Environment, parseSettings, type SettingName, type Settings } from "./settings";
 import { requireEffect, requireUsed, type Use, usedSettings } from "./used-settings";
 
+export { accessOf, secretsLine } from "./access";
 export { gatherSettings } from "./given-settings";
 export { isSettingName, shownSettings } from "./settings";
 

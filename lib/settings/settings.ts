@@ -1,8 +1,10 @@
 /** The settings of all scenarios: names, defaults, what is allowed, and the check of each. Pure: config.ts reads them. */
+
 import { type Distribution, distributionSyntax, formatDistribution, parseDistribution } from "../workload/distribution";
 import { type Column, columnRoles } from "../workload/formats/columns";
 import type { Window } from "../workload/formats/read";
 import { saltPattern } from "../workload/salt";
+import { requireAccess } from "./access";
 import { builtInApis, readyWires } from "./apis";
 import { formatDurationMs, parseDurationMs } from "./duration";
 import { SettingError } from "./setting-error";
@@ -37,6 +39,14 @@ export type Warmup = { readonly perSlot: 1 } | { readonly requests: number } | {
 const asIs = <T>(value: T): unknown => value;
 
 const anyText: Kind<string> = { allowed: "a text", parse: (text) => text, show: asIs };
+
+const file: Kind<string> = { allowed: "a file", parse: (text) => text || undefined, show: asIs };
+
+const word: Kind<string> = {
+  allowed: "one word",
+  parse: (text) => (/^[\x21-\x7e]+$/.test(text) ? text : undefined),
+  show: asIs,
+};
 
 const folder: Kind<string> = { allowed: "a folder", parse: (text) => text || undefined, show: asIs };
 
@@ -323,7 +333,43 @@ export const settings = {
   ),
   MODEL: setting(anyText, "", "Model name in the requests; by default the first that the server's /models lists."),
   API_KEY: setting(secret, "", "Sent as `Authorization: Bearer`; never written anywhere."),
-  HEADERS: setting(headers, {}, "More headers of every request; their values are never written anywhere."),
+  API_KEY_FILE: setting(file, "", "File with the key instead of API_KEY; read again when it changes, and on HTTP 401."),
+  API_KEY_COMMAND: setting(
+    command,
+    "",
+    "Shell command that prints the key; run again before the key ends, and on HTTP 401. Never written anywhere.",
+  ),
+  API_KEY_LIFETIME: setting(
+    optionalDuration,
+    undefined,
+    "How long a key of API_KEY_COMMAND lives, where the key itself (a JWT) does not tell.",
+  ),
+  OAUTH_TOKEN_URL: setting(anyUrl, "", "Token endpoint of OAuth's client credentials grant, which gives the keys."),
+  OAUTH_CLIENT_ID: setting(word, "", "The client's name at OAUTH_TOKEN_URL."),
+  OAUTH_CLIENT_SECRET: setting(secret, "", "The client's secret at OAUTH_TOKEN_URL; never written anywhere."),
+  OAUTH_CLIENT_SECRET_FILE: setting(file, "", "File with that secret instead; read at each renewal."),
+  OAUTH_SCOPE: setting(anyText, "", "Scopes asked for at OAUTH_TOKEN_URL, separated by blanks."),
+  OAUTH_AUDIENCE: setting(anyText, "", "Audience asked for at OAUTH_TOKEN_URL."),
+  AWS_SERVICE: setting(
+    word,
+    "",
+    "Sign requests for this AWS service (bedrock, execute-api) with Signature Version 4, by the keys in AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN of the environment.",
+  ),
+  AWS_REGION: setting(word, "", "The region in these signatures."),
+  HEADERS: setting(
+    headers,
+    {},
+    "More headers of every request; their values are never written anywhere. Placeholders such as `{{uuid}}` and `{{key}}` are filled in, see docs/servers.md.",
+  ),
+  TRACEPARENT: setting(
+    yesNo,
+    false,
+    "Send each request a trace of its own in the header traceparent; its id is in the records (traceId).",
+  ),
+  TLS_CERT: setting(file, "", "The client's certificate for mutual TLS, PEM; with TLS_KEY."),
+  TLS_KEY: setting(file, "", "Its private key, PEM without a password."),
+  TLS_CA: setting(file, "", "Certificates of authorities, PEM, that are trusted beside the system's."),
+  TLS_SKIP_VERIFY: setting(yesNo, false, "Do not check the server's certificate."),
   TIMEOUT: setting(positiveDuration, 600_000, "Limit of one request, from sent to its last byte."),
   STAMPS: setting(
     oneOf("auto", "ring", "socket", "user"),
@@ -529,6 +575,7 @@ export function parseSettings(environment: Environment, defaults: Defaults): Set
     );
   }
   requireUsed(environment, values as Settings);
+  requireAccess(values as Settings);
   requireFile(environment, values as Settings);
   // A scenario's own choice of token ids is one for the APIs that take them.
   if (!takesTokenIds(values as Settings)) values.TOKEN_IDS = false;
@@ -660,6 +707,6 @@ function fromDefault(name: SettingName, defaults: Defaults): unknown {
 }
 
 function shownValue(name: SettingName, text: string): string {
-  if (name === "API_KEY" || name === "HEADERS") return "(hidden)";
-  return /^(BASE_URL|ENDPOINT|METRICS_URL|RESET_URL)$/.test(name) ? showAddress(text) : text;
+  if (/^(API_KEY|API_KEY_COMMAND|OAUTH_CLIENT_SECRET|HEADERS|BETWEEN)$/.test(name)) return "(hidden)";
+  return /^(BASE_URL|ENDPOINT|METRICS_URL|RESET_URL|OAUTH_TOKEN_URL)$/.test(name) ? showAddress(text) : text;
 }

@@ -113,6 +113,9 @@ export function run(spec: RunSpec): void {
   if (typeof perVU === "number" && perVU > 1) {
     refuse(`tokenclock: CLIENTS_PER_VU=${perVU} needs k6/x/tokenclock; with xk6-sse each client is a VU; leave it out`);
   }
+  if (spec.access !== undefined) {
+    refuse("tokenclock: keys that are renewed, signatures, TLS_* and TRACEPARENT need k6/x/tokenclock; leave them out");
+  }
   declared = spec;
 }
 
@@ -417,6 +420,9 @@ export class Client {
   readonly #options: ClientOptions;
 
   constructor(options: ClientOptions) {
+    if (Object.values(options.headers ?? {}).some((value) => value.includes("{{"))) {
+      refuse("tokenclock: HEADERS holds a placeholder, which only k6/x/tokenclock fills in");
+    }
     this.#options = options;
   }
 

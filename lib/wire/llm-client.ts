@@ -5,11 +5,14 @@ import { type BuiltInApi, repliesWhole } from "../settings/apis";
 import { type Config, shownSettings } from "../settings/config";
 import type { WireResponse } from "../settings/wire-description";
 import { showFile } from "../workload/file-rows";
-import { isAzure, joined } from "./address";
+import { joined } from "./address";
 import { type Prompt, requestBody } from "./body";
 import { openCacheWatch } from "./cache-watch";
 import { type BatchResult, Client, fetch, type HttpReply, type RequestSpec, type Result, type Slot } from "./client";
+import { requestHeaders } from "./headers";
 import { openWire, type Wire } from "./open-wire";
+
+export { requestHeaders };
 
 /** What setup() learnt of the server; k6 hands it to every VU. */
 export interface Server {
@@ -116,21 +119,6 @@ function withModel(path: string, model: string): string {
 function responseOf(config: Config, { description: { response, reply } }: Wire): WireResponse {
   if (config.STREAM) return response;
   return reply?.response ?? { ...response, format: "json", cumulative: false };
-}
-
-/** Headers of every request: the key, the user's own, and those that the API demands. */
-export function requestHeaders(config: Config, wire?: Wire): Record<string, string> {
-  const headers: Record<string, string> = { "Content-Type": "application/json" };
-  if (config.API_KEY !== "" && !wire?.ownKey) {
-    // Azure's own keys are no bearer tokens.
-    if (isAzure(config.BASE_URL)) headers["api-key"] = config.API_KEY;
-    else headers.Authorization = `Bearer ${config.API_KEY}`;
-  }
-  if (config.API === "messages") {
-    headers["anthropic-version"] = "2023-06-01";
-    if (config.API_KEY !== "") headers["x-api-key"] = config.API_KEY;
-  }
-  return { ...headers, ...wire?.headers, ...config.HEADERS };
 }
 
 /** `path` below the host of BASE_URL; a whole address stays as it is. */

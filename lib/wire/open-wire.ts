@@ -1,3 +1,4 @@
+import { keyOf } from "../settings/access";
 import { isDescribed } from "../settings/apis";
 import { type Config, orRefuse, userPath } from "../settings/config";
 import type { WireDescription } from "../settings/wire-description";
@@ -42,7 +43,7 @@ export function openWire(config: Config): Wire | undefined {
     };
     const description = read();
     requirePlaces(description, config);
-    const values = { model: config.MODEL, api_key: config.API_KEY };
+    const values = { model: config.MODEL, api_key: keyOf(config) };
     const headers = Object.entries(description.request.headers ?? {});
     return {
       description,

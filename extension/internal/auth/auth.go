@@ -22,6 +22,7 @@ type Outgoing struct {
 	Method, Scheme, Host string
 	URI                  string // path and query, as in the request line
 	Body                 []byte
+	Keyed                []Field // the headers that carry the key, Placeholder where it stands
 }
 
 // Credentials authorize requests. Its methods may be called by several goroutines.
@@ -50,12 +51,11 @@ type Counts struct {
 
 // Spec says where keys come from. At most one of File, Command, OAuth and AWS is set.
 type Spec struct {
-	File       string            `js:"file"`
-	Command    string            `js:"command"`
-	LifetimeMs float64           `js:"lifetimeMs"` // of a key that does not tell its end; 0 = not known
-	OAuth      *OAuth            `js:"oauth"`
-	AWS        *AWS              `js:"aws"`
-	Headers    map[string]string `js:"headers"` // those that carry the key, with {{key}} where it stands
+	File       string  `js:"file"`
+	Command    string  `js:"command"`
+	LifetimeMs float64 `js:"lifetimeMs"` // of a key that does not tell its end; 0 = not known
+	OAuth      *OAuth  `js:"oauth"`
+	AWS        *AWS    `js:"aws"`
 }
 
 // OAuth is a client of the client credentials grant (RFC 6749, 4.4).
@@ -101,16 +101,7 @@ func New(s Spec, o Options) (Credentials, error) {
 	default:
 		return nil, errors.New("no source of keys is named")
 	}
-	k := &keys{from: from, lifetime: time.Duration(s.LifetimeMs * 1e6), warn: o.Warn, now: time.Now}
-	for _, name := range sorted(s.Headers) {
-		if strings.Contains(s.Headers[name], Placeholder) {
-			k.header = append(k.header, Field{name, s.Headers[name]})
-		}
-	}
-	if len(k.header) == 0 {
-		return nil, fmt.Errorf("no header carries the key: none holds %s", Placeholder)
-	}
-	return k, nil
+	return &keys{from: from, lifetime: time.Duration(s.LifetimeMs * 1e6), warn: o.Warn, now: time.Now}, nil
 }
 
 // Placeholder stands for the key in a header's value.

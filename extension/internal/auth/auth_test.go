@@ -24,7 +24,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const secret = "sk-4f1d-never-shown"
 
-var bearer = map[string]string{"Authorization": "Bearer {{key}}"}
+var bearer = Outgoing{Keyed: []Field{{"Authorization", "Bearer {{key}}"}}}
 
 // asked is a source that a test answers.
 type asked struct {
@@ -37,13 +37,13 @@ func (s *asked) changed() bool                    { return false }
 func (s *asked) secrets() []string                { return nil }
 
 func newKeys(t *testing.T, from source) *keys {
-	k := &keys{from: from, now: time.Now, header: []Field{{"Authorization", "Bearer " + Placeholder}}}
+	k := &keys{from: from, now: time.Now}
 	t.Cleanup(k.Close)
 	return k
 }
 
 func authorize(t *testing.T, c Credentials) (string, uint64) {
-	fields, generation, err := c.Authorize(t.Context(), Outgoing{})
+	fields, generation, err := c.Authorize(t.Context(), bearer)
 	require.NoError(t, err)
 	require.Len(t, fields, 1)
 	require.Equal(t, "Authorization", fields[0].Name)
@@ -200,7 +200,7 @@ func TestAnExpiredKeyIsWaitedForAndSentWhereThereIsNoOther(t *testing.T) {
 func TestAFileIsReadAgainWhenItChanges(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "key")
 	require.NoError(t, os.WriteFile(path, []byte("first\n"), 0o600))
-	c, err := New(Spec{File: path, Headers: bearer}, Options{})
+	c, err := New(Spec{File: path}, Options{})
 	require.NoError(t, err)
 	defer c.Close()
 	got, generation := authorize(t, c)
@@ -233,10 +233,9 @@ func TestNoKeyIsTakenForOneThatIsNone(t *testing.T) {
 		if s.Command != "" && runtime.GOOS == "windows" {
 			continue
 		}
-		s.Headers = bearer
 		c, err := New(s, Options{})
 		require.NoError(t, err, sentence)
-		_, _, err = c.Authorize(t.Context(), Outgoing{})
+		_, _, err = c.Authorize(t.Context(), bearer)
 		require.Error(t, err, sentence)
 		require.NotContains(t, err.Error(), secret, sentence)
 		require.Regexp(t, "API_KEY_(FILE|COMMAND)", err.Error(), sentence)
@@ -249,7 +248,7 @@ func TestACommandIsNotInTheProcessList(t *testing.T) {
 		t.Skip("this system has no /proc")
 	}
 	// It prints what others see of the shell that runs it.
-	c, err := New(Spec{Command: "x=" + secret + "; tr '\\0 ' '__' </proc/$$/cmdline", Headers: bearer}, Options{})
+	c, err := New(Spec{Command: "x=" + secret + "; tr '\\0 ' '__' </proc/$$/cmdline"}, Options{})
 	require.NoError(t, err)
 	defer c.Close()
 	seen, _ := authorize(t, c)
@@ -274,7 +273,7 @@ func TestTokensOfOAuth(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "secret")
 	require.NoError(t, os.WriteFile(path, []byte(secret+"\n"), 0o600))
-	spec := Spec{Headers: bearer, OAuth: &OAuth{
+	spec := Spec{OAuth: &OAuth{
 		TokenURL: server.URL + "/token", ClientID: "me", SecretFile: path, Scope: "llm.read llm.write", Audience: "https://llm.example.com",
 	}}
 	c, err := New(spec, Options{HTTP: client})
@@ -302,7 +301,7 @@ func TestTokensOfOAuth(t *testing.T) {
 		status, body = answer.status, answer.body
 		c, err := New(spec, Options{HTTP: client})
 		require.NoError(t, err)
-		_, _, err = c.Authorize(t.Context(), Outgoing{})
+		_, _, err = c.Authorize(t.Context(), bearer)
 		require.ErrorContains(t, err, answer.want)
 		require.ErrorContains(t, err, "OAUTH_TOKEN_URL")
 		require.NotContains(t, err.Error(), secret)

@@ -3,7 +3,6 @@ package auth
 import (
 	"context"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -30,7 +29,6 @@ const (
 // keys hold the present key of a source and renew it.
 type keys struct {
 	from     source
-	header   []Field // with Placeholder
 	lifetime time.Duration
 	warn     func(string)
 	now      func() time.Time
@@ -51,7 +49,6 @@ type keys struct {
 type issued struct {
 	key
 	generation uint64
-	fields     []Field
 	renewAt    time.Time // zero = only when it is refused
 }
 
@@ -70,7 +67,7 @@ func (k *keys) Ready() bool {
 }
 
 // Authorize implements Credentials. Where an expired key cannot be renewed, it is sent all the same: the server's clock decides.
-func (k *keys) Authorize(ctx context.Context, _ Outgoing) ([]Field, uint64, error) {
+func (k *keys) Authorize(ctx context.Context, r Outgoing) ([]Field, uint64, error) {
 	c := k.current.Load()
 	if c == nil || !k.Ready() {
 		var generation uint64
@@ -94,7 +91,11 @@ func (k *keys) Authorize(ctx context.Context, _ Outgoing) ([]Field, uint64, erro
 	} else if !c.renewAt.IsZero() && !k.now().Before(c.renewAt) {
 		k.begin(c.generation) // the timer may be late
 	}
-	return c.fields, c.generation, nil
+	fields := make([]Field, len(r.Keyed))
+	for i, f := range r.Keyed {
+		fields[i] = Field{f.Name, strings.ReplaceAll(f.Value, Placeholder, c.secret)}
+	}
+	return fields, c.generation, nil
 }
 
 // Renew implements Credentials.
@@ -157,7 +158,7 @@ func (k *keys) land(f *flight, began time.Time, got key, err error) {
 			got.expires = expiry(got.secret)
 		}
 		if same := last != nil && last.secret == got.secret; !same || !got.expires.Equal(last.expires) {
-			next := &issued{key: got, generation: 1, fields: k.fields(got.secret)}
+			next := &issued{key: got, generation: 1}
 			if got.expires.IsZero() && k.lifetime > 0 {
 				next.expires = began.Add(k.lifetime)
 				if same {
@@ -242,14 +243,6 @@ func (k *keys) look() {
 	}
 }
 
-func (k *keys) fields(secret string) []Field {
-	out := make([]Field, len(k.header))
-	for i, f := range k.header {
-		out[i] = Field{f.Name, strings.ReplaceAll(f.Value, Placeholder, secret)}
-	}
-	return out
-}
-
 // Secrets implements Credentials.
 func (k *keys) Secrets() []string {
 	k.mu.Lock()
@@ -274,5 +267,3 @@ func (k *keys) Close() {
 		<-f.done
 	}
 }
-
-func sorted(m map[string]string) []string { return slices.Sorted(maps.Keys(m)) }

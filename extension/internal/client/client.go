@@ -33,6 +33,7 @@ type Options struct {
 	HTTP2     bool
 
 	Credentials auth.Credentials // nil = none but those in the headers and the address
+	Keyed       []auth.Field     // headers that carry their key, see auth.Outgoing
 
 	Dial    func(ctx context.Context, network, address string) (Counted, error)
 	TLS     *tls.Config
@@ -85,7 +86,11 @@ func New(o Options) (*Client, error) {
 		o.Method = "POST"
 	}
 	c := &Client{o: o, t: t, graceNs: int64(endGrace), raceFloorNs: int64(raceFloor)}
-	if err := errors.Join(checkMethod(o.Method), checkHeader(o.Header)); err != nil {
+	keyed := make([]Field, len(o.Keyed))
+	for i, f := range o.Keyed {
+		keyed[i] = Field(f)
+	}
+	if err := errors.Join(checkMethod(o.Method), checkHeader(o.Header), checkHeader(keyed)); err != nil {
 		return nil, err
 	}
 	c.head = c.appendHead(nil, o.Method, &t, nil)
@@ -210,7 +215,7 @@ func (c *Client) outgoing(r *Request) (auth.Outgoing, error) {
 	if err != nil {
 		return auth.Outgoing{}, err
 	}
-	out := auth.Outgoing{Method: method, Scheme: "http", Host: t.host, URI: t.path, Body: r.Body}
+	out := auth.Outgoing{Method: method, Scheme: "http", Host: t.host, URI: t.path, Body: r.Body, Keyed: c.o.Keyed}
 	if t.tls {
 		out.Scheme = "https"
 	}

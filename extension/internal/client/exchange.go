@@ -72,7 +72,7 @@ func newExchange(c *Client, r *Request) *exchange {
 	x := exchanges.Get().(*exchange)
 	x.c, x.r = c, r
 	x.use++
-	x.m = Measurement{x: x, ID: r.ID}
+	x.m = Measurement{x: x, ID: r.ID, TraceID: r.TraceID}
 	return x
 }
 

@@ -58,7 +58,7 @@ func (r *rotating) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 }
 
 func (r *rotating) credentials(t *testing.T) auth.Credentials {
-	c, err := auth.New(auth.Spec{File: r.path, Headers: map[string]string{"Authorization": "Bearer {{key}}"}}, auth.Options{})
+	c, err := auth.New(auth.Spec{File: r.path}, auth.Options{})
 	require.NoError(t, err)
 	t.Cleanup(c.Close)
 	return c
@@ -94,6 +94,7 @@ func TestARefusedKeyIsRenewedAndTheRequestSentOnceMore(t *testing.T) {
 				c := newClient(t, url+"/v1/completions", func(o *Options) {
 					change(o)
 					o.Credentials = r.credentials(t)
+					o.Keyed = []auth.Field{{Name: "Authorization", Value: "Bearer {{key}}"}}
 				})
 				body := bytes.Repeat([]byte("x"), 1000)
 				request := func() *Request { return &Request{ID: "x", Body: bytes.Clone(body)} }

@@ -14,6 +14,8 @@ type Request struct {
 	Header []Field
 	Body   []byte
 	ID     string // sent as X-Request-Id, unless a header of that name is set
+	// TraceID is the trace of its traceparent, "" = none.
+	TraceID string
 
 	ExpectedOutputTokens int
 	KeepText             bool
@@ -40,6 +42,7 @@ type Measurement struct {
 	KernelReceives    int    // receives, or pieces of them, whose time the kernel told
 	UserReceives      int    // and those whose time is a clock reading after the receive
 	ID                string // the request's
+	TraceID           string // likewise
 
 	x *exchange
 }

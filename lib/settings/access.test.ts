@@ -1,0 +1,74 @@
+import assert from "node:assert/strict";
+import test from "node:test";
+import { accessOf, secretsAmong, secretsLine } from "./access";
+import { parseSettings, shownSettings } from "./settings";
+
+const parse = (given: Record<string, string>) => parseSettings(given, {});
+const oauth = { OAUTH_TOKEN_URL: "https://id/token", OAUTH_CLIENT_ID: "me", OAUTH_CLIENT_SECRET: "s3cret" };
+
+test("keys from two places, and half a source, are refused by name", () => {
+  const refused: [RegExp, Record<string, string>][] = [
+    [/API_KEY and API_KEY_FILE each say/, { API_KEY: "k", API_KEY_FILE: "f" }],
+    [/API_KEY_COMMAND and OAUTH_TOKEN_URL each say/, { ...oauth, API_KEY_COMMAND: "x" }],
+    [/OAUTH_SCOPE is set without OAUTH_TOKEN_URL/, { OAUTH_SCOPE: "x" }],
+    [/without OAUTH_CLIENT_ID/, { OAUTH_TOKEN_URL: "https://id/token", OAUTH_CLIENT_SECRET: "s" }],
+    [/needs one of OAUTH_CLIENT_SECRET and/, { ...oauth, OAUTH_CLIENT_SECRET_FILE: "f" }],
+    [/AWS_SERVICE is set without AWS_REGION/, { AWS_SERVICE: "bedrock" }],
+    [/AWS_REGION is set without AWS_SERVICE/, { AWS_REGION: "eu-west-1" }],
+    [/API_KEY_LIFETIME is how long/, { API_KEY_LIFETIME: "1h" }],
+    [/TLS_CERT and TLS_KEY go together/, { TLS_CERT: "c.pem" }],
+    [/HEADERS holds authorization, which API_KEY_FILE sets/, { API_KEY_FILE: "f", HEADERS: '{"authorization":"x"}' }],
+    [/HEADERS holds \{\{key\}\} in api-key, but there is no key/, { HEADERS: '{"api-key":"{{key}}"}' }],
+  ];
+  for (const [message, given] of refused) assert.throws(() => parse(given), message);
+});
+
+test("the module is told of keys and TLS, and of nothing where there is neither", () => {
+  const path = (name: string) => `/users/${name}`;
+  assert.equal(accessOf(parse({ API_KEY: "k" }), path), undefined);
+  const whole = parse({ ...oauth, OAUTH_SCOPE: "a b", TLS_CA: "ca.pem", TRACEPARENT: "true" });
+  assert.deepEqual(JSON.parse(JSON.stringify(accessOf(whole, path))), {
+    keys: {
+      oauth: { tokenUrl: "https://id/token", clientId: "me", clientSecret: "s3cret", scope: "a b" },
+    },
+    tls: { ca: "/users/ca.pem", skipVerify: false },
+    traceparent: true,
+  });
+  const timed = accessOf(parse({ API_KEY_COMMAND: "x", API_KEY_LIFETIME: "50m" }), path);
+  assert.equal(timed?.keys?.lifetimeMs, 3_000_000);
+});
+
+test("no secret is among the settings that are shown", () => {
+  const shown = JSON.stringify(
+    shownSettings(
+      parse({ ...oauth, HEADERS: '{"X-Key":"s3cret"}', OAUTH_TOKEN_URL: "https://u:s3cret@id/t?k=s3cret" }),
+    ),
+  );
+  assert.doesNotMatch(shown, /s3cret/);
+  assert.doesNotMatch(JSON.stringify(shownSettings(parse({ API_KEY_COMMAND: "print s3cret" }))), /s3cret/);
+});
+
+test("secrets on a command line are told from other settings", () => {
+  const options = {
+    API_KEY: "k",
+    TOKENCLOCK_OAUTH_CLIENT_SECRET: "s",
+    API_KEY_COMMAND: "x",
+    BASE_URL: "http://me:secret@host/v1",
+    HEADERS: '{"X-Team":"a","X-Api-Key":"k"}',
+    MODEL: "m",
+    API_KEY_FILE: "f",
+  };
+  assert.deepEqual(secretsAmong(options), [
+    "API_KEY",
+    "TOKENCLOCK_OAUTH_CLIENT_SECRET",
+    "API_KEY_COMMAND",
+    "BASE_URL",
+    "HEADERS",
+  ]);
+  assert.deepEqual(secretsAmong({ HEADERS: '{"X-Team":"a","api-key":"{{key}}"}', BASE_URL: "http://host/v1" }), []);
+  assert.match(
+    secretsLine({ API_KEY: "k" }) ?? "",
+    /^API_KEY given with -e .* set TOKENCLOCK_API_KEY in the environment/,
+  );
+  assert.equal(secretsLine({ MODEL: "m" }), undefined);
+});
