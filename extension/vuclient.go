@@ -462,7 +462,7 @@ func (c *vuClient) Start(specV sobek.Value, s *slot) *sobek.Promise {
 
 // ended folds one measurement into the run, emits its samples and record, and returns what JavaScript sees.
 func (c *vuClient) ended(state *lib.State, s *slot, spec *requestSpec, r *client.Request, m *client.Measurement) *result {
-	if m.TokenSource == "" && m.InputTokens == 0 && spec.InputTokens > 0 {
+	if (m.TokenSource == "" || m.TokenSource == stream.FromChunks) && m.InputTokens == 0 && spec.InputTokens > 0 {
 		m.InputTokens = spec.InputTokens
 	}
 	run := c.i.root.current()

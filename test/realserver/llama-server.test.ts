@@ -58,6 +58,32 @@ for (const api of ["chat", "completions"]) {
   });
 }
 
+for (const stream of ["true", "false"]) {
+  onServer(
+    `its own /completion, STREAM=${stream}: read by its description, forced lengths and exact counts`,
+    async (baseUrl) => {
+      const ended = await run("concurrency-sweep", {
+        ...{ ...relaxed, BASE_URL: baseUrl.replace(/\/v1$/, ""), API: "llama-completion", STREAM: stream },
+        ...{ CONCURRENCY: 8, REQUESTS: 24, WARMUP: 0, OUTPUT_TOKENS: 24 },
+      });
+      assertAllCompleted(ended, 24);
+      for (const request of ended.requests) {
+        assert.deepEqual(
+          [request.outputTokens, request.tokenSource, request.finishReason, request.status],
+          [24, "usage", "limit", 200],
+        );
+        assert.ok((request.inputTokens ?? 0) > 0);
+        const chunks = request.arrivals ?? [];
+        if (stream === "false") assert.deepEqual(chunks, []);
+        else assert.ok(chunks.length > 1 && chunks.length <= 24, `${chunks.length} chunks`);
+        // Each event has the count so far: the tokens of the chunks are those of the whole.
+        const counted = chunks.reduce((sum, [, tokens]) => sum + tokens, 0);
+        if (stream === "true") assert.equal(counted, 24);
+      }
+    },
+  );
+}
+
 onServer("lengths that vary are exact, prompts as token ids are counted exactly", async (baseUrl) => {
   const ended = await run("concurrency-sweep", {
     ...{

@@ -72,6 +72,7 @@ type answer struct {
 	reasoningField            string
 	tool                      string // the name of the tool that is called
 	lineEnd                   string
+	lines                     bool // events are lines of JSON
 
 	gens     []*generation
 	left     int // generations that go on
@@ -197,7 +198,7 @@ func (a *answer) emitChunk(g *generation, n int) {
 	if a.c.closed || a.over {
 		return
 	}
-	if f.Comments > 0 && a.events%f.Comments == 0 {
+	if f.Comments > 0 && !a.lines && a.events%f.Comments == 0 {
 		a.putRaw([]byte(": ping - the stream is alive"+a.lineEnd+a.lineEnd), 0)
 	}
 	if last {
@@ -255,6 +256,15 @@ func (a *answer) finishReason(g *generation) string {
 // put sends one event, or keeps it for the HTTP chunk that it shares. tokens are those that it completes.
 func (a *answer) put(name string, json []byte, tokens int) {
 	b := a.srv.payload[:0]
+	if a.lines {
+		b = append(append(b, json...), '\n')
+		a.events++
+		if cap(b) <= 1<<20 {
+			a.srv.payload = b
+		}
+		a.putRaw(b, tokens)
+		return
+	}
 	if name != "" {
 		b = append(b, "event: "...)
 		b = append(b, name...)
@@ -455,7 +465,7 @@ func (a *answer) fail(message string, withDone bool) {
 	a.corked = true
 	name, b := a.format.errorEvent(a, nil, message)
 	a.put(name, b, 0)
-	if withDone {
+	if withDone && !a.lines {
 		a.put("", []byte("[DONE]"), 0)
 	}
 	a.flushHeld()

@@ -251,6 +251,7 @@ const (
 	applicationJSON = "application/json"
 	textPlain       = "text/plain; charset=utf-8"
 	eventStream     = "text/event-stream; charset=utf-8"
+	jsonLines       = "application/x-ndjson"
 )
 
 // head appends the status line and the headers that every response has.

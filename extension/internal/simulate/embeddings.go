@@ -36,6 +36,7 @@ type embedding struct {
 	taken   int   // inputs given to batches
 	left    int   // inputs that are not computed
 	packed  bool  // base64
+	path    string
 	gone    bool
 }
 
@@ -97,11 +98,14 @@ func (e *embedder) serve(c *conn, r *request) {
 		return
 	}
 	prompts, err := s.readPrompts(body.Get("input"))
+	if r.path != pathEmbeddings {
+		prompts, err = s.readPairs(body)
+	}
 	if err != nil {
 		c.replyError(400, "BadRequestError", "input", err.Error())
 		return
 	}
-	job := &embedding{e: e, c: c, beginNs: r.beginNs, left: len(prompts), packed: body.Get("encoding_format").String() == "base64"}
+	job := &embedding{e: e, c: c, path: r.path, beginNs: r.beginNs, left: len(prompts), packed: body.Get("encoding_format").String() == "base64"}
 	for _, p := range prompts {
 		if p.tokens > s.config.MaxModelLen {
 			c.replyError(400, "BadRequestError", "input_tokens", "This model's maximum context length is "+strconv.Itoa(s.config.MaxModelLen)+
@@ -174,6 +178,10 @@ func (job *embedding) reply() {
 	s := job.e.srv
 	s.inFlight--
 	job.c.cancel = nil
+	if job.path != pathEmbeddings {
+		job.replyScores()
+		return
+	}
 	b := append(s.payload[:0], `{"id":"`...)
 	b = append(b, s.newID("embd-", s.sequence)...)
 	b = append(b, `","object":"list","created":`...)

@@ -65,7 +65,11 @@ func (s *Server) generate(c *conn, r *request) {
 	c.closeUnsaid = a.fault.CloseAfter && !c.closeAfter
 	c.closeAfter = c.closeAfter || a.fault.CloseAfter
 	if a.stream {
-		c.beginStream(eventStream, a.immediate())
+		contentType := eventStream
+		if a.lines {
+			contentType = jsonLines
+		}
+		c.beginStream(contentType, a.immediate())
 	}
 	for _, g := range a.gens {
 		if a.over || c.closed {
@@ -174,7 +178,8 @@ func (s *Server) readAnswer(a *answer, r *request, body gjson.Result, number uin
 	a.lineEnd = a.fault.lineEnd()
 
 	var prompts []prompt
-	limit, limitName := int64(0), "max_tokens"
+	limit, limitName, leastName, forcedName := int64(0), "max_tokens", "min_tokens", "ignore_eos"
+	d := dialectOf(r.path, body)
 	switch r.path {
 	case pathCompletions:
 		a.format, a.id = completionsFormat{}, s.newID("cmpl-", number)
@@ -216,6 +221,15 @@ func (s *Server) readAnswer(a *answer, r *request, body gjson.Result, number uin
 		reader.overhead(answerTokens)
 		prompts = []prompt{reader.done()}
 	default:
+		if d != nil {
+			a.id = s.newID("", number)
+			limitName, leastName, forcedName = d.limit, d.least, d.forced
+			var err error
+			if prompts, err = d.read(s, a, body); err != nil {
+				return bad("prompt", "%s", err)
+			}
+			break
+		}
 		a.format, a.id = messagesFormat{}, s.newID("msg_", number)
 		messages := body.Get("messages")
 		if !messages.IsArray() {
@@ -233,20 +247,26 @@ func (s *Server) readAnswer(a *answer, r *request, body gjson.Result, number uin
 		reader.overhead(answerTokens)
 		prompts = []prompt{reader.done()}
 	}
-	if value := body.Get(limitName); value.Type == gjson.Number {
+	if value := body.Get(limitName); limitName != "" && value.Type == gjson.Number {
 		if limit = value.Int(); limit < 1 {
 			return bad(limitName, "%s must be at least 1, got %d. (parameter=%s, value=%d)", limitName, limit, limitName, limit)
 		}
 	}
-	least := body.Get("min_tokens").Int()
+	least := int64(0)
+	if leastName != "" {
+		least = body.Get(leastName).Int()
+	}
 	if limit > 0 && least > limit {
 		return bad("", "min_tokens must be less than or equal to max_tokens=%d, got %d.", limit, least)
 	}
-	forced := body.Get("ignore_eos").Bool()
+	forced := forcedName != "" && body.Get(forcedName).Bool()
 
 	a.reasoning, a.toolCall, a.reasoningField = s.config.Reasoning, s.config.ToolCallTokens, s.config.ReasoningField
-	if r.path == pathCompletions {
+	switch {
+	case r.path == pathCompletions, d != nil && !d.thinking:
 		a.reasoning, a.toolCall = 0, 0
+	case d != nil:
+		a.toolCall = 0
 	}
 	if a.fault.Reasoning != nil {
 		a.reasoning = *a.fault.Reasoning

@@ -214,6 +214,8 @@ const (
 	pathResponses        = "/v1/responses"
 	pathMessages         = "/v1/messages"
 	pathEmbeddings       = "/v1/embeddings"
+	pathRerank           = "/v1/rerank"
+	pathScore            = "/v1/score"
 	pathModels           = "/v1/models"
 	pathTokenize         = "/tokenize"
 	pathTokenizer        = "/tokenizer"
@@ -260,8 +262,17 @@ func (s *Server) route(c *conn, r *request) {
 			s.pace.resetCache()
 			c.reply(200, applicationJSON, nil)
 		}
+	case pathRerank, pathScore:
+		if s.allow(c, r, "POST") {
+			s.embed.serve(c, r)
+		}
 	default:
-		if s.allow(c, r, "GET", "HEAD") {
+		switch {
+		case isDialect(r.path):
+			if s.allow(c, r, "POST") {
+				s.generate(c, r)
+			}
+		case s.allow(c, r, "GET", "HEAD"):
 			s.serveInfo(c, r)
 		}
 	}
@@ -280,6 +291,12 @@ func (s *Server) serveInfo(c *conn, r *request) {
 		} else {
 			c.replyJSON(200, model)
 		}
+	case "/api/tags": // Ollama's, TGI's and SGLang's ways to name the model
+		c.replyJSON(200, map[string]any{"models": []any{map[string]any{"name": s.config.Model, "model": s.config.Model}}})
+	case "/info":
+		c.replyJSON(200, map[string]any{"model_id": s.config.Model, "max_total_tokens": s.config.MaxModelLen})
+	case "/get_model_info":
+		c.replyJSON(200, map[string]any{"model_path": s.config.Model, "is_generation": true})
 	case "/health", "/ping":
 		if s.dead {
 			c.reply(503, textPlain, nil)
