@@ -3,9 +3,11 @@
 import { type Distribution, distributionSyntax, formatDistribution, parseDistribution } from "../workload/distribution";
 import { type Column, columnRoles } from "../workload/formats/columns";
 import type { Window } from "../workload/formats/read";
+import { formatPopularity, type Popularity, parsePopularity } from "../workload/prefix-groups";
 import { saltPattern } from "../workload/salt";
 import { requireAccess } from "./access";
 import { builtInApis, readyWires } from "./apis";
+import { type Abandon, formatAbandon, formatWait, parseAbandon, parseWait, type Wait } from "../workload/wait";
 import { formatDurationMs, parseDurationMs } from "./duration";
 import { SettingError } from "./setting-error";
 import type { WireDescription } from "./wire-description";
@@ -219,6 +221,30 @@ const columns: Kind<readonly Column[]> = {
   show: (value) => value.map(({ role, column }) => `${role}=${column}`).join(",") || undefined,
 };
 
+const wait: Kind<Wait> = {
+  allowed: "recorded (as the file has it), a duration such as 2s or 0, or a distribution in ms such as lognormal:4000:3000",
+  parse: parseWait,
+  show: formatWait,
+};
+
+const abandonment: Kind<Abandon | undefined> = {
+  allowed: "SHARE:AFTER with a share above 0 up to 1 and a time or a number of tokens, such as 0.1:2s or 0.1:20tokens",
+  parse: parseAbandon,
+  show: (value) => value && formatAbandon(value),
+};
+
+const popularity: Kind<Popularity> = {
+  allowed: "uniform or zipf:EXPONENT with an exponent above 0",
+  parse: parsePopularity,
+  show: formatPopularity,
+};
+
+const headerName: Kind<string> = {
+  allowed: "the name of a header, or none",
+  parse: (text) => (/^[A-Za-z0-9!#$%&'*+.^_`|~-]+$/.test(text) ? text : undefined),
+  show: (value) => value || undefined,
+};
+
 const traceWindow: Kind<Window | undefined> = {
   allowed:
     "rows such as 1-1000, or times from the trace's first such as 10m-20m; either end may be left out (500-, -1h)",
@@ -276,7 +302,7 @@ function list(what: string, pattern: RegExp, low: number, high: number): Kind<re
       const distinct = new Set(values);
       return distinct.has(undefined) || distinct.size < values.length ? undefined : (values as number[]);
     },
-    show: (value) => value.join(","),
+    show: (value) => value.join(",") || undefined,
   };
 }
 
@@ -419,6 +445,45 @@ export const settings = {
   TRACE_WINDOW: setting(traceWindow, undefined, "Part of TRACE that is sent."),
   SPEED: setting(number(0.001, 1e6), 1, "How many times as fast TRACE is sent as it was recorded."),
 
+  SESSIONS: setting(
+    optional(whole(1, 1e9)),
+    undefined,
+    "Conversations of a level (or REQUESTS, which counts their turns, or DURATION): all their turns are sent.",
+  ),
+  SESSION_TURNS: setting(
+    distribution,
+    { kind: "fixed", value: 4 },
+    "Turns of a synthetic conversation: number or distribution.",
+  ),
+  HISTORY: setting(
+    oneOf("auto", "live", "recorded"),
+    "auto",
+    "Answers in the history of a turn: the server's own (live) or those of the file (recorded); auto takes the file's where it has all of them.",
+  ),
+  THINK_TIME: setting(
+    wait,
+    { kind: "recorded" },
+    "Wait between an answer and the user's next turn; a synthetic conversation has none recorded. In no latency, and no queue delay.",
+  ),
+  TOOL_TIME: setting(wait, { kind: "recorded" }, "Wait between a tool call and the turn that hands over its result."),
+  WAIT_CAP: setting(optionalDuration, undefined, "Upper limit of each wait of THINK_TIME and TOOL_TIME."),
+  WAIT_SCALE: setting(number(0, 1000), 1, "Factor of each wait of THINK_TIME and TOOL_TIME, before WAIT_CAP."),
+  SESSION_HEADER: setting(
+    headerName,
+    "X-Session-ID",
+    "Header that names its session to the server in every request, for routers that keep sessions on one replica; none sends none.",
+  ),
+  SESSION_ECHO: setting(
+    headerName,
+    "",
+    "Header of an answer that is sent back in the session's next requests, such as x-session-token.",
+  ),
+  ABANDON: setting(
+    abandonment,
+    undefined,
+    "Share of turns that are given up, each so long after it was sent, or with so many output tokens; the session ends there.",
+  ),
+
   BATCH_SIZES: setting(wholes(1, 100_000), [1, 2, 4, 8], "Requests released at once; a level each."),
   RUNS: setting(whole(1, 10_000), 3, "How often a batch is repeated."),
   STAGGER: setting(duration, 0, "Time between two sends of a batch; 0 releases it at once."),
@@ -465,6 +530,12 @@ export const settings = {
     0,
     "Leading tokens that all prompts of a run share; the rest is unique to each.",
   ),
+  PREFIX_GROUPS: setting(
+    whole(1, 1_000_000),
+    1,
+    "Different beginnings of SHARED_PREFIX tokens; each prompt or session begins with one of them.",
+  ),
+  PREFIX_POPULARITY: setting(popularity, { kind: "uniform" }, "How often each of PREFIX_GROUPS is taken."),
   TOKEN_IDS: setting(yesNo, false, "Send synthetic prompts as token ids: exact input lengths (completions only)."),
   TEMPERATURE: setting(optional(number(0, 100)), undefined, "Sampling temperature; by default not sent."),
   EXTRA_BODY: setting(jsonObject, {}, "Merged into every request body; null takes a field out."),

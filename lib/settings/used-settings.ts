@@ -35,7 +35,19 @@ export const settingGroups = {
     "INPUT_TOKENS",
     "MAX_INPUT_TOKENS",
     "SHARED_PREFIX",
+    "PREFIX_GROUPS",
+    "PREFIX_POPULARITY",
     "TOKEN_IDS",
+  ],
+  /** Conversations, closed or open. */
+  sessions: [
+    ...(["CONCURRENCY", "SESSIONS", "REQUESTS", "DURATION", "CLIENTS_PER_VU"] as const),
+    ...(["RATE", "STAGES", "ARRIVAL", "MAX_IN_FLIGHT"] as const),
+    ...(["TRACE", "TRACE_UNIT", "TRACE_BLOCK", "SPEED"] as const),
+    ...(["DATASET", "DATASET_LIMIT", "DATASET_SHUFFLE", "DATASET_COLUMNS"] as const),
+    ...(["SESSION_TURNS", "INPUT_TOKENS", "MAX_INPUT_TOKENS", "SHARED_PREFIX"] as const),
+    ...(["PREFIX_GROUPS", "PREFIX_POPULARITY", "HISTORY", "THINK_TIME", "TOOL_TIME", "WAIT_CAP"] as const),
+    ...(["WAIT_SCALE", "SESSION_HEADER", "SESSION_ECHO", "ABANDON"] as const),
   ],
   /** What is asked of a model that generates. */
   generation: ["OUTPUT_TOKENS", "MAX_OUTPUT_TOKENS", "IGNORE_EOS", "STREAM", "CONTINUOUS_USAGE", "TEMPERATURE"],

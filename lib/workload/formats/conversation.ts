@@ -247,18 +247,26 @@ export const messageRows: Format = {
   },
 };
 
-/** The turns of a conversation whose messages came a row each. */
+/** The turns of a conversation whose messages came a row each. A turn of several messages waits as long as the longest says. */
 export function joinMessageRows(rows: readonly Row[]): Row[] {
-  const messages = rows.flatMap(({ input }) => (input?.kind === "messages" ? input.messages : [])) as Message[];
-  const asked = rows.filter(({ input }) => input?.kind === "messages" && input.messages.at(-1)?.role !== "assistant");
+  const messages: Message[] = [];
+  const delays: (number | undefined)[] = [];
+  for (const { input, delayMs } of rows) {
+    if (input?.kind !== "messages") continue;
+    for (const message of input.messages as Message[]) {
+      messages.push(message);
+      delays.push(message.role === "system" ? undefined : delayMs);
+    }
+  }
   const body = rows.find((row) => row.body !== undefined)?.body;
   const [{ session } = { session: "" }] = rows;
-  return turnRows(messages, { session, ...(body === undefined ? {} : { body, wire: "chat" as const }) }).map(
-    (row, k) => {
-      const { delayMs } = asked[k] ?? {};
-      return delayMs === undefined ? row : { ...row, delayMs };
-    },
-  );
+  let from = 0;
+  return turnRows(messages, { session, ...(body === undefined ? {} : { body, wire: "chat" as const }) }).map((row) => {
+    const upTo = row.input?.kind === "messages" ? row.input.messages.length : 1;
+    const waits = delays.slice(from, upTo).filter((ms) => ms !== undefined);
+    from = upTo;
+    return waits.length === 0 ? row : { ...row, delayMs: Math.max(...waits) };
+  });
 }
 
 function withOutput(row: Row, outputTokens: number | undefined): Row {

@@ -5,13 +5,14 @@ import type { TextFile } from "./container";
 import { type ReadFile, type ReadSettings, readFile } from "./read";
 
 /**
- * The rows of the file that `setting` names. `open` opens a file of the user's, or one that ships.
+ * The rows of the file that `setting` names, or its sessions. `open` opens a file of the user's, or one that ships.
  * @throws SettingError that names the setting, the file and what is wrong with it.
  */
 export function readNamed(
   setting: "DATASET" | "TRACE",
   settings: ReadSettings & { readonly DATASET: string; readonly TRACE: string },
   open: (file: string, ships: boolean) => TextFile,
+  sessions = false,
 ): ReadFile {
   const name = settings[setting];
   const ships = setting === "DATASET" ? shippedDatasets[name] : undefined;
@@ -23,7 +24,7 @@ export function readNamed(
     throw new SettingError(`${setting}=${name} cannot be read: ${reasonOf(error)}${sets}`);
   }
   try {
-    const read = readFile(setting, ships ?? name, file, settings);
+    const read = readFile(setting, ships ?? name, file, settings, sessions);
     const about = (line: string) => `${setting}=${name}: ${line}`;
     return { ...read, found: about(read.found), notes: read.notes.map(about) };
   } catch (error) {

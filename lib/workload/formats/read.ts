@@ -1,16 +1,18 @@
 /** Reads a file of prompts or a trace, whatever its format is, into rows to be sent. Pure. */
-import type { Input } from "../../wire/body";
-import { randomInt, seededRng } from "../rng";
 import { BlockScale } from "./blocks";
 import { type Column, renamed } from "./columns";
 import { openRecords, type TextFile } from "./container";
 import { joinMessageRows } from "./conversation";
 import { formats, unknownRecord } from "./formats";
+import { promptOf } from "./kept";
 import { promptFormat } from "./prompt";
 import { messagesFormat } from "./request";
-import { type Format, Notes, type Row, type TimeUnit } from "./row";
+import { type Format, Notes, type Row, shuffled, type TimeUnit } from "./row";
 import { requireSendable, type SendApi } from "./send";
+import { SessionRows } from "./sessions";
 import { originOf, TimeScale, timeMs } from "./time";
+
+export type { KeptRow } from "./kept";
 
 /** The settings that a file is read by. */
 export interface ReadSettings {
@@ -33,19 +35,6 @@ export interface Window {
   readonly to: number;
 }
 
-/** A row as the load keeps it, in JSON: a prompt, or of a trace lengths with a time. */
-export interface KeptRow {
-  readonly input?: Input;
-  readonly body?: Readonly<Record<string, unknown>>;
-  readonly inputTokens?: number;
-  readonly outputTokens?: number;
-  readonly ceiling?: boolean;
-  /** Of a trace: ms from the begin of the load. */
-  readonly atMs?: number;
-  readonly blockIds?: readonly number[];
-  readonly blockTokens?: number;
-}
-
 /** What a file turned out to be: its rows in the order of sending, and lines about it. */
 export interface ReadFile {
   /** KeptRow in JSON. */
@@ -59,36 +48,52 @@ export interface ReadFile {
 type Kind = "DATASET" | "TRACE";
 
 /**
- * Reads the file that `kind` names.
+ * Reads the file that `kind` names, with `sessions` as conversations that are sent turn after turn (KeptSession).
  * @throws Error that names the row, the field and what to do, for the first row that is not understood.
  */
-export function readFile(kind: Kind, name: string, file: TextFile, settings: ReadSettings): ReadFile {
+export function readFile(kind: Kind, name: string, file: TextFile, settings: ReadSettings, sessions = false): ReadFile {
   const records = openRecords(name, file, (value) => formats.some((format) => format.matches(value)));
   const notes = new Notes();
-  const take = kind === "TRACE" ? new TraceRows(settings, notes) : new PromptRows(settings, notes);
-  const format = eachRow(records.each, settings, notes, kind, take);
+  const take = takerOf(kind, settings, notes, sessions);
+  const choose = (rows: readonly Row[], format: Format) =>
+    sessions ? rows : chosenTurns(rows, format, settings.TURNS, kind, notes);
+  const format = eachRow(records.each, settings, notes, choose, take);
   if (!format) throw new Error("has no row in it");
   const kept = take.end();
   if (kept.length === 0) throw new Error("has no row to send: all are empty");
   const used = [...notes.used].join(", ") || "a text a row";
-  const found = `${dialect(format, notes)} ${records.kind}: ${used}; ${kept.length} ${kept.length === 1 ? "row" : "rows"}${take.about}`;
+  const found = `${dialect(format, notes)} ${records.kind}: ${used}; ${kept.length} ${take.item}${kept.length === 1 ? "" : "s"}${take.about}`;
   return { rows: kept, found, notes: noteLines(notes) };
+}
+
+function takerOf(kind: Kind, settings: ReadSettings, notes: Notes, sessions: boolean): RowTaker {
+  if (sessions) return new SessionRows(settings, notes, kind === "TRACE");
+  return kind === "TRACE" ? new TraceRows(settings, notes) : new PromptRows(settings, notes);
 }
 
 type Each = (take: (record: unknown, place: string) => unknown) => void;
 
-interface RowTaker {
+/** Makes of a file's rows what the load keeps. */
+export interface RowTaker {
   /** Takes the rows of one record or conversation; false: enough. */
   take(rows: readonly Row[]): boolean;
   end(): readonly string[];
   readonly about: string;
+  /** What it makes of the rows, in messages. */
+  readonly item: string;
 }
 
 /** Reads all records; the file's format is that of its first. */
-function eachRow(each: Each, settings: ReadSettings, notes: Notes, kind: Kind, taker: RowTaker): Format | undefined {
+function eachRow(
+  each: Each,
+  settings: ReadSettings,
+  notes: Notes,
+  choose: (rows: readonly Row[], format: Format) => readonly Row[],
+  taker: RowTaker,
+): Format | undefined {
   let format: Format | undefined;
   const groups = new Map<string, Row[]>();
-  const give = (rows: readonly Row[]) => taker.take(chosenTurns(rows, format as Format, settings.TURNS, kind, notes));
+  const give = (rows: readonly Row[]) => taker.take(choose(rows, format as Format));
   each((record, place) => {
     try {
       const named = renamed(record, settings.DATASET_COLUMNS);
@@ -135,6 +140,10 @@ function chosenTurns(
   const last = rows.at(-1);
   if (!first || !last || (rows.length === 1 && (first.turn ?? 0) === 0)) return rows;
   if (turns === "first") return first.turn === 0 ? [first] : [];
+  if (rows.some(({ after }) => after !== undefined))
+    throw new Error(
+      "has subagents, whose requests wait for one another: the scenario conversations sends them; here set TURNS=first",
+    );
   if (turns === "timed" && kind === "TRACE") {
     if (rows.every(({ time }) => time !== undefined)) return rows;
     throw new Error(`has a turn without a time of its own; set TURNS=first`);
@@ -155,13 +164,14 @@ function chosenTurns(
   const field = first.delayMs !== undefined && rows.length === 1 ? "delay" : (format.turnsIn ?? "messages");
   const what = rows.length > 1 ? `a conversation of ${rows.length} turns` : "a later turn of a conversation";
   throw new Error(
-    `is ${what} (${field}), and conversations cannot be sent turn after turn yet; set TURNS=first to send each first turn alone${ways}`,
+    `is ${what} (${field}): the scenario conversations sends them turn after turn; here set TURNS=first to send each first turn alone${ways}`,
   );
 }
 
 /** The rows of a DATASET. */
 class PromptRows implements RowTaker {
   readonly about = "";
+  readonly item = "row";
   private readonly texts: string[] = [];
   private readonly settings: ReadSettings;
   private readonly notes: Notes;
@@ -202,29 +212,10 @@ class PromptRows implements RowTaker {
   }
 }
 
-/** Tools and response formats constrain what is generated: forcing a length beside them would break it. */
-const constraining = [
-  "tools",
-  "functions",
-  "response_format",
-  "guided_json",
-  "guided_regex",
-  "guided_choice",
-  "guided_grammar",
-  "structured_outputs",
-];
-
-function promptOf({ input, body, inputTokens, outputTokens, ceiling }: Row, notes: Notes): KeptRow {
-  const free = ceiling || constraining.some((name) => body?.[name] !== undefined);
-  if (ceiling)
-    notes.remark("max_tokens and the like are ceilings: the answer may end before them (IGNORE_EOS does not apply)");
-  else if (free) notes.remark("rows with tools or a response format are sent without a forced length");
-  return { input, body, inputTokens, outputTokens, ...(free ? { ceiling: true } : {}) };
-}
-
 /** The rows of a TRACE, which have times. */
 class TraceRows implements RowTaker {
   about = "";
+  readonly item = "row";
   private readonly rows: string[] = [];
   private readonly times: (number | string)[] = [];
   private readonly scale = new TimeScale();
@@ -315,17 +306,6 @@ class TraceRows implements RowTaker {
     const first = atMs.reduce((least, at) => Math.min(least, at), Number.POSITIVE_INFINITY);
     return window?.of === "time" ? first + window.from : (atMs[order[0] ?? 0] ?? 0);
   }
-}
-
-function shuffled(texts: readonly string[], seed: number): string[] {
-  const rng = seededRng(seed, 0x53485546);
-  const list = [...texts];
-  for (let i = list.length - 1; i > 0; i--) {
-    const k = randomInt(rng, 0, i);
-    const [a = "", b = ""] = [list[i], list[k]];
-    [list[i], list[k]] = [b, a];
-  }
-  return list;
 }
 
 /** Dialects by a field that tells them. */

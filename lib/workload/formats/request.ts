@@ -50,13 +50,18 @@ export const messagesFormat: Format = {
     const whole = fields.has("model") && !isLog(record);
     // Times and lengths first: in a body they would be no fields of it.
     const known = { ...fields.lengths(), ...fields.time() };
-    fields.skip(...recordedFields, "metadata", "endTime", "delay");
+    fields.skip(...recordedFields, "metadata", "endTime");
+    const delay = fields.get("delay");
     const session = fields.get("session_id");
     const body = bodyOf(record, fields, notes, whole);
     const system = fields.get("system");
     if (typeof system === "string") messages.unshift({ role: "system", content: system });
     fields.close();
-    const row = withBody({ ...known, ...(session === undefined ? {} : { session: String(session) }) }, body);
+    const place = {
+      ...(session === undefined ? {} : { session: String(session) }),
+      ...(delay === undefined ? {} : { delayMs: Number(delay) }),
+    };
+    const row = withBody({ ...known, ...place }, body);
     return requestRows(messages, row, notes, whole);
   },
 };
@@ -214,10 +219,14 @@ function requestRow(messages: Message[], row: Row, notes: Notes): Row | undefine
 function withHistoryNote(row: Row, notes: Notes): Row {
   const messages = row.input?.kind === "messages" ? row.input.messages : [];
   if (messages.some(({ role }) => role === "assistant")) {
-    notes.remark("earlier turns are sent as the history of one request, with the answers that the file has");
+    notes.remark(sentAsHistory);
   }
   return row;
 }
+
+/** Said of requests that hold earlier turns. */
+export const sentAsHistory =
+  "earlier turns are sent as the history of one request, with the answers that the file has";
 
 /** Whether a value is a list of messages. */
 export function isMessages(value: unknown): value is Message[] {

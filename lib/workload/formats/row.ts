@@ -1,4 +1,5 @@
 import type { Input } from "../../wire/body";
+import { randomInt, seededRng } from "../rng";
 
 /** A JSON object of a file. */
 export type Json = Readonly<Record<string, unknown>>;
@@ -28,8 +29,10 @@ export interface Row {
   /** The conversation that it is a turn of, and which: 0 is the first. Absent where it stands alone. */
   readonly session?: string;
   readonly turn?: number;
-  /** The turn that it follows, where that is not the one before it. */
-  readonly parent?: string;
+  /** The turns of its session, by number, that must have ended before it; absent: the one before it. */
+  readonly after?: readonly number[];
+  /** It hands over results of tools. */
+  readonly tool?: boolean;
   /** Wait between the answer to the turn before and this one, ms. */
   readonly delayMs?: number;
   /** Its input lacks the answers to earlier turns, which only a live server gives. */
@@ -76,4 +79,15 @@ export interface Format {
   readonly firstTurn?: boolean;
   /** A conversation is spread over several records. */
   readonly grouped?: boolean;
+}
+
+/** The list in an order drawn by the seed. */
+export function shuffled<T>(items: readonly T[], seed: number): T[] {
+  const rng = seededRng(seed, 0x53485546);
+  const list = [...items];
+  for (let i = list.length - 1; i > 0; i--) {
+    const k = randomInt(rng, 0, i);
+    [list[i], list[k]] = [list[k] as T, list[i] as T];
+  }
+  return list;
 }

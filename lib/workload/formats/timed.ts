@@ -52,8 +52,9 @@ function placeIn(record: Json, fields: Fields): Partial<Row> {
     const at = isObject(first) ? { time: String(first.timestamp) } : {};
     return { session: String(fields.get("session_id")), turn: Number(round), ...at };
   }
-  if (!fields.has("delay")) return {};
-  return { session: String(fields.get("session_id") ?? ""), turn: 1, delayMs: Number(fields.get("delay")) };
+  const session = fields.has("session_id") ? { session: String(fields.get("session_id")) } : {};
+  if (!fields.has("delay")) return session;
+  return { session: "", ...session, turn: 1, delayMs: Number(fields.get("delay")) };
 }
 
 /** WEKA's agentic traces: `requests: [{t, in, out, hash_ids, think_time}]` of one session a record, times in s. */
@@ -69,21 +70,78 @@ export const weka: Format = {
     session.close();
     if (requests.length > 1) notes.used.add("think_time");
     notes.remark("t counts from the begin of each session: all sessions begin together");
-    return requests.map((request, turn) => requestRow(request, turn, { session: id, blockTokens }, notes));
+    return requestRows(requests, { session: id, blockTokens }, notes);
   },
 };
 
-function requestRow(request: unknown, turn: number, session: Partial<Row>, notes: Notes): Row {
-  if (!isObject(request)) throw new Error(`requests[${turn}] is no JSON object`);
-  if (Array.isArray(request.requests))
-    throw new Error(`requests[${turn}] is a subagent with requests of its own, which cannot be sent yet; take it out`);
+/**
+ * The requests of a session in their order, those of a subagent among them: it begins when the request before it has ended, and
+ * the one behind it waits for it. A subagent in front of all others begins with the session; one behind all is waited for by none.
+ */
+function requestRows(requests: readonly unknown[], session: Partial<Row>, notes: Notes): Row[] {
+  const rows: Row[] = [];
+  let last: number[] = []; // what the next request waits for
+  let branched = false;
+  /** Adds requests one after the other, the first behind `after`, and returns the last one's number. */
+  const chain = (list: readonly unknown[], after: readonly number[], where: string): readonly number[] => {
+    let ends = after;
+    let before: Before | undefined;
+    list.forEach((request, k) => {
+      if (!isObject(request)) throw new Error(`${where}[${k}] is no JSON object`);
+      if (Array.isArray(request.requests)) throw new Error(`${where}[${k}] is a subagent of a subagent; take it out`);
+      const row = requestRow(request, rows.length, session, { where: `${where}[${k}]`, before }, notes);
+      rows.push({ ...row, after: ends });
+      ends = [rows.length - 1];
+      before = timesOf(request);
+    });
+    return ends;
+  };
+  let main: number[] = [];
+  let before: Before | undefined;
+  requests.forEach((request, k) => {
+    if (!isObject(request)) throw new Error(`requests[${k}] is no JSON object`);
+    if (Array.isArray(request.requests)) {
+      branched = true;
+      notes.uses("subagent");
+      last = [...last, ...chain(request.requests, main, `requests[${k}].requests`)];
+      return;
+    }
+    const row = requestRow(request, rows.length, session, { where: `requests[${k}]`, before }, notes);
+    rows.push({ ...row, after: [...new Set([...main, ...last])] });
+    main = [rows.length - 1];
+    last = [];
+    before = timesOf(request);
+  });
+  return branched ? rows : rows.map(({ after: _, ...row }) => row);
+}
+
+/** When a request began and how long its answer took, s. */
+interface Before {
+  readonly t: number;
+  readonly took: number;
+}
+
+function timesOf({ t, api_time: took }: Json): Before | undefined {
+  return typeof t === "number" && typeof took === "number" ? { t, took } : undefined;
+}
+
+function requestRow(
+  request: Json,
+  turn: number,
+  session: Partial<Row>,
+  { where, before }: { readonly where: string; readonly before: Before | undefined },
+  notes: Notes,
+): Row {
   const fields = new Fields(request, notes);
   const inputTokens = fields.count(["in"]);
   const outputTokens = fields.count(["out"]);
-  if (inputTokens === undefined || outputTokens === undefined) throw new Error(`requests[${turn}] lacks in or out`);
+  if (inputTokens === undefined || outputTokens === undefined) throw new Error(`${where} lacks in or out`);
   const time = fields.get("t");
   const think = fields.get("think_time");
-  const delay = think === undefined ? {} : { delayMs: Number(think) * 1000 };
+  const idle = typeof time === "number" && before ? Math.max(0, time - before.t - before.took) : undefined;
+  const seconds = think === undefined ? idle : Number(think);
+  const types = fields.get("input_types");
+  fields.skip("api_time");
   const row = {
     ...session,
     turn,
@@ -92,7 +150,8 @@ function requestRow(request: unknown, turn: number, session: Partial<Row>, notes
     unit: "s" as const,
     ...(typeof time === "number" ? { time } : {}),
     ...blocksIn(fields),
-    ...delay,
+    ...(seconds === undefined ? {} : { delayMs: seconds * 1000 }),
+    ...(Array.isArray(types) && types.includes("tool_result") ? { tool: true } : {}),
   };
   fields.close();
   return row;

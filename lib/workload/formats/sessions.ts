@@ -1,0 +1,224 @@
+/** Conversations of a file as sessions: turns in order, each with what is new in it. */
+
+import { BlockScale } from "./blocks";
+import { type Message, turnRows } from "./conversation";
+import { promptOf } from "./kept";
+import type { ReadSettings, RowTaker } from "./read";
+import { sentAsHistory } from "./request";
+import { type Json, type Notes, type Row, shuffled } from "./row";
+import { requireSendable } from "./send";
+import { originOf, TimeScale, timeMs } from "./time";
+
+/** One turn of a session as the load keeps it, in JSON. */
+export interface KeptTurn {
+  /** What the user or the tools say: the messages behind the answer to the turn before. Absent where the file has lengths only. */
+  readonly messages?: readonly Message[];
+  /** The recorded answer to the turn before, which those messages follow; absent where the file has none. */
+  readonly answer?: readonly Message[];
+  /** The messages are the whole request, not what follows the turn before: the file's history was changed in between. */
+  readonly whole?: boolean;
+  readonly body?: Json;
+  readonly inputTokens?: number;
+  readonly outputTokens?: number;
+  readonly ceiling?: boolean;
+  readonly blockIds?: readonly number[];
+  readonly blockTokens?: number;
+  /** Recorded wait between the last end of what it follows and this turn, ms. */
+  readonly waitMs?: number;
+  /** Recorded time since the session's begin, ms: it is sent no earlier. Absent where there is a wait. */
+  readonly atMs?: number;
+  /** It hands over results of tools: its wait is the tools'. */
+  readonly tool?: boolean;
+  /** The turns, by number, that must have ended before; by default the one before it. */
+  readonly after?: readonly number[];
+}
+
+/** One session as the load keeps it. */
+export interface KeptSession {
+  /** As the file calls it. */
+  readonly id?: string;
+  /** Of a trace: ms from the begin of the load. */
+  readonly atMs?: number;
+  readonly turns: readonly KeptTurn[];
+}
+
+/** Takes the rows of a file as sessions. Rows with one session's name that stand apart belong together. */
+export class SessionRows implements RowTaker {
+  about = "";
+  readonly item = "session";
+  private readonly sessions: Row[][] = [];
+  private readonly byName = new Map<string, Row[]>();
+  private readonly settings: ReadSettings;
+  private readonly notes: Notes;
+  private readonly timed: boolean;
+  private readonly scale = new TimeScale();
+  private readonly blocks = new BlockScale();
+
+  constructor(settings: ReadSettings, notes: Notes, timed: boolean) {
+    this.settings = settings;
+    this.notes = notes;
+    this.timed = timed;
+  }
+
+  take(taken: readonly Row[]): boolean {
+    const rows = this.turnsOf(taken);
+    const sent = rows.filter((row) => this.isSent(row));
+    const [first] = sent;
+    if (!first) {
+      this.notes.remark("empty rows are left out");
+      return true;
+    }
+    for (const row of sent) {
+      if (row.time !== undefined) this.scale.see(row.time);
+      if (row.blockTokens === undefined && row.blockIds && row.inputTokens)
+        this.blocks.see(row.inputTokens, row.blockIds.length);
+      if (row.input) requireSendable(row, this.settings.API, this.notes);
+    }
+    const apart = rows.length === 1 && first.session !== undefined;
+    const known = apart ? this.byName.get(first.session ?? "") : undefined;
+    if (known) {
+      known.push(...sent);
+      return true;
+    }
+    const session = [...sent];
+    this.sessions.push(session);
+    if (apart) this.byName.set(first.session ?? "", session);
+    const { DATASET_LIMIT: limit, DATASET_SHUFFLE: shuffle } = this.settings;
+    // A session whose turns stand apart may go on at the file's end.
+    return limit === undefined || shuffle || this.byName.size > 0 || this.sessions.length < limit;
+  }
+
+  /** A recorded request that holds its history is a conversation of as many turns. */
+  private turnsOf(rows: readonly Row[]): readonly Row[] {
+    const [only] = rows;
+    if (rows.length !== 1 || only?.session !== undefined || only?.input?.kind !== "messages") return rows;
+    const messages = only.input.messages as readonly Message[];
+    if (!messages.some(({ role }) => role === "assistant")) return rows;
+    this.notes.remarks.delete(sentAsHistory);
+    return turnRows(messages, { ...only, turn: undefined });
+  }
+
+  private isSent({ input, outputTokens, inputTokens, blockIds }: Row): boolean {
+    if (input?.kind === "text" && input.text === "") return false;
+    if (outputTokens === 0 || (!input && inputTokens === 0)) {
+      this.notes.remark("turns without output or input are left out");
+      return false;
+    }
+    if (!input && (inputTokens === undefined || outputTokens === undefined)) {
+      throw new Error(`has neither a prompt nor the lengths of one${blockIds ? " (hash_ids alone)" : ""}`);
+    }
+    return true;
+  }
+
+  end(): readonly string[] {
+    const { DATASET_LIMIT: limit, DATASET_SHUFFLE: shuffle, SEED: seed, SPEED: speed } = this.settings;
+    const unit = this.timeUnit();
+    const blockTokens = this.blockSize();
+    let sessions: KeptSession[] = this.sessions.map((rows) => {
+      const begins = rows[0]?.time;
+      const originMs = begins === undefined ? 0 : originOf(begins, unit);
+      const at = (time: number | string) => timeMs(time, unit, originMs);
+      return this.session(rows, at, blockTokens);
+    });
+    if (this.timed) sessions = this.inTime(sessions, unit, speed);
+    else {
+      if (shuffle) sessions = shuffled(sessions, seed);
+      sessions = sessions.slice(0, limit);
+    }
+    const turns = sessions.reduce((sum, each) => sum + each.turns.length, 0);
+    this.about = `, ${turns} turns${blockTokens === undefined ? "" : `, blocks of ${blockTokens} tokens`}`;
+    return sessions.map((session) => JSON.stringify(session));
+  }
+
+  private timeUnit() {
+    const { TRACE_UNIT: asked } = this.settings;
+    const found = this.scale.unit();
+    const told = this.sessions[0]?.[0]?.unit;
+    return found === undefined ? undefined : asked === "auto" ? (told ?? found) : asked;
+  }
+
+  private blockSize(): number | undefined {
+    const told = this.sessions.flat().find((row) => row.blockTokens !== undefined)?.blockTokens;
+    const size = this.settings.TRACE_BLOCK ?? told ?? this.blocks.tokens();
+    if (this.blocks.used && size === undefined)
+      throw new Error("has hash_ids whose number fits no block size; say how many tokens a block has by TRACE_BLOCK");
+    return this.blocks.used || told !== undefined ? size : undefined;
+  }
+
+  /** The sessions of a trace in the order of their begins. */
+  private inTime(sessions: readonly KeptSession[], unit: ReturnType<TimeScale["unit"]>, speed: number): KeptSession[] {
+    const begins = this.sessions.map(([first]) => {
+      if (first?.time !== undefined) return first.time;
+      throw new Error(
+        "has a session whose first turn has no time; sessions without times are sent by DATASET in the place of TRACE",
+      );
+    });
+    const origin = originOf(begins[0] ?? 0, unit);
+    const times = begins.map((time) => timeMs(time, unit, origin));
+    const order = times.map((_, k) => k).sort((a, b) => (times[a] ?? 0) - (times[b] ?? 0) || a - b);
+    const zero = times[order[0] ?? 0] ?? 0;
+    return order.map((k) => ({
+      ...(sessions[k] as KeptSession),
+      atMs: ((times[k] ?? 0) - zero) / speed,
+    }));
+  }
+
+  private session(rows: readonly Row[], at: (time: number | string) => number, blockTokens: number | undefined) {
+    const zero = rows[0]?.time === undefined ? 0 : at(rows[0].time);
+    const { SPEED: speed } = this.settings;
+    let before: readonly Message[] = [];
+    const turns = rows.map((row, k): KeptTurn => {
+      const { input: _, ...lengths } = promptOf(row, this.notes);
+      const said = messagesOf(row);
+      const news = said && k > 0 ? newIn(said, before) : said && { messages: said };
+      if (said) before = said;
+      if (news && "whole" in news) this.notes.remark("turns whose history differs from the turn before are sent whole");
+      const waits = waitOf(row, k, zero, at, speed);
+      return {
+        ...news,
+        ...lengths,
+        ...(row.input ? {} : { blockIds: row.blockIds, blockTokens }),
+        ...waits,
+        ...((row.tool ?? said?.at(-1)?.role === "tool") ? { tool: true } : {}),
+        ...(row.after === undefined ? {} : { after: row.after }),
+      };
+    });
+    const id = rows[0]?.session;
+    return { ...(id === undefined || id === "" ? {} : { id }), turns };
+  }
+}
+
+function waitOf(
+  { delayMs, time }: Row,
+  turn: number,
+  zero: number,
+  at: (time: number | string) => number,
+  speed: number,
+): Pick<KeptTurn, "waitMs" | "atMs"> {
+  if (delayMs !== undefined) {
+    if (!(delayMs >= 0)) throw new Error(`has a delay of ${delayMs} ms; it must be 0 or more`);
+    return { waitMs: delayMs / speed };
+  }
+  if (time === undefined || turn === 0) return {};
+  return { atMs: Math.max(0, at(time) - zero) / speed };
+}
+
+function messagesOf({ input }: Row): readonly Message[] | undefined {
+  if (input?.kind === "messages") return input.messages;
+  if (input?.kind === "tokenIds")
+    throw new Error("holds token ids, which are no turn of a conversation; set API=chat and a text");
+  return input && [{ role: "user", content: input.text }];
+}
+
+/** What a turn's messages add to those of the turn before: the recorded answer to that, and what follows it. */
+function newIn(
+  messages: readonly Message[],
+  before: readonly Message[],
+): Pick<KeptTurn, "messages" | "answer" | "whole"> {
+  const same = before.every((message, i) => JSON.stringify(message) === JSON.stringify(messages[i]));
+  if (!same || messages.length <= before.length) return { messages, whole: true };
+  const rest = messages.slice(before.length);
+  const begins = rest.findIndex(({ role }) => role !== "assistant");
+  if (begins < 0) return { messages, whole: true };
+  return { messages: rest.slice(begins), ...(begins > 0 ? { answer: rest.slice(0, begins) } : {}) };
+}
