@@ -33,7 +33,8 @@ type arrivalSpec struct {
 	TraceMs   []float64   `js:"traceMs"`
 	TraceName string      `js:"traceName"`
 
-	MaxInFlight int `js:"maxInFlight"`
+	MaxInFlight int  `js:"maxInFlight"`
+	Sessions    bool `js:"sessions"`
 }
 
 // arrivals is a schedule of sends, shared by all VUs of the process.
@@ -42,15 +43,18 @@ type arrivals struct {
 	offsetsNs []int64
 	stageOf   []int
 
-	run    *run
-	opened sync.Once
-	begin  sync.Once
-	next   atomic.Int64
-	given  atomic.Int64 // slots that a VU took from the schedule
-	apart  atomic.Bool  // slot(i) is used: k6 decides what is sent, and counts what it drops
-	most   int          // requests in flight at once from VUs that carry several; 0 = no limit
-	zero   int64        // the time of offset 0
-	first  []int        // by stage: the arrival that has index 0, or would have it if the stages of one name followed each other
+	run      *run
+	opened   sync.Once
+	begin    sync.Once
+	next     atomic.Int64
+	given    atomic.Int64 // slots that a VU took from the schedule
+	apart    atomic.Bool  // slot(i) is used: k6 decides what is sent, and counts what it drops
+	sessions bool         // its slots are sessions
+	recorded bool         // their times are those of a trace, whose window ends with the last end
+	held     atomic.Int64 // sessions that go on
+	most     int          // requests in flight at once from VUs that carry several; 0 = no limit
+	zero     int64        // the time of offset 0
+	first    []int        // by stage: the arrival that has index 0, or would have it if the stages of one name followed each other
 
 	mu       sync.Mutex
 	inFlight int           // of most
@@ -127,7 +131,7 @@ func (a *arrivals) declareLevels() {
 // first i gaps of a process with rate 1 (time rescaling): every gap 1 for constant arrivals, exponential for poisson,
 // gamma distributed with the given coefficient of variation for gamma.
 func newArrivals(spec arrivalSpec) (*arrivals, error) {
-	a := &arrivals{stages: spec.Stages, most: spec.MaxInFlight}
+	a := &arrivals{stages: spec.Stages, most: spec.MaxInFlight, sessions: spec.Sessions, recorded: len(spec.TraceMs) > 0}
 	if len(spec.TraceMs) > 0 {
 		name := spec.TraceName
 		if name == "" {
@@ -283,7 +287,11 @@ func (a *arrivals) open(zeroNs int64) {
 		for _, s := range a.stages {
 			endNs := startNs + int64(s.DurationMs*1e6)
 			if s.phase() == tally.Steady {
-				a.run.tally.Open(s.Name, startNs, endNs)
+				closeNs := endNs
+				if a.sessions && a.recorded {
+					closeNs = 0
+				}
+				a.run.tally.Open(s.Name, startNs, closeNs)
 			}
 			startNs = endNs
 		}
@@ -303,8 +311,39 @@ func (a *arrivals) slot(k int) *slot {
 		Level: a.stages[stage].Name, Phase: string(a.stages[stage].phase()), Index: k - a.first[stage], Serial: k,
 		scheduledNs: a.zero + a.offsetsNs[k],
 	}
+	if a.sessions {
+		a.held.Add(1)
+		s.turnAt = func(dueNs int64) (tally.Phase, bool) { return a.turn(s.Level, dueNs), true }
+		return s
+	}
 	a.run.tally.Asked(s.scheduledNs)
 	return s
+}
+
+// turn returns the phase of a turn by its time: one that is due after its level's window is drain. All turns are sent.
+func (a *arrivals) turn(level string, dueNs int64) tally.Phase {
+	openNs, closeNs, _ := a.run.tally.Window(level)
+	switch {
+	case dueNs < openNs:
+		return tally.Warmup
+	case closeNs > 0 && dueNs >= closeNs:
+		return tally.Drain
+	}
+	return tally.Steady
+}
+
+// takeBack is the end of a slot. With a trace's last session its window ends.
+func (a *arrivals) takeBack(s *slot) {
+	if !a.sessions {
+		return
+	}
+	s.takenBack()
+	if a.held.Add(-1) > 0 || a.given.Load() < int64(len(a.offsetsNs)) || !a.recorded {
+		return
+	}
+	name := a.stages[0].Name
+	_, _, lastEndNs := a.run.tally.Window(name)
+	a.run.tally.Close(name, lastEndNs)
 }
 
 // Next is `arrivals.next()`.
@@ -363,6 +402,7 @@ func (v *arrivalCarrier) release() error {
 		v.inFlight++
 		over := func() {
 			v.inFlight--
+			a.takeBack(s)
 			a.giveBack()
 		}
 		ended, err := v.carrier.send(s, func() error {

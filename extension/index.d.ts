@@ -126,8 +126,12 @@ declare module "k6/x/tokenclock" {
     session?: string;
     /** Keep the output text and the tool calls in the result. */
     keepText?: boolean;
-    /** Give the request up this long after it was sent, ms (failure `aborted`). */
+    /** Give the request up this long after it was sent, ms (failure `aborted`, which counts as abandoned and not as failed). */
     abortAfterMs?: number;
+    /** Give it up within 5 ms of having so many output tokens. */
+    abortAfterTokens?: number;
+    /** Name of a header of the answer whose value the result holds. */
+    keepHeader?: string;
   }
 
   /** A permission to send one request, given by a load shape. It carries the level, the phase and the scheduled time. */
@@ -139,6 +143,8 @@ declare module "k6/x/tokenclock" {
     /** Number of this request in the run, from 0, over all levels and warm-ups in the order in which they are scheduled. A
      * burst's slot has the number of its first request. */
     readonly serial: number;
+    /** Of a session's turn: which, from 1. The other numbers are then the session's. 0: it is none. */
+    readonly turn: number;
   }
 
   /** A call of a tool that the model asked for. */
@@ -160,6 +166,8 @@ declare module "k6/x/tokenclock" {
     readonly text: string;
     /** With keepText: the calls of the answer, in the order in which they came. */
     readonly toolCalls: readonly ToolCall[];
+    /** The value of the header keepHeader; "" where there is none. */
+    readonly header: string;
   }
   export interface Completed extends Measured {
     readonly outcome: "completed";
@@ -219,6 +227,11 @@ declare module "k6/x/tokenclock" {
     warmupMs?: number;
     /** Most requests in flight at once where concurrency or batchSize do not say it; only checked against this host's limits. */
     maxInFlight?: number;
+    /** A slot stands for a whole session (class Session), not for a request: concurrency, requests and warmupRequests count
+     * sessions. */
+    sessions?: boolean;
+    /** Bounds a level of sessions by their steady turns, instead of requests or durationMs. */
+    turns?: number;
   }
 
   /**
@@ -265,6 +278,8 @@ declare module "k6/x/tokenclock" {
     /** Most requests in flight at once: checked against this host's limits of descriptors and ports, and the limit of all
      * VUs that call each(). */
     maxInFlight?: number;
+    /** An arrival is a whole session (class Session), and maxInFlight the most that are held at once. */
+    sessions?: boolean;
   }
   /** A seeded schedule of arrivals, shared by all VUs of the process. Late VUs send late; the lag is queue delay. */
   export class Arrivals {
@@ -277,6 +292,35 @@ declare module "k6/x/tokenclock" {
      * iteration ends when the schedule is over. Otherwise as levels.each. */
     each(clients: number, send: (slot: Slot) => unknown, failed?: (reason: unknown) => void): void;
     readonly count: number;
+  }
+
+  export interface TurnOptions {
+    /** Wait between the end of what the turn follows and the turn, ms: think time, or the time that tools take. */
+    waitMs?: number;
+    /** The turn is due no earlier than so long after the session's scheduled time, ms. */
+    notBeforeMs?: number;
+    /** It hands over results of tools: it belongs to the task that the user's last turn began, and is recorded as such. */
+    tool?: boolean;
+    /** The turns that it follows; by default all that have ended. Branches of a session run beside one another. */
+    after?: readonly Slot[];
+  }
+
+  /**
+   * A conversation. It holds a slot of a load of sessions (`sessions: true`) for as long as `send` of each() goes on with it, which
+   * is an async function then. Its turns are scheduled for the end of what they follow plus their wait, by the bytes, so that no
+   * wait is queue delay or part of a latency. The record of a turn names session and turn; when the slot is given back, a
+   * record of the session follows.
+   */
+  export class Session {
+    /** `turns`: how many are planned; those that are not sent are counted. */
+    constructor(slot: Slot, turns?: number);
+    /** Unique in the run, and drawn from nothing that a user could know: fit for a header. */
+    readonly id: string;
+    /** Resolves when the next turn is due, with the slot to send it with. null: no more is to be sent, because a turn failed or
+     * was given up, or the load ends. */
+    turn(options?: TurnOptions): Promise<Slot | null>;
+    /** Plans so many turns more. */
+    plan(more: number): void;
   }
 
   /** Windows that the script opens and closes itself (bursts, probes). All VUs of the process share them by name. */
@@ -307,6 +351,8 @@ declare module "k6/x/tokenclock" {
     requests: number;
     completed: number;
     failed: number;
+    /** Given up on purpose (aborted): neither completed nor failed, and no part of goodShare. Absent where none was. */
+    abandoned?: number;
     failures: Partial<Record<FailureClass, number>>;
     /** The first message of each class of failure; absent where nothing failed. */
     failureMessages?: Partial<Record<FailureClass, string>>;
@@ -351,6 +397,30 @@ declare module "k6/x/tokenclock" {
     /** Pooled ITL in ns by phase, in HdrHistogram's compressed V2 encoding as base64: what percentiles of several levels or
      * runs can be computed from. Phases without a gap are left out; the run's total has none. */
     itlHistograms?: Partial<Record<Phase, string>>;
+    /** Sessions that have ended, those of a warm-up left out; absent where there were none. */
+    sessions?: SessionSummary;
+    /** Steady requests by the turn of their session; absent where none is one. */
+    turns?: TurnSummary[];
+  }
+
+  export interface SessionSummary {
+    sessions: number;
+    /** All turns were sent and none failed; a turn failed; a turn was given up on purpose; the load gave no more turns. */
+    completed: number; failed: number; abandoned: number; cut: number;
+    /** Turns that were sent, and that were planned and were not. */
+    turns: number; notSent: number;
+    /** Of completed sessions: from scheduled to the last end; each task, from a user's turn to the last end before the next; the
+     * session's waits together. */
+    durationMs: Stats; taskMs: Stats; waitMs: Stats;
+  }
+
+  export interface TurnSummary {
+    /** From 1; beyond 1000 all are one. */
+    turn: number;
+    requests: number; completed: number;
+    /** Of completed requests; the share is absent where no usage of the level names cached tokens. */
+    inputTokens: number; cachedTokens: number; cachedShare?: number;
+    ttftMs: Stats; outputSpeed: Stats;
   }
 
   /**

@@ -26,6 +26,8 @@ type levelSpec struct {
 	WarmupRequests *int           `js:"warmupRequests"`
 	WarmupMs       float64        `js:"warmupMs"`
 	MaxInFlight    int            `js:"maxInFlight"`
+	Sessions       bool           `js:"sessions"`
+	Turns          int            `js:"turns"`
 }
 
 func (s levelSpec) tally() tally.Spec {
@@ -53,6 +55,7 @@ type levelState struct {
 	inFlight int
 	warmup   int // given so far
 	steady   int
+	turns    int // steady ones of sessions
 	openNs   int64
 	closeNs  int64 // 0 = not yet
 	index    int
@@ -128,8 +131,10 @@ func newLevels(specs []levelSpec) (*levels, error) {
 			return nil, fmt.Errorf("level name %q is empty or stands twice", s.Name)
 		case s.Concurrency < 1:
 			return nil, fmt.Errorf("level %s: concurrency is %d; it must be at least 1", s.Name, s.Concurrency)
-		case (s.Requests > 0) == (s.DurationMs > 0):
-			return nil, fmt.Errorf("level %s: give either requests or durationMs", s.Name)
+		case s.Turns > 0 && !s.Sessions:
+			return nil, fmt.Errorf("level %s: turns count in a level of sessions only", s.Name)
+		case bounds(s) != 1:
+			return nil, fmt.Errorf("level %s: give either requests or durationMs, or of sessions turns", s.Name)
 		}
 		seen[s.Name] = true
 	}
@@ -137,6 +142,16 @@ func newLevels(specs []levelSpec) (*levels, error) {
 		return nil, errors.New("there is no level")
 	}
 	return &levels{specs: specs, advanced: make(chan struct{})}, nil
+}
+
+// bounds counts what bounds the level.
+func bounds(s levelSpec) (n int) {
+	for _, given := range []bool{s.Requests > 0, s.Turns > 0, s.DurationMs > 0} {
+		if given {
+			n++
+		}
+	}
+	return n
 }
 
 // bind declares the levels in the run, once.
@@ -218,6 +233,9 @@ func (l *levels) unsent() string {
 		return ""
 	}
 	s := l.specs[l.at]
+	if s.Turns > 0 {
+		return fmt.Sprintf("level %s began %d of %d turns", s.Name, l.state.turns, s.Turns)
+	}
 	if s.Requests > 0 {
 		return fmt.Sprintf("level %s began %d of %d requests", s.Name, l.state.steady, s.Requests)
 	}
@@ -352,7 +370,7 @@ func (l *levels) give(c *levelClient) *slot {
 		phase = tally.Warmup
 	}
 	if phase == tally.Steady {
-		if spec.Requests > 0 && st.steady == spec.Requests || st.closeNs > 0 && now >= st.closeNs {
+		if l.spent(now) {
 			l.exhausted(now)
 			return nil
 		}
@@ -364,12 +382,8 @@ func (l *levels) give(c *levelClient) *slot {
 		scheduledNs = max(st.begunNs, c.endedNs)
 	}
 	scheduledNs = min(now, scheduledNs)
-	if phase == tally.Steady && st.openNs == 0 {
-		st.openNs = max(scheduledNs, st.begunNs+int64(spec.WarmupMs*1e6))
-		if spec.DurationMs > 0 {
-			st.closeNs = st.openNs + int64(spec.DurationMs*1e6)
-		}
-		l.run.tally.Open(spec.Name, st.openNs, st.closeNs)
+	if phase == tally.Steady {
+		l.openWindow(scheduledNs)
 	}
 	if phase == tally.Warmup {
 		st.warmup++
@@ -380,8 +394,66 @@ func (l *levels) give(c *levelClient) *slot {
 	s := &slot{Level: spec.Name, Phase: string(phase), Index: st.index, Serial: l.serial, scheduledNs: scheduledNs}
 	st.index++
 	l.serial++
+	if spec.Sessions {
+		at := l.at
+		s.turnAt = func(dueNs int64) (tally.Phase, bool) { return l.turn(at, phase, dueNs) }
+		return s
+	}
 	l.run.tally.Asked(scheduledNs)
 	return s
+}
+
+// openWindow opens the steady window of the level that runs, unless it is open.
+func (l *levels) openWindow(scheduledNs int64) {
+	spec, st := &l.specs[l.at], &l.state
+	if st.openNs > 0 {
+		return
+	}
+	st.openNs = max(scheduledNs, st.begunNs+int64(spec.WarmupMs*1e6))
+	if spec.Sessions && spec.WarmupMs > 0 { // turns of several sessions are due around that time, and come in any order
+		st.openNs = st.begunNs + int64(spec.WarmupMs*1e6)
+	}
+	if spec.DurationMs > 0 {
+		st.closeNs = st.openNs + int64(spec.DurationMs*1e6)
+	}
+	l.run.tally.Open(spec.Name, st.openNs, st.closeNs)
+}
+
+// spent reports whether the level that runs gives no more.
+func (l *levels) spent(now int64) bool {
+	spec, st := &l.specs[l.at], &l.state
+	return spec.Requests > 0 && st.steady == spec.Requests || spec.Turns > 0 && st.turns == spec.Turns || st.closeNs > 0 && now >= st.closeNs
+}
+
+// turn says whether a session of a level may send a turn that is due, and the turn's phase. Where a time bounds the warm-up, a
+// session that began in it goes on into the steady part.
+func (l *levels) turn(level int, phase tally.Phase, dueNs int64) (tally.Phase, bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if level != l.at {
+		return "", false
+	}
+	spec, st := &l.specs[l.at], &l.state
+	if spec.WarmupMs > 0 {
+		phase = tally.Warmup
+		if dueNs >= st.begunNs+int64(spec.WarmupMs*1e6) {
+			phase = tally.Steady
+			l.openWindow(dueNs)
+		}
+	}
+	if spec.DurationMs > 0 && st.closeNs > 0 && dueNs >= st.closeNs {
+		return "", false
+	}
+	if phase != tally.Steady {
+		return phase, true
+	}
+	if spec.Turns > 0 && st.turns == spec.Turns {
+		return "", false
+	}
+	if st.turns++; st.turns == spec.Turns {
+		l.exhausted(clock.Now())
+	}
+	return phase, true
 }
 
 // warmupRequests defaults to one a slot: every connection is open and every slot was used before the window opens.
@@ -396,7 +468,7 @@ func (s *levelSpec) warmupRequests() int {
 // never refills a slot has no such moment while its requests run: its window ends with the last of them.
 func (l *levels) exhausted(now int64) {
 	spec, st := &l.specs[l.at], &l.state
-	if spec.Requests > spec.Concurrency && st.closeNs == 0 {
+	if max(spec.Requests, spec.Turns) > spec.Concurrency && st.closeNs == 0 {
 		st.closeNs = now
 		l.run.tally.Close(spec.Name, now)
 	}
@@ -451,6 +523,7 @@ func (l *levels) takeBack(c *levelClient) {
 		return
 	}
 	c.held = nil
+	s.takenBack()
 	d := c.rest.after(s)
 	if c.level != l.at {
 		return
@@ -464,8 +537,7 @@ func (l *levels) takeBack(c *levelClient) {
 		c.restNs = c.endedNs
 	}
 	l.state.inFlight--
-	spec, st := &l.specs[l.at], &l.state
-	if spec.Requests > 0 && st.steady == spec.Requests || st.closeNs > 0 && clock.Now() >= st.closeNs {
+	if l.spent(clock.Now()) {
 		l.advanceIfDrained(c.i.root)
 	}
 }

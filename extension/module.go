@@ -63,6 +63,7 @@ func (i *instance) Exports() modules.Exports {
 		"Levels":           i.newLevels,
 		"Arrivals":         i.newArrivals,
 		"Windows":          i.newWindows,
+		"Session":          i.newSession,
 		"MetricsPoller":    i.newPoller,
 		"TextFile":         i.newTextFile,
 		"Rows":             i.newRows,

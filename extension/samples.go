@@ -104,9 +104,10 @@ func (i *instance) emit(state *lib.State, c *vuClient, o *tally.Observation, m *
 	}
 	completed := o.Failure == stream.None
 	add(i.m.requests, llm, 1)
-	add(i.m.requestFailed, llm, bit(!completed))
+	abandoned := o.Failure == stream.Aborted // on purpose, so neither good nor a failure
+	add(i.m.requestFailed, llm, bit(!completed && !abandoned))
 	addMs(i.m.queueDelay, f.QueueDelay)
-	if i.root.current().tally.SLO().Set() {
+	if i.root.current().tally.SLO().Set() && !abandoned {
 		add(i.m.goodput, llm, bit(good))
 	}
 	if completed {

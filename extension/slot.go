@@ -20,12 +20,22 @@ type slot struct {
 	Phase  string `js:"phase"`
 	Index  int    `js:"index"`
 	Serial int    `js:"serial"`
+	Turn   int    `js:"turn"` // of a conversation, from 1; 0 = it is none
 
 	scheduledNs int64
 	due         func(ns int64) // opens the window of the slot where it is not open yet; nil = it is
 	endNs       atomic.Int64   // when its request ended, by the bytes; the end of the VU's iteration may look meanwhile
 	unreached   atomic.Bool    // its request found no connection
 	reserve     func(n int)    // takes the next n indices of its level for the other requests of a batch; nil = they are none's
+
+	// A slot of a load of sessions: turnAt says whether a turn that is due then may be sent, and its phase; over is called when the
+	// load shape takes the slot back, nil = there is no session.
+	turnAt func(dueNs int64) (tally.Phase, bool)
+	over   func()
+
+	session *session // of a turn
+	tool    bool     // it hands over results of tools
+	task    int      // of its session
 
 	carried bool           // a carrier sends it
 	promise *sobek.Promise // what client.start returned for it
@@ -36,6 +46,16 @@ type slot struct {
 func (s *slot) ended(endNs int64, failure stream.Failure) {
 	s.unreached.Store(failure == stream.Connect || failure == stream.TLS)
 	s.endNs.Store(endNs)
+	if s.session != nil {
+		s.session.turnEnded(s, endNs, failure)
+	}
+}
+
+// takenBack tells the slot's session that it is over.
+func (s *slot) takenBack() {
+	if s.over != nil {
+		s.over()
+	}
 }
 
 // rest is what a VU of a closed loop takes behind each request that never reached the server: a refused connection ends in

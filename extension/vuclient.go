@@ -54,6 +54,8 @@ type requestSpec struct {
 	KeepText       bool
 	Session        string
 	AbortAfterMs   float64
+	AbortTokens    int
+	KeepHeader     string
 }
 
 // defaultTimeoutMs is long: a queue at a saturated server is what is measured, not an error.
@@ -230,7 +232,7 @@ func (c *vuClient) open() (*client.Client, *lib.State, context.Context) {
 func (c *vuClient) request(spec *requestSpec, s *slot, k int) (*client.Request, error) {
 	r := &client.Request{
 		Method: spec.Method, URL: spec.URL, ID: c.i.root.current().nextID(), ExpectedOutputTokens: spec.OutputTokens,
-		KeepText: spec.KeepText, AbortAfterNs: int64(spec.AbortAfterMs * 1e6),
+		KeepText: spec.KeepText, KeepHeader: spec.KeepHeader, AbortAfterNs: int64(spec.AbortAfterMs * 1e6), AbortAfterTokens: spec.AbortTokens,
 	}
 	for _, name := range sortedKeys(spec.Headers) {
 		r.Header = append(r.Header, client.Field{Name: name, Value: spec.Headers[name]})
@@ -279,6 +281,7 @@ type result struct {
 	RetryAfter   string     `js:"retryAfter"`
 	Text         string     `js:"text"`
 	ToolCalls    []toolCall `js:"toolCalls"`
+	Header       string     `js:"header"`
 	TTFTMs       float64    `js:"ttftMs"`
 	TTFOMs       float64    `js:"ttfoMs"`
 	E2EMs        float64    `js:"e2eMs"`
@@ -354,6 +357,12 @@ func (c *vuClient) spec(v sobek.Value) *requestSpec {
 	}
 	if v := given("abortAfterMs"); v != nil {
 		spec.AbortAfterMs = v.ToFloat()
+	}
+	if v := given("abortAfterTokens"); v != nil {
+		spec.AbortTokens = int(v.ToInteger())
+	}
+	if v := given("keepHeader"); v != nil {
+		spec.KeepHeader = v.String()
 	}
 	return spec
 }
@@ -471,6 +480,9 @@ func (c *vuClient) ended(state *lib.State, s *slot, spec *requestSpec, r *client
 		SentUncertaintyNs: m.SentUncertaintyNs, SentKernel: m.SentKernel, RingReceives: m.RingReceives, KernelReceives: m.KernelReceives, UserReceives: m.UserReceives,
 		Retries: m.Retries, SetupNs: m.SetupNs, Streamed: m.Streamed, TemplateTokens: spec.TemplateTokens, Result: m.Result,
 	}
+	if s.session != nil {
+		o.Session, o.Turn, o.Tool = s.session.id, s.Turn, s.tool
+	}
 	if o.TemplateTokens < 0 {
 		// What the server counts beside the workload's own tokens is its template, as far as anybody knows.
 		o.TemplateTokens = 0
@@ -504,7 +516,7 @@ func (c *vuClient) ended(state *lib.State, s *slot, spec *requestSpec, r *client
 func toResult(o *tally.Observation, f tally.Figures) *result {
 	out := &result{
 		Outcome: "completed", Status: o.Status, InputTokens: o.InputTokens, OutputTokens: o.OutputTokens, RetryAfter: o.RetryAfter, Text: o.Text,
-		ToolCalls: []toolCall{},
+		ToolCalls: []toolCall{}, Header: o.Header,
 	}
 	for _, call := range o.ToolCalls {
 		out.ToolCalls = append(out.ToolCalls, toolCall(call))

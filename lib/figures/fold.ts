@@ -4,7 +4,8 @@
  */
 import type { LevelSummary, Second, SloMs, Stats } from "./level-summary";
 import { statsOf } from "./percentile";
-import type { LevelLine, RecordLine, RequestLine } from "./records";
+import type { LevelLine, RecordLine, RequestLine, SessionLine } from "./records";
+import { foldSessions, foldTurns } from "./sessions";
 
 const nsPerMs = 1e6;
 const nsPerS = 1e9;
@@ -178,11 +179,13 @@ export function foldLevel(
   requests: readonly RequestLine[],
   line: LevelLine | undefined,
   slo: SloMs,
+  sessions: readonly SessionLine[] = [],
 ): LevelSummary {
   const steady = requests.filter(({ phase }) => phase === "steady");
   const openNs = line?.openNs ?? least(steady.map(({ scheduledNs = 0 }) => scheduledNs));
   const closeNs = line?.closeNs ?? most(steady.map(({ endNs = 0 }) => endNs));
-  return foldWindow(name, requests, steady, { openNs, closeNs }, line, slo);
+  const own = sessions.filter(({ phase }) => phase !== "warmup");
+  return foldWindow(name, requests, steady, { openNs, closeNs }, { line, slo, sessions: own });
 }
 
 function foldWindow(
@@ -190,8 +193,7 @@ function foldWindow(
   all: readonly RequestLine[],
   steady: readonly RequestLine[],
   { openNs, closeNs }: { openNs: number; closeNs: number },
-  line: LevelLine | undefined,
-  slo: SloMs,
+  { line, slo, sessions }: { line?: LevelLine; slo: SloMs; sessions: readonly SessionLine[] },
 ): LevelSummary {
   const figures = steady.map(figuresOf);
   const completed = steady.filter(({ outcome }) => outcome === "completed");
@@ -209,6 +211,8 @@ function foldWindow(
   const sends = steady.map(({ sentNs = 0 }) => sentNs).filter((sentNs) => sentNs > 0);
   const wholeS =
     (most(all.map(({ endNs = 0 }) => endNs)) - least(all.map(({ scheduledNs = 0 }) => scheduledNs))) / nsPerS;
+  const abandoned = steady.filter((each) => each.outcome === "failed" && each.failure === "aborted").length;
+  const cached = cachedOf(completed, line);
   const allCompleted = all.filter(({ outcome }) => outcome === "completed");
 
   return {
@@ -219,18 +223,19 @@ function foldWindow(
     labels: line?.labels ?? {},
     requests: steady.length,
     completed: completed.length,
-    failed: steady.length - completed.length,
+    failed: steady.length - completed.length - abandoned,
+    ...(abandoned > 0 ? { abandoned } : {}),
     failures: countBy(steady, (each) => (each.outcome === "failed" ? each.failure : undefined)),
     statuses: countBy(steady, ({ status }) => (status ? String(status) : undefined)),
     inputTokens: sumOf(completed.map(({ inputTokens = 0 }) => inputTokens)),
     outputTokens: sumOf(completed.map(({ outputTokens = 0 }) => outputTokens)),
-    ...cachedOf(completed, line),
+    ...cached,
     windowStartS: openNs / nsPerS,
     durationS,
     requestThroughput: perSecond(endedInside.length),
     outputThroughput: perSecond(sumOf(all.map((each) => tokensInside(each, inside)))),
     requestGoodput: haveSlo ? perSecond(endedInside.filter(good).length) : undefined,
-    goodShare: haveSlo ? steady.filter(good).length / Math.max(1, steady.length) : undefined,
+    goodShare: haveSlo ? steady.filter(good).length / Math.max(1, steady.length - abandoned) : undefined,
     outputSpeed: stats("outputSpeed"),
     ttftMs: stats("ttftMs"),
     ttftScheduledMs: stats("ttftScheduledMs"),
@@ -275,6 +280,8 @@ function foldWindow(
       outputThroughput: wholeS > 0 ? sumOf(allCompleted.map(shownTokens)) / wholeS : 0,
     },
     itlHistograms: line?.itlHistograms,
+    ...foldSessions(sessions, all),
+    ...foldTurns(steady, cached.cachedSource === "usage", figuresOf),
   };
 }
 
@@ -297,10 +304,12 @@ function cachedOf(
 export function foldRecords(lines: Iterable<RecordLine>): { levels: LevelSummary[]; total: LevelSummary } {
   const byLevel = new Map<string, RequestLine[]>();
   const levelLines = new Map<string, LevelLine>();
+  const sessions: SessionLine[] = [];
   let slo: SloMs = {};
   for (const line of lines) {
     if (line.type === "run") slo = line.sloMs;
     if (line.type === "level") levelLines.set(line.name, line);
+    if (line.type === "session") sessions.push(line);
     if (line.type !== "request") continue;
     const requests = byLevel.get(line.level);
     if (requests) requests.push(line);
@@ -308,14 +317,22 @@ export function foldRecords(lines: Iterable<RecordLine>): { levels: LevelSummary
   }
   // Requests without a slot belong to no level.
   const named = [...byLevel].filter(([name]) => name !== "");
-  const levels = named.map(([name, requests]) => foldLevel(name, requests, levelLines.get(name), slo));
+  const levels = named.map(([name, requests]) =>
+    foldLevel(
+      name,
+      requests,
+      levelLines.get(name),
+      slo,
+      sessions.filter(({ level }) => level === name),
+    ),
+  );
   levels.sort((a, b) => a.windowStartS - b.windowStartS);
   const all = [...byLevel.values()].flat();
   const window = {
     openNs: least(all.map(({ scheduledNs = 0 }) => scheduledNs)),
     closeNs: most(all.map(({ endNs = 0 }) => endNs)),
   };
-  return { levels, total: foldWindow("total", all, all, window, undefined, slo) };
+  return { levels, total: foldWindow("total", all, all, window, { slo, sessions }) };
 }
 
 /** A request as far as the seconds of a run need it: ns from the run's start, 0 where the moment never came. */

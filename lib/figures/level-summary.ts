@@ -27,6 +27,8 @@ export interface LevelSummary {
   requests: number;
   completed: number;
   failed: number;
+  /** Given up on purpose: neither completed nor failed. Absent where none was. */
+  abandoned?: number;
   failures: Partial<Record<string, number>>;
   /** The first message of each class of failure. */
   failureMessages?: Partial<Record<string, string>>;
@@ -81,6 +83,45 @@ export interface LevelSummary {
   whole: { requests: number; completed: number; durationS: number; outputTokens: number; outputThroughput: number };
   /** Pooled ITL in ns by phase (warmup, steady, drain), in HdrHistogram's compressed V2 encoding as base64. */
   itlHistograms?: Partial<Record<string, string>>;
+  /** The conversations of the level, those of its warm-up left out; absent where it had none. */
+  sessions?: SessionSummary;
+  /** Its steady requests by the turn of their conversation. */
+  turns?: TurnSummary[];
+}
+
+/** Conversations that have ended. */
+export interface SessionSummary {
+  sessions: number;
+  /** All of their turns were sent, and none failed. */
+  completed: number;
+  /** A turn failed, and the rest was not sent. */
+  failed: number;
+  /** A turn was given up on purpose. */
+  abandoned: number;
+  /** The load ended before they did. */
+  cut: number;
+  /** Turns that were sent, and those that were planned and were not. */
+  turns: number;
+  notSent: number;
+  /** From scheduled to the last end, of completed ones; their tasks, each from a user's turn to the last end before the next;
+   * and of that the waits, of each session together. */
+  durationMs: Stats;
+  taskMs: Stats;
+  waitMs: Stats;
+}
+
+/** The steady requests that were the same turn of their conversations. */
+export interface TurnSummary {
+  /** From 1; beyond 1000 all are one. */
+  turn: number;
+  requests: number;
+  completed: number;
+  inputTokens: number;
+  cachedTokens: number;
+  /** Absent where no usage of the level names cached tokens. */
+  cachedShare?: number;
+  ttftMs: Stats;
+  outputSpeed: Stats;
 }
 
 /** One second of the run. Requests scheduled before second 0 are in none. */

@@ -56,8 +56,12 @@ interface AnyRequestLine {
   scenario?: string;
   level: string;
   phase: Phase;
-  /** Number in its level, from 0, warm-up included. */
+  /** Number in its level, from 0, warm-up included; of a turn that of its session. */
   index?: number;
+  /** Of a turn of a conversation: its session's id, which turn it is (from 1), and whether it hands over results of tools. */
+  session?: string;
+  turn?: number;
+  tool?: boolean;
   vu?: number;
   iter?: number;
   scheduledNs?: number;
@@ -111,6 +115,23 @@ export interface FailedLine extends AnyRequestLine {
 /** One request, written when it has ended. */
 export type RequestLine = CompletedLine | FailedLine;
 
+/** A conversation, written when it has ended. */
+export interface SessionLine {
+  type: "session";
+  id: string;
+  level: string;
+  phase: Phase;
+  outcome: "completed" | "failed" | "abandoned" | "cut";
+  /** Turns that were sent, and those that were planned and were not. */
+  turns?: number;
+  notSent?: number;
+  /** Scheduled, and the last end of a turn. */
+  startNs?: number;
+  endNs?: number;
+  /** Think time and tool waits together. */
+  waitNs?: number;
+}
+
 /** The last line of a run that was not killed. */
 export interface EndLine {
   type: "end";
@@ -123,7 +144,7 @@ export interface EndLine {
 }
 
 /** Any line of the file. */
-export type RecordLine = RunLine | LevelLine | RequestLine | EndLine;
+export type RecordLine = RunLine | LevelLine | RequestLine | SessionLine | EndLine;
 
 /** The line in a text; undefined for a text that is none, such as the torn last line of a killed run. */
 export function parseRecordLine(text: string): RecordLine | undefined {

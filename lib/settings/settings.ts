@@ -222,7 +222,8 @@ const columns: Kind<readonly Column[]> = {
 };
 
 const wait: Kind<Wait> = {
-  allowed: "recorded (as the file has it), a duration such as 2s or 0, or a distribution in ms such as lognormal:4000:3000",
+  allowed:
+    "recorded (as the file has it), a duration such as 2s or 0, or a distribution in ms such as lognormal:4000:3000",
   parse: parseWait,
   show: formatWait,
 };

@@ -279,7 +279,7 @@ export class Levels extends LoadShape {
     const index = exec.scenario.iterationInTest;
     const { warmupMs, warmupRequests = spec.concurrency ?? 1 } = spec;
     const warm = warmupMs ? Date.now() - exec.scenario.startTime < warmupMs : index < warmupRequests;
-    return { level: spec.name, phase: warm ? "warmup" : "steady", index, serial: serial + index };
+    return { level: spec.name, phase: warm ? "warmup" : "steady", index, serial: serial + index, turn: 0 };
   }
 }
 
@@ -316,7 +316,7 @@ export class Arrivals extends LoadShape {
     const name = exec.scenario.name;
     const warm = name.endsWith("_warmup");
     const { serial = 0 } = scenarios.get(name) ?? {};
-    return { level: name.replace(/_warmup$/, ""), phase: warm ? "warmup" : "steady", index, serial: serial + index };
+    return { level: name.replace(/_warmup$/, ""), phase: warm ? "warmup" : "steady", index, serial: serial + index, turn: 0 };
   }
 }
 
@@ -336,10 +336,25 @@ export class Windows {
   }
 
   begin(level: string, phase: Phase = "steady"): Slot {
-    return { level, phase, index: 0, serial: scenarios.get(level)?.serial ?? 0 };
+    return { level, phase, index: 0, serial: scenarios.get(level)?.serial ?? 0, turn: 0 };
   }
 
   end(_level: string): void {}
+}
+
+/** k6's VUs could hold a conversation each, but nothing would tell its records and turns apart. */
+export class Session {
+  readonly id = "";
+
+  constructor(_slot: Slot, _turns?: number) {
+    refuse("tokenclock: conversations need k6/x/tokenclock, the binary that `npm run build` makes");
+  }
+
+  turn(_options?: unknown): Promise<Slot | null> {
+    return Promise.resolve(null);
+  }
+
+  plan(_more: number): void {}
 }
 
 /** k6 can do nothing beside the load, so nothing is polled. */
@@ -548,6 +563,7 @@ export class Client {
       retryAfter: "",
       text: "",
       toolCalls: [],
+      header: "",
     };
     if (exchange.failure) {
       failures.add(1, { ...tags, failure: exchange.failure });

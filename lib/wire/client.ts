@@ -18,6 +18,8 @@ export type {
   Result,
   Slot,
   StageSpec,
+  ToolCall,
+  TurnOptions,
 } from "k6/x/tokenclock";
 export {
   Arrivals,
@@ -32,6 +34,7 @@ export {
   Rows,
   refuse,
   run,
+  Session,
   shared,
   TextFile,
   Windows,

@@ -44,7 +44,10 @@ export interface PlannedSession {
 /** Where the sessions of a run come from. */
 export interface SessionPlans {
   /** Session number `index` of the level called `level`, number `serial` of the run. */
-  at(place: { readonly index: number; readonly serial: number; readonly level: string }, tokensPerWord: number): PlannedSession;
+  at(
+    place: { readonly index: number; readonly serial: number; readonly level: string },
+    tokensPerWord: number,
+  ): PlannedSession;
 }
 
 /** Numbers drawn for one purpose do not depend on what is drawn for another. */

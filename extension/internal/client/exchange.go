@@ -87,7 +87,7 @@ func (x *exchange) recycle() {
 // reset makes the parser ready for a (or another) response.
 func (x *exchange) reset() {
 	o := x.c.o.Stream
-	o.ExpectedOutputTokens, o.KeepText = x.r.ExpectedOutputTokens, x.r.KeepText
+	o.ExpectedOutputTokens, o.KeepText, o.KeepHeader = x.r.ExpectedOutputTokens, x.r.KeepText, x.r.KeepHeader
 	x.p.Reset(o)
 	x.m.RingReceives, x.m.KernelReceives, x.m.UserReceives = 0, 0, 0
 	x.m.SentNs, x.m.SentUncertaintyNs, x.m.SentKernel = 0, 0, false
@@ -103,10 +103,24 @@ const endGrace = time.Second
 // lookAt returns when a response should be looked at again: for its end, and at least as often as endGrace is long, for
 // what the reading may have passed by.
 func (x *exchange) lookAt(nowNs int64) int64 {
+	at := nowNs + x.c.graceNs
 	if x.endAtNs > 0 {
-		return min(x.endAtNs, nowNs+x.c.graceNs)
+		at = min(x.endAtNs, at)
 	}
-	return nowNs + x.c.graceNs
+	if x.r.AbortAfterTokens > 0 {
+		at = min(at, nowNs+int64(abortLook))
+	}
+	return at
+}
+
+// abortLook is how often a response that is to be given up after some tokens is looked at: tokens wake nobody.
+const abortLook = 5 * time.Millisecond
+
+// enough ends a response that is to be given up after some tokens once they are there.
+func (x *exchange) enough(nowNs int64) {
+	if n := x.r.AbortAfterTokens; n > 0 && x.p.OutputTokensSoFar() >= n && !x.p.SaidAll() {
+		x.endAtNs, x.abort = nowNs, true
+	}
 }
 
 // since narrows the interval in which the bytes of a receive arrived: none came before the request was sent.
@@ -381,6 +395,9 @@ func (x *exchange) settle() {
 	case x.end == endDeadline:
 		if x.abort {
 			r.Failure, r.Message = stream.Aborted, fmt.Sprintf("given up after %.6g ms, on purpose", float64(x.r.AbortAfterNs)/1e6)
+			if n := x.r.AbortAfterTokens; n > 0 && r.OutputTokens >= n {
+				r.Message = fmt.Sprintf("given up after %d output tokens, on purpose", n)
+			}
 		} else {
 			r.Failure, r.Message = stream.Timeout, fmt.Sprintf("no end within %.6g ms", float64(x.c.o.TimeoutNs)/1e6)
 		}

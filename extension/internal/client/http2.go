@@ -201,6 +201,7 @@ func (l *http2Link) waits() bool {
 		return false
 	}
 	l.feed()
+	l.x.enough(nowNs)
 	if l.x.said(nowNs) || l.x.endAtNs > 0 && nowNs >= l.x.endAtNs {
 		return false
 	}

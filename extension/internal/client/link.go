@@ -329,6 +329,9 @@ func (l *blockingLink) wait(ctx context.Context, x *exchange) {
 				done = x.p.FeedWithin(l.buf[:n], x.since(l.seg.since()), atNs)
 			}
 			lastNs = atNs
+			if x.enough(atNs); !done && x.abort && x.endAtNs <= atNs {
+				readUntil(ctx, l.conn, x.endAtNs)
+			}
 			if !done && x.saidNs == 0 && x.p.SaidAll() {
 				x.saidNs = atNs
 				readUntil(ctx, l.conn, x.lookAt(atNs))

@@ -407,6 +407,7 @@ func (l *readerLink) look(x *exchange, use uint64, timer *time.Timer) bool {
 	nowNs := clock.Now()
 	finished, err := l.pump(x)
 	kind := endConnection
+	x.enough(nowNs)
 	switch {
 	case finished && err == nil:
 		kind = endComplete

@@ -19,7 +19,9 @@ type Request struct {
 
 	ExpectedOutputTokens int
 	KeepText             bool
-	AbortAfterNs         int64 // give up this long after the send; 0 = never
+	KeepHeader           string // name of a header of the response that is kept; "" = none
+	AbortAfterNs         int64  // give up this long after the send; 0 = never
+	AbortAfterTokens     int    // give up when so many output tokens have come, within abortLook; 0 = never
 }
 
 // Field is one header line.

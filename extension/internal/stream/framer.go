@@ -53,6 +53,8 @@ type framer struct {
 	contentEncoding string
 	transferCoding  string
 	retryAfter      string
+	wanted          string // name of a header in lower case whose value is kept; "" = none
+	kept            string
 	location        string // where a redirect leads
 	connection      bool   // Connection: keep-alive was sent
 
@@ -282,6 +284,9 @@ func (f *framer) header(line []byte) {
 		return
 	}
 	name, value := line[:colon], bytes.Trim(line[colon+1:], " \t")
+	if f.wanted != "" && equalFold(name, f.wanted) {
+		f.kept = string(value)
+	}
 	switch len(name) {
 	case len("connection"):
 		if equalFold(name, "connection") {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strings"
 	"unsafe"
 )
 
@@ -94,6 +95,7 @@ func (p *Parser) Reset(o Options) {
 	p.options = o
 	p.res = Result{Arrivals: arrivals}
 	p.frame.reset()
+	p.frame.wanted = strings.ToLower(o.KeepHeader)
 	p.sse.errorField, p.sse.keepStray = true, true
 	p.sse.Reset()
 	p.tmpl.valid = false
@@ -172,7 +174,7 @@ func (p *Parser) feed(b []byte) (done bool) {
 // headRead takes over what the head says once it is read.
 func (p *Parser) headRead() {
 	f := &p.frame
-	p.res.Status, p.res.Proto = f.status, f.proto
+	p.res.Status, p.res.Proto, p.res.Header = f.status, f.proto, f.kept
 	if f.headDone() {
 		p.head(f.media, f.retryAfter, f.contentEncoding)
 	}
@@ -200,6 +202,7 @@ func (p *Parser) FeedHead(status int, header http.Header, atNs int64) {
 		encoding = ""
 	}
 	p.frame.location = header.Get("Location")
+	p.res.Header = header.Get(p.options.KeepHeader)
 	p.head(mediaOf([]byte(header.Get("Content-Type"))), header.Get("Retry-After"), encoding)
 }
 

@@ -86,8 +86,9 @@ type Options struct {
 	ExpectedOutputTokens int    // forced length; fewer is failure "short"; 0 = not forced
 	InputTokensPointer   string // JSON pointers (RFC 6901), API JSON only; "" = none
 	OutputTokensPointer  string
-	Wire                 *Wire // API Custom only, which needs it
-	KeepText             bool  // keep the output text in Result.Text, and the tool calls in Result.ToolCalls
+	Wire                 *Wire  // API Custom only, which needs it
+	KeepHeader           string // name of a header whose value Result.Header is; "" = none
+	KeepText             bool   // keep the output text in Result.Text, and the tool calls in Result.ToolCalls
 }
 
 // Result is what one response came to. Times are those the caller gave with the bytes, 0 = never happened.
@@ -119,6 +120,7 @@ type Result struct {
 	Streamed        bool // the response was an event stream, or JSON a line, by its bytes and not by its header alone
 	KeepAlive       bool // the connection may carry another request
 	RetryAfter      string
+	Header          string     // the value of Options.KeepHeader, "" where the response has none
 	Text            string     // of the first choice, without reasoning, refusal, tool calls and speech
 	ToolCalls       []ToolCall // of all choices; kept like Text
 	BodyBytes       int64      // body bytes without chunk sizes

@@ -40,6 +40,7 @@ type LevelSummary struct {
 	Requests          int64          `json:"requests" js:"requests"`
 	Completed         int64          `json:"completed" js:"completed"`
 	Failed            int64          `json:"failed" js:"failed"`
+	Abandoned         int64          `json:"abandoned,omitempty" js:"abandoned"` // given up on purpose: no failure
 	Failures          map[string]int `json:"failures" js:"failures"`
 	Statuses          map[string]int `json:"statuses" js:"statuses"`
 	InputTokens       int64          `json:"inputTokens" js:"inputTokens"`
@@ -84,6 +85,9 @@ type LevelSummary struct {
 	ArrivalUncertaintyP995Ms float64 `json:"-" js:"-"`
 
 	ITLHistograms map[Phase]string `json:"itlHistograms,omitempty" js:"itlHistograms"` // Run.ITLHistograms; set where they are written
+
+	Sessions *SessionSummary `json:"sessions,omitempty" js:"sessions"`
+	Turns    []TurnSummary   `json:"turns,omitempty" js:"turns"`
 
 	CachedBeyond float64 `json:"-" js:"-"` // of CachedShare: without what the server's template may account for
 }
@@ -132,6 +136,8 @@ type level struct {
 	speed, ttft, ttftSched, ttfo, tpot, gap, width, stall, e2e, e2eSched, queue, own distribution
 
 	itl map[Phase]*distribution
+
+	sessions sessions
 }
 
 func newLevel(s Spec) *level {
@@ -195,6 +201,7 @@ func (l *level) add(o *Observation, f Figures, slo SLO) {
 	if f.Impossible {
 		l.clockErrors++
 	}
+	l.sessions.turn(o, f)
 	l.queue.add(f.QueueDelay, 1)
 	l.own.add(o.OwnDelayNs(), 1)
 	if !completed {
@@ -281,9 +288,10 @@ func (l *level) summary(slo SLO, nowNs int64) LevelSummary {
 		}
 		return float64(part) / float64(all)
 	}
+	abandoned := int64(l.failures[string(stream.Aborted)])
 	s := LevelSummary{
 		Name: l.spec.Name, Concurrency: l.spec.Concurrency, Rate: l.spec.Rate, BatchSize: l.spec.BatchSize, Labels: l.spec.Labels,
-		Requests: l.requests, Completed: l.completed, Failed: l.requests - l.completed,
+		Requests: l.requests, Completed: l.completed, Failed: l.requests - l.completed - abandoned, Abandoned: abandoned,
 		Failures: copyCounts(l.failures), Statuses: copyCounts(l.statuses), TokenSources: copyCounts(l.sources),
 		InputTokens: l.inputTokens, OutputTokens: l.outputTokens,
 		WindowStartS: float64(l.openNs) / 1e9, DurationS: windowS,
@@ -302,8 +310,9 @@ func (l *level) summary(slo SLO, nowNs int64) LevelSummary {
 		s.Labels = map[string]any{}
 	}
 	l.cached(&s)
+	s.Sessions, s.Turns = l.sessions.summary(l.cachedTold > 0)
 	if slo.Set() {
-		goodput, goodShare := per(l.goodInWindow), share(l.good, l.requests)
+		goodput, goodShare := per(l.goodInWindow), share(l.good, l.requests-abandoned)
 		s.RequestGoodput, s.GoodShare = &goodput, &goodShare
 	}
 	wholeS := float64(max(l.lastEndNs-l.firstNs, 0)) / 1e9

@@ -24,6 +24,10 @@ type Observation struct {
 	Phase Phase
 	Index int
 
+	Session string // of a turn of a conversation: its session's id
+	Turn    int    // which, from 1; 0 = it is none
+	Tool    bool   // it hands over results of tools, and belongs to the task of the turn before
+
 	ScheduledNs, StartedNs, SentNs int64
 	SentUncertaintyNs              int64
 	SentKernel                     bool

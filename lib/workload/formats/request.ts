@@ -225,8 +225,7 @@ function withHistoryNote(row: Row, notes: Notes): Row {
 }
 
 /** Said of requests that hold earlier turns. */
-export const sentAsHistory =
-  "earlier turns are sent as the history of one request, with the answers that the file has";
+export const sentAsHistory = "earlier turns are sent as the history of one request, with the answers that the file has";
 
 /** Whether a value is a list of messages. */
 export function isMessages(value: unknown): value is Message[] {

@@ -90,7 +90,7 @@ function requestRows(requests: readonly unknown[], session: Partial<Row>, notes:
       if (!isObject(request)) throw new Error(`${where}[${k}] is no JSON object`);
       if (Array.isArray(request.requests)) throw new Error(`${where}[${k}] is a subagent of a subagent; take it out`);
       const row = requestRow(request, rows.length, session, { where: `${where}[${k}]`, before }, notes);
-      rows.push({ ...row, after: ends });
+      rows.push({ ...row, after: ends, tool: true }); // it belongs to the task that began it
       ends = [rows.length - 1];
       before = timesOf(request);
     });
