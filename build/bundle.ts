@@ -94,6 +94,14 @@ export function scenarioNames(): string[] {
     .sort();
 }
 
+/** Scenarios that need the module: k6 with xk6-sse has no place for a conversation between two requests. */
+const moduleOnly = new Set(["conversations"]);
+
+/** The scenarios that also run on a stock k6 with xk6-sse. */
+export function sseScenarioNames(): string[] {
+  return scenarioNames().filter((name) => !moduleOnly.has(name));
+}
+
 /** Bundles entry files (paths) into `outDir`, one ES module each; returns the paths of the bundles. */
 export async function bundle(entries: string[], outDir: string, plugins: Plugin[] = []): Promise<string[]> {
   const datasetsPath = `${path.relative(outDir, path.join(root, "datasets")).replaceAll("\\", "/")}/`;
@@ -142,8 +150,8 @@ export async function bundle(entries: string[], outDir: string, plugins: Plugin[
 /** Bundles every scenario, for the built k6 and for a stock k6 with xk6-sse; returns the names. */
 export async function bundleScenarios(): Promise<string[]> {
   const names = scenarioNames();
-  const entries = names.map((name) => path.join(root, "scenarios", `${name}.ts`));
-  await bundle(entries, distDir);
-  await bundle(entries, path.join(distDir, "xk6-sse"), [useSseClient]);
+  const entriesOf = (of: string[]) => of.map((name) => path.join(root, "scenarios", `${name}.ts`));
+  await bundle(entriesOf(names), distDir);
+  await bundle(entriesOf(sseScenarioNames()), path.join(distDir, "xk6-sse"), [useSseClient]);
   return names;
 }

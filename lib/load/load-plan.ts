@@ -4,6 +4,8 @@
 interface Rows {
   readonly setting: string;
   readonly count: number;
+  /** What its rows are, and the load's unit. */
+  readonly item: "row" | "session";
 }
 
 let rows: Rows | undefined;
@@ -12,8 +14,8 @@ let planned: number | undefined = 0;
 let passes = 1;
 
 /** Says how many prompts the file has that the run takes them from. */
-export function promptRows(setting: string, count: number): void {
-  rows = { setting, count };
+export function promptRows(setting: string, count: number, item: Rows["item"] = "row"): void {
+  rows = { setting, count, item };
 }
 
 /** Adds the requests of a level or a burst to those that the load is to send; undefined where time bounds them. */
@@ -34,5 +36,6 @@ export function repetition(requests = planned ?? 0): string | undefined {
   const needed = Math.ceil(requests / passes);
   if (!rows || needed <= rows.count) return undefined;
   const times = (needed / rows.count).toFixed(1);
-  return `${rows.setting} has ${rows.count} rows for ${needed} requests: each row is sent ${times} times`;
+  const asked = rows.item === "row" ? "requests" : "sessions";
+  return `${rows.setting} has ${rows.count} ${rows.item}s for ${needed} ${asked}: each ${rows.item} is sent ${times} times`;
 }

@@ -467,6 +467,16 @@ export const settings = {
     "Wait between an answer and the user's next turn; a synthetic conversation has none recorded. In no latency, and no queue delay.",
   ),
   TOOL_TIME: setting(wait, { kind: "recorded" }, "Wait between a tool call and the turn that hands over its result."),
+  TOOL_ROUNDS: setting(
+    whole(0, 100),
+    0,
+    "Offers a synthetic conversation's model a tool and hands over its results, at most so often behind one turn of the user's.",
+  ),
+  TOOL_TOKENS: setting(
+    distribution,
+    { kind: "fixed", value: 64 },
+    "Length of a tool's result in tokens, of TOOL_ROUNDS.",
+  ),
   WAIT_CAP: setting(optionalDuration, undefined, "Upper limit of each wait of THINK_TIME and TOOL_TIME."),
   WAIT_SCALE: setting(number(0, 1000), 1, "Factor of each wait of THINK_TIME and TOOL_TIME, before WAIT_CAP."),
   SESSION_HEADER: setting(
@@ -646,6 +656,7 @@ export function parseSettings(environment: Environment, defaults: Defaults): Set
       `REQUESTS=${environment.REQUESTS} and DURATION=${environment.DURATION} both bound a level; set one of them`,
     );
   }
+  boundSessions(environment, values);
   requireUsed(environment, values as Settings);
   requireAccess(values as Settings);
   requireFile(environment, values as Settings);
@@ -655,6 +666,19 @@ export function parseSettings(environment: Environment, defaults: Defaults): Set
   if (environment.REQUESTS !== undefined) values.DURATION = undefined;
   if (environment.DURATION !== undefined) values.REQUESTS = undefined;
   return Object.freeze(values) as Settings;
+}
+
+/** SESSIONS, REQUESTS and DURATION bound the same thing: the one that is set replaces a default of another. */
+function boundSessions(environment: Environment, values: Record<string, unknown>): void {
+  const given = (["SESSIONS", "REQUESTS", "DURATION"] as const).filter((name) => environment[name] !== undefined);
+  const [one, other] = given;
+  if (one === "SESSIONS" && other !== undefined) {
+    throw new SettingError(
+      `SESSIONS=${environment.SESSIONS} and ${other}=${environment[other]} both bound a level; set one of them`,
+    );
+  }
+  if (one === "SESSIONS") values.REQUESTS = values.DURATION = undefined;
+  else if (one !== undefined) values.SESSIONS = undefined;
 }
 
 const takesTokenIds = ({ API: api }: Settings) => api === "completions" || api === "embeddings";

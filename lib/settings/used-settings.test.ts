@@ -15,12 +15,15 @@ test("a scenario uses the settings that it declares and those that every scenari
 });
 
 test("no setting is in two groups but those of every load in levels, nor in one and common to all", () => {
-  const all = [...commonSettings, ...Object.values(settingGroups).flat()];
+  // Sessions are a load of their own, with the settings of several groups.
+  const { sessions, ...groups } = settingGroups;
+  assert.equal(new Set([...commonSettings, ...sessions]).size, commonSettings.length + sessions.length);
+  const all = [...commonSettings, ...Object.values(groups).flat()];
   assert.deepEqual(
     all.filter((name, i) => all.indexOf(name) !== i),
     ["DURATION", "CLIENTS_PER_VU"],
   );
-  assert.ok(all.every((name) => name in settings));
+  assert.ok([...all, ...sessions].every((name) => name in settings));
 });
 
 const idle: [given: Environment, name: SettingName, why: RegExp][] = [
@@ -41,6 +44,14 @@ const idle: [given: Environment, name: SettingName, why: RegExp][] = [
   [{ API: "json", ENDPOINT: "/x", TEMPERATURE: "0" }, "TEMPERATURE", /with API=json/],
   [{ STREAM: "false", CONTINUOUS_USAGE: "true" }, "CONTINUOUS_USAGE", /but in streams of/],
   [{ API: "messages", CONTINUOUS_USAGE: "true" }, "CONTINUOUS_USAGE", /but in streams of/],
+  [{ TRACE: "t.jsonl", SESSIONS: "3" }, "SESSIONS", /with TRACE, which says when sessions/],
+  [{ RATE: "1", CONCURRENCY: "3" }, "CONCURRENCY", /with RATE/],
+  [{ PREFIX_GROUPS: "3" }, "PREFIX_GROUPS", /without SHARED_PREFIX/],
+  [{ SHARED_PREFIX: "9", PREFIX_POPULARITY: "zipf:1" }, "PREFIX_POPULARITY", /without PREFIX_GROUPS/],
+  [{ DATASET: "chats", SESSION_TURNS: "3" }, "SESSION_TURNS", /with DATASET or TRACE/],
+  [{ TOOL_TOKENS: "3" }, "TOOL_TOKENS", /without TOOL_ROUNDS/],
+  [{ API: "messages", TOOL_ROUNDS: "3" }, "TOOL_ROUNDS", /but with API=chat/],
+  [{ HISTORY: "live" }, "HISTORY", /without DATASET or TRACE/],
 ];
 for (const [given, name, why] of idle) {
   test(`${name} is refused where it has no effect: ${JSON.stringify(given)}`, () => {

@@ -47,7 +47,7 @@ export const settingGroups = {
     ...(["DATASET", "DATASET_LIMIT", "DATASET_SHUFFLE", "DATASET_COLUMNS"] as const),
     ...(["SESSION_TURNS", "INPUT_TOKENS", "MAX_INPUT_TOKENS", "SHARED_PREFIX"] as const),
     ...(["PREFIX_GROUPS", "PREFIX_POPULARITY", "HISTORY", "THINK_TIME", "TOOL_TIME", "WAIT_CAP"] as const),
-    ...(["WAIT_SCALE", "SESSION_HEADER", "SESSION_ECHO", "ABANDON"] as const),
+    ...(["WAIT_SCALE", "SESSION_HEADER", "SESSION_ECHO", "ABANDON", "TOOL_ROUNDS", "TOOL_TOKENS"] as const),
   ],
   /** What is asked of a model that generates. */
   generation: ["OUTPUT_TOKENS", "MAX_OUTPUT_TOKENS", "IGNORE_EOS", "STREAM", "CONTINUOUS_USAGE", "TEMPERATURE"],
@@ -124,6 +124,43 @@ const idle: readonly Idle[] = [
   {
     names: ["DATASET", "INPUT_TOKENS", "OUTPUT_TOKENS", "MAX_INPUT_TOKENS", "MAX_OUTPUT_TOKENS", "SHARED_PREFIX"],
     why: ({ TARGETS: targets }) => (targets === "" ? "" : "with TARGETS, whose requests have no prompt"),
+  },
+  {
+    names: ["CONCURRENCY", "SESSIONS", "REQUESTS"],
+    why: ({ TRACE: trace }, { RATE: rate, STAGES: stages }) => {
+      const one = trace !== "" ? "TRACE" : rate !== undefined ? "RATE" : stages !== undefined ? "STAGES" : "";
+      return one === "" ? "" : `with ${one}, which says when sessions or requests arrive`;
+    },
+  },
+  {
+    names: ["ARRIVAL", "MAX_IN_FLIGHT"],
+    why: ({ RATE: rate, STAGES: stages, TRACE: trace }) =>
+      rate.length === 0 && stages.length === 0 && trace === "" ? "without RATE, STAGES or TRACE" : "",
+  },
+  {
+    names: ["PREFIX_GROUPS", "PREFIX_POPULARITY"],
+    why: ({ SHARED_PREFIX: prefix, PREFIX_GROUPS: groups }, { PREFIX_GROUPS: given }) => {
+      if (prefix === 0) return "without SHARED_PREFIX";
+      return groups === 1 && given === undefined ? "without PREFIX_GROUPS" : "";
+    },
+  },
+  {
+    names: ["SESSION_TURNS", "TOOL_ROUNDS", "TOOL_TOKENS", "PREFIX_GROUPS", "PREFIX_POPULARITY"],
+    why: ({ DATASET: dataset, TRACE: trace }) =>
+      dataset === "" && trace === "" ? "" : "with DATASET or TRACE, which has the prompts as they are",
+  },
+  {
+    names: ["TOOL_TOKENS"],
+    why: ({ TOOL_ROUNDS: rounds }) => (rounds === 0 ? "without TOOL_ROUNDS" : ""),
+  },
+  {
+    names: ["TOOL_ROUNDS"],
+    why: ({ API: api }) => (api === "chat" ? "" : "but with API=chat"),
+  },
+  {
+    names: ["HISTORY"],
+    why: ({ DATASET: dataset, TRACE: trace }) =>
+      dataset === "" && trace === "" ? "without DATASET or TRACE: nothing is recorded" : "",
   },
   {
     names: ["SHARED_PREFIX", "TOKEN_IDS", "LENGTHS"],

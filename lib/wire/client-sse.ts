@@ -316,7 +316,13 @@ export class Arrivals extends LoadShape {
     const name = exec.scenario.name;
     const warm = name.endsWith("_warmup");
     const { serial = 0 } = scenarios.get(name) ?? {};
-    return { level: name.replace(/_warmup$/, ""), phase: warm ? "warmup" : "steady", index, serial: serial + index, turn: 0 };
+    return {
+      level: name.replace(/_warmup$/, ""),
+      phase: warm ? "warmup" : "steady",
+      index,
+      serial: serial + index,
+      turn: 0,
+    };
   }
 }
 
@@ -340,21 +346,6 @@ export class Windows {
   }
 
   end(_level: string): void {}
-}
-
-/** k6's VUs could hold a conversation each, but nothing would tell its records and turns apart. */
-export class Session {
-  readonly id = "";
-
-  constructor(_slot: Slot, _turns?: number) {
-    refuse("tokenclock: conversations need k6/x/tokenclock, the binary that `npm run build` makes");
-  }
-
-  turn(_options?: unknown): Promise<Slot | null> {
-    return Promise.resolve(null);
-  }
-
-  plan(_more: number): void {}
 }
 
 /** k6 can do nothing beside the load, so nothing is polled. */

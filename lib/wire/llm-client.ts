@@ -28,8 +28,8 @@ export interface Server {
 export interface LlmClient {
   /** Asks the server for its model and tokenizer. For setup(): an unreachable server ends the run there. */
   ready(): Server;
-  /** Sends one request and returns at once: a VU may carry many clients of a load. */
-  request(server: Server, prompt: Prompt, slot?: Slot): Promise<Result>;
+  /** Sends one request and returns at once: a VU may carry many clients of a load. `more` is added to what the prompt makes. */
+  request(server: Server, prompt: Prompt, slot?: Slot, more?: Partial<RequestSpec>): Promise<Result>;
   /** Releases all prompts behind one barrier and returns when all have ended. */
   batch(server: Server, prompts: readonly Prompt[], slot?: Slot, staggerMs?: number): BatchResult;
 }
@@ -94,7 +94,7 @@ export function openClient(config: Config): LlmClient {
         templateTokens: config.CACHE === "cold" ? findTemplateTokens(config, model, ask) : undefined,
       };
     },
-    request: (server, prompt, slot) => client.start(specOf(server, prompt), slot),
+    request: (server, prompt, slot, more) => client.start({ ...specOf(server, prompt), ...more }, slot),
     batch: (server, prompts, slot, staggerMs) =>
       client.batch(
         prompts.map((prompt) => specOf(server, prompt)),

@@ -1,6 +1,7 @@
 import { type Config, orRefuse, shippedPath, userPath } from "../settings/config";
 import { Rows, shared, TextFile } from "../wire/client";
 import type { KeptRow, ReadFile } from "./formats/read";
+import type { KeptSession } from "./formats/sessions";
 import type { Trace } from "./trace";
 
 /** The rows of a file, shared by all VUs. */
@@ -18,12 +19,29 @@ let opened: Pick<ReadFile, "found" | "notes"> | undefined;
 export function openFileRows(config: Config, setting: "TRACE"): Trace;
 export function openFileRows(config: Config, setting: "DATASET"): FileRows;
 export function openFileRows(config: Config, setting: "DATASET" | "TRACE"): FileRows | Trace {
+  return open(config, setting, false) as FileRows | Trace;
+}
+
+/** The conversations of the file that a setting names, in the order in which they are held. Init context only. */
+export function openSessionRows(
+  config: Config,
+  setting: "DATASET" | "TRACE",
+): { readonly length: number; at(index: number): KeptSession } {
+  return open(config, setting, true) as ReturnType<typeof openSessionRows>;
+}
+
+function open(
+  config: Config,
+  setting: "DATASET" | "TRACE",
+  sessions: boolean,
+): { length: number; at(k: number): unknown } {
   let read: ReadFile | undefined;
   const rows = orRefuse(
     () =>
       new Rows(setting, (add) => {
         const { readNamed } = require("./formats/named") as typeof import("./formats/named");
-        read = readNamed(setting, config, (file, ships) => new TextFile(ships ? shippedPath(file) : userPath(file)));
+        const file = (name: string, ships: boolean) => new TextFile(ships ? shippedPath(name) : userPath(name));
+        read = readNamed(setting, config, file, sessions);
         for (const row of read.rows) add(row);
       }),
   );

@@ -84,7 +84,11 @@ export function syntheticSessions(config: Settings, words: WordSource): SessionP
         return {
           messages: k === 0 ? [...system, user] : [user],
           // What the server counts is the whole history, whose answers only it knows.
-          prompt: { inputTokens: 0, outputTokens },
+          prompt: {
+            inputTokens: 0,
+            outputTokens,
+            ...(config.TOOL_ROUNDS > 0 ? { ceiling: true, body: offeredTool } : {}),
+          },
           waitMs: k === 0 ? 0 : waitMs(config, config.THINK_TIME, undefined, waits),
           tool: false,
           abandoned: isAbandoned(config, gone),
@@ -147,6 +151,20 @@ export function recordedSessions(
     },
   };
 }
+
+/** What TOOL_ROUNDS offers the model. */
+export const offeredTool = {
+  tools: [
+    {
+      type: "function",
+      function: {
+        name: "lookup",
+        description: "Looks up what is known about a subject.",
+        parameters: { type: "object", properties: { query: { type: "string" } }, required: ["query"] },
+      },
+    },
+  ],
+} as const;
 
 /** A wait of a session: drawn always, so that one setting does not move what another one draws. */
 function waitMs(config: Settings, wait: Wait, recordedMs: number | undefined, rng: Rng): number {

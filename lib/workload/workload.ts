@@ -39,7 +39,9 @@ export function syntheticPrompts(config: Settings, words: WordSource, lengths: L
       const inputTokens = Math.min(sample(inputs, lengthRng), config.MAX_INPUT_TOKENS ?? Infinity);
       const outputTokens = Math.min(sample(outputs, lengthRng), config.MAX_OUTPUT_TOKENS ?? Infinity);
       const shared = Math.min(config.SHARED_PREFIX, inputTokens);
-      const sharedRng = () => prefixRngs("shared prefix");
+      // Drawn from numbers of its own: how many groups there are moves no length.
+      const group = config.PREFIX_GROUPS === 1 ? 0 : groupOf(config, level, index);
+      const sharedRng = () => prefixRngs("shared prefix", group);
       const rng = rngs(`level ${scope}`, index);
       if (config.TOKEN_IDS) {
         const own = words.tokenIds(inputTokens - shared, rng);
@@ -53,6 +55,11 @@ export function syntheticPrompts(config: Settings, words: WordSource, lengths: L
       return { input: { kind: "text", text: text.trimStart() }, inputTokens: knownTokens, outputTokens };
     },
   };
+}
+
+function groupOf(config: Settings, level: string, index: number): number {
+  const { drawGroup } = require("./prefix-groups") as typeof import("./prefix-groups");
+  return drawGroup(config, seededRng(config.SEED ^ hashText(`${level} groups`), index + 1));
 }
 
 /**

@@ -9,6 +9,7 @@ import type { Answerer } from "./answer";
 import { arrivalRateRamp } from "./answers/arrival-rate-ramp";
 import { burst } from "./answers/burst";
 import { concurrencySweep } from "./answers/concurrency-sweep";
+import { conversations } from "./answers/conversations";
 import { kvCacheProfile } from "./answers/kv-cache-profile";
 import { prefillDecode } from "./answers/prefill-decode";
 import { promptIngestion } from "./answers/prompt-ingestion";
@@ -19,6 +20,7 @@ import { tableCsv, tableJson } from "./table";
 
 const answerers: Record<string, Answerer> = {
   "concurrency-sweep": concurrencySweep,
+  conversations,
   "arrival-rate-ramp": arrivalRateRamp,
   "prefill-decode": prefillDecode,
   "batch-burst": burst,

@@ -34,6 +34,14 @@ const runs: { scenario: string; what: string; flags: string[]; settings: RunSett
     settings: { CONCURRENCY: 2, REQUESTS: 8, INPUT_TOKENS: 200, OUTPUT_TOKENS: 16 },
   },
   {
+    ...{ scenario: "conversations", what: "with a failed turn and a cached prefix", least: 30 },
+    flags: [
+      ...[...engine, "--enable-prefix-caching", "--enable-prompt-tokens-details"],
+      ...["--fault", "status=500,share=0.1"],
+    ],
+    settings: { CONCURRENCY: "2,4", SESSIONS: 6, SESSION_TURNS: 3, OUTPUT_TOKENS: 6, THINK_TIME: "20ms" },
+  },
+  {
     ...{ scenario: "batch-burst", what: "released, with a stagger", flags: engine, least: 40 },
     settings: { BATCH_SIZES: "1,4", RUNS: 2, OUTPUT_TOKENS: 12, STAGGER: "20ms" },
   },

@@ -24,7 +24,12 @@ export function checkPrinted({ ended, rows }: Reported, scenario: string): numbe
   for (const block of blocks) {
     const lines = block.split("\n");
     const heading = lines[0] ?? "";
-    if (/^level\s/.test(heading))
+    if (/^level\s+sessions\b/.test(heading))
+      checkTable(lines, (level, _, column) => sessionCell(rows("sessions"), level, column), same);
+    else if (/ by turn$/.test(heading)) {
+      const ofLevel = rows("turns").filter(({ level }) => level === heading.replace(/ by turn$/, ""));
+      checkTable(lines.slice(1), (_, i, column) => turnCell(ofLevel[i] ?? {}, column), same);
+    } else if (/^level\s/.test(heading))
       checkTable(lines, (level, i, column) => levelCell(rows("levels"), percentiles, level, i, column), same);
     else if (/^batch\s/.test(heading)) checkTable(lines, (level, _, column) => burstCell(rows, level, column), same);
     else if (/^\S+\n\s+Status codes/.test(block))
@@ -57,12 +62,12 @@ function checkTable(
   let group = "";
   const names = columns.map(({ name }) => {
     // "TTFT p50  p99 ms": a heading without a metric's name belongs to the one before.
-    const [, metric, statistic] = /^(?:(TTFT|TPOT|ITL|e2e) )?(p\d+)(?: ms)?$/.exec(name) ?? [];
+    const [, metric, statistic] = /^(?:(TTFT|TPOT|ITL|e2e|session|task) )?(p\d+)(?: m?s)?$/.exec(name) ?? [];
     if (metric) group = metric;
     return statistic ? `${group} ${statistic}` : name;
   });
   body.forEach((line, i) => {
-    const level = /^\S+/.exec(line)?.[0] ?? "";
+    const level = /^\s*\S+/.exec(line)?.[0] ?? "";
     for (let c = 1; c < columns.length; c++) {
       const [from, to] = [c === 1 ? level.length : (columns[c - 1]?.end ?? 0), columns[c]?.end ?? 0];
       const { cell, scale } = cellOf(level, i, names[c] ?? "");
@@ -90,6 +95,28 @@ function levelCell(levels: Row[], percentiles: Row[], level: string, i: number, 
   };
   assert.ok(column in keys, `the column ${column} is new: say where the report has it`);
   return { cell: row[keys[column] ?? ""], scale: column === "good" || column === "cached" ? 100 : 1 };
+}
+
+/** A cell of the table of sessions. */
+function sessionCell(sessions: Row[], level: string, column: string) {
+  const keys: Record<string, string> = {
+    ...{ sessions: "sessions", completed: "completed", failed: "failed", abandoned: "abandoned", cut: "cut" },
+    ...{ turns: "turns", "not sent": "not_sent", "session p50": "session_p50_s", "session p99": "session_p99_s" },
+    ...{ "task p50": "task_p50_s", "task p99": "task_p99_s", "waits p50 s": "waits_p50_s" },
+  };
+  assert.ok(column in keys, `the column ${column} is new: say where the report has it`);
+  return { cell: sessions.find((row) => row.level === level)?.[keys[column] ?? ""] };
+}
+
+/** A cell of the table of turns; its first column stands to the right, and is the turn. */
+function turnCell(row: Row, column: string) {
+  const keys: Record<string, string> = {
+    ...{ requests: "requests", "input tokens": "input_tokens_mean", cached: "cached_share" },
+    ...{ "TTFT p50": "ttft_p50_ms", "TTFT p99": "ttft_p99_ms" },
+    "tok/s a request": "output_speed_p50_tokens_per_s",
+  };
+  assert.ok(column in keys, `the column ${column} is new: say where the report has it`);
+  return { cell: row[keys[column] ?? ""], scale: column === "cached" ? 100 : 1 };
 }
 
 /** A cell of the table of bursts, in the report's table of runs. */

@@ -175,7 +175,8 @@ export function failureSentence(levels: LevelSummary[]): string {
   const failed = levels.reduce((count, level) => count + level.failed, 0);
   if (requests === 0) return "No request was sent in a steady window.";
   if (failed === 0) return `None of ${requests.toLocaleString("en-US")} requests failed.`;
-  const byClass = failureNames(levels).map((name) => {
+  const failures = failureNames(levels).filter((name) => name !== "aborted"); // given up on purpose
+  const byClass = failures.map((name) => {
     const count = levels.reduce((total, level) => total + ((level.failures as Record<string, number>)[name] ?? 0), 0);
     return `${name} ${count.toLocaleString("en-US")}`;
   });

@@ -1,0 +1,76 @@
+import { promptRows } from "../load/load-plan";
+import { type Config, demand } from "../settings/config";
+import { type RequestSpec, Session, type Slot } from "../wire/client";
+import type { LlmClient, Server } from "../wire/llm-client";
+import type { Sender } from "./converse";
+import { openSessionRows } from "./file-rows";
+import type { PlannedTurn, SessionPlans } from "./sessions";
+import { openWords } from "./shared-words";
+
+/** The conversations of a run. */
+export interface Conversations {
+  /** Of a TRACE: when each session begins, ms. */
+  readonly beginsMs: readonly number[] | undefined;
+  /** Holds the session of a slot from its first turn to its last. */
+  hold(slot: Slot, server: Server, client: LlmClient): Promise<void>;
+}
+
+/** The conversations that DATASET, TRACE or SESSION_TURNS and its kind describe. Init context only. */
+export function openConversations(config: Config): Conversations {
+  const { recordedSessions, syntheticSessions, unanswered } = require("./sessions") as typeof import("./sessions");
+  const { converse } = require("./converse") as typeof import("./converse");
+  const { scriptedTool } = require("./scripted-tool") as typeof import("./scripted-tool");
+  const file = config.TRACE !== "" ? "TRACE" : config.DATASET !== "" ? "DATASET" : undefined;
+  const words = openWords(config);
+  let plans: SessionPlans;
+  let beginsMs: number[] | undefined;
+  if (file === undefined) {
+    plans = syntheticSessions(config, words);
+  } else {
+    const rows = openSessionRows(config, file);
+    promptRows(`${file}=${config[file]}`, rows.length, "session");
+    if (__VU === 0 && config.HISTORY === "recorded") {
+      for (let k = 0; k < rows.length; k++) {
+        const turn = unanswered(rows.at(k));
+        demand(
+          turn === undefined,
+          `HISTORY=recorded: session ${k + 1} of ${file}=${config[file]} has no answer before its turn ${(turn ?? 0) + 1}; set HISTORY=live`,
+        );
+      }
+    }
+    // The module reads the schedule of the first VU; the others would go through all rows for nothing.
+    if (file === "TRACE")
+      beginsMs = __VU === 0 ? Array.from({ length: rows.length }, (_, k) => rows.at(k).atMs ?? 0) : [];
+    plans = recordedSessions(config, words, rows);
+  }
+  const hold: Conversations["hold"] = async (slot, server, client) => {
+    const plan = plans.at(slot, server.tokensPerWord);
+    const session = new Session(slot, plan.turns.length);
+    const sender = senderOf(config, session, server, client);
+    await converse(config, plan, sender, scriptedTool(config, slot, server.tokensPerWord, words.text));
+  };
+  return { beginsMs, hold };
+}
+
+/** Sends the turns of a session, with the header that names it, and what the server gave it to send back. */
+function senderOf(config: Config, session: Session, server: Server, client: LlmClient): Sender<Slot> {
+  const headers: Record<string, string> = {};
+  if (config.SESSION_HEADER !== "none") headers[config.SESSION_HEADER] = session.id;
+  return {
+    permit: (timing, after) => session.turn(after === undefined ? timing : { ...timing, after }),
+    async send(prompt, turn, permitted) {
+      const more: Partial<RequestSpec> = { headers, keepText: true, ...abandoned(config, turn) };
+      if (config.SESSION_ECHO !== "") more.keepHeader = config.SESSION_ECHO;
+      const result = await client.request(server, prompt, permitted, more);
+      if (result.header !== "") headers[config.SESSION_ECHO] = result.header;
+      return result.outcome === "completed" ? result : undefined;
+    },
+    added: () => session.plan(1),
+  };
+}
+
+function abandoned({ ABANDON: abandon }: Config, turn: PlannedTurn): Partial<RequestSpec> {
+  if (!abandon || !turn.abandoned) return {};
+  const { afterMs, afterTokens } = abandon;
+  return afterTokens === undefined ? { abortAfterMs: afterMs } : { abortAfterTokens: afterTokens };
+}
