@@ -642,12 +642,15 @@ declare module "k6/x/tokenclock" {
 
   /**
    * A UTF-8 text file of the user's, as it is or packed by gzip; a byte order mark is dropped. It is read from its beginning by
-   * each call, which throws where it cannot be read or is no UTF-8. For the init context.
+   * each call, which throws where it cannot be read or is no UTF-8. A Parquet file is read as JSON lines, one a row, without
+   * members that are null; a column that JSON has no value for throws. For the init context.
    */
   export class TextFile {
     constructor(path: string);
-    /** Its first 64 kB. */
+    /** Its first 64 kB; of a Parquet file the rows that exceed 64 kB of JSON. */
     readonly head: string;
+    /** Its rows come from a Parquet file. */
+    readonly parquet: boolean;
     /** Calls `take` with each line that is not blank and its number from 1, until it returns false. */
     lines(take: (line: string, number: number) => unknown): void;
     /** Calls `take` with the JSON of each element of the array that the file is and its number from 1, until it returns false. */

@@ -8,11 +8,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"path/filepath"
 	"strings"
 	"unicode/utf8"
 
 	"github.com/grafana/sobek"
+
+	"github.com/tokenclock/tokenclock/extension/internal/parquet"
 )
 
 // headBytes is how much of a file its kind is told by.
@@ -24,12 +27,33 @@ type textFile struct {
 	i    *instance
 	path string
 	Head string `js:"head"`
+
+	Parquet bool `js:"parquet"` // its rows are read as lines of JSON
 }
 
 // newTextFile is `new TextFile(path)`, for the init context; a relative path is one from the working directory.
 func (i *instance) newTextFile(call sobek.ConstructorCall) *sobek.Object {
 	f := &textFile{i: i, path: call.Argument(0).String()}
-	err := f.read(func(r *bufio.Reader) error {
+	if err := f.begin(); err != nil {
+		i.throw(fmt.Errorf("new TextFile: %w", err))
+	}
+	rt := i.vu.Runtime()
+	return rt.ToValue(f).ToObject(rt)
+}
+
+// begin reads the head.
+func (f *textFile) begin() error {
+	var head strings.Builder
+	isParquet, err := f.readParquet(func(line string, _ int) (bool, error) {
+		head.WriteString(line)
+		head.WriteByte('\n')
+		return head.Len() < headBytes, nil
+	})
+	if isParquet {
+		f.Parquet, f.Head = true, head.String()
+		return err
+	}
+	return f.read(func(r *bufio.Reader) error {
 		head, err := io.ReadAll(io.LimitReader(r, headBytes))
 		// The limit may cut a character in two.
 		for range utf8.UTFMax - 1 {
@@ -41,24 +65,48 @@ func (i *instance) newTextFile(call sobek.ConstructorCall) *sobek.Object {
 		f.Head = string(head)
 		return err
 	})
-	if err != nil {
-		i.throw(fmt.Errorf("new TextFile: %w", err))
-	}
-	rt := i.vu.Runtime()
-	return rt.ToValue(f).ToObject(rt)
 }
 
-// read opens the file, unpacks gzip, drops a byte order mark and hands the text over.
-func (f *textFile) read(take func(r *bufio.Reader) error) error {
+// opened is what k6 gives for a file.
+type opened interface {
+	io.ReadCloser
+	io.ReaderAt
+	Stat() (fs.FileInfo, error)
+}
+
+func (f *textFile) open() (opened, error) {
 	env := f.i.vu.InitEnv()
 	if env == nil {
-		return fmt.Errorf("%s: files are read in the init context only", f.path)
+		return nil, fmt.Errorf("%s: files are read in the init context only", f.path)
 	}
 	at := f.path
 	if !filepath.IsAbs(at) {
 		at = env.GetAbsFilePath(f.path)
 	}
-	file, err := env.FileSystems["file"].Open(at)
+	return env.FileSystems["file"].Open(at)
+}
+
+// readParquet hands a Parquet file's rows over as package parquet does. It reports whether the file is one.
+func (f *textFile) readParquet(take func(line string, number int) (bool, error)) (is bool, err error) {
+	file, err := f.open()
+	if err != nil {
+		return false, err
+	}
+	defer func() { _ = file.Close() }()
+	magic := make([]byte, len(parquet.Magic))
+	if _, err := io.ReadFull(file, magic); err != nil || string(magic) != parquet.Magic {
+		return false, nil
+	}
+	info, err := file.Stat()
+	if err != nil {
+		return true, err
+	}
+	return true, parquet.Rows(file, info.Size(), take)
+}
+
+// read opens the file, unpacks gzip, drops a byte order mark and hands the text over.
+func (f *textFile) read(take func(r *bufio.Reader) error) error {
+	file, err := f.open()
 	if err != nil {
 		return err
 	}
@@ -79,6 +127,10 @@ func (f *textFile) read(take func(r *bufio.Reader) error) error {
 
 // Lines is `file.lines(take)`.
 func (f *textFile) Lines(take func(line string, number int) (sobek.Value, error)) error {
+	if f.Parquet {
+		_, err := f.readParquet(func(line string, number int) (bool, error) { return wantsMore(take(line, number)) })
+		return err
+	}
 	return f.read(func(r *bufio.Reader) error {
 		for number := 1; ; number++ {
 			line, err := r.ReadString('\n')

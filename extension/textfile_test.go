@@ -86,3 +86,14 @@ func TestTheFirstVUFillsTheRowsOfAll(t *testing.T) {
 	require.Equal(t, `[0,2,"one","zwölf"]`, initVU(t, root, fill+`return [filled, rows.length, rows.at(0), rows.at(1)];`))
 	require.Contains(t, initVU(t, root, fill+`try { rows.at(2); } catch (error) { return error.message; }`), "row 2 of 2")
 }
+
+func TestAParquetFileIsReadByRows(t *testing.T) {
+	content, err := os.ReadFile(filepath.Join("internal", "parquet", "testdata", "snappy.parquet"))
+	require.NoError(t, err)
+	got, err := fileVU(t, content, `got.push(file.parquet, file.head.split("\n")[0]);
+		file.lines((line, number) => { got.push([number, JSON.parse(line).prompt]); return number < 2; })`)
+	require.NoError(t, err)
+	require.Equal(t, `[true,"{\"prompt\":\"one\",\"output_tokens\":5}",[1,"one"],[2,"zwei ü"]]`, got)
+	_, err = fileVU(t, content[:len(content)-20], "")
+	require.ErrorContains(t, err, "Parquet file cannot be read")
+}

@@ -357,8 +357,9 @@ export class MetricsPoller {
   }
 }
 
-/** k6 itself unpacks nothing, so that a file packed by gzip is refused as no text. */
+/** k6 itself unpacks nothing, so that a file packed by gzip and a Parquet file are refused as no text. */
 export class TextFile {
+  readonly parquet = false;
   readonly head: string;
   readonly #text: string;
 

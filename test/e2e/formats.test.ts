@@ -264,6 +264,27 @@ test("TRACE of prompts with times: bodies at their times", async (t) => {
   );
 });
 
+test("DATASET of Parquet: a row's prompt a request", async (t) => {
+  const server = await keepingServer(t);
+  const ended = await run("concurrency-sweep", {
+    ...{ BASE_URL: server.baseUrl, DATASET: fixture("33c-prompts.parquet"), CONCURRENCY: "1", REQUESTS: "4" },
+    ...{ WARMUP: "0", THRESHOLDS: "none" },
+  });
+  assert.equal(ended.code, 0, ended.stderr);
+  assert.match(ended.stderr, /GuideLLM Parquet: prompt, output_tokens_count; 4 rows/);
+  const rows = [
+    ["Name three uses for an old bicycle wheel.", 5],
+    ["Why does bread rise?", 6],
+    ["Write two lines about fog.", 7],
+    ["How far is the moon, roughly?", 8],
+  ];
+  assert.deepEqual(
+    server.requests.map(({ body }) => [body.messages[0].content, body.min_tokens]),
+    rows,
+    ended.stderr,
+  );
+});
+
 test("a file that is not understood ends the run before any request, with the field and the way out", async (t) => {
   const server = await keepingServer(t);
   for (const [scenario, setting, file, line] of [
@@ -273,7 +294,6 @@ test("a file that is not understood ends the run before any request, with the fi
       "18-aiperf-multi.jsonl",
       /DATASET=\S+: line 1 is a conversation of 2 turns \(turns\)/,
     ],
-    ["concurrency-sweep", "DATASET", "33c-prompts.parquet", /is a Parquet file, which k6 cannot read; convert it/],
     ["concurrency-sweep", "DATASET", "50-mooncake.jsonl", /set TRACE in the place of DATASET/],
     ["arrival-rate-ramp", "TRACE", "65-eight.jsonl", /line 1 has no time/],
   ] as const) {

@@ -7,6 +7,7 @@ export function fileOfText(whole: string): TextFile {
   const text = whole.replace(/^\uFEFF/, "");
   return {
     head: text.slice(0, 65_536),
+    parquet: false,
     text: () => text,
     lines(take) {
       text.split(/\r?\n/).every((line, i) => line.trim() === "" || take(line, i + 1) !== false);

@@ -6,6 +6,8 @@ import type { Json } from "./row";
 /** A file as the client opens it; see TextFile in the module's index.d.ts. */
 export interface TextFile {
   readonly head: string;
+  /** Its lines are the rows of a Parquet file as JSON. */
+  readonly parquet: boolean;
   lines(take: (line: string, number: number) => unknown): void;
   elements(take: (element: string, number: number) => unknown): void;
   text(): string;
@@ -13,7 +15,7 @@ export interface TextFile {
 
 /** The records of a file in order. */
 export interface Records {
-  /** "JSONL", "JSON", "CSV", "TSV" or "text". */
+  /** "JSONL", "JSON", "Parquet", "CSV", "TSV" or "text". */
   readonly kind: string;
   /** Calls `take` with each record and what to call it in messages ("line 3"), until it returns false. */
   each(take: (record: unknown, place: string) => unknown): void;
@@ -26,9 +28,10 @@ const endings = ["jsonl", "ndjson", "json", "har", "csv", "tsv", "txt"];
  * record itself from one that holds a list of them.
  */
 export function openRecords(name: string, file: TextFile, isRecord: (value: unknown) => boolean): Records {
+  if (file.parquet) return jsonLines(file, "Parquet", "row");
   const ending = /\.([a-z0-9]+?)(\.gz)?$/i.exec(name)?.[1]?.toLowerCase() ?? "";
   refuseBinary(file.head);
-  if (ending === "parquet") throw new Error("its name ends in .parquet, but it is text; rename it");
+  if (ending === "parquet") throw new Error("its name ends in .parquet, but it is no Parquet file; rename it");
   if (!endings.includes(ending)) {
     throw new Error(
       `its ending .${ending} is not known; files are read that end in ${endings.map((each) => `.${each}`).join(", ")}, or these with .gz. If every line is a prompt, name it .txt`,
@@ -43,7 +46,7 @@ export function openRecords(name: string, file: TextFile, isRecord: (value: unkn
 function refuseBinary(head: string): void {
   if (head.startsWith("PAR1")) {
     throw new Error(
-      "it is a Parquet file, which k6 cannot read; convert it, such as by: duckdb -c \"COPY 'FILE.parquet' TO 'FILE.jsonl'\"",
+      "it is a Parquet file, which only bin/k6 reads; convert it, such as by: duckdb -c \"COPY 'FILE.parquet' TO 'FILE.jsonl'\"",
     );
   }
   if (head.startsWith("PK\u0003\u0004"))
@@ -96,18 +99,18 @@ function isJson(text: string): boolean {
   }
 }
 
-function jsonLines(file: TextFile): Records {
+function jsonLines(file: TextFile, kind = "JSONL", place = "line"): Records {
   return {
-    kind: "JSONL",
+    kind,
     each: (take) =>
       file.lines((line, number) => {
         let record: unknown;
         try {
           record = JSON.parse(line);
         } catch {
-          throw new Error(`line ${number} is no JSON; a file of plain prompts is named .txt`);
+          throw new Error(`${place} ${number} is no JSON; a file of plain prompts is named .txt`);
         }
-        return take(record, `line ${number}`);
+        return take(record, `${place} ${number}`);
       }),
   };
 }

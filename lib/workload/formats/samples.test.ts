@@ -760,7 +760,7 @@ const refused: Refused[] = [
     file: "32c-mlperf-agentic.jsonl",
     says: /conversation c0 is a conversation of 2 turns \(conversation_id\).*TURNS=first/,
   },
-  { file: "33c-prompts.parquet", says: /is a Parquet file, which k6 cannot read; convert it/ },
+  { file: "33c-prompts.parquet", says: /is a Parquet file, which only bin\/k6 reads; convert it/ },
   { file: "33b-prompts.jsonl.gz", says: /packed by gzip.*gunzip/ },
   { file: "35-chat-image.jsonl", set: { API: "completions" }, says: /part of type image_url.*set API=chat/ },
   { file: "36-rerank.jsonl", says: /its fields are query, documents.*DATASET_COLUMNS/ },
