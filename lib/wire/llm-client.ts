@@ -8,11 +8,17 @@ import { showFile } from "../workload/file-rows";
 import { joined } from "./address";
 import { type Prompt, requestBody } from "./body";
 import { openCacheWatch } from "./cache-watch";
-import { type BatchResult, Client, fetch, type HttpReply, type RequestSpec, type Result, type Slot } from "./client";
-import { requestHeaders } from "./headers";
+import {
+  type BatchResult,
+  Client,
+  fetch,
+  type HttpReply,
+  type RequestSpec,
+  type Result,
+  type Slot,
+  shared,
+} from "./client";
 import { openWire, type Wire } from "./open-wire";
-
-export { requestHeaders };
 
 /** What setup() learnt of the server; k6 hands it to every VU. */
 export interface Server {
@@ -119,6 +125,12 @@ function withModel(path: string, model: string): string {
 function responseOf(config: Config, { description: { response, reply } }: Wire): WireResponse {
   if (config.STREAM) return response;
   return reply?.response ?? { ...response, format: "json", cumulative: false };
+}
+
+/** Headers of every request, see headers.ts. Made once for all VUs: what makes them would take 10 kB of each. */
+export function requestHeaders(config: Config, wire?: Wire): Record<string, string> {
+  const make = () => (require("./headers") as typeof import("./headers")).requestHeaders(config, wire);
+  return { ...shared("request headers", make) };
 }
 
 /** `path` below the host of BASE_URL; a whole address stays as it is. */
