@@ -92,6 +92,10 @@ interface AnyRequestLine {
   streamed?: boolean;
   reused?: boolean;
   retries?: number;
+  /** Times it was sent again with another key, because the server had refused the first with 401. */
+  keyRetries?: number;
+  /** Of its header traceparent. */
+  traceId?: string;
   /** The worst source of its arrival times; "kernel" is what "socket" was called before there was a ring. */
   stamp?: "ring" | "socket" | "kernel" | "user";
   coalesced?: number;
