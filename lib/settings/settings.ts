@@ -386,7 +386,7 @@ export const settings = {
   HEADERS: setting(
     headers,
     {},
-    "More headers of every request; their values are never written anywhere. Placeholders such as `{{uuid}}` and `{{key}}` are filled in, see docs/servers.md.",
+    "More headers of every request; their values are never written anywhere. Placeholders such as `{{uuid}}` and `{{key}}` are filled in, see docs/keys.md.",
   ),
   TRACEPARENT: setting(
     yesNo,

@@ -40,7 +40,7 @@ type Values struct {
 	VU            uint64
 }
 
-// placeholders by name; docs/servers.md describes them.
+// placeholders by name; docs/keys.md describes them.
 var placeholders = map[string]func(v Values) string{
 	"uuid": func(Values) string { return uuid() },
 	"id":   func(v Values) string { return v.ID },
