@@ -95,7 +95,7 @@ test("tokens of OAuth are renewed before they end: the server refuses none", asy
     [],
   );
   assert.equal(new Set(requests.map(({ traceId }) => traceId)).size, requests.length, "each has a trace of its own");
-  const note = ended.summary.validity.notes.find((line) => line.startsWith("the key was renewed")) ?? "";
+  const note = (ended.summary.validity.notes ?? []).find((line) => line.startsWith("the key was renewed")) ?? "";
   assert.match(note, /renewed [23] times, and could not be 0 times/);
   assertNoSecretBelow(ended.dir);
   assert.doesNotMatch(ended.stdout + ended.stderr, hidden);
@@ -131,14 +131,16 @@ test("a key that ends unannounced is fetched anew by its command: no request fai
   const requests = requestsIn(readRecords(path.join(results, "records.ndjson.gz")));
   assert.ok(requests.length > 100, `${requests.length} requests`);
   assert.deepEqual(
-    requests.filter(({ outcome }) => outcome !== "completed").map(({ message }) => message),
+    requests.filter(({ outcome }) => outcome !== "completed").map(({ status }) => status),
     [],
   );
   const again = requests.filter(({ keyRetries = 0 }) => keyRetries > 0);
   assert.ok(again.length > 0 && again.every(({ keyRetries }) => keyRetries === 1));
   assert.ok(
-    summary.validity.notes.some((line) => line.startsWith(`${again.length} requests met a key that had just ended`)),
-    summary.validity.notes.join("\n"),
+    (summary.validity.notes ?? []).some((line) =>
+      line.startsWith(`${again.length} requests met a key that had just ended`),
+    ),
+    summary.validity.notes?.join("\n"),
   );
   assert.ok(looks > 100 && seen.length === 0, `${looks} looks: ${seen}`);
   const files = assertNoSecretBelow(results);
