@@ -16,8 +16,8 @@
  *    sure of the two counts.
  */
 
+import { incompleteBeta, logGamma, studentQuantile } from "../../lib/figures/beta";
 import { mean } from "../statistics";
-import { incompleteBeta, logGamma, studentQuantile } from "./beta";
 import type { RunFailures, RunFigure } from "./run-figures";
 
 export type ComparisonVerdict = "regression" | "improvement" | "no change" | "unclear" | "not judged";

@@ -3,7 +3,7 @@
  * loadgen/early_stopping.cc): with t samples over the limit, the verdict "at least the share p of all requests keeps it"
  * is sound with confidence c once h samples kept it, h the smallest with I_{p-d}(h, t+1) <= 1 - c.
  */
-import { incompleteBeta } from "./beta";
+import { incompleteBeta } from "../../lib/figures/beta";
 
 export interface Confidence {
   /** Chance of being right, 0..1. */

@@ -13,10 +13,11 @@
  * 3. the latencies at those shares (Woodruff 1952, Confidence Intervals for Medians and Other Position Measures).
  * R's survey::svyquantile does 2 and 3 under interval.type "beta".
  */
+
+import { studentQuantile } from "../../lib/figures/beta";
 import { itlGaps } from "../../lib/figures/fold";
 import { percentile } from "../../lib/figures/percentile";
 import type { RequestLine } from "../read/records";
-import { studentQuantile } from "./beta";
 import { type Confidence, shareBounds } from "./early-stopping";
 
 /** The gaps before the chunks of one request, in the order in which they ended. */

@@ -6,10 +6,11 @@
  * A count, a throughput, an extreme, and a share of nothing or everything (no failure at all) are statements on the run
  * itself: they are compared as they are.
  */
+
+import { studentQuantile } from "../../lib/figures/beta";
 import { type Operator, shareToKeep, type Threshold } from "../../lib/figures/threshold";
 import { formatNumber, plural } from "../format";
 import { ascending, mean, quantile, sampleStd } from "../statistics";
-import { studentQuantile } from "./beta";
 import { type Confidence, judgeShare, type LimitVerdict, samplesInAll } from "./early-stopping";
 import type { PooledItl } from "./itl";
 

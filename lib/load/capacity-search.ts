@@ -1,0 +1,277 @@
+/**
+ * The search for the highest load under which a server keeps its SLOs: doubling until one probe passes and another one fails,
+ * then bisection. It assumes that more load never makes more requests good. Pure: it names the next level and takes its verdict.
+ */
+import type { Side } from "../figures/sequential";
+import type { ProbeFigures } from "./probe";
+
+export interface SearchPlan {
+  /** The first level probed: requests a second, or clients. */
+  readonly start: number;
+  /** Lowest and highest level that may be probed. */
+  readonly least: number;
+  readonly most: number;
+  /** Levels are whole numbers. */
+  readonly whole: boolean;
+  /** The search ends when the failing level is at most this part above the passing one: 0.1 for 10 %. */
+  readonly precision: number;
+  /** Chance that the interval holds the capacity, 0..1. */
+  readonly confidence: number;
+  readonly mostProbes: number;
+}
+
+/** What a probe came to. void: it tells nothing of the server, for the reason that `why` names. */
+export interface ProbeOutcome extends Omit<ProbeFigures, "state"> {
+  readonly state: "pass" | "fail" | "undecided" | "unsteady" | "void";
+  readonly why?: string;
+  /** How long the probe took, s; and its requests, warm-up and cut included. */
+  readonly tookS: number;
+  readonly sent: number;
+  /** Whether at least 90 % of the requests are shown to be good ("above"), or shown not to be ("below"). */
+  readonly ninety?: Side;
+}
+
+export interface ProbeAt extends ProbeOutcome {
+  readonly level: number;
+}
+
+/** An interval that holds a level; a side that no probe showed is absent. */
+export interface Interval {
+  readonly low?: number;
+  readonly high?: number;
+}
+
+export interface CapacityResult {
+  /**
+   * found: the interval has two sides. at_least: no level failed. below: the lowest level failed. none: no probe was decided.
+   * drifted: probes contradict each other, so the server is not the one that it was.
+   */
+  readonly state: "found" | "at_least" | "below" | "none" | "drifted";
+  /** Passing and failing level that enclose the capacity. */
+  readonly interval: Interval;
+  readonly confidence: number;
+  /** Whether the interval is as narrow as asked for. */
+  readonly precise: boolean;
+  /** The same for the highest level with at least 90 % good requests: DistServe's goodput. */
+  readonly ninety: Interval;
+  /** The level with the most completed requests a second by mean latency (Kleinrock's power); absent without a probe. */
+  readonly knee?: number;
+  /** The probes by level, and what was probed twice in the order of the probes: the goodput curve. */
+  readonly probes: readonly ProbeAt[];
+  /** What a reader must know of it, a line each. */
+  readonly notes: readonly string[];
+}
+
+/** How sure each verdict must be so that all of them together are as sure as the plan asks for (Bonferroni). */
+export function alphaOf({ confidence, mostProbes }: Pick<SearchPlan, "confidence" | "mostProbes">): number {
+  return (1 - confidence) / mostProbes;
+}
+
+export class CapacitySearch {
+  private readonly probes: ProbeAt[] = [];
+  private confirmed = false;
+
+  constructor(readonly plan: SearchPlan) {}
+
+  /** The level to probe next; undefined when the search is over. */
+  next(): number | undefined {
+    if (this.probes.length >= this.plan.mostProbes || this.contradiction()) return undefined;
+    const { low, high } = this.interval();
+    const retry = this.voided();
+    if (retry !== undefined) return retry;
+    if (low === undefined && high === undefined) return this.firstStep();
+    if (high === undefined) return this.upwards(low ?? this.plan.start);
+    if (low === undefined) return this.step(high, 0.5);
+    const inside = this.isPrecise(low, high) ? undefined : this.between(low, high);
+    return inside ?? this.confirmation(low, high);
+  }
+
+  /** Takes what the probe of the level that next() named came to. */
+  take(level: number, outcome: ProbeOutcome): void {
+    if (this.probes.some((probe) => probe.level === level && decided(probe))) this.confirmed = true;
+    this.probes.push({ ...outcome, level });
+  }
+
+  /** Probes made so far, in order. */
+  get made(): readonly ProbeAt[] {
+    return this.probes;
+  }
+
+  result(): CapacityResult {
+    const interval = this.interval();
+    const { low, high } = interval;
+    const drifted = this.contradiction();
+    const state = drifted
+      ? "drifted"
+      : low !== undefined
+        ? high !== undefined
+          ? "found"
+          : "at_least"
+        : high !== undefined
+          ? "below"
+          : "none";
+    return {
+      state,
+      interval: drifted ? {} : interval,
+      confidence: this.plan.confidence,
+      precise: state === "found" && low !== undefined && high !== undefined && this.isPrecise(low, high),
+      ninety: drifted ? {} : enclosing(this.probes, (probe) => sideOfNinety(probe)),
+      ...kneeOf(this.probes),
+      probes: [...this.probes].sort((a, b) => a.level - b.level),
+      notes: this.notes(drifted),
+    };
+  }
+
+  private interval(): Interval {
+    return enclosing(this.probes, ({ state }) => (state === "pass" ? "above" : state === "fail" ? "below" : undefined));
+  }
+
+  /** Whether a level passed above one that failed, or both. */
+  private contradiction(): boolean {
+    const passed = this.probes.filter(({ state }) => state === "pass").map(({ level }) => level);
+    const failed = this.probes.filter(({ state }) => state === "fail").map(({ level }) => level);
+    return passed.length > 0 && failed.length > 0 && Math.max(...passed) >= Math.min(...failed);
+  }
+
+  /** A level whose only probe was void: what kept it from being one may be gone. */
+  private voided(): number | undefined {
+    const last = this.probes.at(-1);
+    if (last?.state !== "void") return undefined;
+    return this.probes.filter(({ level }) => level === last.level).length < 2 ? last.level : undefined;
+  }
+
+  private firstStep(): number | undefined {
+    if (this.probes.length === 0) return this.clamp(this.plan.start);
+    // Nothing is known of the levels probed so far: a lower one is easier to judge.
+    const lowest = Math.min(...this.probes.map(({ level }) => level));
+    return this.step(lowest, 0.5);
+  }
+
+  /** A level beyond `from` that no probe was made of yet; undefined at the limit of what may be probed. */
+  private step(from: number, factor: number): number | undefined {
+    let level = from;
+    for (;;) {
+      const further = this.clamp(factor > 1 ? this.up(level * factor) : this.down(level * factor));
+      if (further === level) return undefined;
+      level = further;
+      const there = this.probes.filter((probe) => probe.level === level);
+      if (there.length === 0) return level;
+    }
+  }
+
+  /**
+   * Where no level failed, a higher one. A void or unsteady probe above says where client or server leave what can be measured,
+   * and more load would not be measured either: a level below it.
+   */
+  private upwards(low: number): number | undefined {
+    const beyond = this.probes
+      .filter(({ level, state }) => level > low && (state === "void" || state === "unsteady"))
+      .map(({ level }) => level);
+    if (beyond.length === 0) return this.step(low, 2);
+    const limit = Math.min(...beyond);
+    return this.isPrecise(low, limit) ? undefined : this.between(low, limit);
+  }
+
+  /**
+   * A level between a passing and a failing one. Where a probe in between was not decided, the capacity is near it, and the
+   * next probes enclose it at the distance that the precision asks for.
+   */
+  private between(low: number, high: number): number | undefined {
+    const open = this.probes.filter(({ level }) => level > low && level < high).map(({ level }) => level);
+    if (open.length === 0) return this.inside(Math.sqrt(low * high), low, high);
+    const margin = Math.sqrt(1 + this.plan.precision);
+    const [lowest, highest] = [Math.min(...open), Math.max(...open)];
+    const below = Math.max(Math.sqrt(low * lowest), lowest / margin);
+    const above = Math.min(Math.sqrt(high * highest), highest * margin);
+    const worthwhile = 1 + this.plan.precision / 4;
+    const candidates = [
+      lowest / low > worthwhile ? this.inside(below, low, lowest) : undefined,
+      high / highest > worthwhile ? this.inside(above, highest, high) : undefined,
+    ];
+    return candidates.find((level) => level !== undefined);
+  }
+
+  /** Probes that bound once more that was probed first: a server that drifts slowly looks steady within each probe. */
+  private confirmation(low: number, high: number): number | undefined {
+    if (this.confirmed || this.probes.at(-1)?.state === "void") return undefined;
+    const at = (wanted: number) => this.probes.findIndex(({ level, state }) => level === wanted && state !== "void");
+    return at(low) < at(high) ? low : high;
+  }
+
+  private isPrecise(low: number, high: number): boolean {
+    return high / low <= (1 + this.plan.precision) * (1 + 1e-9) || (this.plan.whole && high - low <= 1);
+  }
+
+  private inside(level: number, low: number, high: number): number | undefined {
+    const rounded = this.plan.whole ? Math.round(level) : rounded3(level);
+    if (rounded > low && rounded < high) return rounded;
+    if (!this.plan.whole || high - low <= 1) return undefined;
+    return rounded <= low ? low + 1 : high - 1;
+  }
+
+  private clamp(level: number): number {
+    return Math.min(this.plan.most, Math.max(this.plan.least, level));
+  }
+
+  private up = (level: number) => (this.plan.whole ? Math.ceil(level) : rounded3(level));
+  private down = (level: number) => (this.plan.whole ? Math.floor(level) : rounded3(level));
+
+  private notes(drifted: boolean): string[] {
+    const notes: string[] = [];
+    if (drifted) notes.push("a level passed that is not below one that failed: the server changed during the search");
+    for (const { level, state, why } of this.probes) {
+      if (state === "unsteady") notes.push(`the server was never steady at ${level}`);
+      if (state === "undecided") notes.push(`${level} is undecided: the probe ended at its limit`);
+      if (state === "void") notes.push(`the probe at ${level} is no answer: ${why ?? "unknown"}`);
+    }
+    if (this.probes.length >= this.plan.mostProbes)
+      notes.push(`the search ended at its limit of ${this.plan.mostProbes} probes`);
+    return notes;
+  }
+}
+
+const decided = ({ state }: ProbeAt) => state === "pass" || state === "fail";
+
+/** Three significant digits: a rate is also a level's name. */
+const rounded3 = (level: number) => Number(level.toPrecision(3));
+
+function enclosing(probes: readonly ProbeAt[], sideOf: (probe: ProbeAt) => Side | undefined): Interval {
+  const [above, below] = [[] as number[], [] as number[]];
+  for (const probe of probes) {
+    const side = sideOf(probe);
+    if (side === "above") above.push(probe.level);
+    if (side === "below") below.push(probe.level);
+  }
+  const [low, high] = [Math.max(...above), Math.min(...below)];
+  return { ...(above.length > 0 ? { low } : {}), ...(below.length > 0 ? { high } : {}) };
+}
+
+const sideOfNinety = ({ state, ninety }: ProbeAt): Side | undefined =>
+  state === "pass" || state === "fail" || state === "undecided" ? ninety : undefined;
+
+/** L. Kleinrock, *Power and Deterministic Rules of Thumb for Probabilistic Problems in Computer Communications* (1979). */
+function kneeOf(probes: readonly ProbeAt[]): { knee?: number } {
+  let best: ProbeAt | undefined;
+  const power = ({ throughput, meanMs }: ProbeAt) => throughput / meanMs;
+  for (const probe of probes) {
+    if (probe.state === "void" || probe.state === "unsteady" || !(power(probe) > 0)) continue;
+    if (!best || power(probe) > power(best)) best = probe;
+  }
+  return best ? { knee: best.level } : {};
+}
+
+/** The most that a search can cost. */
+export interface SearchCost {
+  readonly probes: number;
+  readonly minutes: number;
+  readonly requests: number;
+}
+
+/** The upper bound of what `probes` more probes cost, each with its warm-up and the wait for its last requests. */
+export function costAtMost(
+  probes: number,
+  { mostMs, mostRequests }: { readonly mostMs: number; readonly mostRequests: number },
+  overheadMs: number,
+): SearchCost {
+  return { probes, minutes: (probes * (mostMs + overheadMs)) / 60_000, requests: probes * mostRequests };
+}
