@@ -1,4 +1,5 @@
 /** What a run came to, in numbers. The same shapes as `report()` of the k6 module gives; client.ts checks that they agree. */
+import type { Cost } from "./cost";
 import type { Profile } from "./profile";
 
 /** Statistics of one quantity: ms unless the name says otherwise. All are 0 where count is 0. */
@@ -50,6 +51,8 @@ export interface LevelSummary {
   /** undefined where no SLO is set. */
   requestGoodput?: number;
   goodShare?: number;
+  /** What its requests cost; absent without prices and where it is not known. */
+  cost?: Cost;
   /** Tokens a second of one request, 1000 / TPOT. */
   outputSpeed: Stats;
   ttftMs: Stats;

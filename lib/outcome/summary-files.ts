@@ -1,5 +1,6 @@
 /** What a run leaves behind: the table on stdout and the files in RESULTS. Pure: summary.ts hands in what was measured. */
 
+import { costOf, type Prices } from "../figures/cost";
 import type { LevelSummary, RunReport, Summary, Verdict } from "../figures/level-summary";
 import type { Gates } from "../figures/profile";
 import { type Column, percent, shortNumber, textTable } from "../figures/table";
@@ -50,7 +51,8 @@ export interface Concluded {
  * so that it says which of the others are not whole.
  */
 export function concludeRun(run: EndedRun, write: ((path: string, text: string) => string) | undefined): Concluded {
-  const { config, shown, report, metrics, gates, own } = run;
+  const { config, shown, metrics, gates, own } = run;
+  const { report, unknown } = withCosts(run.report, config);
   const unwritten = report.recordsError === undefined ? [] : [`records: ${report.recordsError}`];
   const judged = metrics && judgedThresholds(metrics);
   const conclusion = () => conclude({ report, judged, expected: gates.thresholds, unwritten });
@@ -67,12 +69,34 @@ export function concludeRun(run: EndedRun, write: ((path: string, text: string) 
   if (config.RESULTS !== "") {
     for (const [file, text] of Object.entries(own.files ?? {})) put(file, text);
     put("config.json", json(gates.profile ? { ...shown, profile: gates.profile } : shown));
-    put("summary.json", json(summaryOf(run, conclusion())));
+    put("summary.json", json(summaryOf({ ...run, report }, conclusion())));
   }
   const concluded = conclusion();
-  const text = summaryText(report, concluded.verdict, { simulated: config.SIMULATE, notes: run.notes });
+  const text = summaryText(report, concluded.verdict, {
+    simulated: config.SIMULATE,
+    notes: [...run.notes, ...unknown],
+  });
   output.stdout = `\n${[text, own.text ?? ""].filter((part) => part !== "").join("\n\n")}\n`;
   return { output, exitCode: exitCodeOf(concluded) };
+}
+
+/** The report with what each level's requests cost, and a line for each cost that is not known. */
+function withCosts(report: RunReport, config: Config): { report: RunReport; unknown: string[] } {
+  const prices: Prices = {
+    input: config.PRICE_INPUT,
+    output: config.PRICE_OUTPUT,
+    cached: config.PRICE_CACHED,
+    hour: config.PRICE_HOUR,
+  };
+  if (prices.input === undefined && prices.hour === undefined) return { report, unknown: [] };
+  const unknown: string[] = [];
+  const levels = report.levels.map((level) => {
+    const cost = costOf(level, prices);
+    if (typeof cost !== "string") return { ...level, cost };
+    unknown.push(`the cost of ${level.name} is not known: ${cost}`);
+    return level;
+  });
+  return { report: { ...report, levels }, unknown };
 }
 
 function summaryOf(
@@ -127,6 +151,8 @@ function cachedLine({ total }: RunReport): string | undefined {
 
 const cell = (value: number, measured: number) => (measured > 0 ? shortNumber(value) : "-");
 
+const dollars = (value: number | undefined) => (value === undefined ? "" : String(Number(value.toPrecision(3))));
+
 const columns: Column<LevelSummary>[] = [
   { heading: "level", left: true, cell: ({ name }) => name },
   { heading: "requests", cell: ({ requests }) => String(requests) },
@@ -143,6 +169,9 @@ const columns: Column<LevelSummary>[] = [
   { heading: "tok/s", cell: ({ outputThroughput, outputTokens }) => cell(outputThroughput, outputTokens) },
   { heading: "req/s", cell: ({ requestThroughput, completed }) => cell(requestThroughput, completed) },
   { heading: "cached", cell: ({ cachedShare }) => (cachedShare === undefined ? "" : percent(cachedShare)) },
+  { heading: "$ a request", cell: ({ cost }) => dollars(cost?.perRequest) },
+  { heading: "$ a Mtok", cell: ({ cost }) => dollars(cost?.perMillionOutputTokens) },
+  { heading: "$ a good req", cell: ({ cost }) => dollars(cost?.perGoodRequest) },
   { heading: "good", cell: ({ goodShare }) => (goodShare === undefined ? "" : percent(goodShare)) },
 ];
 

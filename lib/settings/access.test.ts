@@ -72,3 +72,10 @@ test("secrets on a command line are told from other settings", () => {
   );
   assert.equal(secretsLine({ MODEL: "m" }), undefined);
 });
+
+test("prices of both kinds, and half a price list, are refused", () => {
+  assert.equal(parse({ PRICE_INPUT: "0", PRICE_OUTPUT: "15.5", PRICE_CACHED: "0.3" }).PRICE_OUTPUT, 15.5);
+  assert.throws(() => parse({ PRICE_INPUT: "3" }), /PRICE_INPUT and PRICE_OUTPUT go together/);
+  assert.throws(() => parse({ PRICE_CACHED: "3" }), /PRICE_CACHED is set without/);
+  assert.throws(() => parse({ PRICE_HOUR: "3", PRICE_INPUT: "3", PRICE_OUTPUT: "3" }), /two ways to pay/);
+});

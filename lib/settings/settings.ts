@@ -604,6 +604,18 @@ export const settings = {
   SLO_TPOT: setting(sloMs, undefined, "Limit of the time per output token, ms: gated and counted into goodput."),
   SLO_E2E: setting(sloMs, undefined, "Limit of the end-to-end latency, ms: gated and counted into goodput."),
   SLO_PERCENTILE: setting(number(1, 100), 95, "Percentile of each level that the SLOs above gate."),
+  PRICE_INPUT: setting(optional(number(0, 1e6)), undefined, "Dollars a million input tokens; with PRICE_OUTPUT."),
+  PRICE_OUTPUT: setting(optional(number(0, 1e6)), undefined, "Dollars a million output tokens; with PRICE_INPUT."),
+  PRICE_CACHED: setting(
+    optional(number(0, 1e6)),
+    undefined,
+    "Dollars a million input tokens from the server's prefix cache; by default PRICE_INPUT.",
+  ),
+  PRICE_HOUR: setting(
+    optional(number(0, 1e6)),
+    undefined,
+    "Dollars an hour of the whole server, instead of the prices of tokens.",
+  ),
   RESULTS: setting(
     folder,
     "",
@@ -659,6 +671,7 @@ export function parseSettings(environment: Environment, defaults: Defaults): Set
   boundSessions(environment, values);
   requireUsed(environment, values as Settings);
   requireAccess(values as Settings);
+  requirePrices(values as Settings);
   requireFile(environment, values as Settings);
   // A scenario's own choice of token ids is one for the APIs that take them.
   if (!takesTokenIds(values as Settings)) values.TOKEN_IDS = false;
@@ -679,6 +692,19 @@ function boundSessions(environment: Environment, values: Record<string, unknown>
   }
   if (one === "SESSIONS") values.REQUESTS = values.DURATION = undefined;
   else if (one !== undefined) values.SESSIONS = undefined;
+}
+
+/** @throws SettingError for prices of both kinds, and for half a price list. */
+function requirePrices({ PRICE_INPUT: input, PRICE_OUTPUT: output, PRICE_CACHED: cached, PRICE_HOUR: hour }: Settings) {
+  if ((input === undefined) !== (output === undefined)) {
+    throw new SettingError("PRICE_INPUT and PRICE_OUTPUT go together; set both (0 is a price, too)");
+  }
+  if (cached !== undefined && input === undefined) {
+    throw new SettingError("PRICE_CACHED is set without PRICE_INPUT and PRICE_OUTPUT; set them, too");
+  }
+  if (hour !== undefined && input !== undefined) {
+    throw new SettingError("PRICE_HOUR and PRICE_INPUT are two ways to pay for the same tokens; set one of them");
+  }
 }
 
 const takesTokenIds = ({ API: api }: Settings) => api === "completions" || api === "embeddings";

@@ -76,6 +76,7 @@ export const commonSettings: readonly SettingName[] = [
   ...(["OAUTH_SCOPE", "OAUTH_AUDIENCE", "TRACEPARENT", "TLS_CERT", "TLS_KEY", "TLS_CA", "TLS_SKIP_VERIFY"] as const),
   ...(["METHOD", "ENDPOINT", "BODY", "INPUT_TOKENS_POINTER", "OUTPUT_TOKENS_POINTER"] as const),
   ...(["WARMUP", "MAX_DURATION", "SEED", "SALT", "CACHE", "STAMPS", "DESCRIPTION", "RESULTS"] as const),
+  ...(["PRICE_INPUT", "PRICE_OUTPUT", "PRICE_CACHED", "PRICE_HOUR"] as const),
   ...(["THRESHOLDS", "SLO_TTFT", "SLO_TPOT", "SLO_E2E", "SLO_PERCENTILE"] as const),
 ];
 

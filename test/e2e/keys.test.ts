@@ -85,6 +85,8 @@ test("tokens of OAuth are renewed before they end: the server refuses none", asy
     OAUTH_CLIENT_ID: "me",
     OAUTH_CLIENT_SECRET: secret,
     TRACEPARENT: "true",
+    PRICE_HOUR: 36,
+    SLO_E2E: 60_000,
   });
   await server.stop();
   assertEndedWell(ended);
@@ -99,6 +101,13 @@ test("tokens of OAuth are renewed before they end: the server refuses none", asy
   assert.match(note, /renewed [23] times, and could not be 0 times/);
   assertNoSecretBelow(ended.dir);
   assert.doesNotMatch(ended.stdout + ended.stderr, hidden);
+  // A cent a second, for what the server gave in it.
+  const [level] = ended.summary.levels;
+  assert.ok(level?.cost !== undefined);
+  assert.ok(Math.abs(level.cost.perRequest * level.requestThroughput - 0.01) < 1e-9);
+  assert.ok(Math.abs((level.cost.perMillionOutputTokens ?? 0) * level.outputThroughput - 1e4) < 1e-3);
+  assert.equal(level.cost.perGoodRequest, level.cost.perRequest, "all met the SLO");
+  assert.match(ended.stdout, /\$ a request +\$ a Mtok +\$ a good req/);
 });
 
 test("a key that ends unannounced is fetched anew by its command: no request fails, and no secret is seen", async () => {
@@ -113,7 +122,7 @@ test("a key that ends unannounced is fetched anew by its command: no request fai
   );
   const results = path.join(dir, "results");
   const settings = {
-    ...Object.fromEntries(Object.entries(load).map(([name, value]) => [name, String(value)])),
+    ...Object.fromEntries(Object.entries({ ...load, DURATION: "3s" }).map(([name, value]) => [name, String(value)])),
     BASE_URL: server.baseUrl,
     // What stands in the command itself is a secret, too.
     API_KEY_COMMAND: `S=${secret} "${process.execPath}" "${script}"`,
