@@ -55,3 +55,16 @@ test("the digest is FNV-1a of 64 bits", () => {
   assert.equal(workloadDigest({}), hash.toString(16).padStart(16, "0"));
   assert.match(same, /^[0-9a-f]{16}$/);
 });
+
+test("how a run is let in, and what its tokens cost, is no work", () => {
+  const names = [
+    "API_KEY_FILE",
+    "API_KEY_LIFETIME",
+    "OAUTH_SCOPE",
+    "AWS_REGION",
+    "TLS_CA",
+    "TRACEPARENT",
+    "PRICE_HOUR",
+  ];
+  for (const name of names) assert.equal(digest({ [name]: "x" }), same, name);
+});

@@ -13,6 +13,9 @@ const noWork = new Set([
   ...["SALT", "profile"],
 ]);
 
+/** Families of such settings: how the run is let in, and what tokens cost. */
+const noWorkNames = /^(API_KEY|OAUTH|AWS|TLS|PRICE)_|^TRACEPARENT$/;
+
 /** Settings that name a file: its content counts, not its path. */
 const files = ["DATASET", "TRACE", "TARGETS"];
 
@@ -38,7 +41,7 @@ export const unknownContent = "content unknown";
 export function workloadIdentity({ scenario, config, digests = {} }: WorkloadSource): Record<string, unknown> {
   const identity: Record<string, unknown> = { scenario };
   for (const name of Object.keys(config).sort()) {
-    if (noWork.has(name) || (name === "SEED" && !isDrawn(config))) continue;
+    if (noWork.has(name) || noWorkNames.test(name) || (name === "SEED" && !isDrawn(config))) continue;
     const value = config[name];
     if (!files.includes(name) || value === "" || value === undefined || value === null) identity[name] = value;
     else if (digests[name]) identity[name] = `digest ${digests[name]}`;
