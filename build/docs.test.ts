@@ -110,7 +110,7 @@ for (const page of ["CONTRIBUTING.md", "docs/internals.md"]) {
       );
       for (const file of files) assert.ok(existsSync(path.join(root, file)), `${page} names ${file}`);
       found += files.length;
-      // "`give` and `exhausted` in `extension/levels.go`"
+      // "`give` and `exhausted` in `extension/internal/shape/levels.go`"
       const [names, file] = / in `([^`]+\.(?:go|ts))`/.exec(line) ? line.split(/ in (?=`[^`]+\.(?:go|ts)`)/) : [];
       if (names === undefined || file === undefined) continue;
       const named = /`([^`]+)`/.exec(file)?.[1] ?? "";
@@ -145,7 +145,7 @@ test("docs/troubleshooting.md explains every failure class and no other", () => 
 });
 
 test("docs/troubleshooting.md explains every reason of CLIENT-BOUND and no other", () => {
-  const source = ["extension/probe.go", "extension/verdict.go"]
+  const source = ["extension/internal/run/verdict.go", "extension/internal/run/hostverdict.go"]
     .map(read)
     .join("\n")
     .replace(/" \+\n\s*"/g, "");
@@ -188,7 +188,7 @@ test("docs/formats.md describes no field that results do not have", () => {
     "lib/figures/level-summary.ts",
     "lib/figures/records.ts",
     "report/read/records.ts",
-    "extension/record.go",
+    "extension/internal/records/lines.go",
   ]
     .map(read)
     .join("\n");

@@ -1,18 +1,33 @@
-// Package tokenclock is a k6 extension that load-tests LLM serving endpoints: the module k6/x/tokenclock, the records
-// output and the command `k6 x tokenclock`.
+// Package tokenclock is a k6 extension that load-tests LLM serving endpoints. Importing it registers the module
+// k6/x/tokenclock, the output `--out records=FILE` and the command `k6 x tokenclock`.
 package tokenclock
 
 import (
+	"github.com/spf13/cobra"
+	"go.k6.io/k6/v2/cmd/state"
 	"go.k6.io/k6/v2/js/modules"
 	"go.k6.io/k6/v2/output"
 	"go.k6.io/k6/v2/subcommand"
+
+	"github.com/tokenclock/tokenclock/extension/internal/calibrate"
+	"github.com/tokenclock/tokenclock/extension/internal/module"
+	"github.com/tokenclock/tokenclock/extension/internal/records"
+	"github.com/tokenclock/tokenclock/extension/internal/simulate"
 )
 
-// Version is tokenclock's own.
-const Version = "0.1.0"
-
 func init() {
-	modules.Register("k6/x/tokenclock", &rootModule{})
-	output.RegisterExtension("records", newRecordsOutput)
+	log := &records.Log{}
+	modules.Register("k6/x/tokenclock", module.New(log))
+	output.RegisterExtension("records", log.NewOutput)
 	subcommand.RegisterExtension("tokenclock", newCommand)
+}
+
+// newCommand is `k6 x tokenclock`.
+func newCommand(*state.GlobalState) *cobra.Command {
+	c := &cobra.Command{
+		Use:   "tokenclock",
+		Short: "Load-test LLM serving endpoints: the simulated server and the client's own calibration",
+	}
+	c.AddCommand(simulate.NewCommand(), calibrate.NewCommand())
+	return c
 }

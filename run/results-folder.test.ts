@@ -72,7 +72,7 @@ test("new folders are below the user's own, each run's its own", (t) => {
 });
 
 test("the extension moves the same files", () => {
-  const source = readFileSync(path.join(root, "extension", "results.go"), "utf8");
+  const source = readFileSync(path.join(root, "extension/internal/results/results.go"), "utf8");
   const [, list = ""] = /var resultNames = \[\]string\{([\s\S]*?)\n\}/.exec(source) ?? [];
   assert.deepEqual(
     [...list.matchAll(/"([^"]+)"/g)].map(([, name]) => name),

@@ -16,7 +16,7 @@ export function shownToUser(file: string): string {
   return relative === "" || relative.startsWith("..") ? file : relative;
 }
 
-/** Files and folders of a run's results, by name; extension/results.go has the same. */
+/** Files and folders of a run's results, by name; extension/internal/results/results.go has the same. */
 export const resultNames: readonly string[] = [
   ...["summary.json", "config.json", "records.ndjson", "records.ndjson.gz", "seconds.csv", "server-metrics.json"],
   ...["report.html", "tables", "pictures", "full", "prefill", "start.json", "start.md"],

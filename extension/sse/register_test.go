@@ -1,5 +1,3 @@
-//go:build !tokenclock_nosse
-
 package sse
 
 import (

@@ -1,8 +1,0 @@
-package tokenclock
-
-import "syscall"
-
-// checkCapacity knows no limit to check here.
-func checkCapacity(int) error { return nil }
-
-func describeLimit(errno syscall.Errno) string { return errno.Error() }

@@ -1,0 +1,74 @@
+package module
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestARunIsLetIn(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "key")
+	write := func(key string) { require.NoError(t, os.WriteFile(path, []byte(key), 0o600)) }
+	write("sk-first-key")
+	valid := "sk-first-key"
+	elsewhere := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = fmt.Fprint(w, "got "+r.Header.Get("Authorization"))
+	}))
+	defer elsewhere.Close()
+	var mu sync.Mutex
+	var seen []http.Header
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		defer mu.Unlock()
+		switch {
+		case r.URL.Path == "/away":
+			http.Redirect(w, r, elsewhere.URL, http.StatusFound)
+			return
+		case r.Header.Get("Authorization") != "Bearer "+valid:
+			w.WriteHeader(http.StatusUnauthorized)
+			_, _ = fmt.Fprintf(w, `{"error":{"message":"Incorrect API key: %s"}}`, r.Header.Get("Authorization"))
+			return
+		}
+		seen = append(seen, r.Header)
+		_, _ = fmt.Fprint(w, `{"choices":[{"text":"a","finish_reason":"stop"}],"usage":{"prompt_tokens":1,"completion_tokens":1}}`)
+	}))
+	defer server.Close()
+	v := newScriptVU(t, `
+		tc.run({ scenario: "s", config: {}, sloMs: {}, access: {
+			keys: { file: "`+path+`" }, traceparent: true } });
+		const headers = { Authorization: "Bearer {{key}}", "X-Conversation": "{{session}}", "X-Index": "{{index}}" };
+		client = new tc.Client({ url: "`+server.URL+`", api: "completions", headers });
+		ask = (session) => client.request({ body: "{}", session });
+		look = (path) => tc.fetch("`+server.URL+`" + path, { headers });`)
+	recordsTo(t, v.root)
+	t.Cleanup(func() { v.root.access.Load().Close() })
+	require.Equal(t, "200", v.run(`return look("/").status`))
+	require.Equal(t, `"completed"`, v.run(`return ask("conversation 7").outcome`))
+	mu.Lock()
+	valid = "sk-second-key"
+	mu.Unlock()
+	write(valid)
+	require.Eventually(t, func() bool { return v.run(`return ask().outcome`) == `"completed"` }, 20*time.Second, 10*time.Millisecond)
+	require.Equal(t, `200`, v.run(`return look("/").status`))
+	require.Equal(t, `"got "`, v.run(`return look("/away").body`), "another host is not shown the key")
+	_, lines := v.emitted()
+	require.Equal(t, "conversation 7", seen[1].Get("X-Conversation"))
+	last := seen[len(seen)-2]
+	line := lines[len(lines)-1]
+	require.Equal(t, line["id"], last.Get("X-Conversation"), "a request without a conversation is one by itself")
+	require.Equal(t, "0", last.Get("X-Index"))
+	require.Contains(t, last.Get("Traceparent"), "00-"+line["traceId"].(string)+"-")
+	require.NotEqual(t, lines[0]["traceId"], line["traceId"])
+	require.NotContains(t, fmt.Sprint(lines), "sk-")
+
+	require.Contains(t, newScriptVU(t, "").refused(`tc.run({ scenario: "s", config: {}, sloMs: {}, access: { tls: { ca: "none" } } })`), "TLS_CA=none")
+	require.Contains(t, newScriptVU(t, "").refused(`new tc.Client({ url: "http://h", api: "chat", headers: { "X-A": "{{key}}" } })`), "named no keys")
+	require.Contains(t, newScriptVU(t, "").refused(`new tc.Client({ url: "http://h", api: "chat", headers: { "X-A": "{{sesion}}" } })`), "X-A")
+}

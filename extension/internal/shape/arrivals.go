@@ -1,0 +1,453 @@
+package shape
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+
+	"github.com/tokenclock/tokenclock/extension/internal/clock"
+	"github.com/tokenclock/tokenclock/extension/internal/tally"
+)
+
+// Stage is StageSpec of index.d.ts.
+type Stage struct {
+	Name       string         `js:"name"`
+	FromRate   float64        `js:"fromRate"`
+	ToRate     float64        `js:"toRate"`
+	DurationMs float64        `js:"durationMs"`
+	Phase      string         `js:"phase"`
+	Labels     map[string]any `js:"labels"`
+}
+
+// ArrivalSpec is ArrivalSpec of index.d.ts.
+type ArrivalSpec struct {
+	Stages    []Stage   `js:"stages"`
+	Arrival   string    `js:"arrival"`
+	CV        float64   `js:"cv"`
+	Seed      uint64    `js:"seed"`
+	TraceMs   []float64 `js:"traceMs"`
+	TraceName string    `js:"traceName"`
+
+	MaxInFlight int  `js:"maxInFlight"`
+	Sessions    bool `js:"sessions"`
+}
+
+// Arrivals is a schedule of sends, shared by all VUs of the process.
+type Arrivals struct {
+	stages    []Stage
+	offsetsNs []int64
+	stageOf   []int
+
+	run      Run
+	opened   sync.Once
+	begin    sync.Once
+	next     atomic.Int64
+	given    atomic.Int64 // slots that a VU took from the schedule
+	apart    atomic.Bool  // At is used: k6 decides what is sent, and counts what it drops
+	sessions bool         // its slots are sessions
+	recorded bool         // their times are those of a trace, whose window ends with the last end
+	held     atomic.Int64 // sessions that go on
+	most     int          // requests in flight at once from VUs that carry several; 0 = no limit
+	zero     int64        // the time of offset 0
+	first    []int        // by stage: the arrival that has index 0, or would have it if the stages of one name followed each other
+
+	mu       sync.Mutex
+	inFlight int           // of most
+	freed    chan struct{} // closed when one of most that all are taken is free again
+}
+
+// ArrivalsVU is a VU's part in the schedule.
+type ArrivalsVU struct {
+	a  *Arrivals
+	vu VU
+
+	// Of Each.
+	ctx      context.Context
+	clients  int
+	inFlight int
+	held     int  // the arrival that it has taken and that is not due yet; -1 = none
+	full     bool // it was kept from taking one by the requests in flight
+}
+
+// MostInFlight returns the largest number of requests in flight that the schedule declares.
+func (a *Arrivals) MostInFlight() int { return min(a.most, len(a.offsetsNs)) }
+
+// Len returns the number of arrivals.
+func (a *Arrivals) Len() int { return len(a.offsetsNs) }
+
+// Bind declares the schedule's levels in the run, once.
+func (a *Arrivals) Bind(r Run) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.run == nil {
+		a.run = r
+		a.declareLevels()
+	}
+}
+
+// VU returns the part of one more VU.
+func (a *Arrivals) VU(vu VU) *ArrivalsVU { return &ArrivalsVU{a: a, vu: vu, held: -1} }
+
+// declareLevels names the levels. A warm-up may share its name with the stage that it precedes; the level is that stage's.
+func (a *Arrivals) declareLevels() {
+	for _, steady := range []bool{true, false} {
+		for _, s := range a.stages {
+			if steady == (s.phase() == tally.Steady) {
+				a.run.Tally().Level(tally.Spec{Name: s.Name, Rate: max(s.FromRate, s.ToRate), Labels: s.Labels})
+			}
+		}
+	}
+}
+
+// NewArrivals computes the whole schedule. The i-th arrival comes when the integral of the rate reaches the sum of the
+// first i gaps of a process with rate 1 (time rescaling): every gap 1 for constant arrivals, exponential for poisson,
+// gamma distributed with the given coefficient of variation for gamma.
+func NewArrivals(spec ArrivalSpec) (*Arrivals, error) {
+	a := &Arrivals{stages: spec.Stages, most: spec.MaxInFlight, sessions: spec.Sessions, recorded: len(spec.TraceMs) > 0}
+	if len(spec.TraceMs) > 0 {
+		name := spec.TraceName
+		if name == "" {
+			name = "trace"
+		}
+		last := 0.0
+		for k, ms := range spec.TraceMs {
+			if ms < last || math.IsNaN(ms) {
+				return nil, fmt.Errorf("trace offset %d is %v ms, before the one in front of it", k, ms)
+			}
+			last = ms
+			a.offsetsNs = append(a.offsetsNs, int64(ms*1e6))
+			a.stageOf = append(a.stageOf, 0)
+		}
+		rate := 0.0
+		if last > 0 {
+			rate = float64(len(spec.TraceMs)) / last * 1000
+		}
+		a.stages = []Stage{{Name: name, FromRate: rate, ToRate: rate, DurationMs: last + 1}}
+		a.first = []int{0}
+		return a, nil
+	}
+	if len(spec.Stages) == 0 {
+		return nil, errors.New("there is neither a stage nor a trace")
+	}
+	type part struct {
+		name  string
+		phase tally.Phase
+	}
+	parts := map[part]bool{}
+	for _, s := range spec.Stages {
+		phase, err := phaseOf(s.Phase)
+		if err != nil {
+			return nil, fmt.Errorf("stage %s: %w", s.Name, err)
+		}
+		if s.Name == "" || parts[part{s.Name, phase}] {
+			return nil, fmt.Errorf("stage name %q is empty or stands twice in phase %s", s.Name, phase)
+		}
+		parts[part{s.Name, phase}] = true
+		if !(s.FromRate >= 0) || !(s.ToRate >= 0) || !(s.DurationMs > 0) {
+			return nil, fmt.Errorf("stage %s: rates must be at least 0 and durationMs above 0", s.Name)
+		}
+	}
+	gap, err := gapSource(spec)
+	if err != nil {
+		return nil, err
+	}
+	due := 0.0 // in arrivals of rate 1
+	if spec.Arrival == "poisson" || spec.Arrival == "gamma" {
+		due = gap()
+	}
+	before, startMs := 0.0, 0.0 // integral of the rate, and time, up to the stage
+	for k, s := range spec.Stages {
+		d := s.DurationMs / 1000
+		in := (s.FromRate + s.ToRate) / 2 * d
+		for due < before+in {
+			t := timeOf(due-before, s.FromRate, s.ToRate, d)
+			a.offsetsNs = append(a.offsetsNs, int64((startMs/1000+t)*1e9))
+			a.stageOf = append(a.stageOf, k)
+			due += gap()
+			if len(a.offsetsNs) > 50_000_000 {
+				return nil, errors.New("more than 50,000,000 arrivals")
+			}
+		}
+		before += in
+		startMs += s.DurationMs
+	}
+	a.first = firstOfStages(a.stages, a.stageOf)
+	return a, nil
+}
+
+// firstOfStages returns by stage the arrival from which its indices count. Stages of one name (a warm-up and what it
+// precedes) go on counting.
+func firstOfStages(stages []Stage, stageOf []int) []int {
+	before := map[string]int{}
+	first := make([]int, len(stages))
+	k := 0
+	for stage, s := range stages {
+		begin := k
+		for k < len(stageOf) && stageOf[k] == stage {
+			k++
+		}
+		first[stage] = begin - before[s.Name]
+		before[s.Name] += k - begin
+	}
+	return first
+}
+
+// timeOf returns the t at which the integral of a rate that goes from r0 to r1 in d seconds reaches n.
+func timeOf(n, r0, r1, d float64) float64 {
+	slope := (r1 - r0) / d
+	switch {
+	case n == 0:
+		return 0
+	case slope == 0:
+		return n / r0
+	}
+	// r0*t + slope*t²/2 = n, in the form that loses no digits for small slopes.
+	return 2 * n / (r0 + math.Sqrt(max(r0*r0+2*slope*n, 0)))
+}
+
+func gapSource(spec ArrivalSpec) (func() float64, error) {
+	rng := rand.New(rand.NewPCG(spec.Seed, 0x746f6b656e636c6b))
+	switch spec.Arrival {
+	case "", "constant":
+		return func() float64 { return 1 }, nil
+	case "poisson":
+		return rng.ExpFloat64, nil
+	case "gamma":
+		if !(spec.CV > 0) {
+			return nil, fmt.Errorf("gamma arrivals need a coefficient of variation above 0, got %v", spec.CV)
+		}
+		shape := 1 / (spec.CV * spec.CV)
+		return func() float64 { return gamma(rng, shape) / shape }, nil
+	}
+	return nil, fmt.Errorf("arrival %q is not one of constant, poisson, gamma", spec.Arrival)
+}
+
+// gamma draws from the gamma distribution of that shape and scale 1 (Marsaglia and Tsang 2000).
+func gamma(rng *rand.Rand, shape float64) float64 {
+	if shape < 1 {
+		return gamma(rng, shape+1) * math.Pow(1-rng.Float64(), 1/shape)
+	}
+	d := shape - 1.0/3
+	c := 1 / math.Sqrt(9*d)
+	for {
+		x := rng.NormFloat64()
+		v := 1 + c*x
+		if v <= 0 {
+			continue
+		}
+		v = v * v * v
+		if u := 1 - rng.Float64(); math.Log(u) < x*x/2+d-d*v+d*math.Log(v) {
+			return d * v
+		}
+	}
+}
+
+// open begins the schedule, of which offsetNs have passed.
+func (h *ArrivalsVU) open(offsetNs int64) {
+	h.a.opened.Do(func() {
+		h.vu.LevelBegins(h.a.stages[0].Name) // it may take its time: nothing is due yet
+		h.a.open(clock.Now() - offsetNs)
+		h.vu.ScheduleBegins(h.a.stages, h.a.zero)
+	})
+}
+
+// open fixes the time of offset 0 and the stages' windows.
+func (a *Arrivals) open(zeroNs int64) {
+	a.begin.Do(func() {
+		a.zero = zeroNs
+		startNs := zeroNs
+		for _, s := range a.stages {
+			endNs := startNs + int64(s.DurationMs*1e6)
+			if s.phase() == tally.Steady {
+				closeNs := endNs
+				if a.sessions && a.recorded {
+					closeNs = 0
+				}
+				a.run.Tally().Open(s.Name, startNs, closeNs)
+			}
+			startNs = endNs
+		}
+	})
+}
+
+func (s *Stage) phase() tally.Phase {
+	p, _ := phaseOf(s.Phase) // NewArrivals has checked it
+	return p
+}
+
+// slot is the permission to send arrival k: its index is its place in the schedule, whichever VU wakes first.
+func (a *Arrivals) slot(k int) *Slot {
+	a.given.Add(1)
+	stage := a.stageOf[k]
+	s := &Slot{
+		Level: a.stages[stage].Name, Phase: a.stages[stage].phase(), Index: k - a.first[stage], Serial: k,
+		scheduledNs: a.zero + a.offsetsNs[k],
+	}
+	if a.sessions {
+		a.held.Add(1)
+		s.turnAt = func(dueNs int64) (tally.Phase, bool) { return a.turn(s.Level, dueNs), true }
+		return s
+	}
+	a.run.Tally().Asked(s.scheduledNs)
+	return s
+}
+
+// turn returns the phase of a turn by its time: one that is due after its level's window is drain. All turns are sent.
+func (a *Arrivals) turn(level string, dueNs int64) tally.Phase {
+	openNs, closeNs, _ := a.run.Tally().Window(level)
+	switch {
+	case dueNs < openNs:
+		return tally.Warmup
+	case closeNs > 0 && dueNs >= closeNs:
+		return tally.Drain
+	}
+	return tally.Steady
+}
+
+// takeBack is the end of a slot. With a trace's last session its window ends.
+func (a *Arrivals) takeBack(s *Slot) {
+	if !a.sessions {
+		return
+	}
+	s.takenBack()
+	if a.held.Add(-1) > 0 || a.given.Load() < int64(len(a.offsetsNs)) || !a.recorded {
+		return
+	}
+	name := a.stages[0].Name
+	_, _, lastEndNs := a.run.Tally().Window(name)
+	a.run.Tally().Close(name, lastEndNs)
+}
+
+// Next takes the next arrival of the schedule and waits until it is due; nil when there is none left or the iteration ends.
+func (h *ArrivalsVU) Next(ctx context.Context) *Slot {
+	a := h.a
+	h.open(0)
+	k := int(a.next.Add(1) - 1)
+	if k < len(a.offsetsNs) {
+		a.run.LateArrival(clock.Now() - a.zero - a.offsetsNs[k]) // a free VU would have taken it before it was due
+	}
+	if k >= len(a.offsetsNs) || !clock.WaitUntil(ctx, a.zero+a.offsetsNs[k]) {
+		return nil
+	}
+	return a.slot(k)
+}
+
+// Each has this VU release arrivals, on its event loop, with at most so many requests of its in flight.
+func (h *ArrivalsVU) Each(ctx context.Context, loop Loop, clients int, send Send) error {
+	h.open(0)
+	h.ctx, h.clients, h.inFlight, h.held, h.full = ctx, clients, 0, -1, false
+	return feed(ctx, loop, h, send, true)
+}
+
+// next implements source. The VU's clients are alike: it takes one arrival at a time and waits until that is due.
+func (h *ArrivalsVU) next() (*Slot, noSlot) {
+	a := h.a
+	if h.held < 0 {
+		if none, ok := h.take(); !ok {
+			return nil, none
+		}
+	}
+	if h.ctx.Err() != nil {
+		h.held = -1
+		a.giveBack()
+		return nil, noSlot{over: true}
+	}
+	if dueNs := a.zero + a.offsetsNs[h.held]; dueNs > clock.Now() {
+		return nil, noSlot{untilNs: dueNs}
+	}
+	s := a.slot(h.held)
+	h.held = -1
+	h.inFlight++
+	return s, noSlot{}
+}
+
+// giveBack implements source.
+func (h *ArrivalsVU) giveBack(s *Slot) {
+	h.inFlight--
+	h.a.takeBack(s)
+	h.a.giveBack()
+}
+
+// wake implements source.
+func (h *ArrivalsVU) wake() {}
+
+// take takes the next arrival. Where none may be taken, ok is false: with too many requests in flight, or at the end.
+func (h *ArrivalsVU) take() (none noSlot, ok bool) {
+	a := h.a
+	if h.ctx.Err() != nil {
+		return noSlot{over: true}, false
+	}
+	if h.inFlight == h.clients {
+		h.full = true
+		return noSlot{}, false
+	}
+	if freed := a.reserve(); freed != nil {
+		h.full = true
+		return noSlot{on: freed}, false
+	}
+	k := int(a.next.Add(1) - 1)
+	if k >= len(a.offsetsNs) {
+		a.giveBack()
+		return noSlot{over: true}, false
+	}
+	if h.full {
+		a.run.LateArrival(clock.Now() - a.zero - a.offsetsNs[k])
+	}
+	h.held, h.full = k, false
+	return noSlot{}, true
+}
+
+// reserve takes one of the requests that may be in flight at once. Where all are taken it returns the channel that is closed
+// when one may be free.
+func (a *Arrivals) reserve() (freed <-chan struct{}) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.most == 0 || a.inFlight < a.most {
+		a.inFlight++
+		return nil
+	}
+	if a.freed == nil {
+		a.freed = make(chan struct{})
+	}
+	return a.freed
+}
+
+// giveBack is the end of what reserve began.
+func (a *Arrivals) giveBack() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.inFlight--
+	if a.freed != nil {
+		close(a.freed)
+		a.freed = nil
+	}
+}
+
+// Unsent says in words what of the schedule was not sent, "" when all was.
+func (a *Arrivals) Unsent() string {
+	if given := a.given.Load(); given < int64(len(a.offsetsNs)) && !a.apart.Load() {
+		return fmt.Sprintf("%d of the schedule's %d requests were sent", given, len(a.offsetsNs))
+	}
+	return ""
+}
+
+// At returns the slot of the k-th arrival, at once: k6's executors decide when it is sent. nil where k is below 0 or the
+// schedule is empty.
+func (h *ArrivalsVU) At(k int) *Slot {
+	a := h.a
+	if k < 0 || len(a.offsetsNs) == 0 {
+		return nil
+	}
+	a.apart.Store(true)
+	// k6's executors may start one iteration more than the integral of the rate.
+	last := min(k, len(a.offsetsNs)-1)
+	h.open(a.offsetsNs[last])
+	s := a.slot(last)
+	s.Index += k - last
+	s.Serial = k
+	return s
+}

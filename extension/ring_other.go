@@ -1,8 +1,0 @@
-//go:build !linux || (!amd64 && !arm64)
-
-package tokenclock
-
-import "github.com/tokenclock/tokenclock/extension/internal/host"
-
-// ringStats returns nothing: packet rings exist on Linux only.
-func ringStats() (host.RingStats, bool) { return host.RingStats{}, false }
