@@ -342,7 +342,11 @@ const sloMs = optional(number(0.001, 3_600_000));
 
 /** Every setting there is, in the order in which documentation lists them. */
 export const settings = {
-  BASE_URL: setting(baseUrl, "", "Address of the API with /v1, as OpenAI's SDKs take it; every run needs one."),
+  BASE_URL: setting(
+    baseUrl,
+    "",
+    "Address of the API with /v1, as OpenAI's SDKs take it, and of other APIs what stands before their paths; every run needs one.",
+  ),
   SIMULATE: setting(
     yesNo,
     false,
@@ -553,7 +557,7 @@ export const settings = {
   SEED: setting(
     whole(0, 2 ** 31 - 1),
     1,
-    "Seed of the workload's lengths, order and arrivals. It is never sent to the server.",
+    "Seed of the workload's lengths, order and arrivals. It is never sent to the server, unless the body of a WIRE has a place for it.",
   ),
   SALT: setting(
     salt,

@@ -35,8 +35,9 @@ import type {
 import type { LevelSummary, RunReport, SloMs, Stats } from "../figures/level-summary";
 import { statsOf } from "../figures/percentile";
 import type { SummaryMetrics } from "../outcome/verdict";
+import type { BuiltInApi } from "../settings/apis";
 import { formatDurationMs } from "../settings/duration";
-import { readEvent } from "./stream-event";
+import { ResponseReader } from "./stream-event";
 
 export type { Api, ArrivalSpec, BatchResult, HttpReply, LevelSpec, Phase, RequestSpec, Result, Slot, StageSpec };
 
@@ -416,7 +417,8 @@ interface Exchange {
   lastMs: number;
   gapsMs: number[];
   chunks: number;
-  finished: boolean;
+  /** The server sent a whole reply in the place of a stream. */
+  whole: boolean;
   inputTokens?: number;
   outputTokens?: number;
   failure?: FailureClass;
@@ -453,7 +455,9 @@ export class Client {
   #stream(spec: RequestSpec, slot?: Slot): Exchange {
     const { api, headers, method = "POST", timeoutMs = 600_000 } = this.#options;
     const exchange = newExchange();
+    const reader = new ResponseReader(api as BuiltInApi);
     const unread: string[] = [];
+    let [seen, broken] = [false, false];
     const parameters = {
       method,
       headers: { ...headers, ...spec.headers },
@@ -462,21 +466,11 @@ export class Client {
     };
     const response = sse.open(spec.url ?? this.#options.url, parameters, (stream) => {
       if (stream.sentMs !== undefined) exchange.sentMs = onRunAxis(stream.sentMs);
-      stream.on("event", ({ data, arrivalMs }) => {
+      stream.on("event", ({ data, name, comment, arrivalMs }) => {
         const atMs = arrivalMs === undefined ? nowMs() : onRunAxis(arrivalMs);
-        const event = readEvent(api, data);
-        if (!event) {
-          exchange.failure ??= "malformed";
-          return;
-        }
-        if (event.error !== undefined) {
-          exchange.failure ??= "error_event";
-          exchange.message ||= event.error;
-        }
-        if (event.output !== "none") addChunk(exchange, atMs, event.output === "content");
-        exchange.finished ||= event.finished;
-        exchange.inputTokens = event.inputTokens ?? exchange.inputTokens;
-        exchange.outputTokens = event.outputTokens ?? exchange.outputTokens;
+        seen = true;
+        const output = reader.event(data, name, comment);
+        if (output !== "none") addChunk(exchange, atMs, output === "content");
         if (atMs - exchange.sentMs > timeoutMs) {
           exchange.failure ??= "timeout";
           stream.close();
@@ -490,21 +484,43 @@ export class Client {
           unread.push(line);
           return;
         }
-        exchange.failure ??= exchange.status === 0 && exchange.chunks === 0 ? "connect" : "reset";
+        broken = true;
         exchange.message ||= words;
         // Without this xk6-sse waits for more until the run ends.
         stream.close();
       });
     });
     exchange.status = response.status;
-    if (response.error) {
+    if (response.error && response.status === 0) {
       exchange.failure = "connect";
       exchange.message = response.error;
     } else if (response.status !== 200) {
       exchange.failure = statusFailure(response.status);
       exchange.message = unread.join("").slice(0, 300);
+    } else if (!exchange.failure) {
+      this.#judge(exchange, reader, unread, seen, broken || Boolean(response.error));
+      exchange.message ||= response.error;
     }
     return exchange;
+  }
+
+  /** Decides what the response came to, by what its events and its other lines say. */
+  #judge(exchange: Exchange, reader: ResponseReader, unread: string[], seen: boolean, broken: boolean): void {
+    if (!seen && !broken && reader.reply(unread.join("\n").trim())) {
+      // The server sent a whole reply in the place of a stream.
+      exchange.whole = true;
+      exchange.lastMs = nowMs();
+    } else if (!broken) {
+      // Of a broken connection the last line may be cut.
+      reader.stray(unread);
+    }
+    if (reader.repeated) dropLastChunk(exchange);
+    exchange.inputTokens = reader.inputTokens;
+    exchange.outputTokens = reader.outputTokens || undefined;
+    if (exchange.whole) return;
+    exchange.failure = reader.failure(broken, seen || unread.length > 0);
+    // An error of the connection has its own words.
+    if (exchange.failure !== "reset") exchange.message = reader.message;
   }
 
   #plain(spec: RequestSpec, slot?: Slot): Exchange {
@@ -519,17 +535,23 @@ export class Client {
     });
     exchange.status = reply.status;
     exchange.lastMs = exchange.sentMs + reply.timings.duration;
-    exchange.finished = true;
     if (reply.status === 0) exchange.failure = reply.error_code === 1050 ? "timeout" : "connect";
     else if (reply.status < 200 || reply.status > 299) exchange.failure = statusFailure(reply.status);
     exchange.message = reply.error;
-    try {
-      const event = readEvent(this.#options.api, String(reply.body));
-      exchange.inputTokens = event?.inputTokens;
-      exchange.outputTokens = event?.outputTokens;
-    } catch {
-      // A reply without token counts is still a reply.
+    const reader = new ResponseReader(this.#options.api as BuiltInApi);
+    if (!exchange.failure && this.#options.api !== "json" && !reader.reply(String(reply.body))) {
+      reader.stray([String(reply.body)]);
     }
+    if (!exchange.failure && this.#options.api !== "json") {
+      const failure = reader.failure(false, true);
+      // A reply says that it is complete by its length.
+      if (failure === "error_event" || failure === "malformed") {
+        exchange.failure = failure;
+        exchange.message = reader.message;
+      }
+    }
+    exchange.inputTokens = reader.inputTokens;
+    exchange.outputTokens = reader.outputTokens;
     return exchange;
   }
 
@@ -539,9 +561,7 @@ export class Client {
     const streamed = this.#options.stream !== false;
     const tokens = exchange.outputTokens ?? chunks;
     if (!exchange.failure && streamed) {
-      if (!exchange.finished) exchange.failure = "truncated";
-      else if (chunks === 0) exchange.failure = "empty";
-      else if (spec.outputTokens !== undefined && tokens < spec.outputTokens) exchange.failure = "short";
+      if (spec.outputTokens !== undefined && tokens < spec.outputTokens) exchange.failure = "short";
     }
     requests.add(1, tags);
     requestFailed.add(exchange.failure !== undefined, tags);
@@ -600,7 +620,7 @@ function newExchange(): Exchange {
     lastMs: 0,
     gapsMs: [],
     chunks: 0,
-    finished: false,
+    whole: false,
     message: "",
   };
 }
@@ -611,6 +631,12 @@ function addChunk(exchange: Exchange, atMs: number, content: boolean): void {
   if (content && exchange.firstContentMs === 0) exchange.firstContentMs = atMs;
   exchange.lastMs = atMs;
   exchange.chunks++;
+}
+
+/** Takes out a chunk that said all again that the ones before it had said. */
+function dropLastChunk(exchange: Exchange): void {
+  exchange.chunks--;
+  exchange.lastMs -= exchange.gapsMs.pop() ?? 0;
 }
 
 function statusFailure(status: number): FailureClass {

@@ -30,7 +30,8 @@ const workDir = scratchDir();
 const ownFile = (value: string) => (readdirSync(workDir).includes(value) ? path.join(workDir, value) : value);
 
 const shorter: Readonly<Record<string, (value: string) => string>> = {
-  BASE_URL: () => server.baseUrl,
+  BASE_URL: (value) => (value.endsWith("/v1") ? server.baseUrl : server.origin),
+  WIRE: (value) => path.join(root, value),
   CONCURRENCY: (value) => value.split(",").slice(0, 2).join(","),
   REQUESTS: (value) => String(Math.min(Number(value), 20)),
   DURATION: () => "500ms",

@@ -121,7 +121,8 @@ for (const api of ["ollama-chat", "tgi", "sglang", "converse"]) {
 test("API=custom: a file of one's own, and what it gets wrong", async () => {
   await server.reset();
   const file = path.join(scratchDir(), "mine.json");
-  const wire = JSON.parse(readFileSync(path.join(root, "lib/wire/wires/ollama-chat.json"), "utf8"));
+  const [, example = ""] = /```json\n([\s\S]*?)```/.exec(readFileSync(path.join(root, "docs/wires.md"), "utf8")) ?? [];
+  const wire = JSON.parse(example);
   const save = (change: object) => writeFileSync(file, JSON.stringify({ ...wire, ...change }));
   const settings = { ...small, BASE_URL: server.origin, API: "custom", WIRE: file };
   save({});
