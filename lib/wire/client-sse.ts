@@ -37,7 +37,7 @@ import { statsOf } from "../figures/percentile";
 import type { SummaryMetrics } from "../outcome/verdict";
 import type { BuiltInApi } from "../settings/apis";
 import { formatDurationMs } from "../settings/duration";
-import { ResponseReader } from "./stream-event";
+import type { ResponseReader } from "./stream-event";
 
 export type { Api, ArrivalSpec, BatchResult, HttpReply, LevelSpec, Phase, RequestSpec, Result, Slot, StageSpec };
 
@@ -427,11 +427,15 @@ interface Exchange {
 
 export class Client {
   readonly #options: ClientOptions;
+  /** Loaded by the VUs that send requests. */
+  readonly #newReader: () => ResponseReader;
 
   constructor(options: ClientOptions) {
     if (Object.values(options.headers ?? {}).some((value) => value.includes("{{"))) {
       refuse("tokenclock: HEADERS holds a placeholder, which only k6/x/tokenclock fills in");
     }
+    const { ResponseReader } = require("./stream-event") as typeof import("./stream-event");
+    this.#newReader = () => new ResponseReader(options.api as BuiltInApi);
     this.#options = options;
   }
 
@@ -453,9 +457,9 @@ export class Client {
   }
 
   #stream(spec: RequestSpec, slot?: Slot): Exchange {
-    const { api, headers, method = "POST", timeoutMs = 600_000 } = this.#options;
+    const { headers, method = "POST", timeoutMs = 600_000 } = this.#options;
     const exchange = newExchange();
-    const reader = new ResponseReader(api as BuiltInApi);
+    const reader = this.#newReader();
     const unread: string[] = [];
     let [seen, broken] = [false, false];
     const parameters = {
@@ -538,7 +542,7 @@ export class Client {
     if (reply.status === 0) exchange.failure = reply.error_code === 1050 ? "timeout" : "connect";
     else if (reply.status < 200 || reply.status > 299) exchange.failure = statusFailure(reply.status);
     exchange.message = reply.error;
-    const reader = new ResponseReader(this.#options.api as BuiltInApi);
+    const reader = this.#newReader();
     if (!exchange.failure && this.#options.api !== "json" && !reader.reply(String(reply.body))) {
       reader.stray([String(reply.body)]);
     }

@@ -1,9 +1,8 @@
 import exec from "k6/execution";
 import { requireAskedLoad } from "../load/load-guard";
 import { repetition } from "../load/load-plan";
-import { type BuiltInApi, repliesWhole } from "../settings/apis";
+import type { BuiltInApi } from "../settings/apis";
 import { type Config, shownSettings } from "../settings/config";
-import type { WireResponse } from "../settings/wire-description";
 import { showFile } from "../workload/file-rows";
 import { joined } from "./address";
 import { type Prompt, requestBody } from "./body";
@@ -51,24 +50,26 @@ const paths = {
 
 /** Opens the client that BASE_URL, API and the other settings of the connection describe. Init context only. */
 export function openClient(config: Config): LlmClient {
-  const wire = openWire(config);
+  const whole = config.API === "embeddings" || config.API === "json";
+  const wire = Object.hasOwn(paths, config.API) ? undefined : openWire(config);
   const headers = requestHeaders(config, wire);
-  const path = pathOf(config, wire);
-  const url = requestUrl(config, path);
+  const path = wire ? wire.path : paths[config.API as BuiltInApi];
+  const urlOf = (path: string): string =>
+    config.ENDPOINT === "" ? joined(config.BASE_URL, path) : addressOf(config, config.ENDPOINT);
   openCacheWatch(config, config.METRICS_URL || addressOf(config, "/metrics"), headers);
   const client = new Client({
-    url,
+    url: urlOf(path),
     api: wire ? "custom" : (config.API as BuiltInApi),
     method: config.API === "json" ? config.METHOD : (wire?.description.request.method ?? "POST"),
     headers,
     timeoutMs: config.TIMEOUT,
-    stream: wire ? undefined : config.STREAM && !repliesWhole(config.API),
+    stream: wire ? undefined : config.STREAM && !whole,
     http2: config.HTTP2,
     inputTokensPointer: config.INPUT_TOKENS_POINTER,
     outputTokensPointer: config.OUTPUT_TOKENS_POINTER,
-    wire: wire && { name: wire.description.name, response: responseOf(config, wire) },
+    wire: wire && { name: wire.description.name, response: wire.response },
   });
-  const forced = config.IGNORE_EOS && (wire ? wire.forces : !repliesWhole(config.API));
+  const forced = config.IGNORE_EOS && (wire ? wire.forces : !whole);
   const bodyless = config.API === "json" && config.METHOD === "GET";
   const specOf = (server: Server, prompt: Prompt): RequestSpec => {
     const spec: RequestSpec = {
@@ -78,7 +79,7 @@ export function openClient(config: Config): LlmClient {
     if (server.templateTokens !== undefined) spec.templateTokens = server.templateTokens;
     if (forced && !prompt.ceiling) spec.outputTokens = prompt.outputTokens;
     if (prompt.url !== undefined) spec.url = addressOf(config, prompt.url);
-    else if (path.includes("{{model}}")) spec.url = requestUrl(config, withModel(path, server.model));
+    else if (wire?.pathOf) spec.url = urlOf(wire.pathOf(server.model));
     return spec;
   };
   return {
@@ -90,8 +91,10 @@ export function openClient(config: Config): LlmClient {
         const remedy = "give the file more rows, send fewer requests, or set CACHE=warm";
         console.warn(`tokenclock: ${short}; a prefix cache answers what it has seen before: ${remedy}`);
       }
-      const model = findModel(config, headers, wire);
-      const { findTemplateTokens, findTokensPerWord } = require("./tokenizer") as typeof import("./tokenizer");
+      const { findModel, findTemplateTokens, findTokensPerWord } = require("./once") as typeof import("./once");
+      const address = shownSettings(config).BASE_URL; // without a user's password
+      const timeoutMs = Math.min(config.TIMEOUT, 10_000);
+      const model = findModel(config, wire, String(address), (url) => fetch(url, { headers, timeoutMs }), giveUp);
       const ask = (path: string, body: object): HttpReply =>
         fetch(addressOf(config, path), { method: "POST", headers, body: JSON.stringify(body), timeoutMs: 5000 });
       return {
@@ -110,76 +113,21 @@ export function openClient(config: Config): LlmClient {
   };
 }
 
-/** Where requests go, below BASE_URL; of a described API as its file says, {{model}} included. */
-function pathOf(config: Config, wire: Wire | undefined): string {
-  if (!wire) return paths[config.API as BuiltInApi];
-  const { request, reply } = wire.description;
-  return (config.STREAM ? undefined : reply?.path) ?? request.path;
-}
-
-function withModel(path: string, model: string): string {
-  return path.replace(/\{\{\s*model\s*\}\}/g, encodeURIComponent(model));
-}
-
-/** How a described API's response is read: a stream, or with STREAM=false a whole reply. */
-function responseOf(config: Config, { description: { response, reply } }: Wire): WireResponse {
-  if (config.STREAM) return response;
-  return reply?.response ?? { ...response, format: "json", cumulative: false };
-}
-
 /** Headers of every request, see headers.ts. Made once for all VUs: what makes them would take 10 kB of each. */
 export function requestHeaders(config: Config, wire?: Wire): Record<string, string> {
-  const make = () => (require("./headers") as typeof import("./headers")).requestHeaders(config, wire);
-  return { ...shared("request headers", make) };
+  const make = () => (require("./once") as typeof import("./once")).requestHeaders(config, wire);
+  return { ...shared(wire ? "headers of the wire" : "request headers", make) };
 }
 
-/** `path` below the host of BASE_URL; a whole address stays as it is. */
+/** `path` below the host of BASE_URL (of a unix: address the socket); a whole address stays as it is. */
 export function addressOf(config: Config, path: string): string {
-  return /^https?:/.test(path) ? path : originOf(config.BASE_URL) + path;
-}
-
-/** Scheme and host of an address (of a unix: address the socket). */
-function originOf(url: string): string {
-  return /^(https?:\/\/[^/?]+|unix:[^:]+:)/.exec(url)?.[0] ?? url;
-}
-
-function requestUrl(config: Config, path: string): string {
-  return config.ENDPOINT === "" ? joined(config.BASE_URL, path) : addressOf(config, config.ENDPOINT);
+  if (/^https?:/.test(path)) return path;
+  const base = config.BASE_URL;
+  return (/^(https?:\/\/[^/?]+|unix:[^:]+:)/.exec(base)?.[0] ?? base) + path;
 }
 
 /** Ends the run: no request is sent, and no figure of a server that was not there is shown. */
 function giveUp(line: string): never {
   exec.test.abort(`tokenclock: ${line}`);
   throw new Error(line);
-}
-
-function findModel(config: Config, headers: Record<string, string>, wire: Wire | undefined): string {
-  const models = wire?.description.request.models ?? (wire ? undefined : openAiModels);
-  const url = joined(config.BASE_URL, models?.path ?? "/");
-  const reply = fetch(url, { headers, timeoutMs: Math.min(config.TIMEOUT, 10_000) });
-  const shownUrl = shownSettings(config).BASE_URL; // without a user's password
-  if (reply.status === 0) giveUp(`BASE_URL=${shownUrl} cannot be reached: ${reply.error}`);
-  if (config.MODEL !== "" || config.API === "json" || (wire && !wire.namesModel)) return config.MODEL;
-  if (!models) giveUp(`API=${config.API} names the model and has no list of models; set MODEL`);
-  const model = reply.status === 200 ? firstModel(reply.body, models.at) : undefined;
-  if (model === undefined) {
-    const list = joined(String(shownUrl), models.path);
-    giveUp(`${list} lists no model (HTTP ${reply.status}); set MODEL, or check BASE_URL and API_KEY`);
-  }
-  return model;
-}
-
-/** OpenAI's list of models. */
-const openAiModels = { path: "/models", at: "/data/0/id" };
-
-function firstModel(body: string, at: string): string | undefined {
-  try {
-    let value: unknown = JSON.parse(body);
-    for (const token of at.split("/").slice(1)) {
-      value = (value as Record<string, unknown>)[token.replaceAll("~1", "/").replaceAll("~0", "~")];
-    }
-    return typeof value === "string" ? value : undefined;
-  } catch {
-    return undefined;
-  }
 }

@@ -1,9 +1,17 @@
 /** The description of an API that is not built in: how its requests are made and where its responses hold what is measured. Pure. */
+import { keyOf } from "../settings/access";
+import type { ReadyWire } from "../settings/apis";
 import { SettingError } from "../settings/setting-error";
 import type { Settings } from "../settings/settings";
-import { type MessageStyle, messageStyles, type WireDescription } from "../settings/wire-description";
+import {
+  type MessageStyle,
+  messageStyles,
+  type WireDescription,
+  type WireResponse,
+} from "../settings/wire-description";
 import { type Prompt, textOf } from "./body";
 import { styled } from "./message-styles";
+import { readyWires } from "./ready-wires";
 
 /** The settings that places stand for. */
 export type WireSettings = Pick<
@@ -72,6 +80,64 @@ export function forces({ request }: WireDescription): boolean {
 /** Whether a wire's requests name the model. */
 export function namesModel({ request }: WireDescription): boolean {
   return placesIn([request.body, request.path, request.headers]).includes("model");
+}
+
+/** A described API with what follows from the settings. */
+export interface Wire {
+  readonly description: WireDescription;
+  /** How a response is read: a stream, or with STREAM=false a whole reply. */
+  readonly response: WireResponse;
+  /** Where requests go, below BASE_URL. */
+  readonly path: string;
+  /** The same for a model, where the path names it. */
+  readonly pathOf?: (model: string) => string;
+  /** The request body for a prompt. */
+  readonly body: WireBody;
+  /** The server can be made to generate as many tokens as are asked for. */
+  readonly forces: boolean;
+  readonly namesModel: boolean;
+  /** Headers of its own, filled in. */
+  readonly headers: Readonly<Record<string, string>>;
+  /** One of them carries the key. */
+  readonly ownKey: boolean;
+}
+
+/** The described API that the settings name. `textOf` gives the text of a file. @throws SettingError for what is no description. */
+export function describedWire(settings: Settings, textOf: (file: string) => string): Wire {
+  const description = descriptionOf(settings, textOf);
+  requirePlaces(description, settings);
+  const { request, reply, response } = description;
+  const whole: WireResponse = reply?.response ?? { ...response, format: "json", cumulative: false };
+  const path = (settings.STREAM ? undefined : reply?.path) ?? request.path;
+  const headers = Object.entries(request.headers ?? {});
+  return {
+    description,
+    response: settings.STREAM ? response : whole,
+    path,
+    pathOf: placesIn(path).includes("model")
+      ? (model) => path.replace(placePattern, encodeURIComponent(model))
+      : undefined,
+    body: wireBody(description, settings),
+    forces: forces(description),
+    namesModel: namesModel(description),
+    headers: Object.fromEntries(
+      headers.flatMap(([name, text]) => {
+        const value = fillText(text, { model: settings.MODEL, api_key: keyOf(settings) });
+        return value === undefined ? [] : [[name, value]];
+      }),
+    ),
+    ownKey: headers.some(([, text]) => placesIn(text).includes("api_key")),
+  };
+}
+
+function descriptionOf(
+  { API: api, WIRE: wire }: WireSettings & Pick<Settings, "WIRE">,
+  textOf: (file: string) => string,
+): WireDescription {
+  if (api === "custom") {
+    return typeof wire === "string" ? parseWire(wire, textOf(wire)) : checkWire(wire.name ?? "of the script", wire);
+  }
+  return checkWire(api, readyWires[api as ReadyWire]);
 }
 
 /** The wire in a file's text. @throws SettingError for what is no description; the response's part the module checks. */

@@ -1,0 +1,44 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { findModel } from "./model-name";
+import { readyWires } from "./ready-wires";
+import { checkWire, namesModel } from "./wire";
+
+const config = { BASE_URL: "http://h/v1", API: "chat", MODEL: "" } as const;
+const giveUp = (line: string): never => {
+  throw new Error(line);
+};
+
+function find(of: object, replies: Record<string, [number, string]>, wire?: keyof typeof readyWires): string {
+  const description = wire && checkWire(wire, readyWires[wire]);
+  const get = (url: string) => {
+    const [status, body] = replies[url] ?? [404, ""];
+    return { status, body, error: "refused" };
+  };
+  const described = description && { description, namesModel: namesModel(description) };
+  return findModel({ ...config, ...of }, described, "http://shown/v1", get, giveUp);
+}
+
+test("the first model that the server lists, by OpenAI's list or the wire's own", () => {
+  assert.equal(find({}, { "http://h/v1/models": [200, '{"data":[{"id":"a"},{"id":"b"}]}'] }), "a");
+  const ollama = { BASE_URL: "http://h", API: "ollama-chat" };
+  assert.equal(find(ollama, { "http://h/api/tags": [200, '{"models":[{"name":"llama3"}]}'] }, "ollama-chat"), "llama3");
+  assert.equal(find({ ...ollama, MODEL: "mine" }, {}, "ollama-chat"), "mine");
+  assert.equal(find({ API: "tgi" }, {}, "tgi"), "", "requests name none");
+});
+
+test("a name that is needed and not found ends the run", () => {
+  assert.throws(
+    () => find({}, { "http://h/v1/models": [401, ""] }),
+    /^Error: http:\/\/shown\/v1\/models lists no model \(HTTP 401\)/,
+  );
+  assert.throws(() => find({}, { "http://h/v1/models": [200, '{"data":[]}'] }), /lists no model/);
+  assert.throws(
+    () => find({ API: "triton" }, {}, "triton"),
+    /API=triton names the model and has no list of models; set MODEL/,
+  );
+  assert.throws(
+    () => find({ MODEL: "m" }, { "http://h/v1/models": [0, ""] }),
+    /BASE_URL=http:\/\/shown\/v1 cannot be reached: refused/,
+  );
+});

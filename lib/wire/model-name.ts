@@ -1,0 +1,48 @@
+/** Which model the requests name: MODEL, or what the server lists first. Asked once, before the load. Pure: llm-client.ts hands in how to ask. */
+import type { Settings } from "../settings/settings";
+import { joined } from "./address";
+import type { Wire } from "./wire";
+
+/** The answer to a GET; status 0: there is none. */
+interface Reply {
+  readonly status: number;
+  readonly body: string;
+  readonly error: string;
+}
+
+/** OpenAI's list of models. */
+const openAiModels = { path: "/models", at: "/data/0/id" };
+
+/**
+ * The model's name, "" where requests name none. `shown` is BASE_URL as it may be shown. A server that cannot be reached, and a
+ * name that is needed and not found, end in `giveUp`.
+ */
+export function findModel(
+  config: Pick<Settings, "BASE_URL" | "API" | "MODEL">,
+  wire: Pick<Wire, "description" | "namesModel"> | undefined,
+  shown: string,
+  get: (url: string) => Reply,
+  giveUp: (line: string) => never,
+): string {
+  const models = wire?.description.request.models ?? (wire ? undefined : openAiModels);
+  const reply = get(joined(config.BASE_URL, models?.path ?? "/"));
+  if (reply.status === 0) giveUp(`BASE_URL=${shown} cannot be reached: ${reply.error}`);
+  if (config.MODEL !== "" || config.API === "json" || (wire && !wire.namesModel)) return config.MODEL;
+  if (!models) return giveUp(`API=${config.API} names the model and has no list of models; set MODEL`);
+  const model = reply.status === 200 ? textAt(reply.body, models.at) : undefined;
+  if (model !== undefined) return model;
+  const list = joined(shown, models.path);
+  return giveUp(`${list} lists no model (HTTP ${reply.status}); set MODEL, or check BASE_URL and API_KEY`);
+}
+
+function textAt(body: string, pointer: string): string | undefined {
+  try {
+    let value: unknown = JSON.parse(body);
+    for (const token of pointer.split("/").slice(1)) {
+      value = (value as Record<string, unknown>)[token.replaceAll("~1", "/").replaceAll("~0", "~")];
+    }
+    return typeof value === "string" ? value : undefined;
+  } catch {
+    return undefined;
+  }
+}
