@@ -487,23 +487,29 @@ type Sent struct {
 	Offset            int64 // bytes that were handed to the kernel on the connection, the write included
 }
 
-// Write sends all of b. Where the socket takes no more it calls wait, which returns when there may be room, or why to give
-// up, which Write then returns.
+// Write sends all of b, as Send does.
 func (c *Conn) Write(b []byte, wait func() error) (Sent, error) {
 	c.misused()
+	return Send(int(c.s.fd), b, &c.wrote, wait)
+}
+
+// Send sends all of b on a socket that does not block, and adds what it sent to wrote: the result's Offset is where the last
+// byte stands in all that the connection has sent. Where the socket takes no more it calls wait, which returns when there may
+// be room, or why to give up, which Send then returns.
+func Send(fd int, b []byte, wrote *int64, wait func() error) (Sent, error) {
 	var sent Sent
 	for {
 		sent.BeforeNs = clock.Now()
 		// A raw call: on the way the goroutine keeps its P, so that the time after is read at once.
-		n, _, e := syscall.RawSyscall6(unix.SYS_SENDTO, uintptr(c.s.fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)),
+		n, _, e := syscall.RawSyscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)),
 			unix.MSG_NOSIGNAL|unix.MSG_DONTWAIT, 0, 0)
 		sent.AfterNs = clock.Now()
 		switch e {
 		case 0:
-			c.wrote += int64(n)
+			*wrote += int64(n)
 			b = b[n:]
 			if len(b) == 0 {
-				sent.Offset = c.wrote
+				sent.Offset = *wrote
 				return sent, nil
 			}
 		case unix.EINTR:

@@ -322,30 +322,11 @@ func (c *Conn) Quiet() bool {
 // up, which Write then returns.
 func (c *Conn) Write(b []byte, wait func() error) (reader.Sent, error) {
 	c.w.Sending(c.wrote, c.read)
-	var sent reader.Sent
-	for {
-		sent.BeforeNs = clock.Now()
-		n, _, e := syscall.RawSyscall6(unix.SYS_SENDTO, uintptr(c.fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)),
-			unix.MSG_NOSIGNAL|unix.MSG_DONTWAIT, 0, 0)
-		sent.AfterNs = clock.Now()
-		switch e {
-		case 0:
-			c.wrote += int64(n)
-			b = b[n:]
-			if len(b) == 0 {
-				sent.Offset = c.wrote
-				c.w.r.wakeUp(c)
-				return sent, nil
-			}
-		case unix.EINTR:
-		case unix.EAGAIN:
-			if err := wait(); err != nil {
-				return sent, err
-			}
-		default:
-			return sent, e
-		}
+	sent, err := reader.Send(c.fd, b, &c.wrote, wait)
+	if err == nil {
+		c.w.r.wakeUp(c)
 	}
+	return sent, err
 }
 
 // Room is for one Write that found the socket full.
