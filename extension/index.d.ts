@@ -424,14 +424,14 @@ declare module "k6/x/tokenclock" {
   }
 
   /**
-   * One second of the run, by the time requests were scheduled (asked), sent and ended; second 0 begins with the first
+   * One second of the run, by the time requests were scheduled, sent and ended; second 0 begins with the first
    * steady window (where no level is declared, with the first request), and requests scheduled before it are left out.
    * Response times are those of the requests that succeeded in the second; 0 where none did.
    */
   export interface Second {
-    t: number; asked: number; sent: number; succeeded: number; failed: number;
+    t: number; scheduled: number; sent: number; succeeded: number; failed: number;
     /** Of the requests asked for in this second: how many failed in the end. */
-    askedFailed: number;
+    scheduledFailed: number;
     meanMs: number; p50Ms: number; p95Ms: number; inFlight: number; outputTokens: number;
   }
 

@@ -354,19 +354,19 @@ export function foldSeconds(all: readonly RequestMoments[], zeroNs: number): Fol
   const requests = all.filter((request) => dueNs(request) >= zeroNs);
   const secondOf = (ns: number) => Math.floor(Math.max(0, ns - zeroNs) / nsPerS);
   const last = requests.reduce((latest, each) => Math.max(latest, secondOf(dueNs(each)), secondOf(each.endNs)), -1);
-  const zero = { asked: 0, sent: 0, left: 0, succeeded: 0, failed: 0, askedFailed: 0 };
+  const zero = { scheduled: 0, sent: 0, left: 0, succeeded: 0, failed: 0, scheduledFailed: 0 };
   const counts = Array.from({ length: last + 1 }, () => ({ ...zero, e2eNs: [] as number[] }));
   const at = (ns: number) => counts[secondOf(ns)] ?? { ...zero, e2eNs: [] };
   for (const request of requests) {
     const { sentNs, lastOutputNs, endNs, completed } = request;
-    at(dueNs(request)).asked++;
+    at(dueNs(request)).scheduled++;
     if (sentNs > 0) {
       at(sentNs).sent++;
       at(endNs).left++;
     }
     if (!completed) {
       at(endNs).failed++;
-      at(dueNs(request)).askedFailed++;
+      at(dueNs(request)).scheduledFailed++;
       continue;
     }
     at(endNs).succeeded++;

@@ -132,12 +132,12 @@ export interface Second {
   /** From the opening of the first steady window: a ramp's seconds begin with the ramp. */
   t: number;
   /** Requests scheduled, sent, succeeded and failed in this second, each by its own moment. */
-  asked: number;
+  scheduled: number;
   sent: number;
   succeeded: number;
   failed: number;
-  /** Of the requests asked for in this second: how many failed in the end. */
-  askedFailed: number;
+  /** Of the requests scheduled for in this second: how many failed in the end. */
+  scheduledFailed: number;
   /** Response times of those that succeeded in this second; 0 of none. */
   meanMs: number;
   p50Ms: number;

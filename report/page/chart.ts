@@ -92,7 +92,7 @@ const light = (name: ColorName): string => colors[name][0];
 const paletteColor = (index: number): string => light(seriesColors[index % seriesColors.length] as ColorName);
 
 /** Series colours with one meaning in every picture: what was asked for, and failures (the last: rarely used by number). */
-export const askedColor = 6;
+export const scheduledColor = 6;
 export const failureColor = 7;
 
 /** Arimo has the widths of Arial and Helvetica, which ECharts lays its text out for. */

@@ -112,8 +112,8 @@ for (const method of ["GET", "POST"]) {
 
 /** Seconds with times in whole nanoseconds: some processors multiply and add with one rounding, others with two. */
 const inNs = (seconds: readonly FoldedSecond[]) =>
-  seconds.map(({ t, asked, sent, succeeded, failed, askedFailed, inFlight, ...times }) => [
-    ...[t, asked, sent, succeeded, failed, askedFailed, inFlight],
+  seconds.map(({ t, scheduled, sent, succeeded, failed, scheduledFailed, inFlight, ...times }) => [
+    ...[t, scheduled, sent, succeeded, failed, scheduledFailed, inFlight],
     ...[times.meanMs, times.p50Ms, times.p95Ms].map((ms) => Math.round(ms * 1e6)),
   ]);
 
@@ -154,7 +154,8 @@ test("B, ramp: one-by-one inference collapses near its capacity, batched does no
         relative: 0.05,
       });
       // The rate grows by 200 / 12 in each second.
-      if (second < 12) near(row.asked_per_s, (200 / 12) * (second + 0.5), `second ${second}: asked`, { absolute: 2 });
+      if (second < 12)
+        near(row.scheduled_per_s, (200 / 12) * (second + 0.5), `second ${second}: scheduled`, { absolute: 2 });
       if (succeeded(ended).length > 10) {
         near(
           row.p50_ms,
@@ -178,7 +179,7 @@ test("B, ramp: one-by-one inference collapses near its capacity, batched does no
       assert.ok(ended.stdout.includes(rampLines(folded)), ended.stdout);
     }
     const told = rampFigures(single.ended.summary.seconds);
-    assert.equal(single.rows("ramp_figures")[0]?.onset_rate_per_s, told.onset?.askedRate);
+    assert.equal(single.rows("ramp_figures")[0]?.onset_rate_per_s, told.onset?.scheduledRate);
     near(single.rows("ramp_figures")[0]?.onset_p95_ms, told.onset?.p95Ms ?? 0, "p95 at the onset", exact);
     assert.equal(single.rows("ramp_figures")[0]?.highest_success_rate_per_s, told.highestSuccessRate);
     const csv = single.file("seconds.csv").trim().split("\n").slice(1);

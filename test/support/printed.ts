@@ -186,13 +186,13 @@ function checkLine(
     [/^highest sustained success rate (\S+) requests\/s$/, [[row.highest_success_rate_per_s]]],
     [/^success rate (\S+) requests\/s over \d+ s$/, [[row.highest_success_rate_per_s]]],
     [
-      /^requests fail from (\S+) requests\/s asked \(second (\d+)\), p95 (\S+) ms there$/,
+      /^requests fail from (\S+) requests\/s scheduled \(second (\d+)\), p95 (\S+) ms there$/,
       [[row.onset_rate_per_s], [row.onset_at_s], [row.onset_p95_ms]],
     ],
     [/^no rate at which requests go on failing$/, []],
     [/^failed at the end (\S+ %)$/, [[row.failed_share_at_end, 100]]],
     [
-      /^the server falls behind from (\S+) requests\/s asked \(second (\d+)\): (\d+) requests are open when the ramp ends$/,
+      /^the server falls behind from (\S+) requests\/s scheduled \(second (\d+)\): (\d+) requests are open when the ramp ends$/,
       [[row.falling_behind_rate_per_s], [row.falling_behind_at_s], [row.open_at_end]],
     ],
     [

@@ -245,11 +245,12 @@ function secondsOf(all: RequestLine[], zeroNs: number): Second[] {
     const stats = statsOf(succeeded.map((line) => requestNs(line, "lastOutputNs") - requestNs(line, "sentNs")));
     return {
       t,
-      asked: lines.filter((line) => within(requestNs(line, "scheduledNs"))).length,
+      scheduled: lines.filter((line) => within(requestNs(line, "scheduledNs"))).length,
       sent: lines.filter((line) => within(requestNs(line, "sentNs"))).length,
       succeeded: succeeded.length,
       failed: ended.length - succeeded.length,
-      askedFailed: lines.filter((line) => within(requestNs(line, "scheduledNs")) && line.outcome === "failed").length,
+      scheduledFailed: lines.filter((line) => within(requestNs(line, "scheduledNs")) && line.outcome === "failed")
+        .length,
       meanMs: stats.mean / 1e6,
       p50Ms: stats.p50 / 1e6,
       p95Ms: stats.p95 / 1e6,

@@ -408,7 +408,7 @@ func (c *vuClient) Batch(specVs []sobek.Value, s *slot, staggerMs float64) *batc
 	for k := range prepared {
 		dueNs := beganNs + int64(float64(k)*staggerMs*1e6)
 		if burst {
-			c.i.root.current().Tally().Asked(dueNs)
+			c.i.root.current().Tally().Scheduled(dueNs)
 		}
 		clock.WaitUntil(ctx, dueNs)
 		slots[k] = s.of.Twin(k, dueNs)

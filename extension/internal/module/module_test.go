@@ -439,11 +439,11 @@ func TestABurstsWindowOpensWithItsRelease(t *testing.T) {
 	openNs, _, _ = v.root.current().Tally().Window("b2")
 	require.NotZero(t, connectedNs.Load())
 	require.Greater(t, openNs, connectedNs.Load(), "and its connections")
-	asked := int64(0)
+	scheduled := int64(0)
 	for _, second := range v.root.current().Report(0).Seconds {
-		asked += second.Asked
+		scheduled += second.Scheduled
 	}
-	require.EqualValues(t, 2, asked, "each of its requests counts")
+	require.EqualValues(t, 2, scheduled, "each of its requests counts")
 }
 
 func TestWindowsOpenAndCloseWhenTheScriptSaysSo(t *testing.T) {

@@ -115,11 +115,11 @@ func TestATurnIsScheduledForTheEndOfTheOneBeforeAndItsWait(t *testing.T) {
 		require.InDelta(t, .4, *turn.CachedShare, 1e-9)
 	}
 	seconds := c.root.current().Tally().Seconds()
-	asked := int64(0)
+	scheduled := int64(0)
 	for _, s := range seconds {
-		asked += s.Asked
+		scheduled += s.Scheduled
 	}
-	require.EqualValues(t, 60, asked, "a session is no request")
+	require.EqualValues(t, 60, scheduled, "a session is no request")
 }
 
 func TestAFailedTurnEndsItsSessionAndTheRestIsNotSent(t *testing.T) {

@@ -47,7 +47,7 @@ func (i *instance) slotOrNone(s *slot) *slot {
 	default:
 		return s
 	}
-	i.root.current().Tally().Asked(s.of.ScheduledNs())
+	i.root.current().Tally().Scheduled(s.of.ScheduledNs())
 	return s
 }
 

@@ -292,7 +292,7 @@ func (a *Arrivals) slot(k int) *Slot {
 		s.turnAt = func(dueNs int64) (tally.Phase, bool) { return a.turn(s.Level, dueNs), true }
 		return s
 	}
-	a.run.Tally().Asked(s.scheduledNs)
+	a.run.Tally().Scheduled(s.scheduledNs)
 	return s
 }
 

@@ -340,7 +340,7 @@ func (l *Levels) give(c *levelClient) *Slot {
 		s.turnAt = func(dueNs int64) (tally.Phase, bool) { return l.turn(at, phase, dueNs) }
 		return s
 	}
-	l.run.Tally().Asked(scheduledNs)
+	l.run.Tally().Scheduled(scheduledNs)
 	return s
 }
 

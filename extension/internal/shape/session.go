@@ -116,7 +116,7 @@ func (t *Session) Permit(sinceNs, dueNs int64, tool bool) *Slot {
 		Level: t.s.Level, Phase: phase, Index: t.s.Index, Serial: t.s.Serial, Turn: t.given,
 		scheduledNs: dueNs, session: t, tool: tool, task: len(t.tasks) - 1,
 	}
-	t.run.Tally().Asked(dueNs)
+	t.run.Tally().Scheduled(dueNs)
 	return s
 }
 

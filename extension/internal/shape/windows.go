@@ -98,7 +98,7 @@ func (h *WindowsVU) Begin(ctx context.Context, level, phase string) (*Slot, erro
 	}
 	if spec.BatchSize == 0 {
 		s.Begin(clock.Now())
-		w.run.Tally().Asked(s.scheduledNs)
+		w.run.Tally().Scheduled(s.scheduledNs)
 	}
 	w.index[level]++
 	s.reserve = func(n int) {

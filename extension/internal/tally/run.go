@@ -26,7 +26,7 @@ type Run struct {
 
 // second is one second of the run. Latencies are folded into figures when the second is long over.
 type second struct {
-	asked, askedFailed                    int64
+	scheduled, scheduledFailed            int64
 	sent, left, succeeded, failed, tokens int64 // left: sent ones that ended
 	latencies                             []int64
 	measured                              int64 // latencies so far
@@ -39,17 +39,17 @@ const keepSeconds = 120
 
 // Second is one second of the run; extension/index.d.ts documents the fields.
 type Second struct {
-	T            int     `json:"t" js:"t"`
-	Asked        int64   `json:"asked" js:"asked"`
-	Sent         int64   `json:"sent" js:"sent"`
-	Succeeded    int64   `json:"succeeded" js:"succeeded"`
-	Failed       int64   `json:"failed" js:"failed"`
-	AskedFailed  int64   `json:"askedFailed" js:"askedFailed"`
-	MeanMs       float64 `json:"meanMs" js:"meanMs"`
-	P50Ms        float64 `json:"p50Ms" js:"p50Ms"`
-	P95Ms        float64 `json:"p95Ms" js:"p95Ms"`
-	InFlight     int64   `json:"inFlight" js:"inFlight"`
-	OutputTokens int64   `json:"outputTokens" js:"outputTokens"`
+	T               int     `json:"t" js:"t"`
+	Scheduled       int64   `json:"scheduled" js:"scheduled"`
+	Sent            int64   `json:"sent" js:"sent"`
+	Succeeded       int64   `json:"succeeded" js:"succeeded"`
+	Failed          int64   `json:"failed" js:"failed"`
+	ScheduledFailed int64   `json:"scheduledFailed" js:"scheduledFailed"`
+	MeanMs          float64 `json:"meanMs" js:"meanMs"`
+	P50Ms           float64 `json:"p50Ms" js:"p50Ms"`
+	P95Ms           float64 `json:"p95Ms" js:"p95Ms"`
+	InFlight        int64   `json:"inFlight" js:"inFlight"`
+	OutputTokens    int64   `json:"outputTokens" js:"outputTokens"`
 }
 
 // NewRun returns an empty run.
@@ -127,12 +127,12 @@ func (r *Run) Window(name string) (openNs, closeNs, lastEndNs int64) {
 	return 0, 0, 0
 }
 
-// Asked counts a request that the load shape wanted to begin.
-func (r *Run) Asked(scheduledNs int64) {
+// Scheduled counts a request by the time at which it is due.
+func (r *Run) Scheduled(scheduledNs int64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.inSeconds(scheduledNs) {
-		r.second(scheduledNs).asked++
+		r.second(scheduledNs).scheduled++
 	}
 }
 
@@ -179,7 +179,7 @@ func (r *Run) addToSeconds(o *Observation, f Figures, dueNs int64) {
 	s := r.second(o.EndNs)
 	if o.Failure != stream.None {
 		s.failed++
-		r.second(dueNs).askedFailed++
+		r.second(dueNs).scheduledFailed++
 		return
 	}
 	s.succeeded++
@@ -280,7 +280,7 @@ func (r *Run) Seconds() []Second {
 			p50, p95 = Quantile(s.latencies, .5)/1e6, Quantile(s.latencies, .95)/1e6
 		}
 		sec := Second{
-			T: i, Asked: s.asked, AskedFailed: s.askedFailed, Sent: s.sent, Succeeded: s.succeeded, Failed: s.failed,
+			T: i, Scheduled: s.scheduled, ScheduledFailed: s.scheduledFailed, Sent: s.sent, Succeeded: s.succeeded, Failed: s.failed,
 			P50Ms: p50, P95Ms: p95, InFlight: max(inFlight, 0), OutputTokens: s.tokens,
 		}
 		if s.measured > 0 {

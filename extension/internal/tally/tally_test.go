@@ -405,42 +405,42 @@ func TestSecondsCountWhenThingsHappened(t *testing.T) {
 	const s = int64(1e9)
 	r := NewRun(SLO{})
 	r.Level(Spec{Name: "ramp"})
-	r.Asked(4 * s)
+	r.Scheduled(4 * s)
 	r.Open("ramp", 5*s+s/2, 0)
 	for range 3 {
-		r.Asked(5*s + s/2)
+		r.Scheduled(5*s + s/2)
 	}
 	// Due before the window: in no second, though it ends in one.
 	r.Add(reply("ramp", Warmup, 4*s, 4*s, 3, s/2, s, 2*s))
 	r.Add(reply("ramp", Steady, 5*s+s/2, 5*s+s/2+2, 3, s/2, s, 2*s)) // tokens in 0, 1 and 2; ends in 2
-	bad := reply("ramp", Steady, 5*s+s/2, 6*s+s/2, 3, 2*s)           // asked in 0, sent in 1, failed in 3
+	bad := reply("ramp", Steady, 5*s+s/2, 6*s+s/2, 3, 2*s)           // scheduled in 0, sent in 1, failed in 3
 	bad.Failure = stream.Timeout
 	r.Add(bad)
 	unsent := &Observation{Level: "ramp", Phase: Steady, ScheduledNs: 7*s + s/2, Result: &stream.Result{EndNs: 7*s + s/2 + 1, Failure: stream.Connect}}
-	r.Asked(unsent.ScheduledNs)
+	r.Scheduled(unsent.ScheduledNs)
 	r.Add(unsent)
 	require.Equal(t, []Second{
-		{T: 0, Asked: 3, AskedFailed: 1, Sent: 1, InFlight: 1, OutputTokens: 1},
+		{T: 0, Scheduled: 3, ScheduledFailed: 1, Sent: 1, InFlight: 1, OutputTokens: 1},
 		{T: 1, Sent: 1, InFlight: 2, OutputTokens: 1},
-		{T: 2, Asked: 1, AskedFailed: 1, Succeeded: 1, Failed: 1, MeanMs: 2000, P50Ms: 2000, P95Ms: 2000, InFlight: 1, OutputTokens: 1},
+		{T: 2, Scheduled: 1, ScheduledFailed: 1, Succeeded: 1, Failed: 1, MeanMs: 2000, P50Ms: 2000, P95Ms: 2000, InFlight: 1, OutputTokens: 1},
 		{T: 3, Failed: 1},
 	}, r.Seconds())
 }
 
 func TestWithoutALevelTheSecondsBeginWithTheFirstRequest(t *testing.T) {
 	r := NewRun(SLO{})
-	r.Asked(5e9)
+	r.Scheduled(5e9)
 	r.Add(reply("", Steady, 5e9, 5e9, 1, 1500e6))
 	secs := r.Seconds()
 	require.Len(t, secs, 2)
-	require.EqualValues(t, 1, secs[0].Asked)
+	require.EqualValues(t, 1, secs[0].Scheduled)
 	require.EqualValues(t, 1, secs[1].Succeeded)
 }
 
 func TestATimeInTheFutureDoesNotGrowTheSeconds(t *testing.T) {
 	r := NewRun(SLO{})
 	r.Now = func() int64 { return 12e9 }
-	r.Asked(10e9)
+	r.Scheduled(10e9)
 	r.Add(&Observation{StartedNs: 10e9, SentNs: 10e9, Result: &stream.Result{EndNs: 86_400e9}})
 	seconds := r.Seconds()
 	require.Len(t, seconds, 4, "seconds 0 to 3 of a run that began at 10 s: up to a second from now")

@@ -163,7 +163,7 @@ test("ramp: every second's counts and response times", async () => {
       spec.requests.filter((line) => Math.floor((line[key] ?? 0) / 1e9) === t);
     const succeeded = during("endNs").filter((line) => line.outcome === "completed");
     assert.equal(row?.t_s, t);
-    assert.equal(row?.asked_per_s, during("scheduledNs").length);
+    assert.equal(row?.scheduled_per_s, during("scheduledNs").length);
     assert.equal(row?.sent_per_s, during("sentNs").length);
     assert.equal(row?.succeeded_per_s, succeeded.length);
     assert.equal(row?.failed_per_s, during("endNs").length - succeeded.length);
@@ -217,8 +217,8 @@ test("ramp: what a run prints is what the report says", async () => {
   near(row?.p50_at_begin_ms, told.firstP50Ms, "p50 at the beginning", 1e-12);
   assert.deepEqual(row, {
     run: "ramp",
-    highest_asked_rate_per_s: told.highestAskedRate,
-    onset_rate_per_s: told.onset.askedRate,
+    highest_scheduled_rate_per_s: told.highestScheduledRate,
+    onset_rate_per_s: told.onset.scheduledRate,
     onset_at_s: told.onset.t,
     onset_failed_share: told.onset.failedShare,
     onset_p95_ms: row?.onset_p95_ms,
@@ -232,10 +232,10 @@ test("ramp: what a run prints is what the report says", async () => {
   });
   const folded = foldSeconds(run.requests ?? [], 3700e6);
   assert.equal(rampLines(folded), rampLines(seconds), "the printed lines");
-  const counts = (all: readonly FoldedSecond[]) => all.map((s) => [s.t, s.asked, s.sent, s.succeeded, s.failed]);
+  const counts = (all: readonly FoldedSecond[]) => all.map((s) => [s.t, s.scheduled, s.sent, s.succeeded, s.failed]);
   assert.deepEqual(counts(folded), counts(seconds));
-  for (const [t, { askedFailed, inFlight, meanMs }] of folded.entries()) {
-    assert.deepEqual([askedFailed, inFlight], [seconds[t]?.askedFailed, seconds[t]?.inFlight], `second ${t}`);
+  for (const [t, { scheduledFailed, inFlight, meanMs }] of folded.entries()) {
+    assert.deepEqual([scheduledFailed, inFlight], [seconds[t]?.scheduledFailed, seconds[t]?.inFlight], `second ${t}`);
     near(meanMs, seconds[t]?.meanMs ?? 0, `second ${t}: average`);
   }
   rmSync(join(dir, "records.ndjson.gz"));

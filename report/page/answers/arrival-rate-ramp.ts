@@ -6,7 +6,7 @@ import { type Results, setting } from "../../read/read";
 import { e2eMs } from "../../read/request";
 import { ascending, least, mean, quantile } from "../../statistics";
 import type { Answer } from "../answer";
-import { askedColor, draw, failureColor, type Panel, type Picture } from "../chart";
+import { draw, failureColor, type Panel, type Picture, scheduledColor } from "../chart";
 import type { Table } from "../table";
 import { failureSentence, failuresTable, levelsTable, percentilesTable, present, statusTable } from "./levels";
 
@@ -22,7 +22,7 @@ function secondsOf(run: Results): FoldedSecond[] {
   return run.requests ? foldSeconds(run.requests, beginNs(run)) : (run.summary?.seconds ?? []);
 }
 
-/** Response times of the completed requests that were asked for in the first `untilS` of the ramp, ascending, ms. */
+/** Response times of the completed requests that were scheduled in the first `untilS` of the ramp, ascending, ms. */
 function latenciesMs(run: Results, untilS: number): number[] {
   const fromNs = beginNs(run);
   const rows = (run.requests ?? []).filter(
@@ -49,7 +49,7 @@ export function arrivalRateRamp(runs: [Results, ...Results[]]): Answer {
       {
         heading: other ? "Version A along the ramp" : "Along the ramp",
         text: [
-          `Sustained means over ${sustainedS} s. The failure onset is the first second from which on more than ${formatShare(onsetShare)} of the requests fail, and go on failing; its rate is the one asked for in that second. A failure counts for the second in which its request was asked for. The p95 at the onset is that of the requests that succeeded in its first second. The server falls behind where, from then on to the end, requests asked for twice the shortest median response time before have not ended; it keeps up where at least ${formatShare(keptUpShare)} as many end in the last ${sustainedS} s as are asked for.`,
+          `Sustained means over ${sustainedS} s. The failure onset is the first second from which on more than ${formatShare(onsetShare)} of the requests fail, and go on failing; its rate is the one scheduled for in that second. A failure counts for the second in which its request was scheduled for. The p95 at the onset is that of the requests that succeeded in its first second. The server falls behind where, from then on to the end, requests scheduled for twice the shortest median response time before have not ended; it keeps up where at least ${formatShare(keptUpShare)} as many end in the last ${sustainedS} s as are scheduled for.`,
         ],
         pictures: [rampPicture("ramp", "Requests per second and response times", seconds, figures)],
         tables: [figuresTable([["ramp", figures]])],
@@ -71,9 +71,9 @@ export function arrivalRateRamp(runs: [Results, ...Results[]]): Answer {
 
 function sentences(figures: RampFigures, loop: "open" | "closed"): string[] {
   const { onset, fallingBehind, openAtEnd, overS, failedShareAtEnd, firstP50Ms, lastP50Ms } = figures;
-  const at = ({ askedRate, t }: { askedRate: number; t: number }) =>
+  const at = ({ scheduledRate, t }: { scheduledRate: number; t: number }) =>
     // A closed loop asks as fast as it is answered.
-    loop === "open" ? `${formatNumber(askedRate)} requests/s (${t} s into the ramp)` : `${t} s into the ramp`;
+    loop === "open" ? `${formatNumber(scheduledRate)} requests/s (${t} s into the ramp)` : `${t} s into the ramp`;
   const rate = `success rate is ${formatNumber(figures.highestSuccessRate)} requests/s`;
   const highest = overS < sustainedS ? `The ${rate} over ${overS} s.` : `The highest sustained ${rate}.`;
   const p50 = `The median response time is ${formatMs(firstP50Ms)} in the first second of answers and ${formatMs(lastP50Ms)} in the last.`;
@@ -85,13 +85,13 @@ function sentences(figures: RampFigures, loop: "open" | "closed"): string[] {
   }
   if (fallingBehind) {
     told.push(
-      `The server falls behind from ${at(fallingBehind)}: fewer requests end than are asked for, and ${formatNumber(openAtEnd)} are open when the ramp ends.`,
+      `The server falls behind from ${at(fallingBehind)}: fewer requests end than are scheduled, and ${formatNumber(openAtEnd)} are open when the ramp ends.`,
     );
   }
   if (!onset && !fallingBehind) {
     told.push(
       loop === "open"
-        ? `The server kept up to the end of the ramp: it fell behind and failed at no rate up to ${formatNumber(figures.highestAskedRate)} requests/s asked for.`
+        ? `The server kept up to the end of the ramp: it fell behind and failed at no rate up to ${formatNumber(figures.highestScheduledRate)} requests/s scheduled.`
         : "Requests go on failing at no number of users. Users wait for their answers: whether the server is full shows in the response time alone.",
     );
   }
@@ -106,7 +106,7 @@ function figuresTable(rows: [string, RampFigures][]): Table {
     title: "Failure onset and capacity",
     columns: [
       { key: "run", title: "Run" },
-      { key: "highest_asked_rate_per_s", title: "Highest rate asked", unit: "requests/s" },
+      { key: "highest_scheduled_rate_per_s", title: "Highest rate scheduled", unit: "requests/s" },
       { key: "onset_rate_per_s", title: "Failure onset", unit: "requests/s" },
       { key: "onset_at_s", title: "at", unit: "s into the ramp" },
       { key: "onset_failed_share", title: "Failed there", format: "share" },
@@ -121,12 +121,12 @@ function figuresTable(rows: [string, RampFigures][]): Table {
     ],
     rows: rows.map(([run, figures]) => ({
       run,
-      highest_asked_rate_per_s: figures.highestAskedRate,
-      onset_rate_per_s: figures.onset?.askedRate ?? null,
+      highest_scheduled_rate_per_s: figures.highestScheduledRate,
+      onset_rate_per_s: figures.onset?.scheduledRate ?? null,
       onset_at_s: figures.onset?.t ?? null,
       onset_failed_share: figures.onset?.failedShare ?? null,
       onset_p95_ms: figures.onset?.p95Ms ?? null,
-      falling_behind_rate_per_s: figures.fallingBehind?.askedRate ?? null,
+      falling_behind_rate_per_s: figures.fallingBehind?.scheduledRate ?? null,
       falling_behind_at_s: figures.fallingBehind?.t ?? null,
       open_at_end: figures.openAtEnd,
       p50_at_begin_ms: orNull(figures.firstP50Ms),
@@ -141,11 +141,11 @@ function secondsTable(name: string, seconds: readonly FoldedSecond[]): Table {
   return {
     name,
     title: "Second by second",
-    note: "Asked for by the load shape, sent, succeeded and failed: each counted in the second in which it happened. Response times are those of the requests that succeeded in the second.",
+    note: "Scheduled by the load shape, sent, succeeded and failed: each counted in the second in which it happened. Response times are those of the requests that succeeded in the second.",
     folded: true,
     columns: [
       { key: "t_s", title: "Second", format: "integer" },
-      { key: "asked_per_s", title: "Asked", unit: "1/s", format: "integer" },
+      { key: "scheduled_per_s", title: "Scheduled", unit: "1/s", format: "integer" },
       { key: "sent_per_s", title: "Sent", unit: "1/s", format: "integer" },
       { key: "succeeded_per_s", title: "Succeeded", unit: "1/s", format: "integer" },
       { key: "failed_per_s", title: "Failed", unit: "1/s", format: "integer" },
@@ -156,7 +156,7 @@ function secondsTable(name: string, seconds: readonly FoldedSecond[]): Table {
     ],
     rows: seconds.map((second) => ({
       t_s: second.t,
-      asked_per_s: second.asked,
+      scheduled_per_s: second.scheduled,
       sent_per_s: second.sent,
       succeeded_per_s: second.succeeded,
       failed_per_s: second.failed,
@@ -181,14 +181,14 @@ const orNull = (value: number): number | null => (value > 0 ? value : null);
 
 /** Seconds fit to be drawn: without the run's last, broken-off second, which would look like a collapse. */
 function drawable(seconds: readonly FoldedSecond[]): readonly FoldedSecond[] {
-  return seconds.at(-1)?.asked === 0 ? seconds.slice(0, -1) : seconds;
+  return seconds.at(-1)?.scheduled === 0 ? seconds.slice(0, -1) : seconds;
 }
 
 function rampPicture(name: string, title: string, all: readonly FoldedSecond[], figures: RampFigures): Picture {
   const seconds = drawable(all);
   const x = { title: "Time since the ramp began (s)", min: 0, max: seconds.length };
   // A second's count is drawn in the middle of the second.
-  const line = (key: "asked" | "succeeded" | "failed") =>
+  const line = (key: "scheduled" | "succeeded" | "failed") =>
     seconds.map((second) => [second.t + 0.5, second[key]] as const);
   const marks: [number, string][] = [];
   if (figures.onset) marks.push([figures.onset.t, "failure onset"]);
@@ -196,7 +196,7 @@ function rampPicture(name: string, title: string, all: readonly FoldedSecond[], 
   return draw({
     name,
     title,
-    alt: "Requests asked for, succeeded and failed per second, and the response times of each second",
+    alt: "Requests scheduled, succeeded and failed per second, and the response times of each second",
     panels: [
       {
         x,
@@ -205,7 +205,14 @@ function rampPicture(name: string, title: string, all: readonly FoldedSecond[], 
         series: [
           { name: "succeeded", kind: "area", stack: "ended", color: 2, points: line("succeeded") },
           { name: "failed", kind: "area", stack: "ended", color: failureColor, points: line("failed") },
-          { name: "asked for", kind: "line", symbols: false, dash: "dashed", color: askedColor, points: line("asked") },
+          {
+            name: "scheduled",
+            kind: "line",
+            symbols: false,
+            dash: "dashed",
+            color: scheduledColor,
+            points: line("scheduled"),
+          },
         ],
       },
       {
@@ -262,9 +269,9 @@ function compareRamps(a: Results, b: Results): { sentences: string[]; pictures: 
   const words = (span: number) =>
     `average ${formatChange(find(span, "average")?.change)} (${formatMs(find(span, "average")?.a_ms)} to ${formatMs(find(span, "average")?.b_ms)}), p95 ${formatChange(find(span, "p95")?.change)} (${formatMs(find(span, "p95")?.a_ms)} to ${formatMs(find(span, "p95")?.b_ms)})`;
   const onset = (each: RampFigures) =>
-    each.onset ? `${formatNumber(each.onset.askedRate)} requests/s` : "no rate of this ramp";
+    each.onset ? `${formatNumber(each.onset.scheduledRate)} requests/s` : "no rate of this ramp";
   const behind = (name: string, { fallingBehind }: RampFigures) =>
-    fallingBehind ? ` ${name} falls behind from ${formatNumber(fallingBehind.askedRate)} requests/s.` : "";
+    fallingBehind ? ` ${name} falls behind from ${formatNumber(fallingBehind.scheduledRate)} requests/s.` : "";
   return {
     sentences: [
       ...(differing.length > 0
@@ -297,11 +304,11 @@ function compareRamps(a: Results, b: Results): { sentences: string[]; pictures: 
                 points: drawn[1].map(({ t, succeeded }) => [t + 0.5, succeeded]),
               },
               {
-                name: "asked for",
+                name: "scheduled",
                 symbols: false,
                 dash: "dashed",
-                color: askedColor,
-                points: drawn[0].map(({ t, asked }) => [t + 0.5, asked]),
+                color: scheduledColor,
+                points: drawn[0].map(({ t, scheduled }) => [t + 0.5, scheduled]),
               },
             ],
           },
