@@ -87,6 +87,14 @@ export const useSseClient: Plugin = {
   },
 };
 
+/** The library by the names that scripts import it under, in the place of its bundle: tokenclock, or ./tokenclock.js beside them. */
+export const libraryFromSource: Plugin = {
+  name: "library-from-source",
+  setup({ onResolve }) {
+    onResolve({ filter: /^tokenclock$|(^|\/)tokenclock\.js$/ }, () => ({ path: path.join(root, "lib", "index.ts") }));
+  },
+};
+
 /** The names of all scenarios: the files of scenarios/ without their endings. */
 export function scenarioNames(): string[] {
   return readdirSync(path.join(root, "scenarios"))

@@ -16,9 +16,9 @@ const testFile = /\.test\.ts$/;
 /** The two files that stand between the scenarios and a Go module; the second does it for a stock k6 with xk6-sse. */
 const boundary = /^lib\/wire\/client(-sse)?\.ts$/;
 
-/** A rule of lib's rooms: its files import these, papaparse and k6's own modules. */
+/** A rule of lib's rooms: beside these its files may import what is loaded late, and k6's own modules. */
 function room(files: RegExp, lib: RegExp, why: string): Rule {
-  return { files, allowed: new RegExp(`^lib/(${lib.source})|^papaparse$|^k6($|/(?!x/))`), why };
+  return { files, allowed: new RegExp(`^lib/(lazy$|${lib.source})|^k6($|/(?!x/))`), why };
 }
 
 /** What other rooms of lib ask of the wire's room: the module's client, which imports nothing of lib but its figures. */
@@ -27,8 +27,8 @@ const client = "wire/client$";
 const rules: Rule[] = [
   {
     files: /^scenarios\//,
-    allowed: /^(lib|thresholds)(\/|$)|^k6($|\/(?!x\/))/,
-    why: "scenarios import lib, thresholds and k6's own modules",
+    allowed: /^lib$|^k6($|\/(?!x\/))/,
+    why: "scenarios import what every test may, lib/index.ts, and k6's own modules",
   },
   {
     files: /^thresholds\//,
@@ -41,9 +41,14 @@ const rules: Rule[] = [
     why: "the boundary imports lib and k6",
   },
   {
-    files: /^lib\/(index|k6|.*\.d)\.ts$/,
-    allowed: /^lib\//,
-    why: "lib/index.ts gives the names of all rooms",
+    files: /^lib\/(lazy|before-load|after-load)\.ts$/,
+    allowed: /^(lib\/|thresholds\/|papaparse$)/,
+    why: "what is loaded late comes from every room and from thresholds; none of it needs k6",
+  },
+  {
+    files: /^lib\/[^/]+\.ts$/,
+    allowed: /^lib\/|^k6($|\/(?!x\/))/,
+    why: "lib/index.ts gives the names of all rooms, lib/open-test.ts puts them together",
   },
   room(
     /^lib\/figures\//,
@@ -57,27 +62,27 @@ const rules: Rule[] = [
   ),
   room(
     /^lib\/settings\//,
-    /settings\/|figures\/|workload\/(distribution|salt|formats\/(columns|read))$/,
+    /settings\/|figures\/|workload\/(distribution|prefix-groups|salt|wait|formats\/(columns|read))$/,
     "settings are pure: they read the notations of the workload, and the gate's profile",
   ),
   room(
     /^lib\/workload\//,
-    new RegExp(`workload/|settings/|figures/|${client}|wire/(body|llm-client)$|load/load-plan$`),
-    "the workload reads files through the client, and knows what a body and a server are",
-  ),
-  room(
-    /^lib\/load\//,
-    new RegExp(`load/|settings/|figures/|workload/(file-rows|trace)$|${client}|wire/llm-client$`),
-    "the load knows the settings and the client, and of the workload the trace alone",
+    new RegExp(`workload/|settings/|figures/|${client}`),
+    "the workload reads settings, and files through the client; it does not know what sends it",
   ),
   room(
     /^lib\/wire\//,
-    /wire\/|settings\/|figures\/|workload\/(file-rows|words)$|load\/load-(guard|plan)$|outcome\/summary-files$/,
-    "the wire's files know settings, the rows that set a body, and no load shape",
+    /wire\/|settings\/|figures\/|workload\/(prompt|words)$|abort$/,
+    "the wire sends prompts; it knows no load shape and not where prompts come from",
+  ),
+  room(
+    /^lib\/load\//,
+    /load\/|settings\/|figures\/|workload\/|wire\/(client|llm-client|freed)$|abort$/,
+    "the load carries the workload and says when it is sent; how, only the wire knows",
   ),
   room(
     /^lib\/outcome\//,
-    new RegExp(`outcome/|settings/|figures/|${client}|load/(levels|load-plan)$`),
+    new RegExp(`outcome/|settings/|figures/|${client}|load/levels$|workload/load-plan$`),
     "the outcome knows figures and settings, and no request",
   ),
   {

@@ -1,14 +1,10 @@
 /** How fast does each of N parallel requests get its tokens, and how full is the KV cache then? */
+import { lengthLabels, levelsOf, openTest } from "../lib";
 
-import { concurrencyLevels, lengthLabels } from "../lib/load/levels";
-import { handleSummaryWith } from "../lib/outcome/summary";
-import { readConfig } from "../lib/settings/config";
-import { openClient, type Server } from "../lib/wire/llm-client";
-import { openServerMetrics } from "../lib/wire/server-metrics";
-import { openPrompts } from "../lib/workload/prompts";
-import { gates } from "../thresholds";
-
-const config = readConfig(
+const parallel = levelsOf(["levels", "SPEED_THRESHOLD", "prompts", "generation", "gauges"], (config) =>
+  config.CONCURRENCY.map((concurrency) => ({ name: `c${concurrency}`, concurrency, labels: lengthLabels(config) })),
+);
+const speed = openTest(
   "speed-generation",
   {
     API: "completions",
@@ -17,27 +13,8 @@ const config = readConfig(
     INPUT_TOKENS: 32,
     OUTPUT_TOKENS: 128,
   },
-  ["levels", "SPEED_THRESHOLD", "prompts", "generation", "gauges"],
+  parallel,
 );
-const levels = concurrencyLevels(config, lengthLabels(config));
-const client = openClient(config);
-const prompts = openPrompts(config);
-const serverMetrics = openServerMetrics(config);
 
-export const options = levels.options(() => gates(config, levels.specs));
-
-export function setup(): Server {
-  serverMetrics.start();
-  return client.ready();
-}
-
-export default function (server: Server): void {
-  levels.each((slot) => client.request(server, prompts.next(slot, server), slot));
-}
-
-export function teardown(): void {
-  serverMetrics.stop();
-  levels.report();
-}
-
-export const handleSummary = handleSummaryWith(() => serverMetrics.results());
+export const { options, setup, teardown, handleSummary } = speed;
+export default speed.run;

@@ -1,5 +1,5 @@
 import { betweenTokens, countsItsSamples, isLevelGauge, type MetricName } from "../lib/figures/metrics-table";
-import type { Profile, ProfileName } from "../lib/figures/profile";
+import type { Gates, Profile, ProfileName } from "../lib/figures/profile";
 import { parseThreshold } from "../lib/figures/threshold";
 import { batch } from "./batch";
 import { interactive } from "./interactive";
@@ -33,6 +33,11 @@ export interface Gated {
 /** The whole of the profile that THRESHOLDS names; undefined of "none". */
 export function profileOf({ profile }: Pick<GateConfig, "profile">): Profile | undefined {
   return typeof profile === "string" ? profiles[profile] : profile;
+}
+
+/** The thresholds of a run with the profile that they follow from. */
+export function gates(config: GateConfig, levels: readonly Gated[]): Gates {
+  return { thresholds: thresholds(config, levels), profile: profileOf(config) };
 }
 
 /**

@@ -236,6 +236,14 @@ export interface RunReport {
   recordsError?: string;
 }
 
+/** What a scenario shows and writes beside the table of levels and summary.json. */
+export interface OwnResults {
+  /** Shown below the table. */
+  readonly text?: string;
+  /** Contents by file name, written into RESULTS. */
+  readonly files?: Readonly<Record<string, string>>;
+}
+
 /** A limit of the run and what became of it. */
 export interface JudgedLimit {
   metric: string;

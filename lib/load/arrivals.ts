@@ -1,37 +1,32 @@
-import type { Options } from "k6/options";
-import type { Gates } from "../figures/profile";
+import { abort } from "../abort";
+import { afterLoad } from "../lazy";
 import { type Config, demand, orRefuse, shownSettings } from "../settings/config";
 import { formatDurationMs } from "../settings/duration";
 import { SettingError } from "../settings/setting-error";
-import { type ArrivalSpec, Arrivals, emitLevelMetrics, type Slot, Windows } from "../wire/client";
+import { type ArrivalSpec, Arrivals, emitLevelMetrics, Windows } from "../wire/client";
 import { openFileRows } from "../workload/file-rows";
-import type { Trace } from "../workload/trace";
-import { clientsPerVU, k6Options, loadOptions } from "./levels";
-import { abort } from "./load-guard";
-import { planRequests } from "./load-plan";
+import { planRequests } from "../workload/load-plan";
+import { openPrompts, tracePrompts } from "../workload/prompts";
+import { clientsPerVU, k6Options, loadOptions } from "./options";
+import type { Load, Shape } from "./shape";
 import { stagesOf } from "./stages";
 
-/** A load that follows a schedule, whatever the server does. */
-export interface ScheduledLoad {
-  readonly specs: readonly { readonly name: string }[];
-  /** The requests of TRACE by number; empty where no trace is set. */
-  readonly trace: Trace;
-  options(gates: () => Gates): Options | undefined;
-  /** Sends what is due; a request is in flight until the promise that `send` returns is settled. */
-  each(send: (slot: Slot) => unknown): void;
-  report(): void;
-}
-
 /** The load of RATE, STAGES or TRACE: arrivals a second, or with LOOP=closed a changing number of users. */
-export function openArrivals(config: Config): ScheduledLoad {
-  return config.LOOP === "closed" ? changingUsers(config) : arrivals(config);
-}
+export const arrivals: Shape = {
+  uses: ["arrivals", "prompts", "generation"],
+  open: (config) => (config.LOOP === "closed" ? changingUsers(config) : scheduled(config)),
+  // With xk6-sse there are no seconds, and nothing is known of when what happened.
+  shows: ({ seconds }, { LOOP: loop }) =>
+    seconds.length > 0
+      ? { text: afterLoad().rampLines(seconds, loop), files: { "seconds.csv": afterLoad().secondsCsv(seconds) } }
+      : {},
+};
 
 /**
  * Arrivals on a schedule that all VUs share. With MAX_IN_FLIGHT requests in flight the next request is sent late, and its
  * lag is queue delay.
  */
-function arrivals(config: Config): ScheduledLoad {
+function scheduled(config: Config): Load {
   const trace = config.TRACE === "" ? [] : openFileRows(config, "TRACE");
   const stages = trace.length > 0 ? [] : orRefuse(() => stagesOf(config));
   if (trace.length > 0) refuseWarmup(config, "a trace");
@@ -51,9 +46,9 @@ function arrivals(config: Config): ScheduledLoad {
   const schedule = new Arrivals(config.scenario, spec);
   if (trace.length === 0) planRequests(schedule.count);
   const perVU = clientsPerVU(config.CLIENTS_PER_VU, config.MAX_IN_FLIGHT);
+  const prompts = trace.length > 0 ? tracePrompts(config, trace) : openPrompts(config);
   return {
-    specs: trace.length > 0 ? [{ name: "trace" }] : stages.filter(({ phase }) => phase !== "warmup"),
-    trace,
+    levels: trace.length > 0 ? [{ name: "trace" }] : stages.filter(({ phase }) => phase !== "warmup"),
     options: (gates) =>
       loadOptions(
         config,
@@ -61,7 +56,7 @@ function arrivals(config: Config): ScheduledLoad {
         Math.ceil(config.MAX_IN_FLIGHT / perVU),
         trace.length > 0 ? [{ name: "trace", requests: trace.length }] : stages,
       ),
-    each: (send) => schedule.each(perVU, send, abort),
+    each: (send) => schedule.each(perVU, (slot) => send(slot, prompts), abort),
     report: emitLevelMetrics,
   };
 }
@@ -76,7 +71,7 @@ function refuseWarmup(config: Config, load: string): void {
 }
 
 /** Users that send one request after the other; their number follows STAGES. One window spans the whole ramp. */
-function changingUsers(config: Config): ScheduledLoad {
+function changingUsers(config: Config): Load {
   if (config.STAGES.length === 0) {
     orRefuse(() => {
       throw new SettingError("LOOP=closed needs STAGES, the number of users over time");
@@ -95,9 +90,9 @@ function changingUsers(config: Config): ScheduledLoad {
   const maxInFlight = Math.max(...config.STAGES.map(({ target }) => Math.round(target)));
   const windows = new Windows(config.scenario, [{ name: "ramp", maxInFlight }]);
   planRequests(undefined);
+  const prompts = openPrompts(config);
   return {
-    specs: [{ name: "ramp" }],
-    trace: [],
+    levels: [{ name: "ramp" }],
     options: (gates) =>
       k6Options(config, gates, {
         executor: "ramping-vus",
@@ -110,7 +105,7 @@ function changingUsers(config: Config): ScheduledLoad {
       }),
     each(send) {
       try {
-        send(windows.begin("ramp"));
+        send(windows.begin("ramp"), prompts);
       } catch (error) {
         abort(error);
       }

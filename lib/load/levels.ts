@@ -1,41 +1,71 @@
-import type { Options, Scenario } from "k6/options";
-import type { Gates } from "../figures/profile";
-import { type Config, orRefuse } from "../settings/config";
-import { formatDurationMs } from "../settings/duration";
+import { abort, orAbort } from "../abort";
+import type { OwnResults, RunReport } from "../figures/level-summary";
+import { afterLoad } from "../lazy";
+import type { Config } from "../settings/config";
 import type { Warmup } from "../settings/settings";
-import { adaptOptions, emitLevelMetrics, type LevelSpec, Levels, type Slot, shared } from "../wire/client";
-import { abort, rememberLoad } from "./load-guard";
-import { planRequests } from "./load-plan";
-import type { PlannedLevel } from "./measurable";
-
-/** Levels of load as the scenario file uses them. */
-export interface LoadLevels {
-  /** The levels that gates judge. */
-  readonly specs: readonly LevelSpec[];
-  /** k6's options for this load with these gates. */
-  options(gates: () => Gates): Options | undefined;
-  /**
-   * Has this VU's clients send until they have no more to send in any level. A slot ends with the promise that `send`
-   * returns, or where it returns none, with `send`.
-   */
-  each(send: (slot: Slot) => unknown): void;
-  /** For teardown(): hands the levels' figures to k6's thresholds. */
-  report(): void;
-}
-
-/** The name of a pause's level, which sends no request and is left out of summaries. */
-export const pauseLevel = "pause";
-
-/** Levels of constant concurrency, one after the other: c1, c2, c4, ... */
-export function concurrencyLevels(config: Config, labels?: Labels): LoadLevels {
-  return levelsInTurn(
-    config,
-    config.CONCURRENCY.map((concurrency) => concurrencyLevel(config, `c${concurrency}`, concurrency, labels)),
-  );
-}
+import type { Use } from "../settings/used-settings";
+import { emitLevelMetrics, type LevelSpec, Levels, type Slot } from "../wire/client";
+import type { Distribution } from "../workload/distribution";
+import { planPasses, planRequests } from "../workload/load-plan";
+import { answeredBy, openPrompts, type PromptSource, repeated } from "../workload/prompts";
+import { clientsPerVU, loadOptions } from "./options";
+import type { Load, Shape } from "./shape";
 
 /** Tags of the workload that go into a level's summary. */
 export type Labels = Readonly<Record<string, string | number>>;
+
+/** A level of constant concurrency: so many clients, each of which sends its next request when its last one ended. */
+export interface Level {
+  /** Unique in the run, such as c8: the level's name in metrics, records and tables. */
+  readonly name: string;
+  readonly concurrency: number;
+  /** Steady requests; by default REQUESTS, unless DURATION or `durationMs` bounds the level. */
+  readonly requests?: number;
+  /** Length of the steady part; by default DURATION. */
+  readonly durationMs?: number;
+  /** What precedes the steady part; by default WARMUP. */
+  readonly warmup?: Warmup;
+  readonly labels?: Labels;
+  /** The level is a batch of this size whose requests are refilled. */
+  readonly batchSize?: number;
+  /** Length of its prompts in tokens; by default INPUT_TOKENS. */
+  readonly inputTokens?: number | Distribution;
+  /** Length of its answers in tokens; by default OUTPUT_TOKENS. */
+  readonly outputTokens?: number;
+  /** Levels of equal `repeats` send prompts of equal lengths, or the same rows of a file; by default each level has its own. */
+  readonly repeats?: string;
+  /** Levels of equal `repeats` and equal `words` send the very same prompts. */
+  readonly words?: string;
+}
+
+/** What happens between two levels, when the last request of one has ended and none of the next was sent. */
+export interface Between {
+  /** For setup(): ends the run where this could not be done. */
+  check(): void;
+  run(): void;
+}
+
+/** Levels of the concurrencies that CONCURRENCY lists, one after the other: c1, c2, c4, ... */
+export const levels: Shape = /* @__PURE__ */ levelsOf(["levels", "prompts", "generation"], ({ CONCURRENCY }) =>
+  CONCURRENCY.map((concurrency) => ({ name: `c${concurrency}`, concurrency })),
+);
+
+/**
+ * Levels of one's own, one after the other, made of the settings that `uses` names. `between` is done before each but the
+ * first. What a level does not say follows from the settings.
+ */
+export function levelsOf(
+  uses: readonly Use[],
+  list: (config: Config) => readonly Level[],
+  { shows = jsonFigures, between }: { shows?: Shape["shows"]; between?: (config: Config) => Between } = {},
+): Shape {
+  return { uses, open: (config) => openLevels(config, list(config), between?.(config)), shows };
+}
+
+/** An API that answers JSON is measured as a request benchmark does. */
+function jsonFigures({ levels: measured }: RunReport, { API: api }: Config): OwnResults {
+  return api === "json" ? { text: measured.map(afterLoad().requestFigures).join("\n\n") } : {};
+}
 
 /** The lengths of the workload where they are the same for all requests. */
 export function lengthLabels({ INPUT_TOKENS: input, OUTPUT_TOKENS: output }: Config): Labels {
@@ -45,86 +75,70 @@ export function lengthLabels({ INPUT_TOKENS: input, OUTPUT_TOKENS: output }: Con
   return labels;
 }
 
-/** One level of constant concurrency, bounded by REQUESTS or DURATION. */
-export function concurrencyLevel(config: Config, name: string, concurrency: number, labels: Labels = {}): LevelSpec {
-  const bound =
-    config.DURATION === undefined ? { requests: config.REQUESTS ?? concurrency } : { durationMs: config.DURATION };
-  return { name, concurrency, labels, ...bound, ...warmupOf(config.WARMUP, concurrency) };
+/** The name of what runs between two levels: one VU takes its only slot, while all others wait for the next level. */
+export const betweenLevel = "pause";
+
+/** Levels of constant concurrency with the prompts that each carries. */
+export function openLevels(config: Config, list: readonly Level[], between?: Between): Load {
+  const load = levelsInTurn(
+    config,
+    list.map((level) => specOf(config, level)),
+    between,
+  );
+  const prompts = openPromptsOf(config, list);
+  return { ...load, levels: list, each: (send) => load.each((slot) => send(slot, prompts(slot.level))) };
+}
+
+/** A load whose slots say nothing of what is sent. */
+export interface PlainLoad extends Omit<Load, "each"> {
+  each(send: (slot: Slot) => unknown): void;
 }
 
 /** Levels of constant concurrency that follow each other in one k6 scenario. */
-export function levelsInTurn(config: Config, specs: readonly LevelSpec[]): LoadLevels {
-  const levels = new Levels(config.scenario, [...specs]);
-  for (const { name, requests, concurrency = 1, warmupRequests = concurrency, warmupMs } of specs) {
-    const counted = requests !== undefined && !warmupMs;
-    if (name !== pauseLevel) planRequests(counted ? requests + warmupRequests : undefined);
+export function levelsInTurn(config: Config, measured: readonly LevelSpec[], between?: Between): PlainLoad {
+  const rest: LevelSpec = { name: betweenLevel, concurrency: 1, requests: 1, warmupRequests: 0 };
+  const specs = between ? measured.flatMap((spec, i) => (i > 0 ? [rest, spec] : [spec])) : [...measured];
+  const shape = new Levels(config.scenario, specs);
+  for (const { requests, concurrency = 1, warmupRequests = concurrency, warmupMs } of measured) {
+    planRequests(requests !== undefined && !warmupMs ? requests + warmupRequests : undefined);
   }
-  const clients = Math.max(...specs.map(({ concurrency }) => concurrency ?? 1));
+  const clients = Math.max(...measured.map(({ concurrency }) => concurrency ?? 1));
   const perVU = clientsPerVU(config.CLIENTS_PER_VU, clients);
   return {
-    specs,
+    levels: measured,
     // Each VU goes through all levels in one iteration: k6 cannot start a level when another has ended, the module can.
-    options: (gates) => loadOptions(config, gates, Math.ceil(clients / perVU), specs),
-    each: (send) => levels.each(perVU, send, abort),
+    options: (gates) => loadOptions(config, gates, Math.ceil(clients / perVU), measured),
+    check: between && (() => orAbort(() => between.check())),
+    each: (send) => shape.each(perVU, (slot) => (slot.level === betweenLevel ? between?.run() : send(slot)), abort),
     report: emitLevelMetrics,
   };
 }
 
-/**
- * How many clients each VU carries. A VU costs 0.3 MB and 1 ms of CPU. Its JavaScript runs on one core and takes 0.1 ms a
- * request, so that four VUs send up to 40,000 requests a second; with 1 to 16 VUs a load costs the same (docs/performance.md).
- */
-export function clientsPerVU(setting: number | "auto", clients: number): number {
-  return setting === "auto" ? Math.ceil(clients / fewVUs) : Math.min(setting, clients);
+function specOf(
+  config: Config,
+  { name, concurrency, requests, durationMs, labels = {}, batchSize, warmup }: Level,
+): LevelSpec {
+  const time = durationMs ?? (requests === undefined ? config.DURATION : undefined);
+  const bound = time === undefined ? { requests: requests ?? config.REQUESTS ?? concurrency } : { durationMs: time };
+  const spec: LevelSpec = { name, concurrency, labels, ...bound, ...warmupOf(warmup ?? config.WARMUP, concurrency) };
+  if (batchSize !== undefined) spec.batchSize = batchSize;
+  return spec;
 }
 
-const fewVUs = 4;
-
-/** Options of a load that lasts one iteration of each VU. */
-export function loadOptions(
-  config: Config,
-  gates: () => Gates,
-  vus: number,
-  planned: readonly PlannedLevel[] = [],
-): Options | undefined {
-  const scenario: Scenario = {
-    executor: "per-vu-iterations",
-    vus,
-    iterations: 1,
-    maxDuration: formatDurationMs(config.MAX_DURATION),
-    // k6 would let requests end for 30 s more, and count them as if they had been in time.
-    gracefulStop: "0s",
-  };
-  return k6Options(config, gates, scenario, planned);
-}
-
-/** What the run is to be judged by; in the runtimes with number 0, of which one is handleSummary's. */
-export let declaredGates: Gates | undefined;
-
-/** Options of one k6 scenario. Only for the runtimes with number 0: k6 reads no other's, but fills in those it finds. */
-export function k6Options(
-  config: Config,
-  gates: () => Gates,
-  scenario: Scenario,
-  planned: readonly PlannedLevel[] = [],
-): Options | undefined {
-  if (__VU !== 0) return undefined;
-  const { thresholds, profile } = gates();
-  const { requireMeasurable, unreachableLine } = require("./measurable") as typeof import("./measurable");
-  orRefuse(() => requireMeasurable(config, thresholds));
-  declaredGates = { thresholds, profile };
-  // Once: the runtime of handleSummary has number 0, too.
-  shared("gates are reachable", () => {
-    const line = unreachableLine(config, thresholds, profile, planned);
-    if (line !== "") console.warn(`tokenclock: ${line}`);
-    return true;
-  });
-  const options = adaptOptions({
-    thresholds,
-    summaryTrendStats: trendStats(thresholds) as Options["summaryTrendStats"],
-    scenarios: { [config.scenario.replaceAll("-", "_")]: scenario },
-  });
-  return rememberLoad(options);
+/** The prompts of each level by its name. */
+function openPromptsOf(config: Config, list: readonly Level[]): (level: string) => PromptSource {
+  const common = openPrompts(config);
+  const own = new Map<string, PromptSource>();
+  for (const { name, inputTokens, outputTokens, repeats, words } of list) {
+    if (inputTokens === undefined && outputTokens === undefined && repeats === undefined) continue;
+    const lengths = typeof inputTokens === "number" ? ({ kind: "fixed", value: inputTokens } as const) : inputTokens;
+    let source = lengths === undefined ? common : openPrompts(config, { inputTokens: lengths });
+    if (repeats !== undefined) source = repeated(source, repeats, words);
+    own.set(name, outputTokens === undefined ? source : answeredBy(source, outputTokens));
+  }
+  const passes = list.filter(({ repeats }) => repeats !== undefined && repeats === list[0]?.repeats).length;
+  if (passes > 1) planPasses(passes);
+  return (level) => own.get(level) ?? common;
 }
 
 /** The warm-up of a level with this many slots. */
@@ -132,14 +146,4 @@ export function warmupOf(warmup: Warmup, slots: number): Pick<LevelSpec, "warmup
   if ("requests" in warmup) return { warmupRequests: warmup.requests };
   if ("durationMs" in warmup) return { warmupMs: warmup.durationMs };
   return { warmupRequests: slots };
-}
-
-/** k6 keeps only the percentiles that it is asked for; a verdict must name the value of each that a threshold judges. */
-function trendStats(thresholds: Gates["thresholds"]): string[] {
-  const stats = ["count", "avg", "min", "med", "p(90)", "p(95)", "p(99)", "p(99.9)", "max"];
-  for (const expression of Object.values(thresholds).flat()) {
-    const [percentile] = /^p\([\d.]+\)/.exec(expression) ?? [];
-    if (percentile) stats.push(percentile);
-  }
-  return [...new Set(stats)];
 }

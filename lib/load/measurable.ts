@@ -102,3 +102,13 @@ export function unreachableLine(
     `${gateConfidence * 100} % confidence, whatever the server does; ${worst.what} needs ${worst.need}`
   );
 }
+
+/** k6 keeps only the percentiles that it is asked for; a verdict must name the value of each that a threshold judges. */
+export function trendStats(thresholds: Readonly<Record<string, readonly string[]>>): string[] {
+  const stats = ["count", "avg", "min", "med", "p(90)", "p(95)", "p(99)", "p(99.9)", "max"];
+  for (const expression of Object.values(thresholds).flat()) {
+    const [percentile] = /^p\([\d.]+\)/.exec(expression) ?? [];
+    if (percentile) stats.push(percentile);
+  }
+  return [...new Set(stats)];
+}

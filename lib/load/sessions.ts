@@ -1,27 +1,36 @@
-import type { Options } from "k6/options";
-import type { Gates } from "../figures/profile";
+import { abort } from "../abort";
+import { afterLoad } from "../lazy";
 import { type Config, demand, orRefuse } from "../settings/config";
 import { SettingError } from "../settings/setting-error";
-import { type ArrivalSpec, Arrivals, emitLevelMetrics, type LevelSpec, type Slot } from "../wire/client";
-import { clientsPerVU, levelsInTurn, loadOptions, warmupOf } from "./levels";
-import { abort } from "./load-guard";
-import { planRequests } from "./load-plan";
+import { type ArrivalSpec, Arrivals, emitLevelMetrics, type LevelSpec } from "../wire/client";
+import { awaitFreed, freedLine } from "../wire/freed";
+import { planRequests } from "../workload/load-plan";
+import { openConversations } from "./conversations";
+import { levelsInTurn, type PlainLoad, warmupOf } from "./levels";
+import { clientsPerVU, loadOptions } from "./options";
+import type { Shape } from "./shape";
 import { stagesOf } from "./stages";
 
-/** A load whose unit is the conversation: each slot is a session. */
-export interface SessionLoad {
-  readonly specs: readonly { readonly name: string }[];
-  options(gates: () => Gates): Options | undefined;
-  /** Has `hold` hold each session; it ends with the promise that `hold` returns. */
-  each(hold: (slot: Slot) => Promise<void>): void;
-  report(): void;
-}
+/** Conversations: of a file, of a trace or of words, so many at once (CONCURRENCY) or as they arrive (RATE, STAGES, TRACE). */
+export const conversations: Shape = {
+  uses: ["sessions", "generation"],
+  open(config) {
+    const { beginsMs, hold } = openConversations(config);
+    const load = openSessions(config, beginsMs);
+    return {
+      ...load,
+      each: (_, server, client) => load.each((slot) => hold(slot, server, client)),
+      settle: () => awaitFreed(config),
+    };
+  },
+  shows: ({ levels }) => ({ text: [afterLoad().sessionTables(levels), freedLine()].filter(Boolean).join("\n\n") }),
+};
 
 /**
  * So many sessions open at once (CONCURRENCY), or arrivals of sessions: RATE, STAGES, or the begins of a TRACE, `beginsMs`. A level
  * of CONCURRENCY is bounded by SESSIONS, by their turns (REQUESTS) or by DURATION.
  */
-export function openSessions(config: Config, beginsMs?: readonly number[]): SessionLoad {
+export function openSessions(config: Config, beginsMs?: readonly number[]): PlainLoad {
   const apis = ["chat", "responses", "messages"];
   demand(
     apis.includes(config.API),
@@ -42,7 +51,7 @@ function sessionLevel(config: Config, name: string, concurrency: number): LevelS
 }
 
 /** With MAX_IN_FLIGHT sessions open the next one begins late, and its lag is queue delay. */
-function arrivingSessions(config: Config, beginsMs: readonly number[] | undefined): SessionLoad {
+function arrivingSessions(config: Config, beginsMs: readonly number[] | undefined): PlainLoad {
   const { WARMUP: warmup } = config;
   const warm = "durationMs" in warmup ? warmup.durationMs > 0 : "perSlot" in warmup || warmup.requests > 0;
   if (beginsMs && warm) {
@@ -64,7 +73,7 @@ function arrivingSessions(config: Config, beginsMs: readonly number[] | undefine
   planRequests(schedule.count);
   const perVU = clientsPerVU(config.CLIENTS_PER_VU, config.MAX_IN_FLIGHT);
   return {
-    specs: beginsMs ? [{ name: "trace" }] : stages.filter(({ phase }) => phase !== "warmup"),
+    levels: beginsMs ? [{ name: "trace" }] : stages.filter(({ phase }) => phase !== "warmup"),
     options: (gates) =>
       loadOptions(
         config,
@@ -72,7 +81,7 @@ function arrivingSessions(config: Config, beginsMs: readonly number[] | undefine
         Math.ceil(config.MAX_IN_FLIGHT / perVU),
         beginsMs ? [{ name: "trace", requests: beginsMs.length }] : stages,
       ),
-    each: (hold) => schedule.each(perVU, hold, abort),
+    each: (send) => schedule.each(perVU, send, abort),
     report: emitLevelMetrics,
   };
 }

@@ -1,7 +1,7 @@
 /** What a run leaves behind: the table on stdout and the files in RESULTS. Pure: summary.ts hands in what was measured. */
 
 import { costOf, type Prices } from "../figures/cost";
-import type { LevelSummary, RunReport, Summary, Verdict } from "../figures/level-summary";
+import type { LevelSummary, OwnResults, RunReport, Summary, Verdict } from "../figures/level-summary";
 import type { Gates } from "../figures/profile";
 import { type Column, percent, shortNumber, textTable } from "../figures/table";
 import type { Config } from "../settings/parse-config";
@@ -14,14 +14,6 @@ export interface SummaryData {
   readonly metrics?: SummaryMetrics;
   /** What setup() returned: what it learnt of the server. */
   readonly setup_data?: { readonly model?: string } | null;
-}
-
-/** What a scenario shows and writes beside the table of levels and summary.json. */
-export interface OwnResults {
-  /** Shown below the table. */
-  readonly text?: string;
-  /** Contents by file name, written into RESULTS. */
-  readonly files?: Readonly<Record<string, string>>;
 }
 
 /** A run that has ended, as handleSummary finds it. */

@@ -1,39 +1,36 @@
-import type { RunReport } from "../figures/level-summary";
-import { declaredGates, pauseLevel } from "../load/levels";
-import { repetition } from "../load/load-plan";
-import { type Config, currentConfig, digests, shownSettings } from "../settings/config";
+import type { OwnResults, RunReport } from "../figures/level-summary";
+import type { Gates } from "../figures/profile";
+import { afterLoad } from "../lazy";
+import { betweenLevel } from "../load/levels";
+import { type Config, digests, shownSettings } from "../settings/config";
 import { conclude, runReport, writeResult } from "../wire/client";
-import type { OwnResults, SummaryData } from "./summary-files";
+import { repetition } from "../workload/load-plan";
+import type { SummaryData } from "./summary-files";
 
-/** k6's handleSummary: the table of levels and the verdict on stdout, summary.json and config.json in RESULTS where it is
- * set. */
-export function handleSummary(data: SummaryData): Record<string, string> {
-  return writeSummary(data, () => ({}));
-}
+export type { SummaryData };
 
-/** handleSummary of a scenario that has results of its own. */
-export function handleSummaryWith(
-  own: (report: RunReport, config: Config) => OwnResults,
-): (data: SummaryData) => Record<string, string> {
-  return (data) => writeSummary(data, own);
-}
-
-function writeSummary(
+/**
+ * What handleSummary is to do: the table of levels and the verdict on stdout, summary.json and config.json in RESULTS where it
+ * is set, and what the test itself shows and writes. Returns what is left to k6.
+ */
+export function writeSummary(
   data: SummaryData,
-  results: (report: RunReport, config: Config) => OwnResults,
+  settings: Config,
+  gates: Gates,
+  shows: (report: RunReport, config: Config) => OwnResults,
 ): Record<string, string> {
-  const { concludeRun } = require("./summary-files") as typeof import("./summary-files");
-  const settings = currentConfig();
   // Results name the model that was measured, also where the server was asked for it.
   const config = { ...settings, MODEL: settings.MODEL || data.setup_data?.model || "" };
-  const report = withoutPauses(runReport(data));
-  const own = report.total.requests > 0 ? results(report, config) : {};
+  const whole = runReport(data);
+  // What runs between two levels stands among them so that nothing runs beside it; it is none.
+  const report = { ...whole, levels: whole.levels.filter(({ name }) => name !== betweenLevel) };
+  const own = report.total.requests > 0 ? shows(report, config) : {};
   const repeated = repetition(report.total.whole.requests);
-  const { output, exitCode } = concludeRun(
+  const { output, exitCode } = afterLoad().concludeRun(
     {
       ...{ config, report, own, metrics: data.metrics },
       shown: shownSettings(config),
-      gates: declaredGates ?? { thresholds: {}, profile: undefined },
+      gates,
       digests: digests ?? {},
       notes: repeated === undefined ? [] : [repeated],
     },
@@ -41,9 +38,4 @@ function writeSummary(
   );
   conclude(exitCode);
   return output;
-}
-
-/** A pause stands among the levels so that nothing runs beside it; it is none. */
-function withoutPauses(report: RunReport): RunReport {
-  return { ...report, levels: report.levels.filter(({ name }) => name !== pauseLevel) };
 }

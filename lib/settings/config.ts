@@ -1,28 +1,24 @@
+import { beforeLoad } from "../lazy";
 import { clearOld, fileDigest, givenSettings, refuse, run, shared } from "../wire/client";
 import { shippedDatasets } from "../workload/shipped-datasets";
-import type { Config } from "./parse-config";
+import type { Config, Declaration } from "./parse-config";
 import { isSettingError } from "./setting-error";
-import type { Defaults } from "./settings";
-import type { Use } from "./used-settings";
 
-export type { Config } from "./parse-config";
+export type { Config, Declaration } from "./parse-config";
 
 /** Path from a bundle to the shipped datasets; set by the bundler. */
 declare const DATASETS_PATH: string;
-
-let current: Config | undefined;
 
 /** The sha256 of the files that settings name, by setting; in the runtimes with number 0, of which one is handleSummary's. */
 export let digests: Record<string, string> | undefined;
 
 /**
  * Reads all settings (built-in default < the scenario's < the user's, see docs/settings.md), checks them and declares the
- * run. `uses` names the settings that the scenario uses beside those that every scenario uses. What is not allowed ends the
- * run with one line and exit code 104 before any load.
+ * run. What is not allowed ends the run with one line and exit code 104 before any load.
  */
-export function readConfig(scenario: string, defaults: Defaults, uses: readonly Use[]): Config {
+export function readConfig(declaration: Declaration): Config {
   const read = (): Config => {
-    const { gatherSettings, isSettingName, parseConfig, secretsLine } = settingsReader();
+    const { gatherSettings, isSettingName, parseConfig, secretsLine } = beforeLoad();
     const { options, environment, mixed } = givenSettings(isSettingName);
     // Before anything can be refused: what an earlier run left must not be taken for this one's.
     clearOld(options.RESULTS ?? options.TOKENCLOCK_RESULTS ?? environment.TOKENCLOCK_RESULTS ?? "");
@@ -33,9 +29,7 @@ export function readConfig(scenario: string, defaults: Defaults, uses: readonly 
     );
     const secrets = secretsLine(options);
     if (secrets !== undefined) console.warn(`tokenclock: ${secrets}`);
-    return parseConfig({ scenario, defaults, uses }, gatherSettings(options, environment), (path) =>
-      open(userPath(path)),
-    );
+    return parseConfig(declaration, gatherSettings(options, environment), (path) => open(userPath(path)));
   };
   const config = orRefuse(() => shared("config", read));
   // The first runtime's words count, and it has number 0.
@@ -55,35 +49,23 @@ export function readConfig(scenario: string, defaults: Defaults, uses: readonly 
     });
   }
   run({
-    scenario,
+    scenario: declaration.scenario,
     config: first ? shownSettings(config) : {},
     sloMs: config.sloMs,
     cache: config.CACHE,
     resultsDir: first ? config.RESULTS : undefined,
     stamps: config.STAMPS,
     judged: true,
-    access: first ? settingsReader().accessOf(config, absolute) : undefined,
+    access: first ? beforeLoad().accessOf(config, absolute) : undefined,
     profile: first ? config.profile : undefined,
     digests: first ? digests : undefined,
   });
-  current = config;
   return config;
-}
-
-/** The configuration that this VU's init code read. */
-export function currentConfig(): Config {
-  if (!current) throw new Error("readConfig was not called");
-  return current;
 }
 
 /** The settings that the scenario uses, without secrets, in a form to be read and set again. For setup(), teardown() and handleSummary. */
 export function shownSettings(of: Config): Record<string, unknown> {
-  return settingsReader().shownSettings(of, of.used);
-}
-
-/** The table of settings is larger than all else of a VU: loaded by those that need it. */
-function settingsReader(): typeof import("./parse-config") {
-  return require("./parse-config");
+  return beforeLoad().shownSettings(of, of.used);
 }
 
 /** The result of `read`; its SettingError ends the run with one line and exit code 104. Init context only. */

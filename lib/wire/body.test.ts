@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { type BodySettings, type Prompt, requestBody } from "./body";
+import type { Prompt } from "../workload/prompt";
+import { type BodySettings, requestBody } from "./body";
 
 const settings: BodySettings = {
   API: "chat",

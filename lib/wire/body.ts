@@ -1,25 +1,6 @@
+import { messageStyles } from "../lazy";
 import type { Settings } from "../settings/settings";
-
-/** What a model is asked: text, a conversation, or token ids. */
-export type Input =
-  | { readonly kind: "text"; readonly text: string }
-  | { readonly kind: "messages"; readonly messages: readonly { readonly role: string; readonly content: unknown }[] }
-  | { readonly kind: "tokenIds"; readonly tokenIds: readonly number[] };
-
-/** One prompt of the workload with the lengths that go with it. */
-export interface Prompt {
-  readonly input: Input;
-  /** Length in tokens as the workload knows it; 0 = unknown. */
-  readonly inputTokens: number;
-  /** Length of the answer to ask for. */
-  readonly outputTokens: number;
-  /** The length is the most that the answer may have: it is not forced. */
-  readonly ceiling?: boolean;
-  /** Further fields of the body, from the row of a file. */
-  readonly body?: Readonly<Record<string, unknown>>;
-  /** Path or address instead of the client's own. */
-  readonly url?: string;
-}
+import type { Input, Prompt } from "../workload/prompt";
 
 /** The settings a body follows from. */
 export type BodySettings = Pick<
@@ -57,9 +38,6 @@ export function requestBody(settings: BodySettings, model: string, prompt: Promp
   return JSON.stringify(fields);
 }
 
-/** Loaded by those that use the APIs that differ from OpenAI's chat. */
-type WireMessages = typeof import("./message-styles");
-
 function inputFields({ API: api }: BodySettings, { input, outputTokens }: Prompt): Record<string, unknown> {
   const messages = input.kind === "messages" ? input.messages : [{ role: "user", content: textOf(input) }];
   const text = input.kind === "tokenIds" ? input.tokenIds : textOf(input);
@@ -70,11 +48,11 @@ function inputFields({ API: api }: BodySettings, { input, outputTokens }: Prompt
       return { input: text };
     case "responses":
       return {
-        input: (require("./message-styles") as WireMessages).typedParts(messages),
+        input: messageStyles().typedParts(messages),
         max_output_tokens: outputTokens,
       };
     case "messages":
-      return { ...(require("./message-styles") as WireMessages).withoutSystem(messages), max_tokens: outputTokens };
+      return { ...messageStyles().withoutSystem(messages), max_tokens: outputTokens };
     default:
       return { messages, max_tokens: outputTokens };
   }

@@ -34,6 +34,7 @@ import type {
 } from "k6/x/tokenclock";
 import type { LevelSummary, RunReport, SloMs, Stats } from "../figures/level-summary";
 import { statsOf } from "../figures/percentile";
+import { eventReader } from "../lazy";
 import type { SummaryMetrics } from "../outcome/verdict";
 import type { BuiltInApi } from "../settings/apis";
 import { formatDurationMs } from "../settings/duration";
@@ -434,7 +435,7 @@ export class Client {
     if (Object.values(options.headers ?? {}).some((value) => value.includes("{{"))) {
       refuse("tokenclock: HEADERS holds a placeholder, which only k6/x/tokenclock fills in");
     }
-    const { ResponseReader } = require("./stream-event") as typeof import("./stream-event");
+    const { ResponseReader } = eventReader();
     this.#newReader = () => new ResponseReader(options.api as BuiltInApi);
     this.#options = options;
   }
@@ -767,4 +768,16 @@ function levelSummary(
     warmupRequests: 0,
     whole: { requests: sent, completed, durationS, outputTokens: tokens, outputThroughput: perSecond(tokens) },
   };
+}
+
+/** Conversations are the module's: with xk6-sse there is no place for one between two requests. */
+export class Session {
+  readonly id = "";
+  constructor() {
+    throw new Error("conversations need k6/x/tokenclock");
+  }
+  turn(): Promise<null> {
+    return Promise.resolve(null);
+  }
+  plan(): void {}
 }

@@ -1,11 +1,10 @@
 import exec from "k6/execution";
-import { requireAskedLoad } from "../load/load-guard";
-import { repetition } from "../load/load-plan";
+import { beforeLoad } from "../lazy";
 import type { BuiltInApi } from "../settings/apis";
 import { type Config, shownSettings } from "../settings/config";
-import { showFile } from "../workload/file-rows";
+import type { Prompt } from "../workload/prompt";
 import { joined } from "./address";
-import { type Prompt, requestBody } from "./body";
+import { requestBody } from "./body";
 import { openCacheWatch } from "./cache-watch";
 import {
   type BatchResult,
@@ -84,14 +83,7 @@ export function openClient(config: Config): LlmClient {
   };
   return {
     ready() {
-      requireAskedLoad();
-      showFile();
-      const short = config.CACHE === "cold" ? repetition() : undefined;
-      if (short !== undefined) {
-        const remedy = "give the file more rows, send fewer requests, or set CACHE=warm";
-        console.warn(`tokenclock: ${short}; a prefix cache answers what it has seen before: ${remedy}`);
-      }
-      const { findModel, findTemplateTokens, findTokensPerWord } = require("./once") as typeof import("./once");
+      const { findModel, findTemplateTokens, findTokensPerWord } = beforeLoad();
       const address = shownSettings(config).BASE_URL; // without a user's password
       const timeoutMs = Math.min(config.TIMEOUT, 10_000);
       const model = findModel(config, wire, String(address), (url) => fetch(url, { headers, timeoutMs }), giveUp);
@@ -115,7 +107,7 @@ export function openClient(config: Config): LlmClient {
 
 /** Headers of every request, see headers.ts. Made once for all VUs: what makes them would take 10 kB of each. */
 export function requestHeaders(config: Config, wire?: Wire): Record<string, string> {
-  const make = () => (require("./once") as typeof import("./once")).requestHeaders(config, wire);
+  const make = () => beforeLoad().requestHeaders(config, wire);
   return { ...shared(wire ? "headers of the wire" : "request headers", make) };
 }
 

@@ -1,6 +1,6 @@
 /** A conversation in the shapes of APIs other than OpenAI's chat: roles, the system prompt, parts of text, images and audio. Pure. */
 import type { MessageStyle } from "../settings/wire-description";
-import type { Input } from "./body";
+import type { Input } from "../workload/prompt";
 
 /** A message of a chat. */
 export interface ChatMessage {

@@ -1,3 +1,4 @@
+import { wireReader } from "../lazy";
 import { type Config, orRefuse, userPath } from "../settings/config";
 import { shared } from "./client";
 import type { Wire } from "./wire";
@@ -10,7 +11,6 @@ export type { Wire };
  */
 export function openWire(config: Config): Wire {
   return orRefuse(() => {
-    const { describedWire } = require("./wire") as typeof import("./wire");
-    return describedWire(config, (file) => shared(`wire ${file}`, () => open(userPath(file))));
+    return wireReader().describedWire(config, (file) => shared(`wire ${file}`, () => open(userPath(file))));
   });
 }

@@ -1,5 +1,5 @@
 import { gaugeNames } from "../figures/gauge-names";
-import type { OwnResults } from "../outcome/summary-files";
+import type { OwnResults } from "../figures/level-summary";
 import { type Config, shownSettings } from "../settings/config";
 import { fetch, MetricsPoller } from "./client";
 import { addressOf, requestHeaders } from "./llm-client";

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { readyWires as names } from "../settings/apis";
-import type { Input, Prompt } from "./body";
+import type { Input, Prompt } from "../workload/prompt";
 import { readyWires } from "./ready-wires";
 import { checkWire, fillText, forces, namesModel, parseWire, requirePlaces, type WireSettings, wireBody } from "./wire";
 

@@ -9,7 +9,8 @@ import {
   type WireDescription,
   type WireResponse,
 } from "../settings/wire-description";
-import { type Prompt, textOf } from "./body";
+import type { Prompt } from "../workload/prompt";
+import { textOf } from "./body";
 import { styled } from "./message-styles";
 import { readyWires } from "./ready-wires";
 

@@ -1,7 +1,7 @@
 /** Holds one conversation: its turns in order, each with the history that the settings ask for. Pure: the caller sends. */
 import type { Settings } from "../settings/settings";
-import type { Prompt } from "../wire/body";
 import type { Message } from "./formats/conversation";
+import type { Prompt } from "./prompt";
 import type { PlannedSession, PlannedTurn } from "./sessions";
 
 /** When a turn may be sent; what TurnOptions of the module's sessions is. */

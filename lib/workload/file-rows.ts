@@ -1,3 +1,4 @@
+import { beforeLoad } from "../lazy";
 import { type Config, orRefuse, shippedPath, userPath } from "../settings/config";
 import { Rows, shared, TextFile } from "../wire/client";
 import type { KeptRow, ReadFile } from "./formats/read";
@@ -39,9 +40,8 @@ function open(
   const rows = orRefuse(
     () =>
       new Rows(setting, (add) => {
-        const { readNamed } = require("./formats/named") as typeof import("./formats/named");
         const file = (name: string, ships: boolean) => new TextFile(ships ? shippedPath(name) : userPath(name));
-        read = readNamed(setting, config, file, sessions);
+        read = beforeLoad().readNamed(setting, config, file, sessions);
         for (const row of read.rows) add(row);
       }),
   );

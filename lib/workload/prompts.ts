@@ -1,11 +1,10 @@
-import { promptRows } from "../load/load-plan";
 import { type Config, orRefuse, userPath } from "../settings/config";
 import { SettingError } from "../settings/setting-error";
-import type { Prompt } from "../wire/body";
 import { Rows, type Slot, shared, TextFile } from "../wire/client";
-import type { Server } from "../wire/llm-client";
 import { sample } from "./distribution";
 import { openFileRows } from "./file-rows";
+import { promptRows } from "./load-plan";
+import type { Prompt } from "./prompt";
 import { seededRng } from "./rng";
 import { openWords } from "./shared-words";
 import type { Trace } from "./trace";
@@ -19,11 +18,11 @@ export interface PromptSource {
   /**
    * The prompt that belongs to this slot: the same length in every run with the same seed, the same words in every run with
    * the same salt. Synthetic words are those of `words` (by default the level); the rows of a file follow the slot's
-   * serial number, so that none is sent twice before all were sent.
+   * serial number, so that none is sent twice before all were sent. The server makes `tokensPerWord` of one of our words.
    */
-  next(slot: Place, server: Server, words?: string): Prompt;
+  next(slot: Place, tokensPerWord: number, words?: string): Prompt;
   /** The prompts of a batch that this slot releases. */
-  batch(slot: Place, server: Server, size: number): Prompt[];
+  batch(slot: Place, tokensPerWord: number, size: number): Prompt[];
 }
 
 /** The prompts that DATASET, INPUT_TOKENS and the other settings of the workload describe. Init context only. */
@@ -34,9 +33,9 @@ export function openPrompts(config: Config, lengths: Lengths = {}): PromptSource
 function sourceOf(next: PromptSource["next"]): PromptSource {
   return {
     next,
-    batch: (slot, server, size) =>
+    batch: (slot, tokensPerWord, size) =>
       Array.from({ length: size }, (_, i) =>
-        next({ level: slot.level, index: slot.index * size + i, serial: slot.serial + i }, server),
+        next({ level: slot.level, index: slot.index * size + i, serial: slot.serial + i }, tokensPerWord),
       ),
   };
 }
@@ -45,7 +44,7 @@ function openNext(config: Config, lengths: Lengths): PromptSource["next"] {
   if (config.TARGETS !== "") return targetPrompts(config);
   if (config.DATASET !== "") return datasetPrompts(config, lengths);
   const prompts = syntheticPrompts(config, openWords(config), lengths);
-  return (slot, server, words) => prompts.at(slot.index, slot.level, server.tokensPerWord, words);
+  return (slot, tokensPerWord, words) => prompts.at(slot.index, slot.level, tokensPerWord, words);
 }
 
 /** A dataset's rows in turn, each with the settings' output length where it has none of its own. */
@@ -92,8 +91,18 @@ function targetPrompts({ TARGETS: name }: Config): PromptSource["next"] {
   };
 }
 
+/** The prompts of `source` as those of the level `level` and its rows, whichever level sends them; the words are those of `words`. */
+export function repeated(source: PromptSource, level: string, words = level): PromptSource {
+  return sourceOf(({ index }, tokensPerWord) => source.next({ index, serial: index, level }, tokensPerWord, words));
+}
+
+/** The prompts of `source`, each of which asks for so many tokens. */
+export function answeredBy(source: PromptSource, outputTokens: number): PromptSource {
+  return sourceOf((slot, tokensPerWord) => ({ ...source.next(slot, tokensPerWord), outputTokens }));
+}
+
 /** The prompts of a trace's rows; where it knows lengths and blocks only, equal blocks become equal text. */
 export function tracePrompts(config: Config, trace: Trace): PromptSource {
   const prompts = recordedPrompts(config, openWords(config), trace);
-  return sourceOf((slot, server) => prompts.at(slot.index, slot.level, server.tokensPerWord));
+  return sourceOf((slot, tokensPerWord) => prompts.at(slot.index, slot.level, tokensPerWord));
 }

@@ -3,11 +3,11 @@
  * words. Pure.
  */
 import type { Settings } from "../settings/settings";
-import type { Prompt } from "../wire/body";
 import { sample } from "./distribution";
 import type { Message } from "./formats/conversation";
 import type { KeptSession, KeptTurn } from "./formats/sessions";
 import { drawGroup } from "./prefix-groups";
+import type { Prompt } from "./prompt";
 import { type Rng, saltedRngs, seededRng } from "./rng";
 import { blockTokens } from "./trace";
 import type { Wait } from "./wait";

@@ -1,12 +1,13 @@
+import { beforeLoad } from "../lazy";
 import type { Config } from "../settings/config";
 import { shared } from "../wire/client";
 import { saltedRngs } from "./rng";
-import { drawRing, type WordSource, wordSource } from "./words";
+import { type WordSource, wordSource } from "./words";
 
 let opened: WordSource | undefined;
 
 /** The words of the run's synthetic prompts, drawn by its salt, once for all VUs. Init context only. */
 export function openWords(config: Config): WordSource {
-  opened ??= wordSource(shared("words", () => drawRing(saltedRngs(config.SALT)("ring"))));
+  opened ??= wordSource(shared("words", () => beforeLoad().drawRing(saltedRngs(config.SALT)("ring"))));
   return opened;
 }

@@ -10,14 +10,6 @@ export interface Texts {
   readonly prompts: PromptSource;
 }
 
-/** Words of the named lengths; mixed draws one of the three for each text. */
-const namedWords: Readonly<Record<string, readonly number[]>> = {
-  short: [10],
-  medium: [100],
-  long: [400],
-  mixed: [10, 100, 400],
-};
-
 /**
  * The texts that LENGTHS asks for: names or numbers of words, separated by commas. Those of DATASET have whatever length
  * they have, and are a kind of their own.
@@ -35,6 +27,8 @@ export function openTexts(config: Config): Texts[] {
 }
 
 function wordsOf(length: string, setting: string): Distribution {
+  // mixed draws one of the three for each text.
+  const namedWords: Record<string, number[]> = { short: [10], medium: [100], long: [400], mixed: [10, 100, 400] };
   const values = namedWords[length] ?? (/^[1-9]\d{0,6}$/.test(length) ? [Number(length)] : undefined);
   if (!values) {
     throw new SettingError(

@@ -1,4 +1,4 @@
-import type { Prompt } from "../wire/body";
+import type { Prompt } from "./prompt";
 
 /** One request of a recorded trace. */
 export interface TraceRow extends Pick<Partial<Prompt>, "input" | "body" | "ceiling"> {

@@ -1,7 +1,8 @@
+import { prefixGroups } from "../lazy";
 import type { Settings } from "../settings/settings";
-import type { Prompt } from "../wire/body";
 import { type Distribution, sample } from "./distribution";
 import type { KeptRow } from "./formats/read";
+import type { Prompt } from "./prompt";
 import { saltedRngs, seededRng } from "./rng";
 import { blockTokens, type Trace } from "./trace";
 import type { WordSource } from "./words";
@@ -58,8 +59,7 @@ export function syntheticPrompts(config: Settings, words: WordSource, lengths: L
 }
 
 function groupOf(config: Settings, level: string, index: number): number {
-  const { drawGroup } = require("./prefix-groups") as typeof import("./prefix-groups");
-  return drawGroup(config, seededRng(config.SEED ^ hashText(`${level} groups`), index + 1));
+  return prefixGroups().drawGroup(config, seededRng(config.SEED ^ hashText(`${level} groups`), index + 1));
 }
 
 /**

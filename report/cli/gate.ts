@@ -8,7 +8,7 @@ import { isMetricName, type MetricName, metrics } from "../../lib/figures/metric
 import { type Profile, parseProfile, profileNames } from "../../lib/figures/profile";
 import { gatesEveryRun, parseThreshold, pooledPercentile } from "../../lib/figures/threshold";
 import { settings } from "../../lib/settings/settings";
-import { type GateConfig, type Gated, thresholds } from "../../thresholds";
+import { type GateConfig, type Gated, thresholds } from "../../thresholds/gates";
 import { formatShare } from "../format";
 import { type Confidence, type LimitVerdict, mlperfConfidence } from "../judge/early-stopping";
 import type { PooledItl } from "../judge/itl";

@@ -1,5 +1,5 @@
 /** What a file is made of, whatever it is named: lines of text, JSON lines, a JSON array, an object or a table. */
-import type Papa from "papaparse";
+import { tableParser } from "../../lazy";
 import { isObject } from "./fields";
 import type { Json } from "./row";
 
@@ -163,11 +163,9 @@ function listIn(object: Json): readonly unknown[] {
 
 /** The rows of a table as objects by its heading, whose names are taken in lower case. */
 function tableRecords(ending: string, file: TextFile): Records {
-  // Loaded by the one VU that parses a file: at the top of a module it would cost every VU of a run 90 kB.
-  const papa = require("papaparse") as typeof Papa;
   const [heading = ""] = file.head.split(/\r?\n/, 1);
   const delimiter = ending === "tsv" ? "\t" : delimiterOf(heading);
-  const { data, errors } = papa.parse<string[]>(file.text(), { delimiter, skipEmptyLines: "greedy" });
+  const { data, errors } = tableParser().parse<string[]>(file.text(), { delimiter, skipEmptyLines: "greedy" });
   const [error] = errors;
   if (error) throw new Error(`row ${(error.row ?? 0) + 1} of the table: ${error.message}`);
   const [names = [], ...rows] = data;

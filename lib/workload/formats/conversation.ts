@@ -1,5 +1,5 @@
 /** Conversations: sets of recorded chats, and files of sessions. Each becomes a row a user's turn. */
-import type { Input } from "../../wire/body";
+import type { Input } from "../prompt";
 import { Fields, isObject, isTexts, lengthFields, shown } from "./fields";
 import { bodyRow } from "./request";
 import type { Format, Json, Notes, Row } from "./row";

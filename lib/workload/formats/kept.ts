@@ -1,5 +1,5 @@
 /** What of a row the load keeps. */
-import type { Input } from "../../wire/body";
+import type { Input } from "../prompt";
 import type { Notes, Row } from "./row";
 
 /** A row as the load keeps it, in JSON: a prompt, or of a trace lengths with a time. */

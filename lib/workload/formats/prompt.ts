@@ -1,5 +1,5 @@
 /** Rows with a prompt and what is known of its lengths, under every name in use. */
-import type { Input } from "../../wire/body";
+import type { Input } from "../prompt";
 import { inputOf } from "./conversation";
 import { Fields, ignoring, isObject, isTexts, isTokenIds, shown } from "./fields";
 import { bodyFields, bodyOf, isMessages } from "./request";

@@ -1,5 +1,5 @@
 /** Recorded requests: OpenAI `messages`, whole bodies, batch files, and logs that hold them. */
-import type { Input } from "../../wire/body";
+import type { Input } from "../prompt";
 import { inputOf, type Message, turnRows } from "./conversation";
 import { Fields, isObject, isTexts, isTokenIds, shown } from "./fields";
 import type { Format, Json, Notes, Row, Wire } from "./row";

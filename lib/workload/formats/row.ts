@@ -1,4 +1,4 @@
-import type { Input } from "../../wire/body";
+import type { Input } from "../prompt";
 import { randomInt, seededRng } from "../rng";
 
 /** A JSON object of a file. */

@@ -1,6 +1,6 @@
 /** Whether an API can send what a row has: what it cannot is refused with the field and the way out. */
 import type { ApiName } from "../../settings/apis";
-import type { Input } from "../../wire/body";
+import type { Input } from "../prompt";
 import { isObject } from "./fields";
 import { bodyFields } from "./request";
 import type { Json, Notes, Row } from "./row";

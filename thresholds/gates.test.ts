@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { thresholds } from ".";
+import { thresholds } from "./gates";
 
 const levels = [{ name: "c1" }, { name: "c8" }];
 

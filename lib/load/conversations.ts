@@ -1,11 +1,12 @@
-import { promptRows } from "../load/load-plan";
+import { sessionPlanner } from "../lazy";
 import { type Config, demand } from "../settings/config";
 import { type RequestSpec, Session, type Slot } from "../wire/client";
 import type { LlmClient, Server } from "../wire/llm-client";
-import type { Sender } from "./converse";
-import { openSessionRows } from "./file-rows";
-import type { PlannedTurn, SessionPlans } from "./sessions";
-import { openWords } from "./shared-words";
+import type { Sender } from "../workload/converse";
+import { openSessionRows } from "../workload/file-rows";
+import { promptRows } from "../workload/load-plan";
+import type { PlannedTurn, SessionPlans } from "../workload/sessions";
+import { openWords } from "../workload/shared-words";
 
 /** The conversations of a run. */
 export interface Conversations {
@@ -17,9 +18,7 @@ export interface Conversations {
 
 /** The conversations that DATASET, TRACE or SESSION_TURNS and its kind describe. Init context only. */
 export function openConversations(config: Config): Conversations {
-  const { recordedSessions, syntheticSessions, unanswered } = require("./sessions") as typeof import("./sessions");
-  const { converse } = require("./converse") as typeof import("./converse");
-  const { scriptedTool } = require("./scripted-tool") as typeof import("./scripted-tool");
+  const { converse, recordedSessions, scriptedTool, syntheticSessions, unanswered } = sessionPlanner();
   const file = config.TRACE !== "" ? "TRACE" : config.DATASET !== "" ? "DATASET" : undefined;
   const words = openWords(config);
   let plans: SessionPlans;

@@ -1,0 +1,17 @@
+/** What is needed once a run, before its load: see lazy.ts. */
+export { gates } from "../thresholds/gates";
+export { loadConflict } from "./load/load-options";
+export { requireMeasurable, trendStats, unreachableLine } from "./load/measurable";
+export {
+  accessOf,
+  gatherSettings,
+  isSettingName,
+  parseConfig,
+  secretsLine,
+  shownSettings,
+} from "./settings/parse-config";
+export { requestHeaders } from "./wire/headers";
+export { findModel } from "./wire/model-name";
+export { findTemplateTokens, findTokensPerWord } from "./wire/tokenizer";
+export { readNamed } from "./workload/formats/named";
+export { drawRing } from "./workload/words";

@@ -1,0 +1,13 @@
+/** What a load test imports. */
+
+export { arrivals } from "./load/arrivals";
+export { type Burst, batchBursts, bursts, burstsOf } from "./load/bursts";
+export { type Between, type Level, lengthLabels, levels, levelsOf } from "./load/levels";
+export { resetAndRest } from "./load/reset";
+export { conversations } from "./load/sessions";
+export type { Load, Send, Shape } from "./load/shape";
+export { openTest, type Test } from "./open-test";
+export { ingestionText, phaseFigures } from "./outcome/printed";
+export { repliesWhole } from "./settings/apis";
+export { type Config, demand } from "./settings/config";
+export { openTexts } from "./workload/texts";

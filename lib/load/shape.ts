@@ -1,0 +1,49 @@
+/** What a load shape is to the test that uses it. */
+import type { Options } from "k6/options";
+import type { OwnResults, RunReport } from "../figures/level-summary";
+import type { Gates } from "../figures/profile";
+import type { Config } from "../settings/config";
+import type { Use } from "../settings/used-settings";
+import type { Slot } from "../wire/client";
+import type { LlmClient, Server } from "../wire/llm-client";
+import type { PromptSource } from "../workload/prompts";
+
+/** How a test loads the server: the settings that say it, and the load that they make. */
+export interface Shape {
+  /** The settings, or groups of them, that the load and its prompts follow from. */
+  readonly uses: readonly Use[];
+  /** Makes the load. Init context only. */
+  open(config: Config): Load;
+  /** What a run shows and writes beside the table of levels and summary.json. */
+  shows?(report: RunReport, config: Config): OwnResults;
+}
+
+/** A level as far as gates need it. */
+export interface GatedLevel {
+  readonly name: string;
+  readonly batchSize?: number;
+  /** Output length of all its requests, where it is 1. */
+  readonly outputTokens?: number;
+}
+
+/** Sends what a slot stands for: the next of `prompts`, or where `batchSize` is given so many of them at once. */
+export type Send = (slot: Slot, prompts: PromptSource, batchSize?: number) => unknown;
+
+/** A load as the test runs it. */
+export interface Load {
+  /** The levels that gates judge. */
+  readonly levels: readonly GatedLevel[];
+  /** k6's options for this load with these gates; undefined in the VUs, of which k6 asks none. */
+  options(gates: () => Gates): Options | undefined;
+  /** For setup(): ends the run where the load could not be sent as it should be. */
+  check?(): void;
+  /**
+   * Has this VU's clients send until they have no more to send. A slot ends with the promise that `send` returns, or where it
+   * returns none, with `send`. Conversations, whose turns follow from one another, are sent by `client` itself.
+   */
+  each(send: Send, server: Server, client: LlmClient): void;
+  /** For teardown(): hands the levels' values to k6's thresholds. */
+  report(): void;
+  /** For teardown(): waits until the server is done with what the load left. */
+  settle?(): void;
+}

@@ -1,0 +1,103 @@
+/** The entry of every load test: settings, load, measurement, gate and results behind one object. */
+import type { Options } from "k6/options";
+import { orAbort } from "./abort";
+import type { Gates } from "./figures/profile";
+import { beforeLoad } from "./lazy";
+import { requireAskedLoad } from "./load/load-guard";
+import type { Load, Send, Shape } from "./load/shape";
+import { type SummaryData, writeSummary } from "./outcome/summary";
+import { type Config, readConfig } from "./settings/config";
+import type { Defaults, SettingName } from "./settings/settings";
+import { type LlmClient, openClient, type Server } from "./wire/llm-client";
+import { openServerMetrics, type ServerMetrics } from "./wire/server-metrics";
+import { showFile } from "./workload/file-rows";
+import { repetition } from "./workload/load-plan";
+
+/** A load test: what a script exports to k6, and what it is made of. */
+export interface Test {
+  /** The effective settings. */
+  readonly config: Config;
+  /** For `export const { options, setup, teardown, handleSummary } = test`. */
+  readonly options: Options | undefined;
+  setup(): Server;
+  teardown(): void;
+  handleSummary(data: SummaryData): Record<string, string>;
+  /** For `export default`: sends the load. */
+  run(server: Server): void;
+}
+
+/**
+ * Opens the load test `name`: a load of this shape with these defaults of settings, everyone of which `-e NAME=value` may set
+ * otherwise. A test uses the settings that its shape names, those that it has a default of, and those that every test uses; others
+ * are refused. Init context only.
+ */
+export function openTest(name: string, defaults: Defaults, shape: Shape): Test {
+  const uses = [...shape.uses, ...(Object.keys(defaults) as SettingName[])];
+  let opened: OpenTest | undefined;
+  const open = () => {
+    if (opened) return opened;
+    const config = readConfig({ scenario: name, defaults, uses });
+    const load = shape.open(config);
+    opened = {
+      config,
+      load,
+      client: openClient(config),
+      serverMetrics: config.used.includes("METRICS_INTERVAL") ? openServerMetrics(config) : undefined,
+      gates: () => beforeLoad().gates(config, load.levels),
+    };
+    return opened;
+  };
+  return {
+    get config() {
+      return open().config;
+    },
+    get options() {
+      const { load, gates } = open();
+      return load.options(gates);
+    },
+    setup() {
+      const { config, load, client, serverMetrics } = open();
+      requireAskedLoad();
+      showFile();
+      const short = config.CACHE === "cold" ? repetition() : undefined;
+      if (short !== undefined) {
+        const remedy = "give the file more rows, send fewer requests, or set CACHE=warm";
+        console.warn(`tokenclock: ${short}; a prefix cache answers what it has seen before: ${remedy}`);
+      }
+      serverMetrics?.start();
+      const server = client.ready();
+      if (load.check) orAbort(load.check);
+      return server;
+    },
+    run(server) {
+      const { config, load, client } = open();
+      const send: Send = (slot, prompts, batchSize) =>
+        batchSize === undefined
+          ? client.request(server, prompts.next(slot, server.tokensPerWord), slot)
+          : client.batch(server, prompts.batch(slot, server.tokensPerWord, batchSize), slot, config.STAGGER);
+      load.each(send, server, client);
+    },
+    teardown() {
+      const { load, serverMetrics } = open();
+      serverMetrics?.stop();
+      load.report();
+      load.settle?.();
+    },
+    handleSummary(data) {
+      const { config, gates, serverMetrics } = open();
+      return writeSummary(data, config, gates(), (report) => ({
+        ...serverMetrics?.results(),
+        ...shape.shows?.(report, config),
+      }));
+    },
+  };
+}
+
+/** What a VU has of a test. */
+interface OpenTest {
+  readonly config: Config;
+  readonly load: Load;
+  readonly client: LlmClient;
+  readonly serverMetrics: ServerMetrics | undefined;
+  gates(): Gates;
+}

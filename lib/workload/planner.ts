@@ -1,0 +1,4 @@
+/** What plans and holds conversations, loaded together: see lib/lazy.ts. */
+export { converse } from "./converse";
+export { scriptedTool } from "./scripted-tool";
+export { recordedSessions, syntheticSessions, unanswered } from "./sessions";
