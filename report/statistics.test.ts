@@ -1,12 +1,14 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { pausesNs } from "./read/read";
+import { pausesNs as pauses } from "./read/arrivals";
 import { mean, median, quantile, sampleStd } from "./statistics";
 
 test("the standard deviation is that of a sample", () => {
   assert.ok(Math.abs(sampleStd([2, 4, 4, 4, 5, 5, 7, 9]) - Math.sqrt(32 / 7)) < 1e-12);
   assert.equal(sampleStd([3]), 0);
 });
+
+const pausesNs = (gapsNs: readonly number[]) => pauses(gapsNs, median(gapsNs));
 
 test("nothing has no mean and no percentile", () => {
   assert.ok(Number.isNaN(mean([])));

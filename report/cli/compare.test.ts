@@ -27,7 +27,7 @@ const write = (spec: RunSpec): string => writeRun(spec, dir, `run-${written++}`)
 const small = (seed: number, slower = 1, config = {}) =>
   sweep({ seed, concurrencies: [4], requestsPerLevel: 300, tokens: 8, slower, config });
 
-const readWhole = (folder: string) => readResults(folder, true);
+const readWhole = (folder: string) => readResults(folder, { itl: true });
 
 test("the standard error of a quantile is that of many samples", () => {
   const random = randomSource(3);

@@ -291,7 +291,7 @@ export async function main(
 type Read = Results | string;
 
 const readOrReason = (folder: string): Promise<Read> =>
-  readResults(folder, true).catch((error: Error) => error.message);
+  readResults(folder, { itl: true }).catch((error: Error) => error.message);
 
 function judged(
   [a, b]: [Read[], Read[]],

@@ -71,7 +71,7 @@ test("failed requests fail the gate by their share, even where every latency is 
 
 test("a profile by name, the run's own settings, and options that overrule them", async () => {
   const folder = write({ ...requestsOf(700, 0), config: { THRESHOLDS: "smoke", SLO_TTFT: 50, SLO_PERCENTILE: 95 } });
-  const run = await readResults(folder, true);
+  const run = await readResults(folder, { itl: true });
   assert.equal(gate(run, gateConfig(run, {})).state, "failed", "the run's SLO_TTFT=50");
   assert.equal(gate(run, gateConfig(run, { sloTtft: 200 })).state, "passed");
   assert.ok(
@@ -144,7 +144,7 @@ for (const [what, spec, metric, expression, state, words] of [
   ],
 ] as const) {
   test(`${metric} ${expression}, ${what}: ${state}`, async () => {
-    const run = await readResults(write(spec), true);
+    const run = await readResults(write(spec), { itl: true });
     const { judgements } = gate(run, gateConfig(run, { profile: limiting(metric, expression) }));
     const judged = judgements.find((each) => each.metric === metric);
     assert.equal(judged?.verdict, state, judged?.reason);
@@ -164,7 +164,7 @@ test("tokens that stall together are no more samples than the stalls: a p99 that
     });
   });
   const level = { name: "c8", concurrency: 8, openMs: 0, closeMs: 8000 };
-  const run = await readResults(write({ scenario: "concurrency-sweep", requests, levels: [level] }), true);
+  const run = await readResults(write({ scenario: "concurrency-sweep", requests, levels: [level] }), { itl: true });
   const { state, judgements } = gate(run, gateConfig(run, { profile: limiting("llm_itl_p99", "value<50") }));
   assert.equal(judgeShare(104 * 40, 3 * 8, 0.99), "passed", "as if tokens were independent");
   assert.equal(state, "inconclusive", judgements.map(({ reason }) => reason).join("\n"));
@@ -174,7 +174,7 @@ test("levels are judged by the limits that the run itself had: a batch by its si
   const profile = join(dir, "whole.json");
   writeFileSync(profile, JSON.stringify({ minRequests: 20, llm_tpot: "p(50)<100", llm_itl_p50: "value<100" }));
   const limitsOf = async (spec: RunSpec) => {
-    const run = await readResults(write(spec), true);
+    const run = await readResults(write(spec), { itl: true });
     return gate(run, gateConfig(run, { profile })).judgements.map(({ level, metric, expression }) =>
       [level, metric, expression].join(" "),
     );
@@ -187,7 +187,9 @@ test("levels are judged by the limits that the run itself had: a batch by its si
 });
 
 test("a level whose requests had one token each has no inter-token latency to judge", async () => {
-  const run = await readResults(write(sweep({ seed: 1, concurrencies: [1], requestsPerLevel: 20, tokens: 1 })), true);
+  const run = await readResults(write(sweep({ seed: 1, concurrencies: [1], requestsPerLevel: 20, tokens: 1 })), {
+    itl: true,
+  });
   const { judgements } = gate(run, gateConfig(run, { profile: limiting("llm_itl_p99", "value<100") }));
   const judged = judgements.find(({ metric }) => metric === "llm_itl_p99");
   assert.deepEqual([judged?.verdict, judged?.reason], ["failed", "not measured"]);
@@ -196,7 +198,7 @@ test("a level whose requests had one token each has no inter-token latency to ju
 test("whole replies have no TTFT to judge or compare, whatever their first output says", async () => {
   const spec = requestsOf(700, 0);
   const requests = spec.requests.map((line) => ({ ...line, arrivals: [] }));
-  const run = await readResults(write({ ...spec, requests }), true);
+  const run = await readResults(write({ ...spec, requests }), { itl: true });
   const { state, judgements } = gate(run, gateConfig(run, { sloTtft: 500, sloE2e: 500 }));
   assert.equal(state, "failed");
   assert.deepEqual(
@@ -318,7 +320,7 @@ for (const [what, name, change, words] of [
   ["a summary of null", "summary.json", () => "null", /^summary.json cannot be read: it holds no object/],
 ] as const) {
   test(`${what}: neither gate nor compare passes`, async () => {
-    const run = await readResults(damaged(name, change), true);
+    const run = await readResults(damaged(name, change), { itl: true });
     const result = gate(run, gateConfig(run, { sloTtft: 200, percentile: 50 }));
     assert.equal(result.state, "not valid");
     assert.match(result.invalid.join("; "), words);
@@ -495,7 +497,7 @@ test("every metric of the table is judged by each of its aggregates with every o
   const folder = write(spec);
   const cached = `"cachedShare":0.25,"cachedTokens":${truth["llm_cached_tokens" as MetricName]}`;
   rewrite(folder, "summary.json", (text) => text.replaceAll('"labels":', `${cached},"labels":`));
-  const run = await readResults(folder, true);
+  const run = await readResults(folder, { itl: true });
   const aggregates = ["avg", "min", "max", "med", "p(1)", "p(95)", "p(100)", "count", "rate", "value"];
   const byType = { Trend: /^(avg|min|max|med|p)/, Counter: /^count/, Gauge: /^value/, Rate: /^rate/ };
   const verdictOf = (metric: MetricName, expression: string) => {
@@ -548,11 +550,11 @@ test("values that are all the limit equal it; what lies around it cannot be show
     verdicts: ["passed", "failed", "passed", "failed", "passed", "failed", "passed"],
   };
   const profile = { minRequests: 1, maxFailureShare: 0, limits: { llm_ttft: limits } };
-  const run = await readResults(write(requestsOf(700, 0)), true);
+  const run = await readResults(write(requestsOf(700, 0)), { itl: true });
   const of = ({ judgements }: ReturnType<typeof gate>) =>
     judgements.filter(({ metric }) => metric === "llm_ttft").map(({ verdict }) => verdict);
   assert.deepEqual(of(gate(run, { profile, SLO_PERCENTILE: 95 })), verdicts);
-  const varied = await readResults(write(everyMetric().spec), true);
+  const varied = await readResults(write(everyMetric().spec), { itl: true });
   const around = { ...profile, limits: { llm_ttft: ["med==100", "med!=100", "med<100", "avg<100", "avg==100"] } };
   assert.deepEqual(of(gate(varied, { profile: around, SLO_PERCENTILE: 95 })), Array(5).fill("inconclusive"));
 });

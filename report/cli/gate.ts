@@ -275,7 +275,7 @@ export async function main(
   const { confidence = mlperfConfidence.confidence, tolerance = mlperfConfidence.tolerance } = options;
   const dir = program.args[0] as string;
   const by = { confidence, tolerance };
-  const run = await readResults(dir, true).catch((error: Error) => error);
+  const run = await readResults(dir, { itl: true }).catch((error: Error) => error);
   const result = run instanceof Error ? notValid(run.message) : orRefused(() => judged(run, options, by));
   const outcome = gateOutcome(run instanceof Error ? dir : run.name, result, by);
   print(options.json ? outcomeJson(outcome) : `${gateLines(result, by).join("\n")}\n`);

@@ -1,60 +1,30 @@
 /**
- * Reads a results folder: summary.json, config.json and the records. Requests are kept as flat rows without their
- * arrivals, so that a run of a million requests fits into memory.
+ * Reads a results folder: summary.json, config.json and the records. Requests are kept as rows of a table, their arrivals as
+ * histograms, so that a run of a million requests fits into memory.
  */
 
 import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
-import { byChoice, chunksOf, figuresOf, foldRecords } from "../../lib/figures/fold";
+import { foldRecords } from "../../lib/figures/fold";
 import type { LevelSummary, Second, SloMs, Stats, Summary, Validity } from "../../lib/figures/level-summary";
 import type { RecordLine as CommonLine } from "../../lib/figures/records";
 import { type RequestItl, requestItl } from "../judge/itl";
-import { median, sampleStd } from "../statistics";
+import { ArrivalFold } from "./arrivals";
+import { FailureFold, type FailureWords } from "./failures";
 import {
   checkCompression,
   type Damage,
   type EndLine,
   type LevelLine,
-  type Phase,
   type PointsLine,
-  type RequestLine,
   type RunLine,
   readRecords,
 } from "./records";
+import { type RequestRow, RequestTable } from "./rows";
 
+export type { RequestRow } from "./rows";
 export type { LevelSummary, Second, SloMs, Stats, Summary, Validity };
-
-/** One request of the records. Times are ns from the run's start; 0 where the moment never came. */
-export interface RequestRow {
-  level: string;
-  phase: Phase;
-  index: number;
-  scheduledNs: number;
-  startedNs: number;
-  sentNs: number;
-  firstOutputNs: number;
-  lastOutputNs: number;
-  endNs: number;
-  completed: boolean;
-  failure: string;
-  status: number;
-  inputTokens: number;
-  outputTokens: number;
-  /** Output tokens without reasoning that was not shown. */
-  shownTokens: number;
-  /** undefined of a reply that was not streamed: its first output is its last. */
-  ttftMs?: number;
-  ttfoMs?: number;
-  tpotMs?: number;
-  /** Output chunks. */
-  chunks: number;
-  /** Largest and median gap between two output chunks. */
-  maxStallNs: number;
-  medianGapNs: number;
-  /** Time the generation stood still after its first chunk; see pausesNs. */
-  pausesNs: number;
-}
 
 /** A results folder. `summary` is absent when the run was killed before it could write one. */
 export interface Results {
@@ -69,51 +39,15 @@ export interface Results {
   levels: LevelLine[];
   /** undefined: the folder has no records. */
   requests?: RequestRow[];
-  /** Inter-token latencies of the completed steady requests by level; undefined where they were not asked for. */
+  /** Inter-token latencies by level and output tokens over time; undefined where the folder has no records. */
+  arrivals?: ArrivalFold;
+  /** What failed requests of all phases reported, the commonest first. */
+  failures: FailureWords[];
+  /** Every inter-token latency of the completed steady requests by level; undefined where it was not asked for. */
   itl?: Map<string, RequestItl[]>;
   points: PointsLine[];
   end?: EndLine;
   damage: Damage;
-}
-
-/**
- * How long a generation stood still between its first and last chunk, ns: what each gap exceeds the median gap plus three
- * standard deviations by (the rule of benchmark_llm_serving's total_waiting_time, less the TTFT that it adds). 0 with fewer
- * than ten gaps, where the rule has no meaning.
- */
-export function pausesNs(gapsNs: readonly number[]): number {
-  if (gapsNs.length < 10) return 0;
-  const typicalNs = median(gapsNs) + 3 * sampleStd(gapsNs);
-  return gapsNs.reduce((sum, gapNs) => sum + Math.max(0, gapNs - typicalNs), 0);
-}
-
-function toRow(line: RequestLine): RequestRow {
-  const figures = figuresOf(line);
-  const gapsNs = byChoice(chunksOf(line)).flatMap((chunks) => chunks.slice(1).map(({ gapNs }) => gapNs));
-  return {
-    level: line.level,
-    phase: line.phase,
-    index: line.index ?? 0,
-    scheduledNs: line.scheduledNs ?? 0,
-    startedNs: line.startedNs ?? 0,
-    sentNs: line.sentNs ?? 0,
-    firstOutputNs: line.firstOutputNs ?? 0,
-    lastOutputNs: line.lastOutputNs ?? 0,
-    endNs: line.endNs ?? 0,
-    completed: line.outcome === "completed",
-    failure: line.outcome === "failed" ? line.failure : "",
-    status: line.status ?? 0,
-    inputTokens: line.inputTokens ?? 0,
-    outputTokens: line.outputTokens ?? 0,
-    shownTokens: (line.outputTokens ?? 0) - (line.hiddenTokens ?? 0),
-    ttftMs: figures.ttftMs,
-    ttfoMs: figures.ttfoMs,
-    tpotMs: figures.tpotMs,
-    chunks: line.arrivals?.length ?? 0,
-    maxStallNs: gapsNs.reduce((most, gapNs) => Math.max(most, gapNs), 0),
-    medianGapNs: gapsNs.length > 0 ? median(gapsNs) : 0,
-    pausesNs: pausesNs(gapsNs),
-  };
 }
 
 async function readJson(path: string, damage: Damage): Promise<Record<string, unknown> | undefined> {
@@ -217,11 +151,19 @@ function recordsPath(dir: string): string | undefined {
   return ["records.ndjson.gz", "records.ndjson"].map((name) => join(dir, name)).find((path) => existsSync(path));
 }
 
-/**
- * Reads a results folder, if told so with every inter-token latency (20 bytes each). Throws when it holds neither a summary
- * nor records.
- */
-export async function readResults(dir: string, withItl = false): Promise<Results> {
+/** What is read beside the rows, and who is told how far it is. */
+export interface ReadOptions {
+  /** Keep every inter-token latency (20 bytes each), as bounds of its percentiles need. */
+  itl?: boolean;
+  /** Called now and then with the share (0..1) of the records that was read. */
+  onProgress?: (share: number) => void;
+}
+
+/** Reads a results folder. Throws when it holds neither a summary nor records. */
+export async function readResults(
+  dir: string,
+  { itl: withItl = false, onProgress }: ReadOptions = {},
+): Promise<Results> {
   const damage: Damage = [];
   const summaryPath = join(dir, "summary.json");
   const summary = await readSummary(summaryPath, damage);
@@ -235,6 +177,7 @@ export async function readResults(dir: string, withItl = false): Promise<Results
     levelSummaries: summary?.levels ?? [],
     levels: [],
     points: [],
+    failures: [],
     damage,
   };
   const path = recordsPath(dir);
@@ -249,10 +192,14 @@ export async function readResults(dir: string, withItl = false): Promise<Results
     return results;
   }
   results.requests = [];
+  const table = new RequestTable();
+  const arrivals = new ArrivalFold();
+  const failures = new FailureFold();
+  results.arrivals = arrivals;
   if (withItl) results.itl = new Map();
   const unfolded: CommonLine[] = [];
   let unknown = 0;
-  for await (const line of readRecords(path, damage)) {
+  for await (const line of readRecords(path, damage, onProgress)) {
     if (!summary && line.type !== "points") unfolded.push(line);
     switch (line.type) {
       case "run":
@@ -266,7 +213,8 @@ export async function readResults(dir: string, withItl = false): Promise<Results
         results.levels.push(line);
         break;
       case "request":
-        results.requests.push(toRow(line));
+        results.requests.push(table.add(line, arrivals.add(line)));
+        if (line.outcome === "failed") failures.add(line);
         if (results.itl && line.outcome === "completed" && line.phase === "steady") {
           const level = results.itl.get(line.level) ?? [];
           level.push(requestItl(line));
@@ -284,6 +232,7 @@ export async function readResults(dir: string, withItl = false): Promise<Results
         unknown++;
     }
   }
+  results.failures = failures.words;
   if (unknown > 0) damage.push(`${unknown} lines of the records are of a kind that this version does not know`);
   if (withItl) await checkCompression(path, damage);
   if (!results.run) damage.push("the records have no first line: settings and time of the run are not known from them");

@@ -1,11 +1,11 @@
 /** Streams records.ndjson(.gz) and forgives what a killed run leaves behind. The lines are lib/figures/records.ts', plus polled gauges. */
 import { createReadStream } from "node:fs";
-import { open } from "node:fs/promises";
+import { open, stat } from "node:fs/promises";
 import { pipeline } from "node:stream/promises";
 import { constants, createGunzip } from "node:zlib";
 import type { RecordLine as CommonLine } from "../../lib/figures/records";
 
-export type { EndLine, LevelLine, Phase, RequestLine, RunLine } from "../../lib/figures/records";
+export type { EndLine, FailedLine, LevelLine, Phase, RequestLine, RunLine } from "../../lib/figures/records";
 
 /** Server gauges polled during the run: one column a metric, null where the server did not serve it. */
 export interface PointsLine {
@@ -36,8 +36,14 @@ async function isGzip(path: string): Promise<boolean> {
 /**
  * Streams the lines of a records file, gzip or plain (told by its first bytes, not its name). A killed run leaves a file
  * that ends in the middle of a gzip member or of a line: everything before is yielded, and `damage` says what was lost.
+ * `onProgress` is told the share of the file (0..1) that was read.
  */
-export async function* readRecords(path: string, damage: Damage): AsyncGenerator<RecordLine> {
+export async function* readRecords(
+  path: string,
+  damage: Damage,
+  onProgress?: (share: number) => void,
+): AsyncGenerator<RecordLine> {
+  const size = (await stat(path)).size;
   const file = createReadStream(path, { highWaterMark: 1 << 18 });
   // Z_SYNC_FLUSH at the end makes zlib hand out what it has instead of failing on a stream without its trailer.
   const source = (await isGzip(path))
@@ -66,6 +72,7 @@ export async function* readRecords(path: string, damage: Damage): AsyncGenerator
     for await (const chunk of source as AsyncIterable<Buffer>) {
       const lines = (rest + decoder.decode(chunk, { stream: true })).split("\n");
       rest = lines.pop() ?? "";
+      onProgress?.(size > 0 ? file.bytesRead / size : 1);
       for (const text of lines) {
         const line = parse(text);
         if (line) yield line;
