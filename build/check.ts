@@ -49,6 +49,10 @@ const steps: Step[] = [
     what: "types of what runs in Node (tsc)",
     run: () => node("typescript/bin/tsc", "-p", "tsconfig.json"),
   },
+  {
+    what: "types of the report's own script (tsc -p tsconfig.page.json)",
+    run: () => node("typescript/bin/tsc", "-p", "tsconfig.page.json"),
+  },
   { what: "import rules", run: async () => importViolations(root).join("\n") },
   {
     what: "format of Go (gofmt)",

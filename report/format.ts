@@ -39,10 +39,3 @@ export function formatMs(ms: number | null | undefined): string {
 export function plural(count: number, noun: string): string {
   return `${formatNumber(count)} ${noun}${count === 1 ? "" : "s"}`;
 }
-
-const htmlEscapes: Record<string, string> = { "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#39;" };
-
-/** Text as HTML or SVG content or attribute value. */
-export function escapeHtml(text: unknown): string {
-  return String(text).replace(/[&<>"']/g, (char) => htmlEscapes[char] as string);
-}

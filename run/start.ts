@@ -128,8 +128,11 @@ async function renderReport(dirs: [string, ...string[]], outputDir: string): Pro
   if (!dirs.every((dir) => summaryIn(dir) !== undefined)) return true;
   try {
     // Loaded when the run is over: charts and fonts would take memory and time beside k6.
-    const { renderReport: render } = await import("../report/page/render");
-    await render(dirs, outputDir);
+    const [{ renderReport: render }, { progressLine }] = await Promise.all([
+      import("../report/page/render"),
+      import("../report/cli/progress"),
+    ]);
+    await render(dirs, { outputDir, onProgress: progressLine() });
     return true;
   } catch (error) {
     console.error(`tokenclock: the report could not be rendered: ${error instanceof Error ? error.stack : error}`);

@@ -1,19 +1,26 @@
-/** `npm run report -- DIR [DIR_B]`: renders a results folder, or two that belong together. */
+/** `npm run report -- DIR [MORE...]`: renders a results folder, or several beside each other. */
 import { join } from "node:path";
 import { Command } from "commander";
 import { renderReport } from "../page/render";
+import { parseCommandLine, runCommandLine } from "./options";
+import { progressLine } from "./progress";
 
-const program = new Command("report")
-  .description("Folds a results folder into report.html, tables and pictures")
-  .argument("<dir>", "results folder")
-  .argument("[other]", "second folder: the other phase of prefill-decode, or version B of an arrival-rate-ramp")
-  .option("-o, --output <dir>", "where the files go (default: the first folder)")
-  .action(async (dir: string, other: string | undefined, options: { output?: string }) => {
-    const { files } = await renderReport(other === undefined ? dir : [dir, other], options.output);
-    console.log(`${join(options.output ?? dir, "report.html")} and ${files.length - 1} tables and pictures`);
-  });
+/** The whole of the command; resolves to its exit code. */
+async function main(argv: readonly string[]): Promise<number> {
+  const program = new Command("report")
+    .description("Folds results folders of one scenario into report.html, tables and pictures")
+    .argument("<dir>", "results folder")
+    .argument(
+      "[more...]",
+      "further folders: shown beside the first; the other phase of a prefill-decode, or version B of a ramp",
+    )
+    .option("-o, --output <dir>", "where the files go (default: the first folder)");
+  parseCommandLine(program, argv);
+  const [dir = "", more = []] = program.processedArgs as [string?, string[]?];
+  const { output } = program.opts<{ output?: string }>();
+  const { files } = await renderReport([dir, ...more], { outputDir: output, onProgress: progressLine() });
+  console.log(`${join(output ?? dir, "report.html")} and ${files.length - 1} tables and pictures`);
+  return 0;
+}
 
-program.parseAsync().catch((error: Error) => {
-  console.error(`report: ${error.message}`);
-  process.exitCode = 1;
-});
+runCommandLine("report", () => main(process.argv.slice(2)));

@@ -24,7 +24,7 @@ export function sloWords(run: Results): string {
     .join(", ");
 }
 
-const slosOf = (run: Results): SloMs => run.run?.sloMs ?? run.summary?.sloMs ?? {};
+export const slosOf = (run: Results): SloMs => run.run?.sloMs ?? run.summary?.sloMs ?? {};
 
 const sloPercentile = (run: Results): number => Number(setting(run.config, "SLO_PERCENTILE") ?? 95);
 

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -39,6 +40,17 @@ function pngSize(path: string): [number, number] {
   return [bytes.readUInt32BE(16), bytes.readUInt32BE(20)];
 }
 
+/** The page without its two scripts, which are the data of its charts and the code that draws them. */
+function parts(html: string): { markup: string; data: string; script: string } {
+  const found =
+    /^(.*)<script type="application\/json" id="charts">([^<]*)<\/script>\n<script>(.*?)<\/script>\n(<\/body>.*)$/s.exec(
+      html,
+    );
+  assert.ok(found, "the page has its data and one script, at its end");
+  const [, before = "", data = "", script = "", after = ""] = found;
+  return { markup: before + after, data, script };
+}
+
 /** The elements of the page in order, as far as they give it its shape. */
 function structure(html: string): string[] {
   return [...html.matchAll(/<(h1|h2|h3|summary)>([^<]*)<|<(?:div|section|figure|table)[^>]* id="([^"]+)"/g)].map(
@@ -54,9 +66,11 @@ for (const [scenario, spec] of Object.entries(runs)) {
     const html = readFileSync(join(run, "report.html"), "utf8");
     const shape = structure(html);
     assert.deepEqual(shape.slice(0, 4), [`h1 ${scenario}`, "#verdict", "#validity", "#answer"]);
-    assert.deepEqual(shape.slice(-6), [
+    assert.deepEqual(shape.slice(-8), [
       "h2 How well the client measured",
       "#client",
+      "h2 How to repeat it",
+      "#repeat",
       "h2 Settings",
       "#settings",
       "h2 Versions",
@@ -64,9 +78,14 @@ for (const [scenario, spec] of Object.entries(runs)) {
     ]);
     assert.match(html, /<section class="answer" id="answer"><p>[^<]*\d[^<]*<\/p>/, "the answer has numbers");
 
-    // Self-contained: nothing that a browser would fetch or run.
-    assert.deepEqual(html.match(/<script|<link[^>]+stylesheet|@import|url\((?!#)/gi), null);
-    for (const [, address] of html.matchAll(/(?:src|href)="([^"]*)"/g)) assert.match(address as string, /^(data:|#)/);
+    // Self-contained: nothing that a browser would fetch, and of scripts the one whose hash the policy names.
+    const { markup, script } = parts(html);
+    assert.deepEqual(markup.match(/<script|<link[^>]+stylesheet|@import|url\((?!#)/gi), null);
+    for (const [, address] of markup.matchAll(/(?:src|href)="([^"]*)"/g)) assert.match(address as string, /^(data:|#)/);
+    const hash = createHash("sha256").update(script).digest("base64");
+    assert.ok(
+      markup.includes(`default-src 'none'; style-src 'unsafe-inline'; img-src data:; script-src 'sha256-${hash}'`),
+    );
 
     // Pictures: drawn once, in the page and as PNG at twice the size; ids of one page are unique.
     const pictures = files.filter((file) => file.endsWith(".png"));
@@ -75,12 +94,12 @@ for (const [scenario, spec] of Object.entries(runs)) {
       const [width, height] = pngSize(join(run, picture));
       assert.equal(width, 1660, picture);
       assert.ok(height > 400 && height < 2400, `${picture} is ${height} high`);
-      assert.ok(html.includes(`id="picture-${picture.replace(/^pictures.|\.png$/g, "")}"`));
+      assert.ok(markup.includes(`id="picture-${picture.replace(/^pictures.|\.png$/g, "")}"`));
     }
-    const ids = [...html.matchAll(/ id="([^"]+)"/g)].map(([, id]) => id);
+    const ids = [...markup.matchAll(/ id="([^"]+)"/g)].map(([, id]) => id);
     assert.equal(new Set(ids).size, ids.length, `ids twice: ${ids.filter((id, i) => ids.indexOf(id) !== i)}`);
     // Colours follow the scheme: no drawn element keeps one of the light palette's.
-    const fixed = html.slice(html.indexOf("<body>")).match(/(fill|stroke)="#(?!000")[0-9a-f]{3,6}"/g) ?? [];
+    const fixed = markup.slice(markup.indexOf("<body>")).match(/(fill|stroke)="#(?!000")[0-9a-f]{3,6}"/g) ?? [];
     assert.deepEqual([...new Set(fixed)], []);
 
     // CSV and JSON say the same.
@@ -137,7 +156,9 @@ test("what a server or a user wrote is text, in the page and in spreadsheets", a
   );
   await renderReport(run);
   const html = readFileSync(join(run, "report.html"), "utf8");
-  assert.deepEqual(html.match(/<script|<img/gi), null);
+  const { markup, data } = parts(html);
+  assert.deepEqual(markup.match(/<script|<img/gi), null);
+  assert.ok(JSON.parse(data)["ttft-by-concurrency"]);
   assert.ok(html.includes("&lt;script&gt;"));
   // A column of failures is named by the class; spreadsheets must not run it.
   assert.doesNotMatch(readFileSync(join(run, "tables", "failures.csv"), "utf8"), /(^|,)=/m);
@@ -267,10 +288,31 @@ test("the top says server, model, API and lengths; the settings are those of the
     assert.ok(names("settings").includes(name), name);
 });
 
-test("two folders of a scenario whose answer covers one are refused", async () => {
-  const [a, b] = ["one", "two"].map((name) => writeRun(runs["concurrency-sweep"] as RunSpec, dir, name));
-  await assert.rejects(renderReport([a as string, b as string]), /concurrency-sweep covers one folder.*compare/);
+test("several folders of a scenario stand beside each other, whatever its own answer covers", async () => {
+  const [a, b, c] = ["one", "two", "three"].map((name) => writeRun(runs["concurrency-sweep"] as RunSpec, dir, name));
+  const outputDir = join(dir, "beside");
+  await renderReport([a as string, b as string, c as string], { outputDir });
+  const { markup, data } = parts(readFileSync(join(outputDir, "report.html"), "utf8"));
+  for (const words of ["A: one", "B: two", "C: three"]) assert.ok(markup.includes(words), words);
+  const { rows } = JSON.parse(readFileSync(join(outputDir, "tables", "levels.json"), "utf8"));
+  assert.deepEqual(rows.map(({ run }: { run: string }) => run).join(""), "AAAAAABBBBBBCCCCCC");
+  const names = JSON.parse(data)["ttft-percentiles"].panels[0].series.map(({ name }: { name: string }) => name);
+  assert.deepEqual(names.slice(4, 8), ["A c16", "A c32", "B c1", "B c2"]);
   assert.equal(existsSync(join(a as string, "report.html")), false);
+});
+
+test("a scenario that has no answer of its own gets the page that serves any", async () => {
+  for (const scenario of ["my-chat", "constructor"]) {
+    const run = writeRun({ ...sweep({ seed: 1, concurrencies: [2], requestsPerLevel: 30 }), scenario }, dir, scenario);
+    await renderReport(run);
+    const { markup } = parts(readFileSync(join(run, "report.html"), "utf8"));
+    assert.match(
+      markup,
+      /<section class="answer" id="answer"><p>The server delivers [\d.]+ output tokens\/s at TTFT p50/,
+    );
+    for (const id of ["table-levels", "picture-ttft-percentiles", "picture-tokens-over-time", "picture-waterfall"])
+      assert.ok(markup.includes(`id="${id}"`), id);
+  }
 });
 
 test("two folders of different scenarios are refused", async () => {

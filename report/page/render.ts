@@ -5,17 +5,26 @@
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { type Results, readResults } from "../read/read";
-import type { Answerer } from "./answer";
+import type { Answer, Answerer } from "./answer";
 import { arrivalRateRamp } from "./answers/arrival-rate-ramp";
 import { burst } from "./answers/burst";
 import { concurrencySweep } from "./answers/concurrency-sweep";
 import { conversations } from "./answers/conversations";
+import { generic } from "./answers/generic";
 import { kvCacheProfile } from "./answers/kv-cache-profile";
 import { prefillDecode } from "./answers/prefill-decode";
 import { promptIngestion } from "./answers/prompt-ingestion";
 import { speedGeneration } from "./answers/speed-generation";
-import { pageHtml } from "./html";
+import { pageHtml } from "./page";
 import { picturePng } from "./png";
+import { distributionsSection } from "./sections/distributions";
+import { failuresSection } from "./sections/failures";
+import { requestsSection } from "./sections/requests";
+import { shownRuns } from "./sections/runs";
+import { thresholdsSection } from "./sections/thresholds";
+import { throughputSection } from "./sections/throughput";
+import { timelineSection } from "./sections/timeline";
+import { workloadSection } from "./sections/workload";
 import { tableCsv, tableJson } from "./table";
 
 const answerers: Record<string, Answerer> = {
@@ -33,35 +42,58 @@ const answerers: Record<string, Answerer> = {
 /** Scenarios whose answer covers two runs: versions A and B, and two phases. */
 const ofTwoRuns = ["arrival-rate-ramp", "prefill-decode"];
 
-/** The fold of a scenario; one that this report does not know is shown as plain levels. */
-function answererOf(scenario: string): Answerer {
-  return answerers[scenario] ?? concurrencySweep;
+/** The fold of a scenario: its own for one run, or for two that belong together; else the one that serves any. */
+function answererOf(scenario: string, runs: number): Answerer {
+  if (runs > (ofTwoRuns.includes(scenario) ? 2 : 1) || !Object.hasOwn(answerers, scenario)) return generic;
+  return answerers[scenario] as Answerer;
+}
+
+/** What every page has around a scenario's own answer. */
+function wholeAnswer(runs: readonly [Results, ...Results[]], own: Answer): Answer {
+  const shown = shownRuns(runs);
+  return {
+    ...own,
+    sections: [
+      thresholdsSection(shown),
+      failuresSection(shown),
+      ...own.sections,
+      throughputSection(shown),
+      distributionsSection(shown),
+      timelineSection(shown),
+      requestsSection(shown),
+      workloadSection(shown),
+    ],
+  };
+}
+
+/** How reports are made. */
+export interface RenderOptions {
+  /** Where the files go; by default the first folder. */
+  outputDir?: string;
+  /** Called now and then with the folder that is read and the share (0..1) that was read of it. */
+  onProgress?: (dir: string, share: number) => void;
 }
 
 /**
- * Renders one results folder, or two that belong together (the two phases of prefill-decode, version A and B of a ramp);
- * the files go into `outputDir`, by default the first folder. Paths in `files` are relative to it.
+ * Renders one results folder, or several of one scenario beside each other (two phases of prefill-decode are joined, two
+ * versions of a ramp compared). Paths in `files` are relative to the folder that they are written to.
  */
 export async function renderReport(
-  dirs: string | [string, ...string[]],
-  outputDir?: string,
+  dirs: string | readonly string[],
+  { outputDir, onProgress }: RenderOptions = {},
 ): Promise<{ files: string[] }> {
-  const [first, ...others] = typeof dirs === "string" ? [dirs] : dirs;
+  const runs: Results[] = [];
+  for (const dir of [dirs].flat())
+    runs.push(await readResults(dir, onProgress && { onProgress: (share) => onProgress(dir, share) }));
+  const [first, ...others] = runs;
   if (first === undefined) throw new Error("no results folder was named");
-  const runs: [Results, ...Results[]] = [await readResults(first)];
-  for (const dir of others) runs.push(await readResults(dir));
   const scenarios = new Set(runs.map(({ scenario }) => scenario));
   if (scenarios.size > 1)
     throw new Error(`the folders hold different scenarios (${[...scenarios].join(", ")}); a report covers one`);
 
-  const { scenario } = runs[0];
-  if (runs.length > 1 && !ofTwoRuns.includes(scenario))
-    throw new Error(
-      `a report of ${scenario} covers one folder; npm run compare -- A B says in what two of them differ`,
-    );
-
-  const answer = answererOf(scenario)(runs);
-  const target = outputDir ?? first;
+  const all = [first, ...others] as const;
+  const answer = wholeAnswer(all, answererOf(first.scenario, all.length)([first, ...others]));
+  const target = outputDir ?? first.dir;
   const files: string[] = [];
   async function write(name: string, content: string | Buffer): Promise<void> {
     await writeFile(join(target, name), content);
@@ -69,13 +101,13 @@ export async function renderReport(
   }
   await mkdir(join(target, "tables"), { recursive: true });
   await mkdir(join(target, "pictures"), { recursive: true });
-  await write("report.html", pageHtml(runs, answer));
+  await write("report.html", pageHtml(all, answer));
   for (const table of answer.sections.flatMap(({ tables }) => tables)) {
     await write(join("tables", `${table.name}.csv`), tableCsv(table));
     await write(join("tables", `${table.name}.json`), tableJson(table));
   }
   for (const picture of answer.sections.flatMap(({ pictures }) => pictures)) {
-    await write(join("pictures", `${picture.name}.png`), picturePng(picture));
+    if (!picture.pageOnly) await write(join("pictures", `${picture.name}.png`), picturePng(picture));
   }
   for (const { name, content } of answer.files) await write(name, content);
   return { files };

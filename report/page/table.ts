@@ -1,6 +1,7 @@
 /** One table, and what becomes of it: HTML for people, CSV and JSON for programs. */
 import Papa from "papaparse";
-import { escapeHtml, formatChange, formatNumber, formatShare } from "../format";
+import { formatChange, formatNumber, formatShare } from "../format";
+import { type Html, html } from "./markup";
 
 export type Cell = number | string | null;
 
@@ -13,6 +14,8 @@ export interface Column {
   title: string;
   unit?: string;
   format?: Format;
+  /** Long texts, on as many lines as they need. */
+  wrap?: boolean;
 }
 
 export interface Table {
@@ -28,7 +31,7 @@ export interface Table {
 }
 
 function cell(column: Column, value: Cell | undefined): string {
-  if (typeof value === "string") return escapeHtml(value);
+  if (typeof value === "string") return value;
   switch (column.format) {
     case "share":
       return formatShare(value);
@@ -60,34 +63,30 @@ function columnParts({ columns, rows }: Table): Column[][] {
   return bounds.slice(1).map((end, i) => [...names, ...others.slice(bounds[i], end)]);
 }
 
-function partHtml(table: Table, columns: Column[], id: string): string {
-  const head = columns
-    .map(
-      (column) =>
-        `<th scope="col">${escapeHtml(column.title)}${column.unit ? ` <small>${escapeHtml(column.unit)}</small>` : ""}</th>`,
-    )
-    .join("");
-  const body = table.rows
-    .map((row) => {
-      const cells = columns.map((column) => {
-        const value = row[column.key];
-        return `<td${typeof value === "string" ? ' class="text"' : ""}>${cell(column, value)}</td>`;
-      });
-      return `<tr>${cells.join("")}</tr>`;
-    })
-    .join("\n");
-  return `<div class="scroll"><table id="${escapeHtml(id)}"><thead><tr>${head}</tr></thead><tbody>\n${body}\n</tbody></table></div>`;
+function partHtml(table: Table, columns: Column[], id: string): Html {
+  const head = columns.map(
+    ({ key, title, unit }) =>
+      html`<th scope="col"${table.rows.some((row) => typeof row[key] === "string") && html` class="text"`}>${title}${unit && html` <small>${unit}</small>`}</th>`,
+  );
+  const body = table.rows.map((row) => {
+    const cells = columns.map((column) => {
+      const value = row[column.key];
+      const kind = typeof value !== "string" ? "" : column.wrap ? "text wrap" : "text";
+      return html`<td${kind && html` class="${kind}"`}>${cell(column, value)}</td>`;
+    });
+    return html`<tr>${cells}</tr>\n`;
+  });
+  return html`<div class="scroll" tabindex="0" role="region" aria-label="${table.title}"><table id="${id}"><thead><tr>${head}</tr></thead><tbody>\n${body}</tbody></table></div>`;
 }
 
-export function tableHtml(table: Table): string {
-  const note = table.note ? `<p class="note">${escapeHtml(table.note)}</p>` : "";
+export function tableHtml(table: Table): Html {
   const parts = columnParts(table).map((columns, i) =>
     partHtml(table, columns, `table-${table.name}${i === 0 ? "" : `-${i + 1}`}`),
   );
-  const content = `${parts.join("\n")}${note}`;
+  const content = html`${parts}${table.note && html`<p class="note">${table.note}</p>`}`;
   return table.folded
-    ? `<details><summary>${escapeHtml(table.title)}</summary>${content}</details>`
-    : `<h3>${escapeHtml(table.title)}</h3>${content}`;
+    ? html`<details><summary>${table.title}</summary>${content}</details>`
+    : html`<h3>${table.title}</h3>${content}`;
 }
 
 /** Rows with exactly the table's columns; what is no number becomes null. */

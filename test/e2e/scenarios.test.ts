@@ -202,7 +202,7 @@ test("B, ramp: one-by-one inference collapses near its capacity, batched does no
     assert.equal(batched.ended.summary.total.failed, 0);
 
     const both = scratchDir();
-    await renderReport([single.ended.dir, batched.ended.dir], both);
+    await renderReport([single.ended.dir, batched.ended.dir], { outputDir: both });
     const { rows: changes } = JSON.parse(readFileSync(path.join(both, "tables", "a_against_b.json"), "utf8")) as {
       rows: { span: string; statistic: string; a_ms: number; b_ms: number; change: number }[];
     };
@@ -293,7 +293,7 @@ test("C, prefill and decode: both phases in one run, and as two runs that the re
     const first = await runReported("prefill-decode", engine, { ...settings, PHASE: "full" });
     const second = await runReported("prefill-decode", engine, { ...settings, PHASE: "prefill" });
     const joined = scratchDir();
-    await renderReport([first.ended.dir, second.ended.dir], joined);
+    await renderReport([first.ended.dir, second.ended.dir], { outputDir: joined });
     const { rows } = JSON.parse(readFileSync(path.join(joined, "tables", "prefill_decode.json"), "utf8"));
     check(rows, trueSpanS(first.seen("full")), trueSpanS(second.seen("prefill")));
     assertPictures(run, 2);

@@ -1,11 +1,12 @@
 /** How do latency and throughput change as more clients wait at once? */
 import { requestBenchmark } from "../../../lib/figures/figures";
 import { formatMs, formatNumber, formatShare } from "../../format";
-import { keepsSlos, levelFails, sloWords } from "../../judge/level-state";
-import { type LevelSummary, type RequestRow, type Results, type Stats, setting } from "../../read/read";
+import { keepsSlos, levelFails, slosOf, sloWords } from "../../judge/level-state";
+import { type LevelSummary, type RequestRow, type Results, type SloMs, type Stats, setting } from "../../read/read";
 import { median } from "../../statistics";
 import type { Answer } from "../answer";
 import { draw, failureColor, levelAxis, type Panel, type Picture } from "../chart";
+import { knee, spreadsWide } from "../sections/throughput";
 import type { Table } from "../table";
 import {
   type DistributionKey,
@@ -30,7 +31,7 @@ export function concurrencySweep([run]: [Results, ...Results[]]): Answer {
     sections: [
       {
         heading: "Throughput and latency",
-        pictures: [...latencyPictures(levels, axisTitle), ...throughputPictures(levels, axisTitle)],
+        pictures: [...latencyPictures(run, levels, axisTitle), ...throughputPictures(levels, axisTitle)],
         tables: [
           levelsTable(
             levels,
@@ -48,17 +49,6 @@ export function concurrencySweep([run]: [Results, ...Results[]]): Answer {
     ],
     files: [],
   };
-}
-
-/** The level of highest throughput, and the one from which more clients buy little: the first that reaches nine tenths of it. */
-function knee(
-  levels: LevelSummary[],
-  throughput: (level: LevelSummary) => number,
-): { peak: LevelSummary; knee: LevelSummary } | undefined {
-  const [first, ...rest] = levels;
-  if (!first) return undefined;
-  const peak = rest.reduce((best, level) => (throughput(level) > throughput(best) ? level : best), first);
-  return { peak, knee: levels.find((level) => throughput(level) >= 0.9 * throughput(peak)) ?? peak };
 }
 
 function latencyWords(level: LevelSummary): string {
@@ -130,14 +120,14 @@ function sloSentences(run: Results, levels: LevelSummary[]): string[] {
   return [`The server keeps ${words} up to ${levelWords(last)} (${then}).`];
 }
 
-function latencyPictures(levels: LevelSummary[], axisTitle: string): Picture[] {
-  const metrics: [DistributionKey, string][] = [
-    ["ttftMs", "TTFT"],
+function latencyPictures(run: Results, levels: LevelSummary[], axisTitle: string): Picture[] {
+  const metrics: [DistributionKey, string, (keyof SloMs)?][] = [
+    ["ttftMs", "TTFT", "ttft"],
     ["itlMs", "ITL"],
-    ["tpotMs", "TPOT"],
-    ["e2eMs", "E2e latency"],
+    ["tpotMs", "TPOT", "tpot"],
+    ["e2eMs", "E2e latency", "e2e"],
   ];
-  return metrics.flatMap(([key, title]) => {
+  return metrics.flatMap(([key, title, sloName]) => {
     const known = levels.filter((level) => level.concurrency !== undefined && measured(level, key));
     if (known.length === 0) return [];
     const series = (["p50", "p90", "p99"] as (keyof Stats)[]).map((p, index) => ({
@@ -146,11 +136,12 @@ function latencyPictures(levels: LevelSummary[], axisTitle: string): Picture[] {
       points: known.map((level) => [concurrencyOf(level), measured(level, key)?.[p] ?? null] as const),
     }));
     const values = series.flatMap(({ points }) => points.map(([, y]) => y ?? 0)).filter((y) => y > 0);
-    const wide = Math.max(...values) / Math.min(...values) > 50;
+    const slo = sloName && slosOf(run)[sloName];
     const panel: Panel = {
       x: levelAxis(axisTitle, known.map(concurrencyOf)),
-      y: { title: `${title} (ms)`, ...(wide ? { scale: "log" as const } : {}) },
+      y: { title: `${title} (ms)`, ...(spreadsWide(values) ? { scale: "log" as const } : {}) },
       series,
+      ...(slo === undefined ? {} : { limits: [[slo, `SLO ${slo} ms`]] as [number, string][] }),
     };
     const name = `${key.replace("Ms", "")}-by-concurrency`;
     return [
@@ -170,7 +161,7 @@ function throughputPictures(levels: LevelSummary[], axisTitle: string): Picture[
   const tokens = known.some((level) => level.outputTokens > 0);
   const throughput = (level: LevelSummary) => (tokens ? level.outputThroughput : level.requestThroughput);
   const unit = tokens ? "output tokens/s" : "requests/s";
-  const pictures = [
+  return [
     draw({
       name: "throughput-by-concurrency",
       title: "Throughput by concurrency",
@@ -197,34 +188,6 @@ function throughputPictures(levels: LevelSummary[], axisTitle: string): Picture[
       ],
     }),
   ];
-  if (known.length > 1) {
-    const key: DistributionKey = tokens && known.some((level) => measured(level, "ttftMs")) ? "ttftMs" : "e2eMs";
-    const title = key === "ttftMs" ? "TTFT" : "E2e latency";
-    const values = known
-      .flatMap((level) => [measured(level, key)?.p50 ?? 0, measured(level, key)?.p99 ?? 0])
-      .filter((y) => y > 0);
-    const wide = values.length > 0 && Math.max(...values) / Math.min(...values) > 50;
-    pictures.push(
-      draw({
-        name: "throughput-against-latency",
-        title: "Throughput against latency",
-        alt: `${title} p50 and p99 in ms against throughput in ${unit}, a point a level`,
-        panels: [
-          {
-            x: { title: `Throughput (${unit})`, min: 0 },
-            y: { title: `${title} (ms)`, ...(wide ? { scale: "log" as const } : {}) },
-            series: (["p50", "p99"] as const).map((p) => ({
-              name: `${title} ${p}`,
-              points: known.map((level) => [throughput(level), measured(level, key)?.[p] ?? null] as const),
-              symbols: true,
-              ...(p === "p99" ? { labels: known.map((level) => level.name) } : {}),
-            })),
-          },
-        ],
-      }),
-    );
-  }
-  return pictures;
 }
 
 function failurePictures(levels: LevelSummary[], axisTitle: string): Picture[] {

@@ -1,0 +1,310 @@
+/**
+ * The one description of a chart, and the ECharts options that draw it: for the still pictures of files and of pages without
+ * scripts, and for the live ones of a page. Pure; the page's own script is bundled from it.
+ */
+import { formatNumber } from "../format";
+
+export interface Axis {
+  /** Title with its unit: "TTFT (ms)". */
+  title: string;
+  /** `nines`: x is -log10(1 - share), so that 90, 99 and 99.9 % stand at equal distances. */
+  scale?: "linear" | "log" | "nines";
+  min?: number;
+  max?: number;
+  /** Values that get a tick, e.g. the levels that were measured. */
+  ticks?: number[];
+  /** Counts: no ticks between whole numbers. */
+  whole?: boolean;
+  /** Names instead of numbers; x values are then indices. */
+  categories?: string[];
+}
+
+export interface Series {
+  name: string;
+  /** [x, y]; a null y breaks the line. */
+  points: (readonly [number, number | null])[];
+  /** `spans`: single thin lines, broken by null; `range`: the same, thick and pale (a spread around a value). */
+  kind?: "line" | "step" | "scatter" | "bar" | "area" | "spans" | "range";
+  /** Index into the palette; by default the series' number. Series that belong together share one. */
+  color?: number;
+  dash?: "solid" | "dashed" | "dotted";
+  /** Drawn against the right-hand axis. */
+  right?: boolean;
+  /** Bars and areas with the same name are stacked. */
+  stack?: string;
+  /** Text at single points; `quiet`: only where they are hovered over. */
+  labels?: string[];
+  quiet?: boolean;
+  symbols?: boolean;
+}
+
+export interface Panel {
+  x: Axis;
+  y: Axis;
+  right?: Axis;
+  series: Series[];
+  /** Height of the plotting area, px. */
+  height?: number;
+  /** Vertical marks: [x, text]. */
+  marks?: [number, string][];
+  /** Horizontal limits: [y, text]. */
+  limits?: [number, string][];
+}
+
+export interface ChartSpec {
+  /** Stem of the PNG file; also keeps ids apart when several pictures stand in one page. */
+  name: string;
+  title: string;
+  /** What the picture shows, for those who cannot see it. */
+  alt: string;
+  panels: Panel[];
+  width?: number;
+  /** Charts of one group share their x axis: hovering and zooming one does so with all. */
+  group?: string;
+  /** What a point shows when it is hovered over beside x and y, by series and point. */
+  hover?: "x" | "y" | "point";
+  /** Only in the page, not as a PNG file. */
+  pageOnly?: boolean;
+}
+
+/** Light and dark value of every colour that a picture uses. The series colours keep apart for colour-blind readers. */
+export const colors = {
+  ink: ["#1f2328", "#e6edf3"],
+  muted: ["#59636e", "#9198a1"],
+  grid: ["#dfe3e8", "#30363d"],
+  paper: ["#fffffe", "#0d1117"],
+  series0: ["#0969da", "#4493f8"],
+  series1: ["#bc4c00", "#f0883e"],
+  series2: ["#1a7f37", "#3fb950"],
+  series3: ["#8250df", "#ab7df8"],
+  series4: ["#0f7b83", "#39c5cf"],
+  series5: ["#9a6700", "#d29922"],
+  series6: ["#6e7781", "#8b949e"],
+  series7: ["#cf222e", "#f85149"],
+} as const;
+export type ColorName = keyof typeof colors;
+const seriesColors = Object.keys(colors).filter((name) => name.startsWith("series")) as ColorName[];
+
+/** 0: light, 1: dark. */
+export type Scheme = 0 | 1;
+export const paletteColor = (index: number, scheme: Scheme): string =>
+  colors[seriesColors[index % seriesColors.length] as ColorName][scheme];
+
+/** Series colours with one meaning in every picture: what was scheduled, and failures (the last: rarely used by number). */
+export const scheduledColor = 6;
+export const failureColor = 7;
+
+/** Arimo has the widths of Arial and Helvetica, which ECharts lays its text out for. */
+export const fontFamily = "Arimo, Arial, Helvetica, sans-serif";
+
+export const titleHeight = 34;
+export const legendLine = 14;
+/** Between items of a legend, and between its rows. */
+export const legendGap = 18;
+export const axisHeight = 46;
+const symbolShapes = ["circle", "rect", "triangle", "diamond", "roundRect", "emptyCircle"];
+
+/** Width of a text of 12 px in Arimo, rounded up to three kinds of letters: narrow, wide and the rest. */
+function textWidth(text: string): number {
+  return [...text].reduce(
+    (width, letter) => width + (/[ijltfr.,:;'|()[\] ]/.test(letter) ? 4 : /[mwA-Z%]/.test(letter) ? 10 : 7),
+    0,
+  );
+}
+
+/** Rows that a legend of these names takes in a picture of this width. */
+export function legendRows(names: string[], width: number): number {
+  let rows = 1;
+  let used = 0;
+  for (const name of names) {
+    const needed = textWidth(name) + 28 + legendGap;
+    if (used > 0 && used + needed > width) {
+      rows++;
+      used = 0;
+    }
+    used += needed;
+  }
+  return rows;
+}
+
+/** How charts look where they are shown. */
+interface Look {
+  scheme: Scheme;
+  /** On a phone: less room beside the plot. */
+  narrow?: boolean;
+}
+
+function echartsAxis(axis: Axis, gridIndex: number, side: "x" | "y" | "right", look: Look) {
+  const { scheme, narrow } = look;
+  const text = { color: colors.muted[scheme], fontFamily, fontSize: 12 };
+  const horizontal = side === "x";
+  const log = axis.scale === "log";
+  return {
+    gridIndex,
+    type: axis.categories ? "category" : log ? "log" : "value",
+    ...(axis.categories ? { data: axis.categories } : {}),
+    ...(log ? { logBase: horizontal && axis.ticks ? 2 : 10 } : {}),
+    ...(axis.whole ? { minInterval: 1 } : {}),
+    name: axis.title,
+    nameLocation: "middle",
+    nameGap: horizontal ? 28 : side === "right" ? 46 : narrow ? 46 : 62,
+    nameTextStyle: { ...text, color: colors.ink[scheme] },
+    ...(axis.min === undefined ? {} : { min: axis.min }),
+    ...(axis.max === undefined ? {} : { max: axis.max }),
+    ...(side === "right" ? { position: "right" } : {}),
+    scale: horizontal,
+    axisLine: { show: horizontal, lineStyle: { color: colors.muted[scheme] }, onZero: false },
+    axisTick: {
+      show: horizontal,
+      lineStyle: { color: colors.muted[scheme] },
+      ...(axis.ticks ? { customValues: axis.ticks } : {}),
+    },
+    minorTick: { show: false },
+    splitLine: { show: side === "y", lineStyle: { color: colors.grid[scheme], width: 1 } },
+    axisLabel: {
+      ...text,
+      hideOverlap: true,
+      ...(axis.ticks ? { customValues: axis.ticks } : {}),
+      ...(axis.categories ? {} : { formatter: (value: number) => axisText(axis, value) }),
+    },
+  };
+}
+
+/** A value of an axis as its ticks and tooltips show it. */
+export function axisText(axis: Axis, value: number): string {
+  if (axis.categories) return axis.categories[value] ?? "";
+  return axis.scale === "nines" ? `p${trimZeros((100 - 100 / 10 ** value).toFixed(3))}` : tickText(value);
+}
+
+/** The place of a share (0..1) on an axis of nines. */
+export const nines = (share: number): number => -Math.log10(1 - share);
+
+/** Ticks from a million on are short, so that they fit beside the axis. */
+function tickText(value: number): string {
+  if (Math.abs(value) >= 1e6) return `${trimZeros(formatNumber(value / 1e6))} M`;
+  return value === 0 ? "0" : trimZeros(formatNumber(value));
+}
+
+const trimZeros = (text: string): string => (text.includes(".") ? text.replace(/\.?0+$/, "") : text);
+
+/** Points of a line are marked unless there are too many; bars and scattered points are their own marks. */
+export function hasSymbols({ kind = "line", symbols, points }: Series): boolean {
+  if (kind === "bar" || kind === "scatter") return true;
+  return symbols ?? (kind === "line" && points.length <= 60);
+}
+
+function echartsSeries(series: Series, index: number, axes: { x: number; y: number }, { scheme }: Look) {
+  const color = paletteColor(series.color ?? index, scheme);
+  const kind = series.kind ?? "line";
+  const common = {
+    name: series.name,
+    xAxisIndex: axes.x,
+    yAxisIndex: axes.y,
+    data: series.points.map(([x, y]) => [x, y]),
+    itemStyle: { color },
+    ...(series.stack ? { stack: series.stack } : {}),
+    ...(series.labels && !series.quiet
+      ? {
+          label: {
+            show: true,
+            position: "top",
+            color: colors.muted[scheme],
+            fontFamily,
+            fontSize: 11,
+            formatter: ({ dataIndex }: { dataIndex: number }) => series.labels?.[dataIndex] ?? "",
+          },
+          labelLayout: { hideOverlap: true },
+        }
+      : {}),
+  };
+  if (kind === "bar") return { ...common, type: "bar", barMaxWidth: 56 };
+  if (kind === "scatter") return { ...common, type: "scatter", symbolSize: 5, itemStyle: { color, opacity: 0.6 } };
+  const showSymbol = hasSymbols(series);
+  const widths: Partial<Record<NonNullable<Series["kind"]>, number>> = { spans: 1.5, range: 9, area: 0 };
+  return {
+    ...common,
+    type: "line",
+    ...(kind === "step" ? { step: "end" } : {}),
+    // Without symbols in the plot there shall be none in the legend.
+    symbol: showSymbol ? symbolShapes[index % symbolShapes.length] : "none",
+    symbolSize: 6,
+    showSymbol,
+    showAllSymbol: true,
+    lineStyle: {
+      color,
+      width: widths[kind] ?? 2,
+      // More series than colours: the second round is dashed.
+      type: series.dash ?? (index < seriesColors.length ? "solid" : "dashed"),
+      ...(kind === "range" ? { opacity: 0.3 } : {}),
+    },
+    ...(kind === "area" ? { areaStyle: { color, opacity: 0.5 } } : {}),
+    connectNulls: false,
+    silent: true,
+  };
+}
+
+function markings(panel: Panel, { scheme }: Look) {
+  const text = { color: colors.muted[scheme], fontFamily, fontSize: 11 };
+  const data = [
+    ...(panel.marks ?? []).map(([x, words]) => ({
+      xAxis: x,
+      label: { formatter: words, position: "end", rotate: 0, ...text },
+    })),
+    ...(panel.limits ?? []).map(([y, words]) => ({
+      yAxis: y,
+      label: { formatter: words, position: "insideStartTop", ...text },
+    })),
+  ];
+  if (data.length === 0) return {};
+  return {
+    markLine: {
+      symbol: "none",
+      silent: true,
+      lineStyle: { color: colors.muted[scheme], type: "dashed", width: 1 },
+      data,
+    },
+  };
+}
+
+/** The panels of a chart as ECharts wants them, under each other from `top`; `heights` have room for a legend a panel. */
+export function panelOptions(
+  panels: readonly Panel[],
+  look: Look,
+  place: { left: number; right: number },
+  tops: readonly number[],
+) {
+  const xAxis: object[] = [];
+  const yAxis: object[] = [];
+  const series: object[] = [];
+  const grid = panels.map((panel, i) => ({
+    ...{ left: place.left, right: place.right, top: tops[i], height: plotHeight(panel), outerBoundsMode: "none" },
+  }));
+  for (const [panelIndex, panel] of panels.entries()) {
+    const yIndex = yAxis.length;
+    xAxis.push(echartsAxis(panel.x, panelIndex, "x", look));
+    yAxis.push(echartsAxis(panel.y, panelIndex, "y", look));
+    if (panel.right) yAxis.push(echartsAxis(panel.right, panelIndex, "right", look));
+    for (const [index, each] of panel.series.entries()) {
+      const axes = { x: panelIndex, y: each.right ? yIndex + 1 : yIndex };
+      const option = echartsSeries({ ...each, name: panelName(panelIndex, each.name) }, index, axes, look);
+      series.push({ ...option, ...(index === 0 ? markings(panel, look) : {}) });
+    }
+  }
+  return { grid, xAxis, yAxis, series };
+}
+
+export const plotHeight = ({ height = 250 }: Panel): number => height;
+
+/** A legend matches series by name; the invisible prefix keeps panels apart. */
+export const panelName = (panel: number, name: string): string => "\u2063".repeat(panel) + name;
+
+/** Axis of measured levels: on a log scale when they span a factor of sixteen or more, ticks at the levels themselves. */
+export function levelAxis(title: string, values: number[]): Axis {
+  const ticks = [...new Set(values)].sort((a, b) => a - b);
+  const low = ticks[0] ?? 1;
+  const high = ticks.at(-1) ?? 1;
+  const spread = low > 0 && high / low >= 16;
+  return spread
+    ? { title, scale: "log", ticks, min: low, max: high }
+    : { title, ticks, min: Math.min(low, high > 10 ? 0 : low), max: high };
+}

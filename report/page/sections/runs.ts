@@ -1,0 +1,47 @@
+/** What the sections of a page need of the runs that it shows, one or several. */
+import type { LevelSummary, RequestRow, Results } from "../../read/read";
+import type { Column } from "../table";
+
+/** A run with the name that it has on the page: "" where it is the only one. */
+export interface ShownRun {
+  run: Results;
+  label: string;
+}
+
+/** The runs with the letters A, B, C... where there are several. */
+export function shownRuns(runs: readonly Results[]): ShownRun[] {
+  return runs.map((run, i) => ({ run, label: runs.length === 1 ? "" : String.fromCharCode(65 + i) }));
+}
+
+/** A column that names the run, where there are several. */
+export const runColumn = (shown: readonly ShownRun[]): Column[] =>
+  shown.length > 1 ? [{ key: "run", title: "Run" }] : [];
+
+/** More levels than this are thinned out in charts that draw a line each. */
+const mostLevels = 12;
+
+/** The levels that charts draw: of many, evenly chosen ones, the first and the last among them. */
+export function drawnLevels(levels: readonly LevelSummary[]): LevelSummary[] {
+  if (levels.length <= mostLevels) return [...levels];
+  const step = (levels.length - 1) / (mostLevels - 1);
+  return Array.from({ length: mostLevels }, (_, i) => levels[Math.round(i * step)] as LevelSummary);
+}
+
+/** "A c8" or "c8". */
+export const seriesName = (label: string, name: string): string => [label, name].filter(Boolean).join(" ");
+
+/** The rows of each level, of the phases that are asked for, in the order of the records. */
+export function rowsByLevel(run: Results, keep: (row: RequestRow) => boolean): Map<string, RequestRow[]> {
+  const byLevel = new Map<string, RequestRow[]>();
+  for (const row of run.requests ?? []) {
+    if (!keep(row)) continue;
+    const { level } = row;
+    const rows = byLevel.get(level);
+    if (rows) rows.push(row);
+    else byLevel.set(level, [row]);
+  }
+  return byLevel;
+}
+
+/** Numbers as a chart keeps them: six digits are more than a screen shows. */
+export const rounded = (value: number): number => Number(value.toPrecision(6));

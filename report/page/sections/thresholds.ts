@@ -1,0 +1,59 @@
+/** Every threshold of the runs, with its value and how far it was from the limit. */
+import { isMetricName, metrics } from "../../../lib/figures/metrics-table";
+import type { Section } from "../answer";
+import { runColumn, type ShownRun } from "./runs";
+
+export function thresholdsSection(shown: readonly ShownRun[]): Section {
+  const rows = shown.flatMap(({ run, label }) =>
+    (run.summary?.thresholds ?? []).map(({ metric, level, of, expression, value, margin, result }) => {
+      const limit = limitOf(expression);
+      return {
+        run: label,
+        result,
+        level: level ?? "the whole run",
+        metric: of === undefined ? metric : `${metric} of ${of}`,
+        limit: expression,
+        value: value ?? null,
+        margin: margin ?? null,
+        margin_share: margin !== undefined && limit ? margin / Math.abs(limit) : null,
+        unit: isMetricName(metric) ? metrics[metric].unit : "",
+      };
+    }),
+  );
+  const none = shown.filter(({ run }) => (run.summary?.thresholds ?? []).length === 0).map(({ label }) => label);
+  const words =
+    none.length === 0 ? [] : [`No threshold was judged${none.some(Boolean) ? ` in ${none.join(", ")}` : ""}.`];
+  return {
+    heading: "Thresholds",
+    text: words,
+    pictures: [],
+    tables:
+      rows.length === 0
+        ? []
+        : [
+            {
+              name: "thresholds",
+              title: "Every threshold",
+              note: "The margin is how far the value is on the limit's good side, in the metric's unit and as a share of the limit; negative where the threshold was violated. llm_samples counts the values that a metric had: k6 passes a threshold on a metric without values.",
+              columns: [
+                ...runColumn(shown),
+                { key: "result", title: "Result" },
+                { key: "level", title: "Level" },
+                { key: "metric", title: "Metric" },
+                { key: "limit", title: "Threshold" },
+                { key: "value", title: "Value" },
+                { key: "margin", title: "Margin" },
+                { key: "margin_share", title: "Margin", unit: "of the limit", format: "change" },
+                { key: "unit", title: "Unit" },
+              ],
+              rows,
+            },
+          ],
+  };
+}
+
+/** The number behind the operator. */
+function limitOf(expression: string): number | undefined {
+  const [, limit] = /[<>=!]=?\s*(-?[\d.]+(?:e[+-]?\d+)?)\s*$/i.exec(expression) ?? [];
+  return limit === undefined ? undefined : Number(limit);
+}

@@ -1,0 +1,101 @@
+/** Throughput against latency: a point a level, with the SLO's line and the knee. */
+import { levelFails, slosOf } from "../../judge/level-state";
+import type { LevelSummary } from "../../read/read";
+import { greatest, least } from "../../statistics";
+import type { Section } from "../answer";
+import { type DistributionKey, measured } from "../answers/levels";
+import { draw, type Panel } from "../chart";
+import { rounded, type ShownRun, seriesName } from "./runs";
+
+/** The level of highest throughput, and the one from which more load buys little: the first that reaches nine tenths of it. */
+export function knee(
+  levels: readonly LevelSummary[],
+  throughput: (level: LevelSummary) => number,
+): { peak: LevelSummary; knee: LevelSummary } | undefined {
+  const [first, ...rest] = levels;
+  if (!first) return undefined;
+  const peak = rest.reduce((best, level) => (throughput(level) > throughput(best) ? level : best), first);
+  return { peak, knee: levels.find((level) => throughput(level) >= 0.9 * throughput(peak)) ?? peak };
+}
+
+/** Whether a value spreads so far that a linear axis would hide the small ones. */
+export function spreadsWide(values: readonly number[]): boolean {
+  const above = values.filter((value) => value > 0);
+  return above.length > 0 && greatest(above) / least(above) > 50;
+}
+
+const loadOf = (level: LevelSummary): number => level.concurrency ?? level.rate ?? level.batchSize ?? 0;
+
+export function throughputSection(shown: readonly ShownRun[]): Section {
+  const heading = "Throughput against latency";
+  const known = shown.map(({ run, label }) => ({
+    run,
+    label,
+    slo: slosOf(run),
+    levels: run.levelSummaries.filter(({ completed }) => completed > 0).sort((a, b) => loadOf(a) - loadOf(b)),
+  }));
+  const levels = known.flatMap((each) => each.levels);
+  if (!known.some((each) => each.levels.length > 1)) return { heading, pictures: [], tables: [] };
+  const tokens = levels.some((level) => level.outputTokens > 0);
+  const throughput = (level: LevelSummary) => (tokens ? level.outputThroughput : level.requestThroughput);
+  const unit = tokens ? "output tokens/s" : "requests/s";
+  const kinds = (
+    [
+      ["ttftMs", "TTFT", "ttft"],
+      ["e2eMs", "E2e latency", "e2e"],
+    ] as [DistributionKey, string, "ttft" | "e2e"][]
+  ).filter(([key]) => levels.some((level) => measured(level, key)));
+  const panels = kinds.map(([key, title, slo], panelIndex): Panel => {
+    const values = levels.flatMap((level) => [measured(level, key)?.p50 ?? 0, measured(level, key)?.p99 ?? 0]);
+    const limits = [...new Set(known.flatMap((each) => each.slo[slo] ?? []))];
+    return {
+      x: { title: `Throughput (${unit})`, min: 0 },
+      y: { title: `${title} (ms)`, ...(spreadsWide(values) ? { scale: "log" as const } : {}) },
+      series: known.flatMap((each, i) =>
+        (["p50", "p99"] as const).map((p, j) => ({
+          name: seriesName(each.label, p),
+          color: 2 * i + j,
+          symbols: true,
+          points: each.levels.map(
+            (level) =>
+              [
+                rounded(throughput(level)),
+                level && measured(level, key) ? rounded(measured(level, key)?.[p] as number) : null,
+              ] as const,
+          ),
+          labels: each.levels.map(({ name }) => name),
+          quiet: p === "p50",
+        })),
+      ),
+      limits: limits.map((ms) => [ms, `SLO ${title} ${ms} ms`] as [number, string]),
+      marks: known.flatMap((each): [number, string][] => {
+        const kept = each.levels.filter((level) => !levelFails(each.run, level));
+        const found = kept.length > 1 ? knee(kept, throughput) : undefined;
+        return found
+          ? [
+              [
+                rounded(throughput(found.knee)),
+                panelIndex === 0 ? `knee ${seriesName(each.label, found.knee.name)}` : "",
+              ],
+            ]
+          : [];
+      }),
+    };
+  });
+  return {
+    heading,
+    text: [
+      "A point a level, in the order of its load. The knee is the first level that reaches nine tenths of the highest throughput of the levels that kept their limits: more load mostly waits.",
+    ],
+    pictures: [
+      draw({
+        name: "throughput-against-latency",
+        title: heading,
+        alt: `p50 and p99 of TTFT and e2e latency in ms against throughput in ${unit}, a point a level`,
+        panels,
+        hover: "point",
+      }),
+    ],
+    tables: [],
+  };
+}
