@@ -13,6 +13,7 @@ import (
 
 	"github.com/tokenclock/tokenclock/extension/internal/clock"
 	"github.com/tokenclock/tokenclock/extension/internal/reader"
+	"github.com/tokenclock/tokenclock/extension/internal/stream"
 )
 
 // maxHead limits the head of one response.
@@ -27,7 +28,7 @@ type Body struct {
 	x    *Exchange
 	ctx  context.Context
 	stop func() bool
-	f    framing
+	f    stream.Framing
 
 	keepAlive bool
 	raw       []byte // received, not yet looked at
@@ -60,12 +61,26 @@ func (b *Body) open(req *http.Request, wire []byte) (*http.Response, error) {
 		resp.TLS = &state
 	}
 	b.f = framingOf(req, resp)
-	b.keepAlive = !resp.Close && !req.Close && writeErr == nil && b.f.kind != untilEOF && resp.StatusCode != http.StatusSwitchingProtocols
+	b.keepAlive = !resp.Close && !req.Close && writeErr == nil && !b.f.UntilEOF() && resp.StatusCode != http.StatusSwitchingProtocols
 	resp.Body = b
-	if b.f.over() {
+	if b.f.Over() {
 		b.complete()
 	}
 	return resp, nil
+}
+
+// framingOf says how the body ends (RFC 9112 section 6.3). http.ReadResponse has refused what is ambiguous.
+func framingOf(req *http.Request, resp *http.Response) stream.Framing {
+	s := resp.StatusCode
+	switch {
+	case req.Method == http.MethodHead || s < 200 || s == http.StatusNoContent || s == http.StatusNotModified:
+		return stream.Framing{}
+	case len(resp.TransferEncoding) > 0: // http.ReadResponse accepts chunked alone
+		return stream.ChunkedFraming()
+	case resp.ContentLength >= 0:
+		return stream.LengthFraming(resp.ContentLength)
+	}
+	return stream.OpenFraming()
 }
 
 // clockNoiseNs is more than two readings of the kernel's clocks can disagree by.
@@ -172,7 +187,7 @@ func headEnd(b []byte) int {
 // connection ended first; the context's error: it was given up. The bytes are valid until the next call.
 func (b *Body) Next() (data []byte, atNs int64, kernel bool, err error) {
 	for {
-		if b.f.over() {
+		if b.f.Over() {
 			b.complete() // not before the last bytes were used: they lie in the connection's buffer
 		}
 		if b.err != nil {
@@ -183,7 +198,7 @@ func (b *Body) Next() (data []byte, atNs int64, kernel bool, err error) {
 			b.fail(b.cause(err))
 			continue
 		}
-		if b.f.over() && b.x.EndNs == 0 {
+		if b.f.Over() && b.x.EndNs == 0 {
 			b.x.EndNs = b.atNs
 		}
 		if len(data) > 0 {
@@ -197,18 +212,17 @@ func (b *Body) advance() ([]byte, error) {
 	if len(b.raw) == 0 {
 		err := b.receive()
 		if errors.Is(err, io.EOF) {
-			if b.f.kind != untilEOF {
+			if !b.f.Close() {
 				return nil, io.ErrUnexpectedEOF
 			}
 			b.atNs = clock.Now()
-			b.f.state = framingOver
 			return nil, nil
 		}
 		if err != nil {
 			return nil, err
 		}
 	}
-	data, n, err := b.f.next(b.raw)
+	data, n, err := b.f.Next(b.raw)
 	b.raw = b.raw[n:]
 	return data, err
 }
@@ -260,7 +274,7 @@ func (b *Body) Close() error {
 	if b.l == nil {
 		return nil
 	}
-	if b.f.over() {
+	if b.f.Over() {
 		b.complete()
 		return nil
 	}
@@ -278,7 +292,7 @@ func (b *Body) Close() error {
 			break
 		}
 		taken += len(data)
-		if b.f.over() {
+		if b.f.Over() {
 			_ = b.l.conn.SetReadDeadline(time.Time{})
 			b.complete()
 			return nil

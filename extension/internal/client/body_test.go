@@ -18,7 +18,6 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
-	"pgregory.net/rapid"
 
 	"github.com/tokenclock/tokenclock/extension/internal/clock"
 	"github.com/tokenclock/tokenclock/extension/internal/reader"
@@ -230,37 +229,6 @@ func TestBodyRefusesWhatIsNotHTTP(t *testing.T) {
 			assert.ErrorContains(t, err, "chunk")
 		})
 	}
-}
-
-// However a chunked body is cut into receives, its bytes come out the same.
-func TestFramingIsIndependentOfReceives(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		var wire, want strings.Builder
-		for _, chunk := range rapid.SliceOf(rapid.StringN(1, 40, 60)).Draw(t, "chunks") {
-			fmt.Fprintf(&wire, "%x%s\r\n%s\r\n", len(chunk), rapid.SampledFrom([]string{"", ";x", " "}).Draw(t, "extension"), chunk)
-			want.WriteString(chunk)
-		}
-		wire.WriteString("0\r\n" + rapid.SampledFrom([]string{"", "A: b\r\n", "A: b\r\nC: d\r\n"}).Draw(t, "trailer") + "\r\n")
-		f, got := framing{kind: byChunks}, strings.Builder{}
-		for rest := []byte(wire.String()); len(rest) > 0; {
-			part := rest[:rapid.IntRange(1, len(rest)).Draw(t, "receive")]
-			rest = rest[len(part):]
-			for len(part) > 0 {
-				if f.over() {
-					t.Fatalf("over with %d bytes left", len(part)+len(rest))
-				}
-				body, n, err := f.next(part)
-				if err != nil {
-					t.Fatal(err)
-				}
-				got.Write(body)
-				part = part[n:]
-			}
-		}
-		if !f.over() || got.String() != want.String() {
-			t.Fatalf("over %v, got %q, want %q", f.over(), got.String(), want.String())
-		}
-	})
 }
 
 // A kept-alive connection that the server closed meanwhile is no failure of the request.
