@@ -104,7 +104,7 @@ export function scenarioNames(): string[] {
 }
 
 /** Scenarios that need the module: k6 with xk6-sse has no place for a conversation between two requests. */
-const moduleOnly = new Set(["conversations"]);
+const moduleOnly = new Set(["conversations", "capacity"]);
 
 /** The scenarios that also run on a stock k6 with xk6-sse. */
 export function sseScenarioNames(): string[] {

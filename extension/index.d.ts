@@ -330,6 +330,13 @@ declare module "k6/x/tokenclock" {
      * That of a level with batchSize opens, and its slot is due, when client.batch releases the batch.
      * Behind a request of this VU that found no connection it first rests as Levels do. */
     begin(level: string, phase?: Phase): Slot;
+    /** The same with the time, on the clock of now(), at which the script wanted the request to start: the slot is scheduled
+     * for it, or for now where that is earlier. */
+    begin(level: string, phase: Phase, dueMs: number): Slot;
+    /** Adds a level while the run goes on, as a search does that finds its levels on the way. */
+    declare(level: LevelSpec): void;
+    /** ms on the clock that stamps requests; where it begins has no meaning. */
+    now(): number;
     /** Closes the level's window now. */
     end(level: string): void;
   }

@@ -1,4 +1,5 @@
 /** What is needed once a run, after its load: see lazy.ts. */
+export { capacityResults } from "./figures/capacity-lines";
 export { burstTable, phaseFigures, rampLines, requestFigures, secondsCsv } from "./figures/figures";
 export { ingestionText } from "./figures/ingestion";
 export { sessionTables } from "./figures/session-tables";

@@ -1,5 +1,5 @@
 /** What is needed once a run, before its load: see lazy.ts. */
-export { gates } from "../thresholds/gates";
+export { capacityGates, gates } from "../thresholds/gates";
 export { loadConflict } from "./load/load-options";
 export { requireMeasurable, trendStats, unreachableLine } from "./load/measurable";
 export {

@@ -43,7 +43,7 @@ export function openTest(name: string, defaults: Defaults, shape: Shape): Test {
       load,
       client: openClient(config),
       serverMetrics: config.used.includes("METRICS_INTERVAL") ? openServerMetrics(config) : undefined,
-      gates: () => beforeLoad().gates(config, load.levels),
+      gates: () => load.gates?.() ?? beforeLoad().gates(config, load.levels),
     };
     return opened;
   };

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { thresholds } from "./gates";
+import { capacityGates, thresholds } from "./gates";
 
 const levels = [{ name: "c1" }, { name: "c8" }];
 
@@ -80,4 +80,14 @@ test("of the levels, one of single tokens is not held to a figure between tokens
   assert.equal(both["llm_tpot{level:prefill,phase:steady}"], undefined);
   assert.equal(both["llm_samples{level:prefill,metric:llm_tpot}"], undefined);
   assert.deepEqual(thresholds(config, [one])["llm_samples{level:prefill,metric:llm_tpot}"], ["value>=1"]);
+});
+
+test("a search for capacity is gated by its result alone, and fails without one", () => {
+  const limits = { llm_ttft: ["p(99)<100"], llm_capacity: ["value>=50"] };
+  const profile = { description: "", minRequests: 20, maxFailureShare: 0, limits };
+  assert.deepEqual(capacityGates({ profile, SLO_TTFT: 100, SLO_PERCENTILE: 95 }).thresholds, {
+    llm_client_bound: ["value<1"],
+    llm_cache_bound: ["value<1"],
+    llm_capacity: ["value>0", "value>=50"],
+  });
 });

@@ -87,3 +87,20 @@ export function thresholds(config: GateConfig, levels: readonly Gated[]): Thresh
   }
   return thresholds;
 }
+
+/**
+ * The thresholds of a search for capacity: its result, and no level's latency, for a search loads the server beyond what it
+ * carries. Of a profile's limits only those of llm_capacity apply.
+ */
+export function capacityGates(config: GateConfig): Gates {
+  const profile = profileOf(config);
+  const limits = profile?.limits.llm_capacity ?? [];
+  for (const expression of limits) parseThreshold("llm_capacity", expression);
+  // A search that showed no capacity leaves 0.
+  const thresholds = {
+    llm_client_bound: ["value<1"],
+    llm_cache_bound: ["value<1"],
+    llm_capacity: ["value>0", ...limits],
+  };
+  return { thresholds, profile };
+}

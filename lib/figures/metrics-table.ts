@@ -183,6 +183,14 @@ export const metrics = {
       "Request goodput of a level: completed requests that ended inside the steady window and met every SLO / window.",
     sameAs: "vLLM's and AIPerf's goodput.",
   },
+  llm_capacity: {
+    type: "Gauge",
+    unit: "requests/s",
+    better: "higher",
+    definition:
+      "The highest request rate (LOOP=closed: number of clients) at which a search showed that the share ATTAINMENT of requests meets every SLO; 0 where it showed none. Of the scenario `capacity` only.",
+    sameAs: "DistServe's goodput, with ATTAINMENT=90 and by the lower end of the interval.",
+  },
   llm_cached_share: {
     type: "Gauge",
     unit: "share",

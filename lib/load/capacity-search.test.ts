@@ -13,7 +13,7 @@ import {
 import { CapacitySearch, costAtMost, type ProbeOutcome, type SearchPlan } from "./capacity-search";
 
 const plan: SearchPlan = {
-  ...{ start: 1, least: 0.5, most: 100, whole: false, precision: 0.1, confidence: 0.95, mostProbes: 16 },
+  ...{ start: 1, target: 0.9, least: 0.5, most: 100, whole: false, precision: 0.1, confidence: 0.95, mostProbes: 16 },
 };
 
 const outcome = (state: ProbeOutcome["state"], more: Partial<ProbeOutcome> = {}): ProbeOutcome => ({

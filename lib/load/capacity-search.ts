@@ -8,6 +8,8 @@ import type { ProbeFigures } from "./probe";
 export interface SearchPlan {
   /** The first level probed: requests a second, or clients. */
   readonly start: number;
+  /** The share of requests (0..1) that must be good. */
+  readonly target: number;
   /** Lowest and highest level that may be probed. */
   readonly least: number;
   readonly most: number;
@@ -142,9 +144,10 @@ export class CapacitySearch {
 
   private firstStep(): number | undefined {
     if (this.probes.length === 0) return this.clamp(this.plan.start);
-    // Nothing is known of the levels probed so far: a lower one is easier to judge.
-    const lowest = Math.min(...this.probes.map(({ level }) => level));
-    return this.step(lowest, 0.5);
+    // No probe was decided. Where enough requests were good a higher level shows more in the same time.
+    const { level, state, good, requests } = this.probes.at(-1) as ProbeAt;
+    const up = state === "undecided" && good >= this.plan.target * requests;
+    return this.step(level, up ? 2 : 0.5);
   }
 
   /** A level beyond `from` that no probe was made of yet; undefined at the limit of what may be probed. */

@@ -33,6 +33,8 @@ export type Send = (slot: Slot, prompts: PromptSource, batchSize?: number) => un
 export interface Load {
   /** The levels that gates judge. */
   readonly levels: readonly GatedLevel[];
+  /** The gates of a load that is not judged by its levels. */
+  gates?(): Gates;
   /** k6's options for this load with these gates; undefined in the VUs, of which k6 asks none. */
   options(gates: () => Gates): Options | undefined;
   /** For setup(): ends the run where the load could not be sent as it should be. */

@@ -499,6 +499,40 @@ export const settings = {
     "Share of turns that are given up, each so long after it was sent, or with so many output tokens; the session ends there.",
   ),
 
+  SEARCH_START: setting(
+    number(0.001, 100_000),
+    1,
+    "Rate (LOOP=closed: clients) that a search for capacity probes first.",
+  ),
+  SEARCH_MOST: setting(number(0.001, 100_000), 1000, "The highest rate or number of clients that it probes."),
+  ATTAINMENT: setting(
+    number(50, 99.9),
+    90,
+    "Share of requests, %, that must meet every SLO for a level to count as carried.",
+  ),
+  PRECISION: setting(
+    number(1, 100),
+    15,
+    "The search ends when the level that fails is so many % above the one that passes.",
+  ),
+  CONFIDENCE: setting(number(50, 99.9), 95, "Chance, %, that the interval holds the capacity."),
+  PROBES: setting(whole(2, 100), 20, "Most probes of a search."),
+  PROBE_TIME: setting(
+    positiveDuration,
+    300_000,
+    "Longest steady part of a probe; without an answer by then it is undecided.",
+  ),
+  PROBE_REQUESTS: setting(
+    whole(100, 1_000_000),
+    500,
+    "Fewest requests of a probe: it must outlast what one request does to the next.",
+  ),
+  PROBE_MOST_REQUESTS: setting(
+    whole(100, 1_000_000),
+    20_000,
+    "Most requests of a probe; without an answer by then it is undecided.",
+  ),
+
   BATCH_SIZES: setting(wholes(1, 100_000), [1, 2, 4, 8], "Requests released at once; a level each."),
   RUNS: setting(whole(1, 10_000), 3, "How often a batch is repeated."),
   STAGGER: setting(duration, 0, "Time between two sends of a batch; 0 releases it at once."),

@@ -24,6 +24,11 @@ export const settingGroups = {
   ],
   /** Requests that are released at once. */
   bursts: ["BATCH_SIZES", "RUNS", "STAGGER"],
+  /** Probes of a search for capacity. */
+  search: [
+    ...(["SEARCH_START", "SEARCH_MOST", "ATTAINMENT", "PRECISION", "CONFIDENCE"] as const),
+    ...(["PROBES", "PROBE_TIME", "PROBE_REQUESTS", "PROBE_MOST_REQUESTS"] as const),
+  ],
   /** Where prompts come from. */
   prompts: [
     "DATASET",

@@ -343,11 +343,19 @@ export class Windows {
     }
   }
 
-  begin(level: string, phase: Phase = "steady"): Slot {
+  begin(level: string, phase: Phase = "steady", _dueMs?: number): Slot {
     return { level, phase, index: 0, serial: scenarios.get(level)?.serial ?? 0, turn: 0 };
   }
 
   end(_level: string): void {}
+
+  declare(_level: LevelSpec): void {
+    throw new Error("levels that are found during the run need this project's k6 (npm run build)");
+  }
+
+  now(): number {
+    return Date.now();
+  }
 }
 
 /** k6 can do nothing beside the load, so nothing is polled. */

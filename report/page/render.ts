@@ -8,6 +8,7 @@ import { type Results, readResults } from "../read/read";
 import type { Answer, Answerer } from "./answer";
 import { arrivalRateRamp } from "./answers/arrival-rate-ramp";
 import { burst } from "./answers/burst";
+import { capacity } from "./answers/capacity";
 import { concurrencySweep } from "./answers/concurrency-sweep";
 import { conversations } from "./answers/conversations";
 import { generic } from "./answers/generic";
@@ -28,6 +29,7 @@ import { workloadSection } from "./sections/workload";
 import { tableCsv, tableJson } from "./table";
 
 const answerers: Record<string, Answerer> = {
+  capacity,
   "concurrency-sweep": concurrencySweep,
   conversations,
   "arrival-rate-ramp": arrivalRateRamp,

@@ -338,7 +338,15 @@ export interface Trial {
 export function search(server: SimulatedServer, seed: number, plan: Partial<SearchPlan> = {}): Trial {
   const whole = !server.open;
   const least = whole ? 1 : server.start / 8;
-  const searchPlan: SearchPlan = { start: server.start, most: server.most, least, whole, ...trialPlan, ...plan };
+  const searchPlan: SearchPlan = {
+    target: server.target,
+    start: server.start,
+    most: server.most,
+    least,
+    whole,
+    ...trialPlan,
+    ...plan,
+  };
   const searching = new CapacitySearch(searchPlan);
   const probePlan: ProbePlan = { target: server.target, alpha: alphaOf(searchPlan), open: server.open, ...limits };
   let [requests, ageMs] = [0, 0];

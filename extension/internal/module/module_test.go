@@ -543,3 +543,31 @@ func TestTheHeapSettlesBeforeAnySlotIsDue(t *testing.T) {
 		require.GreaterOrEqual(t, s.of.ScheduledNs(), settledNs, name)
 	}
 }
+
+func TestALevelCanBeDeclaredWhileTheRunGoesOn(t *testing.T) {
+	g := newGate(t)
+	v := newScriptVU(t, `
+		windows = new tc.Windows("w", []);
+		client = new tc.Client({ url: "`+g.url+`/any/1", api: "completions" });`)
+	v.run(`
+		windows.declare({ name: "p1", rate: 20 });
+		while (windows.now() < 60); // times before the clock began are none
+		const due = windows.now() - 40;
+		client.request({ body: "{}" }, windows.begin("p1", "warmup"));
+		client.request({ body: "{}" }, windows.begin("p1", "steady", due));
+		client.request({ body: "{}" }, windows.begin("p1", "steady", windows.now() + 5000));
+		windows.end("p1");
+		return 0;`)
+	report := v.root.current().Report(0)
+	require.Len(t, report.Levels, 1)
+	level := report.Levels[0]
+	require.Equal(t, 20.0, level.Rate)
+	require.EqualValues(t, 2, level.Requests)
+	require.EqualValues(t, 1, level.WarmupRequests)
+	require.GreaterOrEqual(t, level.QueueDelayMs.Max, 40.0, "sent 40 ms after it was due")
+	require.Less(t, level.QueueDelayMs.Min, 40.0, "no request is due in the future")
+	require.Empty(t, report.Unsent)
+	v.run(`
+		try { windows.declare({ name: "p1", rate: 30 }); } catch (error) { if (/stands twice/.test(error)) return 0; throw error; }
+		throw new Error("a level was declared twice");`)
+}

@@ -201,10 +201,16 @@ func (i *instance) newWindows(call sobek.ConstructorCall) *sobek.Object {
 	return rt.ToValue(&windows{i: i, h: w.VU(i)}).ToObject(rt)
 }
 
-// Begin is `windows.begin(level, phase?)`.
-func (w *windows) Begin(level, phase string) (*slot, error) {
+// Declare is `windows.declare(level)`.
+func (w *windows) Declare(spec shape.LevelSpec) error { return w.h.Declare(spec) }
+
+// Now is `windows.now()`.
+func (w *windows) Now() float64 { return float64(clock.Now()) / 1e6 }
+
+// Begin is `windows.begin(level, phase?, dueMs?)`.
+func (w *windows) Begin(level, phase string, dueMs float64) (*slot, error) {
 	settleHeap()
-	s, err := w.h.Begin(w.i.vu.Context(), level, phase)
+	s, err := w.h.Begin(w.i.vu.Context(), level, phase, int64(dueMs*1e6))
 	return slotOf(s), err
 }
 

@@ -73,8 +73,23 @@ func (w *Windows) Unsent() string {
 	return ""
 }
 
-// Begin opens the window of a level, where it is not open, and returns a slot in it. phase "" is steady.
-func (h *WindowsVU) Begin(ctx context.Context, level, phase string) (*Slot, error) {
+// Declare adds a level that nobody knew when the run began.
+func (h *WindowsVU) Declare(spec LevelSpec) error {
+	w := h.w
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if _, twice := w.specs[spec.Name]; twice || spec.Name == "" {
+		return fmt.Errorf("level name %q is empty or stands twice", spec.Name)
+	}
+	w.specs[spec.Name] = spec
+	w.order = append(w.order, spec.Name)
+	w.run.Tally().Level(spec.tally())
+	return nil
+}
+
+// Begin opens the window of a level, where it is not open, and returns a slot in it. phase "" is steady. The slot is scheduled
+// for dueNs, or for now where that is earlier or dueNs is 0: a script that wakes late does not move its schedule.
+func (h *WindowsVU) Begin(ctx context.Context, level, phase string, dueNs int64) (*Slot, error) {
 	w := h.w
 	if d := h.backoff.after(h.last); d > 0 {
 		clock.WaitUntil(ctx, h.last.endNs.Load()+int64(d))
@@ -97,7 +112,11 @@ func (h *WindowsVU) Begin(ctx context.Context, level, phase string) (*Slot, erro
 		}
 	}
 	if spec.BatchSize == 0 {
-		s.Begin(clock.Now())
+		now := clock.Now()
+		if dueNs > 0 {
+			now = min(now, dueNs)
+		}
+		s.Begin(now)
 		w.run.Tally().Scheduled(s.scheduledNs)
 	}
 	w.index[level]++
