@@ -40,6 +40,11 @@ export function prefixGroups(): typeof import("./workload/prefix-groups") {
   return require("./workload/prefix-groups");
 }
 
+/** For the VU that searches for a capacity. */
+export function prober(): typeof import("./load/prober") {
+  return require("./load/prober");
+}
+
 /** For the VU that reads a table, in before-load.ts. */
 export function tableParser(): typeof Papa {
   return require("papaparse");

@@ -2,23 +2,15 @@
 import { Gauge } from "k6/metrics";
 import { setTimeout } from "k6/timers";
 import { abort } from "../abort";
-import { afterLoad, beforeLoad } from "../lazy";
+import { afterLoad, beforeLoad, prober } from "../lazy";
 import { type Config, demand } from "../settings/config";
 import { formatDurationMs } from "../settings/duration";
 import { emitLevelMetrics, type Phase, type Result, type Slot, shared, Windows } from "../wire/client";
 import { planRequests } from "../workload/load-plan";
 import { openPrompts } from "../workload/prompts";
-import { seededRng } from "../workload/rng";
-import {
-  alphaOf,
-  type CapacityResult,
-  CapacitySearch,
-  costAtMost,
-  type ProbeOutcome,
-  type SearchPlan,
-} from "./capacity-search";
+import type { CapacityResult, ProbeOutcome, SearchPlan } from "./capacity-search";
 import { loadOptions } from "./options";
-import { Probe, type ProbeFigures } from "./probe";
+import type { ProbeFigures } from "./probe";
 import type { Load, Shape } from "./shape";
 
 /** A search for the load under which the SLOs hold: request rates, or with LOOP=closed numbers of clients. */
@@ -82,6 +74,7 @@ function openSearch(config: Config): Load {
 
   /** Loads the server at one level until the probe has an answer, and waits for all that is in flight. */
   async function probeAt(level: number, name: string, send: SendProbe, seed: number): Promise<ProbeOutcome> {
+    const { alphaOf, Probe, seededRng } = prober();
     const rng = seededRng(config.SEED, 1000 + seed);
     const probe = new Probe({
       target: plan.target,
@@ -167,6 +160,7 @@ function openSearch(config: Config): Load {
 
   async function run(send: SendProbe): Promise<void> {
     try {
+      const { CapacitySearch, costAtMost } = prober();
       const searching = new CapacitySearch(plan);
       const warmupMs = "durationMs" in config.WARMUP ? config.WARMUP.durationMs : 0;
       const overheadMs = warmupMs + config.TIMEOUT;

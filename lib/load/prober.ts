@@ -1,0 +1,4 @@
+/** What only the VU of a search for capacity needs: see lib/lazy.ts. */
+export { seededRng } from "../workload/rng";
+export { alphaOf, CapacitySearch, costAtMost } from "./capacity-search";
+export { Probe } from "./probe";
