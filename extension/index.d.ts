@@ -590,6 +590,8 @@ declare module "k6/x/tokenclock" {
     readonly workingDir: string;
     /** The script comes from an archive that holds the environment of another machine beside its options. */
     readonly mixed: boolean;
+    /** Flags of k6 2.3 and later on this command line that would run a part of the load: --once, --scenario. Absent: none. */
+    readonly loadFlags?: readonly string[];
   }
 
   /** Declares the run; the first VU's words count. Call it in the init context before any load shape is made. */

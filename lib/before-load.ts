@@ -7,6 +7,7 @@ export {
   gatherSettings,
   isSettingName,
   parseConfig,
+  refuseLoadFlags,
   secretsLine,
   shownSettings,
 } from "./settings/parse-config";

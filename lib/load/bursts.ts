@@ -47,7 +47,8 @@ function openRefilled(config: Config): Load {
  * Bursts that one VU releases one after the other, each a level of its own so that every release has its own values.
  * A warm-up burst of the same kind goes before the first of each size and kind.
  */
-function openBursts(config: Config, list: readonly Burst[]): Load {
+function openBursts(config: Config, all: readonly Burst[]): Load {
+  const list = config.SMOKE ? all.map((burst) => ({ ...burst, size: 1 })) : all;
   const specs = list.map(({ name, size, labels }): LevelSpec => ({ name, batchSize: size, requests: size, labels }));
   const windows = new Windows(config.scenario, specs);
   const common = list.some(({ prompts }) => prompts === undefined) ? openPrompts(config) : undefined;

@@ -18,8 +18,9 @@ export let digests: Record<string, string> | undefined;
  */
 export function readConfig(declaration: Declaration): Config {
   const read = (): Config => {
-    const { gatherSettings, isSettingName, parseConfig, secretsLine } = beforeLoad();
-    const { options, environment, mixed } = givenSettings(isSettingName);
+    const { gatherSettings, isSettingName, parseConfig, refuseLoadFlags, secretsLine } = beforeLoad();
+    const { options, environment, mixed, loadFlags } = givenSettings(isSettingName);
+    refuseLoadFlags(loadFlags);
     // Before anything can be refused: what an earlier run left must not be taken for this one's.
     clearOld(options.RESULTS ?? options.TOKENCLOCK_RESULTS ?? environment.TOKENCLOCK_RESULTS ?? "");
     demand(

@@ -35,6 +35,22 @@ export function gatherSettings(options: Environment, environment: Environment): 
   return gathered;
 }
 
+/**
+ * Refuses k6's own flags for a part of a load. A tokenclock test is one k6 scenario whose levels the module counts, so that they
+ * would cut a level short or find no scenario.
+ * @throws SettingError that names what to set instead.
+ */
+export function refuseLoadFlags(flags: readonly string[] = []): void {
+  if (flags.includes("--once")) {
+    throw new SettingError("--once would cut the first level short; set SMOKE=true, which sends one request a level");
+  }
+  if (flags.includes("--scenario")) {
+    throw new SettingError(
+      "--scenario: the levels of a test are parts of one k6 scenario; for one level alone set CONCURRENCY, RATE or BATCH_SIZES to it, for one phase of prefill-decode PHASE",
+    );
+  }
+}
+
 /** The settings as variables for a k6 that this project starts. */
 export function asEnvironment(given: Environment): Record<string, string> {
   return Object.fromEntries(

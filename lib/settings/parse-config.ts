@@ -4,10 +4,11 @@ import { type Profile, type ProfileName, parseProfile, profileNames } from "../f
 import { newSalt } from "../workload/salt";
 import { SettingError } from "./setting-error";
 import { type Defaults, type Environment, parseSettings, type SettingName, type Settings } from "./settings";
+import { smoked } from "./smoke";
 import { requireEffect, requireUsed, type Use, usedSettings } from "./used-settings";
 
 export { accessOf, secretsLine } from "./access";
-export { gatherSettings } from "./given-settings";
+export { gatherSettings, refuseLoadFlags } from "./given-settings";
 export { isSettingName, shownSettings } from "./settings";
 
 /** The effective settings of the run, and what follows from them. */
@@ -57,7 +58,7 @@ export function parseConfig(
   };
   // Last: who has made another mistake as well is told of that one.
   if (config.BASE_URL === "") throw new SettingError(unnamedServer(config));
-  return config;
+  return config.SMOKE ? smoked(config) : config;
 }
 
 function unnamedServer({ SIMULATE: simulate }: Settings): string {

@@ -588,6 +588,7 @@ export const settings = {
   TOKEN_IDS: setting(yesNo, false, "Send synthetic prompts as token ids: exact input lengths (completions only)."),
   TEMPERATURE: setting(optional(number(0, 100)), undefined, "Sampling temperature; by default not sent."),
   EXTRA_BODY: setting(jsonObject, {}, "Merged into every request body; null takes a field out."),
+  SMOKE: setting(yesNo, false, "Send one request a level and judge failures alone: does the test work at all?"),
   SEED: setting(
     whole(0, 2 ** 31 - 1),
     1,

@@ -82,6 +82,7 @@ export const commonSettings: readonly SettingName[] = [
   ...(["METHOD", "ENDPOINT", "BODY", "INPUT_TOKENS_POINTER", "OUTPUT_TOKENS_POINTER"] as const),
   ...(["WARMUP", "MAX_DURATION", "SEED", "SALT", "CACHE", "STAMPS", "DESCRIPTION", "RESULTS"] as const),
   ...(["PRICE_INPUT", "PRICE_OUTPUT", "PRICE_CACHED", "PRICE_HOUR"] as const),
+  "SMOKE",
   ...(["THRESHOLDS", "SLO_TTFT", "SLO_TPOT", "SLO_E2E", "SLO_PERCENTILE"] as const),
 ];
 

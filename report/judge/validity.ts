@@ -8,7 +8,13 @@ import type { LevelSummary, Results } from "../read/read";
  */
 export function invalidity(run: Results, only?: string): string[] {
   if (!run.summary) return run.damage;
-  return [...clientReasons(run), ...endReasons(run), ...measuredReasons(run, only), ...run.damage];
+  return [
+    ...smokeReasons(run),
+    ...clientReasons(run),
+    ...endReasons(run),
+    ...measuredReasons(run, only),
+    ...run.damage,
+  ];
 }
 
 /** The run's own judgement of its client, of caches and of what else it knows. */
@@ -27,6 +33,10 @@ function clientReasons({ summary }: Results): string[] {
             .filter((reason) => reason.startsWith(`${worst}: `))
             .map((reason) => reason.slice(worst.length + 2));
   return [`${worst}${words.length > 0 ? `: ${words.join("; ")}` : ""}`];
+}
+
+function smokeReasons({ summary }: Results): string[] {
+  return summary?.config.SMOKE === true ? ["it is a smoke run (SMOKE=true): one request a level measures nothing"] : [];
 }
 
 /** Whether the run came to its end: what was under way when it stopped was cut by the client, not by the server. */

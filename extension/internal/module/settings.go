@@ -21,6 +21,8 @@ type given struct {
 	WorkingDir string `js:"workingDir"`
 	// Mixed says that the script comes from an archive that holds the environment of another machine beside its options.
 	Mixed bool `js:"mixed"`
+	// LoadFlags are k6's own flags, as k6 2.3 and later have them, that would run a part of the load: --once, --scenario.
+	LoadFlags []string `js:"loadFlags"`
 }
 
 // commandLine is what is read of k6's own arguments.
@@ -29,6 +31,7 @@ type commandLine struct {
 	outputs []string          // of -o and --out
 	run     bool              // the command is one that sends load
 	words   []string          // all arguments, for finding an archive among them
+	load    []string          // flags that change the load
 }
 
 // parseCommandLine reads k6's arguments (without the program's name) as k6's own parser does.
@@ -44,8 +47,16 @@ func parseCommandLine(args []string) commandLine {
 	for _, short := range []string{"u", "d", "i", "s", "c", "a", "t"} {
 		flags.StringArrayP("value-"+short, short, nil, "")
 	}
+	once := flags.Bool("once", false, "")
+	scenario := flags.StringArray("scenario", nil, "")
 	_ = flags.Parse(args) // k6 itself has refused what cannot be parsed
 	c := commandLine{options: map[string]string{}, outputs: *out, run: slices.Contains(args, "run"), words: args}
+	if *once {
+		c.load = append(c.load, "--once")
+	}
+	if len(*scenario) > 0 {
+		c.load = append(c.load, "--scenario")
+	}
 	for _, pair := range *env {
 		name, value, _ := strings.Cut(pair, "=")
 		c.options[name] = value
@@ -111,7 +122,7 @@ func fromEnvironment(name string) bool {
 // readGiven sorts what a script finds in __ENV (env) by where it came from. An option of the command line counts for more
 // than one of the archive.
 func readGiven(c commandLine, environ []string, env map[string]string) given {
-	g := given{Options: map[string]string{}, Environment: map[string]string{}}
+	g := given{Options: map[string]string{}, Environment: map[string]string{}, LoadFlags: c.load}
 	inherited := map[string]bool{}
 	for _, pair := range environ {
 		name, value, _ := strings.Cut(pair, "=")

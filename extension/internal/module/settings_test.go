@@ -30,6 +30,16 @@ func TestOptionsAreReadFromTheCommandLineAsK6ReadsThem(t *testing.T) {
 	require.False(t, parseCommandLine([]string{"archive", "-e", "RATE=5", "x.js"}).run)
 }
 
+func TestFlagsThatRunAPartOfTheLoadAreFound(t *testing.T) {
+	for _, args := range [][]string{{"run", "--once", "x.js"}, {"run", "x.js", "--once=true"}} {
+		require.Equal(t, []string{"--once"}, readGiven(parseCommandLine(args), nil, nil).LoadFlags)
+	}
+	for _, args := range [][]string{{"run", "--scenario", "a", "x.js"}, {"run", "--scenario=a", "x.js"}} {
+		require.Equal(t, []string{"--scenario"}, readGiven(parseCommandLine(args), nil, nil).LoadFlags)
+	}
+	require.Empty(t, readGiven(parseCommandLine([]string{"run", "-e", "A=--once", "--tag", "scenario=a", "x.js"}), nil, nil).LoadFlags)
+}
+
 func TestTheRecordsFileIsFoundBeforeItsOutputIsStarted(t *testing.T) {
 	require.Equal(t, "a.gz", parseCommandLine([]string{"run", "x.js", "-o", "json=b", "--out", "records=a.gz"}).recordsFile("records=c"))
 	require.Equal(t, "c", parseCommandLine([]string{"run", "x.js"}).recordsFile("cloud,records=c"))
