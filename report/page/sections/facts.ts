@@ -147,7 +147,8 @@ export function repeatCommand(run: Results): { command: string; left: string[] }
     const setting = settings[name as SettingName] as { parse(text: string): unknown; show(value: never): unknown };
     try {
       const read = setting.parse(text);
-      if (read !== undefined && JSON.stringify(setting.show(read as never)) === JSON.stringify(value))
+      const again = read === undefined ? undefined : setting.show(read as never);
+      if (again !== undefined && (JSON.stringify(again) === JSON.stringify(value) || again === text))
         return [`-e ${quoted(`${name}=${text}`)}`];
     } catch {
       // It is left out, and named.
