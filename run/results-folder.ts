@@ -20,7 +20,16 @@ export function shownToUser(file: string): string {
 export const resultNames: readonly string[] = [
   ...["summary.json", "config.json", "records.ndjson", "records.ndjson.gz", "seconds.csv", "server-metrics.json"],
   ...["report.html", "tables", "pictures", "full", "prefill", "start.json", "start.md"],
-  ...["start.junit.xml", "gate.json", "gate.md", "gate.junit.xml", "compare.json", "compare.md", "compare.junit.xml"],
+  ...[
+    "start.junit.xml",
+    "gate.json",
+    "gate.md",
+    "gate.junit.xml",
+    "compare.json",
+    "compare.md",
+    "compare.junit.xml",
+    "compare.html",
+  ],
 ];
 
 const timeName = () => new Date().toISOString().slice(0, 19).replaceAll(":", "").replace("T", "-");

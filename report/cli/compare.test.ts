@@ -242,7 +242,8 @@ test("workloads differ by any setting but those of address, results, judgement a
 
 function runCompare(...args: string[]): Promise<{ status: number; output: string }> {
   let output = "";
-  return main(args, (text) => {
+  // What the page shows has a test of its own.
+  return main([...args, "--no-page"], (text) => {
     output += text;
   }).then(
     (status) => ({ status, output }),
@@ -317,7 +318,7 @@ test("exit codes: 0, 99 beyond the limit only, 98 for a client-bound run, 104 fo
   }
 });
 
-test("as a process of its own: --json prints nothing else, and the verdict is written for pipelines", () => {
+test("as a process of its own: --json prints nothing else, and the verdict is written for pipelines, with a page", async () => {
   const [a, b] = [write(small(1)), write(small(2, 1.3))];
   const out = join(dir, "verdict");
   const summaryPage = join(dir, "step.md");
@@ -333,6 +334,30 @@ test("as a process of its own: --json prints nothing else, and the verdict is wr
   assert.match(readFileSync(join(out, "compare.junit.xml"), "utf8"), /<failure type="failed" message="REGRESSION: /);
   assert.match(readFileSync(summaryPage, "utf8"), /### ❌ tokenclock compare: run-\d+ and run-\d+\n\nREGRESSION/);
   assert.ok(!existsSync(join(b, "compare.json")), "nowhere else");
+
+  // The page has the same figures, and the runs beside each other.
+  const page = readFileSync(join(out, "compare.html"), "utf8");
+  assert.match(page, /id="verdict"><strong>REGRESSION<\/strong>/);
+  const charts = JSON.parse(/id="charts">([^<]*)</.exec(page)?.[1] ?? "{}");
+  const [level] = json.rows.map((row: { level: string }) => row.level);
+  const own = json.rows.filter(
+    (row: Record<string, unknown>) => row.level === level && row.low !== undefined && row.change !== undefined,
+  );
+  const { x, series } = charts["change-1"].panels[0];
+  assert.deepEqual(
+    x.categories,
+    own.map(({ metric }: { metric: string }) => metric),
+  );
+  for (const [i, [at, change]] of series[1].points.entries()) {
+    assert.equal(at, i);
+    assert.ok(Math.abs(change - 100 * own[i].change) <= 1e-5 * Math.abs(change));
+  }
+  const curves = charts["ttft-percentiles"].panels[0].series.map(({ name }: { name: string }) => name[0]);
+  assert.deepEqual([...new Set(curves)], ["A", "B"]);
+
+  // A comparison that cannot be made leaves none behind that another one made.
+  assert.equal((await runCompare(a, a, "--output", out)).status, 104);
+  assert.ok(!existsSync(join(out, "compare.html")));
 });
 
 test("which folders are whose", () => {

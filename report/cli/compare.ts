@@ -4,7 +4,8 @@
  * Exit 0: no regression, and a change of --limit is excluded; 99: at least one regression; 96: unclear, or nothing judged; 98: a
  * run is not valid or failed by its own thresholds; 104: the runs are not of one workload, or cannot be compared as asked.
  */
-import { realpathSync } from "node:fs";
+import { realpathSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { Command } from "commander";
 import { type Column, textTable } from "../../lib/figures/table";
 import { unknownContent, workloadDigest, workloadIdentity } from "../../lib/workload/workload-identity";
@@ -18,7 +19,15 @@ import {
   runsNeeded,
   type Side,
 } from "../judge/comparison";
-import { type Check, type Outcome, type OutcomeState, outcomeJson, outcomeOf, published } from "../judge/outcome";
+import {
+  type Check,
+  exitCodes,
+  type Outcome,
+  type OutcomeState,
+  outcomeJson,
+  outcomeOf,
+  published,
+} from "../judge/outcome";
 import { figureNames, runFailures, runFigures } from "../judge/run-figures";
 import { invalidity } from "../judge/validity";
 import { type Results, readResults } from "../read/read";
@@ -167,6 +176,7 @@ interface Flags {
   metric?: string[];
   anyway?: boolean;
   output?: string;
+  page?: boolean;
   json?: boolean;
 }
 
@@ -249,8 +259,9 @@ function commandLine(): Command {
     .option("--anyway", "compare although the workloads differ")
     .option(
       "--output <dir>",
-      "where compare.junit.xml, compare.md and compare.json are written (default: the last folder of B)",
+      "where compare.html, compare.junit.xml, compare.md and compare.json are written (default: the last folder of B)",
     )
+    .option("--no-page", "leave compare.html out")
     .option("--json", "print the comparison as JSON, and nothing else");
 }
 
@@ -281,10 +292,26 @@ export async function main(
   const options = optionsOf(flags);
   const sides = sidesOf(program.args, flags);
   const read = await Promise.all(sides.map((side) => Promise.all(side.map(readOrReason))));
-  const { outcome, lines } = judged(read as [Read[], Read[]], options, flags.anyway === true);
+  const { outcome, lines, page } = judged(read as [Read[], Read[]], options, flags.anyway === true);
   print(flags.json ? outcomeJson(outcome) : `${[...lines, outcome.headline].join("\n")}\n`);
   const last = read[1]?.at(-1);
-  return published(outcome, flags.output ?? (typeof last === "string" ? undefined : last?.dir));
+  const dir = flags.output ?? (typeof last === "string" ? undefined : last?.dir);
+  const code = published(outcome, dir);
+  return dir === undefined ? code : writePage(join(dir, "compare.html"), flags.page === false ? undefined : page, code);
+}
+
+/** Writes the page, or takes an older one away where there is none; resolves to the exit code, which is no pass where that fails. */
+async function writePage(file: string, page: (() => Promise<string>) | undefined, code: number): Promise<number> {
+  try {
+    if (page) writeFileSync(file, await page());
+    else rmSync(file, { force: true });
+    return code;
+  } catch (error) {
+    console.error(
+      `compare: ${file} cannot be written (${(error as Error).message}); name another folder with --output`,
+    );
+    return code || exitCodes.refused;
+  }
 }
 
 /** A run, or why its folder cannot be read. */
@@ -297,7 +324,7 @@ function judged(
   [a, b]: [Read[], Read[]],
   options: CompareOptions,
   anyway: boolean,
-): { outcome: Outcome; lines: string[] } {
+): { outcome: Outcome; lines: string[]; page?: () => Promise<string> } {
   const nameOf = (read: Read) => (typeof read === "string" ? "?" : read.name);
   const subject = [a, b].map((side) => side.map(nameOf).join(", ")).join(" and ");
   const end = (state: OutcomeState, headline: string, invalid: string[], lines: string[] = [], details = {}) => ({
@@ -338,13 +365,21 @@ function judged(
   const workload = workloadDigest(identityOf(first));
   const details = { workload, differences, notes, rows };
   const invalid = runs.flatMap(doubts);
-  if (invalid.length > 0) return end("not valid", `NOT VALID: ${invalid.join("; ")}`, invalid, lines, details);
+  // Charts are loaded for the page alone, when the verdict is printed.
+  const pageOf = (outcome: Outcome) => async () => {
+    const { comparePage } = await import("../page/compare");
+    return comparePage(outcome, rows, notes, options, [runsA, runsB]);
+  };
+  if (invalid.length > 0) {
+    const ended = end("not valid", `NOT VALID: ${invalid.join("; ")}`, invalid, lines, details);
+    return { ...ended, page: pageOf(ended.outcome) };
+  }
   const { state, headline } = comparisonState(rows, options);
   const outcome = outcomeOf("compare", subject, state, headline, {
     checks: rows.map((row) => checkOf(row)),
     details: { options, ...details },
   });
-  return { outcome, lines };
+  return { outcome, lines, page: pageOf(outcome) };
 }
 
 function checkOf(row: ComparedMetric): Check {

@@ -55,7 +55,7 @@ const codeOf = (command: Promise<number>): Promise<number> => command.catch(() =
 const runGate = (folder: string, ...args: string[]) =>
   codeOf(gate([folder, ...args, "--output", join(dir, "out")], quiet));
 const lenient = ["--limit", "900", "--output", join(dir, "out")];
-const runCompare = (folder: string) => codeOf(compare([...others, "--", folder, ...lenient], quiet));
+const runCompare = (folder: string) => codeOf(compare([...others, "--", folder, ...lenient, "--no-page"], quiet));
 
 /** Both commands refuse the folder. */
 async function refused(folder: string, what: string): Promise<void> {

@@ -100,7 +100,7 @@ function verdictHtml(run: Results, id: string): Html {
 const damageHtml = ({ damage }: Results): Html | false =>
   damage.length > 0 && html`<div class="damage"><strong>Read with care</strong>${list(damage)}</div>`;
 
-function sectionHtml({ heading, text = [], tables, pictures }: Section): Html | false {
+export function sectionHtml({ heading, text = [], tables, pictures }: Section): Html | false {
   if (tables.length + pictures.length + text.length === 0) return false;
   return html`<section id="${sectionId(heading)}"><h2>${heading}</h2>
 ${text.map((words) => html`<p>${words}</p>\n`)}${tables.filter(({ folded }) => !folded).map(tableHtml)}

@@ -15,7 +15,7 @@ import (
 var resultNames = []string{
 	"summary.json", "config.json", "records.ndjson", "records.ndjson.gz", "seconds.csv", "server-metrics.json",
 	"report.html", "tables", "pictures", "full", "prefill", "start.json", "start.md", "start.junit.xml",
-	"gate.json", "gate.md", "gate.junit.xml", "compare.json", "compare.md", "compare.junit.xml",
+	"gate.json", "gate.md", "gate.junit.xml", "compare.json", "compare.md", "compare.junit.xml", "compare.html",
 }
 
 // ErrNotOurs says that a folder holds a file of a result's name that is no result.
