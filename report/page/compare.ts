@@ -77,7 +77,17 @@ function figuresTable(rows: readonly ComparedMetric[], { confidence }: CompareOp
       { key: "p", title: "p" },
     ],
     rows: rows.map(({ level, metric, verdict, a, b, unit, change, low, high, p, required }) => ({
-      ...{ level, metric, a, b, unit, change: change ?? null, low: low ?? null, high: high ?? null, p: p ?? null },
+      ...{
+        level,
+        metric,
+        a,
+        b,
+        unit,
+        change: change ?? null,
+        low: low ?? null,
+        high: high ?? null,
+        p: p === undefined ? null : p < 0.001 ? "<0.001" : p,
+      },
       verdict: required ? verdict : `${verdict} (watched)`,
     })),
   };
