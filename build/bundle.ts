@@ -111,8 +111,16 @@ export function sseScenarioNames(): string[] {
   return scenarioNames().filter((name) => !moduleOnly.has(name));
 }
 
-/** Bundles entry files (paths) into `outDir`, one ES module each; returns the paths of the bundles. */
-export async function bundle(entries: string[], outDir: string, plugins: Plugin[] = []): Promise<string[]> {
+/**
+ * Bundles entry files (paths) into `outDir`, one ES module each, by default with source maps; returns the paths of the
+ * bundles.
+ */
+export async function bundle(
+  entries: string[],
+  outDir: string,
+  plugins: Plugin[] = [],
+  sourcemap = true,
+): Promise<string[]> {
   const datasetsPath = `${path.relative(outDir, path.join(root, "datasets")).replaceAll("\\", "/")}/`;
   mkdirSync(outDir, { recursive: true });
   try {
@@ -127,7 +135,7 @@ export async function bundle(entries: string[], outDir: string, plugins: Plugin[
       platform: "neutral",
       mainFields: ["module", "main"],
       external: ["k6", "k6/*"],
-      sourcemap: true,
+      sourcemap,
       // k6 reads the map at every start, and needs only places from it: with the sources in it that takes twice as long.
       sourcesContent: false,
       // The same library with short names, a third of the size.

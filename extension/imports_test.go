@@ -20,11 +20,11 @@ type room struct {
 }
 
 var rooms = map[string]room{
-	"":       {[]string{"calibrate", "module", "records", "simulate"}, true, "it registers what k6 offers, and does nothing else"},
+	"":       {[]string{"calibrate", "coordinate", "module", "records", "simulate"}, true, "it registers what k6 offers, and does nothing else"},
 	"cmd/k6": {[]string{"", "sse"}, true, "the binary is the root and k6/x/sse"},
 	"sse":    {[]string{"client", "clock", "stream", "vunet"}, true, "a module of its own beside the root, which does not know it"},
 
-	"module":    {[]string{"access", "auth", "client", "clock", "heap", "host", "parquet", "process", "records", "results", "run", "shape", "stream", "tally", "version", "vunet"}, true, "all that JavaScript sees joins the others here"},
+	"module":    {[]string{"access", "auth", "client", "clock", "coordinate", "heap", "host", "parquet", "part", "process", "records", "results", "run", "shape", "stream", "tally", "version", "vunet"}, true, "all that JavaScript sees joins the others here"},
 	"calibrate": {[]string{"client", "clock", "host", "process", "simulate", "stream", "tally", "version"}, true, "a command that holds the client against the simulated server"},
 	"simulate":  {[]string{"clock"}, false, "the truth shares no code with what is measured by it, but the clock"},
 
@@ -49,7 +49,7 @@ var rooms = map[string]room{
 	"version": {nil, false, "a number"},
 
 	"coordinate": {nil, true, "a command of k6, and its exit codes"},
-	"part":       {nil, true, "k6's execution segments divide a load"},
+	"part":       {[]string{"shape"}, true, "k6's execution segments divide a load"},
 
 	"wiretap":     {nil, false, "the witness shares no code with what it checks"},
 	"wiretap/cmd": {[]string{"wiretap"}, false, "the witness as a program"},

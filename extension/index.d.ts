@@ -143,6 +143,9 @@ declare module "k6/x/tokenclock" {
     /** Number of this request in the run, from 0, over all levels and warm-ups in the order in which they are scheduled. A
      * burst's slot has the number of its first request. */
     readonly serial: number;
+    /** Of a burst that several instances release together: the numbers of its requests that are this instance's, from 0.
+     * Null: all are. */
+    readonly members?: readonly number[] | null;
     /** Of a session's turn: which, from 1. The other numbers are then the session's. 0: it is none. */
     readonly turn: number;
   }
@@ -534,6 +537,8 @@ declare module "k6/x/tokenclock" {
     unsent?: string;
     /** What kept the records from being written whole; absent where nothing did. */
     recordsError?: string;
+    /** Which part of a load this instance had that several run together; absent where it was alone. */
+    part?: { number: number; of: number };
   }
 
   export interface RunSpec {
@@ -609,6 +614,19 @@ declare module "k6/x/tokenclock" {
   export function writeResult(path: string, text: string): string;
   /** The sha256 of a file in hex, "" where it cannot be read. Init context only. */
   export function fileDigest(path: string): string;
+  /**
+   * Joins the instances that run one load together, at the coordinator of that address (`k6 x tokenclock coordinate`). Init
+   * context, before run(). Returns the salt that all of them have in common; "" where there is no address, and for commands
+   * that send no load. What the coordinator does not allow ends the test with exit code 104.
+   */
+  export function joinRunners(options: { runners: number; address: string; token: string; tokenFile: string }): string;
+  /**
+   * For setup(): takes the part of the load that k6's execution segment gives this instance, and returns when all instances
+   * have come. Another number of instances than `runners` ends the test with exit code 104, and so does an `aligned` load
+   * (levels, bursts or arrivals, which all instances begin together) of several instances without a coordinator. `settings`
+   * must be the same for all.
+   */
+  export function meetRunners(options: { settings: Record<string, unknown>; aligned: boolean }): void;
   /** What the run came to, as an exit code. k6 ends with it instead of 0 or 99; its other codes stand. */
   export function conclude(exitCode: number): void;
   /** Emits the per-level gauges (llm_itl_p50, _p90, _p99, llm_output_throughput, llm_request_throughput,

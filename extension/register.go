@@ -10,6 +10,7 @@ import (
 	"go.k6.io/k6/v2/subcommand"
 
 	"github.com/tokenclock/tokenclock/extension/internal/calibrate"
+	"github.com/tokenclock/tokenclock/extension/internal/coordinate"
 	"github.com/tokenclock/tokenclock/extension/internal/module"
 	"github.com/tokenclock/tokenclock/extension/internal/records"
 	"github.com/tokenclock/tokenclock/extension/internal/simulate"
@@ -26,8 +27,8 @@ func init() {
 func newCommand(*state.GlobalState) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "tokenclock",
-		Short: "Load-test LLM serving endpoints: the simulated server and the client's own calibration",
+		Short: "Load-test LLM serving endpoints: the simulated server, the client's own calibration, runs of several instances",
 	}
-	c.AddCommand(simulate.NewCommand(), calibrate.NewCommand())
+	c.AddCommand(simulate.NewCommand(), calibrate.NewCommand(), coordinate.NewCommand(), coordinate.NewReadyCommand())
 	return c
 }

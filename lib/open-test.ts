@@ -3,10 +3,10 @@ import type { Options } from "k6/options";
 import { orAbort } from "./abort";
 import type { Gates } from "./figures/profile";
 import { beforeLoad } from "./lazy";
-import { requireAskedLoad } from "./load/load-guard";
+import { meetOthers, requireAskedLoad } from "./load/load-guard";
 import type { Load, Send, Shape } from "./load/shape";
 import { type SummaryData, writeSummary } from "./outcome/summary";
-import { type Config, readConfig } from "./settings/config";
+import { type Config, readConfig, shownSettings } from "./settings/config";
 import type { Defaults, SettingName } from "./settings/settings";
 import { type LlmClient, openClient, type Server } from "./wire/llm-client";
 import { openServerMetrics, type ServerMetrics } from "./wire/server-metrics";
@@ -67,6 +67,7 @@ export function openTest(name: string, defaults: Defaults, shape: Shape): Test {
       serverMetrics?.start();
       const server = client.ready();
       if (load.check) orAbort(load.check);
+      meetOthers(shownSettings(config));
       return server;
     },
     run(server) {

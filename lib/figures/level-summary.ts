@@ -234,6 +234,8 @@ export interface RunReport {
   unsent?: string;
   /** What kept the records from being written whole. */
   recordsError?: string;
+  /** Which part of a load it was that several instances ran together: only all of them are judged. */
+  part?: { number: number; of: number };
 }
 
 /** What a scenario shows and writes beside the table of levels and summary.json. */

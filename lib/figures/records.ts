@@ -26,6 +26,30 @@ export interface RunLine {
   profile?: unknown;
   /** sha256 in hex of the files that DATASET, TRACE and TARGETS name, by setting. */
   digests?: Record<string, string>;
+  /** Of records that were merged: the runners that they come from. */
+  parts?: { part: number; build: string; offsetNs: number; uncertaintyNs: number }[];
+}
+
+/**
+ * Of one runner of several: its part of the load, and how its clock stands to the coordinator's. Written before the load, and
+ * again when the clock was measured anew.
+ */
+export interface PartLine {
+  type: "part";
+  /** The run's id, the same for all runners. */
+  run: string;
+  /** From 1. */
+  part: number;
+  of: number;
+  /** sha256 in hex of the runner's program. */
+  build: string;
+  /** When the clock was measured. */
+  atNs: number;
+  /** The coordinator's clock at 0 of the run's, ns since 1970; and by how much that may be wrong. */
+  zeroUnixNs: number;
+  uncertaintyNs: number;
+  /** The coordinator's clock less the runner's wall clock. */
+  offsetNs: number;
 }
 
 /** Written when a level is over. */
@@ -148,7 +172,7 @@ export interface EndLine {
 }
 
 /** Any line of the file. */
-export type RecordLine = RunLine | LevelLine | RequestLine | SessionLine | EndLine;
+export type RecordLine = RunLine | PartLine | LevelLine | RequestLine | SessionLine | EndLine;
 
 /** The line in a text; undefined for a text that is none, such as the torn last line of a killed run. */
 export function parseRecordLine(text: string): RecordLine | undefined {

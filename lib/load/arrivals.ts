@@ -45,7 +45,8 @@ function scheduled(config: Config): Load {
   }
   const schedule = new Arrivals(config.scenario, spec);
   if (trace.length === 0) planRequests(schedule.count);
-  const perVU = clientsPerVU(config.CLIENTS_PER_VU, config.MAX_IN_FLIGHT);
+  const inFlight = Math.ceil(config.MAX_IN_FLIGHT / config.RUNNERS);
+  const perVU = clientsPerVU(config.CLIENTS_PER_VU, inFlight);
   const prompts = trace.length > 0 ? tracePrompts(config, trace) : openPrompts(config);
   return {
     levels: trace.length > 0 ? [{ name: "trace" }] : stages.filter(({ phase }) => phase !== "warmup"),
@@ -53,7 +54,7 @@ function scheduled(config: Config): Load {
       loadOptions(
         config,
         gates,
-        Math.ceil(config.MAX_IN_FLIGHT / perVU),
+        Math.ceil(inFlight / perVU),
         trace.length > 0 ? [{ name: "trace", requests: trace.length }] : stages,
       ),
     each: (send) => schedule.each(perVU, (slot) => send(slot, prompts), abort),

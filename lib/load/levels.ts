@@ -102,7 +102,8 @@ export function levelsInTurn(config: Config, measured: readonly LevelSpec[], bet
   for (const { requests, concurrency = 1, warmupRequests = concurrency, warmupMs } of measured) {
     planRequests(requests !== undefined && !warmupMs ? requests + warmupRequests : undefined);
   }
-  const clients = Math.max(...measured.map(({ concurrency }) => concurrency ?? 1));
+  // RUNNERS divide them equally.
+  const clients = Math.ceil(Math.max(...measured.map(({ concurrency }) => concurrency ?? 1)) / config.RUNNERS);
   const perVU = clientsPerVU(config.CLIENTS_PER_VU, clients);
   return {
     levels: measured,

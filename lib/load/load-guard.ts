@@ -2,7 +2,7 @@
 import exec from "k6/execution";
 import type { Options } from "k6/options";
 import { beforeLoad } from "../lazy";
-import { refuse } from "../wire/client";
+import { meetRunners, refuse } from "../wire/client";
 import type { LoadOptions } from "./load-options";
 
 let asked: LoadOptions | undefined;
@@ -19,4 +19,12 @@ export function requireAskedLoad(): void {
   if (!asked) return;
   const conflict = beforeLoad().loadConflict(asked, exec.test.options as LoadOptions);
   if (conflict !== undefined) refuse(`tokenclock: ${conflict}`);
+}
+
+/**
+ * For setup(): takes this instance's part of the load, and waits for the other instances. `shown` has the settings without
+ * secrets, which must be theirs, too.
+ */
+export function meetOthers(shown: Readonly<Record<string, unknown>>): void {
+  meetRunners(beforeLoad().meetOptions(asked, shown));
 }

@@ -4,7 +4,26 @@ import { parseDurationMs } from "../settings/duration";
 /** k6's options as far as they decide how many clients there are. */
 export interface LoadOptions {
   readonly scenarios?: Readonly<Record<string, object>> | null;
-  readonly executionSegment?: string | null;
+}
+
+/** Settings that each instance of a run has of its own. */
+const ownSettings = new Set(["RESULTS", "DESCRIPTION", "COORDINATOR", "COORDINATOR_TOKEN", "COORDINATOR_TOKEN_FILE"]);
+
+/**
+ * What the instances of a load must have in common, and whether they must begin its parts together: not where k6 itself
+ * changes the number of VUs, and divides them.
+ */
+export function meetOptions(
+  asked: LoadOptions | undefined,
+  shown: Readonly<Record<string, unknown>>,
+): { settings: Record<string, unknown>; aligned: boolean } {
+  const executors = Object.values(asked?.scenarios ?? {}).map(
+    (scenario) => (scenario as { executor?: unknown }).executor,
+  );
+  return {
+    settings: Object.fromEntries(Object.entries(shown).filter(([name]) => !ownSettings.has(name))),
+    aligned: executors.length === 0 || executors.some((executor) => executor !== "ramping-vus"),
+  };
 }
 
 /** What of a k6 scenario is the load; the rest (exec, tags, env, limits of time) leaves the number of clients as it is. */
@@ -15,12 +34,6 @@ const loadFields = ["executor", "vus", "iterations", "stages"];
  * how many clients it has, and k6's own options replace all scenarios of a script without failing.
  */
 export function loadConflict(asked: LoadOptions, given: LoadOptions): string | undefined {
-  const segment = given.executionSegment ?? "";
-  if (segment !== "" && segment !== "0:1") {
-    // Levels, schedules and barriers are kept within one process: every instance would offer all of the load to a part
-    // of its clients.
-    return `--execution-segment ${segment} leaves each level a part of its clients; set CONCURRENCY, RATE or STAGES to this machine's part instead`;
-  }
   const [askedLoad, givenLoad] = [loadOf(asked), loadOf(given)];
   if (askedLoad === givenLoad) return undefined;
   return (

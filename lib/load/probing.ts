@@ -50,6 +50,10 @@ function openSearch(config: Config): Load {
     "capacity is the load under which the SLOs hold: set SLO_TTFT, SLO_TPOT or SLO_E2E (ms)",
   );
   demand(
+    config.RUNNERS === 1 && config.COORDINATOR === "",
+    `RUNNERS=${config.RUNNERS}: a search decides by what it has measured, which several instances do not know of one another; leave RUNNERS and COORDINATOR out`,
+  );
+  demand(
     config.PROBE_REQUESTS <= config.PROBE_MOST_REQUESTS,
     `PROBE_MOST_REQUESTS=${config.PROBE_MOST_REQUESTS} is below PROBE_REQUESTS=${config.PROBE_REQUESTS}`,
   );

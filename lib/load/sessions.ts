@@ -71,14 +71,15 @@ function arrivingSessions(config: Config, beginsMs: readonly number[] | undefine
   else spec.stages = stages;
   const schedule = new Arrivals(config.scenario, spec);
   planRequests(schedule.count);
-  const perVU = clientsPerVU(config.CLIENTS_PER_VU, config.MAX_IN_FLIGHT);
+  const inFlight = Math.ceil(config.MAX_IN_FLIGHT / config.RUNNERS);
+  const perVU = clientsPerVU(config.CLIENTS_PER_VU, inFlight);
   return {
     levels: beginsMs ? [{ name: "trace" }] : stages.filter(({ phase }) => phase !== "warmup"),
     options: (gates) =>
       loadOptions(
         config,
         gates,
-        Math.ceil(config.MAX_IN_FLIGHT / perVU),
+        Math.ceil(inFlight / perVU),
         beginsMs ? [{ name: "trace", requests: beginsMs.length }] : stages,
       ),
     each: (send) => schedule.each(perVU, send, abort),

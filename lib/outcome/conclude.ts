@@ -25,6 +25,7 @@ export interface Conclusion {
 /** Judges a run. It passes when it is complete and valid, every level was measured, and no limit was violated or unjudged. */
 export function conclude(evidence: Evidence): Conclusion {
   const { report, judged = [] } = evidence;
+  if (report.part) return partOf(report.part, evidence);
   const limits = judged.map(limitOf);
   markUnmeasured(limits);
   const invalid = flaws(evidence);
@@ -36,6 +37,18 @@ export function conclude(evidence: Evidence): Conclusion {
   const reasons = [...invalid, ...byThresholds.reasons, ...unmeasured.map((name) => `no request of ${name} completed`)];
   const verdict: Verdict = { ...byThresholds, pass: reasons.length === 0, reasons };
   return { verdict, limits, exit: exitOf(evidence, verdict, limits, invalid.length > 0) };
+}
+
+/** What one of several instances comes to: it never passes by itself, for the merge judges what all of them measured. */
+function partOf({ number, of }: NonNullable<RunReport["part"]>, evidence: Evidence): Conclusion {
+  const { report } = evidence;
+  const invalid = flaws({ ...evidence, judged: [], expected: {} });
+  const { state, reasons } = report.validity;
+  const whose = `part ${number} of ${of} of a run: the coordinator, or npm run merge, judges all of them together`;
+  const ofClient = state === "VALID" ? [] : reasons.map((reason) => `${state}: ${reason}`);
+  const verdict: Verdict = { pass: false, validity: state, reasons: [...invalid, ...ofClient, whose] };
+  const exit = report.ended === "interrupted" ? "interrupted" : invalid.length > 0 ? "notValid" : "passed";
+  return { verdict, limits: [], exit };
 }
 
 /** Why the run says nothing about the server, beside what its client's validity says. */

@@ -133,7 +133,7 @@ export function secretsAmong(options: Environment): string[] {
     .filter(([given, value = ""]) => {
       const name = given.replace(/^TOKENCLOCK_/, "");
       if (value.trim() === "") return false;
-      if (/^(API_KEY|API_KEY_COMMAND|OAUTH_CLIENT_SECRET)$/.test(name)) return true;
+      if (/^(API_KEY|API_KEY_COMMAND|OAUTH_CLIENT_SECRET|COORDINATOR_TOKEN)$/.test(name)) return true;
       if (name === "HEADERS") {
         const pairs = /"([^"]+)"\s*:\s*"((?:[^"\\]|\\.)*)"/g;
         return [...value.matchAll(pairs)].some(

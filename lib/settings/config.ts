@@ -1,5 +1,5 @@
 import { beforeLoad } from "../lazy";
-import { clearOld, fileDigest, givenSettings, refuse, run, shared } from "../wire/client";
+import { clearOld, fileDigest, givenSettings, joinRunners, refuse, run, shared } from "../wire/client";
 import { shippedDatasets } from "../workload/shipped-datasets";
 import type { Config, Declaration } from "./parse-config";
 import { isSettingError } from "./setting-error";
@@ -30,7 +30,11 @@ export function readConfig(declaration: Declaration): Config {
     );
     const secrets = secretsLine(options);
     if (secrets !== undefined) console.warn(`tokenclock: ${secrets}`);
-    return parseConfig(declaration, gatherSettings(options, environment), (path) => open(userPath(path)));
+    const given = gatherSettings(options, environment);
+    const parsed = parseConfig(declaration, given, (path) => open(userPath(path)));
+    const { RUNNERS: runners, COORDINATOR: address, COORDINATOR_TOKEN: token, COORDINATOR_TOKEN_FILE: file } = parsed;
+    const salt = joinRunners({ runners, address, token, tokenFile: file === "" ? "" : absolute(file) });
+    return salt === "" || given.SALT !== undefined ? parsed : { ...parsed, SALT: salt };
   };
   const config = orRefuse(() => shared("config", read));
   // The first runtime's words count, and it has number 0.

@@ -93,6 +93,12 @@ const anyUrl: Kind<string> = {
   show: showAddress,
 };
 
+const coordinatorUrl: Kind<string> = {
+  allowed: "an address such as https://coordinator:7431, without a path",
+  parse: (text) => (/^https?:\/\/[^\s/?#@]+\/?$/.test(text) && hasHost(text) ? text.replace(/\/$/, "") : undefined),
+  show: asIs,
+};
+
 const urlPath: Kind<string> = {
   allowed: "a path that begins with / or an address with http:// or https://",
   parse: (text) => (/^\/\S*$/.test(text) || (/^https?:\/\/\S+$/.test(text) && hasHost(text)) ? text : undefined),
@@ -655,6 +661,22 @@ export const settings = {
     undefined,
     "Dollars an hour of the whole server, instead of the prices of tokens.",
   ),
+  RUNNERS: setting(
+    whole(1, 1000),
+    1,
+    "Instances of k6 that run the load together, each with its --execution-segment; see docs/distributed.md.",
+  ),
+  COORDINATOR: setting(
+    coordinatorUrl,
+    "",
+    "Where the instances meet: the address of `k6 x tokenclock coordinate`. Levels, bursts and arrivals of several instances need it.",
+  ),
+  COORDINATOR_TOKEN: setting(
+    secret,
+    "",
+    "The secret that instances and coordinator share, better set in the environment; never written anywhere.",
+  ),
+  COORDINATOR_TOKEN_FILE: setting(file, "", "File with that secret instead."),
   RESULTS: setting(
     folder,
     "",

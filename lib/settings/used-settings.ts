@@ -83,6 +83,7 @@ export const commonSettings: readonly SettingName[] = [
   ...(["WARMUP", "MAX_DURATION", "SEED", "SALT", "CACHE", "STAMPS", "DESCRIPTION", "RESULTS"] as const),
   ...(["PRICE_INPUT", "PRICE_OUTPUT", "PRICE_CACHED", "PRICE_HOUR"] as const),
   "SMOKE",
+  ...(["RUNNERS", "COORDINATOR", "COORDINATOR_TOKEN", "COORDINATOR_TOKEN_FILE"] as const),
   ...(["THRESHOLDS", "SLO_TTFT", "SLO_TPOT", "SLO_E2E", "SLO_PERCENTILE"] as const),
 ];
 
@@ -128,6 +129,10 @@ interface Idle {
 const { generation } = settingGroups;
 
 const idle: readonly Idle[] = [
+  {
+    names: ["COORDINATOR_TOKEN", "COORDINATOR_TOKEN_FILE"],
+    why: ({ COORDINATOR: coordinator }) => (coordinator === "" ? "without COORDINATOR" : ""),
+  },
   {
     names: ["DATASET", "INPUT_TOKENS", "OUTPUT_TOKENS", "MAX_INPUT_TOKENS", "MAX_OUTPUT_TOKENS", "SHARED_PREFIX"],
     why: ({ TARGETS: targets }) => (targets === "" ? "" : "with TARGETS, whose requests have no prompt"),

@@ -121,6 +121,16 @@ export function run(spec: RunSpec): void {
   declared = spec;
 }
 
+/** Several instances need the module: it is what meets the others. */
+export function joinRunners({ runners, address }: { runners: number; address: string }): string {
+  if (runners > 1 || address !== "") {
+    refuse("tokenclock: RUNNERS and COORDINATOR need k6/x/tokenclock; leave them out");
+  }
+  return "";
+}
+
+export function meetRunners(_options: unknown): void {}
+
 export function refuse(message: string): never {
   exec.test.abort(message);
   throw new Error(message);

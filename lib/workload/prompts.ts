@@ -11,7 +11,7 @@ import type { Trace } from "./trace";
 import { filePrompt, hashText, type Lengths, recordedPrompts, syntheticPrompts } from "./workload";
 
 /** What a prompt follows from. */
-type Place = Pick<Slot, "index" | "level" | "serial">;
+type Place = Pick<Slot, "index" | "level" | "serial" | "members">;
 
 /** Where a scenario takes its prompts from. */
 export interface PromptSource {
@@ -34,7 +34,7 @@ function sourceOf(next: PromptSource["next"]): PromptSource {
   return {
     next,
     batch: (slot, tokensPerWord, size) =>
-      Array.from({ length: size }, (_, i) =>
+      (slot.members ?? Array.from({ length: size }, (_, i) => i)).map((i) =>
         next({ level: slot.level, index: slot.index * size + i, serial: slot.serial + i }, tokensPerWord),
       ),
   };

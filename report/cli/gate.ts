@@ -101,7 +101,7 @@ const unitOf = (metric: MetricName): string =>
   ["share", "0 or 1"].includes(metrics[metric].unit) ? "" : metrics[metric].unit;
 
 /** A level as the run's own gates knew it; one whose requests had a token each is judged as one that asked for that. */
-function gated({ name, batchSize, completed, outputTokens }: LevelSummary): Gated {
+export function gated({ name, batchSize, completed, outputTokens }: LevelSummary): Gated {
   return { name, batchSize, outputTokens: completed > 0 && outputTokens === completed ? 1 : undefined };
 }
 
@@ -157,7 +157,7 @@ interface Options {
 }
 
 /** What the run itself was gated by, unless an option says otherwise. */
-export function gateConfig(run: Results, options: Partial<Options>): GateConfig {
+export function gateConfig(run: Pick<Results, "config" | "summary">, options: Partial<Options>): GateConfig {
   const number = (given: number | undefined, name: string): number | undefined => {
     const value = given ?? setting(run.config, name);
     return value === undefined || value === null ? undefined : Number(value);
@@ -172,7 +172,7 @@ export function gateConfig(run: Results, options: Partial<Options>): GateConfig 
 }
 
 /** The profile that an option names, else the run's own, as the run holds it: its file may have changed since. */
-function profileOf(run: Results, option: string | undefined): GateConfig["profile"] {
+function profileOf(run: Pick<Results, "config" | "summary">, option: string | undefined): GateConfig["profile"] {
   const own = run.summary?.profile;
   if (option === undefined && own !== undefined) return checkedProfile(own, "of the run");
   const name = option ?? String(setting(run.config, "THRESHOLDS") ?? "none");

@@ -27,7 +27,7 @@ export interface Check {
 
 /** A verdict with all that led to it. */
 export interface Outcome {
-  tool: "gate" | "compare" | "start";
+  tool: "gate" | "compare" | "start" | "merge";
   /** What was judged: the names of the runs. */
   subject: string;
   state: OutcomeState;

@@ -42,7 +42,12 @@ function endedRun(dir: string): EndedRun | undefined {
 }
 
 /** The outcome of one run or of several that belong together, which ended with this exit code. */
-export function runOutcome(subject: string, runs: readonly EndedRun[], exitCode: number): Outcome {
+export function runOutcome(
+  subject: string,
+  runs: readonly EndedRun[],
+  exitCode: number,
+  tool: "start" | "merge" = "start",
+): Outcome {
   const several = runs.length > 1;
   const reasons = runs.flatMap(({ name, summary, problem }) =>
     (problem === undefined ? (summary?.verdict.reasons ?? []) : [problem]).map((reason) =>
@@ -60,7 +65,7 @@ export function runOutcome(subject: string, runs: readonly EndedRun[], exitCode:
   const checks = runs.flatMap(({ name, summary }) =>
     (summary?.thresholds ?? []).map((limit) => checkOf(limit, several ? name : "")),
   );
-  return outcomeOf("start", subject, state, headline, {
+  return outcomeOf(tool, subject, state, headline, {
     ...{ exitCode, checks, invalid: state === "passed" ? [] : reasons },
     details: { runs: runs.map(({ name, summary, problem }) => ({ name, problem, verdict: summary?.verdict })) },
   });

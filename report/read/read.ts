@@ -17,9 +17,11 @@ import {
   type Damage,
   type EndLine,
   type LevelLine,
+  type PartLine,
   type PointsLine,
   type RunLine,
   readRecords,
+  recordsPath,
 } from "./records";
 import { type RequestRow, RequestTable } from "./rows";
 
@@ -146,11 +148,6 @@ function checkCounts({ levelSummaries, requests = [], damage }: Results): void {
   }
 }
 
-/** The records file of a results folder, if it has one. */
-function recordsPath(dir: string): string | undefined {
-  return ["records.ndjson.gz", "records.ndjson"].map((name) => join(dir, name)).find((path) => existsSync(path));
-}
-
 /** What is read beside the rows, and who is told how far it is. */
 export interface ReadOptions {
   /** Keep every inter-token latency (20 bytes each), as bounds of its percentiles need. */
@@ -199,6 +196,7 @@ export async function readResults(
   if (withItl) results.itl = new Map();
   const unfolded: CommonLine[] = [];
   let unknown = 0;
+  let part: PartLine | undefined;
   for await (const line of readRecords(path, damage, onProgress)) {
     if (!summary && line.type !== "points") unfolded.push(line);
     switch (line.type) {
@@ -224,6 +222,9 @@ export async function readResults(
       case "points":
         results.points.push(line);
         break;
+      case "part":
+        part ??= line;
+        break;
       case "end":
         if (results.end) damage.push("the records hold more than one end line");
         results.end = line;
@@ -233,6 +234,9 @@ export async function readResults(
     }
   }
   results.failures = failures.words;
+  if (part) {
+    damage.push(`the run is part ${part.part} of ${part.of}: npm run merge makes one of all, which can be judged`);
+  }
   if (unknown > 0) damage.push(`${unknown} lines of the records are of a kind that this version does not know`);
   if (withItl) await checkCompression(path, damage);
   if (!results.run) damage.push("the records have no first line: settings and time of the run are not known from them");

@@ -1,11 +1,12 @@
 /** Streams records.ndjson(.gz) and forgives what a killed run leaves behind. The lines are lib/figures/records.ts', plus polled gauges. */
-import { createReadStream } from "node:fs";
+import { createReadStream, existsSync } from "node:fs";
 import { open, stat } from "node:fs/promises";
+import { join } from "node:path";
 import { pipeline } from "node:stream/promises";
 import { constants, createGunzip } from "node:zlib";
 import type { RecordLine as CommonLine } from "../../lib/figures/records";
 
-export type { EndLine, FailedLine, LevelLine, Phase, RequestLine, RunLine } from "../../lib/figures/records";
+export type { EndLine, FailedLine, LevelLine, PartLine, Phase, RequestLine, RunLine, SessionLine } from "../../lib/figures/records";
 
 /** Server gauges polled during the run: one column a metric, null where the server did not serve it. */
 export interface PointsLine {
@@ -20,6 +21,11 @@ export type RecordLine = CommonLine | PointsLine;
 
 /** What could not be read, in words for the report; empty for a whole file. */
 export type Damage = string[];
+
+/** The records file of a results folder, if it has one. */
+export function recordsPath(dir: string): string | undefined {
+  return ["records.ndjson.gz", "records.ndjson"].map((name) => join(dir, name)).find((path) => existsSync(path));
+}
 
 const gzipMagic = Buffer.from([0x1f, 0x8b]);
 

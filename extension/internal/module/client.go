@@ -395,6 +395,10 @@ func (c *vuClient) Batch(specVs []sobek.Value, s *slot, staggerMs float64) *batc
 			c.i.throw(err)
 		}
 	}
+	members := s.of.Members
+	if members != nil && len(members) != len(specVs) {
+		c.i.throw(fmt.Errorf("batch: %d requests were given for a slot with %d members", len(specVs), len(members)))
+	}
 	s.of.Reserve(len(specVs) - 1)
 	prepared := engine.PrepareAll(ctx, requests)
 	client.CheckAll(ctx, prepared)
@@ -403,15 +407,24 @@ func (c *vuClient) Batch(specVs []sobek.Value, s *slot, staggerMs float64) *batc
 		m *client.Measurement
 	}
 	ends := make(chan end, len(specVs))
-	beganNs := clock.Now()
-	s.of.Begin(beganNs)
+	beganNs, err := s.of.Release(ctx)
+	if err != nil {
+		c.i.throw(err)
+	}
+	if members == nil || len(members) > 0 {
+		s.of.Begin(beganNs)
+	}
 	for k := range prepared {
-		dueNs := beganNs + int64(float64(k)*staggerMs*1e6)
+		number := k // in the batch
+		if members != nil {
+			number = members[k]
+		}
+		dueNs := beganNs + int64(float64(number)*staggerMs*1e6)
 		if burst {
 			c.i.root.current().Tally().Scheduled(dueNs)
 		}
 		clock.WaitUntil(ctx, dueNs)
-		slots[k] = s.of.Twin(k, dueNs)
+		slots[k] = s.of.Twin(number, dueNs)
 		prepared[k].Send(ctx, func(m *client.Measurement) { ends <- end{k, m} })
 	}
 	out := &batchResult{Results: make([]*result, len(specVs))}

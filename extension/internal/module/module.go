@@ -3,6 +3,7 @@ package module
 
 import (
 	"errors"
+	"fmt"
 	"sync"
 	"sync/atomic"
 
@@ -29,7 +30,8 @@ type Root struct {
 	named  map[string]any // load shapes and pollers by kind and name
 	values map[string]any // of shared(), by name
 
-	access atomic.Pointer[access.Access]
+	access  atomic.Pointer[access.Access]
+	runners runners
 
 	carriers atomic.Int64 // VUs' iterations that carry clients, less the requests that stand for one, see emitIteration
 }
@@ -69,7 +71,13 @@ func (r *Root) NewModuleInstance(vu modules.VU) modules.Instance {
 
 // exitCode returns what the process ends with for which k6 itself would end with k6Code.
 func (r *Root) exitCode(k6Code int) int {
+	// Even where k6 has failed: the other instances must not wait for this one.
+	left := r.leave()
 	if run := r.run.Load(); run != nil {
+		if left != nil && k6Code == 0 {
+			run.LogError(fmt.Sprintf("tokenclock: the coordinator has not all records: %v", left))
+			return process.ExitNotValid
+		}
 		return run.ExitCode(k6Code)
 	}
 	return k6Code
@@ -98,6 +106,8 @@ func (i *instance) Exports() modules.Exports {
 		"writeResult":      i.writeResult,
 		"fileDigest":       i.fileDigest,
 		"conclude":         i.conclude,
+		"joinRunners":      i.joinRunners,
+		"meetRunners":      i.meetRunners,
 	}}
 }
 

@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/common/model"
 
 	"github.com/tokenclock/tokenclock/extension/internal/clock"
+	"github.com/tokenclock/tokenclock/extension/internal/part"
 	"github.com/tokenclock/tokenclock/extension/internal/records"
 )
 
@@ -91,7 +92,8 @@ func (h *pollerOf) Start() {
 	p := h.p
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.cancel != nil {
+	// Of several instances one asks: the page is the same to all.
+	if p.cancel != nil || !part.Of(h.i.vu.Context()).First() {
 		return
 	}
 	transport := h.i.httpTransport()

@@ -65,6 +65,7 @@ func (r *Root) declare(spec run.Spec, logger logrus.FieldLogger) *run.Run {
 	declared := run.New(spec, run.Env{
 		Log: r.log, Logger: logger, Interrupted: r.end.Interrupted,
 		Credentials: func() auth.Credentials { return r.access.Load().Credentials() },
+		Part:        r.runners.own,
 	})
 	r.run.Store(declared)
 	return declared

@@ -149,6 +149,7 @@ func (i *instance) emit(state *lib.State, c *vuClient, o *tally.Observation, m *
 	container := &requestSamples{ConnectedSamples: metrics.ConnectedSamples{Samples: samples, Tags: llm, Time: at}}
 	if i.root.log.On() {
 		container.line = records.AppendRequest(nil, i.root.current().Spec().Scenario, state.VUIDGlobal, state.Iteration, o, m)
+		i.root.log.Send(container.line)
 	}
 	// Not only while the VU's context lives: what was measured when the run was cut must not be lost, and k6 drains the
 	// channel until every VU has returned.

@@ -16,11 +16,12 @@ import (
 
 // slot is Slot of index.d.ts.
 type slot struct {
-	Level  string `js:"level"`
-	Phase  string `js:"phase"`
-	Index  int    `js:"index"`
-	Serial int    `js:"serial"`
-	Turn   int    `js:"turn"` // of a conversation, from 1; 0 = it is none
+	Level   string `js:"level"`
+	Phase   string `js:"phase"`
+	Index   int    `js:"index"`
+	Serial  int    `js:"serial"`
+	Members any    `js:"members"` // of a burst: []int; nil = all are this instance's
+	Turn    int    `js:"turn"`    // of a conversation, from 1; 0 = it is none
 
 	of      *shape.Slot
 	carried bool           // a carrier sends it
@@ -33,7 +34,11 @@ func slotOf(s *shape.Slot) *slot {
 	if s == nil {
 		return nil
 	}
-	return &slot{Level: s.Level, Phase: string(s.Phase), Index: s.Index, Serial: s.Serial, Turn: s.Turn, of: s}
+	out := &slot{Level: s.Level, Phase: string(s.Phase), Index: s.Index, Serial: s.Serial, Turn: s.Turn, of: s}
+	if s.Members != nil {
+		out.Members = s.Members
+	}
+	return out
 }
 
 // slotOrNone makes the slot of a request that no load shape asked for.
@@ -57,6 +62,7 @@ var settleHeap = func() { heap.Settle() }
 
 // needConnections refuses a load that this host cannot carry, before it begins.
 func (i *instance) needConnections(most int) {
+	most = (most + max(i.root.runners.count, 1) - 1) / max(i.root.runners.count, 1) // this instance's part
 	heap.DeclareStreams(most)
 	if err := host.CheckCapacity(most); err != nil {
 		i.refuse("tokenclock: " + err.Error())
@@ -170,7 +176,11 @@ func (i *instance) newArrivals(call sobek.ConstructorCall) *sobek.Object {
 	o := i.methods(map[string]func(call sobek.FunctionCall) sobek.Value{
 		"next": func(sobek.FunctionCall) sobek.Value {
 			settleHeap()
-			return i.orNull(h.Next(i.vu.Context()))
+			s, err := h.Next(i.vu.Context())
+			if err != nil {
+				i.throw(err)
+			}
+			return i.orNull(s)
 		},
 		"slot": func(call sobek.FunctionCall) sobek.Value { return i.orNull(h.At(int(call.Argument(0).ToInteger()))) },
 		"each": i.each("arrivals.each", h.Each),
@@ -215,4 +225,4 @@ func (w *windows) Begin(level, phase string, dueMs float64) (*slot, error) {
 }
 
 // End is `windows.end(level)`.
-func (w *windows) End(level string) error { return w.h.End(level) }
+func (w *windows) End(level string) error { return w.h.End(w.i.vu.Context(), level) }

@@ -5,9 +5,10 @@ package part
 import (
 	"context"
 	"fmt"
-	"slices"
 
 	"go.k6.io/k6/v2/lib"
+
+	"github.com/tokenclock/tokenclock/extension/internal/shape"
 )
 
 // Part is what one instance takes of every load. nil is the whole.
@@ -69,25 +70,14 @@ func (p *Part) Check(runners int) error {
 	return nil
 }
 
-// Share is a part of something that many clients, slots or members take turns at: those that are this instance's, and
-// which of the numbers that all take in turn are theirs.
-type Share struct {
-	// Slots is how many of them are this instance's.
-	Slots int
-	tuple *lib.ExecutionTuple // nil = all numbers, or none where Slots is 0
-
-	first []int // its numbers among the first `cycle`, after which all repeats
-	cycle int
-}
-
 // Of divides n slots. An instance that has no slot has no number either.
-func (p *Part) Of(n int) Share {
+func (p *Part) Of(n int) shape.Share {
 	if p == nil {
-		return Share{Slots: n}
+		return shape.Whole(n)
 	}
 	t, err := p.tuple.GetNewExecutionTupleFromValue(int64(n))
 	if err != nil { // fewer slots than instances, and none for this one
-		return Share{}
+		return shape.Share{}
 	}
 	start, offsets, cycle := t.GetStripedOffsets()
 	first := make([]int, 0, len(offsets))
@@ -95,33 +85,5 @@ func (p *Part) Of(n int) Share {
 		first = append(first, at)
 		at += int(offsets[k])
 	}
-	return Share{Slots: int(p.tuple.ScaleInt64(int64(n))), tuple: t, first: first, cycle: int(cycle)}
-}
-
-// Below returns how many of the numbers 0 to n-1 are the share's.
-func (s Share) Below(n int) int {
-	switch {
-	case s.Slots == 0:
-		return 0
-	case s.tuple == nil:
-		return n
-	}
-	return int(s.tuple.ScaleInt64(int64(n)))
-}
-
-// Nth returns the k-th of the share's numbers; both count from 0. The share must have a slot.
-func (s Share) Nth(k int) int {
-	if s.tuple == nil {
-		return k
-	}
-	return k/len(s.first)*s.cycle + s.first[k%len(s.first)]
-}
-
-// All returns all of the share's numbers below n.
-func (s Share) All(n int) []int {
-	numbers := make([]int, 0, s.Below(n))
-	for k := range cap(numbers) {
-		numbers = append(numbers, s.Nth(k))
-	}
-	return slices.Clip(numbers)
+	return shape.Share{Slots: int(p.tuple.ScaleInt64(int64(n))), First: first, Cycle: int(cycle)}
 }

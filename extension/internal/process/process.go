@@ -92,6 +92,9 @@ func endWithParent(pid string, parent func() int) {
 	terminateSelf()
 }
 
+// Interrupt ends this process as a TERM from outside would: what was measured is written.
+func Interrupt() { terminateSelf() }
+
 // exitCodeIn returns the exit code that k6 is going to end with: the event's data has the error of its command.
 func exitCodeIn(data any) int {
 	v := reflect.Indirect(reflect.ValueOf(data))

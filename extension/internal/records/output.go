@@ -27,10 +27,11 @@ type Log struct {
 	mu     sync.Mutex
 	early  [][]byte // lines from before the output was started
 	out    *Output
-	over   bool     // the file is closed: what comes now is dropped
-	ends   []func() // what runs beside the load and stops with it
-	finish func()   // writes the last lines
-	failed error    // what kept the records from being whole
+	over   bool              // the file is closed: what comes now is dropped
+	ends   []func()          // what runs beside the load and stops with it
+	finish func()            // writes the last lines
+	send   func(line []byte) // to the coordinator of several instances; nil = there is none
+	failed error             // what kept the records from being whole
 }
 
 // Container is a sample container that brings the line of a request, without its newline; nil is none.
@@ -38,6 +39,34 @@ type Container interface{ Record() []byte }
 
 // On reports whether there is an output that takes lines of requests.
 func (l *Log) On() bool { return l.active.Load() }
+
+// SendTo has every line go to a coordinator as well, whether there is a file or none.
+func (l *Log) SendTo(send func(line []byte)) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.send = send
+	l.active.Store(true)
+}
+
+// Send hands a request's line to the coordinator; k6 brings it to the file.
+func (l *Log) Send(line []byte) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.send != nil {
+		l.send(line)
+	}
+}
+
+// Finish writes the last lines, where no file's end has done so.
+func (l *Log) Finish() {
+	l.mu.Lock()
+	finish := l.finish
+	l.finish = nil
+	l.mu.Unlock()
+	if finish != nil {
+		finish()
+	}
+}
 
 // Begin writes the run's line, which comes first. finish writes the lines that come last.
 func (l *Log) Begin(first Run, finish func()) {
@@ -78,6 +107,9 @@ func (l *Log) Line(v any) {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.send != nil {
+		l.send(b)
+	}
 	if l.over {
 		return
 	}
@@ -135,7 +167,7 @@ func (o *Output) Start() error {
 	if to != "" {
 		o.logger.Infof("records: %s was there already; it is in %s now", o.path, to)
 	}
-	f, err := os.OpenFile(o.path, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
+	f, err := os.OpenFile(o.path, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o644)
 	if err != nil {
 		return fmt.Errorf("records: %w", err)
 	}
@@ -208,22 +240,20 @@ func (o *Output) flush() {
 func (o *Output) Stop() error {
 	l := o.log
 	l.mu.Lock()
-	finish, ends := l.finish, l.ends
+	ends := l.ends
 	l.ends = nil
 	l.mu.Unlock()
 	for _, stop := range ends {
 		stop()
 	}
-	if finish != nil {
-		finish()
-	}
+	l.Finish()
 	if o.flusher != nil {
 		o.flusher.Stop()
 	}
 	l.mu.Lock()
 	l.out, l.over = nil, true
+	l.active.Store(l.send != nil)
 	l.mu.Unlock()
-	l.active.Store(false)
 	if o.file == nil {
 		return nil
 	}

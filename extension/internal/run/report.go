@@ -18,9 +18,16 @@ type Report struct {
 	Validity    Validity             `json:"validity"`
 	Versions    version.Versions     `json:"versions"`
 
+	Part         *Part  `json:"part,omitempty"`
 	Ended        string `json:"ended"`
 	Unsent       string `json:"unsent,omitempty"`
 	RecordsError string `json:"recordsError,omitempty"`
+}
+
+// Part is which part of a load a process had that several ran together.
+type Part struct {
+	Number int `json:"number"` // from 1
+	Of     int `json:"of"`
 }
 
 // Report folds what was measured; dropped is k6's count of iterations that found no free VU.
@@ -38,7 +45,7 @@ func (r *Run) Report(dropped int64) Report {
 		recordsError = err.Error()
 	}
 	return Report{
-		Ended: ended, Unsent: unsent, RecordsError: recordsError,
+		Part: r.env.part(), Ended: ended, Unsent: unsent, RecordsError: recordsError,
 		StartUnixMs: clock.StartUnixNs() / int64(time.Millisecond), DurationS: float64(now) / 1e9,
 		Levels: levels, Total: total, Seconds: r.tally.Seconds(), Validity: r.judge(levels, total, dropped), Versions: version.OfProcess(),
 	}

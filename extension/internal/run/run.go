@@ -46,7 +46,18 @@ type Env struct {
 	Logger      logrus.FieldLogger      // nil = nobody to tell
 	Interrupted func() bool             // reports whether a signal ended the process; nil never does
 	Credentials func() auth.Credentials // of the run; it returns nil where it has none
+	Part        func() *Part            // of the load; it returns nil where the process is alone
 }
+
+func (e Env) part() *Part {
+	if e.Part == nil {
+		return nil
+	}
+	return e.Part()
+}
+
+// LogError tells of a fault.
+func (r *Run) LogError(line string) { r.logError(line) }
 
 // Run is the state of one test run.
 type Run struct {

@@ -43,6 +43,8 @@ type Arrivals struct {
 	stageOf   []int
 
 	run      Run
+	own      []int // numbers of the arrivals that are this instance's; nil = all
+	failed   error // what kept it from knowing them
 	opened   sync.Once
 	begin    sync.Once
 	next     atomic.Int64
@@ -247,12 +249,61 @@ func gamma(rng *rand.Rand, shape float64) float64 {
 }
 
 // open begins the schedule, of which offsetNs have passed.
-func (h *ArrivalsVU) open(offsetNs int64) {
+func (h *ArrivalsVU) open(ctx context.Context, offsetNs int64) error {
 	h.a.opened.Do(func() {
 		h.vu.LevelBegins(h.a.stages[0].Name) // it may take its time: nothing is due yet
-		h.a.open(clock.Now() - offsetNs)
+		zeroNs := clock.Now() - offsetNs
+		if !h.a.apart.Load() {
+			if zeroNs, h.a.failed = h.a.divide(ctx, h.vu); h.a.failed != nil {
+				return
+			}
+		}
+		h.a.open(zeroNs)
 		h.vu.ScheduleBegins(h.a.stages, h.a.zero)
 	})
+	return h.a.failed
+}
+
+// divide leaves of the schedule what is this instance's, and of the requests that may be in flight its share. It returns the
+// time of offset 0, which all instances have in common.
+func (a *Arrivals) divide(ctx context.Context, vu VU) (zeroNs int64, err error) {
+	p, err := partOf(vu)
+	if err != nil {
+		return 0, err
+	}
+	if p.Divided() {
+		share := p.Share(max(a.most, 1))
+		a.own = share.All(len(a.offsetsNs))
+		if a.most > 0 {
+			a.mu.Lock()
+			a.most = share.Slots
+			a.mu.Unlock()
+		}
+	}
+	if !p.Meets() {
+		return clock.Now(), nil
+	}
+	zeroNs, _, err = p.Meet(ctx, "the arrivals", 0, true)
+	if err == nil {
+		clock.WaitUntil(ctx, zeroNs)
+	}
+	return zeroNs, err
+}
+
+// count is how many arrivals are this instance's.
+func (a *Arrivals) count() int {
+	if a.own != nil {
+		return len(a.own)
+	}
+	return len(a.offsetsNs)
+}
+
+// number returns the place in the schedule of this instance's k-th arrival.
+func (a *Arrivals) number(k int) int {
+	if a.own != nil {
+		return a.own[k]
+	}
+	return k
 }
 
 // open fixes the time of offset 0 and the stages' windows.
@@ -314,7 +365,7 @@ func (a *Arrivals) takeBack(s *Slot) {
 		return
 	}
 	s.takenBack()
-	if a.held.Add(-1) > 0 || a.given.Load() < int64(len(a.offsetsNs)) || !a.recorded {
+	if a.held.Add(-1) > 0 || a.given.Load() < int64(a.count()) || !a.recorded {
 		return
 	}
 	name := a.stages[0].Name
@@ -323,22 +374,28 @@ func (a *Arrivals) takeBack(s *Slot) {
 }
 
 // Next takes the next arrival of the schedule and waits until it is due; nil when there is none left or the iteration ends.
-func (h *ArrivalsVU) Next(ctx context.Context) *Slot {
+func (h *ArrivalsVU) Next(ctx context.Context) (*Slot, error) {
 	a := h.a
-	h.open(0)
+	if err := h.open(ctx, 0); err != nil {
+		return nil, err
+	}
 	k := int(a.next.Add(1) - 1)
-	if k < len(a.offsetsNs) {
-		a.run.LateArrival(clock.Now() - a.zero - a.offsetsNs[k]) // a free VU would have taken it before it was due
+	if k >= a.count() {
+		return nil, nil
 	}
-	if k >= len(a.offsetsNs) || !clock.WaitUntil(ctx, a.zero+a.offsetsNs[k]) {
-		return nil
+	k = a.number(k)
+	a.run.LateArrival(clock.Now() - a.zero - a.offsetsNs[k]) // a free VU would have taken it before it was due
+	if !clock.WaitUntil(ctx, a.zero+a.offsetsNs[k]) {
+		return nil, nil
 	}
-	return a.slot(k)
+	return a.slot(k), nil
 }
 
 // Each has this VU release arrivals, on its event loop, with at most so many requests of its in flight.
 func (h *ArrivalsVU) Each(ctx context.Context, loop Loop, clients int, send Send) error {
-	h.open(0)
+	if err := h.open(ctx, 0); err != nil {
+		return err
+	}
 	h.ctx, h.clients, h.inFlight, h.held, h.full = ctx, clients, 0, -1, false
 	return feed(ctx, loop, h, send, true)
 }
@@ -390,10 +447,11 @@ func (h *ArrivalsVU) take() (none noSlot, ok bool) {
 		return noSlot{on: freed}, false
 	}
 	k := int(a.next.Add(1) - 1)
-	if k >= len(a.offsetsNs) {
+	if k >= a.count() {
 		a.giveBack()
 		return noSlot{over: true}, false
 	}
+	k = a.number(k)
 	if h.full {
 		a.run.LateArrival(clock.Now() - a.zero - a.offsetsNs[k])
 	}
@@ -429,8 +487,8 @@ func (a *Arrivals) giveBack() {
 
 // Unsent says in words what of the schedule was not sent, "" when all was.
 func (a *Arrivals) Unsent() string {
-	if given := a.given.Load(); given < int64(len(a.offsetsNs)) && !a.apart.Load() {
-		return fmt.Sprintf("%d of the schedule's %d requests were sent", given, len(a.offsetsNs))
+	if given := a.given.Load(); given < int64(a.count()) && !a.apart.Load() {
+		return fmt.Sprintf("%d of the schedule's %d requests were sent", given, a.count())
 	}
 	return ""
 }
@@ -445,7 +503,7 @@ func (h *ArrivalsVU) At(k int) *Slot {
 	a.apart.Store(true)
 	// k6's executors may start one iteration more than the integral of the rate.
 	last := min(k, len(a.offsetsNs)-1)
-	h.open(a.offsetsNs[last])
+	_ = h.open(context.Background(), a.offsetsNs[last]) // nothing is divided here: k6 does it
 	s := a.slot(last)
 	s.Index += k - last
 	s.Serial = k

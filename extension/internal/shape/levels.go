@@ -38,11 +38,18 @@ type Levels struct {
 	specs []LevelSpec
 
 	mu       sync.Mutex
-	perVU    int   // clients a VU carries; 0 = no VU has come yet
-	vus      int   // VUs that have come so far
-	vacant   []int // numbers of clients that are gone; one that waits takes the place
-	at       int   // the level that runs
-	serial   int   // slots given so far
+	ctx      context.Context // of the VU that came first
+	first    VU
+	part     Part        // nil = no VU has come yet
+	own      []LevelSpec // what of the specs is this instance's
+	shares   []Share     // of each level's clients
+	meeting  bool        // the instances have not all come to the next level
+	base     int         // serial of the level's first slot, where the slots before were other instances', too
+	perVU    int         // clients a VU carries; 0 = no VU has come yet
+	vus      int         // VUs that have come so far
+	vacant   []int       // numbers of clients that are gone; one that waits takes the place
+	at       int         // the level that runs
+	serial   int         // slots given so far
 	state    levelState
 	advanced chan struct{} // closed when the next level begins
 }
@@ -149,7 +156,7 @@ func (h *LevelsVU) join(ctx context.Context, perVU int) error {
 	if h.ctx == ctx {
 		return nil
 	}
-	clients, err := h.l.join(h.vu, perVU)
+	clients, err := h.l.join(ctx, h.vu, perVU)
 	if err != nil {
 		return err
 	}
@@ -159,20 +166,89 @@ func (h *LevelsVU) join(ctx context.Context, perVU int) error {
 	return nil
 }
 
+// divide leaves of each level what is this instance's: so many clients, and the requests whose numbers are theirs. All
+// instances together send what one would.
+func (l *Levels) divide(ctx context.Context, vu VU) error {
+	p, err := partOf(vu)
+	if err != nil {
+		return err
+	}
+	own := slices.Clone(l.specs)
+	shares := make([]Share, len(own))
+	for k := range own {
+		s := &own[k]
+		if p.Divided() && s.Turns > 0 {
+			return fmt.Errorf("level %s: REQUESTS counts the turns of all sessions together, which several instances cannot; set SESSIONS or DURATION", s.Name)
+		}
+		shares[k] = p.Share(s.Concurrency)
+		all := s.warmupRequests()
+		warmup := shares[k].Below(all)
+		if s.Requests > 0 {
+			s.Requests = shares[k].Below(all+s.Requests) - warmup
+		}
+		s.WarmupRequests, s.Concurrency = &warmup, shares[k].Slots
+	}
+	l.ctx, l.first, l.part, l.own, l.shares = ctx, vu, p, own, shares
+	if p.Meets() {
+		l.meetAt(0, 0)
+	}
+	return nil
+}
+
+// meetAt has level k begin when all instances have come to it. serial is the largest that this one has given so far, plus
+// one. The caller holds l.mu.
+func (l *Levels) meetAt(k, serial int) {
+	l.meeting = true
+	go func() {
+		if k > 0 {
+			last := l.specs[k-1]
+			if k == len(l.specs) || l.part.SharesCounters() {
+				if _, _, err := l.part.Meet(l.ctx, "the end of level "+last.Name, 0, false); err != nil {
+					return // ctx ends
+				}
+			}
+			l.run.LevelOver(last.tally())
+		}
+		startNs := int64(0)
+		if k < len(l.specs) {
+			l.first.LevelBegins(l.specs[k].Name)
+			var err error
+			if startNs, serial, err = l.part.Meet(l.ctx, "level "+l.specs[k].Name, serial, true); err != nil {
+				return
+			}
+			clock.WaitUntil(l.ctx, startNs)
+		}
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.at, l.base, l.meeting = k, serial, false
+		// The common start, whenever this instance wakes: by how much it is late is queue delay.
+		l.state = levelState{begunNs: min(startNs, clock.Now())}
+		if k < len(l.specs) && l.own[k].Concurrency == 0 {
+			l.meetAt(k+1, serial)
+		}
+		l.wake()
+	}()
+}
+
 // join makes the clients of one more VU. The VUs' clients are numbered in turn, so that each VU carries its share of a level
 // that has fewer clients than all of them together.
-func (l *Levels) join(vu VU, perVU int) ([]*levelClient, error) {
+func (l *Levels) join(ctx context.Context, vu VU, perVU int) ([]*levelClient, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.perVU != 0 && l.perVU != perVU {
 		return nil, fmt.Errorf("levels: a VU carries %d clients, another one %d; it must be the same number for all", perVU, l.perVU)
 	}
 	l.perVU = perVU
+	if l.part == nil {
+		if err := l.divide(ctx, vu); err != nil {
+			return nil, err
+		}
+	}
 	most := 0
-	for _, s := range l.specs {
+	for _, s := range l.own {
 		most = max(most, s.Concurrency)
 	}
-	vus := (most + perVU - 1) / perVU
+	vus := max((most+perVU-1)/perVU, 1)
 	clients := make([]*levelClient, perVU)
 	now := clock.Now()
 	for k := range clients {
@@ -194,6 +270,9 @@ func (l *Levels) Unsent() string {
 		return ""
 	}
 	s := l.specs[l.at]
+	if l.part != nil {
+		s = l.own[l.at]
+	}
 	if s.Turns > 0 {
 		return fmt.Sprintf("level %s began %d of %d turns", s.Name, l.state.turns, s.Turns)
 	}
@@ -269,6 +348,9 @@ func (l *Levels) next(ctx context.Context, c *levelClient) (*Slot, noSlot) {
 		if l.at >= len(l.specs) || ctx.Err() != nil {
 			return nil, noSlot{over: true}
 		}
+		if l.meeting {
+			return nil, noSlot{on: l.advanced}
+		}
 		if c.notBefore > 0 && c.endedLevel == l.at && clock.Now() < c.notBefore {
 			return nil, noSlot{on: l.advanced, untilNs: c.notBefore}
 		}
@@ -277,7 +359,7 @@ func (l *Levels) next(ctx context.Context, c *levelClient) (*Slot, noSlot) {
 			k := slices.Index(l.vacant, slices.Min(l.vacant))
 			c.number, l.vacant[k] = l.vacant[k], c.number
 		}
-		if c.number >= l.specs[l.at].Concurrency {
+		if c.number >= l.own[l.at].Concurrency {
 			return nil, noSlot{on: l.advanced}
 		}
 		if s := l.give(c); s != nil {
@@ -292,7 +374,7 @@ func (l *Levels) next(ctx context.Context, c *levelClient) (*Slot, noSlot) {
 
 // give returns the next slot of the level that runs, or nil when the level gives no more.
 func (l *Levels) give(c *levelClient) *Slot {
-	spec, st := &l.specs[l.at], &l.state
+	spec, st := &l.own[l.at], &l.state
 	if st.begunNs == 0 {
 		c.vu.LevelBegins(spec.Name) // nothing is in flight now that this could disturb
 	}
@@ -332,7 +414,10 @@ func (l *Levels) give(c *levelClient) *Slot {
 		st.steady++
 	}
 	st.inFlight++
-	s := &Slot{Level: spec.Name, Phase: phase, Index: st.index, Serial: l.serial, scheduledNs: scheduledNs}
+	s := &Slot{Level: spec.Name, Phase: phase, Index: l.shares[l.at].Nth(st.index), Serial: l.serial, scheduledNs: scheduledNs}
+	if l.part.Meets() {
+		s.Serial = l.base + s.Index
+	}
 	st.index++
 	l.serial++
 	if spec.Sessions {
@@ -363,7 +448,7 @@ func (l *Levels) openWindow(scheduledNs int64) {
 // spent reports whether the level that runs gives no more.
 func (l *Levels) spent(now int64) bool {
 	spec, st := &l.specs[l.at], &l.state
-	return spec.Requests > 0 && st.steady == spec.Requests || spec.Turns > 0 && st.turns == spec.Turns || st.closeNs > 0 && now >= st.closeNs
+	return spec.Requests > 0 && st.steady == l.own[l.at].Requests || spec.Turns > 0 && st.turns == spec.Turns || st.closeNs > 0 && now >= st.closeNs
 }
 
 // turn says whether a session of a level may send a turn that is due, and the turn's phase. Where a time bounds the warm-up, a
@@ -418,13 +503,22 @@ func (l *Levels) exhausted(now int64) {
 // advanceIfDrained begins the next level once the last request of this one has ended, and reports whether it did.
 func (l *Levels) advanceIfDrained() bool {
 	st := &l.state
-	if st.inFlight > 0 {
+	if st.inFlight > 0 || l.meeting {
 		return false
 	}
 	spec := &l.specs[l.at]
-	if st.closeNs == 0 {
+	// An instance whose requests of the level were all warm-up has opened no window.
+	if st.closeNs == 0 && (st.openNs > 0 || !l.part.Meets()) {
 		_, _, lastEndNs := l.run.Tally().Window(spec.Name)
 		l.run.Tally().Close(spec.Name, lastEndNs)
+	}
+	if l.part.Meets() {
+		serial := l.base
+		if st.index > 0 {
+			serial += l.shares[l.at].Nth(st.index-1) + 1
+		}
+		l.meetAt(l.at+1, serial)
+		return false
 	}
 	l.run.LevelOver(spec.tally())
 	l.at++

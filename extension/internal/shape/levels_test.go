@@ -36,6 +36,7 @@ type idleVU struct{}
 
 func (idleVU) LevelBegins(string)            {}
 func (idleVU) ScheduleBegins([]Stage, int64) {}
+func (idleVU) Part() Part                    { return alone{} }
 
 // levelsVU is one VU's part in levels, in an iteration of that context.
 type levelsVU struct {
@@ -244,7 +245,7 @@ func TestTheVUsOfALoadHaveAllItsPlaces(t *testing.T) {
 		vus := (c.most + c.perVU - 1) / c.perVU
 		taken := map[int]int{}
 		for range vus + 1 {
-			clients, err := l.join(idleVU{}, c.perVU)
+			clients, err := l.join(t.Context(), idleVU{}, c.perVU)
 			require.NoError(t, err)
 			for _, client := range clients {
 				taken[client.number]++
@@ -263,7 +264,7 @@ func TestALevelThatTimeEndsBetweenTwoRequestsLeadsToTheNext(t *testing.T) {
 		LevelSpec{Name: "timed", Concurrency: 1, DurationMs: 20, WarmupRequests: &zero},
 		LevelSpec{Name: "next", Concurrency: 1, Requests: 1, WarmupRequests: &zero},
 	)
-	clients, err := l.join(idleVU{}, 1)
+	clients, err := l.join(t.Context(), idleVU{}, 1)
 	require.NoError(t, err)
 	s, _ := l.next(t.Context(), clients[0])
 	require.Equal(t, "timed", s.Level)
@@ -283,7 +284,7 @@ func TestTheBeginOfALevelIsWhenAllItsClientsAreScheduled(t *testing.T) {
 		LevelSpec{Name: "a", Concurrency: 1, Requests: 1, WarmupRequests: &zero},
 		LevelSpec{Name: "b", Concurrency: 3, Requests: 3, WarmupRequests: &zero},
 	)
-	clients, err := l.join(idleVU{}, 3)
+	clients, err := l.join(t.Context(), idleVU{}, 3)
 	require.NoError(t, err)
 	joined := clock.Now()
 	s, _ := l.next(t.Context(), clients[0])

@@ -4,10 +4,12 @@
 package shape
 
 import (
+	"context"
 	"fmt"
 	"sync/atomic"
 	"time"
 
+	"github.com/tokenclock/tokenclock/extension/internal/clock"
 	"github.com/tokenclock/tokenclock/extension/internal/stream"
 	"github.com/tokenclock/tokenclock/extension/internal/tally"
 )
@@ -30,6 +32,8 @@ type VU interface {
 	LevelBegins(level string)
 	// ScheduleBegins is called when a schedule of arrivals has begun at zeroNs.
 	ScheduleBegins(stages []Stage, zeroNs int64)
+	// Part is what of the load is this instance's.
+	Part() Part
 }
 
 // Slot is the permission to send one request.
@@ -39,13 +43,16 @@ type Slot struct {
 	Index  int // of the level's slots
 	Serial int // of the load's slots
 	Turn   int // of a conversation, from 1; 0 = it is none
+	// Members are the numbers of a burst's requests that are this instance's; nil = all are.
+	Members []int
 
 	scheduledNs int64
-	due         func(ns int64) // opens the window of the slot where it is not open yet; nil = it is
-	endNs       atomic.Int64   // when its request ended, by the bytes; the end of the VU's iteration may look meanwhile
-	unreached   atomic.Bool    // its request found no connection
-	reserve     func(n int)    // takes the next n indices of its level for the other requests of a batch; nil = they are none's
-	client      *levelClient   // that holds it
+	due         func(ns int64)                                  // opens the window of the slot where it is not open yet; nil = it is
+	endNs       atomic.Int64                                    // when its request ended, by the bytes; the end of the VU's iteration may look meanwhile
+	unreached   atomic.Bool                                     // its request found no connection
+	release     func(ctx context.Context) (ns int64, err error) // waits for the instances' common release of a burst; nil = it is alone
+	reserve     func(n int)                                     // takes the next n indices of its level for the other requests of a batch; nil = they are none's
+	client      *levelClient                                    // that holds it
 
 	// A slot of a load of sessions: turnAt says whether a turn that is due then may be sent, and its phase; over is called when the
 	// load shape takes the slot back, nil = there is no session.
@@ -114,6 +121,17 @@ func (b *backoff) after(last *Slot) time.Duration {
 // Pending reports whether the slot's time is still open, as that of a burst is before its release.
 func (s *Slot) Pending() bool { return s.due != nil }
 
+// Release waits until all instances have come to the release of the slot's burst. It returns the time of the release.
+func (s *Slot) Release(ctx context.Context) (ns int64, err error) {
+	if s.release == nil {
+		return clock.Now(), nil
+	}
+	if ns, err = s.release(ctx); err == nil {
+		clock.WaitUntil(ctx, ns)
+	}
+	return ns, err
+}
+
 // Begin makes a pending slot due at ns. That of a burst becomes due with its release: the making of its prompts and connections
 // is not the server's time.
 func (s *Slot) Begin(ns int64) {
@@ -131,7 +149,7 @@ func (s *Slot) Twin(k int, scheduledNs int64) *Slot {
 
 // Reserve takes the next n indices of the slot's level for the other requests of a batch, once.
 func (s *Slot) Reserve(n int) {
-	if s.reserve != nil && n > 0 {
+	if s.reserve != nil && (n > 0 || s.Members != nil) {
 		s.reserve(n)
 		s.reserve = nil
 	}

@@ -18,6 +18,7 @@ type Windows struct {
 	specs map[string]LevelSpec
 	order []string // names
 	index map[string]int
+	none  map[string]bool // bursts of which nothing is this instance's
 
 	serial int // requests of the slots given so far; a burst's slot has as many as its batch
 }
@@ -32,7 +33,7 @@ type WindowsVU struct {
 
 // NewWindows checks the levels.
 func NewWindows(specs []LevelSpec) (*Windows, error) {
-	w := &Windows{specs: map[string]LevelSpec{}, index: map[string]int{}}
+	w := &Windows{specs: map[string]LevelSpec{}, index: map[string]int{}, none: map[string]bool{}}
 	for _, s := range specs {
 		if _, twice := w.specs[s.Name]; twice || s.Name == "" {
 			return nil, fmt.Errorf("level name %q is empty or stands twice", s.Name)
@@ -66,7 +67,7 @@ func (w *Windows) Unsent() string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, name := range w.order {
-		if openNs, closeNs, _ := w.run.Tally().Window(name); openNs == 0 || closeNs == 0 {
+		if openNs, closeNs, _ := w.run.Tally().Window(name); !w.none[name] && (openNs == 0 || closeNs == 0) {
 			return "level " + name + " was not over"
 		}
 	}
@@ -94,24 +95,51 @@ func (h *WindowsVU) Begin(ctx context.Context, level, phase string, dueNs int64)
 	if d := h.backoff.after(h.last); d > 0 {
 		clock.WaitUntil(ctx, h.last.endNs.Load()+int64(d))
 	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	spec, ok := w.specs[level]
+	spec, ok := w.spec(level)
 	if !ok {
 		return nil, fmt.Errorf("windows have no level %q", level)
 	}
-	h.vu.LevelBegins(level)
 	p, err := phaseOf(phase)
 	if err != nil {
 		return nil, err
 	}
+	burst := spec.BatchSize > 0
+	part := h.vu.Part()
+	if burst {
+		if part, err = partOf(h.vu); err != nil {
+			return nil, err
+		}
+		// No instance has a request of an earlier burst in flight.
+		if err := w.meet(ctx, part, level, p, "to prepare"); err != nil {
+			return nil, err
+		}
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	h.vu.LevelBegins(level)
 	s := &Slot{Level: level, Phase: p, Index: w.index[level], Serial: w.serial}
 	s.due = func(ns int64) {
 		if p == tally.Steady {
 			w.run.Tally().Open(level, ns, 0)
 		}
 	}
-	if spec.BatchSize == 0 {
+	switch {
+	case !part.Divided():
+	case burst:
+		s.Members = part.Share(spec.BatchSize).All(spec.BatchSize)
+		w.none[level] = len(s.Members) == 0
+	default: // as many as there are VUs, which k6 divides
+		own := part.Share(part.Count())
+		s.Index, s.Serial = own.Nth(s.Index), own.Nth(s.Serial)
+	}
+	if burst && part.Meets() {
+		at := place(level, p, s.Index)
+		s.release = func(ctx context.Context) (int64, error) {
+			startNs, _, err := part.Meet(ctx, at, 0, true)
+			return startNs, err
+		}
+	}
+	if !burst {
 		now := clock.Now()
 		if dueNs > 0 {
 			now = min(now, dueNs)
@@ -123,6 +151,9 @@ func (h *WindowsVU) Begin(ctx context.Context, level, phase string, dueNs int64)
 	s.reserve = func(n int) {
 		w.mu.Lock()
 		defer w.mu.Unlock()
+		if s.Members != nil { // the other instances' requests have indices, too
+			n = spec.BatchSize - 1
+		}
 		w.index[level] += n
 	}
 	w.serial += max(spec.BatchSize, 1)
@@ -130,9 +161,39 @@ func (h *WindowsVU) Begin(ctx context.Context, level, phase string, dueNs int64)
 	return s, nil
 }
 
+func (w *Windows) spec(level string) (spec LevelSpec, ok bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	spec, ok = w.specs[level]
+	return spec, ok
+}
+
+// place names a burst.
+func place(level string, p tally.Phase, index int) string {
+	return fmt.Sprintf("burst %s, %s, from request %d", level, p, index)
+}
+
+// meet returns when all instances have come to this point of a burst.
+func (w *Windows) meet(ctx context.Context, part Part, level string, p tally.Phase, what string) error {
+	if !part.Meets() {
+		return nil
+	}
+	w.mu.Lock()
+	at := place(level, p, w.index[level]) + ", " + what
+	w.mu.Unlock()
+	_, _, err := part.Meet(ctx, at, 0, false)
+	return err
+}
+
 // End closes the window of a level: it ends with the last request that has ended.
-func (h *WindowsVU) End(level string) error {
+func (h *WindowsVU) End(ctx context.Context, level string) error {
 	w := h.w
+	part := h.vu.Part()
+	if spec, _ := w.spec(level); spec.BatchSize > 0 && part.Meets() && part.SharesCounters() {
+		if err := w.meet(ctx, part, level, tally.Steady, "at its end"); err != nil {
+			return err
+		}
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	spec, ok := w.specs[level]
