@@ -89,13 +89,11 @@ export function openClient(config: Config): LlmClient {
       const model = findModel(config, wire, String(address), (url) => fetch(url, { headers, timeoutMs }), giveUp);
       const ask = (path: string, body: object): HttpReply =>
         fetch(addressOf(config, path), { method: "POST", headers, body: JSON.stringify(body), timeoutMs: 5000 });
-      const server = {
+      return {
         model,
         tokensPerWord: findTokensPerWord(config, ask),
         templateTokens: config.CACHE === "cold" ? findTemplateTokens(config, model, ask) : undefined,
       };
-      meetOthers(shownSettings(config));
-      return server;
     },
     request: (server, prompt, slot, more) => client.start({ ...specOf(server, prompt), ...more }, slot),
     batch: (server, prompts, slot, staggerMs) =>

@@ -6,7 +6,16 @@ import { pipeline } from "node:stream/promises";
 import { constants, createGunzip } from "node:zlib";
 import type { RecordLine as CommonLine } from "../../lib/figures/records";
 
-export type { EndLine, FailedLine, LevelLine, PartLine, Phase, RequestLine, RunLine, SessionLine } from "../../lib/figures/records";
+export type {
+  EndLine,
+  FailedLine,
+  LevelLine,
+  PartLine,
+  Phase,
+  RequestLine,
+  RunLine,
+  SessionLine,
+} from "../../lib/figures/records";
 
 /** Server gauges polled during the run: one column a metric, null where the server did not serve it. */
 export interface PointsLine {
