@@ -5,7 +5,7 @@ import { fetch, shared } from "./client";
 import { addressOf, requestHeaders } from "./llm-client";
 
 /** How long a server may take to notice that the clients of abandoned requests are gone, s. */
-const patienceS = 5;
+const patienceS = 3;
 const stepS = 0.1;
 
 /**

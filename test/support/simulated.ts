@@ -14,6 +14,8 @@ export interface RequestTruth {
   kernelBegin: boolean;
   status: number;
   promptTokens: number;
+  /** Of them, what the prefix cache had; absent where that was nothing. */
+  cachedTokens?: number;
   outputTokens: number;
   /** [from, to, output tokens] of each event: its last byte left between the two, which are one where the kernel told it. */
   sendsNs: [number, number, number][];
