@@ -50,6 +50,11 @@ export interface SessionPlans {
   ): PlannedSession;
 }
 
+/** System prompts that are kept once they are made. */
+const keptSystems = 64;
+/** Turns of a synthetic session that have words of their own. */
+const mostTurns = 1000;
+
 /** Numbers drawn for one purpose do not depend on what is drawn for another. */
 const streams = { lengths: 0x4c454e, waits: 0x574149, abandon: 0x414241 } as const;
 
@@ -63,6 +68,7 @@ function drawsOf({ SEED }: Settings, level: string, index: number): Draw {
 export function syntheticSessions(config: Settings, words: WordSource): SessionPlans {
   const rngs = saltedRngs(config.SALT);
   const prefixRngs = saltedRngs(config.SALT);
+  const systems = new Map<number, string>();
   return {
     at({ index, level }, tokensPerWord) {
       const draw = drawsOf(config, level, index);
@@ -70,19 +76,27 @@ export function syntheticSessions(config: Settings, words: WordSource): SessionP
       const waits = draw("waits");
       const gone = draw("abandon");
       const text = (tokens: number, rng: Rng) => words.text(Math.ceil(tokens / tokensPerWord), rng).trimStart();
-      const wordsOf = rngs(`sessions of ${level}`, index);
       const system: Message[] = [];
       if (config.SHARED_PREFIX > 0) {
         const group = drawGroup(config, lengths);
-        system.push({ role: "system", content: text(config.SHARED_PREFIX, prefixRngs("shared prefix", group)) });
+        let content = systems.get(group);
+        if (content === undefined) {
+          content = text(config.SHARED_PREFIX, prefixRngs("shared prefix", group));
+          if (systems.size < keptSystems) systems.set(group, content);
+        }
+        system.push({ role: "system", content });
       }
       const count = sample(config.SESSION_TURNS, lengths);
       const turns = Array.from({ length: count }, (_, k): PlannedTurn => {
         const inputTokens = Math.min(sample(config.INPUT_TOKENS, lengths), config.MAX_INPUT_TOKENS ?? Infinity);
         const outputTokens = Math.min(sample(config.OUTPUT_TOKENS, lengths), config.MAX_OUTPUT_TOKENS ?? Infinity);
-        const user: Message = { role: "user", content: text(inputTokens, wordsOf) };
         return {
-          messages: k === 0 ? [...system, user] : [user],
+          // Made when the turn is due: a thousand sessions that begin at once need their first turns only.
+          get messages() {
+            const rng = rngs(`sessions of ${level}`, index * mostTurns + k);
+            const user: Message = { role: "user", content: text(inputTokens, rng) };
+            return k === 0 ? [...system, user] : [user];
+          },
           // What the server counts is the whole history, whose answers only it knows.
           prompt: {
             inputTokens: 0,
@@ -130,7 +144,9 @@ export function recordedSessions(
         const recorded = tool ? config.TOOL_TIME : config.THINK_TIME;
         const outputTokens = Math.min(turn.outputTokens ?? drawn, config.MAX_OUTPUT_TOKENS ?? Infinity);
         return {
-          messages: messages ?? [textOf(turn, k)],
+          get messages() {
+            return messages ?? [textOf(turn, k)];
+          },
           ...(answer === undefined ? {} : { answer }),
           ...(whole || messages === undefined ? { whole: true } : {}),
           prompt: {

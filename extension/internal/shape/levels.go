@@ -422,6 +422,7 @@ func (l *Levels) give(c *levelClient) *Slot {
 	l.serial++
 	if spec.Sessions {
 		at := l.at
+		s.fresh = c.endedNs == 0 || c.endedLevel != l.at
 		s.turnAt = func(dueNs int64) (tally.Phase, bool) { return l.turn(at, phase, dueNs) }
 		return s
 	}

@@ -107,6 +107,7 @@ func (t *Session) Permit(sinceNs, dueNs int64, tool bool) *Slot {
 		t.cut = true
 		return nil
 	}
+	fresh := t.s.fresh && t.given == 0
 	t.given++
 	t.waitNs += max(dueNs-sinceNs, 0)
 	if !tool || len(t.tasks) == 0 {
@@ -116,8 +117,21 @@ func (t *Session) Permit(sinceNs, dueNs int64, tool bool) *Slot {
 		Level: t.s.Level, Phase: phase, Index: t.s.Index, Serial: t.s.Serial, Turn: t.given,
 		scheduledNs: dueNs, session: t, tool: tool, task: len(t.tasks) - 1,
 	}
-	t.run.Tally().Scheduled(dueNs)
+	if fresh {
+		// A thousand sessions begin at once with the level: making the prompts of all of them is not the server's time.
+		s.due = func(ns int64) { t.begin(ns, max(dueNs-sinceNs, 0)) }
+	} else {
+		t.run.Tally().Scheduled(dueNs)
+	}
 	return s
+}
+
+// begin begins a session whose first turn is due with its request, at ns, behind a wait.
+func (t *Session) begin(ns, waitNs int64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.s.scheduledNs = ns - waitNs
+	t.tasks[0].beganNs = ns
 }
 
 // turnEnded notes the end of a turn. The session's slot ends with its last one.

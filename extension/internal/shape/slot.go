@@ -58,6 +58,7 @@ type Slot struct {
 	// load shape takes the slot back, nil = there is no session.
 	turnAt func(dueNs int64) (tally.Phase, bool)
 	over   func()
+	fresh  bool // of a session that no other one in its place came before: it begins when its first turn has been made
 
 	session *Session // of a turn
 	tool    bool     // it hands over results of tools
