@@ -1,6 +1,8 @@
 /** The scenarios against a real server, which closes connections, merges chunks and answers errors in its own ways. */
 import assert from "node:assert/strict";
 import { readFileSync, writeFileSync } from "node:fs";
+import http from "node:http";
+import type { AddressInfo } from "node:net";
 import path from "node:path";
 import { after, before, test } from "node:test";
 import { near } from "../support/near";
@@ -287,3 +289,68 @@ async function processed({ origin }: LlamaServer): Promise<number> {
   const page = await (await fetch(`${origin}/metrics`)).text();
   return Number(/^llamacpp:prompt_tokens_total (\S+)$/m.exec(page)?.[1]);
 }
+
+/** A proxy in front of the server that keeps what it says of each request itself: `timings` of the last event, by id. */
+async function openTimings(origin: string) {
+  const timings = new Map<string, { cache_n: number; prompt_n: number }>();
+  const proxy = http.createServer((request, response) => {
+    const headers = { ...request.headers, host: new URL(origin).host };
+    const own = { method: request.method, headers, agent: false as const }; // the server closes kept connections
+    const upstream = http.request(`${origin}${request.url}`, own, (reply) => {
+      let text = "";
+      response.writeHead(reply.statusCode ?? 502, reply.headers);
+      reply.on("data", (part: Buffer) => {
+        text += part;
+        response.write(part);
+      });
+      reply.on("end", () => {
+        const last = /"timings":(\{[^}]*\})/.exec(text)?.[1];
+        if (last) timings.set(String(request.headers["x-request-id"]), JSON.parse(last));
+        response.end();
+      });
+    });
+    request.pipe(upstream);
+  });
+  await new Promise<void>((resolve) => proxy.listen(0, "127.0.0.1", resolve));
+  return { baseUrl: `http://127.0.0.1:${(proxy.address() as AddressInfo).port}/v1`, timings, proxy };
+}
+
+onServer("conversations: cached input by turn is what the server's own counters say", async (baseUrl) => {
+  const origin = baseUrl.replace(/\/v1$/, "");
+  const computed = async () => {
+    const page = await (await fetch(`${origin}/metrics`)).text();
+    return Number(/^llamacpp:prompt_tokens_total (\S+)$/m.exec(page)?.[1]);
+  };
+  const { baseUrl: proxied, timings, proxy } = await openTimings(origin);
+  try {
+    const before = await computed();
+    const ended = await run("conversations", {
+      ...{ ...relaxed, BASE_URL: proxied, CONCURRENCY: 3, SESSIONS: 9, SESSION_TURNS: "uniform:2:5", INPUT_TOKENS: 40 },
+      ...{ OUTPUT_TOKENS: 12, THINK_TIME: "20ms", METRICS_URL: `${origin}/metrics` },
+    });
+    assertAllCompleted(ended, ended.requests.length);
+    const { turns = [], sessions, inputTokens, cachedTokens = 0 } = levelOf(ended.summary, "c3");
+    assert.deepEqual([sessions?.completed, turns.length > 2], [9, true]);
+    for (const { turn, cachedTokens, inputTokens, requests } of turns) {
+      const said = ended.requests.filter((each) => each.turn === turn).map(({ id }) => timings.get(id ?? ""));
+      assert.equal(said.length, requests);
+      const sum = (of: (each: { cache_n: number; prompt_n: number }) => number) =>
+        said.reduce((total, each) => total + (each ? of(each) : Number.NaN), 0);
+      assert.equal(
+        cachedTokens,
+        sum((each) => each.cache_n),
+        `cached in turn ${turn}`,
+      );
+      assert.equal(
+        inputTokens,
+        sum((each) => each.cache_n + each.prompt_n),
+        `input of turn ${turn}`,
+      );
+      if (turn > 1) assert.ok(cachedTokens > 0.4 * inputTokens, `turn ${turn} repeats what came before it`);
+    }
+    assert.equal((await computed()) - before, inputTokens - cachedTokens, "the rest was computed");
+  } finally {
+    proxy.closeAllConnections();
+    proxy.close();
+  }
+});
