@@ -10,7 +10,7 @@ import { Problem } from "./program";
  * limit is for what was not meant to be in it: 100 kB are compiled in some 30 ms, once a process. The readers of lib/workload/formats are 45 kB of it, and
  * what reads events in the bundles for xk6-sse 12 kB.
  */
-const maxBundleBytes = 250 * 1024;
+const maxBundleBytes = 280 * 1024;
 
 const nodeBuiltins = new Set(builtinModules);
 
@@ -104,7 +104,7 @@ export function scenarioNames(): string[] {
 }
 
 /** Scenarios that need the module: k6 with xk6-sse has no place for a conversation between two requests. */
-const moduleOnly = new Set(["conversations", "capacity"]);
+const moduleOnly = new Set(["conversations", "capacity", "mixed"]);
 
 /** The scenarios that also run on a stock k6 with xk6-sse. */
 export function sseScenarioNames(): string[] {

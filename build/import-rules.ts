@@ -32,8 +32,8 @@ const rules: Rule[] = [
   },
   {
     files: /^thresholds\//,
-    allowed: /^(lib\/figures\/(metrics-table|profile|threshold)$|thresholds\/)/,
-    why: "thresholds import the metric table, the shapes of a profile and a threshold, and one another",
+    allowed: /^(lib\/figures\/(level-gate|metrics-table|profile|threshold)$|thresholds\/)/,
+    why: "thresholds import the metric table, the shapes of a profile, a threshold and a level's own limits, and one another",
   },
   {
     files: boundary,

@@ -1,3 +1,4 @@
+import { gateOf, type LevelGate } from "../lib/figures/level-gate";
 import { betweenTokens, countsItsSamples, isLevelGauge, type MetricName } from "../lib/figures/metrics-table";
 import type { Gates, Profile, ProfileName } from "../lib/figures/profile";
 import { parseThreshold } from "../lib/figures/threshold";
@@ -26,6 +27,8 @@ export interface Gated {
   readonly name: string;
   /** A batch cannot have more requests than its size. */
   readonly batchSize?: number;
+  /** They may hold limits of the level's own (lib/figures/level-gate.ts). */
+  readonly labels?: Readonly<Record<string, string | number>>;
   /** 1: no figure between tokens exists here, so that its limits are those of the other levels. */
   readonly outputTokens?: number;
 }
@@ -48,23 +51,11 @@ export function gates(config: GateConfig, levels: readonly Gated[]): Gates {
  */
 export function thresholds(config: GateConfig, levels: readonly Gated[]): Thresholds {
   const profile = profileOf(config);
-  const limits: Partial<Record<MetricName, string[]>> = {};
-  const limit = (name: MetricName, expressions: readonly string[]) => {
-    for (const expression of expressions) parseThreshold(name, expression);
-    limits[name] = [...(limits[name] ?? []), ...expressions];
-  };
-
-  const percentile = `p(${config.SLO_PERCENTILE})`;
-  if (config.SLO_TTFT !== undefined) limit("llm_ttft", [`${percentile}<${config.SLO_TTFT}`]);
-  if (config.SLO_TPOT !== undefined) limit("llm_tpot", [`${percentile}<${config.SLO_TPOT}`]);
-  if (config.SLO_E2E !== undefined) limit("llm_e2e_latency", [`${percentile}<${config.SLO_E2E}`]);
-  if (profile) {
-    for (const [name, expressions] of Object.entries(profile.limits)) limit(name as MetricName, expressions);
-  }
-  const gated = profile !== undefined || Object.keys(limits).length > 0;
+  const run: LevelGate = { sloMs: { ttft: config.SLO_TTFT, tpot: config.SLO_TPOT, e2e: config.SLO_E2E }, limits: {} };
+  const ofLevels = levels.map(({ labels }) => limitsOf(config, profile, gateOf(labels) ?? run));
+  const gated = profile !== undefined || ofLevels.some((limits) => Object.keys(limits).length > 0);
   if (!gated) return {};
   const minRequests = profile?.minRequests ?? 1;
-  limit("llm_request_failed", [`rate<=${profile?.maxFailureShare ?? 0}`]);
 
   // An arrival that found no VU was not sent, and so is not among the latencies.
   const thresholds: Thresholds = {
@@ -73,8 +64,11 @@ export function thresholds(config: GateConfig, levels: readonly Gated[]): Thresh
     dropped_iterations: ["count<1"],
   };
   const longOutputs = levels.some(({ outputTokens }) => outputTokens !== 1);
-  for (const { name: level, batchSize = minRequests, outputTokens } of levels) {
+  for (const [k, { name: level, batchSize = minRequests, outputTokens }] of levels.entries()) {
     const least = Math.min(minRequests, batchSize);
+    const own = ofLevels[k] ?? {};
+    const mayFail = `rate<=${profile?.maxFailureShare ?? 0}`;
+    const limits = { ...own, llm_request_failed: [...(own.llm_request_failed ?? []), mayFail] };
     thresholds[`llm_requests{level:${level},phase:steady}`] = [`count>=${least}`];
     for (const [name, expressions] of Object.entries(limits) as [MetricName, string[]][]) {
       // Where no level has the figure its limit stays, and fails for want of samples.
@@ -103,4 +97,24 @@ export function capacityGates(config: GateConfig): Gates {
     llm_capacity: ["value>0", ...limits],
   };
   return { thresholds, profile };
+}
+
+/** The limits of one level: its SLOs, the profile's, and those of its own. @throws Error for a limit that makes no sense. */
+function limitsOf(
+  { SLO_PERCENTILE }: GateConfig,
+  profile: Profile | undefined,
+  { sloMs, limits: own }: LevelGate,
+): Partial<Record<MetricName, string[]>> {
+  const limits: Partial<Record<MetricName, string[]>> = {};
+  const limit = (name: MetricName, expressions: readonly string[]) => {
+    for (const expression of expressions) parseThreshold(name, expression);
+    limits[name] = [...(limits[name] ?? []), ...expressions];
+  };
+  const percentile = `p(${SLO_PERCENTILE})`;
+  if (sloMs.ttft !== undefined) limit("llm_ttft", [`${percentile}<${sloMs.ttft}`]);
+  if (sloMs.tpot !== undefined) limit("llm_tpot", [`${percentile}<${sloMs.tpot}`]);
+  if (sloMs.e2e !== undefined) limit("llm_e2e_latency", [`${percentile}<${sloMs.e2e}`]);
+  for (const [name, expressions] of Object.entries({ ...profile?.limits })) limit(name as MetricName, expressions);
+  for (const [name, expressions] of Object.entries(own)) limit(name as MetricName, expressions);
+  return limits;
 }

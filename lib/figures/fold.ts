@@ -2,6 +2,7 @@
  * From records to the summary of a level: the definitions of every figure, once more and independent of the extension.
  * Reports use it, and tests hold it against what the extension folded while the run went on.
  */
+import { gateOf } from "./level-gate";
 import type { LevelSummary, Second, SloMs, Stats } from "./level-summary";
 import { statsOf } from "./percentile";
 import type { LevelLine, RecordLine, RequestLine, SessionLine } from "./records";
@@ -178,9 +179,10 @@ export function foldLevel(
   name: string,
   requests: readonly RequestLine[],
   line: LevelLine | undefined,
-  slo: SloMs,
+  runSlo: SloMs,
   sessions: readonly SessionLine[] = [],
 ): LevelSummary {
+  const slo = gateOf(line?.labels)?.sloMs ?? runSlo;
   const steady = requests.filter(({ phase }) => phase === "steady");
   const openNs = line?.openNs ?? least(steady.map(({ scheduledNs = 0 }) => scheduledNs));
   const closeNs = line?.closeNs ?? most(steady.map(({ endNs = 0 }) => endNs));

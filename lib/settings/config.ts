@@ -1,8 +1,8 @@
 import { beforeLoad } from "../lazy";
 import { clearOld, fileDigest, givenSettings, joinRunners, refuse, run, shared } from "../wire/client";
 import { shippedDatasets } from "../workload/shipped-datasets";
-import type { Config, Declaration } from "./parse-config";
-import { isSettingError } from "./setting-error";
+import type { Config, Declaration, MixClass } from "./parse-config";
+import { isSettingError, SettingError } from "./setting-error";
 
 export type { Config, Declaration } from "./parse-config";
 
@@ -41,7 +41,7 @@ export function readConfig(declaration: Declaration): Config {
   const first = __VU === 0;
   if (first) {
     digests = shared("digests", () => {
-      const named = (["DATASET", "TRACE", "TARGETS", "WIRE"] as const).flatMap((setting) => {
+      const named = (["DATASET", "TRACE", "TARGETS", "WIRE", "MIX"] as const).flatMap((setting) => {
         const file = config[setting];
         return typeof file === "string" && file !== "" ? [{ setting, file }] : [];
       });
@@ -91,6 +91,21 @@ export function demand(holds: boolean, line: string): void {
 /** A path as the user wrote it, below the folder they are in, for what opens files itself. */
 function absolute(path: string): string {
   return userPath(path).replace(/^file:\/\//, "");
+}
+
+/** The classes of the mix that MIX names. What is wrong with it ends the run. Init context only. */
+export function readMix(config: Config): MixClass[] {
+  return orRefuse(() => {
+    const { text } = shared("text of MIX", () => {
+      if (config.MIX === "") throw new SettingError("MIX is not set: name the JSON file of the classes");
+      try {
+        return { text: open(userPath(config.MIX)) };
+      } catch (error) {
+        throw new SettingError(`MIX=${config.MIX} cannot be read: ${error instanceof Error ? error.message : error}`);
+      }
+    });
+    return beforeLoad().parseMix(text, config);
+  });
 }
 
 /** A path as the user wrote it, below the folder they are in, in the form that k6's open() takes. */

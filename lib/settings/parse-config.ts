@@ -9,6 +9,7 @@ import { requireEffect, requireUsed, type Use, usedSettings } from "./used-setti
 
 export { accessOf, secretsLine } from "./access";
 export { gatherSettings, refuseLoadFlags } from "./given-settings";
+export { type MixClass, parseMix } from "./mix";
 export { isSettingName, shownSettings } from "./settings";
 
 /** The effective settings of the run, and what follows from them. */
@@ -18,6 +19,8 @@ export interface Config extends Settings {
   readonly profile: ProfileName | Profile;
   /** The SLOs that are set. */
   readonly sloMs: SloMs;
+  /** Of a class of a mix: its name. */
+  readonly part?: string;
   /** The settings that the scenario uses; the others are their defaults and say nothing. */
   readonly used: readonly SettingName[];
 }

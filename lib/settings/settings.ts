@@ -456,6 +456,7 @@ export const settings = {
   TRACE_WINDOW: setting(traceWindow, undefined, "Part of TRACE that is sent."),
   SPEED: setting(number(0.001, 1e6), 1, "How many times as fast TRACE is sent as it was recorded."),
 
+  MIX: setting(anyText, "", "JSON file of the classes of load that run at once; see docs/scenarios.md."),
   SESSIONS: setting(
     optional(whole(1, 1e9)),
     undefined,

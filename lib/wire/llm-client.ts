@@ -55,7 +55,9 @@ export function openClient(config: Config): LlmClient {
   const path = wire ? wire.path : paths[config.API as BuiltInApi];
   const urlOf = (path: string): string =>
     config.ENDPOINT === "" ? joined(config.BASE_URL, path) : addressOf(config, config.ENDPOINT);
-  openCacheWatch(config, config.METRICS_URL || addressOf(config, "/metrics"), headers);
+  // Of a mix nobody could tell which class the server's own counters are of.
+  if (config.part === undefined && config.MIX === "")
+    openCacheWatch(config, config.METRICS_URL || addressOf(config, "/metrics"), headers);
   const client = new Client({
     url: urlOf(path),
     api: wire ? "custom" : (config.API as BuiltInApi),

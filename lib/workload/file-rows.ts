@@ -11,7 +11,7 @@ export interface FileRows {
   at(index: number): KeptRow;
 }
 
-let opened: Pick<ReadFile, "found" | "notes"> | undefined;
+const opened: Pick<ReadFile, "found" | "notes">[] = [];
 
 /**
  * The rows of the file that a setting names, in the order in which they are sent. The first VU reads it. What it does not
@@ -39,19 +39,29 @@ function open(
   let read: ReadFile | undefined;
   const rows = orRefuse(
     () =>
-      new Rows(setting, (add) => {
+      new Rows(nameOf(config, setting), (add) => {
         const file = (name: string, ships: boolean) => new TextFile(ships ? shippedPath(name) : userPath(name));
         read = beforeLoad().readNamed(setting, config, file, sessions);
         for (const row of read.rows) add(row);
       }),
   );
-  opened = shared(`about ${setting}`, () => ({ found: read?.found ?? "", notes: read?.notes ?? [] }));
+  const about = shared(`about ${nameOf(config, setting)}`, () => ({
+    found: read?.found ?? "",
+    notes: read?.notes ?? [],
+  }));
+  opened.push(about);
   return { length: rows.length, at: (index: number) => JSON.parse(rows.at(index)) };
+}
+
+/** Of a mix each class has a file of its own. */
+function nameOf({ part }: Config, setting: string): string {
+  return part === undefined ? setting : `${setting} of ${part}`;
 }
 
 /** Shows what the file turned out to be, and what of it is not sent. For setup(): once a run. */
 export function showFile(): void {
-  if (!opened) return;
-  console.info(`tokenclock: ${opened.found}`);
-  for (const note of opened.notes) console.warn(`tokenclock: ${note}`);
+  for (const { found, notes } of opened) {
+    console.info(`tokenclock: ${found}`);
+    for (const note of notes) console.warn(`tokenclock: ${note}`);
+  }
 }

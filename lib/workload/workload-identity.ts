@@ -18,7 +18,7 @@ const noWork = new Set([
 const noWorkNames = /^(API_KEY|OAUTH|AWS|TLS|PRICE)_|^TRACEPARENT$/;
 
 /** Settings that name a file: its content counts, not its path. */
-const files = ["DATASET", "TRACE", "TARGETS"];
+const files = ["DATASET", "TRACE", "TARGETS", "MIX"];
 
 /** The sets that ship: their names stand for their contents. */
 const shipped = ["prompts", "chats", "token-ids"];

@@ -101,8 +101,8 @@ const unitOf = (metric: MetricName): string =>
   ["share", "0 or 1"].includes(metrics[metric].unit) ? "" : metrics[metric].unit;
 
 /** A level as the run's own gates knew it; one whose requests had a token each is judged as one that asked for that. */
-export function gated({ name, batchSize, completed, outputTokens }: LevelSummary): Gated {
-  return { name, batchSize, outputTokens: completed > 0 && outputTokens === completed ? 1 : undefined };
+export function gated({ name, batchSize, completed, outputTokens, labels }: LevelSummary): Gated {
+  return { name, batchSize, labels, outputTokens: completed > 0 && outputTokens === completed ? 1 : undefined };
 }
 
 /**

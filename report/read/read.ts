@@ -225,6 +225,8 @@ export async function readResults(
       case "part":
         part ??= line;
         break;
+      case "session": // the summary has them, or the fold of all lines
+        break;
       case "end":
         if (results.end) damage.push("the records hold more than one end line");
         results.end = line;

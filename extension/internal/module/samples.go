@@ -111,7 +111,7 @@ func (i *instance) emit(state *lib.State, c *vuClient, o *tally.Observation, m *
 	abandoned := o.Failure == stream.Aborted // on purpose, so neither good nor a failure
 	add(i.m.requestFailed, llm, bit(!completed && !abandoned))
 	addMs(i.m.queueDelay, f.QueueDelay)
-	if i.root.current().Tally().SLO().Set() && !abandoned {
+	if i.root.current().Tally().SLO(o.Level).Set() && !abandoned {
 		add(i.m.goodput, llm, bit(good))
 	}
 	if completed {

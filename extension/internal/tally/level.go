@@ -20,6 +20,23 @@ type Spec struct {
 // SLO is what a request must meet to be good, in ns; 0 = no limit.
 type SLO struct{ TTFT, TPOT, E2E int64 }
 
+// own returns the limits that a level's labels hold in the place of the run's; lib/figures/level-gate.ts writes them.
+func (s SLO) own(labels map[string]any) SLO {
+	if _, ok := labels["ownGate"]; !ok {
+		return s
+	}
+	ns := func(name string) int64 {
+		switch ms := labels[name].(type) {
+		case float64:
+			return int64(ms * 1e6)
+		case int64:
+			return ms * 1e6
+		}
+		return 0
+	}
+	return SLO{TTFT: ns("sloTtftMs"), TPOT: ns("sloTpotMs"), E2E: ns("sloE2eMs")}
+}
+
 // Set says that there is any limit.
 func (s SLO) Set() bool { return s.TTFT > 0 || s.TPOT > 0 || s.E2E > 0 }
 

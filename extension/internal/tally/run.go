@@ -57,8 +57,15 @@ func NewRun(slo SLO) *Run {
 	return &Run{slo: slo, levels: map[string]*level{}, total: newLevel(Spec{Name: "total"})}
 }
 
-// SLO returns what a request must meet to be good.
-func (r *Run) SLO() SLO { return r.slo }
+// SLO returns what a request of a level must meet to be good; "" is a request of none.
+func (r *Run) SLO(level string) SLO {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if l := r.levels[level]; l != nil {
+		return r.slo.own(l.spec.Labels)
+	}
+	return r.slo
+}
 
 // Level declares a level, so that it is reported even when nothing reaches it.
 func (r *Run) Level(s Spec) {
@@ -148,9 +155,14 @@ func (r *Run) inSeconds(dueNs int64) bool {
 // Add folds one ended request and returns its figures and whether it is good.
 func (r *Run) Add(o *Observation) (f Figures, good bool) {
 	f = o.Figure()
-	good = o.Failure == stream.None && r.slo.Met(f)
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	l := r.levels[o.Level]
+	slo := r.slo
+	if l != nil {
+		slo = slo.own(l.spec.Labels)
+	}
+	good = o.Failure == stream.None && slo.Met(f)
 	if o.SentNs > 0 {
 		r.sendUnc.add(o.SentUncertaintyNs, 1)
 	}
@@ -158,8 +170,8 @@ func (r *Run) Add(o *Observation) (f Figures, good bool) {
 	if dueNs := firstOf(o.ScheduledNs, o.StartedNs); r.inSeconds(dueNs) {
 		r.addToSeconds(o, f, dueNs)
 	}
-	if l := r.levels[o.Level]; l != nil {
-		l.add(o, f, r.slo)
+	if l != nil {
+		l.add(o, f, slo)
 	}
 	if r.total.openNs == 0 {
 		r.total.openNs = firstOf(o.ScheduledNs, o.StartedNs)
@@ -220,7 +232,8 @@ func (r *Run) Levels(nowNs int64) []LevelSummary {
 	defer r.mu.Unlock()
 	out := make([]LevelSummary, 0, len(r.order))
 	for _, name := range r.order {
-		out = append(out, r.levels[name].summary(r.slo, nowNs))
+		l := r.levels[name]
+		out = append(out, l.summary(r.slo.own(l.spec.Labels), nowNs))
 	}
 	return out
 }
