@@ -8,8 +8,17 @@ import { openPrompts } from "../lib/workload/prompts";
 import { gates } from "../thresholds";
 
 const config = readConfig("mixed", { DURATION: 30_000, RATE: [], WARMUP: { requests: 0 }, CACHE: "warm" }, [
-  ...(["MIX", "RATE", "DURATION", "ARRIVAL", "MAX_IN_FLIGHT", "CLIENTS_PER_VU", "METRICS_URL"] as const),
-  ...(["INPUT_TOKENS", "SHARED_PREFIX", "PREFIX_GROUPS", "PREFIX_POPULARITY"] as const),
+  "MIX",
+  "RATE",
+  "DURATION",
+  "ARRIVAL",
+  "MAX_IN_FLIGHT",
+  "CLIENTS_PER_VU",
+  "METRICS_URL",
+  "INPUT_TOKENS",
+  "SHARED_PREFIX",
+  "PREFIX_GROUPS",
+  "PREFIX_POPULARITY",
   "generation",
 ]);
 const classes = readMix(config);

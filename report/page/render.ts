@@ -13,6 +13,7 @@ import { concurrencySweep } from "./answers/concurrency-sweep";
 import { conversations } from "./answers/conversations";
 import { generic } from "./answers/generic";
 import { kvCacheProfile } from "./answers/kv-cache-profile";
+import { mixed } from "./answers/mixed";
 import { prefillDecode } from "./answers/prefill-decode";
 import { promptIngestion } from "./answers/prompt-ingestion";
 import { speedGeneration } from "./answers/speed-generation";
@@ -32,6 +33,7 @@ const answerers: Record<string, Answerer> = {
   capacity,
   "concurrency-sweep": concurrencySweep,
   conversations,
+  mixed,
   "arrival-rate-ramp": arrivalRateRamp,
   "prefill-decode": prefillDecode,
   "batch-burst": burst,

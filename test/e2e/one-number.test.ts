@@ -1,5 +1,6 @@
 /** One name, one number: whatever each scenario prints stands in the tables of its report, to the last digit. */
 import assert from "node:assert/strict";
+import path from "node:path";
 import { test } from "node:test";
 import { scenarioNames } from "../../build/bundle";
 import { checkPrinted } from "../support/printed";
@@ -40,6 +41,10 @@ const runs: { scenario: string; what: string; flags: string[]; settings: RunSett
       ...["--fault", "status=500,share=0.1"],
     ],
     settings: { CONCURRENCY: "2,4", SESSIONS: 6, SESSION_TURNS: 3, OUTPUT_TOKENS: 6, THINK_TIME: "20ms" },
+  },
+  {
+    ...{ scenario: "mixed", what: "of three classes", flags: engine, least: 40 },
+    settings: { MIX: path.join(__dirname, "fixtures", "mix.json"), RATE: 12, DURATION: "2s" },
   },
   {
     ...{ scenario: "batch-burst", what: "released, with a stagger", flags: engine, least: 40 },

@@ -44,6 +44,7 @@ type Same = (shown: string, cell: number | string | null | undefined, what: stri
 /** The table that the lines of text of a scenario stand in. */
 const firstTable: Record<string, string> = {
   "arrival-rate-ramp": "ramp_figures",
+  mixed: "together",
   "prefill-decode": "prefill_decode",
   "prompt-ingestion": "prompt_ingestion",
 };
@@ -190,6 +191,10 @@ function checkLine(
       [[row.onset_rate_per_s], [row.onset_at_s], [row.onset_p95_ms]],
     ],
     [/^no rate at which requests go on failing$/, []],
+    [
+      /^all classes together: (\d+) requests, (\d+) failed, (\S+) tok\/s, (\S+) req\/s$/,
+      [[row.requests], [row.failed], [row.output_throughput_tokens_per_s], [row.request_throughput_per_s]],
+    ],
     [/^failed at the end (\S+ %)$/, [[row.failed_share_at_end, 100]]],
     [
       /^the server falls behind from (\S+) requests\/s scheduled \(second (\d+)\): (\d+) requests are open when the ramp ends$/,

@@ -14,7 +14,7 @@ export function conversations([run]: [Results, ...Results[]]): Answer {
       {
         heading: "Turn by turn",
         pictures: turnPictures(levels),
-        tables: present([sessionsTable(levels), turnsTable(levels)]),
+        tables: conversationTables(levels),
       },
       {
         heading: "Requests",
@@ -29,6 +29,11 @@ export function conversations([run]: [Results, ...Results[]]): Answer {
     ],
     files: [],
   };
+}
+
+/** The tables of sessions and turns; none where there was no session. */
+export function conversationTables(levels: readonly LevelSummary[]): Table[] {
+  return present([sessionsTable(levels), turnsTable(levels)]);
 }
 
 /** What a level's sessions came to, and what the first turn and the last one took. */
