@@ -21,7 +21,8 @@ const declare: Plugin = {
         export function readOwn({ value }) { return value; }
         export const digests = undefined;
         export const demand = () => {}, orRefuse = (read) => read(), shownSettings = () => ({});
-        export const userPath = (path) => path, shippedPath = (path) => path;`,
+        export const userPath = (path) => path, shippedPath = (path) => path;
+        export const readMix = () => [];`,
       loader: "js",
     }));
   },

@@ -3,4 +3,5 @@ export { capacityResults } from "./figures/capacity-lines";
 export { burstTable, phaseFigures, rampLines, requestFigures, secondsCsv } from "./figures/figures";
 export { ingestionText } from "./figures/ingestion";
 export { sessionTables } from "./figures/session-tables";
+export { togetherLine } from "./figures/together";
 export { concludeRun } from "./outcome/summary-files";

@@ -8,6 +8,7 @@ export {
   isSettingName,
   parseConfig,
   refuseLoadFlags,
+  parseMix,
   secretsLine,
   shownSettings,
 } from "./settings/parse-config";

@@ -3,6 +3,7 @@
 export { arrivals } from "./load/arrivals";
 export { type Burst, batchBursts, bursts, burstsOf } from "./load/bursts";
 export { type Between, type Level, lengthLabels, levels, levelsOf } from "./load/levels";
+export { mix } from "./load/mix";
 export { search } from "./load/probing";
 export { resetAndRest } from "./load/reset";
 export { conversations } from "./load/sessions";

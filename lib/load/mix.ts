@@ -1,32 +1,63 @@
-import type { Options } from "k6/options";
-import { gateLabels, type LevelGate } from "../figures/level-gate";
-import type { Gates } from "../figures/profile";
-import { type Config, demand } from "../settings/config";
+import { abort } from "../abort";
+import { gateLabels } from "../figures/level-gate";
+import { afterLoad } from "../lazy";
+import { type Config, demand, readMix } from "../settings/config";
+import type { MixClass } from "../settings/parse-config";
 import { Arrivals, emitLevelMetrics, Levels, type Slot } from "../wire/client";
-import { clientsPerVU, loadOptions, warmupOf } from "./levels";
-import { abort } from "./load-guard";
-import { planRequests } from "./load-plan";
+import { openClient, type Server } from "../wire/llm-client";
+import { planRequests } from "../workload/load-plan";
+import { openPrompts } from "../workload/prompts";
+import { openConversations } from "./conversations";
+import { warmupOf } from "./levels";
+import { clientsPerVU, loadOptions } from "./options";
+import type { Load, Shape } from "./shape";
 
-/** A class of a mix as its load needs it. */
-export interface LoadClass extends LevelGate {
-  readonly name: string;
-  readonly rate?: number;
-  readonly concurrency?: number;
-  readonly sessions: boolean;
-  readonly config: Config;
-}
+/** Classes of load that run at once, each of which is a level with limits of its own: those of the file MIX. */
+export const mix: Shape = {
+  // No spread: a bundle could not leave out what it does not use.
+  uses: [
+    "MIX",
+    "RATE",
+    "DURATION",
+    "ARRIVAL",
+    "MAX_IN_FLIGHT",
+    "CLIENTS_PER_VU",
+    "METRICS_URL",
+    "INPUT_TOKENS",
+    "SHARED_PREFIX",
+    "PREFIX_GROUPS",
+    "PREFIX_POPULARITY",
+    "generation",
+  ],
+  open(config) {
+    const classes = readMix(config);
+    const load = openMix(config, classes);
+    const parts = classes.map(({ sessions, config: own }) => {
+      const client = openClient(own);
+      const modelOf = (server: Server): Server => (own.MODEL === "" ? server : { ...server, model: own.MODEL });
+      if (sessions) {
+        const { hold } = openConversations(own);
+        return (slot: Slot, server: Server) => hold(slot, modelOf(server), client);
+      }
+      const prompts = openPrompts(own);
+      return (slot: Slot, server: Server) =>
+        client.request(modelOf(server), prompts.next(slot, server.tokensPerWord), slot);
+    });
+    return { ...load, each: (_, server) => load.each((slot, part) => parts[part]?.(slot, server)) };
+  },
+  shows: ({ levels, total }) => {
+    const { sessionTables, togetherLine } = afterLoad();
+    return { text: [togetherLine(total), sessionTables(levels)].filter(Boolean).join("\n\n") };
+  },
+};
 
-/** The loads of all classes, which run at once; each class is a level. */
-export interface MixLoad {
-  readonly specs: readonly { readonly name: string; readonly labels: Record<string, string | number> }[];
-  options(gates: () => Gates): Options | undefined;
-  /** Sends of every class; `send` is given the number of the class. */
+/** The loads of all classes; `send` is given the number of the class. */
+interface MixLoad extends Omit<Load, "each"> {
   each(send: (slot: Slot, part: number) => unknown): void;
-  report(): void;
 }
 
 /** Each class of the mix for DURATION: arrivals at its rate, or so many clients. Sessions may last longer. */
-export function openMix(config: Config, classes: readonly LoadClass[]): MixLoad {
+function openMix(config: Config, classes: readonly MixClass[]): MixLoad {
   const { DURATION: durationMs = 0, WARMUP: warmup } = config;
   demand(durationMs > 0, "a mix is bounded by time: set DURATION");
   demand(
@@ -65,7 +96,7 @@ export function openMix(config: Config, classes: readonly LoadClass[]): MixLoad 
     return { load: arrivals, perVU };
   });
   return {
-    specs,
+    levels: specs,
     options: (gates) =>
       loadOptions(
         config,

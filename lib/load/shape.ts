@@ -24,6 +24,8 @@ export interface GatedLevel {
   readonly batchSize?: number;
   /** Output length of all its requests, where it is 1. */
   readonly outputTokens?: number;
+  /** They may hold limits of the level's own (lib/figures/level-gate.ts). */
+  readonly labels?: Readonly<Record<string, string | number>>;
 }
 
 /** Sends what a slot stands for: the next of `prompts`, or where `batchSize` is given so many of them at once. */
