@@ -1,5 +1,5 @@
 import { abort } from "../abort";
-import { gateLabels } from "../figures/level-gate";
+import { gateLabels } from "../figures/gate-labels";
 import { afterLoad } from "../lazy";
 import { type Config, demand, readMix } from "../settings/config";
 import type { MixClass } from "../settings/parse-config";
