@@ -7,8 +7,8 @@ export {
   gatherSettings,
   isSettingName,
   parseConfig,
-  refuseLoadFlags,
   parseMix,
+  refuseLoadFlags,
   secretsLine,
   shownSettings,
 } from "./settings/parse-config";
