@@ -35,9 +35,12 @@ export async function requireGo(): Promise<string> {
   return version.name;
 }
 
+/** How Go compiles the binary: static, and the same bytes wherever the sources are. */
+export const goBuild = ["build", "-mod=readonly", "-trimpath", "-buildvcs=false", "-ldflags=-s -w -buildid="];
+
 /** One hash over all that decides what the binary is: the extension's sources, its module files and the compiler. */
 function inputsHash(goVersion: string): string {
-  const hash = createHash("sha256").update(`${goVersion} ${process.platform} ${process.arch}\n`);
+  const hash = createHash("sha256").update(`${goVersion} ${process.platform} ${process.arch} ${goBuild.join(" ")}\n`);
   const files = readdirSync(extensionDir, { recursive: true, encoding: "utf8" })
     .filter((file) => (file.endsWith(".go") && !file.endsWith("_test.go")) || /(^|[\\/])go\.(mod|sum)$/.test(file))
     .sort();
@@ -47,7 +50,8 @@ function inputsHash(goVersion: string): string {
   return hash.digest("hex");
 }
 
-async function checkForeign(binary: string): Promise<string> {
+/** The K6_BINARY of the user, which has to carry the module. @throws Problem where it does not. */
+export async function checkForeign(binary: string): Promise<string> {
   const { code, stdout, stderr } = await runCommand(binary, ["version"]);
   if (code !== 0) throw new Problem(`K6_BINARY=${binary} does not run: ${stderr.trim()}`);
   if (!carriesModule(stdout)) {
@@ -72,15 +76,11 @@ export async function ensureK6(): Promise<string> {
   const startMs = Date.now();
   // Built beside its place and moved there, so that an interrupted build leaves no half binary.
   const fresh = `${builtK6}.new`;
-  const { code, stderr } = await runCommand(
-    "go",
-    ["build", "-mod=readonly", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", fresh, "./cmd/k6"],
-    {
-      cwd: extensionDir,
-      env: { ...process.env, CGO_ENABLED: "0" },
-      progress: { what: "compiling k6", everyMs: 10_000 },
-    },
-  );
+  const { code, stderr } = await runCommand("go", [...goBuild, "-o", fresh, "./cmd/k6"], {
+    cwd: extensionDir,
+    env: { ...process.env, CGO_ENABLED: "0" },
+    progress: { what: "compiling k6", everyMs: 10_000 },
+  });
   if (code !== 0) throw new Problem(`compiling k6 failed:\n${stderr.trim()}`);
   renameSync(fresh, builtK6);
   writeFileSync(hashFile, hash);

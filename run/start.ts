@@ -34,17 +34,29 @@ export interface StartRequest {
   k6Args: string[];
 }
 
-/** Reads the command line: a scenario's name first, if any; `-e` and `--env` are taken out of k6's arguments. */
-export function parseStartArgs(argv: readonly string[]): StartRequest {
+/** The command that the user typed. */
+export type StartCommand = "npm start" | "tokenclock run";
+
+/** Options of k6 whose value may look like a setting. */
+const takesPair = /^(--tag|-o|--out|--system-tags|--summary-trend-stats|--stage|-s|--secret-source|--log-output)$/;
+
+/**
+ * Reads the command line: a scenario's name first, if any; `-e` and `--env` are taken out of k6's arguments. Where no npm stands
+ * in between, NAME=value alone is a setting, too: npm would have taken its -e.
+ */
+export function parseStartArgs(argv: readonly string[], command: StartCommand = "npm start"): StartRequest {
   const args = argv.filter((arg) => arg !== "--");
-  const named = args[0] !== undefined && !args[0].startsWith("-");
+  const alone = /^[A-Z][A-Z0-9_]*=/;
+  const direct = command === "tokenclock run";
+  const named = args[0] !== undefined && !args[0].startsWith("-") && !(direct && alone.test(args[0]));
   const scenario = named ? (args[0] ?? "") : defaultScenario;
   const request: StartRequest = { scenario, named, settings: {}, k6Args: [] };
   const rest = args.slice(named ? 1 : 0);
   for (let i = 0; i < rest.length; i++) {
     const arg = rest[i] ?? "";
     const joined = /^(?:-e|--env=)([A-Za-z_]\w*(?:=[\s\S]*)?)$/.exec(arg)?.[1];
-    const pair = arg === "-e" || arg === "--env" ? rest[++i] : joined;
+    const loose = direct && alone.test(arg) && !takesPair.test(rest[i - 1] ?? "") ? arg : undefined;
+    const pair = arg === "-e" || arg === "--env" ? rest[++i] : (joined ?? loose);
     if (pair === undefined) {
       request.k6Args.push(arg);
       continue;
@@ -217,7 +229,17 @@ async function publishVerdict(dir: string, exitCode: number): Promise<number> {
   return publishRun(dir, exitCode);
 }
 
-function usage(names: readonly string[]): string {
+function usage(names: readonly string[], command: StartCommand): string {
+  if (command === "tokenclock run") {
+    return `tokenclock run [scenario] [SETTING=value ...] [k6's arguments]
+
+Runs a scenario and renders its report. Without any argument it runs ${defaultScenario} against a simulated server; else the
+server is named by BASE_URL, or SIMULATE=true asks for the simulated one.
+Scenarios: ${names.join(", ")}.
+Settings: docs/settings.md, also as -e SETTING=value, or as environment variables TOKENCLOCK_SETTING, BASE_URL and API_KEY; keys
+are better set there, because others can see a process's arguments.
+k6's arguments: those of k6 run, such as --out or --tag.`;
+  }
   return `npm start [scenario] -- [-e SETTING=value ...] [k6's arguments]
 
 Runs a scenario and renders its report. Without any argument it runs ${defaultScenario} against a simulated server; else the
@@ -242,11 +264,11 @@ function clearedFolder(options: Environment): string | undefined {
 }
 
 /** The whole of `npm start`; resolves to the exit code. */
-export async function start(argv: readonly string[]): Promise<number> {
-  const { named, scenario, settings: options, k6Args } = parseStartArgs(argv);
+export async function start(argv: readonly string[], command: StartCommand = "npm start"): Promise<number> {
+  const { named, scenario, settings: options, k6Args } = parseStartArgs(argv, command);
   const names = scenarioNames();
   if (k6Args.some((arg) => arg === "--help" || arg === "-h")) {
-    console.log(usage(names));
+    console.log(usage(names, command));
     return passed.code;
   }
   // First of all: whatever ends the run from here on, nobody finds an earlier one's results in its folder.

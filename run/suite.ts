@@ -13,6 +13,7 @@ import { ensureK6 } from "../build/k6";
 import { distDir, shown } from "../build/paths";
 import { Problem, runProgram } from "../build/program";
 import { asEnvironment } from "../lib/settings/given-settings";
+import { exitCodeOf } from "../report/cli/options";
 import { fullCache } from "../report/page/answers/kv-cache-profile";
 import { readResults } from "../report/read/read";
 import { k6Environment, type Simulator, startSimulator } from "./simulator";
@@ -278,7 +279,7 @@ const help: Partial<Record<SuiteSetting, string>> = {
   speedThreshold: "tokens/s that each parallel request shall get",
 };
 
-async function main(): Promise<number> {
+export function commandLine(): Command {
   const program = new Command("suite")
     .description("Runs the serving suite and writes raw_results/ and report/")
     .allowExcessArguments(false);
@@ -293,7 +294,18 @@ async function main(): Promise<number> {
   program.option("--target-queries-nb-speed_generation <value>", "the same as --target-queries-nb-speed-generation");
   program.option("--quick", "few requests and few numbers of parallel requests: minutes instead of hours");
   program.option("--sweep", "measure every number of parallel requests instead of searching for the thresholds");
-  program.parse();
+  return program;
+}
+
+/** The command; resolves to the exit code. @throws Problem with 104 for what is asked wrongly. */
+export async function main(argv: readonly string[]): Promise<number> {
+  const program = commandLine();
+  try {
+    program.exitOverride().parse([...argv], { from: "user" });
+  } catch (error) {
+    // Commander has printed its own.
+    return exitCodeOf(error);
+  }
   const { targetQueriesNbSpeed_generation: theirs, ...given } = program.opts<Record<string, string>>();
   if (theirs !== undefined) given.targetQueriesNbSpeedGeneration ??= theirs;
   const envFile = existsSync(".env") ? parseEnvFile(readFileSync(".env", "utf8")) : {};
@@ -323,4 +335,4 @@ async function main(): Promise<number> {
   }
 }
 
-if (process.argv[1] === __filename) void runProgram(main);
+if (process.argv[1] === __filename) void runProgram(() => main(process.argv.slice(2)));

@@ -228,7 +228,7 @@ function metricNames(lists: readonly string[] | undefined): string[] | undefined
   });
 }
 
-function commandLine(): Command {
+export function commandLine(): Command {
   return new Command("compare")
     .description("Compares runs B of one workload with runs A, level by level, with bounds for each change")
     .argument("[folders...]", "results folders: A B, or A1 A2 ... -- B1 B2 ...")

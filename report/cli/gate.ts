@@ -238,7 +238,7 @@ function gateOutcome(subject: string, result: GateResult, by: Confidence): Outco
 /** N of p(N). */
 const percentile = (text: string): number => Number((100 * percentage(50, 100)(text)).toPrecision(12));
 
-function commandLine(): Command {
+export function commandLine(): Command {
   return new Command("gate")
     .description(
       "Judges a results folder by SLOs and a threshold profile, percentiles and shares with MLPerf's early stopping",

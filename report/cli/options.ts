@@ -54,16 +54,20 @@ export function exitCodeOf(error: unknown): number {
   return error instanceof CommanderError && error.exitCode === 0 ? 0 : 104;
 }
 
-/** Runs a command's main; an error ends it with one line and 104. */
+/** The exit code of a command's main; an error is printed in one line and is 104. */
+export async function codeOf(name: string, main: () => Promise<number>): Promise<number> {
+  try {
+    return await main();
+  } catch (error) {
+    // Commander has printed its own.
+    if (!(error instanceof CommanderError)) console.error(`${name}: ${(error as Error).message}`);
+    return exitCodeOf(error);
+  }
+}
+
+/** Runs a command's main and ends the process with its exit code. */
 export function runCommandLine(name: string, main: () => Promise<number>): void {
-  main().then(
-    (code) => {
-      process.exitCode = code;
-    },
-    (error: Error) => {
-      // Commander has printed its own.
-      if (!(error instanceof CommanderError)) console.error(`${name}: ${error.message}`);
-      process.exitCode = exitCodeOf(error);
-    },
-  );
+  void codeOf(name, main).then((code) => {
+    process.exitCode = code;
+  });
 }

@@ -5,9 +5,8 @@ import { renderReport } from "../page/render";
 import { parseCommandLine, runCommandLine } from "./options";
 import { progressLine } from "./progress";
 
-/** The whole of the command; resolves to its exit code. */
-async function main(argv: readonly string[]): Promise<number> {
-  const program = new Command("report")
+export function commandLine(): Command {
+  return new Command("report")
     .description("Folds results folders of one scenario into report.html, tables and pictures")
     .argument("<dir>", "results folder")
     .argument(
@@ -15,6 +14,11 @@ async function main(argv: readonly string[]): Promise<number> {
       "further folders: shown beside the first; the other phase of a prefill-decode, or version B of a ramp",
     )
     .option("-o, --output <dir>", "where the files go (default: the first folder)");
+}
+
+/** The whole of the command; resolves to its exit code. */
+export async function main(argv: readonly string[]): Promise<number> {
+  const program = commandLine();
   parseCommandLine(program, argv);
   const [dir = "", more = []] = program.processedArgs as [string?, string[]?];
   const { output } = program.opts<{ output?: string }>();
@@ -23,4 +27,4 @@ async function main(argv: readonly string[]): Promise<number> {
   return 0;
 }
 
-runCommandLine("report", () => main(process.argv.slice(2)));
+if (process.argv[1] === __filename) runCommandLine("report", () => main(process.argv.slice(2)));
