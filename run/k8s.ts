@@ -237,7 +237,7 @@ function whole(least: number): (text: string) => number {
 
 const dnsLabel = /^[a-z]([-a-z0-9]{0,40}[a-z0-9])?$/;
 
-function commandLine(): Command {
+export function commandLine(): Command {
   return new Command("k8s")
     .description("Prints the Kubernetes manifests of a run of several runners under k6-operator")
     .argument("<scenario>", "the scenario")
@@ -304,7 +304,8 @@ export function deploymentOf(argv: readonly string[]): Deployment {
   return { ...options, scenario, name, runners, secret, secretSettings, settings: given, deadlineS: deadline };
 }
 
-async function main(argv: readonly string[]): Promise<number> {
+/** The command; resolves to the exit code. @throws Problem for what is asked wrongly. */
+export async function main(argv: readonly string[]): Promise<number> {
   let deployment: Deployment;
   try {
     deployment = deploymentOf(argv);

@@ -26,7 +26,9 @@ interface Subcommand {
 const report = () => import("../report/cli/report");
 const gate = () => import("../report/cli/gate");
 const compare = () => import("../report/cli/compare");
+const merge = () => import("../report/cli/merge");
 const suite = () => import("./suite");
+const k8s = () => import("./k8s");
 
 /** A command of the k6 binary. */
 const extension = (name: string, summary: string): Subcommand => ({
@@ -54,6 +56,11 @@ const subcommands: Readonly<Record<string, Subcommand>> = {
     describe: async () => (await compare()).commandLine(),
     run: (argv) => codeOf("compare", async () => (await compare()).main(argv)),
   },
+  merge: {
+    summary: "make one result of the records of all runners of a run, and judge it",
+    describe: async () => (await merge()).commandLine(),
+    run: (argv) => codeOf("merge", async () => (await merge()).main(argv)),
+  },
   suite: {
     summary: "measure prompt ingestion, KV cache and generation speed of a server",
     describe: async () => (await suite()).commandLine(),
@@ -61,6 +68,12 @@ const subcommands: Readonly<Record<string, Subcommand>> = {
   },
   calibrate: extension("calibrate", "measure the client's own error on this machine"),
   simulate: extension("simulate", "serve the simulated LLM server"),
+  coordinate: extension("coordinate", "be the meeting point of the runners of one run, and judge it"),
+  k8s: {
+    summary: "print the manifests of a run of several runners under k6-operator",
+    describe: async () => (await k8s()).commandLine(),
+    run: async (argv) => (await k8s()).main(argv),
+  },
   completion: {
     summary: `print a completion script (${shells.join(", ")})`,
     describe: async () =>
@@ -76,6 +89,7 @@ const subcommands: Readonly<Record<string, Subcommand>> = {
 async function completed(): Promise<Completed[]> {
   const words: Readonly<Record<string, readonly string[]>> = {
     run: [...scenarioNames(), ...Object.keys(settings).map((name) => `${name}=`)],
+    k8s: scenarioNames(),
     completion: shells,
   };
   return Promise.all(

@@ -43,7 +43,7 @@ interface Options {
   maxUncertainty: number;
 }
 
-function commandLine(): Command {
+export function commandLine(): Command {
   return new Command("merge")
     .description("Makes one result of the records of all runners of a run, and judges it")
     .argument("<dir...>", "the runners' folders, each with records.ndjson(.gz)")

@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -57,7 +58,8 @@ the coordinator. TLS follows from it: the coordinator's key is derived from the 
 token the coordinator listens on a loopback address only, and without TLS.
 
 When all runners have ended, the judge merges DIR's parts into one result in DIR and gives the exit code: 0 passed, 99 failed,
-98 not valid (a runner is lost or not valid), 96 inconclusive. By default that is tokenclock's own merge, which needs Node.`,
+98 not valid (a runner is lost or not valid), 96 inconclusive. By default that is tokenclock's own merge: that of the release, or of
+the clone, which needs Node.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cmd.SilenceUsage = true
@@ -196,10 +198,27 @@ func (f *flags) judgeCommand() ([]string, error) {
 	if program, err = filepath.EvalSymlinks(program); err != nil {
 		return nil, err
 	}
-	root := filepath.Dir(filepath.Dir(program))
+	return mergeIn(filepath.Dir(filepath.Dir(program)))
+}
+
+// mergeIn returns the words of the merge of a folder that has bin/k6: a release, which has a Node of its own, or a clone.
+func mergeIn(root string) ([]string, error) {
+	if cli := filepath.Join(root, "lib", "cli.cjs"); isFile(cli) {
+		node := os.Getenv("TOKENCLOCK_NODE")
+		if node == "" {
+			node = filepath.Join(root, "bin", "node")
+			if runtime.GOOS == "windows" {
+				node += ".exe"
+			}
+		}
+		if _, err := exec.LookPath(node); err != nil {
+			return nil, fmt.Errorf("%s does not run, so that nothing can judge the run; unpack the release again, or set TOKENCLOCK_NODE: %w", node, err)
+		}
+		return []string{node, cli, "merge"}, nil
+	}
 	bootstrap, merge := filepath.Join(root, "build", "bootstrap.cjs"), filepath.Join(root, "report", "cli", "merge.ts")
 	for _, file := range []string{bootstrap, merge} {
-		if _, err := os.Stat(file); err != nil {
+		if !isFile(file) {
 			return nil, fmt.Errorf("%s is not there, so that nothing can judge the run; name a command with --judge, or --judge none", file)
 		}
 	}
@@ -208,6 +227,11 @@ func (f *flags) judgeCommand() ([]string, error) {
 		return nil, fmt.Errorf("node is not found, so that nothing can judge the run; install Node, name a command with --judge, or --judge none: %w", err)
 	}
 	return []string{node, bootstrap, merge}, nil
+}
+
+func isFile(name string) bool {
+	info, err := os.Stat(name)
+	return err == nil && info.Mode().IsRegular()
 }
 
 // report is coordinator.json.
