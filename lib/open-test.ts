@@ -3,11 +3,12 @@ import type { Options } from "k6/options";
 import { orAbort } from "./abort";
 import type { Gates } from "./figures/profile";
 import { beforeLoad } from "./lazy";
-import { meetOthers, requireAskedLoad } from "./load/load-guard";
+import { asked, requireAskedLoad } from "./load/load-guard";
 import type { Load, Send, Shape } from "./load/shape";
 import { type SummaryData, writeSummary } from "./outcome/summary";
 import { type Config, readConfig, shownSettings } from "./settings/config";
 import type { Defaults, SettingName } from "./settings/settings";
+import { meetRunners } from "./wire/client";
 import { type LlmClient, openClient, type Server } from "./wire/llm-client";
 import { openServerMetrics, type ServerMetrics } from "./wire/server-metrics";
 import { showFile } from "./workload/file-rows";
@@ -67,7 +68,7 @@ export function openTest(name: string, defaults: Defaults, shape: Shape): Test {
       serverMetrics?.start();
       const server = client.ready();
       if (load.check) orAbort(load.check);
-      meetOthers(shownSettings(config));
+      meetRunners(beforeLoad().meetOptions(asked, shownSettings(config)));
       return server;
     },
     run(server) {

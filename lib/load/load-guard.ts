@@ -2,10 +2,11 @@
 import exec from "k6/execution";
 import type { Options } from "k6/options";
 import { beforeLoad } from "../lazy";
-import { meetRunners, refuse } from "../wire/client";
+import { refuse } from "../wire/client";
 import type { LoadOptions } from "./load-options";
 
-let asked: LoadOptions | undefined;
+/** The options that the script gave k6. */
+export let asked: LoadOptions | undefined;
 
 /** Remembers the options that the script gives k6. */
 export function rememberLoad(options: Options): Options {
@@ -19,12 +20,4 @@ export function requireAskedLoad(): void {
   if (!asked) return;
   const conflict = beforeLoad().loadConflict(asked, exec.test.options as LoadOptions);
   if (conflict !== undefined) refuse(`tokenclock: ${conflict}`);
-}
-
-/**
- * For setup(): takes this instance's part of the load, and waits for the other instances. `shown` has the settings without
- * secrets, which must be theirs, too.
- */
-export function meetOthers(shown: Readonly<Record<string, unknown>>): void {
-  meetRunners(beforeLoad().meetOptions(asked, shown));
 }

@@ -33,7 +33,8 @@ export function readConfig(declaration: Declaration): Config {
     const given = gatherSettings(options, environment);
     const parsed = parseConfig(declaration, given, (path) => open(userPath(path)));
     const { RUNNERS: runners, COORDINATOR: address, COORDINATOR_TOKEN: token, COORDINATOR_TOKEN_FILE: file } = parsed;
-    const salt = joinRunners({ runners, address, token, tokenFile: file === "" ? "" : absolute(file) });
+    // Undefined with xk6-sse.
+    const salt = joinRunners?.({ runners, address, token, tokenFile: file === "" ? "" : absolute(file) }) ?? "";
     return salt === "" || given.SALT !== undefined ? parsed : { ...parsed, SALT: salt };
   };
   const config = orRefuse(() => shared("config", read));

@@ -118,18 +118,14 @@ export function run(spec: RunSpec): void {
   if (spec.access !== undefined) {
     refuse("tokenclock: keys that are renewed, signatures, TLS_* and TRACEPARENT need k6/x/tokenclock; leave them out");
   }
+  if (Number(spec.config.RUNNERS ?? 1) > 1 || (spec.config.COORDINATOR ?? "") !== "") {
+    refuse("tokenclock: RUNNERS and COORDINATOR need k6/x/tokenclock; leave them out");
+  }
   declared = spec;
 }
 
-/** Several instances need the module: it is what meets the others. */
-export function joinRunners({ runners, address }: { runners: number; address: string }): string {
-  if (runners > 1 || address !== "") {
-    refuse("tokenclock: RUNNERS and COORDINATOR need k6/x/tokenclock; leave them out");
-  }
-  return "";
-}
-
-export function meetRunners(_options: unknown): void {}
+/** Instances meet through the module alone: run() refuses several. */
+export const joinRunners = undefined;
 
 export function refuse(message: string): never {
   exec.test.abort(message);
@@ -174,6 +170,8 @@ export { nothing as clearOld, nothing as conclude, nothing as emitLevelMetrics }
 
 /** The run cannot judge what it measured here. */
 export function watchCache(_options: unknown): void {}
+
+export { watchCache as meetRunners };
 
 export function shared<T>(name: string, make: () => T): T {
   return new SharedArray(`tokenclock ${name}`, () => [make()])[0] as T;
