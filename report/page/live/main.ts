@@ -49,6 +49,7 @@ class LiveChart {
   readonly #told = element("p", { className: "told" });
   readonly #hidden = new Set<string>();
   #chart: EChartsType | undefined;
+  #opened = () => {};
   /** The series that are drawn, with their panels, in ECharts' order. */
   #drawn: { panel: Panel; series: Series }[] = [];
   /** The part of the x axis that is seen, per cent. */
@@ -74,14 +75,17 @@ class LiveChart {
     figure.append(live);
     figure.classList.add("is-live");
     this.#plot.addEventListener("keydown", (event) => this.#key(event));
-    new IntersectionObserver(
-      (entries, observer) => {
-        if (!entries.some(({ isIntersecting }) => isIntersecting)) return;
-        observer.disconnect();
-        this.#open();
+    // What is seen first, the others while nothing else is to be done.
+    const observer = new IntersectionObserver(
+      (entries) => {
+        if (entries.some(({ isIntersecting }) => isIntersecting)) this.#open();
       },
       { rootMargin: "400px" },
-    ).observe(this.#plot);
+    );
+    observer.observe(this.#plot);
+    const idle = window.requestIdleCallback ?? ((act: () => void) => setTimeout(act, 200));
+    idle(() => this.#open());
+    this.#opened = () => observer.disconnect();
   }
 
   #height(): number {
@@ -127,6 +131,8 @@ class LiveChart {
   }
 
   #open(): void {
+    if (this.#chart) return;
+    this.#opened();
     const chart = init(this.#plot, null, { renderer: "svg" });
     this.#chart = chart;
     if (this.spec.group) {

@@ -1,11 +1,14 @@
 /** Every threshold of the runs, with its value and how far it was from the limit. */
 import { isMetricName, metrics } from "../../../lib/figures/metrics-table";
+import type { Summary } from "../../read/read";
 import type { Section } from "../answer";
 import { runColumn, type ShownRun } from "./runs";
 
+type Judgement = NonNullable<Summary["thresholds"]>[number];
+
 export function thresholdsSection(shown: readonly ShownRun[]): Section {
   const rows = shown.flatMap(({ run, label }) =>
-    (run.summary?.thresholds ?? []).map(({ metric, level, of, expression, value, margin, result }) => {
+    inOrder(run.summary).map(({ metric, level, of, expression, value, margin, result }) => {
       const limit = limitOf(expression);
       return {
         run: label,
@@ -50,6 +53,18 @@ export function thresholdsSection(shown: readonly ShownRun[]): Section {
             },
           ],
   };
+}
+
+/** A run's thresholds: what was violated first, then those of the whole run and of each level as the run had them. */
+function inOrder(summary: Summary | undefined): Judgement[] {
+  const places = new Map((summary?.levels ?? []).map(({ name }, i) => [name, i]));
+  const placeOf = ({ level }: Judgement) => (level === undefined ? -1 : (places.get(level) ?? places.size));
+  return [...(summary?.thresholds ?? [])].sort(
+    (a, b) =>
+      Number(a.result === "passed") - Number(b.result === "passed") ||
+      placeOf(a) - placeOf(b) ||
+      a.metric.localeCompare(b.metric),
+  );
 }
 
 /** The number behind the operator. */

@@ -10,6 +10,8 @@ import { spreadsWide } from "./throughput";
 /** Bin widths that a reader can think in, s. */
 const widthsS = [0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1800, 3600, 7200, 21_600, 86_400];
 const mostBins = 240;
+/** Fewer requests a bin make a line of spikes; fewer bins hide what happened when. */
+const [fewestRequests, fewestBins] = [5, 20];
 
 /** A run cut into bins of equal width, from its first request on. */
 interface Binned {
@@ -34,10 +36,12 @@ interface Binned {
 
 const dueNs = (row: RequestRow): number => row.scheduledNs || row.startedNs;
 
-/** The width of the bins of some runs that are shown together; s. */
-export function binWidthS(spansS: readonly number[]): number {
-  const longest = Math.max(0, ...spansS);
-  return widthsS.find((widthS) => longest / widthS <= mostBins) ?? longest / mostBins;
+/** The width of the bins of some runs that are shown together, each with its length and number of requests; s. */
+export function binWidthS(runs: readonly { lengthS: number; requests: number }[]): number {
+  const longest = Math.max(0, ...runs.map(({ lengthS }) => lengthS));
+  const calm = Math.max(0, ...runs.map(({ lengthS, requests }) => (fewestRequests * lengthS) / Math.max(1, requests)));
+  const least = Math.max(longest / mostBins, Math.min(calm, longest / fewestBins));
+  return widthsS.find((widthS) => widthS >= least) ?? least;
 }
 
 /** First and last moment of a run's requests, ns; undefined where it has none. */
@@ -104,7 +108,12 @@ export function binned(run: Results, { fromNs, toNs }: { fromNs: number; toNs: n
 
 export function timelineSection(shown: readonly ShownRun[]): Section {
   const spans = shown.map(({ run }) => spanOfRun(run));
-  const widthS = binWidthS(spans.map((span) => (span ? (span.toNs - span.fromNs) / 1e9 : 0)));
+  const widthS = binWidthS(
+    shown.map(({ run: { requests = [] } }, i) => {
+      const { fromNs, toNs } = spans[i] ?? { fromNs: 0, toNs: 0 };
+      return { lengthS: (toNs - fromNs) / 1e9, requests: requests.length };
+    }),
+  );
   const runs = shown.flatMap(({ run, label }, i) => {
     const span = spans[i];
     return span ? [{ run, label, bins: binned(run, span, widthS) }] : [];
