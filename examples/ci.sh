@@ -16,6 +16,26 @@ usage() {
   exit 104
 }
 
+# The commands: those of an unpacked release where CI_TOKENCLOCK names its tokenclock, else npm's scripts of this clone.
+command=${CI_TOKENCLOCK:-}
+case "$command" in "" | /*) ;; *) command=$PWD/$command ;; esac
+tokenclock() {
+  if [ -n "$command" ]; then
+    "$command" "$@"
+    return
+  fi
+  name=$1
+  shift
+  case "$name" in
+    run)
+      name=$1
+      shift
+      npm start "$name" -- "$@"
+      ;;
+    *) npm run -s "$name" -- "$@" ;;
+  esac
+}
+
 [ $# -gt 0 ] || usage
 mode=$1
 shift
@@ -54,16 +74,16 @@ mkdir -p "$out"
 i=1
 while [ "$i" -le "$runs" ]; do
   echo "== $mode, run $i of $runs"
-  npm start "$scenario" -- -e BASE_URL="$BASE_URL" -e RESULTS="$out/run-$i" "$@"
+  tokenclock run "$scenario" -e BASE_URL="$BASE_URL" -e RESULTS="$out/run-$i" "$@"
   # shellcheck disable=SC2086 # the options are words
-  npm run -s gate -- "$out/run-$i" $gate
+  tokenclock gate "$out/run-$i" $gate
   i=$((i + 1))
 done
 
 if [ "$mode" = check ]; then
   echo "== comparison with the baseline"
   # shellcheck disable=SC2086
-  npm run -s compare -- --baseline "$baseline"/run-* --candidate "$out"/run-* --output "$out" $compare
+  tokenclock compare --baseline "$baseline"/run-* --candidate "$out"/run-* --output "$out" $compare
   exit
 fi
 

@@ -147,7 +147,7 @@ async function fill(target: Target, folder: string, options: Options): Promise<C
     recursive: true,
     filter: (file) => !file.endsWith(".ts"),
   });
-  cpSync(path.join(root, "docs"), path.join(folder, "docs"), { recursive: true });
+  for (const each of ["docs", "examples"]) cpSync(path.join(root, each), path.join(folder, each), { recursive: true });
   for (const file of ["LICENSE", "README.md", "CHANGELOG.md"])
     copyFileSync(path.join(root, file), path.join(folder, file));
   const { name, version, description, license } = ownPackage();

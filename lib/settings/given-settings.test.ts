@@ -23,6 +23,7 @@ test("no other variable of the environment is a setting", () => {
     REQUESTS: "",
     PATH: "/bin",
     TOKENCLOCK_READER: "off",
+    TOKENCLOCK_NODE: "/usr/bin/node",
   };
   assert.deepEqual(gatherSettings({}, image), {});
 });

@@ -9,7 +9,7 @@ export const environmentPrefix = "TOKENCLOCK_";
 const bareNames: readonly string[] = ["BASE_URL", "API_KEY"] satisfies SettingName[];
 
 /** Variables with the prefix that are none of a run's: the extension reads them itself, when the process begins. */
-const ofTheProcess: readonly string[] = ["TOKENCLOCK_READER"];
+const ofTheProcess: readonly string[] = ["TOKENCLOCK_READER", "TOKENCLOCK_NODE"];
 
 /**
  * Settings by name. An option (`-e NAME=value`) counts for more than TOKENCLOCK_NAME in the environment, and that for more

@@ -1,13 +1,16 @@
 /** A release for this machine: made twice, unpacked in an empty folder, used with nothing on the PATH. */
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
-import { existsSync, mkdirSync, readdirSync, readFileSync } from "node:fs";
+import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import http from "node:http";
+import type { AddressInfo } from "node:net";
 import path from "node:path";
-import { before, test } from "node:test";
+import { before, type TestContext, test } from "node:test";
 import { root } from "../../build/paths";
 import { isHost, targets } from "../../build/release/target";
 import { type ChildEnd, startChild } from "../support/child";
 import { scratchDir } from "../support/scratch";
+import { startServer } from "../support/simulated";
 
 const target = targets.find(isHost);
 const skip =
@@ -34,7 +37,8 @@ let home = "";
 /** Runs the unpacked command in an empty folder. */
 function tokenclock(args: readonly string[], cwd: string): Promise<ChildEnd> {
   mkdirSync(cwd, { recursive: true });
-  const env = { PATH: made("nothing"), HOME: cwd };
+  // The variable of who has a Node of their own is no setting.
+  const env = { PATH: made("nothing"), HOME: cwd, TOKENCLOCK_NODE: path.join(home, "bin", "node") };
   return startChild("/bin/sh", [path.join(home, "tokenclock"), ...args], { cwd, env, timeoutMs: 60_000 }).ended;
 }
 
@@ -138,4 +142,215 @@ test("the archive names what it is made of, with licences", { skip }, () => {
   }
   const notices = readFileSync(path.join(home, "THIRD_PARTY_LICENSES"), "utf8");
   for (const { name, version } of components) assert.ok(notices.includes(`${name} ${version} (`), name);
+});
+
+/** The archive and how it is called. */
+const archiveOf = (folder: string) => readdirSync(folder).find((file) => file.endsWith(".tar.gz")) ?? "";
+
+/** Runs a script of this project in a folder. */
+function script(file: string, args: readonly string[], env: NodeJS.ProcessEnv, cwd = dir): Promise<ChildEnd> {
+  return startChild("sh", [path.join(root, file), ...args], {
+    cwd,
+    env: { ...process.env, ...env },
+    timeoutMs: 120_000,
+  }).ended;
+}
+
+/** The path of a command; undefined where it is not installed. */
+const found = (command: string) =>
+  (process.env.PATH ?? "")
+    .split(path.delimiter)
+    .map((folder) => path.join(folder, command))
+    .find((file) => existsSync(file));
+const noCapabilities =
+  skip ||
+  (process.platform !== "linux" || process.getuid?.() !== 0 || !found("setcap") || !found("setpriv")
+    ? "needs root, setcap and setpriv, as the image's build has them"
+    : false);
+
+test("the image's k6 runs as any user: with the packet ring where NET_RAW is given, and without it where it is not", {
+  skip: noCapabilities,
+}, async () => {
+  chmodSync(dir, 0o755);
+  const folder = made("image");
+  const archive = path.join(made("one"), archiveOf(made("one")));
+  const installed = await script("image/install.sh", [archive, folder, made("bin")], {});
+  if (/Operation not supported/.test(installed.stderr)) return; // a file system without capabilities
+  assert.equal(installed.code, 0, installed.stderr);
+  const server = await startServer();
+  try {
+    const asUser = async (...bounding: string[]) => {
+      const out = made(`user${bounding.length}`);
+      mkdirSync(out);
+      chmodSync(out, 0o777);
+      const own = ["--reuid", "12345", "--regid", "12345", "--clear-groups", ...bounding];
+      const words = [path.join(made("bin"), "k6"), "run", "--quiet", path.join(folder, "dist", "concurrency-sweep.js")];
+      const settings = { CONCURRENCY: "1", REQUESTS: "4", OUTPUT_TOKENS: "4", THRESHOLDS: "none", RESULTS: out };
+      const given = Object.entries({ ...settings, BASE_URL: server.baseUrl }).flatMap(([k, v]) => ["-e", `${k}=${v}`]);
+      const { code, stdout, stderr } = await startChild(found("setpriv") ?? "", [...own, ...words, ...given], {
+        ...{ cwd: out, timeoutMs: 60_000, env: { PATH: "/nonexistent", HOME: out, K6_NO_USAGE_REPORT: "true" } },
+      }).ended;
+      assert.ok([0, 99].includes(code ?? -1), stdout + stderr);
+      return stdout;
+    };
+    assert.match(await asUser(), /^stamps: ring /m);
+    const without = await asUser("--bounding-set", "-net_raw");
+    assert.match(without, /^stamps: socket .*the process has no CAP_NET_RAW/m);
+    // The binary as it was released has no capability, and runs as well.
+  } finally {
+    await server.stop();
+  }
+});
+
+/** A server of loopback for GitHub's part: a release's files, and comments of one pull request. */
+async function github(t: TestContext, files: string) {
+  const comments: { id: number; body: string }[] = [];
+  const calls: string[] = [];
+  const server = http.createServer((request, response) => {
+    const url = request.url ?? "";
+    if (url.startsWith("/download/")) {
+      const file = path.join(files, path.basename(url));
+      response.writeHead(existsSync(file) ? 200 : 404).end(existsSync(file) ? readFileSync(file) : "");
+      return;
+    }
+    let text = "";
+    request.on("data", (piece) => {
+      text += piece;
+    });
+    request.on("end", () => {
+      calls.push(`${request.method} ${url} ${request.headers.authorization}`);
+      const { body = "" } = text === "" ? {} : (JSON.parse(text) as { body?: string });
+      if (request.method === "POST") comments.push({ id: comments.length + 7, body });
+      const own = comments.find(({ id }) => url.endsWith(`/comments/${id}`));
+      if (request.method === "PATCH" && own) own.body = body;
+      response.writeHead(200, { "content-type": "application/json" });
+      response.end(JSON.stringify(request.method === "GET" ? comments : {}));
+    });
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  t.after(() => server.close());
+  return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, comments, calls };
+}
+
+const noAction = skip || (found("curl") ? false : "curl is not installed");
+
+test("the action installs a release, makes a baseline, compares with it and keeps one comment", {
+  skip: noAction,
+}, async (t) => {
+  const { url, comments, calls } = await github(t, made("one"));
+  const temp = made("runner");
+  mkdirSync(temp);
+  const file = (name: string) => path.join(temp, name);
+  const common = {
+    RUNNER_TEMP: temp,
+    GITHUB_PATH: file("path"),
+    GITHUB_ENV: file("env"),
+    GITHUB_OUTPUT: file("output"),
+  };
+  const installed = await script("action/install.sh", [], { ...common, RELEASE_URL: `${url}/download` });
+  assert.equal(installed.code, 0, installed.stderr);
+  const [, homeOfAction = ""] = /^CI_TOKENCLOCK_HOME=(.+)$/m.exec(readFileSync(file("env"), "utf8")) ?? [];
+  assert.equal(readFileSync(file("path"), "utf8").trim(), homeOfAction);
+
+  const server = await startServer("--step-time", "20ms");
+  t.after(server.stop);
+  const own = { BASE_URL: server.baseUrl, CI_SCENARIO: "concurrency-sweep", CI_RUNS: "1", CI_COMPARE: "" };
+  const gate = {
+    CI_GATE: "--slo-ttft 60000 --percentile 50",
+    SETTINGS: "CONCURRENCY=2\nREQUESTS=12\nOUTPUT_TOKENS=4\nTHRESHOLDS=none",
+  };
+  let said = "";
+  /** A run of the step; its outputs. */
+  const step = async (env: NodeJS.ProcessEnv) => {
+    writeFileSync(file("output"), "");
+    const { code, stdout, stderr } = await script(
+      "action/run.sh",
+      [],
+      { ...common, ...own, ...gate, CI_TOKENCLOCK_HOME: homeOfAction, ...env },
+      temp,
+    );
+    said = stdout + stderr;
+    assert.equal(code, 0, said);
+    return Object.fromEntries(
+      readFileSync(file("output"), "utf8")
+        .trim()
+        .split("\n")
+        .map((line) => line.split("=", 2)),
+    ) as Record<string, string>;
+  };
+  const comment = async (from: string) => {
+    const env = {
+      GITHUB_API_URL: url,
+      GITHUB_REPOSITORY: "o/r",
+      GITHUB_TOKEN: "secret",
+      PULL_REQUEST: "5",
+      MARK: "default",
+      COMMENT_FILE: from,
+    };
+    const bin = path.join(homeOfAction, "bin", "node");
+    const { code, stderr } = await startChild(bin, [path.join(root, "action", "comment.cjs")], {
+      env,
+      timeoutMs: 30_000,
+    }).ended;
+    assert.equal(code, 0, stderr);
+  };
+
+  let baseline = await step({ MAKE_BASELINE: "true" });
+  // A busy machine makes the client invalid, which makes no baseline.
+  for (let i = 0; i < 2 && baseline.code === "98"; i++) baseline = await step({ MAKE_BASELINE: "true" });
+  if (baseline.code === "98") return t.skip("this machine is too busy for the client to judge a server");
+  assert.deepEqual([baseline.code, baseline.baseline], ["0", "made"], said);
+  assert.ok(existsSync(path.join(temp, ".tokenclock", "baseline", "run-1", "summary.json")));
+  const compared = await step({ MAKE_BASELINE: "false" });
+  // One run a side leaves changes unclear as a rule; in the next step the job ends with this code.
+  assert.ok(["0", "96", "98", "99"].includes(compared.code ?? ""), compared.code);
+  assert.equal(compared.baseline, "none");
+  await comment(compared.comment ?? "");
+  await comment(compared.comment ?? "");
+  assert.equal(comments.length, 1);
+  assert.match(comments[0]?.body ?? "", /^<!-- tokenclock default -->\n### tokenclock: (passed|did not pass)/);
+  if (compared.code !== "98") assert.match(comments[0]?.body ?? "", /ttft/i);
+  assert.deepEqual(
+    calls.map((each) => each.split(" ")[0]),
+    ["GET", "POST", "GET", "PATCH"],
+  );
+
+  const dead = await step({ MAKE_BASELINE: "false", BASE_URL: "http://127.0.0.1:9/v1" });
+  assert.notEqual(dead.code, "0");
+  assert.match(readFileSync(dead.comment ?? "", "utf8"), /did not pass \(exit code \d+\)/);
+  const bad = await script(
+    "action/run.sh",
+    [],
+    { ...common, ...own, ...gate, CI_TOKENCLOCK_HOME: homeOfAction, MAKE_BASELINE: "false", SETTINGS: "what" },
+    temp,
+  );
+  assert.deepEqual([bad.code, /settings has what, which is not NAME=value/.test(bad.stderr)], [104, true]);
+});
+
+test("the action refuses an archive with other bytes than SHA256SUMS has", { skip: noAction }, async (t) => {
+  const folder = made("damaged");
+  mkdirSync(folder);
+  writeFileSync(path.join(folder, archiveOf(made("one"))), "no archive");
+  writeFileSync(path.join(folder, "SHA256SUMS"), readFileSync(path.join(made("one"), "SHA256SUMS")));
+  const { url } = await github(t, folder);
+  const temp = made("runner-damaged");
+  mkdirSync(temp);
+  const { code } = await script("action/install.sh", [], {
+    RUNNER_TEMP: temp,
+    GITHUB_PATH: path.join(temp, "p"),
+    GITHUB_ENV: path.join(temp, "e"),
+    RELEASE_URL: `${url}/download`,
+  });
+  assert.notEqual(code, 0);
+  assert.ok(!existsSync(path.join(temp, "p")));
+});
+
+test("action.yml and the Dockerfile run the scripts that these tests run", () => {
+  const action = readFileSync(path.join(root, "action.yml"), "utf8");
+  const used = [...action.matchAll(/action\/[\w.]+/g)].map(([file]) => file);
+  assert.deepEqual(new Set(used), new Set(["action/install.sh", "action/run.sh", "action/comment.cjs"]));
+  assert.match(
+    readFileSync(path.join(root, "Dockerfile"), "utf8"),
+    /COPY .*image\/install\.sh[\s\S]*RUN sh \S+install\.sh/,
+  );
 });

@@ -97,7 +97,7 @@ type Stats struct {
 func Open() (*Ring, error) { return openRing(ringBlocks) }
 
 func openRing(blocks int) (*Ring, error) {
-	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	fd, err := packetSocket()
 	if err != nil {
 		if errors.Is(err, unix.EPERM) {
 			err = errors.New("the process has no CAP_NET_RAW")
