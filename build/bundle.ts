@@ -103,8 +103,11 @@ export function scenarioNames(): string[] {
     .sort();
 }
 
-/** Scenarios that need the module: k6 with xk6-sse has no place for a conversation between two requests. */
-const moduleOnly = new Set(["conversations", "capacity", "mixed"]);
+/**
+ * Scenarios that need the module: k6 with xk6-sse has no place for a conversation between two requests, no levels that are opened in
+ * mid-run, and keeps no parts of a window.
+ */
+const moduleOnly = new Set(["conversations", "capacity", "mixed", "soak"]);
 
 /** The scenarios that also run on a stock k6 with xk6-sse. */
 export function sseScenarioNames(): string[] {

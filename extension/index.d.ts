@@ -266,6 +266,8 @@ declare module "k6/x/tokenclock" {
     fromRate: number;
     toRate: number;
     durationMs: number;
+    /** Instead of the three: [ms from the stage's beginning, requests per second], straight lines between; two of one time are a jump. */
+    points?: readonly (readonly [number, number])[];
     phase?: Phase;
     labels?: Record<string, string | number>;
   }
@@ -378,6 +380,9 @@ declare module "k6/x/tokenclock" {
     /** The steady window, in seconds from the run's start. */
     windowStartS: number;
     durationS: number;
+    /** Of a level with a rate: steady requests that were scheduled, and those that were sent in the window, a second of it. */
+    scheduledRate?: number;
+    sentRate?: number;
     requestThroughput: number;
     outputThroughput: number;
     /** undefined where no SLO is set. */
@@ -411,6 +416,21 @@ declare module "k6/x/tokenclock" {
     sessions?: SessionSummary;
     /** Steady requests by the turn of their session; absent where none is one. */
     turns?: TurnSummary[];
+    /** Equal parts of the window, with RunSpec.slices and a window whose end is known when it opens. */
+    slices?: Slice[];
+  }
+
+  /** Requests count to the part in which they were scheduled, tokens to the one in which they arrived. */
+  export interface Slice {
+    /** Seconds from the run's start. */
+    startS: number;
+    durationS: number;
+    /** Steady requests. */
+    requests: number; completed: number; failed: number;
+    ttftMs: Stats; tpotMs: Stats;
+    outputThroughput: number;
+    /** Memory of this process, MB, when the part's first request ended; absent where it is not known. */
+    clientMB?: number;
   }
 
   export interface SessionSummary {
@@ -533,6 +553,8 @@ declare module "k6/x/tokenclock" {
     /** How the run ended, for handleSummary: complete when all of the load was sent and waited for; cut by MAX_DURATION, an
      * abort or a request through k6's REST API; interrupted by a signal. Only a complete run may pass. */
     ended: "complete" | "cut" | "interrupted";
+    /** Of Arrivals: the sha256 of all times of the schedule, in hex, and how many there are. */
+    schedule?: { digest: string; requests: number };
     /** What of the load was not sent, in words; absent where all was. */
     unsent?: string;
     /** What kept the records from being written whole; absent where nothing did. */
@@ -559,6 +581,8 @@ declare module "k6/x/tokenclock" {
      * setting; written into the records' first line. */
     profile?: unknown;
     digests?: Record<string, string>;
+    /** Divides the window of each level whose end is known into so many equal parts; by default none. */
+    slices?: number;
     /** How the server lets the run in. */
     access?: Access;
   }

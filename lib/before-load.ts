@@ -2,6 +2,7 @@
 export { capacityGates, gates } from "../thresholds/gates";
 export { loadConflict, meetOptions } from "./load/load-options";
 export { requireMeasurable, trendStats, unreachableLine } from "./load/measurable";
+export { ratePoints } from "./load/rate-over-time";
 export {
   accessOf,
   gatherSettings,

@@ -1,6 +1,6 @@
 /** What a load test imports. */
 
-export { arrivals } from "./load/arrivals";
+export { arrivals, traceReplay } from "./load/arrivals";
 export { type Burst, batchBursts, bursts, burstsOf } from "./load/bursts";
 export { type Between, type Level, lengthLabels, levels, levelsOf } from "./load/levels";
 export { mix } from "./load/mix";
@@ -8,6 +8,7 @@ export { search } from "./load/probing";
 export { resetAndRest } from "./load/reset";
 export { conversations } from "./load/sessions";
 export type { Load, Send, Shape } from "./load/shape";
+export { soak } from "./load/soak";
 export { openTest, type Test } from "./open-test";
 export { ingestionText, phaseFigures } from "./outcome/printed";
 export { repliesWhole } from "./settings/apis";

@@ -234,6 +234,12 @@ function foldWindow(
     ...cached,
     windowStartS: openNs / nsPerS,
     durationS,
+    ...(line?.rate
+      ? {
+          scheduledRate: perSecond(steady.length),
+          sentRate: perSecond(sends.filter((sentNs) => sentNs >= openNs && sentNs <= closeNs).length),
+        }
+      : {}),
     requestThroughput: perSecond(endedInside.length),
     outputThroughput: perSecond(sumOf(all.map((each) => tokensInside(each, inside)))),
     requestGoodput: haveSlo ? perSecond(endedInside.filter(good).length) : undefined,

@@ -46,6 +46,9 @@ export interface LevelSummary {
   /** The steady window, in seconds from the run's start. */
   windowStartS: number;
   durationS: number;
+  /** Of an open load: steady requests that were scheduled, and those that were sent in the window, a second of it. */
+  scheduledRate?: number;
+  sentRate?: number;
   requestThroughput: number;
   outputThroughput: number;
   /** undefined where no SLO is set. */
@@ -90,6 +93,24 @@ export interface LevelSummary {
   sessions?: SessionSummary;
   /** Its steady requests by the turn of their conversation. */
   turns?: TurnSummary[];
+  /** Equal parts of the window of a level of a soak. */
+  slices?: Slice[];
+}
+
+/** A part of a level's window. Requests count where they were scheduled, tokens where they arrived. */
+export interface Slice {
+  /** Seconds from the run's start. */
+  startS: number;
+  durationS: number;
+  /** Steady requests. */
+  requests: number;
+  completed: number;
+  failed: number;
+  ttftMs: Stats;
+  tpotMs: Stats;
+  outputThroughput: number;
+  /** What the client's process took of the memory, MB; absent where it is not known. */
+  clientMB?: number;
 }
 
 /** Conversations that have ended. */
@@ -228,6 +249,8 @@ export interface RunReport {
   seconds: Second[];
   validity: Validity;
   versions: { tokenclock: string; k6: string; go: string; os: string };
+  /** Of an open load: the sha256 of all times at which it was to send, in hex, and how many there are. */
+  schedule?: { digest: string; requests: number };
   /** How the run ended: only a complete one may pass. Absent where that is not known (xk6-sse). */
   ended?: "complete" | "cut" | "interrupted";
   /** What of the load was not sent, in words. */
@@ -244,6 +267,8 @@ export interface OwnResults {
   readonly text?: string;
   /** Contents by file name, written into RESULTS. */
   readonly files?: Readonly<Record<string, string>>;
+  /** Limits of the test's own, which the verdict rests on beside those that k6 judges. */
+  readonly limits?: readonly JudgedLimit[];
 }
 
 /** A limit of the run and what became of it. */

@@ -1,34 +1,64 @@
 import { abort } from "../abort";
-import { afterLoad } from "../lazy";
-import { type Config, demand, orRefuse, shownSettings } from "../settings/config";
+import type { OwnResults, RunReport } from "../figures/level-summary";
+import { afterLoad, beforeLoad } from "../lazy";
+import { type Config, demand, orRefuse, shownSettings, userPath } from "../settings/config";
 import { formatDurationMs } from "../settings/duration";
 import { SettingError } from "../settings/setting-error";
-import { type ArrivalSpec, Arrivals, emitLevelMetrics, Windows } from "../wire/client";
+import { type ArrivalSpec, Arrivals, emitLevelMetrics, TextFile, Windows } from "../wire/client";
 import { openFileRows } from "../workload/file-rows";
 import { planRequests } from "../workload/load-plan";
 import { openPrompts, tracePrompts } from "../workload/prompts";
 import { clientsPerVU, k6Options, loadOptions } from "./options";
+import type { RatePoint } from "./rate-over-time";
 import type { Load, Shape } from "./shape";
 import { stagesOf } from "./stages";
 
-/** The load of RATE, STAGES or TRACE: arrivals a second, or with LOOP=closed a changing number of users. */
+/** The load of RATE, STAGES, PATTERN, RATE_FILE or TRACE: arrivals a second, or with LOOP=closed a changing number of users. */
 export const arrivals: Shape = {
   uses: ["arrivals", "prompts", "generation"],
   open: (config) => (config.LOOP === "closed" ? changingUsers(config) : scheduled(config)),
   // With xk6-sse there are no seconds, and nothing is known of when what happened.
-  shows: ({ seconds }, { LOOP: loop }) =>
-    seconds.length > 0
-      ? { text: afterLoad().rampLines(seconds, loop), files: { "seconds.csv": afterLoad().secondsCsv(seconds) } }
-      : {},
+  shows: showSeconds,
 };
+
+/** The requests of TRACE at their times. */
+export const traceReplay: Shape = {
+  uses: ["trace", "generation"],
+  open(config) {
+    demand(config.TRACE !== "", `${config.scenario} needs TRACE, the file of requests with their times`);
+    return scheduled(config);
+  },
+  shows: showSeconds,
+};
+
+function showSeconds({ seconds }: RunReport, { LOOP: loop }: Config): OwnResults {
+  if (seconds.length === 0) return {};
+  return { text: afterLoad().rampLines(seconds, loop), files: { "seconds.csv": afterLoad().secondsCsv(seconds) } };
+}
 
 /**
  * Arrivals on a schedule that all VUs share. With MAX_IN_FLIGHT requests in flight the next request is sent late, and its
  * lag is queue delay.
  */
-function scheduled(config: Config): Load {
+export function scheduled(config: Config): Load {
+  // The module reads the schedule of the first VU alone.
+  const readRates = (name: string): RatePoint[] => {
+    if (__VU !== 0) return [];
+    let text: string;
+    try {
+      text = new TextFile(userPath(name)).text();
+    } catch (error) {
+      // Go's errors come with the name of what threw them.
+      const reason = (error instanceof Error ? error.message : String(error)).replace(
+        /^(GoError: )?new TextFile: /,
+        "",
+      );
+      throw new SettingError(`RATE_FILE=${name} cannot be read: ${reason}`);
+    }
+    return beforeLoad().ratePoints(name, text);
+  };
   const trace = config.TRACE === "" ? [] : openFileRows(config, "TRACE");
-  const stages = trace.length > 0 ? [] : orRefuse(() => stagesOf(config));
+  const stages = trace.length > 0 ? [] : orRefuse(() => stagesOf(config, readRates));
   if (trace.length > 0) refuseWarmup(config, "a trace");
   const spec: ArrivalSpec = {
     arrival: config.ARRIVAL.kind,

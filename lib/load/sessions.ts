@@ -59,7 +59,7 @@ function arrivingSessions(config: Config, beginsMs: readonly number[] | undefine
       throw new SettingError("WARMUP is set, but a trace has no warm-up; leave it out");
     });
   }
-  const stages = beginsMs ? [] : orRefuse(() => stagesOf(config));
+  const stages = beginsMs ? [] : orRefuse(() => stagesOf(config, () => []));
   const spec: ArrivalSpec = {
     arrival: config.ARRIVAL.kind,
     seed: config.SEED,

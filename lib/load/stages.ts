@@ -2,11 +2,26 @@
 import type { Config } from "../settings/parse-config";
 import { SettingError } from "../settings/setting-error";
 import type { StageSpec } from "../wire/client";
+import { patternPoints, type RatePoint } from "./rate-over-time";
 
-/** The stages of RATE (each DURATION long) or STAGES, with a warm-up stage before them where WARMUP is a duration. */
-export function stagesOf(config: Config): StageSpec[] {
+/**
+ * The stages of RATE (each DURATION long), STAGES, PATTERN or RATE_FILE, whose points `readRates` gives, with a warm-up stage
+ * before them where WARMUP is a duration.
+ */
+export function stagesOf(config: Config, readRates: (name: string) => RatePoint[]): StageSpec[] {
   const stages: StageSpec[] = [];
-  if (config.STAGES.length === 0) {
+  const stageOfPoints = (name: string, points: RatePoint[]): StageSpec => {
+    const [, fromRate] = points[0] ?? [0, 0];
+    const [durationMs, toRate] = points.at(-1) ?? [0, 0];
+    return { name, fromRate, toRate, durationMs, points };
+  };
+  if (config.RATE_FILE !== "") stages.push(stageOfPoints("rates", readRates(config.RATE_FILE)));
+  else if (config.PATTERN) {
+    const { PATTERN: pattern, DURATION: durationMs } = config;
+    if (durationMs === undefined)
+      throw new SettingError("PATTERN repeats itself as long as DURATION says: set DURATION");
+    stages.push(stageOfPoints(pattern.kind, patternPoints(pattern, durationMs)));
+  } else if (config.STAGES.length === 0) {
     const durationMs = config.DURATION;
     if (durationMs === undefined) throw new SettingError("an open load is bounded by time: set DURATION (or STAGES)");
     for (const rate of config.RATE) stages.push({ name: `r${rate}`, fromRate: rate, toRate: rate, durationMs });
@@ -24,8 +39,11 @@ export function stagesOf(config: Config): StageSpec[] {
   }
   const first = stages[0];
   if (first && "durationMs" in warmup && warmup.durationMs > 0) {
-    // It counts to the level that it precedes, so it has that level's name.
-    const rate = first.fromRate || first.toRate;
+    // It counts to the level that it precedes, so it has that level's name. A load that begins at 0 is warmed up gently: at the
+    // rate that it goes to, the warm-up would be a burst that no ramp leads to.
+    const rates = (first.points ?? []).map(([, rate]) => rate);
+    const highest = rates.reduce((most, rate) => Math.max(most, rate), first.toRate);
+    const rate = first.fromRate || highest / 10;
     stages.unshift({ name: first.name, fromRate: rate, toRate: rate, durationMs: warmup.durationMs, phase: "warmup" });
   }
   return stages;

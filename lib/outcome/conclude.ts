@@ -1,6 +1,7 @@
 /** What a run came to: its verdict, every limit with its margin, and the exit code that follows. Pure. */
 
 import type { JudgedLimit, RunReport, Verdict } from "../figures/level-summary";
+import { shortNumber } from "../figures/table";
 import { type ExitCodeName, exitCodes } from "./exit-codes";
 import { type Judged, judge } from "./verdict";
 
@@ -13,6 +14,8 @@ export interface Evidence {
   readonly expected: Readonly<Record<string, readonly string[]>>;
   /** Results that could not be written whole, a line each. */
   readonly unwritten: readonly string[];
+  /** Limits that the test itself judged. */
+  readonly own?: readonly JudgedLimit[];
 }
 
 /** The verdict of a run with its exit code. */
@@ -28,13 +31,20 @@ export function conclude(evidence: Evidence): Conclusion {
   if (report.part) return partOf(report.part, evidence);
   const limits = judged.map(limitOf);
   markUnmeasured(limits);
+  const { own = [] } = evidence;
+  limits.push(...own);
   const invalid = flaws(evidence);
   const byThresholds = judge(report, judged);
   const unmeasured = unmeasuredLevels(report).filter(
     // A violated threshold of the level, or the verdict, has said so already.
     (name) => !byThresholds.reasons.some((reason) => reason.includes(`level:${name}}`) || /^no request/.test(reason)),
   );
-  const reasons = [...invalid, ...byThresholds.reasons, ...unmeasured.map((name) => `no request of ${name} completed`)];
+  const reasons = [
+    ...invalid,
+    ...byThresholds.reasons,
+    ...own.filter(({ result }) => result !== "passed").map(ownReason),
+    ...unmeasured.map((name) => `no request of ${name} completed`),
+  ];
   const verdict: Verdict = { ...byThresholds, pass: reasons.length === 0, reasons };
   return { verdict, limits, exit: exitOf(evidence, verdict, limits, invalid.length > 0) };
 }
@@ -49,6 +59,16 @@ function partOf({ number, of }: NonNullable<RunReport["part"]>, evidence: Eviden
   const verdict: Verdict = { pass: false, validity: state, reasons: [...invalid, ...ofClient, whose] };
   const exit = report.ended === "interrupted" ? "interrupted" : invalid.length > 0 ? "notValid" : "passed";
   return { verdict, limits: [], exit };
+}
+
+/** "llm_ttft{level:c8} drift 12.3 %, limit <= 5 %". */
+function ownReason({ metric, level, expression, value, result }: JudgedLimit): string {
+  const of = level === undefined ? metric : `${metric}{level:${level}}`;
+  const [, what = expression, comparison = "", bound = "", unit = ""] =
+    /^(\w+)([<>=]+)([\d.]+)(%?)$/.exec(expression) ?? [];
+  const after = unit === "" ? "" : ` ${unit}`;
+  if (result === "not measured" || value === undefined) return `${of} ${what} was not measured`;
+  return `${of} ${what} ${shortNumber(value)}${after}, limit ${comparison} ${bound}${after}`;
 }
 
 /** Why the run says nothing about the server, beside what its client's validity says. */

@@ -47,7 +47,7 @@ export function concludeRun(run: EndedRun, write: ((path: string, text: string) 
   const { report, unknown } = withCosts(run.report, config);
   const unwritten = report.recordsError === undefined ? [] : [`records: ${report.recordsError}`];
   const judged = metrics && judgedThresholds(metrics);
-  const conclusion = () => conclude({ report, judged, expected: gates.thresholds, unwritten });
+  const conclusion = () => conclude({ report, judged, expected: gates.thresholds, unwritten, own: own.limits });
   const output: Record<string, string> = {};
   const put = (file: string, text: string) => {
     const path = `${config.RESULTS.replace(/\/+$/, "")}/${file}`;
@@ -123,6 +123,8 @@ function summaryText(
   for (const line of failureLines(report.levels)) lines.push(line);
   const client = clientLines(report);
   if (client.length > 0) lines.push(client.join("\n"));
+  const sent = sentLine(report);
+  if (sent !== undefined) lines.push(sent);
   const cached = cachedLine(report);
   if (cached !== undefined) lines.push(cached);
   if (notes.length > 0) lines.push(notes.map((note) => `note: ${note}`).join("\n"));
@@ -131,6 +133,18 @@ function summaryText(
     verdict.pass ? `PASS, ${verdict.validity}${server}` : verdict.reasons.map((reason) => `FAIL ${reason}`).join("\n"),
   );
   return lines.join("\n\n");
+}
+
+/** What was sent of an open load's schedule; undefined of other loads. */
+function sentLine({ levels, schedule }: RunReport): string | undefined {
+  const open = levels.filter(({ scheduledRate = 0 }) => scheduledRate > 0);
+  if (open.length === 0) return undefined;
+  const shares = open.map(({ sentRate = 0, scheduledRate = 1 }) => sentRate / scheduledRate);
+  const least = open[shares.indexOf(Math.min(...shares))];
+  const { name = "", sentRate = 0, scheduledRate = 1 } = least ?? {};
+  const digest = schedule ? `; schedule ${schedule.digest.slice(0, 12)}` : "";
+  const of = open.length > 1 ? ` in ${name}, where it is least` : "";
+  return `sent: ${percent(sentRate / scheduledRate)} of the scheduled rate${of} (${shortNumber(sentRate)} of ${shortNumber(scheduledRate)} requests/s)${digest}`;
 }
 
 /** What is known of the input that the server took from its prefix cache; undefined where no input was counted. */

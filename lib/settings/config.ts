@@ -42,7 +42,7 @@ export function readConfig(declaration: Declaration): Config {
   const first = __VU === 0;
   if (first) {
     digests = shared("digests", () => {
-      const named = (["DATASET", "TRACE", "TARGETS", "WIRE", "MIX"] as const).flatMap((setting) => {
+      const named = (["DATASET", "TRACE", "TARGETS", "RATE_FILE", "WIRE", "MIX"] as const).flatMap((setting) => {
         const file = config[setting];
         return typeof file === "string" && file !== "" ? [{ setting, file }] : [];
       });
@@ -65,6 +65,7 @@ export function readConfig(declaration: Declaration): Config {
     access: first ? beforeLoad().accessOf(config, absolute) : undefined,
     profile: first ? config.profile : undefined,
     digests: first ? digests : undefined,
+    slices: config.used.includes("SLICES") ? config.SLICES : undefined,
   });
   return config;
 }

@@ -2,8 +2,16 @@
 import type { SloMs } from "../figures/level-summary";
 import { type Profile, type ProfileName, parseProfile, profileNames } from "../figures/profile";
 import { newSalt } from "../workload/salt";
+import { type PresetName, presets } from "./presets";
 import { SettingError } from "./setting-error";
-import { type Defaults, type Environment, parseSettings, type SettingName, type Settings } from "./settings";
+import {
+  type Defaults,
+  type Environment,
+  parseSetting,
+  parseSettings,
+  type SettingName,
+  type Settings,
+} from "./settings";
 import { smoked } from "./smoke";
 import { requireEffect, requireUsed, type Use, usedSettings } from "./used-settings";
 
@@ -44,7 +52,7 @@ export function parseConfig(
   readFile: (path: string) => string,
 ): Config {
   requireUsed(scenario, uses, given);
-  const settings = parseSettings(given, defaults);
+  const settings = parseSettings(given, withPreset(given.PRESET, defaults, uses));
   requireEffect(settings, given);
   // `npm start` takes it out of what k6 sees. Its value may hold a key.
   if (settings.BETWEEN !== "") {
@@ -62,6 +70,16 @@ export function parseConfig(
   // Last: who has made another mistake as well is told of that one.
   if (config.BASE_URL === "") throw new SettingError(unnamedServer(config));
   return config.SMOKE ? smoked(config) : config;
+}
+
+/** The scenario's defaults with those of a preset before them: the ones that it uses. */
+function withPreset(name: string | undefined, defaults: Defaults, uses: readonly Use[]): Defaults {
+  if (name === undefined || !Object.hasOwn(presets, name.trim())) return defaults; // parseSettings refuses the name
+  const used = usedSettings(uses);
+  const own = Object.entries(presets[name.trim() as PresetName]).flatMap(([setting, text]) =>
+    used.includes(setting as SettingName) ? [[setting, parseSetting(setting as SettingName, text)]] : [],
+  );
+  return { ...defaults, ...Object.fromEntries(own) };
 }
 
 function unnamedServer({ SIMULATE: simulate }: Settings): string {

@@ -134,7 +134,12 @@ test("of a rate and a ramp neither is ignored: asking for both is refused", () =
   const refused = (environment: Environment, message: RegExp) =>
     assert.throws(() => parseSettings(environment, ramp), { message });
   refused({ RATE: "10", STAGES: "30s:10" }, /^RATE=10 and STAGES=30s:10 both say how many requests a second; set one/);
-  refused({ DURATION: "3s" }, /^DURATION=3s is how long a constant RATE lasts; set RATE, or only STAGES for a ramp$/);
+  refused(
+    { DURATION: "3s" },
+    /^DURATION=3s is how long a constant RATE or a PATTERN lasts; set one of them, or only STAGES for a ramp$/,
+  );
+  refused({ RATE: "10", RATE_FILE: "r.csv" }, /^RATE=10 and RATE_FILE=r.csv both say/);
+  refused({ PATTERN: "sine:1:2:1m", DURATION: "5m", STAGES: "1s:2" }, /^STAGES=1s:2 and PATTERN=sine:1:2:1m both say/);
   refused({ STAGES: "30s:10", DURATION: "3s" }, /^DURATION=3s is how long/);
 });
 
@@ -194,4 +199,30 @@ test("durations", () => {
   ];
   for (const [text, ms] of rows) assert.equal(parseDurationMs(text), ms, text);
   fc.assert(fc.property(fc.nat(1e9), (ms) => assert.equal(parseDurationMs(formatDurationMs(ms)), ms)));
+});
+
+test("PATTERN: a sine or spikes, shown in a form to be set again; what is neither is refused", () => {
+  for (const text of ["sine:5:50:10m", "spikes:0:50.5:1m:10s"]) {
+    const settings = parseSettings({ PATTERN: text, DURATION: "1h" }, ramp);
+    assert.equal(shownSettings(settings).PATTERN, text);
+    assert.deepEqual(settings.STAGES, [], "in the place of the scenario's own ramp");
+    assert.equal(shownSettings(settings).RATE, undefined);
+  }
+  for (const bad of [
+    ...[
+      "sine:50:5:1m",
+      "sine:5:5:1m",
+      "sine:5:50",
+      "sine:5:50:0",
+      "sine:5:50:1m:10s",
+      "sine:-1:5:1m",
+      "sine:1:2000000:1m",
+    ],
+    ...["spikes:5:50:1m", "spikes:5:50:1m:1m", "spikes:5:50:1m:0s", "saw:1:2:1m", "sine"],
+  ])
+    assert.throws(
+      () => parseSettings({ PATTERN: bad, DURATION: "1h" }, ramp),
+      /PATTERN=.* is not sine:LOW:HIGH:PERIOD/,
+      bad,
+    );
 });

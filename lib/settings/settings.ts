@@ -9,6 +9,7 @@ import { type Abandon, formatAbandon, formatWait, parseAbandon, parseWait, type 
 import { requireAccess } from "./access";
 import { builtInApis, readyWires } from "./apis";
 import { formatDurationMs, parseDurationMs } from "./duration";
+import { presetNames } from "./presets";
 import { SettingError } from "./setting-error";
 import type { WireDescription } from "./wire-description";
 
@@ -34,6 +35,18 @@ export type Arrival =
   | { readonly kind: "constant" }
   | { readonly kind: "poisson" }
   | { readonly kind: "gamma"; readonly cv: number };
+
+/** A rate that repeats itself, requests/s: a sine between two rates, or a low rate with spikes of a high one. */
+export type Pattern =
+  | { readonly kind: "sine"; readonly low: number; readonly high: number; readonly periodMs: number }
+  | {
+      readonly kind: "spikes";
+      readonly low: number;
+      readonly high: number;
+      readonly periodMs: number;
+      /** How long a spike lasts, at the end of each period. */
+      readonly lengthMs: number;
+    };
 
 /** What precedes the steady part of a level: one request a slot, a number of requests, or a time. */
 export type Warmup = { readonly perSlot: 1 } | { readonly requests: number } | { readonly durationMs: number };
@@ -156,6 +169,24 @@ const arrival: Kind<Arrival> = {
     return cv > 0 ? { kind: "gamma", cv } : undefined;
   },
   show: (value) => (value.kind === "gamma" ? `gamma:${value.cv}` : value.kind),
+};
+
+const pattern: Kind<Pattern | undefined> = {
+  allowed:
+    "sine:LOW:HIGH:PERIOD such as sine:5:50:10m, or spikes:LOW:HIGH:PERIOD:LENGTH such as spikes:5:50:1m:10s (rates below 1000000, LOW below HIGH)",
+  parse: (text) => {
+    const [kind = "", lowText = "", highText = "", period = "", length, ...more] = text.split(":");
+    const [low, high] = [lowText, highText].map((word) => within(word, /^\d+(\.\d+)?$/, 0, 1e6));
+    const [periodMs, lengthMs] = [parseDurationMs(period), parseDurationMs(length ?? "")];
+    if (low === undefined || high === undefined || low >= high || !periodMs || more.length > 0) return undefined;
+    if (kind === "sine") return length === undefined ? { kind, low, high, periodMs } : undefined;
+    return kind === "spikes" && lengthMs && lengthMs < periodMs ? { kind, low, high, periodMs, lengthMs } : undefined;
+  },
+  show: (value) => {
+    if (!value) return undefined;
+    const sine = `${value.kind}:${value.low}:${value.high}:${formatDurationMs(value.periodMs)}`;
+    return value.kind === "sine" ? sine : `${sine}:${formatDurationMs(value.lengthMs)}`;
+  },
 };
 
 const warmup: Kind<Warmup> = {
@@ -435,6 +466,16 @@ export const settings = {
 
   RATE: setting(list("numbers", /^\d+(\.\d+)?$/, 0.001, 1e6), [1], "Requests a second; a level each, DURATION long."),
   STAGES: setting(steps, [], "A ramp instead of constant rates: requests a second, or users with LOOP=closed."),
+  PATTERN: setting(
+    pattern,
+    undefined,
+    "A rate that repeats itself, DURATION long, instead of constant rates: a sine, or spikes at the end of each period.",
+  ),
+  RATE_FILE: setting(
+    file,
+    "",
+    "A CSV with the columns time (s) and rate (requests a second) instead of constant rates; see docs/scenarios.md.",
+  ),
   ARRIVAL: setting(arrival, { kind: "constant" }, "How arrivals are spread in time."),
   LOOP: setting(oneOf("open", "closed"), "open", "What STAGES counts: arrivals a second (open) or users (closed)."),
   MAX_IN_FLIGHT: setting(whole(1, 100_000), 1000, "Most requests in flight at once under an open load."),
@@ -645,6 +686,18 @@ export const settings = {
     "Limit of BETWEEN's command, and again of the wait until BASE_URL answers after it.",
   ),
 
+  SLICES: setting(whole(8, 1000), 10, "Equal parts of a soak's DURATION that are compared."),
+  DRIFT_LIMIT: setting(
+    number(0, 1000),
+    5,
+    "How many percent a soak's TTFT and TPOT may rise and its throughput may fall over DURATION; what chance explains is no drift.",
+  ),
+  PRESET: setting(
+    optional(oneOf(...presetNames)),
+    undefined,
+    "Lengths and SLOs of a known workload as defaults, [below](#presets).",
+  ),
+
   THRESHOLDS: setting(anyText, "smoke", "Gate profile: smoke, interactive, batch, none, or a JSON file."),
   SLO_TTFT: setting(sloMs, undefined, "Limit of the time to first token, ms: gated and counted into goodput."),
   SLO_TPOT: setting(sloMs, undefined, "Limit of the time per output token, ms: gated and counted into goodput."),
@@ -820,17 +873,29 @@ function requireFile(environment: Environment, values: Settings): void {
  * environment's one counts and the other must be the default.
  * @throws SettingError where the environment asks for both, or for a DURATION that a ramp would ignore.
  */
-function boundByRate({ RATE: rate, STAGES: stages, DURATION: duration }: Environment, defaults: Defaults): boolean {
-  if (rate !== undefined && stages !== undefined) {
-    throw new SettingError(`RATE=${rate} and STAGES=${stages} both say how many requests a second; set one of them`);
-  }
-  // Other scenarios have no use for STAGES, and their levels one for DURATION.
-  if (duration !== undefined && rate === undefined && defaults.STAGES !== undefined) {
+function boundByRate(environment: Environment, defaults: Defaults): boolean {
+  const { RATE: rate, PATTERN: repeated, DURATION: duration } = environment;
+  const [one, other] = rateSettings.filter((name) => environment[name] !== undefined);
+  if (one !== undefined && other !== undefined) {
     throw new SettingError(
-      `DURATION=${duration} is how long a constant RATE lasts; set RATE, or only STAGES for a ramp`,
+      `${one}=${environment[one]} and ${other}=${environment[other]} both say how many requests a second; set one of them`,
     );
   }
-  return rate !== undefined;
+  // Other scenarios have no use for STAGES, and their levels one for DURATION.
+  if (duration !== undefined && rate === undefined && repeated === undefined && defaults.STAGES !== undefined) {
+    throw new SettingError(
+      `DURATION=${duration} is how long a constant RATE or a PATTERN lasts; set one of them, or only STAGES for a ramp`,
+    );
+  }
+  return one !== undefined && one !== "STAGES";
+}
+
+/** Ways to say how many requests a second. */
+const rateSettings = ["RATE", "STAGES", "PATTERN", "RATE_FILE"] as const;
+
+/** The value of one setting; undefined where the text is not allowed. */
+export function parseSetting(name: SettingName, text: string): unknown {
+  return settings[name].parse(text);
 }
 
 /** The settings without secrets, in a form to be read and set again: all, or those of the given names. */
@@ -844,7 +909,7 @@ export function shownSettings(
     if (value !== undefined) shown[name] = value;
   }
   // Not in use then; set again beside STAGES it would be refused.
-  if (of.STAGES.length > 0) delete shown.RATE;
+  if (of.STAGES.length > 0 || of.PATTERN !== undefined || of.RATE_FILE !== "") delete shown.RATE;
   return shown;
 }
 

@@ -19,7 +19,14 @@ export function smoked(config: Config): Config {
     ...{ REQUESTS: 1, SESSIONS: undefined, DURATION: undefined, WARMUP: { requests: 0 } },
     ...{ BATCH_SIZES: [1], RUNS: 1, TRACE_WINDOW: { of: "rows", from: 1, to: 1 } },
     // One request at once, for one second.
-    ...(isOpen && { RATE: [1], STAGES: [], DURATION: 1000, ARRIVAL: { kind: "constant" } }),
+    ...(isOpen && {
+      RATE: [1],
+      STAGES: [],
+      PATTERN: undefined,
+      RATE_FILE: "",
+      DURATION: 1000,
+      ARRIVAL: { kind: "constant" },
+    }),
     profile: "smoke",
     sloMs: {},
     ...{ SLO_TTFT: undefined, SLO_TPOT: undefined, SLO_E2E: undefined },

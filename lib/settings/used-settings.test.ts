@@ -16,14 +16,16 @@ test("a scenario uses the settings that it declares and those that every scenari
 
 test("no setting is in two groups but those of every load in levels, nor in one and common to all", () => {
   // Sessions are a load of their own, with the settings of several groups.
-  const { sessions, ...groups } = settingGroups;
-  assert.equal(new Set([...commonSettings, ...sessions]).size, commonSettings.length + sessions.length);
+  // So are a trace alone and a soak.
+  const { sessions, trace, soak, ...groups } = settingGroups;
+  for (const own of [sessions, trace, soak])
+    assert.equal(new Set([...commonSettings, ...own]).size, commonSettings.length + own.length);
   const all = [...commonSettings, ...Object.values(groups).flat()];
   assert.deepEqual(
     all.filter((name, i) => all.indexOf(name) !== i),
     ["DURATION", "CLIENTS_PER_VU"],
   );
-  assert.ok([...all, ...sessions].every((name) => name in settings));
+  assert.ok([...all, ...sessions, ...trace, ...soak].every((name) => name in settings));
 });
 
 const idle: [given: Environment, name: SettingName, why: RegExp][] = [
@@ -31,6 +33,11 @@ const idle: [given: Environment, name: SettingName, why: RegExp][] = [
   [{ DATASET: "prompts", SHARED_PREFIX: "5" }, "SHARED_PREFIX", /with DATASET/],
   [{ DATASET: "prompts", LENGTHS: "short" }, "LENGTHS", /with DATASET/],
   [{ TRACE: "t.jsonl", RATE: "1" }, "RATE", /with TRACE/],
+  [{ TRACE: "t.jsonl", PATTERN: "sine:1:2:1m" }, "PATTERN", /with TRACE/],
+  [{ TRACE: "t.jsonl", PRESET: "chat" }, "PRESET", /with TRACE/],
+  [{ DATASET: "prompts", PRESET: "chat" }, "PRESET", /with DATASET or TARGETS/],
+  [{ RATE_FILE: "r.csv", DURATION: "1m" }, "DURATION", /with RATE_FILE, which says how long/],
+  [{ LOOP: "closed", RATE_FILE: "r.csv" }, "RATE_FILE", /with LOOP=closed/],
   [{ TRACE: "t.jsonl", OUTPUT_TOKENS: "1" }, "OUTPUT_TOKENS", /with TRACE/],
   [{ TRACE: "t.jsonl", LOOP: "closed" }, "LOOP", /with TRACE/],
   [{ LOOP: "closed", STAGES: "1s:2", ARRIVAL: "poisson" }, "ARRIVAL", /with LOOP=closed/],

@@ -11,6 +11,8 @@ export const settingGroups = {
   arrivals: [
     "RATE",
     "STAGES",
+    "PATTERN",
+    "RATE_FILE",
     "DURATION",
     "ARRIVAL",
     "LOOP",
@@ -21,6 +23,16 @@ export const settingGroups = {
     "TRACE_BLOCK",
     "TRACE_WINDOW",
     "SPEED",
+  ],
+  /** A recorded load. */
+  trace: [
+    ...(["TRACE", "TRACE_UNIT", "TRACE_BLOCK", "TRACE_WINDOW", "SPEED"] as const),
+    ...(["DATASET_COLUMNS", "TURNS", "MAX_IN_FLIGHT", "CLIENTS_PER_VU"] as const),
+  ],
+  /** One load for a long time. */
+  soak: [
+    ...(["CONCURRENCY", "RATE", "DURATION", "ARRIVAL", "MAX_IN_FLIGHT", "CLIENTS_PER_VU"] as const),
+    ...(["SLICES", "DRIFT_LIMIT"] as const),
   ],
   /** Requests that are released at once. */
   bursts: ["BATCH_SIZES", "RUNS", "STAGGER"],
@@ -55,7 +67,15 @@ export const settingGroups = {
     ...(["WAIT_SCALE", "SESSION_HEADER", "SESSION_ECHO", "ABANDON", "TOOL_ROUNDS", "TOOL_TOKENS"] as const),
   ],
   /** What is asked of a model that generates. */
-  generation: ["OUTPUT_TOKENS", "MAX_OUTPUT_TOKENS", "IGNORE_EOS", "STREAM", "CONTINUOUS_USAGE", "TEMPERATURE"],
+  generation: [
+    "PRESET",
+    "OUTPUT_TOKENS",
+    "MAX_OUTPUT_TOKENS",
+    "IGNORE_EOS",
+    "STREAM",
+    "CONTINUOUS_USAGE",
+    "TEMPERATURE",
+  ],
   /** The server's own metrics page. */
   gauges: ["METRICS_URL", "METRICS_INTERVAL"],
   /** The two phases of prefill-decode. */
@@ -138,6 +158,15 @@ const idle: readonly Idle[] = [
     why: ({ TARGETS: targets }) => (targets === "" ? "" : "with TARGETS, whose requests have no prompt"),
   },
   {
+    names: ["PRESET"],
+    why: ({ DATASET: dataset, TARGETS: targets }) =>
+      dataset !== "" || targets !== "" ? "with DATASET or TARGETS, which have lengths of their own" : "",
+  },
+  {
+    names: ["DURATION"],
+    why: ({ RATE_FILE: name }) => (name === "" ? "" : "with RATE_FILE, which says how long the load lasts"),
+  },
+  {
     names: ["CONCURRENCY", "SESSIONS", "REQUESTS"],
     why: ({ TRACE: trace }, { RATE: rate, STAGES: stages }) => {
       const one = trace !== "" ? "TRACE" : rate !== undefined ? "RATE" : stages !== undefined ? "STAGES" : "";
@@ -146,8 +175,10 @@ const idle: readonly Idle[] = [
   },
   {
     names: ["ARRIVAL", "MAX_IN_FLIGHT"],
-    why: ({ RATE: rate, STAGES: stages, TRACE: trace }) =>
-      rate.length === 0 && stages.length === 0 && trace === "" ? "without RATE, STAGES or TRACE" : "",
+    why: ({ RATE: rate, STAGES: stages, PATTERN: pattern, RATE_FILE: file, TRACE: trace }) =>
+      rate.length === 0 && stages.length === 0 && !pattern && file === "" && trace === ""
+        ? "without RATE, STAGES or TRACE"
+        : "",
   },
   {
     names: ["PREFIX_GROUPS", "PREFIX_POPULARITY"],
@@ -180,13 +211,14 @@ const idle: readonly Idle[] = [
   },
   {
     names: [
-      ...(["RATE", "STAGES", "DURATION", "ARRIVAL", "DATASET", "TARGETS", "INPUT_TOKENS", "OUTPUT_TOKENS"] as const),
+      ...(["RATE", "STAGES", "PATTERN", "RATE_FILE", "DURATION", "ARRIVAL", "DATASET", "TARGETS"] as const),
+      ...(["INPUT_TOKENS", "OUTPUT_TOKENS", "PRESET"] as const),
       ...(["MAX_INPUT_TOKENS", "MAX_OUTPUT_TOKENS", "SHARED_PREFIX", "TOKEN_IDS", "LOOP"] as const),
     ],
     why: ({ TRACE: trace }) => (trace === "" ? "" : "with TRACE, which has the arrivals and lengths"),
   },
   {
-    names: ["RATE", "DURATION", "ARRIVAL", "MAX_IN_FLIGHT"],
+    names: ["RATE", "PATTERN", "RATE_FILE", "DURATION", "ARRIVAL", "MAX_IN_FLIGHT"],
     why: ({ LOOP: loop }) => (loop === "closed" ? "with LOOP=closed, whose load is the users of STAGES" : ""),
   },
   {

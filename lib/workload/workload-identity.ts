@@ -12,13 +12,15 @@ const noWork = new Set([
   ...["TIMEOUT", "MAX_DURATION", "BETWEEN_TIMEOUT"],
   // The words of synthetic texts; and the profile, which config.json holds whole.
   ...["SALT", "profile"],
+  // What it stands for is in the settings that it gives.
+  ...["PRESET", "SLICES", "DRIFT_LIMIT"],
 ]);
 
 /** Families of such settings: how the run is let in, and what tokens cost. */
 const noWorkNames = /^(API_KEY|OAUTH|AWS|TLS|PRICE)_|^TRACEPARENT$/;
 
 /** Settings that name a file: its content counts, not its path. */
-const files = ["DATASET", "TRACE", "TARGETS", "MIX"];
+const files = ["DATASET", "TRACE", "TARGETS", "RATE_FILE", "MIX"];
 
 /** The sets that ship: their names stand for their contents. */
 const shipped = ["prompts", "chats", "token-ids"];

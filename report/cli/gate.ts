@@ -2,10 +2,12 @@
  * `npm run gate -- DIR`: judges a finished run. Exit 0 passed, 99 a limit is broken, 98 not valid (client-bound, cut, damaged,
  * or a level was not measured), 96 inconclusive: too few samples to be sure either way, 104 nothing to judge by.
  */
+
 import { existsSync, readFileSync } from "node:fs";
 import { Command } from "commander";
 import { isMetricName, type MetricName, metrics } from "../../lib/figures/metrics-table";
 import { type Profile, parseProfile, profileNames } from "../../lib/figures/profile";
+import { shortNumber } from "../../lib/figures/table";
 import { gatesEveryRun, parseThreshold, pooledPercentile } from "../../lib/figures/threshold";
 import { settings } from "../../lib/settings/settings";
 import { type GateConfig, type Gated, thresholds } from "../../thresholds/gates";
@@ -135,9 +137,23 @@ export function gate(run: Results, config: GateConfig, by: Confidence = mlperfCo
       }
     }
   }
+  for (const limit of ownLimits(run, only)) judgements.push(limit);
   if (judgements.length === 0) return { state: "refused", invalid: [noLimit], judgements };
   const has = (verdict: LimitVerdict): boolean => judgements.some((each) => each.verdict === verdict);
   return { state: has("failed") ? "failed" : has("inconclusive") ? "inconclusive" : "passed", invalid: [], judgements };
+}
+
+/** The limits that the run judged by itself, such as the drift of a soak: what they rest on is more than a level as a whole. */
+function ownLimits({ summary, scenario }: Results, only?: string): Judgement[] {
+  const own = (summary?.thresholds ?? []).flatMap(({ metric, level = "", expression, value, result }): Judgement[] => {
+    if (!/^drift/.test(expression) || !isMetricName(metric) || (only !== undefined && level !== only)) return [];
+    const verdict = result === "passed" ? "passed" : result === "violated" ? "failed" : "inconclusive";
+    const reason = `${expression}: ${value === undefined ? "was not measured" : `${shortNumber(value)} %`}`;
+    return [{ level, metric, expression, verdict, reason }];
+  });
+  if (scenario !== "soak" || own.length > 0) return own;
+  const reason = "the run holds no drift: its summary is missing or of another version";
+  return [{ level: only ?? "", metric: "llm_tpot", expression: "drift", verdict: "inconclusive", reason }];
 }
 
 const noLimit =

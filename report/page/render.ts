@@ -16,6 +16,7 @@ import { kvCacheProfile } from "./answers/kv-cache-profile";
 import { mixed } from "./answers/mixed";
 import { prefillDecode } from "./answers/prefill-decode";
 import { promptIngestion } from "./answers/prompt-ingestion";
+import { soak } from "./answers/soak";
 import { speedGeneration } from "./answers/speed-generation";
 import { pageHtml } from "./page";
 import { picturePng } from "./png";
@@ -41,6 +42,8 @@ const answerers: Record<string, Answerer> = {
   "prompt-ingestion": promptIngestion,
   "kv-cache-profile": kvCacheProfile,
   "speed-generation": speedGeneration,
+  "trace-replay": arrivalRateRamp,
+  soak,
 };
 
 /** Scenarios whose answer covers two runs: versions A and B, and two phases. */

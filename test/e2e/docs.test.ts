@@ -41,6 +41,7 @@ const shorter: Readonly<Record<string, (value: string) => string>> = {
   INPUT_TOKENS: (value) => String(Math.min(Number(value), 64)),
   OUTPUT_TOKENS: (value) => String(Math.min(Number(value), 16)),
   TARGETS: ownFile,
+  TRACE: ownFile,
 };
 
 /** The settings of a command, as they stand or smaller; RESULTS is the test's. */

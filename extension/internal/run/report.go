@@ -18,10 +18,30 @@ type Report struct {
 	Validity    Validity             `json:"validity"`
 	Versions    version.Versions     `json:"versions"`
 
-	Part         *Part  `json:"part,omitempty"`
-	Ended        string `json:"ended"`
-	Unsent       string `json:"unsent,omitempty"`
-	RecordsError string `json:"recordsError,omitempty"`
+	Part         *Part     `json:"part,omitempty"`
+	Schedule     *Schedule `json:"schedule,omitempty"`
+	Ended        string    `json:"ended"`
+	Unsent       string    `json:"unsent,omitempty"`
+	RecordsError string    `json:"recordsError,omitempty"`
+}
+
+// Schedule is what an open load was to send, however much of it was sent.
+type Schedule struct {
+	Digest   string `json:"digest"` // sha256 of the times
+	Requests int    `json:"requests"`
+}
+
+// schedule returns the run's schedule; nil where its load has none.
+func (r *Run) schedule() *Schedule {
+	r.loadsMu.Lock()
+	defer r.loadsMu.Unlock()
+	for _, l := range r.loads {
+		if s, ok := l.(interface{ Schedule() (string, int) }); ok {
+			digest, count := s.Schedule()
+			return &Schedule{digest, count}
+		}
+	}
+	return nil
 }
 
 // Part is which part of a load a process had that several ran together.
@@ -45,7 +65,7 @@ func (r *Run) Report(dropped int64) Report {
 		recordsError = err.Error()
 	}
 	return Report{
-		Part: r.env.part(), Ended: ended, Unsent: unsent, RecordsError: recordsError,
+		Schedule: r.schedule(), Part: r.env.part(), Ended: ended, Unsent: unsent, RecordsError: recordsError,
 		StartUnixMs: clock.StartUnixNs() / int64(time.Millisecond), DurationS: float64(now) / 1e9,
 		Levels: levels, Total: total, Seconds: r.tally.Seconds(), Validity: r.judge(levels, total, dropped), Versions: version.OfProcess(),
 	}

@@ -36,6 +36,8 @@ type Spec struct {
 	Judged     bool   `js:"judged"`
 	Profile    any    `js:"profile"`
 
+	Slices int `js:"slices"`
+
 	Digests map[string]string `js:"digests"`
 	Access  *access.Spec      `js:"access"`
 }
@@ -94,7 +96,7 @@ func New(spec Spec, env Env) *Run {
 		spec: spec, env: env, tally: tally.NewRun(slo), probe: &probe{},
 		idPrefix: "tc-" + strconv.FormatInt(clock.StartUnixNs(), 36) + "-", stamps: stampsOfProcess(),
 	}
-	r.tally.Now = clock.Now
+	r.tally.Now, r.tally.Slices, r.tally.Memory = clock.Now, spec.Slices, host.ResidentBytes
 	mode, class := client.ReaderState()
 	env.Log.Begin(records.Run{
 		Type: "run", Schema: 1, Scenario: spec.Scenario, StartUnixNs: clock.StartUnixNs(), Config: spec.Config, SLOMs: spec.SLOMs,

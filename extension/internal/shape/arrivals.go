@@ -5,11 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 
 	"github.com/tokenclock/tokenclock/extension/internal/clock"
+	"github.com/tokenclock/tokenclock/extension/internal/schedule"
 	"github.com/tokenclock/tokenclock/extension/internal/tally"
 )
 
@@ -19,6 +19,7 @@ type Stage struct {
 	FromRate   float64        `js:"fromRate"`
 	ToRate     float64        `js:"toRate"`
 	DurationMs float64        `js:"durationMs"`
+	Points     [][]float64    `js:"points"` // instead of the three
 	Phase      string         `js:"phase"`
 	Labels     map[string]any `js:"labels"`
 }
@@ -81,6 +82,11 @@ func (a *Arrivals) MostInFlight() int { return min(a.most, len(a.offsetsNs)) }
 // Len returns the number of arrivals.
 func (a *Arrivals) Len() int { return len(a.offsetsNs) }
 
+// Schedule returns the digest of all times of the schedule, whoever sends them, and how many there are.
+func (a *Arrivals) Schedule() (digest string, count int) {
+	return schedule.Digest(a.offsetsNs), len(a.offsetsNs)
+}
+
 // Bind declares the schedule's levels in the run, once.
 func (a *Arrivals) Bind(r Run) {
 	a.mu.Lock()
@@ -99,15 +105,39 @@ func (a *Arrivals) declareLevels() {
 	for _, steady := range []bool{true, false} {
 		for _, s := range a.stages {
 			if steady == (s.phase() == tally.Steady) {
-				a.run.Tally().Level(tally.Spec{Name: s.Name, Rate: max(s.FromRate, s.ToRate), Labels: s.Labels})
+				a.run.Tally().Level(tally.Spec{Name: s.Name, Rate: s.highest(), Labels: s.Labels})
 			}
 		}
 	}
 }
 
-// NewArrivals computes the whole schedule. The i-th arrival comes when the integral of the rate reaches the sum of the
-// first i gaps of a process with rate 1 (time rescaling): every gap 1 for constant arrivals, exponential for poisson,
-// gamma distributed with the given coefficient of variation for gamma.
+// rate is the stage's rate over time.
+func (s *Stage) rate() (schedule.Stage, error) {
+	if len(s.Points) == 0 {
+		if !(s.FromRate >= 0) || !(s.ToRate >= 0) || !(s.DurationMs > 0) {
+			return nil, errors.New("rates must be at least 0 and durationMs above 0")
+		}
+		return schedule.Ramp(s.FromRate, s.ToRate, s.DurationMs), nil
+	}
+	rate := make(schedule.Stage, len(s.Points))
+	for k, p := range s.Points {
+		if len(p) != 2 {
+			return nil, fmt.Errorf("point %d is not a time and a rate", k)
+		}
+		rate[k] = schedule.Point{AtMs: p[0], Rate: p[1]}
+	}
+	return rate, rate.Check()
+}
+
+// highest is the largest rate of the stage.
+func (s *Stage) highest() float64 {
+	if rate, err := s.rate(); err == nil && len(s.Points) > 0 {
+		return rate.Highest()
+	}
+	return max(s.FromRate, s.ToRate)
+}
+
+// NewArrivals computes the whole schedule, by package schedule.
 func NewArrivals(spec ArrivalSpec) (*Arrivals, error) {
 	a := &Arrivals{stages: spec.Stages, most: spec.MaxInFlight, sessions: spec.Sessions, recorded: len(spec.TraceMs) > 0}
 	if len(spec.TraceMs) > 0 {
@@ -140,7 +170,8 @@ func NewArrivals(spec ArrivalSpec) (*Arrivals, error) {
 		phase tally.Phase
 	}
 	parts := map[part]bool{}
-	for _, s := range spec.Stages {
+	rates := make([]schedule.Stage, len(spec.Stages))
+	for k, s := range spec.Stages {
 		phase, err := phaseOf(s.Phase)
 		if err != nil {
 			return nil, fmt.Errorf("stage %s: %w", s.Name, err)
@@ -149,33 +180,15 @@ func NewArrivals(spec ArrivalSpec) (*Arrivals, error) {
 			return nil, fmt.Errorf("stage name %q is empty or stands twice in phase %s", s.Name, phase)
 		}
 		parts[part{s.Name, phase}] = true
-		if !(s.FromRate >= 0) || !(s.ToRate >= 0) || !(s.DurationMs > 0) {
-			return nil, fmt.Errorf("stage %s: rates must be at least 0 and durationMs above 0", s.Name)
+		if rates[k], err = s.rate(); err != nil {
+			return nil, fmt.Errorf("stage %s: %w", s.Name, err)
 		}
+		a.stages[k].DurationMs = rates[k].DurationMs()
 	}
-	gap, err := gapSource(spec)
-	if err != nil {
+	var err error
+	process := schedule.Process{Kind: spec.Arrival, CV: spec.CV, Seed: spec.Seed}
+	if a.offsetsNs, a.stageOf, err = schedule.Times(rates, process); err != nil {
 		return nil, err
-	}
-	due := 0.0 // in arrivals of rate 1
-	if spec.Arrival == "poisson" || spec.Arrival == "gamma" {
-		due = gap()
-	}
-	before, startMs := 0.0, 0.0 // integral of the rate, and time, up to the stage
-	for k, s := range spec.Stages {
-		d := s.DurationMs / 1000
-		in := (s.FromRate + s.ToRate) / 2 * d
-		for due < before+in {
-			t := timeOf(due-before, s.FromRate, s.ToRate, d)
-			a.offsetsNs = append(a.offsetsNs, int64((startMs/1000+t)*1e9))
-			a.stageOf = append(a.stageOf, k)
-			due += gap()
-			if len(a.offsetsNs) > 50_000_000 {
-				return nil, errors.New("more than 50,000,000 arrivals")
-			}
-		}
-		before += in
-		startMs += s.DurationMs
 	}
 	a.first = firstOfStages(a.stages, a.stageOf)
 	return a, nil
@@ -196,56 +209,6 @@ func firstOfStages(stages []Stage, stageOf []int) []int {
 		before[s.Name] += k - begin
 	}
 	return first
-}
-
-// timeOf returns the t at which the integral of a rate that goes from r0 to r1 in d seconds reaches n.
-func timeOf(n, r0, r1, d float64) float64 {
-	slope := (r1 - r0) / d
-	switch {
-	case n == 0:
-		return 0
-	case slope == 0:
-		return n / r0
-	}
-	// r0*t + slope*t²/2 = n, in the form that loses no digits for small slopes.
-	return 2 * n / (r0 + math.Sqrt(max(r0*r0+2*slope*n, 0)))
-}
-
-func gapSource(spec ArrivalSpec) (func() float64, error) {
-	rng := rand.New(rand.NewPCG(spec.Seed, 0x746f6b656e636c6b))
-	switch spec.Arrival {
-	case "", "constant":
-		return func() float64 { return 1 }, nil
-	case "poisson":
-		return rng.ExpFloat64, nil
-	case "gamma":
-		if !(spec.CV > 0) {
-			return nil, fmt.Errorf("gamma arrivals need a coefficient of variation above 0, got %v", spec.CV)
-		}
-		shape := 1 / (spec.CV * spec.CV)
-		return func() float64 { return gamma(rng, shape) / shape }, nil
-	}
-	return nil, fmt.Errorf("arrival %q is not one of constant, poisson, gamma", spec.Arrival)
-}
-
-// gamma draws from the gamma distribution of that shape and scale 1 (Marsaglia and Tsang 2000).
-func gamma(rng *rand.Rand, shape float64) float64 {
-	if shape < 1 {
-		return gamma(rng, shape+1) * math.Pow(1-rng.Float64(), 1/shape)
-	}
-	d := shape - 1.0/3
-	c := 1 / math.Sqrt(9*d)
-	for {
-		x := rng.NormFloat64()
-		v := 1 + c*x
-		if v <= 0 {
-			continue
-		}
-		v = v * v * v
-		if u := 1 - rng.Float64(); math.Log(u) < x*x/2+d-d*v+d*math.Log(v) {
-			return d * v
-		}
-	}
 }
 
 // open begins the schedule, of which offsetNs have passed.

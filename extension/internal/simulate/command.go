@@ -86,6 +86,7 @@ func (f *flags) define(cmd *cobra.Command, c *Config) {
 	fl.DurationVar(&c.Pacing.StallEvery, "stall-every", 0, "with --stall-for: the whole server stops sending so often, and sends what fell due meanwhile afterwards")
 	fl.DurationVar(&c.Pacing.StallFor, "stall-for", 0, "how long it stops")
 	fl.BoolVar(&c.Pacing.CatchUp, "catch-up", false, "a late stream sends all that is due at once, an event behind the other, instead of taking turns with others")
+	fl.Float64Var(&c.Pacing.SlowDown, "slow-down", 0, "share by which all times to and between tokens grow with each second since the start, such as 0.01")
 	fl.DurationVar(&c.Pacing.Tick, "tick", c.Pacing.Tick, "least time between two looks at the schedule when many streams are open")
 	fl.IntVar(&c.EventsPerWrite, "events-per-write", c.EventsPerWrite, "events that an unpaced stream may put into one write")
 	fl.IntVar(&c.NaturalOutputTokens, "natural-output-tokens", c.NaturalOutputTokens, "answers end by themselves at 0.5 to 1.5 times this length unless ignore_eos is set")

@@ -3,6 +3,7 @@ package simulate
 import (
 	"errors"
 	"fmt"
+	"math"
 	"time"
 )
 
@@ -63,7 +64,17 @@ type Pacing struct {
 	// in the order of their deadlines.
 	CatchUp bool
 	Tick    time.Duration
-	Engine  EngineConfig
+	// SlowDown is by how much, as a share, all times grow with each second since the server's start: 0.01 doubles them in 100 s.
+	SlowDown float64
+	Engine   EngineConfig
+}
+
+// slowed returns a time as it is so long after the server's start.
+func (p *Pacing) slowed(ns, sinceStartNs int64) int64 {
+	if p.SlowDown == 0 {
+		return ns
+	}
+	return int64(float64(ns) * (1 + p.SlowDown*float64(sinceStartNs)/1e9))
 }
 
 // Predict configures /predict and /optimized_predict.
@@ -146,6 +157,9 @@ func (c Config) withDefaults() (Config, error) {
 		return c, fmt.Errorf("stalls of %s every %s: both must be positive, and a stall shorter than the time from one to the next", p.StallFor, p.StallEvery)
 	case !p.Scheduled:
 		return c, errors.New("stalls need tokens on a schedule: set the time to the first token or between tokens")
+	}
+	if !(c.Pacing.SlowDown >= 0) || math.IsInf(c.Pacing.SlowDown, 0) {
+		return c, fmt.Errorf("slow-down %v: it must be 0 or more", c.Pacing.SlowDown)
 	}
 	if c.Pacing.CatchUp && !c.Pacing.Scheduled {
 		return c, errors.New("catching up needs tokens on a schedule: set the time to the first token or between tokens")

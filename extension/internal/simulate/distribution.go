@@ -55,6 +55,15 @@ func ParseDistribution(text string) (Distribution, error) {
 // zero says that every draw is 0.
 func (d Distribution) zero() bool { return d.a == 0 && (d.b == 0 || d.kind == "lognormal") }
 
+// times returns the distribution of a draw times a factor.
+func (d Distribution) times(factor float64) Distribution {
+	d.a *= factor
+	if d.kind != "lognormal" {
+		d.b *= factor
+	}
+	return d
+}
+
 // drawNs returns the next duration in nanoseconds.
 func (d Distribution) drawNs(rng *rand.Rand) int64 {
 	var ns float64

@@ -88,6 +88,7 @@ func (q *sequence) known() int { return q.prompt.tokens + q.generated }
 type scheduler struct {
 	config  EngineConfig
 	cache   kvCache
+	slowed  func(ns, atNs int64) int64 // what a step that begins then takes instead; nil = as long
 	waiting []*sequence
 	running []*sequence
 
@@ -245,8 +246,11 @@ func (s *scheduler) begin(atNs int64) {
 	s.prefilledTokens += int64(prefill)
 	s.stepping = true
 	s.beganNs = atNs
-	s.stepEndNs = atNs + int64(s.config.StepTime) + int64(decodes)*int64(s.config.SequenceTime) +
-		int64(float64(prefill)/s.config.PrefillRate*1e9)
+	ns := int64(s.config.StepTime) + int64(decodes)*int64(s.config.SequenceTime) + int64(float64(prefill)/s.config.PrefillRate*1e9)
+	if s.slowed != nil {
+		ns = s.slowed(ns, atNs)
+	}
+	s.stepEndNs = atNs + ns
 }
 
 func (s *scheduler) blocksFor(tokens int) int {
@@ -401,6 +405,8 @@ type engine struct {
 
 func newEngine(s *Server) *engine {
 	e := &engine{srv: s, sched: newScheduler(s.config.Pacing.Engine)}
+	startNs := clock.Now()
+	e.sched.slowed = func(ns, atNs int64) int64 { return s.config.Pacing.slowed(ns, atNs-startNs) }
 	e.timer.task = e
 	return e
 }

@@ -40,6 +40,13 @@ func (s *schedule) submit(g *generation) {
 		g.jitter = &jitter{rand.New(rand.NewPCG(s.srv.config.Seed, uint64(g.text))), p.TTFT, p.ITL}
 		ttftNs = p.TTFT.drawNs(g.jitter.rng)
 	}
+	if p := &s.srv.config.Pacing; p.SlowDown > 0 {
+		sinceNs := a.rec.beginNs - s.beganNs
+		ttftNs, itlNs = p.slowed(ttftNs, sinceNs), p.slowed(itlNs, sinceNs)
+		if g.jitter != nil {
+			g.jitter.itl = g.jitter.itl.times(float64(p.slowed(1e9, sinceNs)) / 1e9)
+		}
+	}
 	if ms := a.fault.TTFTMs; ms != nil {
 		ttftNs = int64(*ms * 1e6)
 	}

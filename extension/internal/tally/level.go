@@ -67,6 +67,8 @@ type LevelSummary struct {
 	CachedSource      string         `json:"cachedSource,omitempty" js:"cachedSource"`
 	WindowStartS      float64        `json:"windowStartS" js:"windowStartS"`
 	DurationS         float64        `json:"durationS" js:"durationS"`
+	ScheduledRate     *float64       `json:"scheduledRate,omitempty" js:"scheduledRate"`
+	SentRate          *float64       `json:"sentRate,omitempty" js:"sentRate"`
 	RequestThroughput float64        `json:"requestThroughput" js:"requestThroughput"`
 	OutputThroughput  float64        `json:"outputThroughput" js:"outputThroughput"`
 	RequestGoodput    *float64       `json:"requestGoodput,omitempty" js:"requestGoodput"`
@@ -106,6 +108,8 @@ type LevelSummary struct {
 	Sessions *SessionSummary `json:"sessions,omitempty" js:"sessions"`
 	Turns    []TurnSummary   `json:"turns,omitempty" js:"turns"`
 
+	Slices []Slice `json:"slices,omitempty" js:"slices"`
+
 	CachedBeyond float64 `json:"-" js:"-"` // of CachedShare: without what the server's template may account for
 }
 
@@ -139,6 +143,7 @@ type level struct {
 	cacheCounted                          bool
 	cacheHits, cacheQueries               float64 // the server's own
 	endedInWindow, goodInWindow, tokensIn int64
+	sentInWindow                          int64
 	wholeRequests, wholeCompleted         int64
 	wholeToks, wholeShown                 int64
 	failures, statuses, sources           map[string]int
@@ -155,6 +160,7 @@ type level struct {
 	itl map[Phase]*distribution
 
 	sessions sessions
+	slices   []slice
 }
 
 func newLevel(s Spec) *level {
@@ -214,6 +220,9 @@ func (l *level) add(o *Observation, f Figures, slo SLO) {
 			l.firstSentNs = o.SentNs
 		}
 		l.lastSentNs = max(l.lastSentNs, o.SentNs)
+		if o.SentNs >= l.openNs && (l.closeNs == 0 || o.SentNs <= l.closeNs) {
+			l.sentInWindow++
+		}
 	}
 	if f.Impossible {
 		l.clockErrors++
@@ -326,7 +335,16 @@ func (l *level) summary(slo SLO, nowNs int64) LevelSummary {
 	if s.Labels == nil {
 		s.Labels = map[string]any{}
 	}
+	if l.spec.Rate > 0 {
+		// Of the window as it was planned: all of a load may have ended before it has.
+		if l.closeNs > l.openNs {
+			windowS = float64(l.closeNs-l.openNs) / 1e9
+		}
+		scheduled, sent := per(l.requests), per(l.sentInWindow)
+		s.ScheduledRate, s.SentRate = &scheduled, &sent
+	}
 	l.cached(&s)
+	s.Slices = l.sliceFigures()
 	s.Sessions, s.Turns = l.sessions.summary(l.cachedTold > 0)
 	if slo.Set() {
 		goodput, goodShare := per(l.goodInWindow), share(l.good, l.requests-abandoned)

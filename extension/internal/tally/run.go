@@ -12,6 +12,10 @@ type Run struct {
 	// Now returns the present time. Nothing has happened later than a second after it, so a later time, an error of a clock,
 	// counts there: the table of seconds would grow to meet it. nil = there is no such limit.
 	Now func() int64
+	// Slices is into how many equal parts the window of each level is divided whose end is known when it opens; 0 = none.
+	Slices int
+	// Memory returns what the client's memory takes, in bytes; nil = it is not looked at.
+	Memory func() int64
 
 	mu      sync.Mutex
 	slo     SLO
@@ -83,6 +87,9 @@ func (r *Run) Open(name string, openNs, closeNs int64) {
 	defer r.mu.Unlock()
 	if l := r.levels[name]; l != nil && l.openNs == 0 {
 		l.openNs, l.closeNs = openNs, closeNs
+		if closeNs > openNs {
+			l.slices = make([]slice, r.Slices)
+		}
 		if r.zeroNs == 0 {
 			r.zeroNs = openNs
 		}
@@ -172,6 +179,7 @@ func (r *Run) Add(o *Observation) (f Figures, good bool) {
 	}
 	if l != nil {
 		l.add(o, f, slo)
+		l.addToSlices(o, f, r.Memory)
 	}
 	if r.total.openNs == 0 {
 		r.total.openNs = firstOf(o.ScheduledNs, o.StartedNs)

@@ -1,0 +1,77 @@
+/** What the presets of lib/settings/presets.ts stand for and where their numbers come from, for docs/settings.md. */
+import { type PresetName, presets } from "../lib/settings/presets";
+
+const loadgen = "https://github.com/mlcommons/inference/blob/master/loadgen/mlperf.conf";
+const azure = "https://github.com/Azure/AzurePublicDataset/blob/master/AzureLLMInferenceDataset2023.md";
+const reports = "https://www.luminal.com/report/deepseek-r1-0528-8xh200";
+const checker = "https://github.com/mlcommons/inference/blob/master/tools/submission/submission_checker/constants.py";
+
+/** What a request of each preset is, and the sources of its lengths and limits. */
+const sources: Readonly<Record<PresetName, readonly [what: string, source: string]>> = {
+  chat: [
+    "a chat's turn",
+    `mean lengths of [Azure's conversation trace of 2023](${azure}), spread as their mean; limits of [MLPerf](${loadgen})'s llama2-70b-interactive`,
+  ],
+  rag: [
+    "a question with retrieved documents",
+    `lengths of [Luminal's scenario RAG / QA](${reports}); limits of [MLPerf](${loadgen})'s llama2-70b`,
+  ],
+  code: [
+    "code completion",
+    `mean lengths of [Azure's code trace of 2023](${azure}), spread as their mean; limits of [MLPerf](${loadgen})'s llama3_1-8b-interactive`,
+  ],
+  summarization: [
+    "a summary of an article",
+    `mean lengths of CNN-DailyMail in [MLPerf's Llama 3.1 8B](https://mlcommons.org/2025/09/small-llm-inference-5-1); limits of [MLPerf](${loadgen})'s llama3_1-8b`,
+  ],
+  reasoning: [
+    "a problem, its chain of thought and its answer",
+    `mean output length of [MLPerf](${checker})'s deepseek-r1 (3886), exponentially distributed, input as in [its announcement](https://mlcommons.org/2025/09/deepseek-inference-5-1/); limits of [MLPerf](${loadgen})'s deepseek-r1`,
+  ],
+  agent: [
+    "an agent's step with its history",
+    `lengths of [Luminal's scenario Agentic](${reports}); limits of [MLPerf](${loadgen})'s llama3_1-405b-interactive`,
+  ],
+  "mlperf-llama2-70b": [
+    "MLPerf Inference, server scenario",
+    `mean output length of [its checker](${checker}) (294.45), input of OpenOrca like it; [limits](${loadgen})`,
+  ],
+  "mlperf-llama2-70b-interactive": ["the same with the limits of a conversation", `as above; [limits](${loadgen})`],
+  "mlperf-llama3.1-8b": [
+    "MLPerf Inference, server scenario",
+    `mean lengths of [CNN-DailyMail](https://mlcommons.org/2025/09/small-llm-inference-5-1); [limits](${loadgen})`,
+  ],
+  "mlperf-llama3.1-8b-interactive": ["the same with the limits of a conversation", `as above; [limits](${loadgen})`],
+  "mlperf-llama3.1-405b": [
+    "MLPerf Inference, server scenario",
+    `mean output length of [its checker](${checker}) (684.68), input as in [its announcement](https://mlcommons.org/2025/04/llm-inference-v5); [limits](${loadgen})`,
+  ],
+  "mlperf-llama3.1-405b-interactive": ["the same with the limits of a conversation", `as above; [limits](${loadgen})`],
+  "mlperf-deepseek-r1": [
+    "MLPerf Inference, server scenario",
+    `mean output length of [its checker](${checker}) (3886.2), exponentially distributed; [limits](${loadgen})`,
+  ],
+  "mlperf-deepseek-r1-interactive": ["the same with the limits of a conversation", `as above; [limits](${loadgen})`],
+};
+
+/** The presets as a table in Markdown. */
+export function presetsMarkdown(): string {
+  const rows = Object.entries(presets).map(([name, set]) => {
+    const { INPUT_TOKENS: input, OUTPUT_TOKENS: output, SLO_TTFT: ttft, SLO_TPOT: tpot, SLO_PERCENTILE: p } = set;
+    const [what, source] = sources[name as PresetName];
+    return `| \`${name}\` | ${what} | \`${input}\` | \`${output}\` | ${ttft} | ${tpot} | p${p} | ${source} |`;
+  });
+  return [
+    "## Presets",
+    "",
+    "`PRESET=chat` sets the lengths and SLOs below as defaults of a run; what you set yourself counts for more. A length of a source that",
+    "names a mean alone is spread lognormally with a standard deviation as large as the mean; outputs of reasoning models are",
+    "exponential. Limits are those of MLPerf's server scenario, which sends Poisson arrivals: `RATE` and `ARRIVAL=poisson` do so here.",
+    "A preset is no MLPerf result: model, data and rules of a submission are not part of it.",
+    "",
+    "| preset | a request is | INPUT_TOKENS | OUTPUT_TOKENS | SLO_TTFT | SLO_TPOT | at | sources |",
+    "|---|---|---|---|---|---|---|---|",
+    ...rows,
+    "",
+  ].join("\n");
+}

@@ -1,0 +1,92 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { seededRng } from "../workload/rng";
+import { driftLimits, driftOf, driftText } from "./drift";
+import type { Slice } from "./level-summary";
+import { statsOf } from "./percentile";
+
+/** Ten parts of a window: medians grow by `growth` from each part to the next, with noise of `noise` around them. */
+function soak(growth: number, { noise = 0.004, seed = 1, count = 40, parts = 10 } = {}): Slice[] {
+  const rng = seededRng(seed, 5);
+  const noisy = (value: number) => value * (1 + noise * (rng() + rng() + rng() - 1.5) * 2);
+  return Array.from({ length: parts }, (_, part) => {
+    const factor = 1 + growth * part;
+    const stats = (value: number) => ({ ...statsOf([noisy(value * factor)]), count });
+    return {
+      startS: part * 60,
+      durationS: 60,
+      requests: count,
+      completed: count,
+      failed: 0,
+      ttftMs: stats(100),
+      tpotMs: stats(10),
+      outputThroughput: noisy(500 / factor),
+      clientMB: 80,
+    };
+  });
+}
+
+test("a server that slows by 1 % a minute is found in ten minutes: TTFT, TPOT and throughput", () => {
+  const slices = soak(0.01);
+  for (const { metric, worse, percent } of driftOf(slices)) {
+    assert.ok(worse, metric);
+    assert.ok(Math.abs(Math.abs(percent) - 9) < 2, `${metric} ${percent}`);
+  }
+  assert.deepEqual(
+    driftLimits({ name: "soak", slices }, 5).map(({ metric, result, expression }) => [metric, result, expression]),
+    [
+      ["llm_ttft", "violated", "drift<=5%"],
+      ["llm_tpot", "violated", "drift<=5%"],
+      ["llm_output_throughput", "violated", "drift<=5%"],
+    ],
+  );
+  const [ttft] = driftLimits({ name: "soak", slices }, 5);
+  assert.ok((ttft?.margin ?? 0) < 0 && (ttft?.value ?? 0) > 5);
+  assert.ok(
+    driftLimits({ name: "soak", slices }, 15).every(({ result }) => result === "passed"),
+    "within the limit",
+  );
+});
+
+test("one that gets faster drifts, but not for the worse", () => {
+  for (const { metric, worse, p } of driftOf(soak(-0.02))) {
+    assert.ok(!worse && p < 0.01, metric);
+  }
+});
+
+test("a steady server passes: false alarms of a run are about as rare as they are said to be", () => {
+  let alarms = 0;
+  for (let seed = 0; seed < 1000; seed++) {
+    // Any drift counts: a limit of 0 leaves the trend alone.
+    if (
+      driftLimits({ name: "soak", slices: soak(0, { seed, noise: 0.05 }) }, 0).some(
+        ({ result }) => result === "violated",
+      )
+    )
+      alarms++;
+  }
+  assert.ok(alarms <= 10, `${alarms} of 1000; at most half of 1 % is for the worse`);
+});
+
+test("what cannot be judged is not measured: a thin part, too few parts, none", () => {
+  const thin = soak(0.01).map((slice, part) =>
+    part === 6 ? { ...slice, ttftMs: { ...slice.ttftMs, count: 4 } } : slice,
+  );
+  assert.deepEqual(
+    driftLimits({ name: "soak", slices: thin }, 5).map(({ result }) => result),
+    ["not measured", "violated", "violated"],
+  );
+  assert.match(driftText({ name: "soak", slices: thin }, 5), /llm_ttft: drift is not known, part 7 has 4 values/);
+  for (const slices of [soak(0.01, { parts: 7 }), undefined])
+    assert.ok(
+      driftLimits({ name: "soak", ...(slices && { slices }) }, 5).every(({ result }) => result === "not measured"),
+    );
+});
+
+test("the table has a line a part, and each value's drift below it", () => {
+  const text = driftText({ name: "soak", slices: soak(0.01) }, 5);
+  assert.match(text, /^soak by part\nfrom s +requests +failed +TTFT p50 +TPOT p50 +tok\/s +client MB\n/);
+  assert.equal(text.split("\n\n")[0]?.split("\n").length, 12);
+  assert.match(text, /llm_tpot: \+\d+\.\d % over the window, p < 0\.001: worse/);
+  assert.match(text, /llm_output_throughput: -\d+\.\d % over the window/);
+});

@@ -1,0 +1,131 @@
+/** Whether a server gets worse while the same load goes on: trends over the parts of a level's window. Pure. */
+import type { JudgedLimit, LevelSummary, Slice } from "./level-summary";
+import { type Column, shortNumber, textTable } from "./table";
+import { fewestSlices, trendOf } from "./trend";
+
+/** Fewest completed requests of a part whose median is worth comparing. */
+export const fewestASlice = 5;
+
+/** Chance of a false alarm of one run: of the three values together, each tested for a trend in both directions. */
+export const falseAlarms = 0.01;
+
+/** A value that a soak watches. */
+interface Watched {
+  readonly metric: string;
+  readonly heading: string;
+  readonly worse: "rising" | "falling";
+  readonly value: (slice: Slice) => number;
+  readonly count: (slice: Slice) => number;
+}
+
+const watched: readonly Watched[] = [
+  {
+    metric: "llm_ttft",
+    heading: "TTFT p50",
+    worse: "rising",
+    value: ({ ttftMs }) => ttftMs.p50,
+    count: ({ ttftMs }) => ttftMs.count,
+  },
+  {
+    metric: "llm_tpot",
+    heading: "TPOT p50",
+    worse: "rising",
+    value: ({ tpotMs }) => tpotMs.p50,
+    count: ({ tpotMs }) => tpotMs.count,
+  },
+  {
+    metric: "llm_output_throughput",
+    heading: "tok/s",
+    worse: "falling",
+    value: ({ outputThroughput }) => outputThroughput,
+    count: ({ completed }) => completed,
+  },
+];
+
+/** What became of one value over the parts. */
+export interface Drift {
+  readonly metric: string;
+  /**
+   * Change from the first part to the last by the line of Theil and Sen, in percent of where that line begins; negative where
+   * the value falls. NaN where it was not measured.
+   */
+  readonly percent: number;
+  /** Chance of so clear a trend without one. */
+  readonly p: number;
+  /** It got worse, and by more than chance explains. */
+  readonly worse: boolean;
+  /** Why it cannot be told; absent where it can. */
+  readonly unknown?: string;
+}
+
+/** The drift of each watched value of a level. */
+export function driftOf(slices: readonly Slice[]): Drift[] {
+  return watched.map(({ metric, worse, value, count }) => {
+    const thin = slices.findIndex((slice) => count(slice) < fewestASlice);
+    const unmeasured = { metric, percent: Number.NaN, p: 1, worse: false };
+    if (slices.length < fewestSlices) return { ...unmeasured, unknown: `the window has ${slices.length} parts` };
+    if (thin >= 0) {
+      const found = count(slices[thin] as Slice);
+      return { ...unmeasured, unknown: `part ${thin + 1} has ${found} values, and ${fewestASlice} are needed` };
+    }
+    const values = slices.map(value);
+    const { direction, p, slope } = trendOf(values, falseAlarms / watched.length);
+    // The line goes through the median of value - slope * part.
+    const begins = median(values.map((each, part) => each - slope * part));
+    return { metric, percent: ((slope * (values.length - 1)) / begins) * 100, p, worse: direction === worse };
+  });
+}
+
+function median(values: readonly number[]): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  const middle = sorted.length >> 1;
+  return sorted.length % 2 === 1 ? (sorted[middle] ?? 0) : ((sorted[middle - 1] ?? 0) + (sorted[middle] ?? 0)) / 2;
+}
+
+/**
+ * The limits on drift of a level: violated where a value got worse by more than `percent` and by more than chance explains. A
+ * value that cannot be judged is not measured, and passes nothing.
+ */
+export function driftLimits(level: Pick<LevelSummary, "name" | "slices">, percent: number): JudgedLimit[] {
+  return driftOf(level.slices ?? []).map((drift) => {
+    const { worse: bad } = watched.find(({ metric }) => metric === drift.metric) as Watched;
+    const limit: JudgedLimit = {
+      metric: drift.metric,
+      level: level.name,
+      expression: `drift<=${percent}%`,
+      result: "not measured",
+    };
+    if (drift.unknown !== undefined) return limit;
+    const value = bad === "rising" ? drift.percent : -drift.percent;
+    limit.value = value;
+    limit.margin = percent - value;
+    limit.result = drift.worse && value > percent ? "violated" : "passed";
+    return limit;
+  });
+}
+
+/** The parts of a level in a table, and below it what drifted. */
+export function driftText(level: Pick<LevelSummary, "name" | "slices">, percent: number): string {
+  const { slices = [] } = level;
+  const beginS = slices[0]?.startS ?? 0;
+  const columns: Column<Slice>[] = [
+    { heading: "from s", cell: ({ startS }) => shortNumber(startS - beginS) },
+    { heading: "requests", cell: ({ requests }) => String(requests) },
+    { heading: "failed", cell: ({ failed }) => String(failed) },
+    ...watched.map(
+      ({ heading, value, count }): Column<Slice> => ({
+        heading,
+        cell: (slice) => (count(slice) > 0 ? shortNumber(value(slice)) : "-"),
+      }),
+    ),
+    { heading: "client MB", cell: ({ clientMB = 0 }) => (clientMB > 0 ? shortNumber(clientMB) : "-") },
+  ];
+  const lines = driftOf(slices).map(({ metric, percent: by, p, worse, unknown }) => {
+    if (unknown !== undefined) return `${metric}: drift is not known, ${unknown}`;
+    const sign = by < 0 ? "" : "+";
+    const chance = p < 0.001 ? "p < 0.001" : `p = ${p.toFixed(3)}`;
+    const grade = worse ? (Math.abs(by) > percent ? "worse" : "worse, within the limit") : "no drift for the worse";
+    return `${metric}: ${sign}${by.toFixed(1)} % over the window, ${chance}: ${grade}`;
+  });
+  return `${level.name} by part\n${textTable(columns, slices)}\n\n${lines.join("\n")}`;
+}
