@@ -1,6 +1,7 @@
 /** What a run came to, in numbers. The same shapes as `report()` of the k6 module gives; client.ts checks that they agree. */
 import type { Cost } from "./cost";
 import type { Profile } from "./profile";
+import type { SteadyState } from "./steady";
 
 /** Statistics of one quantity: ms unless the name says otherwise. All are 0 where count is 0. */
 export interface Stats {
@@ -56,6 +57,8 @@ export interface LevelSummary {
   goodShare?: number;
   /** What its requests cost; absent without prices and where it is not known. */
   cost?: Cost;
+  /** Whether its steady window was steady; absent where it need not be (ramps, bursts) and in runs of earlier versions. */
+  steady?: SteadyState;
   /** Tokens a second of one request, 1000 / TPOT. */
   outputSpeed: Stats;
   ttftMs: Stats;

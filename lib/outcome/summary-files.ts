@@ -3,6 +3,7 @@
 import { costOf, type Prices } from "../figures/cost";
 import type { LevelSummary, OwnResults, RunReport, Summary, Verdict } from "../figures/level-summary";
 import type { Gates } from "../figures/profile";
+import { steadyNotes, steadyStateOf, steadyWord } from "../figures/steady";
 import { type Column, percent, shortNumber, textTable } from "../figures/table";
 import type { Config } from "../settings/parse-config";
 import { type Conclusion, conclude, exitCodeOf } from "./conclude";
@@ -44,7 +45,8 @@ export interface Concluded {
  */
 export function concludeRun(run: EndedRun, write: ((path: string, text: string) => string) | undefined): Concluded {
   const { config, shown, metrics, gates, own } = run;
-  const { report, unknown } = withCosts(run.report, config);
+  const { report, unknown } = withCosts(withSteadyStates(run.report), config);
+  const notes = [...run.notes, ...steadyNotes(report.levels)];
   const unwritten = report.recordsError === undefined ? [] : [`records: ${report.recordsError}`];
   const judged = metrics && judgedThresholds(metrics);
   const conclusion = () => conclude({ report, judged, expected: gates.thresholds, unwritten, own: own.limits });
@@ -61,15 +63,24 @@ export function concludeRun(run: EndedRun, write: ((path: string, text: string) 
   if (config.RESULTS !== "") {
     for (const [file, text] of Object.entries(own.files ?? {})) put(file, text);
     put("config.json", json(gates.profile ? { ...shown, profile: gates.profile } : shown));
-    put("summary.json", json(summaryOf({ ...run, report }, conclusion())));
+    put("summary.json", json(summaryOf({ ...run, report, notes }, conclusion())));
   }
   const concluded = conclusion();
   const text = summaryText(report, concluded.verdict, {
     simulated: config.SIMULATE,
-    notes: [...run.notes, ...unknown],
+    notes: [...notes, ...unknown],
   });
   output.stdout = `\n${[text, own.text ?? ""].filter((part) => part !== "").join("\n\n")}\n`;
   return { output, exitCode: exitCodeOf(concluded) };
+}
+
+/** The report with whether each level was steady. */
+function withSteadyStates(report: RunReport): RunReport {
+  const levels = report.levels.map((level) => {
+    const steady = steadyStateOf(level, report.levels, report.seconds);
+    return steady ? { ...level, steady } : level;
+  });
+  return { ...report, levels };
 }
 
 /** The report with what each level's requests cost, and a line for each cost that is not known. */
@@ -178,6 +189,8 @@ const columns: Column<LevelSummary>[] = [
   { heading: "$ a request", cell: ({ cost }) => dollars(cost?.perRequest) },
   { heading: "$ a Mtok", cell: ({ cost }) => dollars(cost?.perMillionOutputTokens) },
   { heading: "$ a good req", cell: ({ cost }) => dollars(cost?.perGoodRequest) },
+  // Most levels of a quick run are too short to tell: then the column says nothing and is left out.
+  { heading: "steady", cell: (level) => (level.steady?.state === "unknown" ? "-" : steadyWord(level)) },
   { heading: "good", cell: ({ goodShare }) => (goodShare === undefined ? "" : percent(goodShare)) },
 ];
 

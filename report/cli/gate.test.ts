@@ -19,10 +19,17 @@ after(() => rmSync(dir, { recursive: true }));
 let written = 0;
 const write = (spec: RunSpec): string => writeRun(spec, dir, `run-${written++}`);
 
-/** A level of n requests of which `slow` have a TTFT of 300 ms and the rest one of 100 ms. */
+/** A level of n requests of which `slow`, all over the run, have a TTFT of 300 ms and the rest one of 100 ms. */
 function requestsOf(n: number, slow: number, failed = 0): RunSpec {
+  const slows = new Set(Array.from({ length: slow }, (_, k) => Math.floor(((k + 0.5) * n) / slow)));
   const requests = Array.from({ length: n }, (_, index) =>
-    requestLine({ level: "c1", index, sentMs: 1 + index * 400, ttftMs: index < slow ? 300 : 100, gapsMs: [10, 10] }),
+    requestLine({
+      level: "c1",
+      index,
+      sentMs: 1 + index * 400,
+      ttftMs: slows.has(index) ? 300 : 100,
+      gapsMs: [10, 10],
+    }),
   );
   const failures = Array.from({ length: failed }, (_, i) =>
     requestLine({ level: "c1", index: n + i, sentMs: 1 + (n + i) * 400, failure: "http_5xx" }),
@@ -49,6 +56,53 @@ for (const [n, slow, state] of [
     assert.equal(result.state, state, result.judgements.map(({ reason }) => reason).join("\n"));
   });
 }
+
+/** One client for 80 s whose TTFT at that request is so many ms; requests take about 200 ms. */
+function changing(ttftMs: (index: number) => number): RunSpec {
+  const requests: ReturnType<typeof requestLine>[] = [];
+  let sentMs = 1000;
+  for (let index = 0; index < 400; index++) {
+    const ttft = ttftMs(index) + (index % 7);
+    requests.push(requestLine({ level: "c1", index, sentMs, ttftMs: ttft, gapsMs: [50, 50] }));
+    sentMs += ttft + 100;
+  }
+  return {
+    scenario: "concurrency-sweep",
+    requests,
+    levels: [{ name: "c1", concurrency: 1, openMs: 1000, closeMs: sentMs }],
+    config: { THRESHOLDS: "none" },
+  };
+}
+
+test("a level that was never steady does not pass, however good its figures are", async () => {
+  const judge = async (ttftMs: (index: number) => number, sloTtft: number) => {
+    const run = await readResults(write(changing(ttftMs)));
+    return gate(run, gateConfig(run, { sloTtft }));
+  };
+  assert.equal((await judge(() => 100, 200)).state, "passed");
+  const slowing = await judge((index) => 80 + index / 8, 200);
+  assert.equal(slowing.state, "inconclusive");
+  assert.match(slowing.judgements[0]?.reason ?? "", /never steady: latency rose by \d+(\.\d)? % of its mean in \d+ s/);
+  assert.equal((await judge((index) => 80 + index / 8, 85)).state, "failed", "a limit that is broken stays broken");
+});
+
+test("of a level that was cold at first only the steady part is judged", async () => {
+  const spec = changing((index) => (index < 60 ? 700 - 10 * index : 100));
+  const run = await readResults(write(spec));
+  const { state, judgements } = gate(run, gateConfig(run, { sloTtft: 150 }));
+  assert.equal(state, "passed", JSON.stringify(judgements));
+  assert.match(judgements[0]?.reason ?? "", /without the first \d+(\.\d+)? s, which were not steady/);
+  // Throughputs, too: 3 tokens in about 200 ms, with the cold part a sixth less.
+  const profile = join(dir, "throughput.json");
+  for (const [limit, expected] of [
+    ["value>14", "passed"],
+    ["value>15.5", "failed"],
+  ] as const) {
+    writeFileSync(profile, JSON.stringify({ llm_output_throughput: limit }));
+    const judged = gate(run, gateConfig(run, { profile })).judgements;
+    assert.equal(judged.find(({ metric }) => metric === "llm_output_throughput")?.verdict, expected, limit);
+  }
+});
 
 test("a limit from below is judged by the share above it", async () => {
   const run = await readResults(write(requestsOf(100, 0)));
@@ -509,7 +563,8 @@ test("every metric of the table is judged by each of its aggregates with every o
   };
   let judged = 0;
   for (const metric of Object.keys(metrics) as MetricName[]) {
-    if (gatesEveryRun(metric)) continue;
+    // That of a search is another gate's, below.
+    if (gatesEveryRun(metric) || metric === "llm_capacity") continue;
     assert.ok(metric in truth, `the truth of ${metric} is not in this test`);
     const values = [truth[metric]].flat();
     const [low, high] = [Math.min(...values), Math.max(...values)];

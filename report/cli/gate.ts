@@ -1,19 +1,23 @@
 /**
  * `npm run gate -- DIR`: judges a finished run. Exit 0 passed, 99 a limit is broken, 98 not valid (client-bound, cut, damaged,
- * or a level was not measured), 96 inconclusive: too few samples to be sure either way, 104 nothing to judge by.
+ * or a level was not measured), 96 inconclusive: too few samples to be sure either way, or a level was never steady; 104
+ * nothing to judge by. Of a level that was steady only from a time on, that part is judged.
  */
 
 import { existsSync, readFileSync } from "node:fs";
 import { Command } from "commander";
+import type { Second } from "../../lib/figures/level-summary";
 import { isMetricName, type MetricName, metrics } from "../../lib/figures/metrics-table";
 import { type Profile, parseProfile, profileNames } from "../../lib/figures/profile";
+import { type SteadyState, steadyStateOf, zeroOf } from "../../lib/figures/steady";
 import { shortNumber } from "../../lib/figures/table";
 import { gatesEveryRun, parseThreshold, pooledPercentile } from "../../lib/figures/threshold";
 import { settings } from "../../lib/settings/settings";
 import { type GateConfig, type Gated, thresholds } from "../../thresholds/gates";
-import { formatShare } from "../format";
+import { formatNumber, formatShare } from "../format";
 import { type Confidence, type LimitVerdict, mlperfConfidence } from "../judge/early-stopping";
 import type { PooledItl } from "../judge/itl";
+import { slosOf } from "../judge/level-state";
 import { type Evidence, judgeLimit } from "../judge/limit";
 import { type Outcome, outcomeJson, outcomeOf, published } from "../judge/outcome";
 import { invalidity } from "../judge/validity";
@@ -117,11 +121,14 @@ export function gate(run: Results, config: GateConfig, by: Confidence = mlperfCo
   const levels = run.levelSummaries.filter((level) => only === undefined || level.name === only);
   const limits = Object.entries(thresholds(config, run.levelSummaries.map(gated)));
   const judgements: Judgement[] = [];
-  for (const level of levels) {
-    const rows = steadyRows(run, level.name);
+  for (const whole of levels) {
+    const steady = steadyOf(run, whole);
+    const fromS = steady?.state === "steady" && steady.fromS > whole.windowStartS ? steady.fromS : undefined;
+    const rows = steadyRows(run, whole.name, fromS);
+    const level = fromS === undefined ? whole : steadyPart(run, whole, rows, fromS);
     let pool: PooledItl | undefined;
     const itl = () => {
-      pool ??= pooledItl(run, level.name);
+      pool ??= pooledItl(run, level.name, fromS);
       return pool;
     };
     for (const [key, expressions] of limits) {
@@ -132,8 +139,12 @@ export function gate(run: Results, config: GateConfig, by: Confidence = mlperfCo
       if (gatesEveryRun(metric)) continue;
       for (const expression of expressions) {
         const threshold = parseThreshold(metric, expression);
-        const judged = judgeLimit(threshold, evidenceOf(metric, level, rows, itl), unitOf(metric), by);
-        judgements.push({ level: level.name, metric, expression, ...judged });
+        // A failure is one whenever it happened.
+        const all = metric === "llm_request_failed" || metric === "llm_failures";
+        const evidence = evidenceOf(metric, all ? whole : level, rows, itl);
+        const judged = judgeLimit(threshold, evidence, unitOf(metric), by);
+        const worth = inSteadyState(judged, steady, all ? undefined : fromS, whole);
+        judgements.push({ level: level.name, metric, expression, ...worth });
       }
     }
   }
@@ -154,6 +165,67 @@ function ownLimits({ summary, scenario }: Results, only?: string): Judgement[] {
   if (scenario !== "soak" || own.length > 0) return own;
   const reason = "the run holds no drift: its summary is missing or of another version";
   return [{ level: only ?? "", metric: "llm_tpot", expression: "drift", verdict: "inconclusive", reason }];
+}
+
+/**
+ * Whether a level was steady: as its run found it, or of a run that did not look, from its seconds. A soak has limits of its own
+ * on how far it drifts.
+ */
+function steadyOf({ scenario, summary, levelSummaries }: Results, level: LevelSummary): SteadyState | undefined {
+  if (scenario === "soak") return undefined;
+  return level.steady ?? (summary && steadyStateOf(level, levelSummaries, summary.seconds ?? []));
+}
+
+/**
+ * A level that is steady from a time on, as far as limits are judged by its figures: the requests that were scheduled from then
+ * on, and throughputs of the whole seconds since.
+ */
+function steadyPart(run: Results, level: LevelSummary, rows: RequestRow[], fromS: number): LevelSummary {
+  const zeroS = zeroOf(run.levelSummaries);
+  const seconds = (run.summary?.seconds ?? []).filter(
+    ({ t }) => zeroS + t >= fromS - 1e-3 && zeroS + t + 1 <= level.windowStartS + level.durationS + 1e-3,
+  );
+  const perSecond = (of: (second: Second) => number) =>
+    seconds.reduce((sum, second) => sum + of(second), 0) / seconds.length;
+  const done = completed(rows);
+  const abandoned = rows.filter(({ failure }) => failure === "aborted").length;
+  const slo = slosOf(run);
+  const met = (limit: number | undefined, value: number | undefined) =>
+    limit === undefined || (value !== undefined && value >= 0 && value <= limit);
+  const good = done.filter(
+    (row) =>
+      met(slo.ttft, ttftMs(row)) && (row.shownTokens === 1 || met(slo.tpot, tpotMs(row))) && met(slo.e2e, e2eMs(row)),
+  ).length;
+  const share = good / Math.max(1, rows.length - abandoned);
+  const requestThroughput = perSecond(({ succeeded }) => succeeded);
+  return {
+    ...level,
+    ...{ requests: rows.length, completed: done.length, failed: rows.length - done.length - abandoned },
+    ...{ requestThroughput, outputThroughput: perSecond(({ outputTokens }) => outputTokens) },
+    inputTokens: done.reduce((sum, { inputTokens }) => sum + inputTokens, 0),
+    outputTokens: done.reduce((sum, { outputTokens }) => sum + outputTokens, 0),
+    ...(level.goodShare === undefined
+      ? {}
+      : { goodShare: share, requestGoodput: done.length > 0 ? (requestThroughput * good) / done.length : 0 }),
+  };
+}
+
+/** What a verdict is worth on a level that was steady in part or never: a pass without a steady state is none. */
+function inSteadyState(
+  judged: { verdict: LimitVerdict; reason: string },
+  steady: SteadyState | undefined,
+  fromS: number | undefined,
+  { windowStartS }: LevelSummary,
+): { verdict: LimitVerdict; reason: string } {
+  if (fromS !== undefined) {
+    return {
+      ...judged,
+      reason: `${judged.reason}, without the first ${formatNumber(fromS - windowStartS)} s, which were not steady`,
+    };
+  }
+  if (steady?.state !== "never") return judged;
+  const verdict = judged.verdict === "passed" ? "inconclusive" : judged.verdict;
+  return { verdict, reason: `${judged.reason}; never steady: ${steady.why}` };
 }
 
 const noLimit =
@@ -234,7 +306,7 @@ function headlineOf({ state, judgements, invalid }: GateResult, by: Confidence):
     case "failed":
       return "FAILED: at least one limit is broken";
     case "inconclusive":
-      return `INCONCLUSIVE: too few samples to be ${sure} sure either way`;
+      return `INCONCLUSIVE: too few samples to be ${sure} sure either way, or a level that was never steady`;
     case "not valid":
       return `NOT VALID: ${invalid.join("; ")}`;
     case "refused":

@@ -31,15 +31,22 @@ export function speedWithoutWaiting(row: RequestRow): number | undefined {
 
 export const defined = <T>(values: (T | undefined)[]): T[] => values.filter((value): value is T => value !== undefined);
 
-/** Steady requests of a level. */
-export function steadyRows(run: Results, level: string): RequestRow[] {
-  return (run.requests ?? []).filter((row) => row.level === level && row.phase === "steady");
+/** Steady requests of a level; with `fromS` (seconds from the run's start) those that were scheduled from then on. */
+export function steadyRows(run: Results, level: string, fromS?: number): RequestRow[] {
+  const fromNs = fromS === undefined ? Number.NEGATIVE_INFINITY : fromS * 1e9;
+  return (run.requests ?? []).filter(
+    (row) => row.level === level && row.phase === "steady" && row.scheduledNs >= fromNs,
+  );
 }
 
-/** The pooled inter-token latencies of a level. Throws where they were not read. */
-export function pooledItl(run: Results, level: string): PooledItl {
+/**
+ * The pooled inter-token latencies of a level; with `fromS` those of requests whose first gap ended from then on. Throws where
+ * they were not read.
+ */
+export function pooledItl(run: Results, level: string, fromS?: number): PooledItl {
   if (run.requests && !run.itl) throw new Error(`${run.name} was read without its inter-token latencies`);
-  return new PooledItl(run.itl?.get(level) ?? []);
+  const all = run.itl?.get(level) ?? [];
+  return new PooledItl(fromS === undefined ? all : all.filter(({ atNs }) => (atNs[0] ?? 0) >= fromS * 1e9));
 }
 
 /** A label of a level as a number; undefined where it has none. */

@@ -2,7 +2,7 @@
  * Searches for capacity on simulated servers whose capacity is known: by a formula, or by a run that is so long that its error
  * does not count. On their own clock, so that hours take milliseconds.
  *
- *   node build/bootstrap.cjs test/support/capacity-trials.ts [TRIALS]     (default 200)
+ *   node build/bootstrap.cjs test/support/capacity-trials.ts [TRIALS [FIRST_SEED [SERVER]]]     (default 200, 1001, all)
  */
 import { alphaOf, type CapacityResult, CapacitySearch, type SearchPlan } from "../../lib/load/capacity-search";
 import { Probe, type ProbePlan } from "../../lib/load/probe";
@@ -215,15 +215,27 @@ export const kvLimited: SimulatedServer = {
     }),
 };
 
-/** Free up to 8 requests in a batch; each one more makes the step longer. */
+const batched = (rng: Rng, msAfterKnee: number) =>
+  new BatchModel(
+    (running) => 10 + msAfterKnee * Math.max(0, running - 8),
+    25,
+    () => 40 + 120 * rng(),
+  );
+
+/** Free up to 8 requests in a batch; each one more makes the step longer, by less than it brings. */
 export const kneed: SimulatedServer = {
   ...{ name: "knee", target: 0.9, open: true, start: 1, most: 200 },
-  model: (rng) =>
-    new BatchModel(
-      (running) => (running <= 8 ? 10 : 10 + 2 * (running - 8)),
-      25,
-      () => 40 + 120 * rng(),
-    ),
+  model: (rng) => batched(rng, 1),
+};
+
+/**
+ * A knee behind which each request more costs more than it brings: 8 sequences make 8 requests a second, 64 only 5.2. Between
+ * these rates it works well until chance fills the batch, and then never recovers. It has no steady state there, and so no
+ * capacity to be found by one: what a long run measures depends on how long it is.
+ */
+export const collapsing: SimulatedServer = {
+  ...{ name: "collapse", target: 0.9, open: true, start: 1, most: 200 },
+  model: (rng) => batched(rng, 2),
 };
 
 /** The queueing limit of a server that is half as slow again when it is new, and gets over it within a minute or two. */
@@ -395,8 +407,9 @@ export interface Trials {
   readonly states: Readonly<Record<string, number>>;
 }
 
-export function runTrials(server: SimulatedServer, trials: number, capacity: number): Trials {
-  const results = Array.from({ length: trials }, (_, seed) => search(server, seed + 1));
+/** Searches with the seeds from `firstSeed` on. */
+export function runTrials(server: SimulatedServer, trials: number, capacity: number, firstSeed = 1): Trials {
+  const results = Array.from({ length: trials }, (_, k) => search(server, firstSeed + k));
   const mean = (of: (trial: Trial) => number) => results.reduce((sum, trial) => sum + of(trial), 0) / trials;
   const found = results.filter(({ result }) => result.state === "found");
   const widths = found.map(({ result }) => (result.interval.high ?? 0) / (result.interval.low ?? 1) - 1);
@@ -470,18 +483,26 @@ export function cheapestSweep(server: SimulatedServer, width: number, capacity: 
 
 function main(): void {
   const trials = Number(process.argv[2] ?? 200);
+  const firstSeed = Number(process.argv[3] ?? 1001);
+  const only = process.argv[4];
   const percent = (share: number) => `${(100 * share).toFixed(1)} %`;
   console.log("| server | capacity | found | holds the capacity | median width | probes | requests | fixed sweep |");
   console.log("|---|---:|---:|---:|---:|---:|---:|---:|");
   for (const server of [queueing, kvLimited, kneed, drifting, closed]) {
+    if (only !== undefined && server.name !== only) continue;
     const capacity = trueCapacity(server, 1_000_000);
-    const { found, holding, medianWidth, meanProbes, meanRequests } = runTrials(server, trials, capacity);
+    const outcome = runTrials(server, trials, capacity, firstSeed);
+    const { found, holding, medianWidth, meanProbes, meanRequests } = outcome;
     const sweep = server === drifting ? "-" : cheapestSweep(server, medianWidth, capacity, Math.min(trials, 10));
     const cells = [capacity.toFixed(2), percent(found / trials), percent(holding / trials), percent(medianWidth)];
     console.log(`| ${[server.name, ...cells, meanProbes.toFixed(1), Math.round(meanRequests), sweep].join(" | ")} |`);
   }
-  const { states } = runTrials(fading, Math.min(trials, 50), Number.NaN);
-  console.log(`\n${fading.name}: ${JSON.stringify(states)}`);
+  // Without a capacity to hold: what the search says of them.
+  for (const server of [fading, collapsing]) {
+    if (only !== undefined && server.name !== only) continue;
+    const { states } = runTrials(server, Math.min(trials, 50), Number.NaN, firstSeed);
+    console.log(`${server.name}: ${JSON.stringify(states)}`);
+  }
 }
 
 if (process.argv[1] === __filename) main();

@@ -1,4 +1,5 @@
 /** Tables that every scenario with levels shows, folded from the levels of its summary. */
+import { steadyWord } from "../../../lib/figures/steady";
 import type { LevelSummary, Stats } from "../../read/read";
 import type { Column, Table } from "../table";
 
@@ -114,6 +115,7 @@ export function levelsTable(
 ): Table {
   const withGoodput = levels.some((level) => level.requestGoodput !== undefined);
   const withCached = levels.some((level) => level.cachedShare !== undefined);
+  const withSteady = levels.some(({ steady }) => steady !== undefined && steady.state !== "unknown");
   const tokens = levels.some((level) => level.outputTokens > 0);
   const latency = (key: DistributionKey, name: string, title: string, percentiles: (keyof Stats)[]) =>
     percentiles.map((p) => ({ column: { key: `${name}_${p}_ms`, title: `${title} ${p}`, unit: "ms" }, key, p }));
@@ -142,6 +144,7 @@ export function levelsTable(
       ...(withGoodput
         ? [{ key: "good_share", title: "Within SLOs", unit: "of requests", format: "share" as const }]
         : []),
+      ...(withSteady ? [{ key: "steady", title: "Steady" }] : []),
       ...columns.map(({ column }) => column),
       ...(withCached
         ? [{ key: "cached_share", title: "Cached input", unit: "of input tokens", format: "share" as const }]
@@ -157,6 +160,7 @@ export function levelsTable(
       request_throughput_per_s: level.requestThroughput,
       request_goodput_per_s: level.requestGoodput ?? null,
       good_share: level.goodShare ?? null,
+      steady: steadyWord(level) || null,
       cached_share: level.cachedShare ?? null,
     })),
   };
