@@ -3,6 +3,7 @@ export { capacityGates, gates } from "../thresholds/gates";
 export { loadConflict, meetOptions } from "./load/load-options";
 export { requireMeasurable, trendStats, unreachableLine } from "./load/measurable";
 export { ratePoints } from "./load/rate-over-time";
+export { ownValue, requireOwn } from "./settings/own";
 export {
   accessOf,
   gatherSettings,

@@ -5,11 +5,13 @@ import type { Gates } from "./figures/profile";
 import { beforeLoad } from "./lazy";
 import { asked, requireAskedLoad } from "./load/load-guard";
 import type { Load, Send, Shape } from "./load/shape";
+import type { User } from "./load/users";
 import { type SummaryData, writeSummary } from "./outcome/summary";
-import { type Config, readConfig, shownSettings } from "./settings/config";
+import { type Config, readConfig, readOwn, shownSettings } from "./settings/config";
+import type { OwnKind, OwnSetting } from "./settings/own";
 import type { Defaults, SettingName } from "./settings/settings";
-import { meetRunners } from "./wire/client";
-import { type LlmClient, openClient, type Server } from "./wire/llm-client";
+import { meetRunners, type Result, type Slot } from "./wire/client";
+import { type LlmClient, openClient, type RequestOptions, type Server, specOf } from "./wire/llm-client";
 import { openServerMetrics, type ServerMetrics } from "./wire/server-metrics";
 import { showFile } from "./workload/file-rows";
 import { repetition } from "./workload/load-plan";
@@ -25,6 +27,27 @@ export interface Test {
   handleSummary(data: SummaryData): Record<string, string>;
   /** For `export default`: sends the load. */
   run(server: Server): void;
+  /** For `export default`: does this for each request of the load; `request.send()` sends it. */
+  each(work: (request: TestRequest) => unknown): (server: Server) => void;
+  /** For `export default`, with the shape users: does this for each user. */
+  users(live: (user: User) => Promise<void>): (server: Server) => void;
+  /**
+   * A setting of the test's own, read and checked like the others: -e NAME=value. Its values are of the initial value's type.
+   * To be called before the test is exported.
+   */
+  setting(name: string, initial: number, kind?: OwnKind): number;
+  setting(name: string, initial: boolean, kind?: OwnKind): boolean;
+  setting(name: string, initial: string, kind?: OwnKind): string;
+  /** Gates a metric of k6's or of the script's own over the whole run, such as ("my_metric", "p(95)<20"). To be called before the test is exported. */
+  threshold(metric: string, expression: string): void;
+}
+
+/** A request that is due. */
+export interface TestRequest {
+  /** Its place in the load. */
+  readonly slot: Slot;
+  /** Sends the prompt that the settings give it. */
+  send(options?: RequestOptions): Promise<Result>;
 }
 
 /**
@@ -34,17 +57,22 @@ export interface Test {
  */
 export function openTest(name: string, defaults: Defaults, shape: Shape): Test {
   const uses = [...shape.uses, ...(Object.keys(defaults) as SettingName[])];
+  const own: OwnSetting[] = [];
+  const thresholds: Record<string, string[]> = {};
   let opened: OpenTest | undefined;
   const open = () => {
     if (opened) return opened;
-    const config = readConfig({ scenario: name, defaults, uses });
+    const config = readConfig({ scenario: name, defaults: { ...shape.defaults, ...defaults }, uses, own });
     const load = shape.open(config);
     opened = {
       config,
       load,
       client: openClient(config),
       serverMetrics: config.used.includes("METRICS_INTERVAL") ? openServerMetrics(config) : undefined,
-      gates: () => load.gates?.() ?? beforeLoad().gates(config, load.levels),
+      gates() {
+        const gates = load.gates?.() ?? beforeLoad().gates(config, load.levels);
+        return { ...gates, thresholds: { ...gates.thresholds, ...thresholds } };
+      },
     };
     return opened;
   };
@@ -78,6 +106,35 @@ export function openTest(name: string, defaults: Defaults, shape: Shape): Test {
           ? client.request(server, prompts.next(slot, server.tokensPerWord), slot)
           : client.batch(server, prompts.batch(slot, server.tokensPerWord, batchSize), slot, config.STAGGER);
       load.each(send, server, client);
+    },
+    each: (work) => (server) => {
+      const { config, load, client } = open();
+      load.each(
+        (slot, prompts) => {
+          const send: TestRequest["send"] = (options = {}) => {
+            const prompt = prompts.next(slot, server.tokensPerWord);
+            const { body = prompt.body, outputTokens = prompt.outputTokens } = options;
+            return client.request(server, { ...prompt, body, outputTokens }, slot, specOf(config, options));
+          };
+          return work({ slot, send });
+        },
+        server,
+        client,
+      );
+    },
+    users: (live) => (server) => {
+      const { load, client } = open();
+      const { user } = load;
+      if (!user) throw new Error("test.users() needs a load of users: openTest(name, defaults, users)");
+      load.each((slot) => live(user(slot, server, client)), server, client);
+    },
+    setting(setting: string, value: never, kind: OwnKind = {}) {
+      const declared = { ...kind, name: setting, value };
+      own.push(declared);
+      return readOwn(declared) as never;
+    },
+    threshold(metric, expression) {
+      thresholds[metric] = [...(thresholds[metric] ?? []), expression];
     },
     teardown() {
       const { load, serverMetrics } = open();

@@ -1,6 +1,6 @@
 /** `npm start [scenario] [-- k6 arguments]`: makes what is missing, runs the scenario and renders its report. */
 import { spawn } from "node:child_process";
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import { bundleScenarios, scenarioNames } from "../build/bundle";
@@ -8,11 +8,13 @@ import { ensureK6 } from "../build/k6";
 import { noteSignal } from "../build/parent";
 import { distDir } from "../build/paths";
 import { Problem, runProgram } from "../build/program";
+import { openScript, type Script } from "../build/script";
 import { phaseFigures } from "../lib/figures/figures";
 import type { Summary } from "../lib/figures/level-summary";
 import { exitCodes } from "../lib/outcome/exit-codes";
 import { secretsLine } from "../lib/settings/access";
 import { asEnvironment, environmentPrefix, gatherSettings } from "../lib/settings/given-settings";
+import type { OwnSetting } from "../lib/settings/own";
 import { SettingError } from "../lib/settings/setting-error";
 import { type Environment, settings } from "../lib/settings/settings";
 import { newSalt } from "../lib/workload/salt";
@@ -165,6 +167,8 @@ function summaryIn(dir: string): Summary | undefined {
 interface Run {
   readonly k6: string;
   readonly scenario: string;
+  /** The script of the user's own that is run instead of a shipped scenario. */
+  readonly script: Script | undefined;
   readonly given: Environment;
   readonly k6Args: readonly string[];
 }
@@ -175,10 +179,10 @@ const { passed, inconclusive, notValid, failed } = exitCodes;
 const verdicts: readonly number[] = [passed.code, inconclusive.code, notValid.code, failed.code];
 
 /** Runs the scenario into a folder; resolves to k6's exit code, or to that of a run whose results are not whole. */
-async function runScenario({ k6, scenario, given, k6Args }: Run, dir: string): Promise<number> {
+async function runScenario({ k6, scenario, script, given, k6Args }: Run, dir: string): Promise<number> {
   makeFolder(dir);
   const records = path.join(dir, "records.ndjson.gz");
-  const bundle = path.join(distDir, `${scenario}.js`);
+  const file = script?.file ?? path.join(distDir, `${scenario}.js`);
   // Settings travel by environment: everyone on the machine can read a process's arguments, and one may be a key. k6 cannot
   // run programs, and its scenarios refuse to be asked to.
   const { BETWEEN: _, BETWEEN_TIMEOUT: __, ...own } = given;
@@ -186,7 +190,7 @@ async function runScenario({ k6, scenario, given, k6Args }: Run, dir: string): P
   for (const name of ["BETWEEN", "BETWEEN_TIMEOUT"]) delete env[`${environmentPrefix}${name}`];
   // Without a terminal k6's progress bar would be two lines a second; levels announce their end by themselves.
   const quiet = process.stdout.isTTY ? [] : ["--quiet"];
-  const code = await runK6(k6, ["run", ...quiet, bundle, "--out", `records=${records}`, ...k6Args], env);
+  const code = await runK6(k6, ["run", ...quiet, file, "--out", `records=${records}`, ...k6Args], env);
   if (!verdicts.includes(code) || summaryIn(dir) !== undefined) return code;
   console.error(`tokenclock: ${shownToUser(path.join(dir, "summary.json"))} is missing or not whole`);
   return notValid.code;
@@ -240,15 +244,25 @@ Settings: docs/settings.md, also as -e SETTING=value, or as environment variable
 are better set there, because others can see a process's arguments.
 k6's arguments: those of k6 run, such as --out or --tag.`;
   }
-  return `npm start [scenario] -- [-e SETTING=value ...] [k6's arguments]
+  return `npm start [scenario or file.ts] -- [-e SETTING=value ...] [k6's arguments]
 
 Runs a scenario and renders its report. Without any argument it runs ${defaultScenario} against a simulated server; else the
 server is named by BASE_URL, or -e SIMULATE=true asks for the simulated one. Behind -- only: before it npm takes options for
 its own.
-Scenarios: ${names.join(", ")}.
+Scenarios: ${names.join(", ")}; or the path of a script of your own (docs/own-scenarios.md).
 Settings: docs/settings.md, or as environment variables TOKENCLOCK_SETTING, BASE_URL and API_KEY; keys are better set there
 than with -e, which others can see.
 k6's arguments: bin/k6 run --help`;
+}
+
+/** The settings of a script's own by name, as the user set them; undefined where nothing is set. */
+function ownSettings(declared: readonly OwnSetting[], options: Environment): Environment {
+  return Object.fromEntries(
+    declared.map(({ name }) => {
+      const prefixed = `${environmentPrefix}${name}`;
+      return [name, options[name] ?? options[prefixed] ?? process.env[prefixed]];
+    }),
+  );
 }
 
 /** The folder of the run's results, where RESULTS names one: its old results are out of the way. */
@@ -280,16 +294,27 @@ export async function start(argv: readonly string[], command: StartCommand = "np
     );
   }
   refuseLooseWords(named ? [scenario, ...k6Args] : k6Args);
-  if (!names.includes(scenario)) throw refused(`there is no scenario ${scenario}; there are ${names.join(", ")}`);
-  const given: Record<string, string | undefined> = { ...orRefused(() => gatherSettings(options, process.env)) };
+  const scriptFile = /\.[jt]s$/.test(scenario) ? path.resolve(userFolder(), scenario) : undefined;
+  if (scriptFile !== undefined && !existsSync(scriptFile)) throw refused(`there is no file ${scenario}`);
+  if (scriptFile === undefined && !names.includes(scenario))
+    throw refused(
+      `there is no scenario ${scenario}; there are ${names.join(", ")}, or give the path of a script of your own`,
+    );
+  const script = scriptFile === undefined ? undefined : await openScript(scriptFile);
+  const own = ownSettings(script?.own ?? [], options);
+  const given: Record<string, string | undefined> = {
+    ...orRefused(() => gatherSettings(options, process.env, Object.keys(own))),
+  };
   const secrets = secretsLine(options);
   if (secrets !== undefined) console.error(`tokenclock: ${secrets}`);
   const bare = !named && k6Args.length === 0 && Object.keys(given).length === 0;
   const simulated = isSimulated(bare, given);
   const between = readBetween(scenario, given);
-  await bundleScenarios();
+  if (script === undefined) await bundleScenarios();
   const k6 = await ensureK6();
-  const { dir, made } = cleared ? { dir: cleared, made: makeFolder(cleared) } : newResultsFolder(scenario);
+  const { dir, made } = cleared
+    ? { dir: cleared, made: makeFolder(cleared) }
+    : newResultsFolder(path.basename(scenario).replace(/\.[jt]s$/, ""));
 
   let simulator: Simulator | undefined;
   try {
@@ -300,7 +325,7 @@ export async function start(argv: readonly string[], command: StartCommand = "np
       );
       Object.assign(given, { SIMULATE: "true", BASE_URL: simulator.baseUrl });
     }
-    const run = { k6, scenario, given, k6Args };
+    const run = { k6, scenario, script, given: { ...given, ...own }, k6Args };
     let code = between ? await runPhases(run, between, dir) : await runScenario(run, dir);
     if (!between && !(await renderReport([dir], dir))) code = together(code, notValid.code);
     const published = await publishVerdict(dir, code);

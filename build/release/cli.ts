@@ -13,10 +13,10 @@ const inBuild = (name: string) => path.join(root, "build", name);
 const packed: Plugin = {
   name: "packed",
   setup({ onResolve, onLoad }) {
-    onResolve({ filter: /(^|\/)(bundle|k6)$/ }, ({ path: name, resolveDir }) => {
+    onResolve({ filter: /(^|\/)(bundle|k6|script)$/ }, ({ path: name, resolveDir }) => {
       const file = path.join(resolveDir, name);
       if (resolveDir === inBuild("release")) return undefined;
-      return file === inBuild("bundle") || file === inBuild("k6")
+      return ["bundle", "k6", "script"].map(inBuild).includes(file)
         ? { path: path.join(inBuild("release"), `packed-${path.basename(name)}.ts`) }
         : undefined;
     });

@@ -21,7 +21,8 @@ export async function bundleScenarios(): Promise<string[]> {
 /** The bundles of scenarios as they are in dist/, in another folder; their datasets stay where they are. */
 export const bundle: typeof realBundle = async (entries, outDir, _plugins, sourcemap = true) => {
   mkdirSync(outDir, { recursive: true });
-  return entries.map((entry) => {
+  const paths: readonly string[] = Array.isArray(entries) ? entries : Object.values(entries);
+  return paths.map((entry) => {
     const name = `${path.basename(entry, ".ts")}.js`;
     const text = readFileSync(path.join(distDir, name), "utf8");
     const file = path.join(outDir, name);

@@ -3,15 +3,19 @@ import type { Options } from "k6/options";
 import type { OwnResults, RunReport } from "../figures/level-summary";
 import type { Gates } from "../figures/profile";
 import type { Config } from "../settings/config";
+import type { Defaults } from "../settings/settings";
 import type { Use } from "../settings/used-settings";
 import type { Slot } from "../wire/client";
 import type { LlmClient, Server } from "../wire/llm-client";
 import type { PromptSource } from "../workload/prompts";
+import type { User } from "./users";
 
 /** How a test loads the server: the settings that say it, and the load that they make. */
 export interface Shape {
   /** The settings, or groups of them, that the load and its prompts follow from. */
   readonly uses: readonly Use[];
+  /** Defaults of settings that fit the load; those of the test come over them. */
+  readonly defaults?: Defaults;
   /** Makes the load. Init context only. */
   open(config: Config): Load;
   /** What a run shows and writes beside the table of levels and summary.json. */
@@ -46,6 +50,8 @@ export interface Load {
    * returns none, with `send`. Conversations, whose turns follow from one another, are sent by `client` itself.
    */
   each(send: Send, server: Server, client: LlmClient): void;
+  /** Of a load of users: the one who holds this session. */
+  user?(slot: Slot, server: Server, client: LlmClient): User;
   /** For teardown(): hands the levels' values to k6's thresholds. */
   report(): void;
   /** For teardown(): waits until the server is done with what the load left. */

@@ -1,6 +1,7 @@
 import { beforeLoad } from "../lazy";
 import { clearOld, fileDigest, givenSettings, joinRunners, refuse, run, shared } from "../wire/client";
 import { shippedDatasets } from "../workload/shipped-datasets";
+import type { OwnSetting } from "./own";
 import type { Config, Declaration, MixClass } from "./parse-config";
 import { isSettingError, SettingError } from "./setting-error";
 
@@ -19,7 +20,10 @@ export let digests: Record<string, string> | undefined;
 export function readConfig(declaration: Declaration): Config {
   const read = (): Config => {
     const { gatherSettings, isSettingName, parseConfig, refuseLoadFlags, secretsLine } = beforeLoad();
-    const { options, environment, mixed, loadFlags } = givenSettings(isSettingName);
+    const names = (declaration.own ?? []).map(({ name }) => name);
+    const { options, environment, mixed, loadFlags } = givenSettings(
+      (name) => isSettingName(name) || names.includes(name),
+    );
     refuseLoadFlags(loadFlags);
     // Before anything can be refused: what an earlier run left must not be taken for this one's.
     clearOld(options.RESULTS ?? options.TOKENCLOCK_RESULTS ?? environment.TOKENCLOCK_RESULTS ?? "");
@@ -30,8 +34,9 @@ export function readConfig(declaration: Declaration): Config {
     );
     const secrets = secretsLine(options);
     if (secrets !== undefined) console.warn(`tokenclock: ${secrets}`);
-    const given = gatherSettings(options, environment);
-    const parsed = parseConfig(declaration, given, (path) => open(userPath(path)));
+    const own = Object.fromEntries((declaration.own ?? []).map((each) => [each.name, readOwn(each)]));
+    const given = gatherSettings(options, environment, names);
+    const parsed = { ...parseConfig(declaration, given, (path) => open(userPath(path))), own };
     const { RUNNERS: runners, COORDINATOR: address, COORDINATOR_TOKEN: token, COORDINATOR_TOKEN_FILE: file } = parsed;
     // Undefined with xk6-sse.
     const salt = joinRunners?.({ runners, address, token, tokenFile: file === "" ? "" : absolute(file) }) ?? "";
@@ -70,9 +75,23 @@ export function readConfig(declaration: Declaration): Config {
   return config;
 }
 
+/** The value of a setting that a test has of its own. What is not allowed ends the run with exit code 104. Init context only. */
+export function readOwn(own: OwnSetting): string | number | boolean {
+  const { name } = own;
+  const read = () => {
+    const { isSettingName, ownValue, requireOwn } = beforeLoad();
+    const { options, environment } = givenSettings((each) => isSettingName(each) || each === name);
+    clearOld(options.RESULTS ?? options.TOKENCLOCK_RESULTS ?? environment.TOKENCLOCK_RESULTS ?? "");
+    requireOwn(own);
+    const prefixed = `TOKENCLOCK_${name}`;
+    return { value: ownValue(own, options[name] ?? options[prefixed] ?? environment[prefixed]) };
+  };
+  return orRefuse(() => shared(`setting ${name}`, read)).value;
+}
+
 /** The settings that the scenario uses, without secrets, in a form to be read and set again. For setup(), teardown() and handleSummary. */
 export function shownSettings(of: Config): Record<string, unknown> {
-  return beforeLoad().shownSettings(of, of.used);
+  return { ...beforeLoad().shownSettings(of, of.used), ...of.own };
 }
 
 /** The result of `read`; its SettingError ends the run with one line and exit code 104. Init context only. */

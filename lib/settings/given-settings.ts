@@ -14,11 +14,17 @@ const ofTheProcess: readonly string[] = ["TOKENCLOCK_READER", "TOKENCLOCK_NODE"]
 /**
  * Settings by name. An option (`-e NAME=value`) counts for more than TOKENCLOCK_NAME in the environment, and that for more
  * than BASE_URL and API_KEY there; the environment's other variables are no settings.
+ * `own` names the settings that the test reads itself.
  * @throws SettingError for a name that is no setting, and for an empty value: mostly that of an unset variable.
  */
-export function gatherSettings(options: Environment, environment: Environment): Environment {
+export function gatherSettings(
+  options: Environment,
+  environment: Environment,
+  own: readonly string[] = [],
+): Environment {
   const gathered: Record<string, string> = {};
   const take = (given: string, name: string, value: string, where: string) => {
+    if (own.includes(name)) return;
     if (!isSettingName(name)) throw new SettingError(`${where}${given} is not a setting${meant(name)}`);
     if (value.trim() === "") throw new SettingError(emptyLine(name, `${where}${given}=`));
     gathered[name] = value;

@@ -2,6 +2,7 @@
 import type { SloMs } from "../figures/level-summary";
 import { type Profile, type ProfileName, parseProfile, profileNames } from "../figures/profile";
 import { newSalt } from "../workload/salt";
+import type { OwnSetting } from "./own";
 import { type PresetName, presets } from "./presets";
 import { SettingError } from "./setting-error";
 import {
@@ -31,6 +32,8 @@ export interface Config extends Settings {
   readonly part?: string;
   /** The settings that the scenario uses; the others are their defaults and say nothing. */
   readonly used: readonly SettingName[];
+  /** The settings that the test has of its own, by name. */
+  readonly own?: Readonly<Record<string, string | number | boolean>>;
 }
 
 /** What a scenario says of its settings. */
@@ -39,6 +42,8 @@ export interface Declaration {
   readonly defaults: Defaults;
   /** The settings, or groups of them, that it uses beside those that every scenario uses. */
   readonly uses: readonly Use[];
+  /** Settings of its own. */
+  readonly own?: readonly OwnSetting[];
 }
 
 /**

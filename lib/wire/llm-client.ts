@@ -18,6 +18,19 @@ import {
 } from "./client";
 import { openWire, type Wire } from "./open-wire";
 
+/** What a request has beside its prompt. */
+export interface RequestOptions {
+  /** Fields of the body. */
+  readonly body?: Readonly<Record<string, unknown>>;
+  readonly headers?: Readonly<Record<string, string>>;
+  /** Path below BASE_URL's host, or an address, instead of the API's. */
+  readonly path?: string;
+  /** The answer's length; by default OUTPUT_TOKENS. */
+  readonly outputTokens?: number;
+  /** Give the request up so long after it was sent, ms. */
+  readonly abortAfterMs?: number;
+}
+
 /** What setup() learnt of the server; k6 hands it to every VU. */
 export interface Server {
   /** "" where the API names no model. */
@@ -124,4 +137,13 @@ export function addressOf(config: Config, path: string): string {
 function giveUp(line: string): never {
   exec.test.abort(`tokenclock: ${line}`);
   throw new Error(line);
+}
+
+/** What the options of a request are to the module. */
+export function specOf(config: Config, { headers, path, abortAfterMs }: RequestOptions): Partial<RequestSpec> {
+  const spec: Partial<RequestSpec> = {};
+  if (headers) spec.headers = { ...headers };
+  if (path !== undefined) spec.url = addressOf(config, path);
+  if (abortAfterMs !== undefined) spec.abortAfterMs = abortAfterMs;
+  return spec;
 }

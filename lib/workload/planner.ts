@@ -2,3 +2,4 @@
 export { converse } from "./converse";
 export { scriptedTool } from "./scripted-tool";
 export { recordedSessions, syntheticSessions, unanswered } from "./sessions";
+export { parseWait } from "./wait";

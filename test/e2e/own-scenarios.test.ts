@@ -1,0 +1,135 @@
+/** Scripts of a user's own, as docs/own-scenarios.md shows them: in a folder outside the project, beside the library and nothing else. */
+import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
+import { copyFileSync, cpSync, readFileSync, writeFileSync } from "node:fs";
+import path from "node:path";
+import { type TestContext, test } from "node:test";
+import { bundleLibrary } from "../../build/bundle";
+import { builtK6, root } from "../../build/paths";
+import type { Summary } from "../../lib/figures/level-summary";
+import { k6Environment } from "../../run/simulator";
+import { startChild } from "../support/child";
+import { readRecords, requestsIn } from "../support/run";
+import { scratchDir } from "../support/scratch";
+import { type SimulatedServer, startServer } from "../support/simulated";
+
+const limits = { timeout: 90_000 };
+const examples = ["simple", "own-requests", "support-chat"];
+
+/** A user's folder: the examples beside the library. */
+async function userFolder(): Promise<string> {
+  const dir = scratchDir();
+  await bundleLibrary(dir);
+  for (const name of examples) copyFileSync(path.join(root, "examples", `${name}.ts`), path.join(dir, `${name}.ts`));
+  return dir;
+}
+
+async function runScript(dir: string, name: string, server: SimulatedServer, out: string, more: string[] = []) {
+  const results = path.join(dir, out);
+  const records = path.join(results, "records.ndjson.gz");
+  const k6 = process.env.K6_BINARY || builtK6;
+  const settings = [`BASE_URL=${server.baseUrl}`, `RESULTS=${results}`, ...more].flatMap((each) => ["-e", each]);
+  const args = ["run", "--quiet", "--no-color", `${name}.ts`, ...settings, "--out", `records=${records}`];
+  const child = startChild(k6, args, { cwd: dir, env: k6Environment(), timeoutMs: 60_000 });
+  const { code, stdout, stderr } = await child.ended;
+  return {
+    ...{ code, stdout, stderr, results },
+    summary: () => JSON.parse(readFileSync(path.join(results, "summary.json"), "utf8")) as Summary,
+    requests: () => requestsIn(readRecords(records)),
+  };
+}
+
+async function serverFor(t: TestContext, ...flags: string[]): Promise<SimulatedServer> {
+  const server = await startServer(...flags);
+  t.after(server.stop);
+  return server;
+}
+
+function tool(script: string, ...args: string[]) {
+  const command = ["-r", "ts-node/register/transpile-only", path.join(root, "report", "cli", `${script}.ts`), ...args];
+  const { status, stdout, stderr } = spawnSync(process.execPath, command, { cwd: root, encoding: "utf8" });
+  return { status, text: stdout + stderr };
+}
+
+test(
+  "a script of five lines runs beside the library alone; its results pass report, gate and compare",
+  limits,
+  async (t) => {
+    const [dir, server] = [await userFolder(), await serverFor(t, "--ttft", "20ms", "--itl", "2ms")];
+    // Whether a busy machine kept up is not the point; without a gate nobody judges it.
+    const a = await runScript(dir, "simple", server, "a", ["THRESHOLDS=none"]);
+    const b = await runScript(dir, "simple", server, "b", ["THRESHOLDS=none"]);
+    assert.equal(a.code, 0, a.stderr);
+    assert.equal(b.code, 0, b.stderr);
+    assert.deepEqual(
+      a.summary().levels.map(({ name, completed }) => [name, completed]),
+      [
+        ["c2", 8],
+        ["c4", 8],
+      ],
+    );
+    for (const [script, args] of [
+      ["report", [a.results]],
+      ["gate", [a.results, "--slo-ttft", "5000"]],
+      ["compare", [a.results, "--", b.results]],
+    ] as const) {
+      const { status, text } = tool(script, ...args);
+      assert.ok(
+        status === 0 || (status === 96 && script !== "report") || (status === 98 && /CLIENT-BOUND/.test(text)),
+        text,
+      );
+    }
+  },
+);
+
+test("a setting of one's own is checked, and a metric of one's own gates the run", limits, async (t) => {
+  const [dir, server] = [await userFolder(), await serverFor(t, "--ttft", "5ms", "--itl", "1ms")];
+  const passed = await runScript(dir, "own-requests", server, "passed", ["THRESHOLDS=none", "HEAT=1.5"]);
+  assert.equal(passed.code, 0, passed.stderr);
+  assert.equal(passed.summary().config.HEAT, 1.5);
+  const violated = await runScript(dir, "own-requests", server, "violated", ["THRESHOLDS=none", "OUTPUT_TOKENS=8"]);
+  assert.equal(violated.code, 99, violated.stderr);
+  assert.match(violated.stdout, /^FAIL answer_tokens min 8/m);
+  const refused = await runScript(dir, "own-requests", server, "refused", ["HEAT=3"]);
+  assert.equal(refused.code, 104);
+  assert.match(refused.stderr, /HEAT=3 is not a number from 0 to 2/);
+});
+
+test("users hold conversations: think time is no queue delay, and tools are answered", limits, async (t) => {
+  const [dir, server] = [await userFolder(), await serverFor(t, "--ttft", "5ms", "--itl", "1ms")];
+  const run = await runScript(dir, "support-chat", server, "chat", [
+    ...["THRESHOLDS=none", "THINK=150", "CONCURRENCY=2", 'HEADERS={"X-Simulate":"{\\"toolRounds\\":1}"}'],
+  ]);
+  assert.equal(run.code, 0, run.stderr);
+  const [level] = run.summary().levels;
+  // Two users: three turns each, and a tool's result behind every turn.
+  assert.equal(level?.completed, 12);
+  assert.equal(level?.sessions?.completed, 2);
+  assert.ok((level?.sessions?.waitMs.min ?? 0) >= 299, "150 ms before the second and the third turn");
+  assert.ok((level?.queueDelayMs.p50 ?? Infinity) < 100, "think time is not among the queue delay");
+  assert.equal(run.requests().length, 12);
+});
+
+test("the examples type-check in strict mode against the library's types", limits, async () => {
+  const dir = await userFolder();
+  const types = path.join(root, "node_modules", "@types");
+  cpSync(path.join(types, "k6"), path.join(dir, "node_modules", "@types", "k6"), { recursive: true });
+  const compilerOptions = {
+    strict: true,
+    module: "ESNext",
+    moduleResolution: "Bundler",
+    target: "ES2022",
+    noEmit: true,
+  };
+  writeFileSync(
+    path.join(dir, "tsconfig.json"),
+    JSON.stringify({ compilerOptions: { ...compilerOptions, types: ["k6"] }, include: ["*.ts"] }),
+  );
+  writeFileSync(
+    path.join(dir, "wrong.ts"),
+    'import { levels, openTest } from "./tokenclock.js";\n// @ts-expect-error\nopenTest("wrong", { CONCURENCY: [1] }, levels);\n',
+  );
+  const tsc = path.join(root, "node_modules", "typescript", "bin", "tsc");
+  const { status, stdout } = spawnSync(process.execPath, [tsc, "-p", dir], { encoding: "utf8" });
+  assert.equal(status, 0, stdout);
+});
