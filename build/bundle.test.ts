@@ -80,7 +80,7 @@ test("what is loaded by require() must not need k6, of whose modules it would ha
  * as that of the settings (over 100 more) or the metrics (30), passes it: load it by require() where it is needed.
  */
 const variants = [
-  { what: "for the built k6", plugins: [], module: "k6/x/tokenclock", names: scenarioNames(), most: 108 },
+  { what: "for the built k6", plugins: [], module: "k6/x/tokenclock", names: scenarioNames(), most: 112 },
   {
     what: "for a stock k6 with xk6-sse",
     plugins: [useSseClient],
