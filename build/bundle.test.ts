@@ -86,7 +86,7 @@ const variants = [
     plugins: [useSseClient],
     module: "k6/x/sse",
     names: sseScenarioNames(),
-    most: 171,
+    most: 175,
   },
 ];
 for (const { what, plugins, module, names, most } of variants) {
