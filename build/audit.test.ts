@@ -1,0 +1,35 @@
+/** What the audit makes of its tools: only what was checked and clean is ok. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { gosecFinding, npmFinding, vulnFinding } from "./audit";
+
+const ended = (code: number, stdout: string, stderr = "") => ({ code, stdout, stderr });
+const npm = (vulnerabilities: object) => ended(0, JSON.stringify({ metadata: { vulnerabilities } }));
+
+test("npm audit: none, some, and no report at all", () => {
+  assert.equal(npmFinding(npm({ high: 0, total: 0 })).state, "ok");
+  assert.equal(npmFinding(npm({ high: 1, total: 1 })).state, "found");
+  assert.equal(npmFinding(npm({})).state, "not checked");
+  assert.equal(npmFinding(ended(1, '{"message":"405 Method Not Allowed"}', "npm warn audit 405")).state, "not checked");
+  assert.equal(npmFinding(ended(127, "", "spawn npm ENOENT")).state, "not checked");
+});
+
+test("govulncheck: none, some, and a database out of reach", () => {
+  assert.equal(vulnFinding(ended(0, "No vulnerabilities found.")).state, "ok");
+  assert.equal(vulnFinding(ended(3, "=== Symbol Results ===\n\nVulnerability #1: GO-2024-1")).state, "found");
+  assert.equal(
+    vulnFinding(ended(1, "", "govulncheck: fetching vulnerabilities: dial tcp: no such host")).state,
+    "not checked",
+  );
+});
+
+test("gosec: what is reviewed in its file is none, the same elsewhere is found", () => {
+  const issue = (rule_id: string, file: string) => ({ rule_id, file: `/x/extension/${file}`, line: "7", details: "d" });
+  const report = (...Issues: object[]) => ended(1, JSON.stringify({ Issues }));
+  assert.equal(gosecFinding(report(issue("G402", "internal/coordinate/trust.go"))).state, "ok");
+  assert.equal(gosecFinding(ended(0, '{"Issues":null}')).state, "ok");
+  const found = gosecFinding(report(issue("G402", "internal/client/client.go"), issue("G103", "internal/ring/a.go")));
+  assert.deepEqual(found, { state: "found", text: "extension/internal/client/client.go:7: G402: d" });
+  assert.equal(gosecFinding(ended(1, "", "package errors")).state, "not checked");
+  assert.equal(gosecFinding(ended(1, "{}")).state, "not checked");
+});
