@@ -43,6 +43,14 @@ function anchorsOf(markdown: string): string[] {
   });
 }
 
+test("every default in the table of settings by scenario is a value that the setting takes", () => {
+  const table = /## Settings by scenario[\s\S]*?(?=\n## )/.exec(read("docs/settings.md"))?.[0] ?? "";
+  const defaults = [...table.matchAll(/`([A-Z_]+)=([^`]*)`/g)].filter(([, , value]) => value !== "value");
+  assert.ok(defaults.length > 20, "no defaults in the table");
+  for (const [shown, name = "", value = ""] of defaults)
+    assert.notEqual(settings[name as SettingName].parse(value), undefined, shown);
+});
+
 const scripts: Record<string, string> = JSON.parse(read("package.json")).scripts;
 
 for (const page of pages) {
@@ -69,7 +77,11 @@ for (const page of pages) {
         const bundle = /^dist\/([\w-]+)\.js$/.exec(words.slice(2).find((word) => word.endsWith(".js")) ?? second);
         assert.ok(bundle?.[1] && scenarioNames().includes(bundle[1]), `${command}: there is no such bundle`);
       } else if (program === "bin/k6") {
-        assert.match(words.slice(1, 4).join(" "), /^(x tokenclock (simulate|calibrate)$|version)/, command);
+        assert.match(
+          words.slice(1, 4).join(" "),
+          /^(x tokenclock (simulate|calibrate|coordinate|ready)$|version)/,
+          command,
+        );
       } else if (program.includes("/")) {
         assert.ok(existsSync(path.join(root, program)) || program === "./k6", `${command}: there is no ${program}`);
       } else {

@@ -28,6 +28,9 @@ func newCommand(*state.GlobalState) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "tokenclock",
 		Short: "Load-test LLM serving endpoints: the simulated server, the client's own calibration, runs of several instances",
+		// Without these cobra prints the help and exits with 0 for a misspelt command.
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	c.AddCommand(simulate.NewCommand(), calibrate.NewCommand(), coordinate.NewCommand(), coordinate.NewReadyCommand())
 	return c

@@ -1,11 +1,37 @@
 package tokenclock
 
 import (
+	"io"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 	"go.k6.io/k6/v2/ext"
 )
+
+func TestCommand(t *testing.T) {
+	for _, row := range []struct {
+		why  string
+		args []string
+		err  string
+	}{
+		{"the command alone prints its help", nil, ""},
+		{"a misspelt command is refused by name", []string{"simulat"}, `"simulat"`},
+	} {
+		t.Run(row.why, func(t *testing.T) {
+			c := newCommand(nil)
+			c.SetArgs(row.args)
+			c.SetOut(io.Discard)
+			c.SetErr(io.Discard)
+			err := c.Execute()
+			if row.err == "" {
+				require.NoError(t, err)
+				return
+			}
+			require.ErrorContains(t, err, row.err)
+		})
+	}
+}
 
 func TestTheRootRegistersItsOwnNamesOnly(t *testing.T) {
 	assert.Contains(t, ext.Get(ext.JSExtension), "k6/x/tokenclock")

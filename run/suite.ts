@@ -153,7 +153,8 @@ class Suite {
     const run = await readResults(dir).catch((error: Error) => error);
     if (run instanceof Error || run.levelSummaries.every(({ completed }) => completed === 0)) {
       const log = (await readFile(join(dir, "k6.log"), "utf8")).trim().split("\n").at(-1) ?? "";
-      throw new Problem(`${step.name}: no request completed (k6 ended with ${code}): ${log}`);
+      // k6's own reason, such as 108: the server cannot be reached. A run that passes without a request is not valid.
+      throw new Problem(`${step.name}: no request completed (k6 ended with ${code}): ${log}`, code || 98);
     }
     const durations = this.durationsS.get(step.scenario) ?? [];
     durations.push((Date.now() - startedMs) / 1000);

@@ -13,7 +13,7 @@ export interface RequestBenchmark {
   windowS: number;
   /** Of completed requests, ms. */
   e2eMs?: Stats;
-  /** llm_request_throughput: completed requests that ended inside the window. */
+  /** llm_request_throughput: requests that completed inside the window. */
   requestsPerS: number;
   inputTokensPerRequest?: number;
   outputTokensPerRequest?: number;

@@ -83,7 +83,7 @@ export const metrics = {
     type: "Counter",
     unit: "requests",
     better: "neither",
-    definition: "Requests that ended, however they ended.",
+    definition: "Requests that completed or failed.",
     sameAs: "",
   },
   llm_request_failed: {
@@ -120,7 +120,7 @@ export const metrics = {
     unit: "tokens",
     better: "neither",
     definition:
-      "Input tokens of completed requests that the server took from its prefix cache by its usage; none of a request whose usage does not tell.",
+      "Input tokens of completed requests that the server took from its prefix cache by its usage; none where the usage does not report them.",
     sameAs: "",
   },
   llm_chunks: {
@@ -135,7 +135,7 @@ export const metrics = {
     unit: "share",
     better: "higher",
     definition:
-      "Share of requests that met every SLO that is set; failed ones did not, nor did those whose figure was not measured, but for the TPOT of a single token.",
+      "Share of requests that met every SLO that is set; failed ones did not, nor did those whose metric was not measured, except the TPOT of a single token.",
     sameAs: "DistServe's attainment, AIPerf's good request fraction. inference-perf leaves failures out.",
   },
   llm_itl_p50: {
@@ -172,7 +172,7 @@ export const metrics = {
     type: "Gauge",
     unit: "requests/s",
     better: "higher",
-    definition: "Request throughput of a level: completed requests that ended inside the steady window / window.",
+    definition: "Request throughput of a level: requests that completed inside the steady window / window.",
     sameAs: "",
   },
   llm_request_goodput: {
@@ -180,7 +180,7 @@ export const metrics = {
     unit: "requests/s",
     better: "higher",
     definition:
-      "Request goodput of a level: completed requests that ended inside the steady window and met every SLO / window.",
+      "Request goodput of a level: requests that completed inside the steady window and met every SLO / window.",
     sameAs: "vLLM's and AIPerf's goodput.",
   },
   llm_capacity: {
@@ -188,7 +188,7 @@ export const metrics = {
     unit: "requests/s",
     better: "higher",
     definition:
-      "The highest request rate (LOOP=closed: number of clients) at which a search showed that the share ATTAINMENT of requests meets every SLO; 0 where it showed none. Of the scenario `capacity` only.",
+      "The highest request rate (LOOP=closed: number of clients) at which a search showed that the share ATTAINMENT of requests meets every SLO; 0 where it showed none. Only the scenario `capacity` reports it.",
     sameAs: "DistServe's goodput, with ATTAINMENT=90 and by the lower end of the interval.",
   },
   llm_cached_share: {
@@ -204,7 +204,7 @@ export const metrics = {
     unit: "samples",
     better: "higher",
     definition:
-      "How many values a level's steady requests gave the metric that the tag `metric` names (of pooled ITL: tokens). Every gate asks for some: to k6 a limit on nothing is kept.",
+      "How many values a level's steady requests gave the metric that the tag `metric` names (of pooled ITL: tokens). Every threshold also checks this count, because k6 treats a threshold without samples as passed.",
     sameAs: "",
   },
   llm_client_bound: {

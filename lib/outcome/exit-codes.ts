@@ -16,7 +16,7 @@ export const exitCodes = {
   },
   inconclusive: {
     code: 96,
-    means: "Inconclusive: too few samples for a verdict with the confidence that was asked for.",
+    means: "Inconclusive: too few samples for a verdict with the requested confidence.",
     next: "More requests: raise REQUESTS or DURATION.",
   },
   notValid: {
@@ -37,7 +37,7 @@ export const exitCodes = {
   },
   interrupted: {
     code: 105,
-    means: "Interrupted by a signal (Ctrl-C, TERM, HUP), or the process that had started it was gone.",
+    means: "Interrupted by a signal (Ctrl-C, TERM, HUP), or the process that started it ended.",
     next: "What was measured until then is in the results; it passes no gate.",
   },
   exception: {

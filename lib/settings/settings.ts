@@ -48,7 +48,7 @@ export type Pattern =
       readonly lengthMs: number;
     };
 
-/** What precedes the steady part of a level: one request a slot, a number of requests, or a time. */
+/** What precedes the steady part of a level: one request a client, a number of requests, or a time. */
 export type Warmup = { readonly perSlot: 1 } | { readonly requests: number } | { readonly durationMs: number };
 
 const asIs = <T>(value: T): unknown => value;
@@ -190,7 +190,7 @@ const pattern: Kind<Pattern | undefined> = {
 };
 
 const warmup: Kind<Warmup> = {
-  allowed: "auto (one request a slot), a whole number of requests from 0, or a duration such as 5s",
+  allowed: "auto (one request a client), a whole number of requests from 0, or a duration such as 5s",
   parse: (text) => {
     if (text === "auto") return { perSlot: 1 };
     if (/^\d{1,7}$/.test(text)) return { requests: Number(text) };
@@ -382,7 +382,7 @@ export const settings = {
   BASE_URL: setting(
     baseUrl,
     "",
-    "Address of the API with /v1, as OpenAI's SDKs take it, and of other APIs what stands before their paths; every run needs one.",
+    "Address of the server: with /v1 for OpenAI's APIs, as their SDKs take it, and up to the API's own path for others. Every run needs one.",
   ),
   SIMULATE: setting(
     yesNo,
@@ -392,12 +392,12 @@ export const settings = {
   API: setting(
     oneOf(...builtInApis, ...readyWires, "custom"),
     "chat",
-    "Wire format. custom is what WIRE describes; json is any JSON reply, sent to ENDPOINT or to the addresses of TARGETS. docs/servers.md tells which server takes which.",
+    "Wire format. custom is what WIRE describes; json is any JSON reply, sent to ENDPOINT or to the addresses of TARGETS. docs/servers.md lists which server takes which.",
   ),
   WIRE: setting(
     wireFile,
     "",
-    "File that describes an API which is not built in: its requests, and where its responses hold text, counts and end; see docs/wires.md. API=custom only.",
+    "File that describes an API which is not built in: its requests, and where its responses hold text, token counts and the end; see docs/wires.md. API=custom only.",
   ),
   MODEL: setting(anyText, "", "Model name in the requests; by default the first that the server's /models lists."),
   API_KEY: setting(secret, "", "Sent as `Authorization: Bearer`; never written anywhere."),
@@ -405,19 +405,19 @@ export const settings = {
   API_KEY_COMMAND: setting(
     command,
     "",
-    "Shell command that prints the key; run again before the key ends, and on HTTP 401. Never written anywhere.",
+    "Shell command that prints the key; run again before the key expires, and on HTTP 401. Never written anywhere.",
   ),
   API_KEY_LIFETIME: setting(
     optionalDuration,
     undefined,
-    "How long a key of API_KEY_COMMAND lives, where the key itself (a JWT) does not tell.",
+    "How long a key of API_KEY_COMMAND is valid. A JWT names its own expiry, other keys do not.",
   ),
   OAUTH_TOKEN_URL: setting(anyUrl, "", "Token endpoint of OAuth's client credentials grant, which gives the keys."),
   OAUTH_CLIENT_ID: setting(word, "", "The client's name at OAUTH_TOKEN_URL."),
   OAUTH_CLIENT_SECRET: setting(secret, "", "The client's secret at OAUTH_TOKEN_URL; never written anywhere."),
   OAUTH_CLIENT_SECRET_FILE: setting(file, "", "File with that secret instead; read at each renewal."),
-  OAUTH_SCOPE: setting(anyText, "", "Scopes asked for at OAUTH_TOKEN_URL, separated by blanks."),
-  OAUTH_AUDIENCE: setting(anyText, "", "Audience asked for at OAUTH_TOKEN_URL."),
+  OAUTH_SCOPE: setting(anyText, "", "Scopes that the request to OAUTH_TOKEN_URL names, separated by blanks."),
+  OAUTH_AUDIENCE: setting(anyText, "", "Audience that the request to OAUTH_TOKEN_URL names."),
   AWS_SERVICE: setting(
     word,
     "",
@@ -456,13 +456,21 @@ export const settings = {
   CONCURRENCY: setting(wholes(1, 100_000), [1, 2, 4, 8], "Clients that wait at once; a level each."),
   REQUESTS: setting(optional(whole(1, 1e9)), undefined, "Steady requests of a level (or DURATION)."),
   DURATION: setting(optionalDuration, undefined, "Length of a level's steady part (or REQUESTS)."),
-  WARMUP: setting(warmup, { perSlot: 1 }, "What precedes the steady part of a level; not drained before it."),
+  WARMUP: setting(
+    warmup,
+    { perSlot: 1 },
+    "Warm-up of a level, which no metric of the level counts. The steady part begins without waiting for its last requests.",
+  ),
   CLIENTS_PER_VU: setting(
     clientsPerVU,
     "auto",
     "Clients of a level, or requests in flight of an open load, that one k6 VU carries; 1 is a VU for each.",
   ),
-  MAX_DURATION: setting(positiveDuration, 86_400_000, "Limit of the whole run; a run that meets it has failed."),
+  MAX_DURATION: setting(
+    positiveDuration,
+    86_400_000,
+    "Limit of the whole run; a run that reaches it is cut short and fails.",
+  ),
 
   RATE: setting(list("numbers", /^\d+(\.\d+)?$/, 0.001, 1e6), [1], "Requests a second; a level each, DURATION long."),
   STAGES: setting(steps, [], "A ramp instead of constant rates: requests a second, or users with LOOP=closed."),
@@ -487,7 +495,7 @@ export const settings = {
   TRACE_UNIT: setting(
     oneOf("auto", "s", "ms", "us", "ns"),
     "auto",
-    "Unit of TRACE's times; auto tells it by fractions (s), by the number of digits since 1970, else ms.",
+    "Unit of TRACE's times; auto infers it: fractions are s, times since 1970 go by their number of digits, everything else is ms.",
   ),
   TRACE_BLOCK: setting(
     optional(whole(1, 1_000_000)),
@@ -501,7 +509,7 @@ export const settings = {
   SESSIONS: setting(
     optional(whole(1, 1e9)),
     undefined,
-    "Conversations of a level (or REQUESTS, which counts their turns, or DURATION): all their turns are sent.",
+    "Conversations of a level, each with all its turns. REQUESTS (which counts turns) or DURATION bounds a level instead.",
   ),
   SESSION_TURNS: setting(
     distribution,
@@ -516,21 +524,21 @@ export const settings = {
   THINK_TIME: setting(
     wait,
     { kind: "recorded" },
-    "Wait between an answer and the user's next turn; a synthetic conversation has none recorded. In no latency, and no queue delay.",
+    "Wait between an answer and the user's next turn; no latency and no queue delay contains it. A synthetic conversation has no recorded wait.",
   ),
   TOOL_TIME: setting(wait, { kind: "recorded" }, "Wait between a tool call and the turn that hands over its result."),
   TOOL_ROUNDS: setting(
     whole(0, 100),
     0,
-    "Offers a synthetic conversation's model a tool and hands over its results, at most so often behind one turn of the user's.",
+    "Most tool calls after one user turn of a synthetic conversation, whose requests then offer the model a tool. 0 offers none.",
   ),
   TOOL_TOKENS: setting(
     distribution,
     { kind: "fixed", value: 64 },
-    "Length of a tool's result in tokens, of TOOL_ROUNDS.",
+    "Length of a tool's result in tokens, with TOOL_ROUNDS.",
   ),
-  WAIT_CAP: setting(optionalDuration, undefined, "Upper limit of each wait of THINK_TIME and TOOL_TIME."),
-  WAIT_SCALE: setting(number(0, 1000), 1, "Factor of each wait of THINK_TIME and TOOL_TIME, before WAIT_CAP."),
+  WAIT_CAP: setting(optionalDuration, undefined, "Upper limit of every THINK_TIME and TOOL_TIME."),
+  WAIT_SCALE: setting(number(0, 1000), 1, "Factor of every THINK_TIME and TOOL_TIME, before WAIT_CAP."),
   SESSION_HEADER: setting(
     headerName,
     "X-Session-ID",
@@ -544,7 +552,7 @@ export const settings = {
   ABANDON: setting(
     abandonment,
     undefined,
-    "Share of turns that are given up, each so long after it was sent, or with so many output tokens; the session ends there.",
+    "Share of turns that the client abandons, and when: so long after the request was sent, or after so many output tokens. The session ends there.",
   ),
 
   SEARCH_START: setting(
@@ -552,7 +560,7 @@ export const settings = {
     1,
     "Rate (LOOP=closed: clients) that a search for capacity probes first.",
   ),
-  SEARCH_MOST: setting(number(0.001, 100_000), 1000, "The highest rate or number of clients that it probes."),
+  SEARCH_MOST: setting(number(0.001, 100_000), 1000, "The highest rate or number of clients that a search probes."),
   ATTAINMENT: setting(
     number(50, 99.9),
     90,
@@ -573,7 +581,7 @@ export const settings = {
   PROBE_REQUESTS: setting(
     whole(100, 1_000_000),
     500,
-    "Fewest requests of a probe: it must outlast what one request does to the next.",
+    "Fewest requests of a probe. Neighbouring requests influence each other, so a few say little.",
   ),
   PROBE_MOST_REQUESTS: setting(
     whole(100, 1_000_000),
@@ -584,7 +592,11 @@ export const settings = {
   BATCH_SIZES: setting(wholes(1, 100_000), [1, 2, 4, 8], "Requests released at once; a level each."),
   RUNS: setting(whole(1, 10_000), 3, "How often a batch is repeated."),
   STAGGER: setting(duration, 0, "Time between two sends of a batch; 0 releases it at once."),
-  REFILL: setting(yesNo, false, "Start a request whenever one of the batch ends, instead of waiting for the slowest."),
+  REFILL: setting(
+    yesNo,
+    false,
+    "Start a request whenever one of the batch completes, instead of waiting for the slowest.",
+  ),
   INPUT_LENGTHS: setting(
     wholes(1, 10_000_000),
     [32, 128, 512, 1024, 2048],
@@ -597,7 +609,7 @@ export const settings = {
     "",
     "Prompts: a shipped set's name or a file of any format in docs/datasets.md, row after row over warm-up and levels; by default synthetic.",
   ),
-  DATASET_LIMIT: setting(optional(whole(1, 1e9)), undefined, "Takes no more than so many rows of DATASET."),
+  DATASET_LIMIT: setting(optional(whole(1, 1e9)), undefined, "Most rows of DATASET that are used."),
   DATASET_SHUFFLE: setting(yesNo, false, "Takes DATASET's rows in an order drawn by SEED, before DATASET_LIMIT."),
   DATASET_COLUMNS: setting(
     columns,
@@ -607,7 +619,7 @@ export const settings = {
   TURNS: setting(
     oneOf("auto", "first", "last", "timed"),
     "auto",
-    "What is sent of a conversation: its first turn, its last turn with the recorded history, or each turn of a TRACE at its own time; auto refuses conversations, of ShareGPT and the like it sends the first turn.",
+    "What is sent of a conversation: its first turn, its last turn with the recorded history, or each turn of a TRACE at its own time; auto sends the first turn of ShareGPT and the like, and refuses other conversations.",
   ),
   INPUT_TOKENS: setting(distribution, { kind: "fixed", value: 128 }, "Input length in tokens: number or distribution."),
   OUTPUT_TOKENS: setting(
@@ -636,7 +648,11 @@ export const settings = {
   TOKEN_IDS: setting(yesNo, false, "Send synthetic prompts as token ids: exact input lengths (completions only)."),
   TEMPERATURE: setting(optional(number(0, 100)), undefined, "Sampling temperature; by default not sent."),
   EXTRA_BODY: setting(jsonObject, {}, "Merged into every request body; null takes a field out."),
-  SMOKE: setting(yesNo, false, "Send one request a level and judge failures alone: does the test work at all?"),
+  SMOKE: setting(
+    yesNo,
+    false,
+    "Smoke run: sends one request a level and judges failures alone, to see that the test works.",
+  ),
   SEED: setting(
     whole(0, 2 ** 31 - 1),
     1,
@@ -645,12 +661,12 @@ export const settings = {
   SALT: setting(
     salt,
     "",
-    "Salt of the synthetic prompts' words, which it never enters; by default drawn anew for every run and kept in its results, so that no prefix cache knows the words. The same SEED and SALT send the same prompts.",
+    "Decides the words of synthetic prompts. By default every run draws a new one, so that no prefix cache knows the words, and writes it into its results. The same SEED and SALT send the same prompts.",
   ),
   CACHE: setting(
     oneOf("cold", "warm"),
     "cold",
-    "What the server's prefix cache is meant to hold: nothing (cold: a run of which it holds more than 1 % of the input is CACHE-BOUND and passes no gate), or what was sent before (warm: its share is reported). By default warm with SHARED_PREFIX or with a TRACE that names blocks.",
+    "What the server's prefix cache may hold. cold: nothing; a run that gets more than 1 % of its input from the cache is CACHE-BOUND and passes no gate. warm: what was sent before; the share is reported. By default warm with SHARED_PREFIX or with a TRACE that names blocks.",
   ),
   LENGTHS: setting(anyText, "", "Text lengths: short, medium, long, mixed, or numbers of words such as 10,500."),
 
@@ -669,7 +685,7 @@ export const settings = {
     "Least tokens/s of one request that counts as fast enough in the report.",
   ),
   PHASE: setting(oneOf("both", "full", "prefill"), "both", "Which half of prefill-decode to run."),
-  PAUSE: setting(duration, 0, "Rest between the phases of prefill-decode."),
+  PAUSE: setting(duration, 0, "Idle time between the phases of prefill-decode."),
   RESET_URL: setting(
     urlPath,
     "",

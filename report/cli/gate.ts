@@ -1,7 +1,7 @@
 /**
- * `npm run gate -- DIR`: judges a finished run. Exit 0 passed, 99 a limit is broken, 98 not valid (client-bound, cut, damaged,
+ * `npm run gate -- DIR`: judges a finished run. Exit 0 passed, 99 a threshold is violated, 98 not valid (client-bound, cut, damaged,
  * or a level was not measured), 96 inconclusive: too few samples to be sure either way, or a level was never steady; 104
- * nothing to judge by. Of a level that was steady only from a time on, that part is judged.
+ * nothing to judge by. A level that was steady only from some time on is judged by that part.
  */
 
 import { existsSync, readFileSync } from "node:fs";
@@ -302,9 +302,9 @@ function headlineOf({ state, judgements, invalid }: GateResult, by: Confidence):
   const sure = formatShare(by.confidence);
   switch (state) {
     case "passed":
-      return `PASSED: ${judgements.length} limits kept, percentiles and shares with ${sure} confidence`;
+      return `PASSED: ${judgements.length} thresholds passed, percentiles and shares with ${sure} confidence`;
     case "failed":
-      return "FAILED: at least one limit is broken";
+      return "FAILED: at least one threshold is violated";
     case "inconclusive":
       return `INCONCLUSIVE: too few samples to be ${sure} sure either way, or a level that was never steady`;
     case "not valid":

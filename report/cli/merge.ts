@@ -1,6 +1,6 @@
 /**
  * `npm run merge -- DIR... --parts N`: makes one result of the records of all runners of a run, and judges it as one process
- * would have. Exit 0 passed, 99 a limit is broken, 98 not valid (a part is missing, cut or another one's, a client is not
+ * would have. Exit 0 passed, 99 a threshold is violated, 98 not valid (a part is missing, cut or another one's, a client is not
  * valid), 96 too few samples, 104 what is asked wrongly. The coordinator calls it at its end.
  */
 import { createWriteStream, existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";

@@ -68,7 +68,7 @@ for (const state of Object.keys(exitCodes) as OutcomeState[]) {
 }
 
 test("Markdown: a row a check, and no text breaks out of its cell", () => {
-  const text = markdown(outcomeOf("gate", "run", "failed", "FAILED: at least one limit is broken", { checks }));
+  const text = markdown(outcomeOf("gate", "run", "failed", "FAILED: at least one threshold is violated", { checks }));
   const rows = text.split("\n").filter((line) => line.startsWith("|"));
   assert.equal(rows.length, 2 + checks.length);
   for (const row of rows) assert.equal(row.replace(/\\\|/g, "").split("|").length, 6, row);

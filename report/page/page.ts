@@ -69,10 +69,10 @@ const validityClass: Record<Validity["state"], string> = {
 };
 
 const explained: Record<string, string> = {
-  VALID: "The client kept up: what was measured is the server.",
+  VALID: "The client kept up: the numbers are those of the server.",
   "CLIENT-BOUND": "The client could not keep up: its own delay is in these numbers, and no gate may pass on them.",
   "CACHE-BOUND":
-    "The server's prefix cache knew the prompts of a run that was meant to be cold: these numbers are of the cache, and no gate may pass on them.",
+    "The server's prefix cache knew the prompts of a run that was meant to be cold: these numbers are those of the cache, and no gate may pass on them.",
   "NOT-MEASURED": "The server was not measured.",
   UNJUDGED: "Measured through xk6-sse, which cannot tell whether the client kept up.",
 };
@@ -89,7 +89,7 @@ function verdictHtml(run: Results, id: string): Html {
     pass === undefined
       ? html`<div class="doubt" id="verdict${id}"><strong>NO VERDICT</strong>The run wrote no summary; what follows is folded from its records.</div>`
       : html`<div class="${pass ? "good" : "bad"}" id="verdict${id}"><strong>${pass ? "PASSED" : "FAILED"}</strong>${
-          pass ? "Every threshold was met." : "At least one threshold was not met."
+          pass ? "Every threshold passed." : "At least one threshold is violated."
         }${counted}${list(summary?.verdict.reasons ?? [])}</div>`;
   const reasons = list([...(validity?.reasons ?? []), ...(validity?.notes ?? []).map((note) => `Note: ${note}`)]);
   return html`<div class="verdict">${verdict}<div class="${validityClass[state] ?? "bad"}" id="validity${id}"><strong>${state}</strong>${

@@ -81,7 +81,7 @@ for (const method of ["GET", "POST"]) {
         near(row.shortest_latency_ms, smallest(latenciesMs), "shortest latency", latency);
         near(row.longest_latency_ms, largest(latenciesMs), "longest latency", latency);
         near(row.total_time_s, trueSpanS(all), "total time", span);
-        // The rates are those of the steady window: completed requests that ended inside it.
+        // The rates are those of the steady window: requests that completed inside it.
         const { openNs, closeNs } = reported.level(`c${concurrency}`);
         const windowS = (closeNs - openNs) / 1e9;
         near(row.steady_window_s, windowS, "steady window", exact);

@@ -144,6 +144,16 @@ test("folders that cannot be are refused before anything is started", async () =
   }
 });
 
+test("a server that cannot be reached ends the suite with the exit code of its run", async () => {
+  const command = [path.join("build", "bootstrap.cjs"), path.join("run", "suite.ts"), "--output-folder", scratchDir()];
+  const suite = startChild(process.execPath, [...command, "--base-url", "http://127.0.0.1:1"], {
+    ...{ cwd: root, timeoutMs: 60_000 },
+  });
+  const { code, stderr } = await suite.ended;
+  assert.match(stderr, /BASE_URL=http:\/\/127\.0\.0\.1:1\/v1 cannot be reached/);
+  assert.equal(code, 108);
+});
+
 /** Speed of one request from the beginning, tokens/s, waiting included. */
 function speedOf({ outputTokens, sendsNs, beginNs }: RequestTruth): number {
   return (1e9 * outputTokens) / ((sendsNs.at(-1)?.[0] ?? Number.NaN) - beginNs);

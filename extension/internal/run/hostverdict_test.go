@@ -77,7 +77,7 @@ func TestEachReasonAgainstTheHostIsGiven(t *testing.T) {
 		{"a stop, with the ring", closed, stopped, ring, "VALID", "", "level a: this process was stopped 2 times, 3000 ms in total"},
 		{"a stop that held up an open load, with the ring", open, stopped, late, "CLIENT-BOUND",
 			"one request in ten was sent more than 11.0 ms", "was stopped 2 times"},
-		{"a stop that left slots empty, with the ring", closed, stopped, late, "CLIENT-BOUND", "slots were empty for 11.0 ms", "was stopped 2 times"},
+		{"a stop that left slots empty, with the ring", closed, stopped, late, "CLIENT-BOUND", "clients were idle for 11.0 ms", "was stopped 2 times"},
 		{"a stop in which the ring stamped nothing of what was in flight", closed,
 			did(host.Sums{Stopped: sum(2, 3000, 1501), Unseen: sum(1, 1499, 1499)}), ring, "CLIENT-BOUND",
 			"no packet was stamped while this process was stopped once, 1499 ms in total", "was stopped 2 times"},

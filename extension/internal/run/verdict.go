@@ -121,13 +121,13 @@ func (r *Run) judge(levels []tally.LevelSummary, total tally.LevelSummary, dropp
 			if n := r.noVUFree.Load(); n > 0 {
 				why = fmt.Sprintf("; %d arrivals of the run found MAX_IN_FLIGHT requests in flight", n)
 			}
-			bound("level %s: one request in ten was sent more than %.1f ms after it was due, limit %.1f ms%s",
+			bound("level %s: one request in ten was sent more than %.1f ms after its scheduled time, limit %.1f ms%s",
 				l.Name, delay.P90, openMs, why)
 		case burst && delay.Mean > closedMs:
-			bound("level %s: the requests of a burst were sent %.1f ms after they were due on average, limit %.1f ms",
+			bound("level %s: the requests of a burst were sent %.1f ms after their scheduled time on average, limit %.1f ms",
 				l.Name, delay.Mean, closedMs)
 		case l.Rate == 0 && delay.Mean > closedMs:
-			bound("level %s: slots were empty for %.1f ms before each request on average, limit %.1f ms", l.Name, delay.Mean, closedMs)
+			bound("level %s: clients were idle for %.1f ms before each request on average, limit %.1f ms", l.Name, delay.Mean, closedMs)
 		}
 	}
 	if n := r.ownLimits.Load(); n > 0 {
@@ -159,7 +159,7 @@ func (r *Run) judge(levels []tally.LevelSummary, total tally.LevelSummary, dropp
 	for _, l := range judged {
 		limit := max(maxArrivalUncertainMs, maxArrivalUncertainShare*l.ITLMs.P99)
 		if ms := l.ArrivalUncertaintyP995Ms; ms > limit && l.KernelStampShare >= minKernelStampShare {
-			bound("level %s: one output chunk in two hundred may have arrived more than %.1f ms before its stamp, limit %.1f ms; "+
+			bound("level %s: one output chunk in two hundred may have arrived more than %.1f ms before its timestamp, limit %.1f ms; "+
 				"STAMPS=auto takes exact times from the packet ring where the process has CAP_NET_RAW", l.Name, ms, limit)
 		}
 	}

@@ -156,9 +156,9 @@ func TestEachReasonAgainstTheClientIsGiven(t *testing.T) {
 	}{
 		{"a sound run", closed, nil, nil, 0, "VALID", ""},
 		{"a slot that was empty for a tenth of the time", closed, nil, late, 0, "CLIENT-BOUND",
-			"level a: slots were empty for 11.0 ms before each request on average, limit 10.0 ms"},
+			"level a: clients were idle for 11.0 ms before each request on average, limit 10.0 ms"},
 		{"arrivals that were sent late", open, nil, late, 0, "CLIENT-BOUND",
-			"level a: one request in ten was sent more than 11.0 ms after it was due, limit 10.0 ms"},
+			"level a: one request in ten was sent more than 11.0 ms after its scheduled time, limit 10.0 ms"},
 		{"arrivals that waited for a place", open, func(r *Run) { r.noVUFree.Store(7) }, late, 0, "CLIENT-BOUND",
 			"limit 10.0 ms; 7 arrivals of the run found MAX_IN_FLIGHT requests in flight"},
 		{"arrivals of which few were sent late", open, nil, func(o *tally.Observation) {
@@ -167,7 +167,7 @@ func TestEachReasonAgainstTheClientIsGiven(t *testing.T) {
 			}
 		}, 0, "VALID", ""},
 		{"a burst that was not released at once", burst, nil, late, 0, "CLIENT-BOUND",
-			"level a: the requests of a burst were sent 11.0 ms after they were due on average, limit 10.0 ms"},
+			"level a: the requests of a burst were sent 11.0 ms after their scheduled time on average, limit 10.0 ms"},
 		{"a burst that was, but for what one goroutine takes", burst, nil, func(o *tally.Observation) { o.SentNs = o.ScheduledNs + 8*msNs }, 0, "VALID", ""},
 		{"a delay that is small beside the latency", open, nil, func(o *tally.Observation) {
 			late(o)
@@ -176,7 +176,7 @@ func TestEachReasonAgainstTheClientIsGiven(t *testing.T) {
 		{"a delay that connecting took", open, nil, func(o *tally.Observation) { late(o); o.SetupNs = 9 * msNs }, 0, "VALID", ""},
 		{"a delay that connecting took in part", closed, nil, func(o *tally.Observation) {
 			o.SentNs, o.SetupNs = o.ScheduledNs+20*msNs, 9*msNs
-		}, 0, "CLIENT-BOUND", "level a: slots were empty for 11.0 ms before each request on average, limit 10.0 ms"},
+		}, 0, "CLIENT-BOUND", "level a: clients were idle for 11.0 ms before each request on average, limit 10.0 ms"},
 		{"a request of a hundred that was sent twice", closed, nil, again(99), 0, "VALID", ""},
 		{"two of a hundred that were sent twice", closed, nil, again(98), 0, "CLIENT-BOUND",
 			"2 of 100 requests were sent twice because the server had closed the kept-alive connection, limit 1"},
@@ -201,7 +201,7 @@ func TestEachReasonAgainstTheClientIsGiven(t *testing.T) {
 		{"one that was busy after the window", closed, busy(0.1, 1, 6*msNs), nil, 0, "VALID", ""},
 		{"a burst of a busy process", burst, busy(0.99, 0, 0), nil, 0, "CLIENT-BOUND", "level a: this process used 99.0 %"},
 		{"arrivals of which nobody knows when", closed, nil, vague(21*msNs/10, 10*msNs), 0, "CLIENT-BOUND",
-			"level a: one output chunk in two hundred may have arrived more than 2.1 ms before its stamp, limit 2.0 ms"},
+			"level a: one output chunk in two hundred may have arrived more than 2.1 ms before its timestamp, limit 2.0 ms"},
 		{"arrivals as uncertain as a nap is long", closed, nil, vague(18*msNs/10, 10*msNs), 0, "VALID", ""},
 		{"arrivals of which that is little beside the gaps", closed, nil, vague(21*msNs/10, 50*msNs), 0, "VALID", ""},
 		{"arrivals of which it is not", closed, nil, vague(3*msNs, 50*msNs), 0, "CLIENT-BOUND", "limit 2.5 ms"},

@@ -76,10 +76,11 @@ function sentences(run: Results, levels: LevelSummary[]): string[] {
   const kept = worked.filter((level) => !levelFails(run, level));
   const failing = levels.filter((level) => !kept.includes(level));
   const found = knee(kept, throughput);
-  if (!found) return ["No level kept its limits, so there is no throughput to recommend.", ...rest(run, levels)];
+  if (!found)
+    return ["Every level violated a threshold, so there is no throughput to recommend.", ...rest(run, levels)];
   const { peak, knee: bend } = found;
   const speed = `${formatNumber(throughput(peak))} ${unit} (${latencyWords(peak)})`;
-  const among = failing.length > 0 ? ", of the levels that kept their limits" : "";
+  const among = failing.length > 0 ? ", of the levels that passed" : "";
   const result = [
     levels.length === 1
       ? `With ${levelWords(peak)} the server delivers ${speed}.`

@@ -71,7 +71,7 @@ function words(run: Results): string {
   const failures = failureSentence(levels);
   if (levels.every(({ completed }) => completed === 0)) return `No request completed. ${failures}`;
   const [first, ...rest] = kept;
-  if (!first) return `No level kept its limits. ${failures}`;
+  if (!first) return `Every level violated a threshold. ${failures}`;
   const tokens = kept.some(({ outputTokens }) => outputTokens > 0);
   const throughput = (level: LevelSummary) => (tokens ? level.outputThroughput : level.requestThroughput);
   const best = rest.reduce((most, level) => (throughput(level) > throughput(most) ? level : most), first);

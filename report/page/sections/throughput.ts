@@ -85,7 +85,7 @@ export function throughputSection(shown: readonly ShownRun[]): Section {
   return {
     heading,
     text: [
-      "A point a level, in the order of its load. The knee is the first level that reaches nine tenths of the highest throughput of the levels that kept their limits: more load mostly waits.",
+      "A point a level, in the order of its load. The knee is the first level that reaches nine tenths of the highest throughput of the levels that passed: more load mostly adds waiting.",
     ],
     pictures: [
       draw({
