@@ -78,7 +78,7 @@ function openSearch(config: Config): Load {
 
   /** Loads the server at one level until the probe has an answer, and waits for all that is in flight. */
   async function probeAt(level: number, name: string, send: SendProbe, seed: number): Promise<ProbeOutcome> {
-    const { alphaOf, Probe, seededRng } = prober();
+    const { alphaOf, gapsOf, Probe, seededRng } = prober();
     const rng = seededRng(config.SEED, 1000 + seed);
     const probe = new Probe({
       target: plan.target,
@@ -129,7 +129,7 @@ function openSearch(config: Config): Load {
       };
       await Promise.all(Array.from({ length: level }, client));
     } else {
-      const gapMs = () => (config.ARRIVAL.kind === "constant" ? 1 : -Math.log(1 - rng())) * (1000 / level);
+      const gapMs = gapsOf(config.ARRIVAL, level, rng);
       for (let dueMs = beganMs + gapMs(); ; dueMs += gapMs()) {
         for (let waitMs = dueMs - windows.now(); waitMs > 0 && more(); waitMs = dueMs - windows.now()) {
           await sleepMs(waitMs);
@@ -171,7 +171,8 @@ function openSearch(config: Config): Load {
       const limits = { mostMs: config.PROBE_TIME, mostRequests: config.PROBE_MOST_REQUESTS };
       const cost = (left: number) => {
         const { probes, minutes, requests } = costAtMost(left, limits, warmupMs);
-        return `at most ${probes} more probes, ${minutes.toFixed(1)} min and ${requests} requests`;
+        const beside = warmupMs > 0 ? ` beside the warm-up's ${formatDurationMs(warmupMs)} a probe` : "";
+        return `at most ${probes} more probes, ${minutes.toFixed(1)} min with warm-up, and ${requests} requests${beside}`;
       };
       say(`the search takes ${cost(plan.mostProbes)}, and after each probe the wait for its last request (TIMEOUT)`);
       const beganMs = windows.now();
