@@ -199,6 +199,7 @@ test("docs/formats.md describes no field that results do not have", () => {
   const types = [
     "lib/figures/level-summary.ts",
     "lib/figures/records.ts",
+    "lib/figures/server.ts",
     "report/read/records.ts",
     "extension/internal/records/lines.go",
   ]

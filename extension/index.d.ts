@@ -388,6 +388,8 @@ declare module "k6/x/tokenclock" {
     /** undefined where no SLO is set. */
     requestGoodput?: number;
     goodShare?: number;
+    /** Output tokens of the completed steady requests that met every SLO; absent where none is set. */
+    goodOutputTokens?: number;
     outputSpeed: Stats;
     ttftMs: Stats; ttftScheduledMs: Stats; ttfoMs: Stats; tpotMs: Stats; itlMs: Stats; chunkGapMs: Stats;
     maxStallMs: Stats; e2eMs: Stats; e2eScheduledMs: Stats; queueDelayMs: Stats;
@@ -655,7 +657,11 @@ declare module "k6/x/tokenclock" {
   export function conclude(exitCode: number): void;
   /** Emits the per-level gauges (llm_itl_p50, _p90, _p99, llm_output_throughput, llm_request_throughput,
    * llm_request_goodput, llm_cached_share; llm_client_bound and llm_cache_bound, 0 or 1) so that thresholds on them are judged. Call it in teardown. */
-  export function emitLevelMetrics(): void;
+  export function emitLevelMetrics(computed?: {
+    /** Values of gauges that the script computes, by level and by metric: llm_cost_request, llm_cost_output,
+     * llm_cost_output_slo, llm_cost_good_request and llm_energy_output. */
+    [level: string]: { [metric: string]: number };
+  }): void;
 
   /** Has the server's own counters of its prefix cache read from a Prometheus page whenever a level begins and ends. Of
    * `counters` the first of which the page has both parts is used: prompt tokens found in the cache (the sum of those of
@@ -673,16 +679,55 @@ declare module "k6/x/tokenclock" {
   /** A plain, unmeasured request (models, launch arguments, cache resets); no http_* or llm_* metric is touched. */
   export function fetch(url: string, options?: { method?: string; headers?: Record<string, string>; body?: string; timeoutMs?: number }): HttpReply;
 
-  /** Polls a Prometheus endpoint in the background from the first VU's init until the run ends and keeps the gauges
-   * on the run's time axis. */
+  /** What was read from one page: gauges and counters ("values") of every poll, or histograms, at most every 250 ms. A line
+   * of the records has the same form. */
+  export interface PolledPoints {
+    type: "points";
+    /** The poller's. */
+    name: string;
+    /** Index of the page among the poller's. */
+    page: number;
+    what: "values" | "histograms";
+    /** Names of the columns, as in Prometheus; of a histogram NAME_count, NAME_sum and NAME_bucket{le="..."}, without +Inf. */
+    metrics: string[];
+    kinds: ("gauge" | "counter" | "histogram")[];
+    /** ns from the run's start, then one value a column; null = not served. Of more than 65536 rows every second one, or every
+     * fourth, ...; the records hold all of them. */
+    points: [number, ...(number | null)[]][];
+  }
+
+  /** How a page was polled. */
+  export interface PolledPage {
+    polls: number;
+    failed: number;
+    /** Polls that were left out because the one before took too long. */
+    skipped: number;
+    /** Why the first poll that failed did; "" where none did. */
+    error: string;
+    /** The largest page. */
+    bytes: number;
+    /** First to last poll. */
+    seconds: number;
+    /** Time in which pages were read, over seconds: no less than the share of a core that it took. */
+    cpuShare: number;
+    /** From the request to the whole page, and from there until it was read; ms. */
+    pageMs: Stats;
+    readMs: Stats;
+  }
+
+  /** Polls Prometheus pages in the background, at a fixed pace and when a level begins, opens its window or ends, and keeps the
+   * wanted metrics on the run's time axis. A page whose first answer is an error is not asked for again. VUs that name the same
+   * poller share it: the options of the first count. For the init context. */
   export class MetricsPoller {
-    /** intervalMs: from 1 to a day. */
-    constructor(name: string, options: { url: string; intervalMs: number; metrics: string[]; headers?: Record<string, string> });
+    /** intervalMs: from 1 to a day. metrics: names, in which * stands for any characters, as in `vllm:*` or `power{gpu="0"}`. The
+     * series of a metric are summed; mean(...) and max(...) around a name have their mean or largest. */
+    constructor(name: string, options: { pages: { url: string; headers?: Record<string, string> }[]; intervalMs: number; metrics: string[] });
     start(): void;
+    /** Polls once more, and ends. */
     stop(): void;
-    /** Points since start: t in seconds from the run's start, then one value a metric (null = not served). Of more than
-     * 65536 points every second one, or every fourth, ...; the records hold all of them. */
-    points(): { t: number; values: (number | null)[] }[];
+    series(): PolledPoints[];
+    /** In the order of the options' pages. */
+    pages(): PolledPage[];
   }
 
   /**

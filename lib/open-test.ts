@@ -68,7 +68,7 @@ export function openTest(name: string, defaults: Defaults, shape: Shape): Test {
       config,
       load,
       client: openClient(config),
-      serverMetrics: config.used.includes("METRICS_INTERVAL") ? openServerMetrics(config) : undefined,
+      serverMetrics: openServerMetrics(config),
       gates() {
         const gates = load.gates?.() ?? beforeLoad().gates(config, load.levels);
         return { ...gates, thresholds: { ...gates.thresholds, ...thresholds } };
@@ -138,16 +138,12 @@ export function openTest(name: string, defaults: Defaults, shape: Shape): Test {
     },
     teardown() {
       const { load, serverMetrics } = open();
-      serverMetrics?.stop();
-      load.report();
+      load.report(serverMetrics?.stop());
       load.settle?.();
     },
     handleSummary(data) {
       const { config, gates, serverMetrics } = open();
-      return writeSummary(data, config, gates(), (report) => ({
-        ...serverMetrics?.results(),
-        ...shape.shows?.(report, config),
-      }));
+      return writeSummary(data, config, gates(), serverMetrics, (report) => shape.shows?.(report, config) ?? {});
     },
   };
 }

@@ -6,7 +6,7 @@
 import { type Config, demand, levelsOf, openTest, phaseFigures, repliesWhole, resetAndRest } from "../lib";
 
 const phases = levelsOf(
-  ["CONCURRENCY", "REQUESTS", "CLIENTS_PER_VU", "phases", "prompts", "generation", "gauges"],
+  ["CONCURRENCY", "REQUESTS", "CLIENTS_PER_VU", "phases", "prompts", "generation"],
   (config) => {
     requireTwoPhases(config);
     const names = config.PHASE === "both" ? ["full", "prefill"] : [config.PHASE];
@@ -29,6 +29,7 @@ const split = openTest(
     CONCURRENCY: [8],
     REQUESTS: 32,
     WARMUP: { requests: 0 },
+    METRICS_INTERVAL: 10,
     INPUT_TOKENS: 512,
     OUTPUT_TOKENS: 64,
   },

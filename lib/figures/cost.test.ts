@@ -37,6 +37,11 @@ test("a server's hour costs what it gave in it", () => {
   assert.ok(Math.abs((cost.perMillionOutputTokens ?? 0) - 2) < 1e-9);
   // 100 completed, of which 60 (half of the 120 sent) met the SLOs.
   assert.ok(Math.abs((cost.perGoodRequest ?? 0) - 0.001 * (100 / 60)) < 1e-12);
+  // Of 50,000 tokens 20,000 were in such requests: 2 dollars a million become 5.
+  const slo = costOf({ ...level, goodShare: 0.5, goodOutputTokens: 20_000 }, { hour: 7.2 });
+  assert.ok(typeof slo === "object" && Math.abs((slo.perMillionGoodOutputTokens ?? 0) - 5) < 1e-9);
+  const never = costOf({ ...level, goodShare: 0, goodOutputTokens: 0 }, { hour: 7.2 });
+  assert.ok(typeof never === "object" && never.perMillionGoodOutputTokens === undefined);
   const none = costOf({ ...level, goodShare: 0 }, { hour: 7.2 });
   assert.ok(typeof none === "object" && none.perGoodRequest === undefined);
 });

@@ -16,6 +16,8 @@ export interface Cost {
   readonly perRequest: number;
   /** A million output tokens of them; absent where there are none. */
   readonly perMillionOutputTokens?: number;
+  /** A million output tokens of requests that met every SLO, which have to pay for all others; absent as perGoodRequest. */
+  readonly perMillionGoodOutputTokens?: number;
   /** A request that met every SLO, which has to pay for those that did not; absent without SLOs and where none did. */
   readonly perGoodRequest?: number;
 }
@@ -34,6 +36,7 @@ type Costed = Pick<
   | "requestThroughput"
   | "outputThroughput"
   | "goodShare"
+  | "goodOutputTokens"
 >;
 
 /**
@@ -49,6 +52,9 @@ export function costOf(level: Costed, prices: Prices): Cost | string {
   return {
     perRequest,
     ...(perOutputToken === undefined ? {} : { perMillionOutputTokens: perOutputToken * 1e6 }),
+    ...(perOutputToken === undefined || !level.goodOutputTokens
+      ? {}
+      : { perMillionGoodOutputTokens: (perOutputToken * 1e6 * level.outputTokens) / level.goodOutputTokens }),
     ...(good > 0 ? { perGoodRequest: (perRequest * level.completed) / good } : {}),
   };
 }

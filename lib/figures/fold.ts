@@ -243,6 +243,7 @@ function foldWindow(
     requestThroughput: perSecond(endedInside.length),
     outputThroughput: perSecond(sumOf(all.map((each) => tokensInside(each, inside)))),
     requestGoodput: haveSlo ? perSecond(endedInside.filter(good).length) : undefined,
+    goodOutputTokens: haveSlo ? sumOf(steady.filter(good).map(({ outputTokens = 0 }) => outputTokens)) : undefined,
     goodShare: haveSlo ? steady.filter(good).length / Math.max(1, steady.length - abandoned) : undefined,
     outputSpeed: stats("outputSpeed"),
     ttftMs: stats("ttftMs"),

@@ -1,6 +1,7 @@
 /** What a run came to, in numbers. The same shapes as `report()` of the k6 module gives; client.ts checks that they agree. */
 import type { Cost } from "./cost";
 import type { Profile } from "./profile";
+import type { ServerFigures } from "./server";
 import type { SteadyState } from "./steady";
 
 /** Statistics of one quantity: ms unless the name says otherwise. All are 0 where count is 0. */
@@ -55,10 +56,14 @@ export interface LevelSummary {
   /** undefined where no SLO is set. */
   requestGoodput?: number;
   goodShare?: number;
+  /** Output tokens of the completed steady requests that met every SLO; absent where none is set. */
+  goodOutputTokens?: number;
   /** What its requests cost; absent without prices and where it is not known. */
   cost?: Cost;
   /** Whether its steady window was steady; absent where it need not be (ramps, bursts) and in runs of earlier versions. */
   steady?: SteadyState;
+  /** What the server says of itself in the steady window; absent where it was not polled. */
+  server?: ServerFigures;
   /** Tokens a second of one request, 1000 / TPOT. */
   outputSpeed: Stats;
   ttftMs: Stats;
@@ -254,6 +259,8 @@ export interface RunReport {
   versions: { tokenclock: string; k6: string; go: string; os: string };
   /** Of an open load: the sha256 of all times at which it was to send, in hex, and how many there are. */
   schedule?: { digest: string; requests: number };
+  /** How the server's metrics pages were polled; absent where it has none. */
+  serverPages?: PolledPage[];
   /** How the run ended: only a complete one may pass. Absent where that is not known (xk6-sse). */
   ended?: "complete" | "cut" | "interrupted";
   /** What of the load was not sent, in words. */
@@ -314,6 +321,27 @@ export interface Summary extends RunReport {
   thresholds?: JudgedLimit[];
   /** sha256 in hex of the files that settings name, by setting. */
   digests?: Record<string, string>;
+}
+
+/** How a page of the server's metrics was polled. */
+export interface PolledPage {
+  /** Without secrets. */
+  url: string;
+  polls: number;
+  failed: number;
+  /** Polls that were left out because the one before took too long. */
+  skipped: number;
+  /** Why the first poll that failed did; "" where none did. */
+  error: string;
+  /** The largest page. */
+  bytes: number;
+  /** First to last poll. */
+  seconds: number;
+  /** Time in which pages were read, over seconds: no less than the share of a core that it took. */
+  cpuShare: number;
+  /** From the request to the whole page, and from there until it was read. */
+  pageMs: Stats;
+  readMs: Stats;
 }
 
 /** What the run says about the server, and whether the run may say so. */

@@ -3,7 +3,18 @@
 /** One metric as k6 sees it. */
 export interface Metric {
   readonly type: "Trend" | "Counter" | "Rate" | "Gauge";
-  readonly unit: "ms" | "tokens/s" | "requests/s" | "requests" | "tokens" | "chunks" | "share" | "samples" | "0 or 1";
+  readonly unit:
+    | "ms"
+    | "tokens/s"
+    | "requests/s"
+    | "$"
+    | "J"
+    | "requests"
+    | "tokens"
+    | "chunks"
+    | "share"
+    | "samples"
+    | "0 or 1";
   /** Which way is better, for comparisons and for the sense of a limit. */
   readonly better: "lower" | "higher" | "neither";
   readonly definition: string;
@@ -198,6 +209,44 @@ export const metrics = {
     definition:
       "Share of a level's input tokens that the server took from its prefix cache: by the usage of its completed steady requests, else by the server's own counters from the level's begin to its end, warm-up included. Not emitted where the server does not tell.",
     sameAs: "vLLM's prefix cache hit rate.",
+  },
+  llm_cost_request: {
+    type: "Gauge",
+    unit: "$",
+    better: "lower",
+    definition:
+      "Cost of a completed request of a level, by PRICE_INPUT and PRICE_OUTPUT or by PRICE_HOUR. Not emitted without.",
+    sameAs: "",
+  },
+  llm_cost_output: {
+    type: "Gauge",
+    unit: "$",
+    better: "lower",
+    definition: "Cost of a million output tokens of a level's completed requests, their input included.",
+    sameAs: "InferenceX's cost per million tokens, which counts input tokens, too.",
+  },
+  llm_cost_output_slo: {
+    type: "Gauge",
+    unit: "$",
+    better: "lower",
+    definition:
+      "Cost of a million output tokens of requests that met every SLO: those pay for all others. Not emitted where none did.",
+    sameAs: "",
+  },
+  llm_cost_good_request: {
+    type: "Gauge",
+    unit: "$",
+    better: "lower",
+    definition: "Cost of a request that met every SLO: it pays for those that did not. Not emitted where none did.",
+    sameAs: "",
+  },
+  llm_energy_output: {
+    type: "Gauge",
+    unit: "J",
+    better: "lower",
+    definition:
+      "Energy per output token of a level: joules in the steady window by POWER_METRIC, DCGM or Triton / output tokens that arrived in it. Not emitted where no page of METRICS_URL tells it.",
+    sameAs: "MLPerf Power's and InferenceX's joules per token.",
   },
   llm_samples: {
     type: "Gauge",

@@ -141,9 +141,9 @@ function changingUsers(config: Config): Load {
         abort(error);
       }
     },
-    report() {
+    report(computed) {
       windows.end("ramp");
-      emitLevelMetrics();
+      emitLevelMetrics(computed);
     },
   };
 }

@@ -22,7 +22,6 @@ export const mix: Shape = {
     "ARRIVAL",
     "MAX_IN_FLIGHT",
     "CLIENTS_PER_VU",
-    "METRICS_URL",
     "INPUT_TOKENS",
     "SHARED_PREFIX",
     "PREFIX_GROUPS",

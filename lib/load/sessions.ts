@@ -13,7 +13,7 @@ import { stagesOf } from "./stages";
 
 /** Conversations: of a file, of a trace or of words, so many at once (CONCURRENCY) or as they arrive (RATE, STAGES, TRACE). */
 export const conversations: Shape = {
-  uses: ["sessions", "generation", "METRICS_URL"],
+  uses: ["sessions", "generation"],
   open(config) {
     const { beginsMs, hold } = openConversations(config);
     const load = openSessions(config, beginsMs);

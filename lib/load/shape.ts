@@ -52,8 +52,8 @@ export interface Load {
   each(send: Send, server: Server, client: LlmClient): void;
   /** Of a load of users: the one who holds this session. */
   user?(slot: Slot, server: Server, client: LlmClient): User;
-  /** For teardown(): hands the levels' values to k6's thresholds. */
-  report(): void;
+  /** For teardown(): hands the levels' values to k6's thresholds, with those that are computed from others, by level and metric. */
+  report(computed?: Record<string, Record<string, number>>): void;
   /** For teardown(): waits until the server is done with what the load left. */
   settle?(): void;
 }

@@ -1,12 +1,14 @@
 /** What a run leaves behind: the table on stdout and the files in RESULTS. Pure: summary.ts hands in what was measured. */
 
-import { costOf, type Prices } from "../figures/cost";
+import { costOf } from "../figures/cost";
 import type { LevelSummary, OwnResults, RunReport, Summary, Verdict } from "../figures/level-summary";
 import type { Gates } from "../figures/profile";
 import { steadyNotes, steadyStateOf, steadyWord } from "../figures/steady";
 import { type Column, percent, shortNumber, textTable } from "../figures/table";
 import type { Config } from "../settings/parse-config";
+import { pricesOf, serverNotes } from "../wire/polled";
 import { type Conclusion, conclude, exitCodeOf } from "./conclude";
+import { serverTables } from "./server-table";
 import { clientLines, judgedThresholds, type SummaryMetrics } from "./verdict";
 
 /** What k6 hands to handleSummary, as far as it is read. */
@@ -46,7 +48,7 @@ export interface Concluded {
 export function concludeRun(run: EndedRun, write: ((path: string, text: string) => string) | undefined): Concluded {
   const { config, shown, metrics, gates, own } = run;
   const { report, unknown } = withCosts(withSteadyStates(run.report), config);
-  const notes = [...run.notes, ...steadyNotes(report.levels)];
+  const notes = [...run.notes, ...steadyNotes(report.levels), ...unknown, ...serverNotes(report, config)];
   const unwritten = report.recordsError === undefined ? [] : [`records: ${report.recordsError}`];
   const judged = metrics && judgedThresholds(metrics);
   const conclusion = () => conclude({ report, judged, expected: gates.thresholds, unwritten, own: own.limits });
@@ -68,7 +70,7 @@ export function concludeRun(run: EndedRun, write: ((path: string, text: string) 
   const concluded = conclusion();
   const text = summaryText(report, concluded.verdict, {
     simulated: config.SIMULATE,
-    notes: [...notes, ...unknown],
+    notes,
   });
   output.stdout = `\n${[text, own.text ?? ""].filter((part) => part !== "").join("\n\n")}\n`;
   return { output, exitCode: exitCodeOf(concluded) };
@@ -85,13 +87,8 @@ function withSteadyStates(report: RunReport): RunReport {
 
 /** The report with what each level's requests cost, and a line for each cost that is not known. */
 function withCosts(report: RunReport, config: Config): { report: RunReport; unknown: string[] } {
-  const prices: Prices = {
-    input: config.PRICE_INPUT,
-    output: config.PRICE_OUTPUT,
-    cached: config.PRICE_CACHED,
-    hour: config.PRICE_HOUR,
-  };
-  if (prices.input === undefined && prices.hour === undefined) return { report, unknown: [] };
+  const prices = pricesOf(config);
+  if (!prices) return { report, unknown: [] };
   const unknown: string[] = [];
   const levels = report.levels.map((level) => {
     const cost = costOf(level, prices);
@@ -131,6 +128,7 @@ function summaryText(
 ): string {
   const lines: string[] = [];
   if (report.total.requests > 0) lines.push(levelTable(report.levels));
+  lines.push(...serverTables(report.levels));
   for (const line of failureLines(report.levels)) lines.push(line);
   const client = clientLines(report);
   if (client.length > 0) lines.push(client.join("\n"));
@@ -188,6 +186,7 @@ const columns: Column<LevelSummary>[] = [
   { heading: "cached", cell: ({ cachedShare }) => (cachedShare === undefined ? "" : percent(cachedShare)) },
   { heading: "$ a request", cell: ({ cost }) => dollars(cost?.perRequest) },
   { heading: "$ a Mtok", cell: ({ cost }) => dollars(cost?.perMillionOutputTokens) },
+  { heading: "$ a Mtok in SLO", cell: ({ cost }) => dollars(cost?.perMillionGoodOutputTokens) },
   { heading: "$ a good req", cell: ({ cost }) => dollars(cost?.perGoodRequest) },
   // Most levels of a quick run are too short to tell: then the column says nothing and is left out.
   { heading: "steady", cell: (level) => (level.steady?.state === "unknown" ? "-" : steadyWord(level)) },

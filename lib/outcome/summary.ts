@@ -4,6 +4,7 @@ import { afterLoad } from "../lazy";
 import { betweenLevel } from "../load/levels";
 import { type Config, digests, shownSettings } from "../settings/config";
 import { conclude, runReport, writeResult } from "../wire/client";
+import type { ServerMetrics } from "../wire/server-metrics";
 import { repetition } from "../workload/load-plan";
 import type { SummaryData } from "./summary-files";
 
@@ -17,18 +18,21 @@ export function writeSummary(
   data: SummaryData,
   settings: Config,
   gates: Gates,
+  server: ServerMetrics | undefined,
   shows: (report: RunReport, config: Config) => OwnResults,
 ): Record<string, string> {
   // Results name the model that was measured, also where the server was asked for it.
   const config = { ...settings, MODEL: settings.MODEL || data.setup_data?.model || "" };
   const whole = runReport(data);
   // What runs between two levels stands among them so that nothing runs beside it; it is none.
-  const report = { ...whole, levels: whole.levels.filter(({ name }) => name !== betweenLevel) };
+  const measured = { ...whole, levels: whole.levels.filter(({ name }) => name !== betweenLevel) };
+  const report = server?.added(measured) ?? measured;
   const own = report.total.requests > 0 ? shows(report, config) : {};
+  const files = { ...server?.files(), ...own.files };
   const repeated = repetition(report.total.whole.requests);
   const { output, exitCode } = afterLoad().concludeRun(
     {
-      ...{ config, report, own, metrics: data.metrics },
+      ...{ config, report, own: { ...own, files }, metrics: data.metrics },
       shown: shownSettings(config),
       gates,
       digests: digests ?? {},

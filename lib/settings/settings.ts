@@ -1,5 +1,12 @@
 /** The settings of all scenarios: names, defaults, what is allowed, and the check of each. Pure: config.ts reads them. */
 
+import {
+  metricPresets,
+  metricsItems,
+  parseMetricsItem,
+  parsePowerMetric,
+  powerMetricSyntax,
+} from "../figures/server-presets";
 import { type Distribution, distributionSyntax, formatDistribution, parseDistribution } from "../workload/distribution";
 import { type Column, columnRoles } from "../workload/formats/columns";
 import type { Window } from "../workload/formats/read";
@@ -110,6 +117,35 @@ const coordinatorUrl: Kind<string> = {
   allowed: "an address such as https://coordinator:7431, without a path",
   parse: (text) => (/^https?:\/\/[^\s/?#@]+\/?$/.test(text) && hasHost(text) ? text.replace(/\/$/, "") : undefined),
   show: asIs,
+};
+
+const metricsUrls: Kind<readonly string[] | "none"> = {
+  allowed: "addresses with http:// or https://, separated by commas, or none",
+  parse: (text) => {
+    if (text === "none") return "none";
+    const urls = splitUrls(text);
+    return urls.every((url) => anyUrl.parse(url) !== undefined) && new Set(urls).size === urls.length
+      ? urls
+      : undefined;
+  },
+  show: (value) => (value === "none" ? value : value.map(showAddress).join(",") || undefined),
+};
+
+const splitUrls = (text: string): string[] => text.split(/\s*,\s*(?=https?:)/);
+
+const metricNames: Kind<string> = {
+  allowed: `auto, presets (${metricPresets.join(", ")}) and names of metrics such as vllm:num_* or mean(power{gpu="0"}), separated by commas`,
+  parse: (text) => {
+    const items = metricsItems(text);
+    return items.length > 0 && items.every((item) => parseMetricsItem(item) !== undefined) ? text : undefined;
+  },
+  show: asIs,
+};
+
+const powerMetric: Kind<string> = {
+  allowed: powerMetricSyntax,
+  parse: (text) => (parsePowerMetric(text) ? text : undefined),
+  show: (value) => value || undefined,
 };
 
 const urlPath: Kind<string> = {
@@ -677,8 +713,18 @@ export const settings = {
   INPUT_TOKENS_POINTER: setting(jsonPointer, "", "JSON pointer to a reply's input token count; API=json only."),
   OUTPUT_TOKENS_POINTER: setting(jsonPointer, "", "JSON pointer to a reply's output token count; API=json only."),
 
-  METRICS_URL: setting(anyUrl, "", "The server's Prometheus page; by default /metrics on BASE_URL's host."),
-  METRICS_INTERVAL: setting(positiveDuration, 10, "Time between two polls of METRICS_URL."),
+  METRICS_URL: setting(
+    metricsUrls,
+    [],
+    "Prometheus pages of the server, its GPUs and the like; by default /metrics on BASE_URL's host. Keys go to BASE_URL's own host only.",
+  ),
+  METRICS: setting(metricNames, "auto", "What is read from METRICS_URL; auto is what all presets name."),
+  METRICS_INTERVAL: setting(positiveDuration, 1000, "Time between two polls of METRICS_URL."),
+  POWER_METRIC: setting(
+    powerMetric,
+    "",
+    "Metric of METRICS_URL with the power or energy of all that serves, for joules per token; by default DCGM's or Triton's.",
+  ),
   SPEED_THRESHOLD: setting(
     number(0, 1e6),
     20,
@@ -973,5 +1019,6 @@ function fromDefault(name: SettingName, defaults: Defaults): unknown {
 
 function shownValue(name: SettingName, text: string): string {
   if (/^(API_KEY|API_KEY_COMMAND|OAUTH_CLIENT_SECRET|HEADERS|BETWEEN)$/.test(name)) return "(hidden)";
-  return /^(BASE_URL|ENDPOINT|METRICS_URL|RESET_URL|OAUTH_TOKEN_URL)$/.test(name) ? showAddress(text) : text;
+  if (name === "METRICS_URL") return splitUrls(text).map(showAddress).join(",");
+  return /^(BASE_URL|ENDPOINT|RESET_URL|OAUTH_TOKEN_URL)$/.test(name) ? showAddress(text) : text;
 }

@@ -5,7 +5,14 @@ import { type Environment, parseSettings, type SettingName, settings } from "./s
 import { commonSettings, requireEffect, requireUsed, settingGroups, settingsOf, usedSettings } from "./used-settings";
 
 test("a scenario uses the settings that it declares and those that every scenario uses, and is told of others", () => {
-  assert.deepEqual(settingsOf(["gauges", "REFILL"]), ["METRICS_URL", "METRICS_INTERVAL", "REFILL"]);
+  assert.deepEqual(settingsOf(["phases", "REFILL"]), [
+    "PHASE",
+    "PAUSE",
+    "RESET_URL",
+    "BETWEEN",
+    "BETWEEN_TIMEOUT",
+    "REFILL",
+  ]);
   assert.deepEqual(new Set(usedSettings(["REFILL"])), new Set([...commonSettings, "REFILL"]));
   requireUsed("s", ["levels"], { CONCURRENCY: "1", SEED: "2" });
   assert.throws(

@@ -76,8 +76,6 @@ export const settingGroups = {
     "CONTINUOUS_USAGE",
     "TEMPERATURE",
   ],
-  /** The server's own metrics page. */
-  gauges: ["METRICS_URL", "METRICS_INTERVAL"],
   /** The two phases of prefill-decode. */
   phases: ["PHASE", "PAUSE", "RESET_URL", "BETWEEN", "BETWEEN_TIMEOUT"],
 } as const satisfies Readonly<Record<string, readonly SettingName[]>>;
@@ -101,6 +99,7 @@ export const commonSettings: readonly SettingName[] = [
   ...(["OAUTH_SCOPE", "OAUTH_AUDIENCE", "TRACEPARENT", "TLS_CERT", "TLS_KEY", "TLS_CA", "TLS_SKIP_VERIFY"] as const),
   ...(["METHOD", "ENDPOINT", "BODY", "INPUT_TOKENS_POINTER", "OUTPUT_TOKENS_POINTER"] as const),
   ...(["WARMUP", "MAX_DURATION", "SEED", "SALT", "CACHE", "STAMPS", "DESCRIPTION", "RESULTS"] as const),
+  ...(["METRICS_URL", "METRICS", "METRICS_INTERVAL", "POWER_METRIC"] as const),
   ...(["PRICE_INPUT", "PRICE_OUTPUT", "PRICE_CACHED", "PRICE_HOUR"] as const),
   "SMOKE",
   ...(["RUNNERS", "COORDINATOR", "COORDINATOR_TOKEN", "COORDINATOR_TOKEN_FILE"] as const),

@@ -370,7 +370,10 @@ export class Windows {
 export class MetricsPoller {
   start(): void {}
   stop(): void {}
-  points(): { t: number; values: (number | null)[] }[] {
+  series(): never[] {
+    return [];
+  }
+  pages(): never[] {
     return [];
   }
 }

@@ -1,5 +1,6 @@
 import { sleep } from "k6";
 import { gaugeNames } from "../figures/gauge-names";
+import { beforeLoad } from "../lazy";
 import type { Config } from "../settings/config";
 import { fetch, shared } from "./client";
 import { addressOf, requestHeaders } from "./llm-client";
@@ -14,8 +15,9 @@ const stepS = 0.1;
  */
 export function awaitFreed(config: Config): void {
   if (!config.ABANDON) return;
-  const url = config.METRICS_URL || addressOf(config, "/metrics");
-  const headers = requestHeaders(config);
+  const [page] = beforeLoad().metricsPages(config, requestHeaders(config), addressOf(config, "/metrics"));
+  if (!page) return;
+  const { url, headers } = page;
   let left: number | undefined;
   let waitedS = 0;
   for (; ; waitedS += stepS) {

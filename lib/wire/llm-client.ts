@@ -5,7 +5,6 @@ import { type Config, shownSettings } from "../settings/config";
 import type { Prompt } from "../workload/prompt";
 import { joined } from "./address";
 import { requestBody } from "./body";
-import { openCacheWatch } from "./cache-watch";
 import {
   type BatchResult,
   Client,
@@ -68,9 +67,6 @@ export function openClient(config: Config): LlmClient {
   const path = wire ? wire.path : paths[config.API as BuiltInApi];
   const urlOf = (path: string): string =>
     config.ENDPOINT === "" ? joined(config.BASE_URL, path) : addressOf(config, config.ENDPOINT);
-  // Of a mix nobody could tell which class the server's own counters are of.
-  if (config.part === undefined && config.MIX === "")
-    openCacheWatch(config, config.METRICS_URL || addressOf(config, "/metrics"), headers);
   const client = new Client({
     url: urlOf(path),
     api: wire ? "custom" : (config.API as BuiltInApi),

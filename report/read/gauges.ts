@@ -9,8 +9,32 @@ export interface GaugePoint {
   value: number;
 }
 
-/** One gauge from all polled series, ascending in time; empty where the server does not serve it. */
+/**
+ * One gauge from all polled series, ascending in time; empty where the server does not serve it. Of several pages a point has
+ * what each said last, summed; of the KV cache their mean.
+ */
 export function gauge(lines: readonly PointsLine[], name: GaugeName): GaugePoint[] {
+  const pages = [...new Set(lines.map(({ page = 0 }) => page))];
+  const byPage = pages.map((of) =>
+    gaugeOfPage(
+      lines.filter(({ page = 0 }) => page === of),
+      name,
+    ),
+  );
+  const told = byPage.filter(({ length }) => length > 0);
+  if (told.length < 2) return told[0] ?? [];
+  const last: number[] = told.map(() => 0);
+  return told
+    .flatMap((points, page) => points.map((point) => ({ ...point, page })))
+    .sort((a, b) => a.tNs - b.tNs)
+    .map(({ tNs, value, page }) => {
+      last[page] = value;
+      const sum = last.reduce((a, b) => a + b, 0);
+      return { tNs, value: name === "kvUsage" ? sum / told.length : sum };
+    });
+}
+
+function gaugeOfPage(lines: readonly PointsLine[], name: GaugeName): GaugePoint[] {
   const points: GaugePoint[] = [];
   for (const { metrics, points: rows } of lines) {
     const known = Object.keys(gaugeNames).filter((each) => gaugeNames[each] === name);

@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { pipeline } from "node:stream/promises";
 import { constants, createGunzip } from "node:zlib";
 import type { RecordLine as CommonLine } from "../../lib/figures/records";
+import type { PointsLine } from "../../lib/figures/server";
 
 export type {
   EndLine,
@@ -17,14 +18,7 @@ export type {
   SessionLine,
 } from "../../lib/figures/records";
 
-/** Server gauges polled during the run: one column a metric, null where the server did not serve it. */
-export interface PointsLine {
-  type: "points";
-  name: string;
-  metrics: string[];
-  /** [ns from the run's start, one value a metric]. */
-  points: [number, ...(number | null)[]][];
-}
+export type { PointsLine };
 
 export type RecordLine = CommonLine | PointsLine;
 

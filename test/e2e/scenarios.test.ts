@@ -500,10 +500,10 @@ test("E, KV cache profile: the server's gauges on the time axis of the requests"
     [...["--max-num-seqs", "4", "--num-gpu-blocks", "120", "--max-model-len", "1000", "--step-time", "20ms"]],
     { CONCURRENCY: "1,3,8", INPUT_TOKENS: 300, OUTPUT_TOKENS: 20 },
   );
-  const { metrics, points } = JSON.parse(reported.file("server-metrics.json")) as {
-    metrics: string[];
-    points: number[][];
+  const polled = JSON.parse(reported.file("server-metrics.json")) as {
+    pages: [{ values: { metrics: string[]; points: number[][] } }];
   };
+  const { metrics, points } = polled.pages[0].values;
   const column = (name: string) => metrics.indexOf(name) + 1;
   const rows = reported.rows("kv_cache_profile");
   for (const [i, n] of [1, 3, 8].entries()) {

@@ -98,7 +98,7 @@ test("the suite can be interrupted, goes on, and reports what the server really 
     if (!n) continue;
     assert.ok(parallel.includes(n), step);
     const pair = `${input},${output}`;
-    const { metrics, points } = JSON.parse(file("runs", step, "server-metrics.json"));
+    const { metrics, points } = JSON.parse(file("runs", step, "server-metrics.json")).pages[0].values;
     const level = records.find((line): line is LevelLine => line.type === "level");
     const kvColumn = metrics.indexOf("vllm:kv_cache_usage_perc") + 1;
     const within = (points as number[][]).filter(([ns = 0]) => ns >= (level?.openNs ?? 0) && ns <= (level?.endNs ?? 0));

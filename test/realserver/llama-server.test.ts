@@ -199,10 +199,10 @@ onServer("prompt ingestion, KV profile and generation speed run to their end", a
     OUTPUT_TOKENS: 20,
   });
   assertAllCompleted(profile, 15);
-  const gauges = JSON.parse(readFileSync(path.join(profile.dir, "server-metrics.json"), "utf8")) as {
-    metrics: string[];
-    points: (number | null)[][];
+  const polled = JSON.parse(readFileSync(path.join(profile.dir, "server-metrics.json"), "utf8")) as {
+    pages: [{ values: { metrics: string[]; points: (number | null)[][] } }];
   };
+  const gauges = polled.pages[0].values;
   const running = gauges.metrics.indexOf("llamacpp:requests_processing");
   const deferred = gauges.metrics.indexOf("llamacpp:requests_deferred");
   assert.ok(running >= 0 && deferred >= 0, gauges.metrics.join());

@@ -5,17 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"strings"
 	"sync"
 	"time"
-
-	dto "github.com/prometheus/client_model/go"
-	"github.com/prometheus/common/expfmt"
-	"github.com/prometheus/common/model"
 
 	"github.com/grafana/sobek"
 
 	"github.com/tokenclock/tokenclock/extension/internal/clock"
+	"github.com/tokenclock/tokenclock/extension/internal/scrape"
 	"github.com/tokenclock/tokenclock/extension/internal/shape"
 )
 
@@ -36,7 +32,8 @@ type cacheCounter struct {
 // cacheWatch reads the server's own counters of its prefix cache when a level begins and ends. Between the two the level's
 // requests are the load, as far as this process knows.
 type cacheWatch struct {
-	o cacheOptions
+	o      cacheOptions
+	reader *scrape.Reader
 
 	mu       sync.Mutex
 	client   *http.Client
@@ -69,7 +66,13 @@ func (i *instance) watchCache(v sobek.Value) {
 		if c.o.URL == "" || len(c.o.Counters) == 0 {
 			return nil, errors.New("url and counters are needed")
 		}
-		return c, nil
+		var names []string
+		for _, counter := range c.o.Counters {
+			names = append(append(names, counter.Hits...), counter.Queries)
+		}
+		selectors, err := scrape.ParseSelectors(names)
+		c.reader = scrape.NewReader(selectors)
+		return c, err
 	})
 	if err != nil {
 		i.throw(fmt.Errorf("watchCache: %w", err))
@@ -86,6 +89,7 @@ func (r *Root) cacheWatch() *cacheWatch {
 
 // levelBegins reads the counters before the first request of a level. A level that has begun begins no more.
 func (i *instance) levelBegins(level string) {
+	i.root.pollNow()
 	c := i.root.cacheWatch()
 	if c == nil {
 		return
@@ -118,6 +122,7 @@ func (r *Root) levelEnds(level string) { r.levelsEnd(level) }
 
 // levelsEnd is levelEnds of all levels that have begun; given a name, of that one.
 func (r *Root) levelsEnd(only string) {
+	r.pollNow()
 	c := r.cacheWatch()
 	if c == nil {
 		return
@@ -163,13 +168,13 @@ func (c *cacheWatch) read() *cacheCount {
 	if c.failures >= maxCacheFailures {
 		return nil
 	}
-	families, err := c.page()
+	counts, err := c.page()
 	if err == nil {
 		for k, counter := range c.o.Counters {
-			queries, ok := counterValue(families, counter.Queries)
+			queries, ok := counts[counter.Queries]
 			hits, any := 0.0, false
 			for _, name := range counter.Hits {
-				if n, ok := counterValue(families, name); ok {
+				if n, ok := counts[name]; ok {
 					hits, any = hits+n, true
 				}
 			}
@@ -185,7 +190,8 @@ func (c *cacheWatch) read() *cacheCount {
 	return nil
 }
 
-func (c *cacheWatch) page() (map[string]*dto.MetricFamily, error) {
+// page returns the counters that the page shows, by name.
+func (c *cacheWatch) page() (map[string]float64, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), cacheTimeout)
 	defer cancel()
 	reply := httpDo(ctx, c.client, c.o.URL, fetchOptions{Method: http.MethodGet})
@@ -193,35 +199,19 @@ func (c *cacheWatch) page() (map[string]*dto.MetricFamily, error) {
 	if reply.Error != "" || reply.Status != http.StatusOK {
 		return nil, fmt.Errorf("HTTP %d %s", reply.Status, reply.Error)
 	}
-	parser := expfmt.NewTextParser(model.UTF8Validation)
-	return parser.TextToMetricFamilies(strings.NewReader(reply.Body))
-}
-
-// counterValue is the sum of a metric's series: those of one server's engines. A histogram or a summary is none.
-func counterValue(families map[string]*dto.MetricFamily, name string) (float64, bool) {
-	f := families[name]
-	if f == nil {
-		f = families[strings.TrimSuffix(name, "_total")]
-	}
-	if f == nil || len(f.GetMetric()) == 0 {
-		return 0, false
-	}
-	sum := 0.0
-	for _, m := range f.GetMetric() {
-		if m.GetGauge() == nil && m.GetCounter() == nil && m.GetUntyped() == nil {
-			return 0, false
+	found, err := c.reader.Read([]byte(reply.Body))
+	counts := map[string]float64{}
+	for _, m := range found {
+		if m.Kind != scrape.Histogram {
+			counts[m.Name] = m.Value
 		}
-		sum += m.GetGauge().GetValue() + m.GetCounter().GetValue() + m.GetUntyped().GetValue()
 	}
-	return sum, true
+	return counts, err
 }
 
 // watchStages reads the counters where one stage of a schedule follows another. Stages are not drained, so the requests at
 // the border count to the one or the other.
 func (i *instance) watchStages(ctx context.Context, stages []shape.Stage, zeroNs int64) {
-	if i.root.cacheWatch() == nil {
-		return
-	}
 	go func() {
 		endNs := zeroNs
 		for k, s := range stages[:len(stages)-1] {

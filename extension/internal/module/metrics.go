@@ -10,6 +10,7 @@ type llmMetrics struct {
 	itlP50, itlP90, itlP99, outputThroughput, requestThroughput, requestGoodput         *metrics.Metric
 	cachedTokens, cachedShare, cacheBound                                               *metrics.Metric
 	samples, clientBound                                                                *metrics.Metric
+	computed                                                                            map[string]*metrics.Metric // by name: a script computes their values
 }
 
 func registerMetrics(r *metrics.Registry) (*llmMetrics, error) {
@@ -47,5 +48,11 @@ func registerMetrics(r *metrics.Registry) (*llmMetrics, error) {
 	add(&m.cacheBound, "llm_cache_bound", metrics.Gauge, metrics.Default)
 	add(&m.samples, "llm_samples", metrics.Gauge, metrics.Default)
 	add(&m.clientBound, "llm_client_bound", metrics.Gauge, metrics.Default)
+	m.computed = map[string]*metrics.Metric{}
+	for _, name := range []string{"llm_cost_request", "llm_cost_output", "llm_cost_output_slo", "llm_cost_good_request", "llm_energy_output"} {
+		var gauge *metrics.Metric
+		add(&gauge, name, metrics.Gauge, metrics.Default)
+		m.computed[name] = gauge
+	}
 	return m, err
 }

@@ -33,6 +33,9 @@ type Root struct {
 	access  atomic.Pointer[access.Access]
 	runners runners
 
+	pollersMu sync.Mutex
+	pollers   []*poller
+
 	carriers atomic.Int64 // VUs' iterations that carry clients, less the requests that stand for one, see emitIteration
 }
 

@@ -310,7 +310,7 @@ func TestBurstsNumberTheirRequestsOnce(t *testing.T) {
 func TestAGetterMayUseTheModule(t *testing.T) {
 	v := newScriptVU(t, `
 		poller = new tc.MetricsPoller("p", {
-			get url() { tc.run({ scenario: "of a getter", config: {}, sloMs: {} }); return "http://127.0.0.1:1"; },
+			get pages() { tc.run({ scenario: "of a getter", config: {}, sloMs: {} }); return [{ url: "http://127.0.0.1:1" }]; },
 			intervalMs: 1, metrics: ["a"],
 		});`)
 	require.Equal(t, "of a getter", v.root.current().Spec().Scenario)

@@ -3,7 +3,6 @@ package module
 import (
 	"encoding/json"
 	"fmt"
-	"math"
 	"net/http"
 	"net/http/httptest"
 	"runtime"
@@ -13,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/tokenclock/tokenclock/extension/internal/records"
+	"github.com/tokenclock/tokenclock/extension/internal/scrape"
 )
 
 const msNs = int64(1e6)
@@ -23,13 +23,43 @@ vllm:num_requests_running{engine="1"} 4
 # TYPE vllm:prompt_tokens_total counter
 vllm:prompt_tokens_total 100
 # TYPE vllm:latency_seconds histogram
+vllm:latency_seconds_bucket{le="0.5"} 4
 vllm:latency_seconds_bucket{le="+Inf"} 5
 vllm:latency_seconds_sum 1
 vllm:latency_seconds_count 5
 untyped_one 2.5
 `
 
-func TestThePollerSumsSeriesAndAdmitsWhatIsMissing(t *testing.T) {
+// series is one element of poller.series(), or a line of records.
+type series struct {
+	Page    int          `json:"page"`
+	What    string       `json:"what"`
+	Metrics []string     `json:"metrics"`
+	Kinds   []string     `json:"kinds"`
+	Points  [][]*float64 `json:"points"`
+}
+
+func seriesOf(t *testing.T, v *scriptVU) (out []series) {
+	t.Helper()
+	require.NoError(t, json.Unmarshal([]byte(v.run(`return poller.series();`)), &out))
+	return out
+}
+
+func TestKindsAreTextsToAScript(t *testing.T) {
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = fmt.Fprint(w, exposition) }))
+	t.Cleanup(s.Close)
+	v := newScriptVU(t, `poller = new tc.MetricsPoller("p", { pages: [{ url: "`+s.URL+`" }], intervalMs: 1, metrics: ["untyped_one"] });`)
+	v.run(`poller.start(); poller.stop();`)
+	require.Equal(t, `true`, v.run(`const [s] = poller.series(); return s.kinds[0] === "gauge" && s.what === "values" && typeof s.points[0][0] === "number";`))
+}
+
+func pagesOf(t *testing.T, v *scriptVU) (out []map[string]any) {
+	t.Helper()
+	require.NoError(t, json.Unmarshal([]byte(v.run(`return poller.pages();`)), &out))
+	return out
+}
+
+func TestThePollerReadsPagesAndAdmitsWhatIsMissing(t *testing.T) {
 	var asked atomic.Int32
 	enough := make(chan struct{})
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -45,34 +75,54 @@ func TestThePollerSumsSeriesAndAdmitsWhatIsMissing(t *testing.T) {
 			_, _ = fmt.Fprint(w, exposition)
 		}
 		if r.Header.Get("Authorization") != "Bearer x" {
-			t.Error("the poller's headers are not sent")
+			t.Error("the page's headers are not sent")
 		}
 	}))
 	t.Cleanup(s.Close)
-	v := newScriptVU(t, `poller = new tc.MetricsPoller("p", { url: "`+s.URL+`", intervalMs: 2, headers: { Authorization: "Bearer x" },
-		metrics: ["vllm:num_requests_running", "vllm:prompt_tokens_total", "no_such_metric", "vllm:latency_seconds", "untyped_one"] });`)
+	other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Authorization") != "" {
+			t.Error("a page is asked for with another page's key")
+		}
+		_, _ = fmt.Fprint(w, "# TYPE power gauge\npower{gpu=\"0\"} 300\npower{gpu=\"1\"} 100\n")
+	}))
+	t.Cleanup(other.Close)
+	v := newScriptVU(t, `poller = new tc.MetricsPoller("p", { pages: [{ url: "`+s.URL+`", headers: { Authorization: "Bearer x" } }, { url: "`+other.URL+`" }],
+		intervalMs: 2, metrics: ["vllm:num_requests_running", "vllm:prompt_*", "no_such_metric", "vllm:latency_seconds", "untyped_one", "mean(power)"] });`)
 	o := recordsTo(t, v.root)
 	require.NoError(t, o.Start())
 	v.run(`poller.start(); poller.start();`)
 	<-enough
 	v.run(`poller.stop(); poller.stop();`)
-	var points []struct {
-		T      float64    `json:"t"`
-		Values []*float64 `json:"values"`
+
+	found := seriesOf(t, v)
+	require.Len(t, found, 3)
+	values, histograms, power := found[0], found[1], found[2]
+	require.Equal(t, []string{"untyped_one", "vllm:num_requests_running", "vllm:prompt_tokens_total"}, values.Metrics)
+	require.Equal(t, []string{"gauge", "gauge", "counter"}, values.Kinds)
+	require.Less(t, len(values.Points), int(asked.Load()), "answers that were none are no points")
+	lastNs := 0.0
+	for _, p := range values.Points {
+		require.Greater(t, *p[0], lastNs)
+		lastNs = *p[0]
+		require.Equal(t, []float64{2.5, 7, 100}, []float64{*p[1], *p[2], *p[3]}, "a metric is the sum of its series")
 	}
-	require.NoError(t, json.Unmarshal([]byte(v.run(`return poller.points();`)), &points))
-	require.NotEmpty(t, points)
-	require.Less(t, len(points), int(asked.Load()), "answers that were none are no points")
-	lastS := 0.0
-	for _, p := range points {
-		require.Greater(t, p.T, lastS)
-		lastS = p.T
-		require.Equal(t, 7.0, *p.Values[0], "a metric is the sum of its series")
-		require.Equal(t, 100.0, *p.Values[1])
-		require.Nil(t, p.Values[2])
-		require.Nil(t, p.Values[3], "a histogram is no number")
-		require.Equal(t, 2.5, *p.Values[4])
+	require.Equal(t, []string{"vllm:latency_seconds_count", "vllm:latency_seconds_sum", `vllm:latency_seconds_bucket{le="0.5"}`}, histograms.Metrics)
+	require.Less(t, len(histograms.Points), len(values.Points), "histograms are kept less often")
+	for _, p := range histograms.Points {
+		require.Equal(t, []float64{5, 1, 4}, []float64{*p[1], *p[2], *p[3]})
 	}
+	require.Equal(t, 1, power.Page)
+	require.Equal(t, 200.0, *power.Points[0][1])
+
+	pages := pagesOf(t, v)
+	require.EqualValues(t, 2, pages[0]["failed"])
+	require.Equal(t, "HTTP 503", pages[0]["error"])
+	require.EqualValues(t, asked.Load(), pages[0]["polls"])
+	require.EqualValues(t, len(exposition), pages[0]["bytes"])
+	require.Positive(t, pages[0]["cpuShare"])
+	require.Positive(t, pages[0]["pageMs"].(map[string]any)["p50"])
+	require.Equal(t, "", pages[1]["error"])
+
 	before := asked.Load()
 	v.run(`poller.start();`)
 	for asked.Load() < before+2 { // the first of these has been answered then
@@ -80,18 +130,48 @@ func TestThePollerSumsSeriesAndAdmitsWhatIsMissing(t *testing.T) {
 	}
 	v.run(`poller.stop();`)
 	require.NoError(t, o.Stop())
-	lines := linesIn(t, o)
-	lastNs, recorded := 0.0, 0
-	for _, line := range lines {
+	recorded, last := map[string]int{}, map[string]float64{}
+	for _, line := range linesIn(t, o) {
+		table := fmt.Sprint(line["page"], line["what"])
 		for _, row := range line["points"].([]any) {
-			require.Greater(t, row.([]any)[0].(float64), lastNs, "no point is recorded twice")
-			lastNs = row.([]any)[0].(float64)
-			require.Nil(t, row.([]any)[3])
-			recorded++
+			require.Greater(t, row.([]any)[0].(float64), last[table], "no point is recorded twice")
+			last[table] = row.([]any)[0].(float64)
+			recorded[table]++
 		}
 	}
-	require.NoError(t, json.Unmarshal([]byte(v.run(`return poller.points();`)), &points))
-	require.Len(t, points, recorded)
+	for _, s := range seriesOf(t, v) {
+		require.Equal(t, recorded[fmt.Sprint(s.Page, s.What)], len(s.Points))
+	}
+}
+
+func TestTheBeginAndTheEndOfALevelAreReadBesideThePace(t *testing.T) {
+	var asked atomic.Int32
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		asked.Add(1)
+		_, _ = fmt.Fprint(w, exposition)
+	}))
+	t.Cleanup(s.Close)
+	v := newScriptVU(t, `
+		tc.run({ scenario: "s", config: {}, sloMs: {} });
+		windows = new tc.Windows("w", [{ name: "a" }]);
+		poller = new tc.MetricsPoller("p", { pages: [{ url: "`+s.URL+`" }], intervalMs: 3600000, metrics: ["vllm:*"] });`)
+	v.run(`poller.start();`)
+	wait := func(n int32) {
+		for asked.Load() < n {
+			runtime.Gosched()
+		}
+	}
+	wait(1)
+	for len(seriesOf(t, v)) == 0 {
+		runtime.Gosched() // the poll is over: the next one is not the same
+	}
+	v.run(`windows.begin("a");`)
+	wait(2)
+	v.run(`poller.stop();`)
+	require.GreaterOrEqual(t, asked.Load(), int32(3), "the end is read as well")
+	for _, table := range seriesOf(t, v) {
+		require.Len(t, table.Points, int(asked.Load()), "%s: with its histograms", table.What)
+	}
 }
 
 func TestAPollerThatNoScriptStopsEndsWithTheRecords(t *testing.T) {
@@ -101,7 +181,7 @@ func TestAPollerThatNoScriptStopsEndsWithTheRecords(t *testing.T) {
 		_, _ = fmt.Fprint(w, exposition)
 	}))
 	t.Cleanup(s.Close)
-	v := newScriptVU(t, `poller = new tc.MetricsPoller("p", { url: "`+s.URL+`", intervalMs: 1, metrics: ["untyped_one"] });`)
+	v := newScriptVU(t, `poller = new tc.MetricsPoller("p", { pages: [{ url: "`+s.URL+`" }], intervalMs: 1, metrics: ["untyped_one"] });`)
 	o := recordsTo(t, v.root)
 	require.NoError(t, o.Start())
 	v.run(`poller.start();`)
@@ -118,37 +198,39 @@ func TestAPollerThatNoScriptStopsEndsWithTheRecords(t *testing.T) {
 
 func TestALongRunIsRecordedAsItGoesAndKeptAsAnOutline(t *testing.T) {
 	root := New(&records.Log{})
-	p := &poller{log: root.log, name: "p", o: pollerOptions{Metrics: []string{"a", "b", "c"}}}
+	p := &poller{log: root.log, name: "p", o: pollerOptions{Pages: []pageOptions{{URL: "http://x"}}, IntervalMs: 10, Metrics: []string{"a"}}}
+	require.NoError(t, p.open())
+	page := p.pages[0]
 	o := recordsTo(t, root)
 	require.NoError(t, o.Start())
 	const polls = maxPoints + 5
 	for k := range int64(polls) {
-		p.keep(point{1 + k*10*msNs, []float64{float64(k), math.NaN(), math.Inf(1)}})
-		require.LessOrEqual(t, len(p.unrecorded), 100, "what waits is a second's")
-		require.Less(t, len(p.points), maxPoints)
+		page.keep(1+k*10*msNs, []scrape.Metric{{Name: "a", Kind: scrape.Gauge, Value: float64(k)}}, false)
+		require.LessOrEqual(t, len(page.values.unrecorded), 100, "what waits is a second's")
+		require.Less(t, len(page.values.rows), maxPoints)
 	}
-	p.record(polls * 10 * msNs)
-	p.record(polls * 10 * msNs) // nothing came since
+	page.record(polls * 10 * msNs)
+	page.record(polls * 10 * msNs) // nothing came since
 	require.NoError(t, o.Stop())
 	lines := linesIn(t, o)
 	require.InDelta(t, polls/100, len(lines), 2, "a line a second")
 	k := 0
 	for _, line := range lines {
 		for _, row := range line["points"].([]any) {
-			require.Equal(t, []any{float64(1 + int64(k)*10*msNs), float64(k), nil, nil}, row, "no number that JSON does not have")
+			require.Equal(t, []any{float64(1 + int64(k)*10*msNs), float64(k)}, row)
 			k++
 		}
 	}
 	require.Equal(t, polls, k)
 
-	points := (&pollerOf{p: p}).Points()
+	points := (&pollerOf{p: p}).Series()[0].Points
 	require.Len(t, points, (polls+1)/2)
 	for i, pt := range points {
-		require.Equal(t, float64(2*i), pt.Values[0], "evenly spaced")
+		require.Equal(t, float64(2*i), pt[1], "evenly spaced")
 	}
 
-	p.keep(point{1, []float64{0, 0, 0}})
-	require.Empty(t, p.unrecorded, "without records nothing waits for them")
+	page.keep(1, nil, false)
+	require.Empty(t, page.values.unrecorded, "without records nothing waits for them")
 }
 
 func TestASlowEndpointIsNotAskedToMakeUpForIt(t *testing.T) {
@@ -169,19 +251,65 @@ func TestASlowEndpointIsNotAskedToMakeUpForIt(t *testing.T) {
 		_, _ = fmt.Fprint(w, exposition)
 	}))
 	t.Cleanup(s.Close)
-	v := newScriptVU(t, `poller = new tc.MetricsPoller("p", { url: "`+s.URL+`", intervalMs: 1, metrics: ["untyped_one"] });`)
+	v := newScriptVU(t, `poller = new tc.MetricsPoller("p", { pages: [{ url: "`+s.URL+`" }], intervalMs: 1, metrics: ["untyped_one"] });`)
 	v.run(`poller.start();`)
 	<-waiting
-	v.run(`poller.stop();`) // does not wait for the answer
+	v.run(`poller.stop();`) // does not wait for the answer longer than its grace
 	require.EqualValues(t, 1, asked.Load())
-	require.JSONEq(t, `[]`, v.run(`return poller.points();`))
+	require.JSONEq(t, `[]`, v.run(`return poller.series();`))
 	close(hold)
-	for _, options := range []string{
-		`{}`, `{ url: "http://x", intervalMs: 0, metrics: ["a"] }`, `{ url: "http://x", intervalMs: 1, metrics: [] }`,
-		`{ url: "http://x", intervalMs: 1e-7, metrics: ["a"] }`, `{ url: "http://x", intervalMs: NaN, metrics: ["a"] }`,
-		`{ url: "http://x", intervalMs: Infinity, metrics: ["a"] }`,
+	for options, why := range map[string]string{
+		`{}`: "intervalMs from 1 to 8.64e+07",
+		`{ pages: [{ url: "http://x" }], intervalMs: 0, metrics: ["a"] }`:        "intervalMs from 1 to 8.64e+07",
+		`{ pages: [{ url: "http://x" }], intervalMs: NaN, metrics: ["a"] }`:      "intervalMs from 1 to 8.64e+07",
+		`{ pages: [{ url: "http://x" }], intervalMs: Infinity, metrics: ["a"] }`: "intervalMs from 1 to 8.64e+07",
+		`{ pages: [{ url: "http://x" }], intervalMs: 1, metrics: [] }`:           "no metric is named",
+		`{ pages: [{}], intervalMs: 1, metrics: ["a"] }`:                         "page 0 has no url",
+		`{ pages: [{ url: "http://x" }], intervalMs: 1, metrics: ["a b"] }`:      "no name of a metric",
 	} {
 		_, err := v.VU.Runtime().RunString(`new tc.MetricsPoller("q", ` + options + `)`)
-		require.ErrorContains(t, err, "new MetricsPoller: url, metrics and an intervalMs from 1 to 8.64e+07 are needed")
+		require.ErrorContains(t, err, why, options)
 	}
+}
+
+func TestSkippedPollsAreCounted(t *testing.T) {
+	var asked atomic.Int32
+	first, slow, second := make(chan struct{}), make(chan struct{}), make(chan struct{})
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		switch asked.Add(1) {
+		case 1:
+			close(first)
+			<-slow
+		case 2:
+			close(second)
+		}
+		_, _ = fmt.Fprint(w, exposition)
+	}))
+	t.Cleanup(s.Close)
+	v := newScriptVU(t, `poller = new tc.MetricsPoller("p", { pages: [{ url: "`+s.URL+`" }], intervalMs: 1, metrics: ["untyped_one"] });`)
+	v.run(`poller.start();`)
+	<-first
+	v.run(`const end = Date.now() + 20; while (Date.now() < end) {}`)
+	close(slow)
+	<-second
+	v.run(`poller.stop();`)
+	require.GreaterOrEqual(t, pagesOf(t, v)[0]["skipped"], 15.0)
+}
+
+func TestAPageThatIsNotThereIsAskedForOnce(t *testing.T) {
+	var asked atomic.Int32
+	answered := make(chan struct{})
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked.Add(1)
+		http.NotFound(w, r)
+		close(answered)
+	}))
+	t.Cleanup(s.Close)
+	v := newScriptVU(t, `poller = new tc.MetricsPoller("p", { pages: [{ url: "`+s.URL+`" }], intervalMs: 1, metrics: ["untyped_one"] });`)
+	v.run(`poller.start();`)
+	<-answered
+	v.run(`const end = Date.now() + 20; while (Date.now() < end) {}
+		poller.stop();`)
+	require.EqualValues(t, 1, asked.Load())
+	require.Equal(t, "HTTP 404", pagesOf(t, v)[0]["error"])
 }

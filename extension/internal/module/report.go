@@ -2,6 +2,7 @@ package module
 
 import (
 	"encoding/json"
+	"fmt"
 	"time"
 
 	"github.com/grafana/sobek"
@@ -25,9 +26,15 @@ func (i *instance) report(droppedIterations int64) sobek.Value {
 	return v
 }
 
-// emitLevelMetrics is `emitLevelMetrics()`. A level without an ITL gets no gauge of it: there is no value that would be
+// emitLevelMetrics is `emitLevelMetrics(computed?)`. A level without an ITL gets no gauge of it: there is no value that would be
 // honest, and llm_samples fails the gate.
-func (i *instance) emitLevelMetrics() {
+func (i *instance) emitLevelMetrics(v sobek.Value) {
+	var computed map[string]map[string]float64
+	if v != nil && !sobek.IsUndefined(v) && !sobek.IsNull(v) {
+		if err := decode(i.vu.Runtime(), v, &computed); err != nil {
+			i.throw(err)
+		}
+	}
 	state := i.vu.State()
 	if state == nil {
 		return
@@ -57,6 +64,14 @@ func (i *instance) emitLevelMetrics() {
 		}
 		for name, n := range samplesOf(l) {
 			add(i.m.samples, tags.With("metric", name), float64(n))
+		}
+		for name, value := range computed[l.Name] {
+			metric := i.m.computed[name]
+			if metric == nil {
+				i.throw(fmt.Errorf("emitLevelMetrics: %s is no metric that a script computes", name))
+			}
+			add(metric, tags, value)
+			add(i.m.samples, tags.With("metric", name), float64(l.Completed))
 		}
 	}
 	bound := 0.0

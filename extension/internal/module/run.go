@@ -67,6 +67,7 @@ func (r *Root) declare(spec run.Spec, logger logrus.FieldLogger) *run.Run {
 		Credentials: func() auth.Credentials { return r.access.Load().Credentials() },
 		Part:        r.runners.own,
 	})
+	declared.Tally().Opened = r.pollNow
 	r.run.Store(declared)
 	return declared
 }

@@ -73,6 +73,7 @@ type LevelSummary struct {
 	OutputThroughput  float64        `json:"outputThroughput" js:"outputThroughput"`
 	RequestGoodput    *float64       `json:"requestGoodput,omitempty" js:"requestGoodput"`
 	GoodShare         *float64       `json:"goodShare,omitempty" js:"goodShare"`
+	GoodOutputTokens  *int64         `json:"goodOutputTokens,omitempty" js:"goodOutputTokens"` // of the requests that GoodShare counts
 	OutputSpeed       Stats          `json:"outputSpeed" js:"outputSpeed"`
 	TTFTMs            Stats          `json:"ttftMs" js:"ttftMs"`
 	TTFTScheduledMs   Stats          `json:"ttftScheduledMs" js:"ttftScheduledMs"`
@@ -136,7 +137,7 @@ type level struct {
 	firstNs         int64 // first scheduled, of any phase
 
 	requests, completed, good, warmup     int64
-	inputTokens, outputTokens             int64
+	inputTokens, outputTokens, goodTokens int64
 	cachedTokens, cachedBeyond            int64
 	cachedTold                            int64 // requests whose usage named cached tokens
 	wholeShared                           int64 // leading tokens that the level's requests may share without being repeated
@@ -240,6 +241,7 @@ func (l *level) add(o *Observation, f Figures, slo SLO) {
 	l.completed++
 	if good {
 		l.good++
+		l.goodTokens += int64(o.OutputTokens)
 	}
 	if l.spanFromNs == 0 || o.SentNs < l.spanFromNs {
 		l.spanFromNs = o.SentNs
@@ -349,6 +351,8 @@ func (l *level) summary(slo SLO, nowNs int64) LevelSummary {
 	if slo.Set() {
 		goodput, goodShare := per(l.goodInWindow), share(l.good, l.requests-abandoned)
 		s.RequestGoodput, s.GoodShare = &goodput, &goodShare
+		goodTokens := l.goodTokens
+		s.GoodOutputTokens = &goodTokens
 	}
 	wholeS := float64(max(l.lastEndNs-l.firstNs, 0)) / 1e9
 	s.Whole = Whole{Requests: l.wholeRequests, Completed: l.wholeCompleted, DurationS: wholeS, OutputTokens: l.wholeToks}

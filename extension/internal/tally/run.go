@@ -16,6 +16,8 @@ type Run struct {
 	Slices int
 	// Memory returns what the client's memory takes, in bytes; nil = it is not looked at.
 	Memory func() int64
+	// Opened is called when a level's steady window opens; nil = nobody wants to know. It must not call the run.
+	Opened func()
 
 	mu      sync.Mutex
 	slo     SLO
@@ -89,6 +91,9 @@ func (r *Run) Open(name string, openNs, closeNs int64) {
 		l.openNs, l.closeNs = openNs, closeNs
 		if closeNs > openNs {
 			l.slices = make([]slice, r.Slices)
+		}
+		if r.Opened != nil {
+			r.Opened()
 		}
 		if r.zeroNs == 0 {
 			r.zeroNs = openNs
