@@ -16,10 +16,19 @@ import { type SimulatedServer, startServer } from "../support/simulated";
 const limits = { timeout: 90_000 };
 const examples = ["simple", "own-requests", "support-chat"];
 
+let library: Promise<string> | undefined;
+
+/** The library, made once for all tests: its types take seconds. */
+async function bundleInto(dir: string): Promise<string> {
+  await bundleLibrary(dir);
+  return dir;
+}
+
 /** A user's folder: the examples beside the library. */
 async function userFolder(): Promise<string> {
+  library ??= bundleInto(scratchDir());
   const dir = scratchDir();
-  await bundleLibrary(dir);
+  cpSync(await library, dir, { recursive: true });
   for (const name of examples) copyFileSync(path.join(root, "examples", `${name}.ts`), path.join(dir, `${name}.ts`));
   return dir;
 }
