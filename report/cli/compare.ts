@@ -10,6 +10,7 @@ import { Command } from "commander";
 import { type Column, textTable } from "../../lib/figures/table";
 import { unknownContent, workloadDigest, workloadIdentity } from "../../lib/workload/workload-identity";
 import { formatChange, formatNumber, formatShare, plural } from "../format";
+import { capacityOf, compareCapacities } from "../judge/capacity";
 import {
   type ComparedMetric,
   type CompareOptions,
@@ -53,7 +54,9 @@ export function workloadDifferences(a: Results, b: Results): Difference[] {
     .filter(differs)
     .map((setting) => ({ setting, a: ofA[setting], b: ofB[setting] }));
   const levels = ({ levelSummaries }: Results) => levelSummaries.map(({ name }) => name).join(", ");
-  if (differences.length === 0 && levels(a) !== levels(b)) return [{ setting: "levels", a: levels(a), b: levels(b) }];
+  // A search chooses its levels by what it finds.
+  if (a.scenario !== "capacity" && differences.length === 0 && levels(a) !== levels(b))
+    return [{ setting: "levels", a: levels(a), b: levels(b) }];
   return differences;
 }
 
@@ -355,6 +358,11 @@ function judged(
     const headline = `REFUSED: the runs are not of one workload (${words}); --anyway compares them all the same`;
     return end("refused", headline, [`the workloads differ: ${words}`], lines, { differences });
   }
+  if (first.scenario === "capacity") {
+    const doubt = runs.flatMap(doubts);
+    if (doubt.length > 0) return end("not valid", `NOT VALID: ${doubt.join("; ")}`, doubt, lines);
+    return capacities(runsA, runsB, options, end);
+  }
   const rows = compareRuns(runsA, runsB, options);
   const notes = cacheNotes(runsA, runsB);
   if (runsA.length + runsB.length === 2)
@@ -380,6 +388,24 @@ function judged(
     details: { options, ...details },
   });
   return { outcome, lines, page: pageOf(outcome) };
+}
+
+/** Two searches for capacity: their intervals are the figure, with the confidence that each search was asked for. */
+function capacities<Ended>(
+  a: readonly Results[],
+  b: readonly Results[],
+  { limit }: CompareOptions,
+  end: (state: OutcomeState, headline: string, invalid: string[], lines?: string[], details?: object) => Ended,
+): Ended {
+  try {
+    const [runA, runB] = [a[0], b[0]];
+    if (!runA || !runB || a.length + b.length > 2) throw new Error("of capacity one search a side is compared");
+    const { verdict, text } = compareCapacities(capacityOf(runA), capacityOf(runB), limit);
+    const state = { regression: "failed", pass: "passed", unclear: "inconclusive" } as const;
+    return end(state[verdict], text, []);
+  } catch (error) {
+    return end("refused", `REFUSED: ${(error as Error).message}`, [(error as Error).message]);
+  }
 }
 
 function checkOf(row: ComparedMetric): Check {

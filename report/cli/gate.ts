@@ -13,8 +13,9 @@ import { type SteadyState, steadyStateOf, zeroOf } from "../../lib/figures/stead
 import { shortNumber } from "../../lib/figures/table";
 import { gatesEveryRun, parseThreshold, pooledPercentile } from "../../lib/figures/threshold";
 import { settings } from "../../lib/settings/settings";
-import { type GateConfig, type Gated, thresholds } from "../../thresholds/gates";
+import { capacityGates, type GateConfig, type Gated, thresholds } from "../../thresholds/gates";
 import { formatNumber, formatShare } from "../format";
+import { capacityOf, judgeCapacity } from "../judge/capacity";
 import { type Confidence, type LimitVerdict, mlperfConfidence } from "../judge/early-stopping";
 import type { PooledItl } from "../judge/itl";
 import { slosOf } from "../judge/level-state";
@@ -123,6 +124,19 @@ export function gated({ name, batchSize, completed, outputTokens, labels }: Leve
 export function gate(run: Results, config: GateConfig, by: Confidence = mlperfConfidence, only?: string): GateResult {
   const invalid = invalidity(run, only);
   if (invalid.length > 0) return { state: "not valid", invalid, judgements: [] };
+  const stateOf = (judgements: readonly Judgement[]) => {
+    const has = (verdict: LimitVerdict): boolean => judgements.some((each) => each.verdict === verdict);
+    return has("failed") ? "failed" : has("inconclusive") ? "inconclusive" : "passed";
+  };
+  if (run.scenario === "capacity") {
+    const bounds = capacityOf(run);
+    const judgements = (capacityGates(config).thresholds.llm_capacity ?? []).map(
+      (expression): Judgement => ({
+        ...{ level: "search", metric: "llm_capacity", expression, ...judgeCapacity(bounds, expression) },
+      }),
+    );
+    return { state: stateOf(judgements), invalid: [], judgements };
+  }
   const levels = run.levelSummaries.filter((level) => only === undefined || level.name === only);
   const limits = Object.entries(thresholds(config, run.levelSummaries.map(gated)));
   const judgements: Judgement[] = [];
@@ -155,8 +169,7 @@ export function gate(run: Results, config: GateConfig, by: Confidence = mlperfCo
   }
   for (const limit of ownLimits(run, only)) judgements.push(limit);
   if (judgements.length === 0) return { state: "refused", invalid: [noLimit], judgements };
-  const has = (verdict: LimitVerdict): boolean => judgements.some((each) => each.verdict === verdict);
-  return { state: has("failed") ? "failed" : has("inconclusive") ? "inconclusive" : "passed", invalid: [], judgements };
+  return { state: stateOf(judgements), invalid: [], judgements };
 }
 
 /** The limits that the run judged by itself, such as the drift of a soak: what they rest on is more than a level as a whole. */
