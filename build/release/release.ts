@@ -16,7 +16,7 @@ import {
 } from "node:fs";
 import path from "node:path";
 import { Command } from "commander";
-import { bundleScenarios, sseScenarioNames } from "../bundle";
+import { bundleLibrary, bundleScenarios, sseScenarioNames } from "../bundle";
 import { runCommand } from "../command";
 import { ensureK6, goBuild, requireGo } from "../k6";
 import { builtK6, distDir, root, shown } from "../paths";
@@ -173,13 +173,21 @@ function ownPackage(): { name: string; version: string; description: string; lic
 async function bundles(): Promise<string[]> {
   const scripts = await bundleScenarios();
   const forSse = sseScenarioNames().map((name) => `xk6-sse/${name}`);
-  return [...scripts, ...forSse].flatMap((name) => [`${name}.js`, `${name}.js.map`]);
+  rmSync(path.join(distDir, "types"), { recursive: true, force: true });
+  const library = path.basename(await bundleLibrary());
+  const types = readdirSync(path.join(distDir, "types"), { recursive: true, encoding: "utf8" })
+    .filter((file) => file.endsWith(".d.ts"))
+    .map((file) => `types/${file.replaceAll("\\", "/")}`);
+  return [
+    ...[...scripts, ...forSse].flatMap((name) => [`${name}.js`, `${name}.js.map`]),
+    ...[library, `${library}.map`, library.replace(/\.js$/, ".d.ts"), ...types],
+  ];
 }
 
 /** npm's packages in bundles, by their source maps. */
 function packagesOf(files: readonly string[]): string[] {
   return files
-    .filter((file) => file.endsWith(".map"))
+    .filter((file) => file.endsWith(".js.map"))
     .flatMap((file) => (JSON.parse(readFileSync(path.join(distDir, file), "utf8")) as { sources: string[] }).sources)
     .flatMap((source) => packageOf(source) ?? []);
 }

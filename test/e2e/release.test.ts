@@ -101,6 +101,10 @@ test("run, report, gate and compare work with neither Node nor Go, and say by ex
     const broken = await tokenclock(["gate", "out", "--slo-ttft", "0.001", "--percentile", "50"], cwd);
     assert.equal(broken.code, 99, broken.stdout + broken.stderr);
   }
+  // A run that was no part of another is no part: merge says so in its verdict.
+  const merged = await tokenclock(["merge", "out", "--parts", "1", "--output", "merged"], cwd);
+  assert.equal(merged.code, 98, merged.stdout + merged.stderr);
+  assert.match(merged.stdout, /its records do not say which part of which run they are/);
   const twice = await tokenclock(["compare", "--baseline", "out", "--candidate", "out"], cwd);
   assert.deepEqual([twice.code, /is named twice/.test(twice.stdout)], [104, true], twice.stdout + twice.stderr);
 });
@@ -139,6 +143,10 @@ test("the archive names what it is made of, with licences", { skip }, () => {
     ["node", "MIT"],
   ] as const) {
     assert.equal(licences.get(name), licence, name);
+  }
+  // The library is for scripts of the user's own, with its types.
+  for (const file of ["tokenclock.js", "tokenclock.d.ts", "types/lib/index.d.ts", "types/extension/index.d.ts"]) {
+    assert.ok(existsSync(path.join(home, "dist", file)), file);
   }
   const notices = readFileSync(path.join(home, "THIRD_PARTY_LICENSES"), "utf8");
   for (const { name, version } of components) assert.ok(notices.includes(`${name} ${version} (`), name);
