@@ -77,7 +77,7 @@ func (q *queue) take(untilNs int64) *Event {
 	return e
 }
 
-// has tells whether an event waits that had arrived by untilNs.
+// has reports whether an event waits that had arrived by untilNs.
 func (q *queue) has(untilNs int64) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()

@@ -72,7 +72,7 @@ func (c *asyncClient) ended() error {
 	return errStreamEnded
 }
 
-// predicate tells whether a waiter wants an event. It calls JavaScript, so on the VU's goroutine only.
+// predicate reports whether a waiter wants an event. It calls JavaScript, so on the VU's goroutine only.
 type predicate func(event sobek.Value) (bool, error)
 
 func newPredicate(v sobek.Value) (predicate, error) {

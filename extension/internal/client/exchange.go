@@ -126,8 +126,8 @@ func (x *exchange) enough(nowNs int64) {
 // since narrows the interval in which the bytes of a receive arrived: none came before the request was sent.
 func (x *exchange) since(sinceNs int64) int64 { return max(sinceNs, x.m.SentNs) }
 
-// said says that the response has said all, for as long as its end is waited for.
-func (x *exchange) said(nowNs int64) bool {
+// graceOver reports whether the stream was complete for at least the grace time although the body is still open.
+func (x *exchange) graceOver(nowNs int64) bool {
 	if x.saidNs == 0 && x.p.SaidAll() {
 		x.saidNs = nowNs
 	}

@@ -202,7 +202,7 @@ func (l *http2Link) waits() bool {
 	}
 	l.feed()
 	l.x.enough(nowNs)
-	if l.x.said(nowNs) || l.x.endAtNs > 0 && nowNs >= l.x.endAtNs {
+	if l.x.graceOver(nowNs) || l.x.endAtNs > 0 && nowNs >= l.x.endAtNs {
 		return false
 	}
 	readUntil(l.ctx, l.conn, l.x.lookAt(nowNs))

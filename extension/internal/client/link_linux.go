@@ -305,7 +305,7 @@ func (l *readerLink) ready() {
 	}
 }
 
-// pump feeds the parser all that is there and says whether the response is over: complete (nil) or cut (the error).
+// pump feeds the parser all that is there and reports whether the response is over: complete (nil) or cut (the error).
 func (l *readerLink) pump(x *exchange) (finished bool, err error) {
 	for {
 		done := false
@@ -412,7 +412,7 @@ func (l *readerLink) look(x *exchange, use uint64, timer *time.Timer) bool {
 	case finished && err == nil:
 		kind = endComplete
 	case finished:
-	case x.said(nowNs):
+	case x.graceOver(nowNs):
 		kind = endSaid
 	case x.endAtNs > 0 && nowNs >= x.endAtNs:
 		err, kind = os.ErrDeadlineExceeded, endDeadline

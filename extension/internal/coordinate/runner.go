@@ -205,7 +205,7 @@ func (r *Runner) Close() error {
 // sendPeriod bounds what a runner that dies takes with it.
 const sendPeriod = 200 * time.Millisecond
 
-// send sends the records as they grow, until Close. Every reply says whether the run has ended.
+// send sends the records as they grow, until Close. Every reply reports whether the run has ended.
 func (r *Runner) send() {
 	defer close(r.sent)
 	lastNs := time.Now()

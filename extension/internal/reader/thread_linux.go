@@ -192,7 +192,7 @@ func nap(sh *shared, ns int64) {
 	_, _, _ = syscall.RawSyscall6(unix.SYS_CLOCK_NANOSLEEP, unix.CLOCK_MONOTONIC, 0, uintptr(unsafe.Pointer(ts)), 0, 0, 0)
 }
 
-// serve reads what a connection has and says whether its parser should look at it now.
+// serve reads what a connection has and reports whether its parser should look at it now.
 //
 //go:nosplit
 //go:norace

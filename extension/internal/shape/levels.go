@@ -452,7 +452,7 @@ func (l *Levels) spent(now int64) bool {
 	return spec.Requests > 0 && st.steady == l.own[l.at].Requests || spec.Turns > 0 && st.turns == spec.Turns || st.closeNs > 0 && now >= st.closeNs
 }
 
-// turn says whether a session of a level may send a turn that is due, and the turn's phase. Where a time bounds the warm-up, a
+// turn reports whether a session of a level may send a turn that is due, and the turn's phase. Where a time bounds the warm-up, a
 // session that began in it goes on into the steady part.
 func (l *Levels) turn(level int, phase tally.Phase, dueNs int64) (tally.Phase, bool) {
 	l.mu.Lock()

@@ -54,7 +54,7 @@ type Slot struct {
 	reserve     func(n int)                                     // takes the next n indices of its level for the other requests of a batch; nil = they are none's
 	client      *levelClient                                    // that holds it
 
-	// A slot of a load of sessions: turnAt says whether a turn that is due then may be sent, and its phase; over is called when the
+	// A slot of a load of sessions: turnAt reports whether a turn that is due then may be sent, and its phase; over is called when the
 	// load shape takes the slot back, nil = there is no session.
 	turnAt func(dueNs int64) (tally.Phase, bool)
 	over   func()

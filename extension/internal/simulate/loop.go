@@ -117,7 +117,7 @@ func (l *loop) run() {
 	}
 }
 
-// runPosted runs what other goroutines asked for and says whether the loop shall end.
+// runPosted runs what other goroutines asked for and reports whether the loop shall end.
 func (l *loop) runPosted() bool {
 	l.woken.Store(false)
 	l.mu.Lock()

@@ -105,7 +105,7 @@ func ownFaults(r *request, body gjson.Result) ([]Fault, error) {
 	return own, nil
 }
 
-// refuse answers a request that is not even looked at, and says whether it did.
+// refuse answers a request that is not even looked at, and reports whether it did.
 func (s *Server) refuse(c *conn, f *Fault) bool {
 	switch {
 	case f.Refuse:
@@ -126,7 +126,7 @@ func (s *Server) refuse(c *conn, f *Fault) bool {
 	return true
 }
 
-// refuseSimple applies the faults that any endpoint can have, refuse and status, and says whether it answered.
+// refuseSimple applies the faults that any endpoint can have, refuse and status, and reports whether it answered.
 func (s *Server) refuseSimple(c *conn, r *request) bool {
 	if len(s.config.Faults) == 0 && len(r.simulate) == 0 {
 		return false

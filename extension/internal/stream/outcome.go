@@ -213,7 +213,7 @@ func (p *Parser) judge(ok bool) (Failure, string) {
 	return None, ""
 }
 
-// complete tells whether a stream said that it ended; a reply that is not streamed says so by its length alone.
+// complete reports whether a stream said that it ended; a reply that is not streamed says so by its length alone.
 func (p *Parser) complete() bool {
 	r := &p.res
 	if !r.Streamed {
@@ -244,7 +244,7 @@ func (p *Parser) apiName() string {
 	return "the API " + p.options.API.String()
 }
 
-// SaidAll tells whether a stream has said all that counts: the API's end mark came, or every choice's finish reason and the
+// SaidAll reports whether a stream has said all that counts: the API's end mark came, or every choice's finish reason and the
 // final usage. Its body may be open still.
 func (p *Parser) SaidAll() bool {
 	api := p.options.API

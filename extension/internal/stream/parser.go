@@ -247,7 +247,7 @@ func (p *Parser) End(err error, atNs int64) {
 	}
 }
 
-// HeadDone tells whether the status and all headers have been read.
+// HeadDone reports whether the status and all headers have been read.
 func (p *Parser) HeadDone() bool { return p.framed || p.frame.headDone() }
 
 // Remaining returns what of the response is missing: body bytes where their number is known, -1 where the body is

@@ -112,7 +112,7 @@ func (d *Decoder) takeLine() []byte {
 	return line
 }
 
-// atBoundary tells whether the next byte begins an event.
+// atBoundary reports whether the next byte begins an event.
 func (d *Decoder) atBoundary() bool { return !d.dirty && len(d.line) == 0 && d.err == nil }
 
 // next consumes the first n bytes of b: up to the end of the first event (ok: the event stays until clear), or all.
@@ -187,7 +187,7 @@ func lineLength(b []byte) int {
 	return -1
 }
 
-// wholeLine takes one line without its end and tells whether it is blank. at is where the line lies in the bytes given
+// wholeLine takes one line without its end and reports whether it is blank. at is where the line lies in the bytes given
 // to next, -1 = elsewhere.
 func (d *Decoder) wholeLine(line []byte, at int) (blank bool) {
 	if !d.begun {

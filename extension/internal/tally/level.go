@@ -40,7 +40,7 @@ func (s SLO) own(labels map[string]any) SLO {
 // Set says that there is any limit.
 func (s SLO) Set() bool { return s.TTFT > 0 || s.TPOT > 0 || s.E2E > 0 }
 
-// Met says whether a completed request is good. A limit on a figure that was not measured, as TTFT of a reply that was not
+// Met reports whether a completed request is good. A limit on a figure that was not measured, as TTFT of a reply that was not
 // streamed, is not met. Of a single token there is no TPOT to limit.
 func (s SLO) Met(f Figures) bool {
 	met := func(limit, figure int64) bool { return limit == 0 || figure >= 0 && figure <= limit }

@@ -155,7 +155,7 @@ func (r *Run) Scheduled(scheduledNs int64) {
 	}
 }
 
-// inSeconds says whether a request due at dueNs counts in the run's seconds. They begin with the first steady window, so
+// inSeconds reports whether a request due at dueNs counts in the run's seconds. They begin with the first steady window, so
 // that they are those of the load and not of what came before it; where no level is declared, with the first request.
 func (r *Run) inSeconds(dueNs int64) bool {
 	if r.zeroNs == 0 && len(r.order) == 0 {

@@ -105,7 +105,7 @@ type message struct {
 
 var errFraming = errors.New("the framing of the body is not understood")
 
-// read takes the next message; complete tells whether its end is there. A response without framing lasts until the end.
+// read takes the next message; complete reports whether its end is there. A response without framing lasts until the end.
 func (m *message) read(response bool) error {
 	m.body, m.places, m.complete = nil, nil, false
 	head := bytes.Index(m.data[m.next:], []byte("\r\n\r\n"))
