@@ -40,6 +40,12 @@ const rows: [why: string, evidence: Evidence, code: number, reason: RegExp | und
     99,
     /p\(95\) 250 ms, limit < 200/,
   ],
+  [
+    "a limit on a metric of one's own that has no values",
+    evidence({}, { judged: [...kept, { metric: "my_time", expression: "p(95)<9", ok: true, value: 0, empty: true }] }),
+    98,
+    /^my_time p\(95\)<9 was not measured/,
+  ],
   ["a slow client", evidence({ state: "CLIENT-BOUND" }), 98, /^CLIENT-BOUND: too slow$/],
   [
     "a slow client and a limit violated",

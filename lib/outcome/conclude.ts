@@ -43,6 +43,7 @@ export function conclude(evidence: Evidence): Conclusion {
     ...invalid,
     ...byThresholds.reasons,
     ...own.filter(({ result }) => result !== "passed").map(ownReason),
+    ...judged.filter(({ empty, ok }) => empty && ok).map(emptyReason),
     ...unmeasured.map((name) => `no request of ${name} completed`),
   ];
   const verdict: Verdict = { ...byThresholds, pass: reasons.length === 0, reasons };
@@ -60,6 +61,9 @@ function partOf({ number, of }: NonNullable<RunReport["part"]>, evidence: Eviden
   const exit = report.ended === "interrupted" ? "interrupted" : invalid.length > 0 ? "notValid" : "passed";
   return { verdict, limits: [], exit };
 }
+
+const emptyReason = ({ metric, expression }: Judged) =>
+  `${metric} ${expression} was not measured: the metric has no values, and k6 passes a threshold on none`;
 
 /** "llm_ttft{level:c8} drift 12.3 %, limit <= 5 %". */
 function ownReason({ metric, level, expression, value, result }: JudgedLimit): string {
@@ -118,15 +122,15 @@ function countsSamples({ metric }: JudgedLimit): boolean {
   return metric === "llm_requests" || metric === "llm_samples";
 }
 
-function limitOf({ metric: key, expression, ok, value }: Judged): JudgedLimit {
+function limitOf({ metric: key, expression, ok, value, empty }: Judged): JudgedLimit {
   const metric = key.replace(/\{.*/, "");
   const [, level] = /\blevel:([^,}]+)/.exec(key) ?? [];
   const [, of] = /\bmetric:(\w+)/.exec(key) ?? [];
   const [, comparison = "", bound = ""] = /([<>=!]+)\s*([\d.]+)$/.exec(expression) ?? [];
-  const limit: JudgedLimit = { metric, expression, result: ok ? "passed" : "violated" };
+  const limit: JudgedLimit = { metric, expression, result: empty ? "not measured" : ok ? "passed" : "violated" };
   if (level !== undefined) limit.level = level;
   if (of !== undefined) limit.of = of;
-  if (value === undefined) return limit;
+  if (value === undefined || empty) return limit;
   limit.value = value;
   if (comparison.startsWith("<")) limit.margin = Number(bound) - value;
   if (comparison.startsWith(">")) limit.margin = value - Number(bound);

@@ -11,6 +11,8 @@ export interface Judged {
   readonly ok: boolean;
   /** The value that was compared; undefined where k6 gave none. */
   readonly value: number | undefined;
+  /** The metric has no values, and k6 compared what stands for none. Metrics of this project count theirs in llm_samples. */
+  readonly empty?: true;
 }
 
 /** k6's metrics in handleSummary's data, as far as they are read here. */
@@ -26,8 +28,21 @@ export function judgedThresholds(of: SummaryMetrics): Judged[] {
       expression,
       ok,
       value: values[/^[^<>=!\s]+/.exec(expression)?.[0] ?? ""],
+      ...(isEmpty(metric, values) && { empty: true as const }),
     })),
   );
+}
+
+/**
+ * Whether a metric that is none of this project's has no values. A Counter without any is 0, as it should be. A Gauge that was
+ * never set looks to k6 like one that was always 0, and counts as empty.
+ */
+function isEmpty(metric: string, values: Readonly<Record<string, number>>): boolean {
+  if (metric.startsWith("llm_")) return false;
+  const { count, passes, fails, value, min, max } = values;
+  if (passes !== undefined && fails !== undefined) return passes + fails === 0;
+  if (value !== undefined && min !== undefined && max !== undefined) return value === 0 && min === 0 && max === 0;
+  return "avg" in values && count === 0;
 }
 
 /** The metric whose samples a threshold counts, with its level; undefined of a threshold on anything else. */

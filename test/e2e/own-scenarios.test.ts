@@ -104,6 +104,22 @@ test("a setting of one's own is checked, and a metric of one's own gates the run
   assert.match(refused.stderr, /HEAT=3 is not a number from 0 to 2/);
 });
 
+for (const kind of ["Trend", "Rate", "Gauge"]) {
+  test(`a ${kind} of one's own that never gets a value passes no gate, as it would in k6`, limits, async (t) => {
+    const [dir, server] = [await userFolder(), await serverFor(t, "--ttft", "1ms", "--itl", "100us")];
+    const own = readFileSync(path.join(dir, "own-requests.ts"), "utf8");
+    const unset = own
+      .replaceAll("Trend", kind)
+      .replace('"min>=16"', kind === "Trend" ? '"p(95)<9"' : kind === "Rate" ? '"rate<0.5"' : '"value<9"')
+      .replace(/answerTokens\.add.*/, "");
+    writeFileSync(path.join(dir, "unset.ts"), unset);
+    const run = await runScript(dir, "unset", server, "unset", ["THRESHOLDS=none"]);
+    assert.equal(run.code, 98, run.stdout + run.stderr);
+    assert.match(run.stdout, /answer_tokens \S+ was not measured: the metric has no values/);
+    assert.equal(run.summary().verdict.pass, false);
+  });
+}
+
 test("users hold conversations: think time is no queue delay, and tools are answered", limits, async (t) => {
   const [dir, server] = [await userFolder(), await serverFor(t, "--ttft", "5ms", "--itl", "1ms")];
   const run = await runScript(dir, "support-chat", server, "chat", [
