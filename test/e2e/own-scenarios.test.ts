@@ -84,7 +84,11 @@ test(
     ] as const) {
       const { status, text } = tool(script, ...args);
       assert.ok(
-        status === 0 || (status === 96 && script !== "report") || (status === 98 && /CLIENT-BOUND/.test(text)),
+        status === 0 ||
+          (status === 96 && script !== "report") ||
+          (status === 98 && /CLIENT-BOUND/.test(text)) ||
+          // Two runs of 16 requests on a busy machine may well differ.
+          (status === 99 && script === "compare" && /REGRESSION/.test(text)),
         text,
       );
     }
