@@ -16,7 +16,7 @@ export {
 } from "./settings/parse-config";
 export { requestHeaders } from "./wire/headers";
 export { findModel } from "./wire/model-name";
-export { metricsPages, openPolled } from "./wire/polled";
+export { metricsPages, openPolled, sameHost } from "./wire/polled";
 export { findTemplateTokens, findTokensPerWord } from "./wire/tokenizer";
 export { readNamed } from "./workload/formats/named";
 export { drawRing } from "./workload/words";

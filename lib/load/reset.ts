@@ -1,4 +1,5 @@
 import { sleep } from "k6";
+import { beforeLoad } from "../lazy";
 import { type Config, shownSettings } from "../settings/config";
 import { fetch } from "../wire/client";
 import { addressOf, requestHeaders } from "../wire/llm-client";
@@ -6,10 +7,12 @@ import type { Between } from "./levels";
 
 /** Between two levels: a POST to RESET_URL, which resets what the first one left in the server, and the rest that PAUSE asks for. */
 export function resetAndRest(config: Config): Between {
-  const headers = requestHeaders(config);
   const reset = () => {
     if (config.RESET_URL === "") return;
-    const reply = fetch(addressOf(config, config.RESET_URL), { method: "POST", headers });
+    const url = addressOf(config, config.RESET_URL);
+    // A key is for the server that is measured, and for no other host.
+    const headers = beforeLoad().sameHost(url, config.BASE_URL) ? requestHeaders(config) : {};
+    const reply = fetch(url, { method: "POST", headers });
     if (reply.status >= 200 && reply.status <= 299) return;
     // Without the reset the second phase would measure what the first one left. The address may hold a secret.
     const shown = `RESET_URL=${shownSettings(config).RESET_URL}`;

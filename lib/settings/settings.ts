@@ -735,7 +735,7 @@ export const settings = {
   RESET_URL: setting(
     urlPath,
     "",
-    "Sent a POST before each phase of prefill-decode, such as /reset_prefix_cache: it empties the server's prefix cache.",
+    "Sent a POST before each phase of prefill-decode, such as /reset_prefix_cache: it empties the server's prefix cache. On another host than BASE_URL's it gets no key and no headers.",
   ),
   BETWEEN: setting(
     command,

@@ -1,6 +1,9 @@
 /** What would lower the load in silence ends the run instead. */
 import assert from "node:assert/strict";
+import { once } from "node:events";
 import { writeFileSync } from "node:fs";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import path from "node:path";
 import { type TestContext, test } from "node:test";
 import { type RunSettings, run } from "../support/run";
@@ -38,6 +41,22 @@ test("k6's own load options, which leave a level fewer clients than its name say
   refusedWith(byEnvironment, 104, /shared-iterations vus 2 iterations 2 instead of per-vu-iterations vus 1/);
   const segment = await run("concurrency-sweep", { ...small, BASE_URL }, { args: ["--execution-segment", "0:1/2"] });
   refusedWith(segment, 104, /RUNNERS=1, but k6's execution segments make 2 instances/);
+});
+
+test("RESET_URL on another host gets no key", async (t) => {
+  const server = await startServer("--enable-prefix-caching", "--server-dev-mode");
+  t.after(server.stop);
+  const keys: (string | undefined)[] = [];
+  const other = createServer((request, response) => {
+    keys.push(request.headers.authorization);
+    response.end("{}");
+  }).listen(0, "127.0.0.1");
+  t.after(() => other.close());
+  await once(other, "listening");
+  const RESET_URL = `http://127.0.0.1:${(other.address() as AddressInfo).port}/reset`;
+  const ended = await run("prefill-decode", { ...small, BASE_URL: server.baseUrl, RESET_URL, API_KEY: "hunter2" });
+  // Once in setup() and once between the phases.
+  assert.deepEqual(keys, [undefined, undefined], ended.stderr);
 });
 
 test("an exception in the load ends the run: the level would go on with a client less", async (t) => {
