@@ -577,6 +577,9 @@ declare module "k6/x/tokenclock" {
     resultsDir?: string;
     /** Where arrival times come from: "auto" (default) takes the best that the host allows; "ring" ends the run where there is no packet ring. */
     stamps?: "auto" | "ring" | "socket" | "user";
+    /** A line a second on k6's log of how far the run has come: "auto" where standard error is a terminal and k6 is not --quiet,
+     * "true" always, "false" (default) never. */
+    live?: "auto" | "true" | "false";
     /** handleSummary will call conclude(); a run of which nothing was concluded ends with exit code 98. */
     judged?: boolean;
     /** The threshold profile (its name, or the whole of the user's own) and the sha256 of the files that settings name, by

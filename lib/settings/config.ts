@@ -66,6 +66,7 @@ export function readConfig(declaration: Declaration): Config {
     cache: config.CACHE,
     resultsDir: first ? config.RESULTS : undefined,
     stamps: config.STAMPS,
+    live: config.LIVE,
     judged: true,
     access: first ? beforeLoad().accessOf(config, absolute) : undefined,
     profile: first ? config.profile : undefined,

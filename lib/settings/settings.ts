@@ -480,6 +480,11 @@ export const settings = {
     "auto",
     "Where arrival times come from: a packet ring (Linux with CAP_NET_RAW), the sockets, or this process's own clock; auto takes the best there is.",
   ),
+  LIVE: setting(
+    oneOf("auto", "true", "false"),
+    "auto",
+    "A line a second on standard error while the load runs: counts, tokens/s, TTFT, what is left. auto: where that is a terminal and k6 is not --quiet.",
+  ),
   HTTP2: setting(yesNo, false, "Speak HTTP/2 (https: by ALPN; http: by prior knowledge)."),
   STREAM: setting(yesNo, true, "Ask for an event stream; false waits for whole replies."),
 

@@ -98,7 +98,7 @@ export const commonSettings: readonly SettingName[] = [
   ...(["OAUTH_TOKEN_URL", "OAUTH_CLIENT_ID", "OAUTH_CLIENT_SECRET", "OAUTH_CLIENT_SECRET_FILE"] as const),
   ...(["OAUTH_SCOPE", "OAUTH_AUDIENCE", "TRACEPARENT", "TLS_CERT", "TLS_KEY", "TLS_CA", "TLS_SKIP_VERIFY"] as const),
   ...(["METHOD", "ENDPOINT", "BODY", "INPUT_TOKENS_POINTER", "OUTPUT_TOKENS_POINTER"] as const),
-  ...(["WARMUP", "MAX_DURATION", "SEED", "SALT", "CACHE", "STAMPS", "DESCRIPTION", "RESULTS"] as const),
+  ...(["WARMUP", "MAX_DURATION", "SEED", "SALT", "CACHE", "STAMPS", "LIVE", "DESCRIPTION", "RESULTS"] as const),
   ...(["METRICS_URL", "METRICS", "METRICS_INTERVAL", "POWER_METRIC"] as const),
   ...(["PRICE_INPUT", "PRICE_OUTPUT", "PRICE_CACHED", "PRICE_HOUR"] as const),
   "SMOKE",

@@ -7,7 +7,7 @@
 const noWork = new Set([
   ...["BASE_URL", "MODEL", "API_KEY", "HEADERS", "SIMULATE"],
   ...["RESULTS", "DESCRIPTION", "THRESHOLDS", "SLO_TTFT", "SLO_TPOT", "SLO_E2E", "SLO_PERCENTILE", "SPEED_THRESHOLD"],
-  ...["METRICS_URL", "METRICS", "METRICS_INTERVAL", "POWER_METRIC", "STAMPS", "RUNNERS"],
+  ...["METRICS_URL", "METRICS", "METRICS_INTERVAL", "POWER_METRIC", "STAMPS", "LIVE", "RUNNERS"],
   ...["COORDINATOR", "COORDINATOR_TOKEN", "COORDINATOR_TOKEN_FILE"],
   ...["TIMEOUT", "MAX_DURATION", "BETWEEN_TIMEOUT"],
   // The words of synthetic texts; and the profile, which config.json holds whole.

@@ -310,6 +310,7 @@ func (c *vuClient) Request(specV sobek.Value, s *slot) *result {
 	if err != nil {
 		c.i.throw(err)
 	}
+	c.i.root.current().AddSent()
 	m := engine.Do(ctx, r)
 	defer m.Release()
 	return c.ended(state, s.of, spec, r, m)
@@ -425,6 +426,7 @@ func (c *vuClient) Batch(specVs []sobek.Value, s *slot, staggerMs float64) *batc
 		}
 		clock.WaitUntil(ctx, dueNs)
 		slots[k] = s.of.Twin(number, dueNs)
+		c.i.root.current().AddSent()
 		prepared[k].Send(ctx, func(m *client.Measurement) { ends <- end{k, m} })
 	}
 	out := &batchResult{Results: make([]*result, len(specVs))}
@@ -463,6 +465,7 @@ func (c *vuClient) Start(specV sobek.Value, s *slot) *sobek.Promise {
 		s.promise = promise
 	}
 	enqueue := c.i.vu.RegisterCallback()
+	c.i.root.current().AddSent()
 	engine.Start(ctx, r, func(m *client.Measurement) {
 		enqueue(func() error {
 			value := c.ended(state, s.of, spec, r, m)

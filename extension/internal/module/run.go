@@ -3,8 +3,11 @@ package module
 import (
 	"errors"
 	"fmt"
+	"os"
+	"slices"
 
 	"github.com/grafana/sobek"
+	"github.com/mattn/go-isatty"
 	"github.com/sirupsen/logrus"
 
 	"github.com/tokenclock/tokenclock/extension/internal/auth"
@@ -25,6 +28,10 @@ func (i *instance) declareRun(v sobek.Value) {
 	}
 	if err := useStamps(spec.Stamps); err != nil {
 		i.refuse(fmt.Sprintf("tokenclock: STAMPS=%s: %v", spec.Stamps, err))
+		return
+	}
+	if !slices.Contains([]string{"", "auto", "true", "false"}, spec.Live) {
+		i.refuse(fmt.Sprintf("tokenclock: LIVE=%s is not one of auto, true, false", spec.Live))
 		return
 	}
 	if err := client.CheckReader(); err != nil {
@@ -66,10 +73,17 @@ func (r *Root) declare(spec run.Spec, logger logrus.FieldLogger) *run.Run {
 		Log: r.log, Logger: logger, Interrupted: r.end.Interrupted,
 		Credentials: func() auth.Credentials { return r.access.Load().Credentials() },
 		Part:        r.runners.own,
+		Watched:     watched(),
 	})
 	declared.Tally().Opened = r.pollNow
 	r.run.Store(declared)
 	return declared
+}
+
+// watched reports whether somebody sees standard error as it grows, and has not asked for quiet.
+func watched() bool {
+	fd := os.Stderr.Fd()
+	return (isatty.IsTerminal(fd) || isatty.IsCygwinTerminal(fd)) && !parseCommandLine(os.Args[1:]).quiet
 }
 
 // current returns the run, declaring a nameless one where the script declared none.

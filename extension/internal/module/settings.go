@@ -32,6 +32,7 @@ type commandLine struct {
 	run     bool              // the command is one that sends load
 	words   []string          // all arguments, for finding an archive among them
 	load    []string          // flags that change the load
+	quiet   bool              // -q
 }
 
 // parseCommandLine reads k6's arguments (without the program's name) as k6's own parser does.
@@ -41,16 +42,18 @@ func parseCommandLine(args []string) commandLine {
 	env := flags.StringArrayP("env", "e", nil, "")
 	out := flags.StringArrayP("out", "o", nil, "")
 	// The other short ones, because several may share a dash.
-	for _, short := range []string{"p", "w", "l", "v", "q", "h"} {
+	for _, short := range []string{"p", "w", "l", "v", "h"} {
 		flags.BoolP("bool-"+short, short, false, "")
 	}
 	for _, short := range []string{"u", "d", "i", "s", "c", "a", "t"} {
 		flags.StringArrayP("value-"+short, short, nil, "")
 	}
+	quiet := flags.BoolP("quiet", "q", false, "")
 	once := flags.Bool("once", false, "")
 	scenario := flags.StringArray("scenario", nil, "")
 	_ = flags.Parse(args) // k6 itself has refused what cannot be parsed
 	c := commandLine{options: map[string]string{}, outputs: *out, run: slices.Contains(args, "run"), words: args}
+	c.quiet = *quiet
 	if *once {
 		c.load = append(c.load, "--once")
 	}

@@ -27,6 +27,9 @@ func TestOptionsAreReadFromTheCommandLineAsK6ReadsThem(t *testing.T) {
 		require.Equal(t, row.options, c.options, row.why)
 		require.True(t, c.run, row.why)
 	}
+	require.True(t, parseCommandLine([]string{"run", "-qe", "RATE=5", "x.js"}).quiet)
+	require.True(t, parseCommandLine([]string{"--quiet", "run", "x.js"}).quiet)
+	require.False(t, parseCommandLine([]string{"run", "-e", "q=--quiet", "x.js"}).quiet)
 	require.False(t, parseCommandLine([]string{"archive", "-e", "RATE=5", "x.js"}).run)
 }
 

@@ -34,6 +34,7 @@ type Spec struct {
 	ResultsDir string `js:"resultsDir"`
 	Stamps     string `js:"stamps"`
 	Judged     bool   `js:"judged"`
+	Live       string `js:"live"` // auto, true or false; "" = false
 	Profile    any    `js:"profile"`
 
 	Slices int `js:"slices"`
@@ -49,6 +50,7 @@ type Env struct {
 	Interrupted func() bool             // reports whether a signal ended the process; nil never does
 	Credentials func() auth.Credentials // of the run; it returns nil where it has none
 	Part        func() *Part            // of the load; it returns nil where the process is alone
+	Watched     bool                    // somebody sees the log as it grows: LIVE=auto has a line a second
 }
 
 func (e Env) part() *Part {
@@ -67,6 +69,7 @@ type Run struct {
 	env    Env
 	tally  *tally.Run
 	probe  *probe
+	live   *live // nil = no line a second
 	stamps records.Stamps
 	ring   atomic.Pointer[host.RingStats]
 
@@ -77,6 +80,7 @@ type Run struct {
 	ownLimits atomic.Int64   // requests that this host had no descriptor, port or memory for ...
 	ownLimit  atomic.Uintptr // ... and the errno of the first
 	clients   atomic.Int64   // that have sent, of all VUs
+	sent      atomic.Int64   // requests that were handed to the client
 	wholeOnce sync.Once      // the line about replies that were no stream
 	keyOnce   sync.Once      // the line about a key that the server refuses
 
@@ -97,6 +101,9 @@ func New(spec Spec, env Env) *Run {
 		idPrefix: "tc-" + strconv.FormatInt(clock.StartUnixNs(), 36) + "-", stamps: stampsOfProcess(),
 	}
 	r.tally.Now, r.tally.Slices, r.tally.Memory = clock.Now, spec.Slices, host.ResidentBytes
+	if env.Logger != nil && (spec.Live == "true" || spec.Live == "auto" && env.Watched) {
+		r.live = &live{say: func(line string) { env.Logger.Info(line) }, look: r.look}
+	}
 	mode, class := client.ReaderState()
 	env.Log.Begin(records.Run{
 		Type: "run", Schema: 1, Scenario: spec.Scenario, StartUnixNs: clock.StartUnixNs(), Config: spec.Config, SLOMs: spec.SLOMs,
@@ -127,7 +134,13 @@ func (r *Run) SessionOver(id string, of *tally.Session) {
 }
 
 // Began is called before each request. The first one starts what watches the process.
-func (r *Run) Began() { r.probe.start() }
+func (r *Run) Began() {
+	r.probe.start()
+	r.live.start()
+}
+
+// AddSent counts a request that is handed to the client.
+func (r *Run) AddSent() { r.sent.Add(1) }
 
 // AddClient counts a client that sends its first request.
 func (r *Run) AddClient() { r.clients.Add(1) }
@@ -193,6 +206,7 @@ func (r *Run) announce(level string) {
 // finish writes the lines that end the records: levels that the run's end cut, and the verdict on the client.
 func (r *Run) finish() {
 	r.probe.stop()
+	r.live.stop()
 	r.readRing()
 	now := clock.Now()
 	levels := r.tally.Levels(now)

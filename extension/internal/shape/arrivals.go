@@ -236,12 +236,12 @@ func (a *Arrivals) divide(ctx context.Context, vu VU) (zeroNs int64, err error) 
 	}
 	if p.Divided() {
 		share := p.Share(max(a.most, 1))
+		a.mu.Lock()
 		a.own = share.All(len(a.offsetsNs))
 		if a.most > 0 {
-			a.mu.Lock()
 			a.most = share.Slots
-			a.mu.Unlock()
 		}
+		a.mu.Unlock()
 	}
 	if !p.Meets() {
 		return clock.Now(), nil
@@ -454,6 +454,13 @@ func (a *Arrivals) Unsent() string {
 		return fmt.Sprintf("%d of the schedule's %d requests were sent", given, a.count())
 	}
 	return ""
+}
+
+// Remaining returns how many requests of the schedule have still to be sent; known is false where k6's executors give them.
+func (a *Arrivals) Remaining() (requests int, known bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return max(a.count()-int(a.given.Load()), 0), !a.apart.Load()
 }
 
 // At returns the slot of the k-th arrival, at once: k6's executors decide when it is sent. nil where k is below 0 or the

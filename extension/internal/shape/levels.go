@@ -282,6 +282,20 @@ func (l *Levels) Unsent() string {
 	return fmt.Sprintf("level %s was not over", s.Name)
 }
 
+// Remaining returns how many requests the level that runs has still to send; known is false where its time decides.
+func (l *Levels) Remaining() (requests int, known bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.at >= len(l.specs) {
+		return 0, true
+	}
+	s := l.specs[l.at]
+	if l.part != nil {
+		s = l.own[l.at]
+	}
+	return max(s.Requests-l.state.steady, 0), s.Requests > 0
+}
+
 // Acquire gives back the VU's last slot and waits for the next one; nil when all levels are over or the iteration ends.
 func (h *LevelsVU) Acquire(ctx context.Context) (*Slot, error) {
 	if err := h.join(ctx, 1); err != nil {

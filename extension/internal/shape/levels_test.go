@@ -308,8 +308,16 @@ func TestLevelsNameWhatWasNotSent(t *testing.T) {
 	l, _ := boundLevels(t, LevelSpec{Name: "c1", Concurrency: 1, Requests: 3}, LevelSpec{Name: "c2", Concurrency: 2, DurationMs: 5})
 	l.state.steady = 2
 	require.Equal(t, "level c1 began 2 of 3 requests", l.Unsent())
+	remaining := func(want int, wantKnown bool) {
+		left, known := l.Remaining()
+		require.Equal(t, wantKnown, known)
+		require.Equal(t, want, left)
+	}
+	remaining(1, true)
 	l.at = 1
 	require.Equal(t, "level c2 was not over", l.Unsent())
+	remaining(0, false)
 	l.at = 2
 	require.Empty(t, l.Unsent())
+	remaining(0, true)
 }

@@ -28,6 +28,9 @@ type Run struct {
 	seconds []second
 	sendUnc distribution
 	retried int64
+
+	scheduled int64  // requests, of any phase
+	opened    string // the level whose window opened last
 }
 
 // second is one second of the run. Latencies are folded into figures when the second is long over.
@@ -89,6 +92,7 @@ func (r *Run) Open(name string, openNs, closeNs int64) {
 	defer r.mu.Unlock()
 	if l := r.levels[name]; l != nil && l.openNs == 0 {
 		l.openNs, l.closeNs = openNs, closeNs
+		r.opened = name
 		if closeNs > openNs {
 			l.slices = make([]slice, r.Slices)
 		}
@@ -150,6 +154,7 @@ func (r *Run) Window(name string) (openNs, closeNs, lastEndNs int64) {
 func (r *Run) Scheduled(scheduledNs int64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.scheduled++
 	if r.inSeconds(scheduledNs) {
 		r.second(scheduledNs).scheduled++
 	}

@@ -465,3 +465,35 @@ func TestReceivesByWhatStampedThem(t *testing.T) {
 	ring, socket, user, mixed := r.Receives()
 	require.Equal(t, []int64{6, 9, 1, 1}, []int64{ring, socket, user, mixed})
 }
+
+func TestProgressIsOfTheWholeRunAndTheTTFTOfItsLevel(t *testing.T) {
+	r := NewRun(SLO{})
+	r.Level(Spec{Name: "a"})
+	r.Level(Spec{Name: "b"})
+	require.Equal(t, Progress{}, r.Progress())
+	add := func(level string, phase Phase, ttftNs int64) {
+		r.Scheduled(5)
+		r.Add(reply(level, phase, 5, 5, 2, ttftNs, ttftNs+10))
+	}
+	add("a", Warmup, 70)
+	require.Equal(t, Progress{Scheduled: 1, Completed: 1, OutputTokens: 2, TTFTs: 1, TTFTP50: 70, TTFTP99: 70}, r.Progress(), "before a level opens")
+	r.Open("a", 1, 900)
+	for ns := range int64(101) {
+		add("a", Steady, 1+ns)
+	}
+	r.Scheduled(7)
+	cut := reply("a", Steady, 7, 7, 0)
+	cut.Failure = stream.Truncated
+	r.Add(cut)
+	p := r.Progress()
+	require.Equal(t, Progress{
+		Level: "a", CloseNs: 900, Scheduled: 103, Completed: 102, Failed: 1, OutputTokens: 204, TTFTs: 101, TTFTP50: 51, TTFTP99: 100,
+	}, p)
+	r.Open("b", 2000, 0)
+	p = r.Progress()
+	require.Equal(t, Progress{Level: "b", Scheduled: 103, Completed: 102, Failed: 1, OutputTokens: 204}, p)
+	for range exactLimit + 1 {
+		r.levels["b"].ttft.add(5e6, 1)
+	}
+	require.InDelta(t, 5e6, r.Progress().TTFTP99, 5e3, "from the histogram")
+}
