@@ -2,6 +2,7 @@
 
 export { arrivals, traceReplay } from "./load/arrivals";
 export { type Burst, batchBursts, bursts, burstsOf } from "./load/bursts";
+export { curve } from "./load/curve";
 export { type Between, type Level, lengthLabels, levels, levelsOf } from "./load/levels";
 export { mix } from "./load/mix";
 export { search } from "./load/probing";

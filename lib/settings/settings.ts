@@ -759,6 +759,13 @@ export const settings = {
     5,
     "How many percent a soak's TTFT and TPOT may rise and its throughput may fall over DURATION; what chance explains is no drift.",
   ),
+  CURVE_PROFILE: setting(
+    oneOf("short", "full"),
+    "short",
+    "How long each point of endpoints-curve lasts: 10 s the lowest and 20 s the others (or DURATION), or full: 600 s and 1200 s as the rules of MLPerf Endpoints ask.",
+  ),
+  CURVE_MIN: setting(whole(1, 32), 1, "The lowest concurrency of endpoints-curve, without CONCURRENCY."),
+  CURVE_MAX: setting(whole(33, 100_000), 256, "The highest concurrency of endpoints-curve, without CONCURRENCY."),
   PRESET: setting(
     optional(oneOf(...presetNames)),
     undefined,

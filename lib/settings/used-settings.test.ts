@@ -23,16 +23,16 @@ test("a scenario uses the settings that it declares and those that every scenari
 
 test("no setting is in two groups but those of every load in levels, nor in one and common to all", () => {
   // Sessions are a load of their own, with the settings of several groups.
-  // So are a trace alone and a soak.
-  const { sessions, trace, soak, ...groups } = settingGroups;
-  for (const own of [sessions, trace, soak])
+  // So are a trace alone, a soak and a curve.
+  const { sessions, trace, soak, curve, ...groups } = settingGroups;
+  for (const own of [sessions, trace, soak, curve])
     assert.equal(new Set([...commonSettings, ...own]).size, commonSettings.length + own.length);
   const all = [...commonSettings, ...Object.values(groups).flat()];
   assert.deepEqual(
     all.filter((name, i) => all.indexOf(name) !== i),
     ["DURATION", "CLIENTS_PER_VU"],
   );
-  assert.ok([...all, ...sessions, ...trace, ...soak].every((name) => name in settings));
+  assert.ok([...all, ...sessions, ...trace, ...soak, ...curve].every((name) => name in settings));
 });
 
 const idle: [given: Environment, name: SettingName, why: RegExp][] = [
@@ -44,6 +44,8 @@ const idle: [given: Environment, name: SettingName, why: RegExp][] = [
   [{ TRACE: "t.jsonl", PRESET: "chat" }, "PRESET", /with TRACE/],
   [{ DATASET: "prompts", PRESET: "chat" }, "PRESET", /with DATASET or TARGETS/],
   [{ RATE_FILE: "r.csv", DURATION: "1m" }, "DURATION", /with RATE_FILE, which says how long/],
+  [{ CURVE_PROFILE: "full", DURATION: "1m" }, "DURATION", /with CURVE_PROFILE=full/],
+  [{ CONCURRENCY: "1,64", CURVE_MAX: "64" }, "CURVE_MAX", /with CONCURRENCY, which lists/],
   [{ LOOP: "closed", RATE_FILE: "r.csv" }, "RATE_FILE", /with LOOP=closed/],
   [{ TRACE: "t.jsonl", OUTPUT_TOKENS: "1" }, "OUTPUT_TOKENS", /with TRACE/],
   [{ TRACE: "t.jsonl", LOOP: "closed" }, "LOOP", /with TRACE/],

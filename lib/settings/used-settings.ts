@@ -34,6 +34,8 @@ export const settingGroups = {
     ...(["CONCURRENCY", "RATE", "DURATION", "ARRIVAL", "MAX_IN_FLIGHT", "CLIENTS_PER_VU"] as const),
     ...(["SLICES", "DRIFT_LIMIT"] as const),
   ],
+  /** The points of a curve of throughput by speed per user. */
+  curve: ["CONCURRENCY", "DURATION", "CLIENTS_PER_VU", "CURVE_PROFILE", "CURVE_MIN", "CURVE_MAX"],
   /** Requests that are released at once. */
   bursts: ["BATCH_SIZES", "RUNS", "STAGGER"],
   /** Probes of a search for capacity. */
@@ -164,6 +166,15 @@ const idle: readonly Idle[] = [
   {
     names: ["DURATION"],
     why: ({ RATE_FILE: name }) => (name === "" ? "" : "with RATE_FILE, which says how long the load lasts"),
+  },
+  {
+    names: ["DURATION"],
+    why: ({ CURVE_PROFILE: profile }) =>
+      profile === "full" ? "with CURVE_PROFILE=full, whose durations are those of the rules" : "",
+  },
+  {
+    names: ["CURVE_MIN", "CURVE_MAX"],
+    why: (_, { CONCURRENCY: points }) => (points === undefined ? "" : "with CONCURRENCY, which lists the points"),
   },
   {
     names: ["CONCURRENCY", "SESSIONS", "REQUESTS"],

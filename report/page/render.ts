@@ -11,6 +11,7 @@ import { burst } from "./answers/burst";
 import { capacity } from "./answers/capacity";
 import { concurrencySweep } from "./answers/concurrency-sweep";
 import { conversations } from "./answers/conversations";
+import { endpointsCurve } from "./answers/endpoints-curve";
 import { generic } from "./answers/generic";
 import { kvCacheProfile } from "./answers/kv-cache-profile";
 import { mixed } from "./answers/mixed";
@@ -44,6 +45,7 @@ const answerers: Record<string, Answerer> = {
   "speed-generation": speedGeneration,
   "trace-replay": arrivalRateRamp,
   soak,
+  "endpoints-curve": endpointsCurve,
 };
 
 /** Scenarios whose answer covers two runs: versions A and B, and two phases. */
