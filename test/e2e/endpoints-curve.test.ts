@@ -29,9 +29,7 @@ function p90(values: number[]): number {
 function pointOf(level: LevelLine, requests: readonly RequestLine[]) {
   const steady = requests.filter((line) => line.level === level.name && line.phase === "steady");
   const ttft = steady.map((line) => ((line.firstOutputNs ?? Number.NaN) - (line.sentNs ?? Number.NaN)) / 1e6);
-  const tpot = steady.map(
-    (line) => ((line.lastOutputNs ?? Number.NaN) - (line.firstOutputNs ?? Number.NaN)) / 1e6 / 11,
-  );
+  const tpot = steady.map((line) => ((line.lastOutputNs ?? Number.NaN) - (line.firstOutputNs ?? Number.NaN)) / 1e6 / 5);
   return { requests: steady.length, ttftP90Ms: p90(ttft), tpsPerUser: 1000 / p90(tpot) };
 }
 
