@@ -51,7 +51,12 @@ test("the default points keep the rules wherever seven points fit", () => {
       assert.deepEqual([points.length, points[0], points.at(-1)], [7, min, max]);
     }
   }
-  assert.match(brokenRules(defaultConcurrencies(32, 33)).join(), /2 points; the rules ask for 7/);
+  const narrow = brokenRules(defaultConcurrencies(32, 33)).join();
+  assert.match(narrow, /2 points; the rules ask for 7/);
+  assert.match(
+    narrow,
+    /no point in Medium and in High \(Ultra Low 32, Low 33, Medium of no concurrency, High of no concurrency\)/,
+  );
 });
 
 test("each broken rule is named", () => {

@@ -71,9 +71,12 @@ export function brokenRules(concurrencies: readonly number[]): string[] {
   return broken;
 }
 
-/** The regions in words: Low 2-7, Medium 8-41, High 42-256. */
+/** The regions in words: Ultra Low 1, Low 2-7, Medium 8-41, High 42-256. */
 export function rangesText({ min, lowEnd, mediumEnd, max }: Regions): string {
-  return `Ultra Low ${min}, Low ${min + 1}-${lowEnd}, Medium ${lowEnd + 1}-${mediumEnd}, High ${mediumEnd + 1}-${max}`;
+  const range = (from: number, to: number) =>
+    from > to ? "of no concurrency" : from === to ? `${to}` : `${from}-${to}`;
+  const ranges = `Low ${range(min + 1, lowEnd)}, Medium ${range(lowEnd + 1, mediumEnd)}, High ${range(mediumEnd + 1, max)}`;
+  return `Ultra Low ${min}, ${ranges}`;
 }
 
 /** How long a point's steady part lasts, ms: by the rules (section 6.2), and for daily use. */

@@ -6,7 +6,8 @@ import type { Shape } from "./shape";
 
 /** The points of MLPerf Endpoints' curve: levels of constant concurrency, each for as long as CURVE_PROFILE says. */
 export const curve: Shape = /* @__PURE__ */ levelsOf(["curve", "prompts", "generation"], pointsOf, {
-  shows: ({ levels }) => ({ text: afterLoad().curveText(levels) }),
+  // One request a level makes no curve.
+  shows: ({ levels }, { SMOKE: smoke }) => (smoke ? {} : { text: afterLoad().curveText(levels) }),
 });
 
 function pointsOf(config: Config): Level[] {

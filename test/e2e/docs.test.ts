@@ -43,6 +43,7 @@ const shorter: Readonly<Record<string, (value: string) => string>> = {
   CONCURRENCY: (value) => value.split(",").slice(0, 2).join(","),
   REQUESTS: (value) => String(Math.min(Number(value), 20)),
   DURATION: () => "500ms",
+  WARMUP: (value) => (/s$/.test(value) ? "300ms" : value),
   STAGES: (value) => (Number(value.split(":")[1]?.split(",")[0]) > 300 ? "400ms:40,200ms:40" : "400ms:4,200ms:4"),
   BATCH_SIZES: () => "1,4",
   INPUT_LENGTHS: () => "32,64",
