@@ -38,9 +38,22 @@ function gauges(title: string, description: string, unit: string, metrics: reado
   return { title, description, unit, series };
 }
 
+/** Over how many seconds a rate is a mean: three writes of k6's Prometheus output, which come each 5 s. */
+export const rateSeconds = 15;
+
+/**
+ * A counter's growth. rate() would leave out what a level counted before its first write, which is all of a short level, and
+ * Grafana's interval is a minute: here a series begins at 0, and all that was counted is in the panel's area.
+ */
 function perSecond(metric: MetricName, by: string, title: string, unit: string): Panel {
-  const expr = `sum by (${by}) (rate(k6_${metric}_total{${where}}[$__rate_interval]))`;
-  return { title, description: "All phases.", unit, series: [{ expr, legend: `{{${by}}}` }] };
+  const total = `k6_${metric}_total`;
+  const before = `(${total}{${where}} offset ${rateSeconds}s or ${total}{${where}} * 0)`;
+  return {
+    title: `${title} over ${rateSeconds} s`,
+    description: `All phases; the mean of the last ${rateSeconds} s, which is too low where a level is shorter.`,
+    unit,
+    series: [{ expr: `sum by (${by}) (${total}{${where}} - ${before}) / ${rateSeconds}`, legend: `{{${by}}}` }],
+  };
 }
 
 function share(metric: MetricName, title: string, description: string): Panel {
@@ -60,7 +73,7 @@ const panels: readonly Panel[] = [
     "llm_itl_p90",
     "llm_itl_p99",
   ]),
-  gauges("Throughput of a level", "Output tokens in the steady window; one point a level.", "short", [
+  gauges("Output tokens/s", "In the level's steady window, when it is over: right for short levels, too.", "short", [
     "llm_output_throughput",
   ]),
   perSecond("llm_output_tokens", "level", "Output tokens/s", "short"),
@@ -128,6 +141,16 @@ export function dashboard(): object {
     })),
   };
 }
+
+/** What the panel of a title asks for, with values in the places of the dashboard's variables. */
+export function panelQueries(title: string, values: Readonly<Record<string, string>>): string[] {
+  const panel = panels.find((each) => each.title === title);
+  if (!panel) throw new Error(`no panel is named ${title}`);
+  return panel.series.map(({ expr }) => expr.replace(/\$(\w+)/g, (whole, name: string) => values[name] ?? whole));
+}
+
+/** The titles of the panels. */
+export const panelTitles: readonly string[] = panels.map(({ title }) => title);
 
 /** The names of the time series that the dashboard asks for. */
 export function dashboardSeries(): string[] {
