@@ -15,5 +15,6 @@ export { openTest, type Test, type TestRequest } from "./open-test";
 export { ingestionText, phaseFigures } from "./outcome/printed";
 export { repliesWhole } from "./settings/apis";
 export { type Config, demand } from "./settings/config";
+export type { WireDescription } from "./settings/wire-description";
 export type { RequestOptions } from "./wire/llm-client";
 export { openTexts } from "./workload/texts";
