@@ -1,6 +1,6 @@
 /** People who talk with a model: what a script's users do, turn after turn. */
 import { sessionPlanner } from "../lazy";
-import type { Config } from "../settings/config";
+import { type Config, demand } from "../settings/config";
 import { type Result, Session, type Slot, type ToolCall } from "../wire/client";
 import { type LlmClient, type RequestOptions, type Server, specOf } from "../wire/llm-client";
 import { sample } from "../workload/distribution";
@@ -91,6 +91,10 @@ function userOf(config: Config, slot: Slot, server: Server, client: LlmClient): 
       }
     },
     conversation({ system, tools = [], body = {} } = {}) {
+      demand(
+        tools.length === 0 || config.API === "chat",
+        `API=${config.API}: user.conversation({ tools }) writes calls and results of tools as API=chat has them; set API=chat or leave the tools out`,
+      );
       const messages: Message[] = system === undefined ? [] : [{ role: "system", content: system }];
       let open: readonly ToolCall[] = [];
       const say = async (said: readonly Message[], tool: boolean, options: RequestOptions): Promise<Reply> => {

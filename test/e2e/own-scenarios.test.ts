@@ -137,6 +137,9 @@ test("users hold conversations: think time is no queue delay, and tools are answ
   assert.ok((level?.sessions?.waitMs.min ?? 0) >= 299, "150 ms before the second and the third turn");
   assert.ok((level?.queueDelayMs.p50 ?? Infinity) < 100, "think time is not among the queue delay");
   assert.equal(run.requests().length, 12);
+  const refused = await runScript(dir, "support-chat", server, "refused", ["API=messages"]);
+  assert.equal(refused.code, 104, refused.stderr);
+  assert.match(refused.stderr, /API=messages: user\.conversation\(\{ tools \}\) .* set API=chat/);
 });
 
 test("the examples type-check in strict mode against the library's types", limits, async () => {
