@@ -138,7 +138,9 @@ test("users hold conversations: think time is no queue delay, and tools are answ
   assert.ok((level?.queueDelayMs.p50 ?? Infinity) < 100, "think time is not among the queue delay");
   assert.equal(run.requests().length, 12);
   const refused = await runScript(dir, "support-chat", server, "refused", ["API=messages"]);
-  assert.equal(refused.code, 104, refused.stderr);
+  // A script comes to its conversations while the test runs, so that what is refused there has cut the run.
+  assert.equal(refused.code, 98, refused.stderr);
+  assert.equal(refused.requests().length, 0);
   assert.match(refused.stderr, /API=messages: user\.conversation\(\{ tools \}\) .* set API=chat/);
 });
 
