@@ -183,10 +183,10 @@ func (k *keys) land(f *flight, began time.Time, got key, err error) {
 	k.flight = nil
 	k.plan(now)
 	k.mu.Unlock()
-	close(f.done)
 	if warning != "" && k.warn != nil {
-		k.warn(warning)
+		k.warn(warning) // before those who wait go on
 	}
+	close(f.done)
 }
 
 // plan sets the timer of the next renewal. The caller holds k.mu.

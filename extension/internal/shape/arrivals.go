@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -139,7 +140,7 @@ func (s *Stage) highest() float64 {
 
 // NewArrivals computes the whole schedule, by package schedule.
 func NewArrivals(spec ArrivalSpec) (*Arrivals, error) {
-	a := &Arrivals{stages: spec.Stages, most: spec.MaxInFlight, sessions: spec.Sessions, recorded: len(spec.TraceMs) > 0}
+	a := &Arrivals{stages: slices.Clone(spec.Stages), most: spec.MaxInFlight, sessions: spec.Sessions, recorded: len(spec.TraceMs) > 0}
 	if len(spec.TraceMs) > 0 {
 		name := spec.TraceName
 		if name == "" {
