@@ -542,6 +542,11 @@ function everyMetric(): { spec: RunSpec; truth: Record<MetricName, number | numb
       llm_request_goodput: good.filter((i) => ttft(i) <= 109.5).length / seconds,
       llm_cached_share: 0.25,
       llm_cached_tokens: 12.5 * good.length,
+      llm_cost_request: 0.002,
+      llm_cost_output: 3,
+      llm_cost_output_slo: 4,
+      llm_cost_good_request: 0.004,
+      llm_energy_output: 1.5,
     } as unknown as Record<MetricName, number | number[]>,
   };
 }
@@ -550,7 +555,10 @@ test("every metric of the table is judged by each of its aggregates with every o
   const { spec, truth } = everyMetric();
   const folder = write(spec);
   const cached = `"cachedShare":0.25,"cachedTokens":${truth["llm_cached_tokens" as MetricName]}`;
-  rewrite(folder, "summary.json", (text) => text.replaceAll('"labels":', `${cached},"labels":`));
+  const cost =
+    '"cost":{"perRequest":0.002,"perMillionOutputTokens":3,"perMillionGoodOutputTokens":4,"perGoodRequest":0.004}';
+  const energy = '"server":{"joulesPerOutputToken":1.5}';
+  rewrite(folder, "summary.json", (text) => text.replaceAll('"labels":', `${cached},${cost},${energy},"labels":`));
   const run = await readResults(folder, { itl: true });
   const aggregates = ["avg", "min", "max", "med", "p(1)", "p(95)", "p(100)", "count", "rate", "value"];
   const byType = { Trend: /^(avg|min|max|med|p)/, Counter: /^count/, Gauge: /^value/, Rate: /^rate/ };
