@@ -142,7 +142,7 @@ export function isMeasured(point: CurvePoint): point is MeasuredPoint {
   return point.tpsPerUser !== undefined && point.systemTps !== undefined;
 }
 
-/** The points that no other one dominates, from the fewest tokens/s per user to the most (section 5.2). */
+/** The points that no other one dominates, from the fewest tokens/s per user to the most. */
 export function stepOf(points: readonly CurvePoint[]): MeasuredPoint[] {
   const valid = points.filter(isMeasured).filter(({ failed }) => failed === 0);
   return valid
@@ -157,7 +157,8 @@ function dominates(a: MeasuredPoint, b: MeasuredPoint): boolean {
 
 /**
  * The corners of the step curve: what the system gives where each user must get at least so many tokens/s. Between two points it
- * is what the faster one gives; nothing is interpolated.
+ * is what the faster one gives; nothing is interpolated. With rising concurrency that is the last measured value, which the rules hold
+ * until the next point (section 5.2).
  */
 export function stepCorners(step: readonly MeasuredPoint[]): [tpsPerUser: number, systemTps: number][] {
   return step.flatMap(({ tpsPerUser, systemTps }, i) => [
