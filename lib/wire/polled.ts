@@ -179,13 +179,22 @@ function addServer(
 /** The share of a core, and of the polls, from which on polling is worth a note. */
 const noticeable = { cpu: 0.02, skipped: 0.1 };
 
+/** A load that is shorter, s, is polled at its levels' ends alone: of so little time the share of a core says nothing. */
+const leastSpanS = 2;
+
+function spanS(levels: RunReport["levels"]): number {
+  const begins = levels.map(({ windowStartS }) => windowStartS);
+  const ends = levels.map(({ windowStartS, durationS }) => windowStartS + durationS);
+  return levels.length === 0 ? 0 : Math.max(...ends) - Math.min(...begins);
+}
+
 /** What a reader must know of how the server was polled, a line each. */
 export function serverNotes({ levels, serverPages = [] }: RunReport, config: Settings): string[] {
   const notes = serverPages.flatMap(({ url, polls, failed, skipped, error, cpuShare, pageMs, bytes }) => {
     const of = `the metrics page ${url}`;
     return [
       ...(failed > 0 ? [`${failed} of ${polls} polls of ${of} failed: ${error}`] : []),
-      ...(cpuShare > noticeable.cpu
+      ...(cpuShare > noticeable.cpu && spanS(levels) >= leastSpanS
         ? [
             `to read ${of} (${shortNumber(bytes / 1000)} kB) took up to ${percent(cpuShare)} of a core of the load generator; set METRICS_INTERVAL higher or METRICS to fewer metrics`,
           ]
