@@ -1,12 +1,13 @@
 /** The dashboard asks for time series that k6's Prometheus output really writes. */
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
-import { writeFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import http from "node:http";
 import type { AddressInfo } from "node:net";
 import path from "node:path";
 import { test } from "node:test";
 import { dashboardSeries, panelQueries, panelTitles, rateSeconds, trendStats } from "../../build/grafana";
+import { root } from "../../build/paths";
 import { startChild } from "../support/child";
 import { run } from "../support/run";
 import { scratchDir } from "../support/scratch";
@@ -40,7 +41,9 @@ function unsnappy(block: Buffer): Buffer {
   return Buffer.from(out);
 }
 
-test("every series of the dashboard is written by a run", { timeout: 60_000 }, async (t) => {
+const alertRules = path.join(root, "docs", "grafana-alerts.yml");
+
+test("every series of the dashboard and of the alert rules is written by a run", { timeout: 60_000 }, async (t) => {
   const written = new Set<string>();
   const prometheus = http.createServer((request, response) => {
     const parts: Buffer[] = [];
@@ -67,7 +70,9 @@ test("every series of the dashboard is written by a run", { timeout: 60_000 }, a
       },
     },
   );
-  const missing = dashboardSeries().filter((name) => !written.has(name));
+  const asked = [...dashboardSeries(), ...(readFileSync(alertRules, "utf8").match(/k6_\w+/g) ?? [])];
+  assert.ok(asked.includes("k6_llm_client_bound"), "the alert rules are read");
+  const missing = asked.filter((name) => !written.has(name));
   assert.deepEqual(missing, [], `written: ${[...written].sort()}`);
 });
 
@@ -97,7 +102,7 @@ test("a real Prometheus answers each panel, and a short level's throughput is th
   timeout: 60_000,
 }, async (t) => {
   const dir = scratchDir();
-  writeFileSync(path.join(dir, "prometheus.yml"), "");
+  writeFileSync(path.join(dir, "prometheus.yml"), `rule_files: [${JSON.stringify(alertRules)}]\n`);
   const address = `127.0.0.1:${await freePort()}`;
   const prometheus = startChild(
     prometheusBinary,
@@ -152,6 +157,11 @@ test("a real Prometheus answers each panel, and a short level's throughput is th
     return (await Promise.all(answers)).flat();
   };
   for (const title of panelTitles) await ask(title);
+  const { data } = (await (await fetch(`http://${address}/api/v1/rules`)).json()) as {
+    data: { groups: { rules: { name: string }[] }[] };
+  };
+  const rules = data.groups.flatMap((group) => group.rules.map(({ name }) => name));
+  assert.deepEqual(rules, ["RequestsFail", "SlowFirstToken", "GoodputLow", "ClientBound"]);
 
   const [level] = ended.summary.levels;
   assert.ok(level, ended.stderr);

@@ -140,7 +140,8 @@ func readGiven(c commandLine, environ []string, env map[string]string) given {
 		g.Mixed = true
 	}
 	for name, value := range env {
-		if !inherited[name] { // an archive that was read from stdin
+		// An archive that was read from stdin. K6_* are k6's own: it puts K6_FEATURES there for --features and for older names.
+		if !inherited[name] && !strings.HasPrefix(name, "K6_") {
 			g.Options[name] = value
 		}
 	}

@@ -33,6 +33,13 @@ func TestOptionsAreReadFromTheCommandLineAsK6ReadsThem(t *testing.T) {
 	require.False(t, parseCommandLine([]string{"archive", "-e", "RATE=5", "x.js"}).run)
 }
 
+func TestWhatK6PutsIntoTheEnvironmentItselfIsNoOption(t *testing.T) {
+	env := map[string]string{"K6_FEATURES": "native-histograms", "RATE": "5"}
+	require.Equal(t, map[string]string{"RATE": "5"}, readGiven(parseCommandLine([]string{"run", "-"}), nil, env).Options)
+	given := readGiven(parseCommandLine([]string{"run", "-e", "K6_FEATURES=x", "x.js"}), nil, env)
+	require.Equal(t, "x", given.Options["K6_FEATURES"], "the user's own, which is refused as no setting")
+}
+
 func TestFlagsThatRunAPartOfTheLoadAreFound(t *testing.T) {
 	for _, args := range [][]string{{"run", "--once", "x.js"}, {"run", "x.js", "--once=true"}} {
 		require.Equal(t, []string{"--once"}, readGiven(parseCommandLine(args), nil, nil).LoadFlags)
