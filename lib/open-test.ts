@@ -2,6 +2,7 @@
 import type { Options } from "k6/options";
 import { orAbort } from "./abort";
 import type { Gates } from "./figures/profile";
+import type { ServerMetrics } from "./figures/server-metrics";
 import { beforeLoad } from "./lazy";
 import { asked, requireAskedLoad } from "./load/load-guard";
 import type { Load, Send, Shape } from "./load/shape";
@@ -12,7 +13,7 @@ import type { OwnKind, OwnSetting } from "./settings/own";
 import type { Defaults, SettingName } from "./settings/settings";
 import { meetRunners, type Result, type Slot } from "./wire/client";
 import { type LlmClient, openClient, type RequestOptions, type Server, specOf } from "./wire/llm-client";
-import { openServerMetrics, type ServerMetrics } from "./wire/server-metrics";
+import { openServerMetrics } from "./wire/server-metrics";
 import { showFile } from "./workload/file-rows";
 import { repetition } from "./workload/load-plan";
 

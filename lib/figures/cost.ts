@@ -89,3 +89,17 @@ function byTokens(level: Costed, { input = 0, output = 0, cached }: Prices): Uni
     ...(outputTokens > 0 ? { perOutputToken: dollars / outputTokens } : {}),
   };
 }
+
+/** The settings that say what tokens or the server cost. */
+export interface PriceSettings {
+  readonly PRICE_INPUT?: number;
+  readonly PRICE_OUTPUT?: number;
+  readonly PRICE_CACHED?: number;
+  readonly PRICE_HOUR?: number;
+}
+
+/** The prices that are set. */
+export function pricesOf(config: PriceSettings): Prices | undefined {
+  const { PRICE_INPUT: input, PRICE_OUTPUT: output, PRICE_CACHED: cached, PRICE_HOUR: hour } = config;
+  return input === undefined && hour === undefined ? undefined : { input, output, cached, hour };
+}

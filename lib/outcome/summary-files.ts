@@ -1,13 +1,13 @@
 /** What a run leaves behind: the table on stdout and the files in RESULTS. Pure: summary.ts hands in what was measured. */
 
-import { costOf } from "../figures/cost";
+import { costOf, pricesOf } from "../figures/cost";
 import type { LevelSummary, OwnResults, RunReport, Summary, Verdict } from "../figures/level-summary";
 import type { Gates } from "../figures/profile";
 import { steadyNotes, steadyStateOf, steadyWord } from "../figures/steady";
 import { type Column, percent, shortNumber, textTable } from "../figures/table";
 import type { Config } from "../settings/parse-config";
-import { pricesOf, serverNotes } from "../wire/polled";
 import { type Conclusion, conclude, exitCodeOf } from "./conclude";
+import { serverNotes } from "./server-notes";
 import { serverTables } from "./server-table";
 import { clientLines, judgedThresholds, type SummaryMetrics } from "./verdict";
 

@@ -1,10 +1,10 @@
 import type { OwnResults, RunReport } from "../figures/level-summary";
 import type { Gates } from "../figures/profile";
+import type { ServerMetrics } from "../figures/server-metrics";
 import { afterLoad } from "../lazy";
 import { betweenLevel } from "../load/levels";
 import { type Config, digests, shownSettings } from "../settings/config";
 import { conclude, runReport, writeResult } from "../wire/client";
-import type { ServerMetrics } from "../wire/server-metrics";
 import { repetition } from "../workload/load-plan";
 import type { SummaryData } from "./summary-files";
 

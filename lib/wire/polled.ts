@@ -1,27 +1,15 @@
 /** What is polled of the server, and what comes of it. Pure; loaded where it is needed. */
-import { costOf, type Prices } from "../figures/cost";
+import { costOf, pricesOf } from "../figures/cost";
 import type { LevelSummary, PolledPage, RunReport } from "../figures/level-summary";
 import { type PointsLine, pagesOf, serverFigures } from "../figures/server";
+import type { ServerMetrics } from "../figures/server-metrics";
 import { parsePowerMetric, wantedMetrics } from "../figures/server-presets";
-import { percent, shortNumber } from "../figures/table";
 import type { Settings } from "../settings/settings";
 
 /** A page of the server's metrics, and what it is asked for with. */
 interface Page {
   readonly url: string;
   readonly headers: Record<string, string>;
-}
-
-/** What is polled of the server, for the VUs that send nothing. */
-export interface ServerMetrics {
-  /** Begins to poll. For setup(). */
-  start(): void;
-  /** Ends to poll, and returns the levels' gauges that are computed from what was found: cost and energy. For teardown(). */
-  stop(): Record<string, Record<string, number>>;
-  /** The report with what the server says of each level. */
-  added(report: RunReport): RunReport;
-  /** server-metrics.json: what was polled, over time. */
-  files(): { "server-metrics.json"?: string };
 }
 
 /** What of the k6 module is needed here. */
@@ -126,12 +114,6 @@ function originOf(url: string): string | undefined {
   return `${scheme.toLowerCase()}://${/:\d+$/.test(host) ? host : host + standard}`;
 }
 
-/** The prices that are set. */
-export function pricesOf(config: Settings): Prices | undefined {
-  const { PRICE_INPUT: input, PRICE_OUTPUT: output, PRICE_CACHED: cached, PRICE_HOUR: hour } = config;
-  return input === undefined && hour === undefined ? undefined : { input, output, cached, hour };
-}
-
 /** The gauges of levels that are computed here, by level and metric: what is not known has none. */
 function levelGauges({ levels }: RunReport, config: Settings): Record<string, Record<string, number>> {
   const prices = pricesOf(config);
@@ -174,46 +156,6 @@ function addServer(
   });
   const serverPages = states.map((state, i) => ({ url: urls[i] ?? "", ...state }));
   return { ...report, levels, serverPages };
-}
-
-/** The share of a core, and of the polls, from which on polling is worth a note. */
-const noticeable = { cpu: 0.02, skipped: 0.1 };
-
-/** A load that is shorter, s, is polled at its levels' ends alone: of so little time the share of a core says nothing. */
-const leastSpanS = 2;
-
-function spanS(levels: RunReport["levels"]): number {
-  const begins = levels.map(({ windowStartS }) => windowStartS);
-  const ends = levels.map(({ windowStartS, durationS }) => windowStartS + durationS);
-  return levels.length === 0 ? 0 : Math.max(...ends) - Math.min(...begins);
-}
-
-/** What a reader must know of how the server was polled, a line each. */
-export function serverNotes({ levels, serverPages = [] }: RunReport, config: Settings): string[] {
-  const notes = serverPages.flatMap(({ url, polls, failed, skipped, error, cpuShare, pageMs, bytes }) => {
-    const of = `the metrics page ${url}`;
-    return [
-      ...(failed > 0 ? [`${failed} of ${polls} polls of ${of} failed: ${error}`] : []),
-      ...(cpuShare > noticeable.cpu && spanS(levels) >= leastSpanS
-        ? [
-            `to read ${of} (${shortNumber(bytes / 1000)} kB) took up to ${percent(cpuShare)} of a core of the load generator; set METRICS_INTERVAL higher or METRICS to fewer metrics`,
-          ]
-        : []),
-      ...(skipped > noticeable.skipped * (polls + skipped)
-        ? [
-            `${skipped} polls of ${of} were left out because it took ${shortNumber(pageMs.p50)} ms (median) to come: the server is busy with it, too; set METRICS_INTERVAL higher`,
-          ]
-        : []),
-    ];
-  });
-  if (config.POWER_METRIC !== "" && levels.length > 0 && levels.every(({ server }) => server?.energyJ === undefined)) {
-    const power = parsePowerMetric(config.POWER_METRIC);
-    const kind = power?.role === "energy" ? "counter" : "gauge";
-    notes.push(
-      `the energy is not known: no page of METRICS_URL has ${config.POWER_METRIC} as a ${kind} through half of a level`,
-    );
-  }
-  return notes;
 }
 
 /** server-metrics.json: by page how it was polled, and what was read. */

@@ -1,10 +1,8 @@
+import type { ServerMetrics } from "../figures/server-metrics";
 import { beforeLoad } from "../lazy";
 import { type Config, shownSettings } from "../settings/config";
 import { fetch, MetricsPoller, runReport, watchCache } from "./client";
 import { addressOf, requestHeaders } from "./llm-client";
-import type { ServerMetrics } from "./polled";
-
-export type { ServerMetrics };
 
 /**
  * Has the server's metrics pages polled, and the counters of its prefix cache read where a level begins and ends. Init context
