@@ -10,6 +10,7 @@ export function checkPrinted({ ended, rows }: Reported, scenario: string): numbe
   let checked = 0;
   const same = (shown: string, cell: number | string | null | undefined, what: string, scale = 1) => {
     checked++;
+    if (typeof cell === "string") return assert.equal(shown, cell, what);
     if (shown === "" || shown === "-")
       return assert.ok(cell === null || cell === undefined || cell === 0, `${what} is ${cell}`);
     assert.equal(typeof cell, "number", `${what}: ${shown} is printed, the report has ${cell}`);
@@ -31,6 +32,10 @@ export function checkPrinted({ ended, rows }: Reported, scenario: string): numbe
       checkTable(lines.slice(1), (_, i, column) => turnCell(ofLevel[i] ?? {}, column), same);
     } else if (/^level\s/.test(heading))
       checkTable(lines, (level, i, column) => levelCell(rows("levels"), percentiles, level, i, column), same);
+    else if (/^server\s/.test(heading))
+      checkTable(lines, (level, _, column) => serverCell(ended.summary, level, column), same);
+    else if (/^by the server's clock\s/.test(heading))
+      for (const line of lines.slice(1)) checkHeld(line, ended.summary, same);
     else if (/^batch\s/.test(heading)) checkTable(lines, (level, _, column) => burstCell(rows, level, column), same);
     else if (/^\S+\n\s+Status codes/.test(block))
       checkBenchmark(lines, rows("request_benchmark"), rows("request_benchmark_averages"), same);
@@ -120,6 +125,54 @@ function turnCell(row: Row, column: string) {
   return { cell: row[keys[column] ?? ""], scale: column === "cached" ? 100 : 1 };
 }
 
+type Summary = Reported["ended"]["summary"];
+
+const tenth = (value: number) => Math.round(value * 10) / 10;
+
+/** A cell of the table of what the server says of a level, from summary.json. */
+function serverCell({ levels }: Summary, level: string, column: string) {
+  const server = levels.find(({ name }) => name === level)?.server;
+  const pair = (gauge: { mean: number; max: number } | undefined, shown: (value: number) => string) =>
+    gauge && `${shown(gauge.mean)}, ${shown(gauge.max)}`;
+  const count = (value: number) => shortNumber(tenth(value));
+  const share = (value: number | undefined) => (value === undefined ? undefined : percent(value));
+  const cells: Record<string, string | number | undefined> = {
+    "running mean, max": pair(server?.running, count),
+    "waiting mean, max": pair(server?.waiting, count),
+    "KV mean, max": pair(server?.kvUsage, percent),
+    preempted: server?.preemptions === undefined ? undefined : count(server.preemptions),
+    "prefix hits": share(server?.prefixHitShare),
+    "drafts accepted": share(server?.acceptance),
+    GPU: share(server?.gpuUse),
+    W: server?.powerW,
+    "J a token": server?.joulesPerOutputToken,
+  };
+  assert.ok(column in cells, `the column ${column} is new: say where summary.json has it`);
+  return { cell: cells[column] };
+}
+
+/** A line of the server's TTFT or ITL beside ours. */
+function checkHeld(line: string, { levels }: Summary, same: Same): void {
+  const match = /^(\S+) (TTFT|ITL) +(\S+) +(\S+) +(\S+) +(\S+ to \S+) +(\S+) +(\S+ to \S+) +(\S+) +(\S+) +(\S+)$/.exec(
+    line,
+  );
+  assert.ok(match, line);
+  const [, name = "", what, ...shown] = match;
+  const server = levels.find((level) => level.name === name)?.server;
+  const held = what === "TTFT" ? server?.ttft : server?.itl;
+  assert.ok(held, line);
+  const bucket = (of: typeof held.p50Ms) =>
+    of && `${shortNumber(of.low)} to ${of.high === undefined ? "more" : shortNumber(of.high)}`;
+  const cells = [
+    ...[held.meanMs, held.ours.meanMs, held.outsideMs, bucket(held.p50Ms), held.ours.p50Ms],
+    ...[bucket(held.p99Ms), held.ours.p99Ms, tenth(held.count), held.ours.count],
+  ];
+  assert.ok(Math.abs(held.ours.meanMs - held.meanMs - held.outsideMs) < 1e-6, line);
+  cells.forEach((cell, i) => {
+    same(shown[i] ?? "", cell, `${name} ${what} ${i}`);
+  });
+}
+
 /** A cell of the table of bursts, in the report's table of runs. */
 function burstCell(rows: Reported["rows"], level: string, column: string) {
   const keys: Record<string, string> = {
@@ -175,6 +228,13 @@ function checkBenchmark(lines: string[], rows: Row[], averages: Row[], same: Sam
   }
 }
 
+/** The rates of the level whose requests were sent least like their schedule, and the schedule's digest. */
+function sentCells({ levels, schedule }: Summary): [Row[string] | undefined][] {
+  const share = ({ sentRate = 0, scheduledRate = 1 }: (typeof levels)[number]) => sentRate / scheduledRate;
+  const [worst] = levels.filter((level) => level.scheduledRate !== undefined).sort((a, b) => share(a) - share(b));
+  return [[worst?.sentRate], [worst?.scheduledRate], [schedule?.digest.slice(0, 12)]];
+}
+
 /** Lines of text by what they look like, with the cells of their numbers in turn. */
 function checkLine(
   line: string,
@@ -227,6 +287,7 @@ function checkLine(
     ],
     [/^the fitted line begins at (\S+) ms, below 0: no ingestion speed$/, [[row.intercept_ms]]],
     [/^the fitted line explains (\S+ %) of the differences/, [[row.r2, 100]]],
+    [/^sent: \S+ % of the scheduled rate.* \((\S+) of (\S+) requests\/s\)(?:; schedule (\w+))?$/, sentCells(summary)],
     [/^cached input: (\S+ %) of the run's/, [[(summary.total as { cachedShare?: number }).cachedShare, 100]]],
   ];
   for (const [pattern, cells] of known) {
