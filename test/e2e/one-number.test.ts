@@ -1,13 +1,24 @@
 /** One name, one number: whatever each scenario prints stands in the tables of its report, to the last digit. */
 import assert from "node:assert/strict";
+import { readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { test } from "node:test";
 import { scenarioNames } from "../../build/bundle";
 import { checkPrinted } from "../support/printed";
 import { runReported } from "../support/reported";
 import type { RunSettings } from "../support/run";
+import { scratchDir } from "../support/scratch";
 
 const engine = ["--step-time", "5ms"];
+
+/** The classes of the mix that mixed.test.ts gates, with SLOs that each meets: a run that is to be printed must end well. */
+function mixThatPasses(): string {
+  const file = path.join(scratchDir(), "mix.json");
+  const mix = JSON.parse(readFileSync(path.join(__dirname, "fixtures", "mix.json"), "utf8"));
+  for (const each of mix.classes) Object.assign(each, { slo: { e2e: 60_000 }, thresholds: undefined });
+  writeFileSync(file, JSON.stringify(mix));
+  return file;
+}
 
 /** A short run of each scenario, more than one where it prints in more than one way; and the least numbers that it prints. */
 const runs: { scenario: string; what: string; flags: string[]; settings: RunSettings; least: number }[] = [
@@ -44,7 +55,7 @@ const runs: { scenario: string; what: string; flags: string[]; settings: RunSett
   },
   {
     ...{ scenario: "mixed", what: "of three classes", flags: engine, least: 40 },
-    settings: { MIX: path.join(__dirname, "fixtures", "mix.json"), RATE: 12, DURATION: "2s" },
+    settings: { MIX: mixThatPasses(), RATE: 12, DURATION: "2s" },
   },
   {
     ...{ scenario: "batch-burst", what: "released, with a stagger", flags: engine, least: 40 },

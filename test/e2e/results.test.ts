@@ -16,7 +16,7 @@ test("a folder of results that is missing is made, in time for the records too",
   const dir = path.join(scratchDir(), "not", "there");
   const args = ["-e", `RESULTS=${dir}`, "--out", `records=${path.join(dir, "own.ndjson")}`];
   assertEndedWell(await run("concurrency-sweep", { ...small, BASE_URL: server.baseUrl }, { args }));
-  assert.deepEqual(readdirSync(dir).sort(), ["config.json", "own.ndjson", "summary.json"]);
+  assert.deepEqual(readdirSync(dir).sort(), ["config.json", "own.ndjson", "server-metrics.json", "summary.json"]);
   assert.equal(JSON.parse(readFileSync(path.join(dir, "summary.json"), "utf8")).total.completed, 2);
   assert.equal(readRecords(path.join(dir, "own.ndjson")).at(-1)?.type, "end");
 });
