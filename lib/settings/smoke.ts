@@ -13,6 +13,15 @@ export function smoked(config: Config): Config {
       "SMOKE=true: LOOP=closed has users and no levels, of which one request could be sent; leave LOOP out",
     );
   }
+  for (const [setting, what] of [
+    ["SEARCH_START", "a search probes until it knows enough"],
+    ["MIX", "the classes of a mix have loads of their own"],
+  ] as const) {
+    if (!config.used.includes(setting)) continue;
+    throw new SettingError(
+      `SMOKE=true: ${what}, of which one request could not be sent; try the server with concurrency-sweep, and ${config.scenario} with a short run`,
+    );
+  }
   const isOpen = config.used.includes("RATE") && (config.RATE.length > 0 || config.STAGES.length > 0);
   return {
     ...config,

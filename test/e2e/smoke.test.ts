@@ -1,11 +1,14 @@
 /** SMOKE=true: every scenario's levels with one request each, of which only a failure fails, and which no gate passes. */
 import assert from "node:assert/strict";
+import { writeFileSync } from "node:fs";
+import path from "node:path";
 import { after, before, test } from "node:test";
 import { scenarioNames } from "../../build/bundle";
 import { refuseLoadFlags } from "../../lib/settings/given-settings";
 import { invalidity } from "../../report/judge/validity";
 import { readResults } from "../../report/read/read";
 import { run } from "../support/run";
+import { scratchDir } from "../support/scratch";
 import { type SimulatedServer, startServer } from "../support/simulated";
 
 let server: SimulatedServer;
@@ -14,18 +17,41 @@ before(async () => {
 });
 after(() => server.stop());
 
+/** A trace of three requests. */
+function traceOf(): string {
+  const file = path.join(scratchDir(), "trace.jsonl");
+  const row = (timestamp: number) => JSON.stringify({ timestamp, input_length: 20, output_length: 4, hash_ids: [] });
+  writeFileSync(file, [0, 500, 1500].map(row).join("\n"));
+  return file;
+}
+
 /** What a scenario needs beside the server. */
 const needs: Record<string, Record<string, string>> = {
   "arrival-rate-ramp": { RATE: "200", DURATION: "20s" },
+  "trace-replay": { TRACE: traceOf() },
   "batch-burst": { BATCH_SIZES: "4,8", RUNS: "3" },
   "embeddings-burst": { API: "embeddings", BATCH_SIZES: "4", RUNS: "2" },
 };
 
-for (const scenario of scenarioNames()) {
+/** Loads that have no single request, and say so. */
+const refused = ["capacity", "mixed"];
+
+for (const scenario of refused) {
+  test(`SMOKE=true ${scenario} is refused before any load`, async () => {
+    const more: Record<string, string> =
+      scenario === "mixed" ? { MIX: path.join(__dirname, "fixtures", "mix.json") } : { SLO_TTFT: "100" };
+    const ended = await run(scenario, { BASE_URL: server.baseUrl, SMOKE: "true", ...more });
+    assert.equal(ended.code, 104, ended.stderr);
+    assert.match(ended.stderr, /SMOKE=true: .* try the server with concurrency-sweep/);
+    assert.equal(ended.requests.length, 0);
+  });
+}
+
+for (const scenario of scenarioNames().filter((each) => !refused.includes(each))) {
   test(`SMOKE=true ${scenario}: one request a level, and no latency is judged`, async () => {
     const ended = await run(scenario, {
       ...{ BASE_URL: server.baseUrl, SMOKE: "true", SLO_TTFT: "0.001", THRESHOLDS: "interactive" },
-      ...(scenario.endsWith("burst") ? {} : { OUTPUT_TOKENS: "4" }),
+      ...(/burst$|^trace/.test(scenario) ? {} : { OUTPUT_TOKENS: "4" }),
       ...needs[scenario],
     });
     assert.equal(ended.code, 0, ended.stderr);
