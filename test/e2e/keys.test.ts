@@ -108,7 +108,7 @@ test("tokens of OAuth are renewed before they end: the server refuses none", asy
   assert.ok(Math.abs((level.cost.perMillionOutputTokens ?? 0) * level.outputThroughput - 1e4) < 1e-3);
   // All met the SLO; the two are computed in another order.
   assert.ok(Math.abs((level.cost.perGoodRequest ?? 0) / level.cost.perRequest - 1) < 1e-9);
-  assert.match(ended.stdout, /\$ a request +\$ a Mtok +\$ a good req/);
+  assert.match(ended.stdout, /\$ a request +\$ a Mtok +\$ a Mtok in SLO +\$ a good req/);
 });
 
 test("a key that ends unannounced is fetched anew by its command: no request fails, and no secret is seen", async () => {
