@@ -252,7 +252,7 @@ test("TTFT and cached input by turn are the server's truth, and the records fold
     );
     const [folded] = foldRecords(ended.records).levels;
     const rounded = (value: unknown) =>
-      JSON.parse(JSON.stringify(value), (_, each) => (typeof each === "number" ? Number(each.toPrecision(9)) : each));
+      JSON.parse(JSON.stringify(value), (_, each) => (typeof each === "number" ? Number(each.toPrecision(7)) : each));
     assert.deepEqual(rounded(folded?.sessions), rounded(sessions), "what the module counted, and what the records say");
     // A speed is kept in thousandths.
     const speeds = (of: typeof turns) =>
