@@ -31,6 +31,30 @@ const syntax = /^(avg|min|max|med|count|rate|value|p\((\d+(?:\.\d+)?)\))\s*(<=|>
 
 const percentiles: Readonly<Record<string, number>> = { min: 0, med: 50, max: 100 };
 
+/** A threshold's parts, whatever metric it is on; undefined of what is none. */
+export function partsOf(expression: unknown): Threshold | undefined {
+  const [, aggregate, percentText, operatorText, limitText] =
+    (typeof expression === "string" && syntax.exec(expression)) || [];
+  if (aggregate === undefined) return undefined;
+  const percentile = percentText === undefined ? percentiles[aggregate] : Number(percentText);
+  const operator = (operatorText === "===" ? "==" : operatorText) as Operator;
+  return { aggregate, percentile, operator, limit: Number(limitText) };
+}
+
+const comparisons: Readonly<Record<Operator, (value: number, limit: number) => boolean>> = {
+  "<": (value, limit) => value < limit,
+  "<=": (value, limit) => value <= limit,
+  ">": (value, limit) => value > limit,
+  ">=": (value, limit) => value >= limit,
+  "==": (value, limit) => value === limit,
+  "!=": (value, limit) => value !== limit,
+};
+
+/** Whether the value lies where the operator wants it from the limit. */
+export function compares(value: number, operator: Operator, limit: number): boolean {
+  return comparisons[operator](value, limit);
+}
+
 /**
  * Reads a threshold.
  * @throws Error with one line that names what is wrong and what is allowed: what is no threshold, and an aggregate that the
@@ -40,21 +64,20 @@ export function parseThreshold(metric: string, expression: unknown): Threshold {
   if (!isMetricName(metric)) throw new Error(`${metric} is not a metric (see docs/metrics.md)`);
   if (gatesEveryRun(metric)) throw new Error(`${metric} already gates every run; leave it out`);
   const shown = `${metric}: ${JSON.stringify(expression)}`;
-  const [, aggregate, percentText, operatorText, limitText] =
-    (typeof expression === "string" && syntax.exec(expression)) || [];
-  if (aggregate === undefined) throw new Error(`${shown} is not a threshold such as "p(95)<500"`);
+  const parts = partsOf(expression);
+  if (!parts) throw new Error(`${shown} is not a threshold such as "p(95)<500"`);
+  const { aggregate, percentile } = parts;
   const { type } = metrics[metric];
-  const method = percentText === undefined ? aggregate : "p";
+  const isPercentile = aggregate.startsWith("p(");
+  const method = isPercentile ? "p" : aggregate;
   if (!(aggregates[type] as readonly string[]).includes(method)) {
     const allowed = aggregates[type].map((each) => (each === "p" ? "p(N)" : each)).join(", ");
     throw new Error(`${shown}: a ${type} has ${allowed}${insteadOf(metric, method)}`);
   }
-  const percentile = percentText === undefined ? percentiles[aggregate] : Number(percentText);
-  if (percentText !== undefined && !(Number(percentText) >= 1 && Number(percentText) <= 100)) {
+  if (isPercentile && !(percentile !== undefined && percentile >= 1 && percentile <= 100)) {
     throw new Error(`${shown}: N of p(N) is per cent, from 1 to 100, such as p(95)`);
   }
-  const operator = (operatorText === "===" ? "==" : operatorText) as Operator;
-  return { aggregate, percentile, operator, limit: Number(limitText) };
+  return parts;
 }
 
 /** What to write where a Counter's rate was meant: k6's divides by the whole run, set-up and other levels included. */

@@ -19,6 +19,7 @@ import { capacityOf, judgeCapacity } from "../judge/capacity";
 import { type Confidence, type LimitVerdict, mlperfConfidence } from "../judge/early-stopping";
 import type { PooledItl } from "../judge/itl";
 import { slosOf } from "../judge/level-state";
+import { levelValues } from "../judge/level-values";
 import { type Evidence, judgeLimit } from "../judge/limit";
 import { type Outcome, outcomeJson, outcomeOf, published } from "../judge/outcome";
 import { invalidity } from "../judge/validity";
@@ -70,13 +71,7 @@ const completed = (rows: RequestRow[]): RequestRow[] => rows.filter((row) => row
 
 /** Values of the metrics that have one a level. */
 const perLevel: Partial<Record<string, (level: LevelSummary, rows: RequestRow[]) => number | undefined>> = {
-  llm_output_throughput: (level) => level.outputThroughput,
-  llm_request_throughput: (level) => level.requestThroughput,
-  llm_request_goodput: (level) => level.requestGoodput,
-  llm_requests: (level) => level.requests,
-  llm_failures: (level) => level.failed,
-  llm_input_tokens: (level) => level.inputTokens,
-  llm_output_tokens: (level) => level.outputTokens,
+  ...levelValues,
   llm_cost_request: ({ cost }) => cost?.perRequest,
   llm_cost_output: ({ cost }) => cost?.perMillionOutputTokens,
   llm_cost_output_slo: ({ cost }) => cost?.perMillionGoodOutputTokens,

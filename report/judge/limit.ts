@@ -8,7 +8,7 @@
  */
 
 import { studentQuantile } from "../../lib/figures/beta";
-import { type Operator, shareToKeep, type Threshold } from "../../lib/figures/threshold";
+import { compares, type Operator, shareToKeep, type Threshold } from "../../lib/figures/threshold";
 import { formatNumber, plural } from "../format";
 import { ascending, mean, quantile, sampleStd } from "../statistics";
 import { type Confidence, judgeShare, type LimitVerdict, samplesInAll } from "./early-stopping";
@@ -32,15 +32,6 @@ export interface Judged {
 }
 
 type Side = "<" | "<=" | ">" | ">=";
-
-const comparisons: Record<Operator, (value: number, limit: number) => boolean> = {
-  "<": (value, limit) => value < limit,
-  "<=": (value, limit) => value <= limit,
-  ">": (value, limit) => value > limit,
-  ">=": (value, limit) => value >= limit,
-  "==": (value, limit) => value === limit,
-  "!=": (value, limit) => value !== limit,
-};
 
 /** Judges a threshold; `unit` is the metric's, "" for none. What was not measured fails. */
 export function judgeLimit(threshold: Threshold, evidence: Evidence, unit: string, by: Confidence): Judged {
@@ -79,7 +70,7 @@ function bySides(operator: Operator, side: (side: Side) => LimitVerdict): LimitV
 function judgePoint(value: number | undefined, limit: Limit): Judged {
   if (value === undefined || !Number.isFinite(value)) return { verdict: "failed", reason: "not measured" };
   const reason = `${limit.aggregate} ${formatNumber(value)}${limit.unit}, ${limitWords(limit)}`;
-  return { verdict: comparisons[limit.operator](value, limit.limit) ? "passed" : "failed", reason };
+  return { verdict: compares(value, limit.operator, limit.limit) ? "passed" : "failed", reason };
 }
 
 function judgeValues(values: readonly number[], limit: Limit, by: Confidence): Judged {
@@ -90,7 +81,7 @@ function judgeValues(values: readonly number[], limit: Limit, by: Confidence): J
   const value = quantile(sorted, percentile / 100);
   // The least and the greatest of a run are the run's own.
   if (!(percentile > 0 && percentile < 100)) return judgePoint(value, limit);
-  const beyond = (side: Side) => values.filter((each) => !comparisons[side](each, limit.limit)).length;
+  const beyond = (side: Side) => values.filter((each) => !compares(each, side, limit.limit)).length;
   const share = (side: Side) => shareToKeep({ ...limit, operator: side }) ?? Number.NaN;
   const verdict = bySides(limit.operator, (side) => judgeShare(values.length, beyond(side), share(side), by));
   const side = sideShown(limit.operator, value, limit.limit);
@@ -125,8 +116,8 @@ function judgeMean(values: readonly number[], limit: Limit, by: Confidence): Jud
     n < 2 ? Number.POSITIVE_INFINITY : (studentQuantile(by.confidence, n - 1) * sampleStd(values)) / Math.sqrt(n);
   const verdict = bySides(limit.operator, (side) => {
     const [worst, best] = side.startsWith("<") ? [value + slack, value - slack] : [value - slack, value + slack];
-    if (comparisons[side](worst, limit.limit)) return "passed";
-    return comparisons[side](best, limit.limit) ? "inconclusive" : "failed";
+    if (compares(worst, side, limit.limit)) return "passed";
+    return compares(best, side, limit.limit) ? "inconclusive" : "failed";
   });
   const bounds = Number.isFinite(slack)
     ? `${formatNumber(value - slack)} to ${formatNumber(value + slack)}${limit.unit}`
@@ -165,8 +156,8 @@ function judgePooled(pool: PooledItl, percentile: number, limit: Limit, by: Conf
   const { low, high, independent } = pool.bounds(p, by);
   const verdict = bySides(limit.operator, (side) => {
     const [worst, best] = side.startsWith("<") ? [high, low] : [low, high];
-    if (worst !== undefined && comparisons[side](worst, limit.limit)) return "passed";
-    return best !== undefined && !comparisons[side](best, limit.limit) ? "failed" : "inconclusive";
+    if (worst !== undefined && compares(worst, side, limit.limit)) return "passed";
+    return best !== undefined && !compares(best, side, limit.limit) ? "failed" : "inconclusive";
   });
   const { unit } = limit;
   const atLeast = low === undefined ? "no lower bound" : `at least ${formatNumber(low)}${unit}`;
@@ -185,7 +176,7 @@ function judgePooled(pool: PooledItl, percentile: number, limit: Limit, by: Conf
   const reason = `${limit.aggregate} ${formatNumber(value)}${unit}, ${limitWords(limit)}: ${bound} (${from})`;
   if (verdict !== "inconclusive") return { verdict, reason };
   if (equation) return { verdict, reason: `${reason}; no number of samples shows that it is exactly that` };
-  const keeps = (ms: number) => comparisons[limit.operator](ms, limit.limit);
+  const keeps = (ms: number) => compares(ms, limit.operator, limit.limit);
   const needed = samplesInAll(independent, independent * (1 - pool.share(keeps)), below ? p : 1 - p, by);
   const requests = Math.ceil((needed / independent) * pool.requests);
   const more = Number.isFinite(requests)

@@ -4,8 +4,9 @@ import type { LevelSummary } from "../../lib/figures/level-summary";
 import { isMetricName, type MetricName } from "../../lib/figures/metrics-table";
 import { percentile } from "../../lib/figures/percentile";
 import type { RequestLine } from "../../lib/figures/records";
-import { type Operator, parseThreshold } from "../../lib/figures/threshold";
+import { compares, parseThreshold, partsOf } from "../../lib/figures/threshold";
 import type { Judged } from "../../lib/outcome/verdict";
+import { levelValues } from "./level-values";
 
 /** A level with its steady requests. */
 export interface MeasuredLevel {
@@ -33,12 +34,8 @@ const trends: Partial<Record<MetricName, keyof RequestFigures>> = {
   llm_output_speed: "outputSpeed",
 };
 
-/** Metrics that a level has one value of: k6's Counters, Rates and Gauges. */
+/** The other metrics that a level has one value of: k6's Counters, Rates and Gauges. */
 const perLevel: Partial<Record<MetricName, (level: MeasuredLevel) => number | undefined>> = {
-  llm_requests: ({ summary }) => summary.requests,
-  llm_failures: ({ summary }) => summary.failed,
-  llm_input_tokens: ({ summary }) => summary.inputTokens,
-  llm_output_tokens: ({ summary }) => summary.outputTokens,
   llm_cached_tokens: ({ summary }) => summary.cachedTokens,
   llm_cached_share: ({ summary }) => summary.cachedShare,
   llm_chunks: ({ steady }) =>
@@ -48,9 +45,6 @@ const perLevel: Partial<Record<MetricName, (level: MeasuredLevel) => number | un
   llm_itl_p50: ({ summary }) => (summary.itlMs.count > 0 ? summary.itlMs.p50 : undefined),
   llm_itl_p90: ({ summary }) => (summary.itlMs.count > 0 ? summary.itlMs.p90 : undefined),
   llm_itl_p99: ({ summary }) => (summary.itlMs.count > 0 ? summary.itlMs.p99 : undefined),
-  llm_output_throughput: ({ summary }) => summary.outputThroughput,
-  llm_request_throughput: ({ summary }) => summary.requestThroughput,
-  llm_request_goodput: ({ summary }) => summary.requestGoodput,
 };
 
 /** How many samples a level's steady requests gave a metric, as llm_samples counts them. */
@@ -113,6 +107,8 @@ function valueAt(key: string, expression: string, levels: readonly MeasuredLevel
   const { aggregate, percentile: percent } = parseThreshold(metric, expression);
   const figure = trends[metric];
   if (figure === undefined) {
+    const inSummary = levelValues[metric];
+    if (inSummary) return inSummary(level.summary);
     const value = perLevel[metric];
     if (!value) throw new Error(`the threshold ${key} ${expression} cannot be judged here`);
     return value(level);
@@ -127,18 +123,8 @@ function valueAt(key: string, expression: string, levels: readonly MeasuredLevel
   return values.reduce((sum, each) => sum + each, 0) / values.length;
 }
 
-const comparisons: Readonly<Record<Operator, (value: number, limit: number) => boolean>> = {
-  "<": (value, limit) => value < limit,
-  "<=": (value, limit) => value <= limit,
-  ">": (value, limit) => value > limit,
-  ">=": (value, limit) => value >= limit,
-  "==": (value, limit) => value === limit,
-  "!=": (value, limit) => value !== limit,
-};
-
 function holds(value: number, expression: string): boolean {
-  const [, operator = "", limit = ""] = /^[^<>=!\s]+\s*(<=|>=|<|>|===?|!=)\s*(\d+(?:\.\d+)?)$/.exec(expression) ?? [];
-  const compare = comparisons[(operator === "===" ? "==" : operator) as Operator];
-  if (!compare) throw new Error(`${expression} is not a threshold such as p(95)<500`);
-  return compare(value, Number(limit));
+  const parts = partsOf(expression);
+  if (!parts) throw new Error(`${expression} is not a threshold such as p(95)<500`);
+  return compares(value, parts.operator, parts.limit);
 }
