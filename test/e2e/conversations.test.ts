@@ -8,7 +8,8 @@ import { type TestContext, test } from "node:test";
 import { root } from "../../build/paths";
 import { foldRecords } from "../../lib/figures/fold";
 import type { RequestLine, SessionLine } from "../../lib/figures/records";
-import { near } from "../support/near";
+import { keepingServer } from "../support/keeping-server";
+import { near, nearlyEqual } from "../support/near";
 import { assertEndedWell, levelOf, type RunSettings, run } from "../support/run";
 import { scratchDir } from "../support/scratch";
 import { call, startServer } from "../support/simulated";
@@ -33,36 +34,16 @@ interface Kept {
 }
 
 /** A server that keeps what it is sent, answers `LIVE n` in turn n of a session, and gives each session a token. */
-async function keepingServer(t: TestContext): Promise<Kept> {
+async function sessionServer(t: TestContext): Promise<Kept> {
   const sessions: Kept["sessions"] = new Map();
-  const server = http.createServer((request, response) => {
-    let text = "";
-    request.on("data", (part) => {
-      text += part;
-    });
-    request.on("end", () => {
-      if (request.method === "GET") return response.end(JSON.stringify({ data: [{ id: "served" }] }));
-      if (!request.url?.endsWith("/chat/completions")) return response.writeHead(404).end();
-      const { "x-session-id": session = "", "x-request-id": id, "x-token": token } = request.headers;
-      const turns = sessions.get(String(session)) ?? [];
-      sessions.set(String(session), turns);
-      const body = JSON.parse(text);
-      turns.push({ id, body, token });
-      response.writeHead(200, { "Content-Type": "text/event-stream", "X-Token": `${session}-${turns.length}` });
-      const event = (choice: object) =>
-        response.write(`data: ${JSON.stringify({ choices: [{ index: 0, ...choice }] })}\n\n`);
-      event({ delta: { content: `LIVE ${turns.length}` } });
-      for (let k = 2; k < (body.min_tokens ?? 2); k++) event({ delta: { content: "" } });
-      event({ delta: {}, finish_reason: "stop" });
-      const tokens = body.min_tokens ?? 2;
-      response.end(
-        `data: ${JSON.stringify({ choices: [], usage: { prompt_tokens: 9, completion_tokens: tokens, total_tokens: 9 + tokens } })}\n\ndata: [DONE]\n\n`,
-      );
-    });
+  const { baseUrl } = await keepingServer(t, ({ id, headers, body }) => {
+    const session = String(headers["x-session-id"] ?? "");
+    const turns = sessions.get(session) ?? [];
+    sessions.set(session, turns);
+    turns.push({ id, body, token: headers["x-token"] });
+    return { headers: { "X-Token": `${session}-${turns.length}` }, text: `LIVE ${turns.length}` };
   });
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  t.after(() => server.close());
-  return { baseUrl: `http://127.0.0.1:${(server.address() as AddressInfo).port}/v1`, sessions };
+  return { baseUrl, sessions };
 }
 
 interface Sample {
@@ -142,7 +123,7 @@ const samples: Sample[] = [
 
 for (const { file, set = {}, turns, lengths, waits, tools } of samples) {
   test(`${file} ${JSON.stringify(set)}: the wire has the file's conversations`, { timeout: 60_000 }, async (t) => {
-    const server = await keepingServer(t);
+    const server = await sessionServer(t);
     const ended = await run("conversations", {
       ...{ BASE_URL: server.baseUrl, DATASET: fixture(file), SESSIONS: turns.length, THRESHOLDS: "none" },
       ...{ CONCURRENCY: 2, SESSION_ECHO: "x-token", OUTPUT_TOKENS: 4, ...set },
@@ -195,7 +176,7 @@ test("sessions of a trace begin at their times, and have the blocks of the file"
     ["51-aiperf-mooncake-session.jsonl", 2],
     ["55-weka.json", 2],
   ] as const) {
-    const server = await keepingServer(t);
+    const server = await sessionServer(t);
     const ended = await run("conversations", { BASE_URL: server.baseUrl, TRACE: fixture(file), THRESHOLDS: "none" });
     assertEndedWell(ended);
     for (const requests of server.sessions.values()) {
@@ -251,13 +232,11 @@ test("TTFT and cached input by turn are the server's truth, and the records fold
       [32, 32, 0, ended.requests.length],
     );
     const [folded] = foldRecords(ended.records).levels;
-    const rounded = (value: unknown) =>
-      JSON.parse(JSON.stringify(value), (_, each) => (typeof each === "number" ? Number(each.toPrecision(7)) : each));
-    assert.deepEqual(rounded(folded?.sessions), rounded(sessions), "what the module counted, and what the records say");
+    nearlyEqual(folded?.sessions, sessions, "sessions: what the records say, and what the module counted");
     // A speed is kept in thousandths.
     const speeds = (of: typeof turns) =>
       of.map(({ outputSpeed, ...rest }) => ({ ...rest, speed: Math.round(outputSpeed.mean) }));
-    assert.deepEqual(rounded(speeds(folded?.turns ?? [])), rounded(speeds(turns)));
+    nearlyEqual(speeds(folded?.turns ?? []), speeds(turns), "turns");
   } finally {
     await server.stop();
   }
@@ -385,7 +364,7 @@ for (const [settings, says] of refused) {
 }
 
 test("a subagent's branches join on the wire", { timeout: 60_000 }, async (t) => {
-  const server = await keepingServer(t);
+  const server = await sessionServer(t);
   const file = path.join(scratchDir(), "weka.json");
   const request = (ids: number[], more: object = {}) => ({
     t: 0,

@@ -1,12 +1,11 @@
 /** The formats most in use, sent by the built k6 to a server that keeps the bodies: what arrived is what the file says. */
 import assert from "node:assert/strict";
 import { readFileSync, writeFileSync } from "node:fs";
-import http from "node:http";
-import type { AddressInfo } from "node:net";
 import path from "node:path";
-import { type TestContext, test } from "node:test";
+import { test } from "node:test";
 import { gzipSync } from "node:zlib";
 import { root } from "../../build/paths";
+import { keepingServer } from "../support/keeping-server";
 import { type EndedRun, type RunSettings, run } from "../support/run";
 import { scratchDir } from "../support/scratch";
 
@@ -20,47 +19,6 @@ const jsonl = (name: string): Any[] =>
     .trim()
     .split("\n")
     .map((line) => JSON.parse(line));
-
-interface Kept {
-  readonly baseUrl: string;
-  /** Id (`id` in the records) and body of each request in the order of arrival. */
-  readonly requests: { id: unknown; body: Any }[];
-}
-
-/** A server that keeps what it is sent and answers each request with as many tokens as are forced. */
-async function keepingServer(t: TestContext): Promise<Kept> {
-  const requests: Kept["requests"] = [];
-  const server = http.createServer((request, response) => {
-    let text = "";
-    request.on("data", (part) => {
-      text += part;
-    });
-    request.on("end", () => {
-      if (request.method === "GET") {
-        response.end(JSON.stringify({ data: [{ id: "served" }] }));
-        return;
-      }
-      const body = JSON.parse(text || "{}");
-      if (!/\/(completions|messages)$/.test(request.url ?? "")) {
-        response.writeHead(404).end();
-        return;
-      }
-      requests.push({ id: request.headers["x-request-id"], body });
-      response.writeHead(200, { "Content-Type": "text/event-stream" });
-      const tokens = body.min_tokens ?? 2;
-      const choice = request.url?.endsWith("/chat/completions") ? { delta: { content: "x" } } : { text: "x" };
-      for (let i = 0; i < tokens; i++) {
-        const finish = i === tokens - 1 ? "length" : null;
-        response.write(`data: ${JSON.stringify({ choices: [{ index: 0, ...choice, finish_reason: finish }] })}\n\n`);
-      }
-      const usage = { prompt_tokens: 9, completion_tokens: tokens, total_tokens: 9 + tokens };
-      response.end(`data: ${JSON.stringify({ choices: [], usage })}\n\ndata: [DONE]\n\n`);
-    });
-  });
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  t.after(() => server.close());
-  return { baseUrl: `http://127.0.0.1:${(server.address() as AddressInfo).port}/v1`, requests };
-}
 
 const user = (content: unknown) => ({ role: "user", content });
 const length = (n: number) => ({ max_tokens: n, min_tokens: n, ignore_eos: true });

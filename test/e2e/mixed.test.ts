@@ -1,13 +1,12 @@
 /** Several classes of load in one run: each sends its own, and is judged by limits of its own, by k6 and by the report alike. */
 import assert from "node:assert/strict";
 import { writeFileSync } from "node:fs";
-import http from "node:http";
-import type { AddressInfo } from "node:net";
 import path from "node:path";
 import { test } from "node:test";
 import { runCommand } from "../../build/command";
 import { root } from "../../build/paths";
 import { foldRecords } from "../../lib/figures/fold";
+import { keepingServer } from "../support/keeping-server";
 import { levelOf, run } from "../support/run";
 import { scratchDir } from "../support/scratch";
 import { startServer } from "../support/simulated";
@@ -75,28 +74,7 @@ test("each class is gated alone: k6's exit code, the verdict, the gate and the r
 });
 
 test("the wire has each class's model, API and prefix groups", { timeout: 60_000 }, async (t) => {
-  // biome-ignore lint/suspicious/noExplicitAny: bodies have many shapes
-  const bodies: { url: string; body: any }[] = [];
-  const server = http.createServer((request, response) => {
-    let text = "";
-    request.on("data", (part) => {
-      text += part;
-    });
-    request.on("end", () => {
-      if (request.method === "GET") return response.end(JSON.stringify({ data: [{ id: "served" }] }));
-      if (!request.url?.endsWith("completions")) return response.writeHead(404).end();
-      const body = JSON.parse(text);
-      bodies.push({ url: request.url, body });
-      const choice = request.url.includes("chat") ? { delta: { content: "x" } } : { text: "x" };
-      const usage = { prompt_tokens: 9, completion_tokens: body.min_tokens, total_tokens: 9 + body.min_tokens };
-      response.writeHead(200, { "Content-Type": "text/event-stream" });
-      response.end(
-        `data: ${JSON.stringify({ choices: [{ index: 0, ...choice, finish_reason: "length" }] })}\n\ndata: ${JSON.stringify({ choices: [], usage })}\n\ndata: [DONE]\n\n`,
-      );
-    });
-  });
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  t.after(() => server.close());
+  const server = await keepingServer(t);
   const file = path.join(scratchDir(), "mix.json");
   const classes = [
     {
@@ -109,12 +87,12 @@ test("the wire has each class's model, API and prefix groups", { timeout: 60_000
   ];
   writeFileSync(file, JSON.stringify({ classes }));
   const ended = await run("mixed", {
-    BASE_URL: `http://127.0.0.1:${(server.address() as AddressInfo).port}/v1`,
+    BASE_URL: server.baseUrl,
     ...{ MIX: file, DURATION: "1s", THRESHOLDS: "none" },
   });
   assert.equal(ended.requests.length, 60, ended.stdout + ended.stderr);
-  const chat = bodies.filter(({ url }) => url.endsWith("/chat/completions"));
-  const text = bodies.filter(({ url }) => url.endsWith("/v1/completions"));
+  const chat = server.requests.filter(({ url }) => url.endsWith("/chat/completions"));
+  const text = server.requests.filter(({ url }) => url.endsWith("/v1/completions"));
   assert.deepEqual([chat.length, text.length], [40, 20]);
   assert.ok(
     chat.every(({ body }) => body.model === "adapter-a" && body.min_tokens === 4 && body.temperature === undefined),

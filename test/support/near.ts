@@ -14,3 +14,15 @@ export function near(actual: unknown, expected: number, what: string, { relative
   const allowed = relative * Math.abs(expected) + absolute;
   assert.ok(off <= allowed, `${what} is ${actual}, should be ${expected} (off by ${off}, allowed ${allowed})`);
 }
+
+/** Fails unless both are the same, but for numbers that two sums of the same values may differ by: a part in 10^8. */
+export function nearlyEqual(actual: unknown, expected: unknown, what: string): void {
+  if (typeof expected === "number") near(actual, expected, what, { relative: 1e-8, absolute: 1e-9 });
+  else if (typeof expected !== "object" || expected === null) assert.equal(actual, expected, what);
+  else {
+    const [a, b] = [(actual ?? {}) as Record<string, unknown>, expected as Record<string, unknown>];
+    const keys = (of: Record<string, unknown>) => Object.keys(of).filter((key) => of[key] !== undefined);
+    assert.deepEqual(keys(a).sort(), keys(b).sort(), what);
+    for (const [key, value] of Object.entries(b)) nearlyEqual(a[key], value, `${what} ${key}`);
+  }
+}
