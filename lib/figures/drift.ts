@@ -4,10 +4,10 @@ import { type Column, shortNumber, textTable } from "./table";
 import { fewestSlices, trendOf } from "./trend";
 
 /** Fewest completed requests of a part whose median is worth comparing. */
-export const fewestASlice = 5;
+const fewestASlice = 5;
 
 /** Chance of a false alarm of one run: of the three values together, each tested for a trend in both directions. */
-export const falseAlarms = 0.01;
+const falseAlarms = 0.01;
 
 /** A value that a soak watches. */
 interface Watched {

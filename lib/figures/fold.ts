@@ -80,7 +80,7 @@ export function isGood(request: RequestLine, figures: RequestFigures, slo: SloMs
 }
 
 /** Whether a latency of the request that a statistic is made of, or a gap of it, is below 0: then a clock was wrong. */
-export function hasClockError(request: RequestLine, figures: RequestFigures): boolean {
+function hasClockError(request: RequestLine, figures: RequestFigures): boolean {
   const latencies = [figures.queueDelayMs, figures.ttftMs, figures.ttfoMs, figures.e2eMs];
   if ([...latencies, figures.ttftScheduledMs, figures.e2eScheduledMs].some((ms = 0) => ms < 0)) return true;
   return request.outcome === "completed" && gapsOf(request).some(({ gapNs }) => gapNs < 0);

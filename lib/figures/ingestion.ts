@@ -4,7 +4,7 @@ import { fitLine, type Line } from "./line";
 import { shortNumber } from "./table";
 
 /** The least r2 of a line whose slope is a speed. */
-export const leastR2 = 0.9;
+const leastR2 = 0.9;
 
 /** The line through [mean input tokens, median TTFT in ms] of the levels that completed a request; undefined for one length. */
 export function ingestionLine(levels: readonly LevelSummary[]): Line | undefined {

@@ -115,7 +115,7 @@ export class Probe {
 }
 
 /** Judges what was measured so far; `over` says that no more will come. */
-export function judgeRequests(all: readonly ProbedRequest[], plan: ProbePlan, over: boolean): ProbeFigures {
+function judgeRequests(all: readonly ProbedRequest[], plan: ProbePlan, over: boolean): ProbeFigures {
   const bound = Math.log(1 / plan.alpha);
   let figures: ProbeFigures | undefined;
   let everSteady = false;

@@ -28,7 +28,7 @@ const latestSendMs = 10;
 const latestSendShare = 0.05;
 
 /** What the settings ask the search for. */
-export function searchPlanOf(config: Config): SearchPlan {
+function searchPlanOf(config: Config): SearchPlan {
   return {
     start: config.SEARCH_START,
     target: config.ATTAINMENT / 100,
@@ -215,7 +215,7 @@ function openSearch(config: Config): Load {
 const resultName = "capacity's result";
 
 /** What the search of this run found; undefined where it did not end. For handleSummary, which has a runtime of its own. */
-export function capacityFound(): CapacityResult | undefined {
+function capacityFound(): CapacityResult | undefined {
   const text = shared(resultName, () => "");
   return text === "" ? undefined : (JSON.parse(text) as CapacityResult);
 }
