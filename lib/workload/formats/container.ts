@@ -34,7 +34,7 @@ export function openRecords(name: string, file: TextFile, isRecord: (value: unkn
   if (ending === "parquet") throw new Error("its name ends in .parquet, but it is no Parquet file; rename it");
   if (!endings.includes(ending)) {
     throw new Error(
-      `its ending .${ending} is not known; files are read that end in ${endings.map((each) => `.${each}`).join(", ")}, or these with .gz. If every line is a prompt, name it .txt`,
+      `its ending .${ending} is not known; files are read that end in ${endings.map((each) => `.${each}`).join(", ")}, or these with .gz, and Parquet files. If every line is a prompt, name it .txt`,
     );
   }
   if (ending === "csv" || ending === "tsv") return tableRecords(ending, file);
