@@ -6,11 +6,14 @@ const azure = "https://github.com/Azure/AzurePublicDataset/blob/master/AzureLLMI
 const reports = "https://www.luminal.com/report/deepseek-r1-0528-8xh200";
 const checker = "https://github.com/mlcommons/inference/blob/master/tools/submission/submission_checker/constants.py";
 
+/** Said of a length that the source named was not read for. */
+const unchecked = "not recomputed from it";
+
 /** What a request of each preset is, and the sources of its lengths and limits. */
 const sources: Readonly<Record<PresetName, readonly [what: string, source: string]>> = {
   chat: [
     "a chat's turn",
-    `mean lengths of [Azure's conversation trace of 2023](${azure}), spread as their mean; limits of [MLPerf](${loadgen})'s llama2-70b-interactive`,
+    `about the mean lengths of [Azure's conversation trace of 2023](${azure}) (${unchecked}), spread as their mean; limits of [MLPerf](${loadgen})'s llama2-70b-interactive`,
   ],
   rag: [
     "a question with retrieved documents",
@@ -18,15 +21,15 @@ const sources: Readonly<Record<PresetName, readonly [what: string, source: strin
   ],
   code: [
     "code completion",
-    `mean lengths of [Azure's code trace of 2023](${azure}), spread as their mean; limits of [MLPerf](${loadgen})'s llama3_1-8b-interactive`,
+    `about the mean lengths of [Azure's code trace of 2023](${azure}) (${unchecked}), spread as their mean; limits of [MLPerf](${loadgen})'s llama3_1-8b-interactive`,
   ],
   summarization: [
     "a summary of an article",
-    `mean lengths of CNN-DailyMail in [MLPerf's Llama 3.1 8B](https://mlcommons.org/2025/09/small-llm-inference-5-1); limits of [MLPerf](${loadgen})'s llama3_1-8b`,
+    `about the mean lengths of CNN-DailyMail in [MLPerf's Llama 3.1 8B](https://mlcommons.org/2025/09/small-llm-inference-5-1) (${unchecked}); limits of [MLPerf](${loadgen})'s llama3_1-8b`,
   ],
   reasoning: [
     "a problem, its chain of thought and its answer",
-    `mean output length of [MLPerf](${checker})'s deepseek-r1 (3886), exponentially distributed, input as in [its announcement](https://mlcommons.org/2025/09/deepseek-inference-5-1/); limits of [MLPerf](${loadgen})'s deepseek-r1`,
+    `mean output length of [MLPerf](${checker})'s deepseek-r1 (3886), exponentially distributed, input about that of [its dataset](https://mlcommons.org/2025/09/deepseek-inference-5-1/) (${unchecked}); limits of [MLPerf](${loadgen})'s deepseek-r1`,
   ],
   agent: [
     "an agent's step with its history",
@@ -34,22 +37,22 @@ const sources: Readonly<Record<PresetName, readonly [what: string, source: strin
   ],
   "mlperf-llama2-70b": [
     "MLPerf Inference, server scenario",
-    `mean output length of [its checker](${checker}) (294.45), input of OpenOrca like it; [limits](${loadgen})`,
+    `mean output length of [its checker](${checker}) (294.45), input taken to be as long (${unchecked}); [limits](${loadgen})`,
   ],
   "mlperf-llama2-70b-interactive": ["the same with the limits of a conversation", `as above; [limits](${loadgen})`],
   "mlperf-llama3.1-8b": [
     "MLPerf Inference, server scenario",
-    `mean lengths of [CNN-DailyMail](https://mlcommons.org/2025/09/small-llm-inference-5-1); [limits](${loadgen})`,
+    `about the mean lengths of [CNN-DailyMail](https://mlcommons.org/2025/09/small-llm-inference-5-1) (${unchecked}); [limits](${loadgen})`,
   ],
   "mlperf-llama3.1-8b-interactive": ["the same with the limits of a conversation", `as above; [limits](${loadgen})`],
   "mlperf-llama3.1-405b": [
     "MLPerf Inference, server scenario",
-    `mean output length of [its checker](${checker}) (684.68), input as in [its announcement](https://mlcommons.org/2025/04/llm-inference-v5); [limits](${loadgen})`,
+    `mean output length of [its checker](${checker}) (684.68), input about that of [its dataset](https://mlcommons.org/2025/04/llm-inference-v5) (${unchecked}); [limits](${loadgen})`,
   ],
   "mlperf-llama3.1-405b-interactive": ["the same with the limits of a conversation", `as above; [limits](${loadgen})`],
   "mlperf-deepseek-r1": [
     "MLPerf Inference, server scenario",
-    `mean output length of [its checker](${checker}) (3886.2), exponentially distributed; [limits](${loadgen})`,
+    `mean output length of [its checker](${checker}) (3886.2), exponentially distributed, input about that of its dataset (${unchecked}); [limits](${loadgen})`,
   ],
   "mlperf-deepseek-r1-interactive": ["the same with the limits of a conversation", `as above; [limits](${loadgen})`],
 };
