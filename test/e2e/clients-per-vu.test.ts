@@ -4,6 +4,7 @@ import { readFileSync } from "node:fs";
 import path from "node:path";
 import { type TestContext, test } from "node:test";
 import type { RequestLine } from "../../lib/figures/records";
+import { whenValid } from "../support/attempts";
 import { levelOf, type RunSettings, run } from "../support/run";
 import { scratchDir } from "../support/scratch";
 import { startServer } from "../support/simulated";
@@ -134,10 +135,13 @@ for (const clientsPerVU of ["1", "auto"]) {
   });
 
   test(`${what}: a server that dies is asked ten times a second by each client, no more`, limits, async (t) => {
-    const server = await startServer("--die-after-requests", "20", "--die-how", "process", "--itl", "1ms");
-    t.after(server.stop);
     const load = { CONCURRENCY: 6, DURATION: "2s", WARMUP: 0, OUTPUT_TOKENS: 5, THRESHOLDS: "smoke" };
-    const ended = await run("concurrency-sweep", { ...load, CLIENTS_PER_VU: clientsPerVU, BASE_URL: server.baseUrl });
+    const ended = await whenValid(t, async () => {
+      const server = await startServer("--die-after-requests", "20", "--die-how", "process", "--itl", "1ms");
+      t.after(server.stop);
+      return run("concurrency-sweep", { ...load, CLIENTS_PER_VU: clientsPerVU, BASE_URL: server.baseUrl });
+    });
+    if (!ended) return;
     assert.equal(ended.code, 99, ended.stderr);
     const unreached = ended.requests.filter((request) => request.outcome === "failed" && request.failure === "connect");
     // 5, 10, 20, 40, 80, then 100 ms apart.

@@ -7,6 +7,7 @@ import path from "node:path";
 import { test } from "node:test";
 import { gate, gateConfig } from "../../report/cli/gate";
 import { readResults } from "../../report/read/read";
+import { whenValid } from "../support/attempts";
 import { near } from "../support/near";
 import { run } from "../support/run";
 import { scratchDir } from "../support/scratch";
@@ -50,7 +51,7 @@ test("each level has what the server and its GPUs say of its window, and what th
       llm_cost_output_slo: "value<0.001",
     }),
   );
-  const ended = await run("concurrency-sweep", {
+  const settings = {
     ...{ BASE_URL: server.baseUrl, API_KEY: "sesame", THRESHOLDS: profile, SLO_TTFT: 10_000, PRICE_HOUR: 3.6 },
     ...{
       METRICS_URL: `${server.origin}/metrics,${gpus.url}`,
@@ -58,7 +59,9 @@ test("each level has what the server and its GPUs say of its window, and what th
       METRICS_INTERVAL: "100ms",
     },
     ...{ CONCURRENCY: "2,4", REQUESTS: 40, OUTPUT_TOKENS: 6 },
-  });
+  };
+  const ended = await whenValid(t, () => run("concurrency-sweep", settings));
+  if (!ended) return;
   assert.equal(ended.code, 99, ended.stderr);
   const { summary, dir, stdout } = ended;
 

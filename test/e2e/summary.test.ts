@@ -131,10 +131,14 @@ test("the summary is the fold of the records, and its windows and phases are as 
     "status=500,share=0.1",
   );
   t.after(server.stop);
-  const { code, summary, records } = await run("concurrency-sweep", {
-    ...{ BASE_URL: server.baseUrl, CONCURRENCY: "2,8", REQUESTS: 60, WARMUP: 10, OUTPUT_TOKENS: "uniform:8:24" },
-    ...{ SLO_TTFT: 40, SLO_E2E: 1000 },
-  });
+  const ended = await whenValid(t, () =>
+    run("concurrency-sweep", {
+      ...{ BASE_URL: server.baseUrl, CONCURRENCY: "2,8", REQUESTS: 60, WARMUP: 10, OUTPUT_TOKENS: "uniform:8:24" },
+      ...{ SLO_TTFT: 40, SLO_E2E: 1000 },
+    }),
+  );
+  if (!ended) return;
+  const { code, summary, records } = ended;
   assert.equal(code, 99, "a tenth of the requests fail");
   const folded = foldRecords(records);
   assert.deepEqual(
