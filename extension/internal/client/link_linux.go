@@ -690,6 +690,7 @@ func newNetConn(raw Counted) (segmentConn, error) {
 				return nil, errors.Join(err, raw.Close())
 			}
 		}
+		clock.KeepStamping()
 		ctlErr := c.raw.Control(func(fd uintptr) {
 			err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1)
 		})

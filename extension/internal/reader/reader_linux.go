@@ -35,7 +35,6 @@ type Reader struct {
 	mem      *memory
 	wakeFd   int
 	notifyFd int
-	stampFd  int // see holdTimestamping
 
 	mode      Mode
 	abandoned bool // the thread was never heard of
@@ -120,7 +119,7 @@ func start(mode Mode, h *host) (_ *Reader, err error) {
 		return nil, err
 	}
 	sh := mem.sh
-	r := &Reader{mem: mem, mode: mode, conns: make([]atomic.Pointer[Conn], maxSlots), fresh: 1, wakeFd: -1, notifyFd: -1, stampFd: -1}
+	r := &Reader{mem: mem, mode: mode, conns: make([]atomic.Pointer[Conn], maxSlots), fresh: 1, wakeFd: -1, notifyFd: -1}
 	sh.epfd = -1
 	if mode != Detached {
 		sh.attached = 1
@@ -157,7 +156,7 @@ func start(mode Mode, h *host) (_ *Reader, err error) {
 		}
 		return nil, fmt.Errorf("the thread did not answer within %v", h.answerTime)
 	}
-	r.stampFd = holdTimestamping()
+	clock.KeepStamping()
 	r.gone.Add(1)
 	go func() {
 		defer r.gone.Done()
@@ -185,7 +184,7 @@ func (r *Reader) release() error {
 		return nil
 	}
 	var err error
-	for _, fd := range []int{int(r.mem.sh.epfd), r.wakeFd, r.notifyFd, r.stampFd} {
+	for _, fd := range []int{int(r.mem.sh.epfd), r.wakeFd, r.notifyFd} {
 		if fd >= 0 {
 			err = errors.Join(err, unix.Close(fd))
 		}
@@ -231,46 +230,6 @@ func (r *Reader) Close() error {
 	_, err2 := unix.Write(r.notifyFd, one[:])
 	r.gone.Wait()
 	return errors.Join(err, err2, r.release())
-}
-
-// holdTimestamping switches the kernel's receive times on and returns the descriptor of a socket that keeps them on, or
-// -1. The kernel begins to stamp some time after the first socket asked for it; until then packets would carry none, so
-// a datagram to itself is sent until one that waited in the queue comes out with a time from before the wait.
-func holdTimestamping() int {
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
-	if err != nil {
-		return -1
-	}
-	self := &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}
-	if unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1) != nil || unix.Bind(fd, self) != nil {
-		return fd
-	}
-	addr, err := unix.Getsockname(fd)
-	if err != nil {
-		return fd
-	}
-	control := make([]byte, 64)
-	for range 200 {
-		if unix.Sendto(fd, control[:1], 0, addr) != nil {
-			break
-		}
-		sentNs := clock.Now()
-		time.Sleep(100 * time.Microsecond)
-		_, size, _, _, err := unix.Recvmsg(fd, make([]byte, 1), control, 0)
-		if err != nil {
-			continue
-		}
-		messages, _ := unix.ParseSocketControlMessage(control[:size])
-		for _, m := range messages {
-			if m.Header.Type == unix.SO_TIMESTAMPNS && len(m.Data) >= 16 {
-				ts := (*unix.Timespec)(unsafe.Pointer(&m.Data[0]))
-				if atNs, ok := clock.FromWall(ts.Nano(), clock.Now()); ok && atNs < sentNs+50_000 {
-					return fd
-				}
-			}
-		}
-	}
-	return fd
 }
 
 // Add hands a connected, non-blocking stream socket to the thread, which owns the descriptor from then on, also when

@@ -102,6 +102,7 @@ func (p *epoll) listen(address string, accept func(socket) sink) (string, error)
 	}
 	if err == nil {
 		if l.tcp {
+			clock.KeepStamping()
 			_ = unix.SetsockoptInt(l.fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1)
 		}
 		err = unix.EpollCtl(p.fd, unix.EPOLL_CTL_ADD, l.fd, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(l.fd)})

@@ -3,7 +3,6 @@ package simulate
 import (
 	"crypto/tls"
 	"net/http"
-	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -42,7 +41,7 @@ func TestTLS(t *testing.T) {
 		require.Greater(t, len(big.body), 5_000_000)
 		truth := s.Truth().Requests[0]
 		require.Equal(t, "mine", truth.ID)
-		require.Equal(t, runtime.GOOS == "linux", truth.KernelBegin)
+		requireKernelBegins(t, s.Truth())
 		require.GreaterOrEqual(t, truth.SendsNs[0][0]-truth.BeginNs, 5*ms)
 	}
 }
