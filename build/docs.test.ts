@@ -6,8 +6,9 @@ import { type SettingName, settings } from "../lib/settings/settings";
 import { commonSettings } from "../lib/settings/used-settings";
 import { commandsOf } from "../test/support/commands";
 import { scenarioNames } from "./bundle";
-import { generatedDocs, generatedPages, pagesWithBlocks, scenarioSettings } from "./docs";
+import { generatedDocs, generatedPages, pagesWithBlocks } from "./docs";
 import { root } from "./paths";
+import { scenarioSettings } from "./scenario-settings";
 
 const read = (file: string) => readFileSync(path.join(root, file), "utf8").replaceAll("\r\n", "\n");
 
@@ -246,7 +247,7 @@ test("every picture of docs/ is shown by a page, and is small enough for one", (
 
 test("every setting is used by a scenario", async () => {
   const used = new Set<string>(commonSettings);
-  for (const own of Object.values(await scenarioSettings())) for (const { name } of own) used.add(name);
+  for (const { uses } of await scenarioSettings()) for (const { name } of uses) used.add(name);
   assert.deepEqual(
     Object.keys(settings).filter((name) => !used.has(name)),
     [],

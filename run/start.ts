@@ -8,6 +8,7 @@ import { ensureK6 } from "../build/k6";
 import { noteSignal } from "../build/parent";
 import { distDir } from "../build/paths";
 import { Problem, runProgram } from "../build/program";
+import { settingsOfScenario, settingsOfScript } from "../build/scenario-settings";
 import { openScript, type Script } from "../build/script";
 import { phaseFigures } from "../lib/figures/figures";
 import type { Summary } from "../lib/figures/level-summary";
@@ -19,6 +20,8 @@ import { SettingError } from "../lib/settings/setting-error";
 import { type Environment, settings } from "../lib/settings/settings";
 import { newSalt } from "../lib/workload/salt";
 import { type Between, readBetween, runBetween } from "./between";
+import { scenarioHelp } from "./help";
+import { requireOptions } from "./k6-options";
 import { takenByNpm } from "./npm-arguments";
 import { clearResults, makeFolder, newResultsFolder, removeEmpty, shownToUser, userFolder } from "./results-folder";
 import { k6Environment, type Simulator, startSimulator } from "./simulator";
@@ -68,18 +71,6 @@ export function parseStartArgs(argv: readonly string[], command: StartCommand = 
     request.settings[pair.slice(0, at)] = pair.slice(at + 1);
   }
   return request;
-}
-
-/**
- * Sees that every argument is one: NAME=value that no option precedes is what is left of -e where npm took the option.
- * @throws Problem with exit code 104.
- */
-function refuseLooseWords(k6Args: readonly string[]): void {
-  for (const [i, arg] of k6Args.entries()) {
-    const name = /^([A-Za-z_]\w*)=/.exec(arg)?.[1];
-    if (name === undefined || k6Args[i - 1]?.startsWith("-")) continue;
-    throw refused(`${name}=... stands alone; write -- -e ${name}=..., with the -- of npm before it`);
-  }
 }
 
 /** A problem with what was asked for. */
@@ -240,7 +231,7 @@ function usage(names: readonly string[], command: StartCommand): string {
 Runs a scenario and renders its report. Without any argument it runs ${defaultScenario} against a simulated server; else the
 server is named by BASE_URL, or SIMULATE=true asks for the simulated one.
 Scenarios: ${names.join(", ")}.
-Settings: docs/settings.md, also as -e SETTING=value, or as environment variables TOKENCLOCK_SETTING, BASE_URL and API_KEY; keys
+Settings: tokenclock run SCENARIO --help lists a scenario's, docs/settings.md has all; also as -e SETTING=value, or as environment variables TOKENCLOCK_SETTING, BASE_URL and API_KEY; keys
 are better set there, because others can see a process's arguments.
 k6's arguments: those of k6 run, such as --out or --tag.`;
   }
@@ -250,8 +241,8 @@ Runs a scenario and renders its report. Without any argument it runs ${defaultSc
 server is named by BASE_URL, or -e SIMULATE=true asks for the simulated one. Behind -- only: before it npm takes options for
 its own.
 Scenarios: ${names.join(", ")}; or the path of a script of your own (docs/own-scenarios.md).
-Settings: docs/settings.md, or as environment variables TOKENCLOCK_SETTING, BASE_URL and API_KEY; keys are better set there
-than with -e, which others can see.
+Settings: npm start SCENARIO -- --help lists a scenario's, docs/settings.md has all; or as environment variables
+TOKENCLOCK_SETTING, BASE_URL and API_KEY; keys are better set there than with -e, which others can see.
 k6's arguments: bin/k6 run --help`;
 }
 
@@ -277,12 +268,40 @@ function clearedFolder(options: Environment): string | undefined {
   return dir;
 }
 
+/**
+ * The path of the user's own script; undefined for the name of a scenario.
+ * @throws Problem with exit code 104 where there is neither.
+ */
+function scriptOf(scenario: string, names: readonly string[]): string | undefined {
+  const setting = /^([A-Za-z_]\w*)=/.exec(scenario)?.[1];
+  if (setting !== undefined) requireOptions([scenario], false);
+  const file = /\.[jt]s$/.test(scenario) ? path.resolve(userFolder(), scenario) : undefined;
+  if (file !== undefined && !existsSync(file)) throw refused(`there is no file ${scenario}`);
+  if (file === undefined && !names.includes(scenario)) {
+    throw refused(
+      `there is no scenario ${scenario}; there are ${names.join(", ")}, or give the path of a script of your own`,
+    );
+  }
+  return file;
+}
+
+/** The help of one load test. @throws Problem with exit code 104 for one that there is not, or whose script opens none. */
+async function helpOn(scenario: string, names: readonly string[], command: StartCommand): Promise<string> {
+  const file = scriptOf(scenario, names);
+  const call = `${command} ${scenario} ${command === "npm start" ? "-- [-e SETTING=value ...]" : "[SETTING=value ...]"}`;
+  try {
+    return scenarioHelp(await (file === undefined ? settingsOfScenario(scenario) : settingsOfScript(file)), call);
+  } catch (error) {
+    throw refused(`the settings of ${scenario} cannot be read: ${error instanceof Error ? error.message : error}`);
+  }
+}
+
 /** The whole of `npm start`; resolves to the exit code. */
 export async function start(argv: readonly string[], command: StartCommand = "npm start"): Promise<number> {
   const { named, scenario, settings: options, k6Args } = parseStartArgs(argv, command);
   const names = scenarioNames();
   if (k6Args.some((arg) => arg === "--help" || arg === "-h")) {
-    console.log(usage(names, command));
+    console.log(named ? await helpOn(scenario, names, command) : usage(names, command));
     return passed.code;
   }
   // First of all: whatever ends the run from here on, nobody finds an earlier one's results in its folder.
@@ -293,13 +312,8 @@ export async function start(argv: readonly string[], command: StartCommand = "np
       `npm took ${taken.words.join(" and ")} for itself; write -- before it: npm start ${scenario} -- ${taken.words.join(" ")}`,
     );
   }
-  refuseLooseWords(named ? [scenario, ...k6Args] : k6Args);
-  const scriptFile = /\.[jt]s$/.test(scenario) ? path.resolve(userFolder(), scenario) : undefined;
-  if (scriptFile !== undefined && !existsSync(scriptFile)) throw refused(`there is no file ${scenario}`);
-  if (scriptFile === undefined && !names.includes(scenario))
-    throw refused(
-      `there is no scenario ${scenario}; there are ${names.join(", ")}, or give the path of a script of your own`,
-    );
+  requireOptions(k6Args, Boolean(process.env.K6_BINARY));
+  const scriptFile = scriptOf(scenario, names);
   const script = scriptFile === undefined ? undefined : await openScript(scriptFile);
   const own = ownSettings(script?.own ?? [], options);
   const given: Record<string, string | undefined> = {

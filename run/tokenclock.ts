@@ -137,7 +137,7 @@ export async function tokenclock(argv: readonly string[]): Promise<number> {
     console.log((await helpOf()).trimEnd());
     return name === undefined ? exitCodes.settings.code : 0;
   }
-  if (name === "help") return tokenclock([...rest.slice(0, 1), "--help"]);
+  if (name === "help") return tokenclock([...rest, "--help"]);
   const command = Object.hasOwn(subcommands, name) ? subcommands[name] : undefined;
   if (!command) {
     const known = Object.keys(subcommands).join(", ");

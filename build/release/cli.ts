@@ -3,6 +3,7 @@ import path from "node:path";
 import { build, type Plugin } from "esbuild";
 import { pageScript } from "../../report/page/script";
 import { root } from "../paths";
+import { type ScenarioSettings, scenarioSettings } from "../scenario-settings";
 
 /** Packages that stay packages beside the file: a native library, and fonts that are read as files. */
 export const keptPackages = ["@resvg/resvg-js", "@expo-google-fonts/arimo"] as const;
@@ -10,7 +11,7 @@ export const keptPackages = ["@resvg/resvg-js", "@expo-google-fonts/arimo"] as c
 const inBuild = (name: string) => path.join(root, "build", name);
 
 /** Puts what a release has ready in the place of what a clone makes: bundles, binary, the page's script. */
-const packed: Plugin = {
+const packed = (declared: readonly ScenarioSettings[]): Plugin => ({
   name: "packed",
   setup({ onResolve, onLoad }) {
     onResolve({ filter: /(^|\/)(bundle|k6|script)$/ }, ({ path: name, resolveDir }) => {
@@ -24,8 +25,18 @@ const packed: Plugin = {
       contents: `const script = ${JSON.stringify(pageScript())};\nexport const pageScript = () => script;`,
       loader: "js",
     }));
+    // What declares settings are the sources of scenarios, and what reads them is the bundler.
+    onLoad({ filter: /[\\/]build[\\/]scenario-settings\.ts$/ }, () => ({
+      contents: `
+        const declared = ${JSON.stringify(declared)};
+        export const settingsOfScenario = async (name) => declared.find(({ scenario }) => scenario === name);
+        export const settingsOfScript = async () => {
+          throw new Error("a release reads the settings of its own scenarios only (docs/own-scenarios.md)");
+        };`,
+      loader: "js",
+    }));
   },
-};
+});
 
 /** Writes the file; returns the names of npm's packages that are in it, sorted. */
 export async function bundleCli(outfile: string): Promise<string[]> {
@@ -50,7 +61,7 @@ export async function bundleCli(outfile: string): Promise<string[]> {
     legalComments: "none",
     external: [...keptPackages],
     tsconfig: path.join(root, "tsconfig.json"),
-    plugins: [packed],
+    plugins: [packed(await scenarioSettings())],
   });
   const packages = Object.keys(metafile.inputs).flatMap((file) => packageOf(file) ?? []);
   return [...new Set(packages)].sort();

@@ -24,7 +24,7 @@ export interface OwnSetting extends OwnKind {
 }
 
 /** What is allowed, for messages and --help. */
-function ownAllowed({ value, oneOf, min, max, is }: OwnSetting): string {
+export function ownAllowed({ value, oneOf, min, max, is }: OwnSetting): string {
   if (is === "duration") return "a duration such as 500ms, 30s or 1m30s";
   if (is === "distribution") return "a number or a distribution such as uniform:2:8, normal:5:1 or lognormal:5:2";
   if (oneOf) return `one of ${oneOf.join(", ")}`;

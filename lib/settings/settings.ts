@@ -987,12 +987,18 @@ export function shownSettings(
   return shown;
 }
 
+/** The default of a setting where a test has none of its own, as one would type it; "" where there is none. */
+export function shownDefault(name: SettingName): string {
+  const { initial, show } = settings[name] as Setting<unknown>;
+  const shown = show(initial);
+  return typeof shown === "object" ? JSON.stringify(shown) : String(shown ?? "");
+}
+
 /** docs/settings.md's table, in Markdown. */
 export function settingsMarkdown(): string {
   const rows = (Object.keys(settings) as SettingName[]).map((name) => {
-    const { doc, allowed, initial, show } = settings[name] as Setting<unknown>;
-    const shown = show(initial);
-    const text = typeof shown === "object" ? JSON.stringify(shown) : String(shown ?? "");
+    const { doc, allowed } = settings[name];
+    const text = shownDefault(name);
     const code = text === "" ? "" : `\`${text}\``;
     return `| \`${name}\` | ${doc} | ${allowed} | ${code} |`;
   });

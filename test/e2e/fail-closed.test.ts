@@ -8,10 +8,12 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync
 import path from "node:path";
 import { type TestContext, test } from "node:test";
 import fc from "fast-check";
-import { distDir, root } from "../../build/paths";
+import { runCommand } from "../../build/command";
+import { builtK6, distDir, root } from "../../build/paths";
 import type { Summary } from "../../lib/figures/level-summary";
 import { requestsNeeded } from "../../lib/load/measurable";
 import { samplesNeeded } from "../../report/judge/early-stopping";
+import { switches, valued } from "../../run/k6-options";
 import { k6Environment } from "../../run/simulator";
 import { type ChildEnd, startChild } from "../support/child";
 import { k6Binary, readRecords } from "../support/run";
@@ -94,6 +96,7 @@ const npmRows: Typed[] = [
   { words: () => ["concurrency-sweep"], message: /no server is named: set BASE_URL, or SIMULATE=true/ },
   { words: () => ["--", "-e", "SLO_TTFT=1"], message: /no server is named/ },
   { words: () => ["--", "--quiet"], message: /no server is named/ },
+  { words: () => ["--", "--bogus"], message: /--bogus is no option of k6 run/ },
   { words: () => [], env: () => ({ TOKENCLOCK_REQUESTS: "3" }), message: /no server is named/ },
   { words: () => [], env: () => ({ API_KEY: "sk-1" }), message: /no server is named/ },
   {
@@ -124,6 +127,18 @@ served("npm start: nothing of this is loaded, and all of it ends with 104", 240_
     });
   }
   assert.equal((await server.truth()).requestCount, 0);
+});
+
+test("npm start knows every option of k6 run, and whether a value follows it", async () => {
+  const { stdout } = await runCommand(builtK6, ["run", "--help"]);
+  const lines = [...stdout.matchAll(/^ +(?:(-\w), |)(--[\w-]+) ( ?)(\S*)/gm)];
+  assert.ok(lines.length > 40, stdout);
+  const found: { switches: string[]; valued: string[] } = { switches: [], valued: [] };
+  // What stands behind one blank is the name of a value; an optional one never is the next word.
+  for (const [, short, long = "", blank, type = ""] of lines)
+    found[blank === "" && !type.includes("[=") ? "valued" : "switches"].push(long, ...(short ? [short] : []));
+  assert.deepEqual(found.switches.sort(), [...switches].sort());
+  assert.deepEqual(found.valued.sort(), [...valued].sort());
 });
 
 served("npm start: results are below the user's own folder, and so are the files that they name", 120_000, async () => {

@@ -116,6 +116,8 @@ test("help, version, completion and what is misspelt", { skip }, async () => {
     [["--version"], 0, new RegExp(`^${version}$`, "m")],
     [["--help"], 0, /^ {2}calibrate /m],
     [["gate", "--help"], 0, /Usage: tokenclock gate \[options\] <dir>[\s\S]*--slo-ttft/],
+    [["run", "concurrency-sweep", "--help"], 0, /^ {2}REQUESTS {2}a whole number .*; default 32$/m],
+    [["run", "--bogus"], 104, /--bogus is no option of k6 run/],
     [["completion", "bash"], 0, /concurrency-sweep[\s\S]*--slo-ttft/],
     [["gate"], 104, /missing required argument 'dir'/],
     [["gaet"], 104, /there is no command gaet/],
