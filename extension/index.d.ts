@@ -241,9 +241,11 @@ declare module "k6/x/tokenclock" {
    * Levels of constant concurrency, one after the other, shared by all VUs of the process (the name identifies the
    * object, so every VU's init code gets the same one). A VU is one client that calls acquire(), or carries several with
    * each(). Client number n takes part in a level while n <= concurrency; the others wait. A level is drained before the next one begins; its warm-up is not drained before its steady part.
+   * `between` is called between two levels, on one VU of all: when the last request of one has ended, and before any of the next
+   * is scheduled. It belongs to no level. Of instances that meet, one calls it.
    */
   export class Levels {
-    constructor(name: string, specs: LevelSpec[]);
+    constructor(name: string, specs: LevelSpec[], between?: () => void);
     /** Blocks until this VU may send its next request. Calling it again gives the last slot back. null: all is done.
      * The slot is scheduled for the moment at which it became free: the end of the VU's last request, and where that found
      * no connection (connect, tls) a rest of 5 to 100 ms behind it, which grows until a request reaches the server again. */

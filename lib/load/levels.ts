@@ -75,9 +75,6 @@ export function lengthLabels({ INPUT_TOKENS: input, OUTPUT_TOKENS: output }: Con
   return labels;
 }
 
-/** The name of what runs between two levels: one VU takes its only slot, while all others wait for the next level. */
-export const betweenLevel = "pause";
-
 /** Levels of constant concurrency with the prompts that each carries. */
 export function openLevels(config: Config, list: readonly Level[], between?: Between): Load {
   const load = levelsInTurn(
@@ -96,9 +93,7 @@ export interface PlainLoad extends Omit<Load, "each"> {
 
 /** Levels of constant concurrency that follow each other in one k6 scenario. */
 export function levelsInTurn(config: Config, measured: readonly LevelSpec[], between?: Between): PlainLoad {
-  const rest: LevelSpec = { name: betweenLevel, concurrency: 1, requests: 1, warmupRequests: 0 };
-  const specs = between ? measured.flatMap((spec, i) => (i > 0 ? [rest, spec] : [spec])) : [...measured];
-  const shape = new Levels(config.scenario, specs);
+  const shape = new Levels(config.scenario, [...measured], between && (() => orAbort(() => between.run())));
   for (const { requests, concurrency = 1, warmupRequests = concurrency, warmupMs } of measured) {
     planRequests(requests !== undefined && !warmupMs ? requests + warmupRequests : undefined);
   }
@@ -110,7 +105,7 @@ export function levelsInTurn(config: Config, measured: readonly LevelSpec[], bet
     // Each VU goes through all levels in one iteration: k6 cannot start a level when another has ended, the module can.
     options: (gates) => loadOptions(config, gates, Math.ceil(clients / perVU), measured),
     check: between && (() => orAbort(() => between.check())),
-    each: (send) => shape.each(perVU, (slot) => (slot.level === betweenLevel ? between?.run() : send(slot)), abort),
+    each: (send) => shape.each(perVU, send, abort),
     report: emitLevelMetrics,
   };
 }

@@ -42,10 +42,7 @@ test("a gate that a level has too few requests for is told, with the limit that 
     "llm_itl_p99{level:c1}": ["value<100"],
   };
   const line = (requests: number | undefined, profile?: Parameters<typeof unreachableLine>[2]) =>
-    unreachableLine(parseSettings({ THRESHOLDS: "interactive" }, {}), thresholds, profile, [
-      { name: "c1", requests },
-      { name: "pause", requests: 1 },
-    ]);
+    unreachableLine(parseSettings({ THRESHOLDS: "interactive" }, {}), thresholds, profile, [{ name: "c1", requests }]);
   assert.match(line(200), /^level c1 has 200 requests: too few .* THRESHOLDS=interactive .* p\(99\) needs 459$/);
   assert.equal(line(459), "");
   assert.equal(line(undefined), "", "by time: nobody knows how many");

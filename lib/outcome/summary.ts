@@ -2,7 +2,6 @@ import type { OwnResults, RunReport } from "../figures/level-summary";
 import type { Gates } from "../figures/profile";
 import type { ServerMetrics } from "../figures/server-metrics";
 import { afterLoad } from "../lazy";
-import { betweenLevel } from "../load/levels";
 import { type Config, digests, shownSettings } from "../settings/config";
 import { conclude, runReport, writeResult } from "../wire/client";
 import { repetition } from "../workload/load-plan";
@@ -23,9 +22,7 @@ export function writeSummary(
 ): Record<string, string> {
   // Results name the model that was measured, also where the server was asked for it.
   const config = { ...settings, MODEL: settings.MODEL || data.setup_data?.model || "" };
-  const whole = runReport(data);
-  // What runs between two levels stands among them so that nothing runs beside it; it is none.
-  const measured = { ...whole, levels: whole.levels.filter(({ name }) => name !== betweenLevel) };
+  const measured = runReport(data);
   const report = server?.added(measured) ?? measured;
   const own = report.total.requests > 0 ? shows(report, config) : {};
   const files = { ...server?.files(), ...own.files };

@@ -79,6 +79,8 @@ let declared: RunSpec = { scenario: "", config: {}, sloMs: {} };
 
 /** k6 scenarios by level, made when a load shape is constructed; empty where the script's own scenario stays. */
 const scenarios = new Map<string, { spec: LevelSpec; scenario: Scenario; serial: number }>();
+/** k6 scenarios of what a script does between two levels, by name. */
+const gaps = new Map<string, Scenario>();
 let scheduledMs = 0;
 let requestsBefore = 0;
 
@@ -108,6 +110,14 @@ function addScenario(spec: LevelSpec, durationMs: number, scenario: Scenario): v
   scheduledMs += durationMs;
   const { requests: steady, concurrency = 1, warmupRequests = concurrency } = spec;
   requestsBefore += steady === undefined ? unknownRequests : steady + (spec.batchSize ? 0 : warmupRequests);
+}
+
+/** A scenario of one iteration between those of two levels. */
+function addGap(name: string): void {
+  const [startTime, maxDuration] = [scheduledMs, levelTimeMs].map(formatDurationMs);
+  const once = { executor: "per-vu-iterations", vus: 1, iterations: 1, gracefulStop: "0s" };
+  gaps.set(name, { ...once, startTime, maxDuration } as Scenario);
+  scheduledMs += levelTimeMs;
 }
 
 export function run(spec: RunSpec): void {
@@ -240,7 +250,7 @@ export function adaptOptions(options: Options): Options {
     ...options,
     thresholds,
     summaryTrendStats: [...stats],
-    scenarios: scenarios.size > 0 ? byLevel : options.scenarios,
+    scenarios: scenarios.size > 0 ? { ...byLevel, ...Object.fromEntries(gaps) } : options.scenarios,
   };
 }
 
@@ -259,10 +269,13 @@ abstract class LoadShape {
 
 export class Levels extends LoadShape {
   #given = false;
+  readonly #between: (() => void) | undefined;
 
-  constructor(_name: string, specs: LevelSpec[]) {
+  constructor(_name: string, specs: LevelSpec[], between?: () => void) {
     super();
-    for (const spec of specs) {
+    this.#between = between;
+    for (const [i, spec] of specs.entries()) {
+      if (between && i > 0) addGap(`before-${spec.name}`);
       const { concurrency: vus = 1, requests: steady, durationMs = 0, warmupMs = 0, warmupRequests = vus } = spec;
       const lengthMs = steady === undefined ? durationMs + warmupMs : levelTimeMs;
       const scenario: Scenario =
@@ -280,7 +293,12 @@ export class Levels extends LoadShape {
     }
   }
 
-  /** Every iteration is one request. */
+  /** Every iteration is one request, or what is done between two levels. */
+  override each(clients: number, send: (slot: Slot) => unknown, failed: (reason: unknown) => void): void {
+    if (gaps.has(exec.scenario.name)) this.#between?.();
+    else super.each(clients, send, failed);
+  }
+
   next(): Slot | null {
     this.#given = !this.#given;
     if (!this.#given) return null;

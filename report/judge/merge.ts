@@ -43,9 +43,6 @@ export interface Merged {
 /** Settings that may differ between runners: where each one writes, and how it reaches the coordinator. */
 const ownSettings = new Set(["RESULTS", "COORDINATOR", "COORDINATOR_TOKEN", "COORDINATOR_TOKEN_FILE", "DESCRIPTION"]);
 
-/** A level that a scenario puts between two others, and that sends nothing. */
-const pauseLevel = "pause";
-
 /** Why the parts are not one whole run, a line each; empty where they are. */
 export function mergeRefusals(parts: readonly PartRecords[], limits: MergeLimits): string[] {
   const lines: string[] = [];
@@ -276,13 +273,11 @@ function mergedLine(name: string, parts: readonly PartRecords[]): LevelLine {
 function reportOf(run: RunLine, parts: readonly PartRecords[], lines: readonly LevelLine[]): RunReport {
   const requests = parts.flatMap((part) => part.requests);
   const sessions = parts.flatMap((part) => part.sessions);
-  const summaries = lines
-    .filter(({ name }) => name !== pauseLevel)
-    .map((line) => {
-      const own = requests.filter(({ level }) => level === line.name);
-      const held = sessions.filter(({ level }) => level === line.name);
-      return { ...foldLevel(line.name, own, line, run.sloMs, held), failureMessages: messagesOf(own) };
-    });
+  const summaries = lines.map((line) => {
+    const own = requests.filter(({ level }) => level === line.name);
+    const held = sessions.filter(({ level }) => level === line.name);
+    return { ...foldLevel(line.name, own, line, run.sloMs, held), failureMessages: messagesOf(own) };
+  });
   const { total } = foldRecords([run, ...requests, ...sessions]);
   const zeroNs = Math.min(...lines.map(({ openNs }) => openNs));
   const ends = parts.map(({ end }) => end?.ended);

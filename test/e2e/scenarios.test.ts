@@ -248,6 +248,13 @@ test("C, prefill and decode: both phases in one run, and as two runs that the re
   await withAttempts(t, async () => {
     const run = await runReported("prefill-decode", engine, settings);
     const [full, prefill] = [run.seen("full"), run.seen("prefill")];
+    const levelLines = run.ended.records.filter(({ type }) => type === "level") as { name: string }[];
+    for (const levels of [levelLines, run.ended.summary.levels])
+      assert.deepEqual(
+        levels.map(({ name }) => name),
+        ["full", "prefill"],
+        "what happens between the phases is no level",
+      );
     assert.deepEqual([tokensIn(full), tokensOut(full), tokensIn(prefill), tokensOut(prefill)], [1600, 128, 1600, 8]);
     assert.deepEqual(
       full.map(({ request }) => request.index).sort(),

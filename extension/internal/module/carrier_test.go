@@ -194,6 +194,28 @@ func TestFewVUsCarryTheClientsOfLevels(t *testing.T) {
 	require.InDelta(t, 0.060, out[2].DurationS, 1e-9)
 }
 
+func TestLevelsBetween(t *testing.T) {
+	const specs = `[{ name: "a", concurrency: 2, requests: 4 }, { name: "b", concurrency: 1, requests: 1 }, { name: "c", concurrency: 2, requests: 2 }]`
+	c := newCarriers(t, 2, `
+		const calls = [];
+		levels = new tc.Levels("l", `+specs+`, () => { calls.push("between"); });
+		client = new tc.Client({ url: "`+llm(t)+`", api: "completions" });`)
+	recordsTo(t, c.root)
+	c.all(`levels.each(1, (slot) => { calls.push(slot.level); return client.start({ body: "{}" }, slot); })`)
+	between := 0
+	for _, rt := range c.vus {
+		calls, err := rt.VU.Runtime().RunString(`calls.filter((call) => call === "between").length`)
+		require.NoError(t, err)
+		between += int(calls.ToInteger())
+	}
+	require.Equal(t, 2, between, "once between two levels, on one VU of all")
+	require.Len(t, c.root.current().Tally().Levels(clock.Now()), 3)
+
+	rt := newCarriers(t, 1, "").vus[0]
+	_, err := rt.VU.Runtime().RunString(`new tc.Levels("other", ` + specs + `, "no function")`)
+	require.ErrorContains(t, err, "between is not a function")
+}
+
 func TestASlotLastsAsLongAsThePromiseThatSendReturns(t *testing.T) {
 	c := newCarriers(t, 1, `
 		levels = new tc.Levels("l", [{ name: "c2", concurrency: 2, requests: 9, warmupRequests: 0 }]);

@@ -2,6 +2,7 @@ package module
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/grafana/sobek"
@@ -135,24 +136,32 @@ func (i *instance) each(what string, f func(ctx context.Context, loop shape.Loop
 
 // newLevels is `new Levels(name, specs)`.
 func (i *instance) newLevels(call sobek.ConstructorCall) *sobek.Object {
+	between, hasBetween := sobek.AssertFunction(call.Argument(2))
+	if !hasBetween && !sobek.IsUndefined(call.Argument(2)) {
+		i.throw(errors.New("new Levels: between is not a function"))
+	}
 	l, err := sharedLoad(i, "levels", call.Argument(0).String(), func() (*shape.Levels, error) {
 		var specs []shape.LevelSpec
 		if err := decode(i.vu.Runtime(), call.Argument(1), &specs); err != nil {
 			return nil, err
 		}
-		return shape.NewLevels(specs)
+		return shape.NewLevels(specs, hasBetween)
 	})
 	if err != nil {
 		i.throw(fmt.Errorf("new Levels: %w", err))
 	}
 	h := l.VU(i)
+	if hasBetween {
+		h.Between = func() error {
+			_, err := between(sobek.Undefined())
+			return err
+		}
+	}
 	return i.methods(map[string]func(call sobek.FunctionCall) sobek.Value{
 		"acquire": func(sobek.FunctionCall) sobek.Value {
 			settleHeap()
 			s, err := h.Acquire(i.vu.Context())
-			if err != nil {
-				i.throw(err)
-			}
+			i.rethrow(err)
 			return i.orNull(s)
 		},
 		"each": i.each("levels.each", h.Each),

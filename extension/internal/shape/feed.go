@@ -33,6 +33,8 @@ type noSlot struct {
 	over    bool            // never
 	on      <-chan struct{} // when it is closed
 	untilNs int64           // at this time, 0 = none
+	gap     bool            // between two levels, whose work this client is to do first
+	first   func() error    // at once, after this; an error ends the VU's iteration
 }
 
 // add makes one of two reasons: the earlier one ends the wait. Where both wait on a channel it is the same.
@@ -53,6 +55,11 @@ func feed(ctx context.Context, loop Loop, of source, send Send, exact bool) erro
 			s, none := of.next()
 			switch {
 			case s != nil:
+			case none.first != nil:
+				if err := none.first(); err != nil {
+					return err
+				}
+				continue
 			case none.over || none.on == nil && none.untilNs == 0:
 				return nil
 			default:

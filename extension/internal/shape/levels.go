@@ -34,8 +34,9 @@ func (s LevelSpec) tally() tally.Spec {
 
 // Levels runs levels of constant concurrency one after the other, for all VUs of the process.
 type Levels struct {
-	run   Run
-	specs []LevelSpec
+	run     Run
+	specs   []LevelSpec
+	between bool // the script has work to do between two levels
 
 	mu       sync.Mutex
 	ctx      context.Context // of the VU that came first
@@ -52,7 +53,18 @@ type Levels struct {
 	serial   int         // slots given so far
 	state    levelState
 	advanced chan struct{} // closed when the next level begins
+	gap      gap           // before the level at
+	gapOver  chan struct{} // closed when its work is done, of instances that meet
 }
+
+// gap is the time between two levels, in which one client of one VU does the script's work and nobody sends anything.
+type gap int
+
+const (
+	noGap    gap = iota
+	openGap      // its work waits for a client
+	takenGap     // a client does it
+)
 
 // levelState is the level that runs.
 type levelState struct {
@@ -82,6 +94,10 @@ type levelClient struct {
 
 // LevelsVU is a VU's part in the levels.
 type LevelsVU struct {
+	// Between does the script's work between two levels, on the goroutine of the VU's event loop; nil = there is none. An error ends
+	// the VU's iteration.
+	Between func() error
+
 	l       *Levels
 	vu      VU
 	clients []*levelClient
@@ -101,8 +117,8 @@ func mostInFlight(specs []LevelSpec) int {
 	return most
 }
 
-// NewLevels checks the levels.
-func NewLevels(specs []LevelSpec) (*Levels, error) {
+// NewLevels checks the levels. between: each VU has work to do between two levels (LevelsVU.Between).
+func NewLevels(specs []LevelSpec, between bool) (*Levels, error) {
 	seen := map[string]bool{}
 	for _, s := range specs {
 		switch {
@@ -120,7 +136,7 @@ func NewLevels(specs []LevelSpec) (*Levels, error) {
 	if len(specs) == 0 {
 		return nil, errors.New("there is no level")
 	}
-	return &Levels{specs: specs, advanced: make(chan struct{})}, nil
+	return &Levels{specs: specs, between: between, advanced: make(chan struct{})}, nil
 }
 
 // bounds counts what bounds the level.
@@ -202,12 +218,17 @@ func (l *Levels) meetAt(k, serial int) {
 	go func() {
 		if k > 0 {
 			last := l.specs[k-1]
-			if k == len(l.specs) || l.part.SharesCounters() {
+			works := l.between && k < len(l.specs)
+			if k == len(l.specs) || works || l.part.SharesCounters() {
 				if _, _, err := l.part.Meet(l.ctx, "the end of level "+last.Name, 0, false); err != nil {
 					return // ctx ends
 				}
 			}
 			l.run.LevelOver(last.tally())
+			// One instance does it for all; they meet again at the next level.
+			if works && l.part.Share(1).Slots > 0 && !l.haveGap() {
+				return
+			}
 		}
 		startNs := int64(0)
 		if k < len(l.specs) {
@@ -228,6 +249,43 @@ func (l *Levels) meetAt(k, serial int) {
 		}
 		l.wake()
 	}()
+}
+
+// haveGap has a client do the script's work between two levels, and reports whether that is done; not where ctx ends first.
+func (l *Levels) haveGap() bool {
+	l.mu.Lock()
+	over := make(chan struct{})
+	l.gap, l.gapOver = openGap, over
+	l.wake()
+	l.mu.Unlock()
+	select {
+	case <-over:
+		return true
+	case <-l.ctx.Done():
+		return false
+	}
+}
+
+// passGap does the script's work between two levels.
+func (h *LevelsVU) passGap() error {
+	defer h.l.endGap()
+	if h.Between == nil {
+		return nil
+	}
+	return h.Between()
+}
+
+// endGap lets the next level begin.
+func (l *Levels) endGap() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.gap = noGap
+	if l.gapOver != nil {
+		close(l.gapOver)
+		l.gapOver = nil
+		return
+	}
+	l.wake()
 }
 
 // join makes the clients of one more VU. The VUs' clients are numbered in turn, so that each VU carries its share of a level
@@ -308,6 +366,12 @@ func (h *LevelsVU) Acquire(ctx context.Context) (*Slot, error) {
 		if s != nil || none.over {
 			return s, nil
 		}
+		if none.gap {
+			if err := h.passGap(); err != nil {
+				return nil, err
+			}
+			continue
+		}
 		var untilNs atomic.Int64
 		untilNs.Store(none.untilNs)
 		await(ctx, none.on, &untilNs, nil, false)
@@ -332,6 +396,9 @@ func (h *LevelsVU) next() (*Slot, noSlot) {
 		switch {
 		case s != nil:
 			return s, noSlot{}
+		case none.gap:
+			h.ready = slices.Insert(h.ready, 0, c)
+			return nil, noSlot{first: h.passGap}
 		case !none.over:
 			h.waiting = append(h.waiting, c)
 			h.until.add(none)
@@ -362,7 +429,11 @@ func (l *Levels) next(ctx context.Context, c *levelClient) (*Slot, noSlot) {
 		if l.at >= len(l.specs) || ctx.Err() != nil {
 			return nil, noSlot{over: true}
 		}
-		if l.meeting {
+		if l.gap == openGap {
+			l.gap = takenGap
+			return nil, noSlot{gap: true}
+		}
+		if l.meeting || l.gap == takenGap {
 			return nil, noSlot{on: l.advanced}
 		}
 		if c.notBefore > 0 && c.endedLevel == l.at && clock.Now() < c.notBefore {
@@ -538,6 +609,9 @@ func (l *Levels) advanceIfDrained() bool {
 	l.run.LevelOver(spec.tally())
 	l.at++
 	l.state = levelState{}
+	if l.between && l.at < len(l.specs) {
+		l.gap = openGap
+	}
 	l.wake()
 	return true
 }

@@ -54,7 +54,7 @@ func (v levelsVU) Acquire() *Slot {
 
 func boundLevels(t *testing.T, specs ...LevelSpec) (*Levels, *fakeRun) {
 	t.Helper()
-	l, err := NewLevels(specs)
+	l, err := NewLevels(specs, false)
 	require.NoError(t, err)
 	r := newRun()
 	l.Bind(r)
@@ -233,14 +233,14 @@ func TestLevelsRefuseWhatMakesNoLevel(t *testing.T) {
 		"must be at least 1":                 {{Name: "a", Requests: 1}},
 		"give either requests or durationMs": {{Name: "a", Concurrency: 1}},
 	} {
-		_, err := NewLevels(specs)
+		_, err := NewLevels(specs, false)
 		require.ErrorContains(t, err, sentence)
 	}
 }
 
 func TestTheVUsOfALoadHaveAllItsPlaces(t *testing.T) {
 	for _, c := range []struct{ most, perVU int }{{1, 1}, {4, 1}, {10, 4}, {12, 4}, {7, 100}, {1000, 250}} {
-		l, err := NewLevels([]LevelSpec{{Name: "a", Concurrency: c.most, BatchSize: 3 * c.most, Requests: 1}, {Name: "b", Concurrency: 1, Requests: 1}})
+		l, err := NewLevels([]LevelSpec{{Name: "a", Concurrency: c.most, BatchSize: 3 * c.most, Requests: 1}, {Name: "b", Concurrency: 1, Requests: 1}}, false)
 		require.NoError(t, err)
 		vus := (c.most + c.perVU - 1) / c.perVU
 		taken := map[int]int{}
