@@ -2,9 +2,9 @@ import { copyFileSync, mkdirSync, readdirSync, statSync, writeFileSync } from "n
 import { builtinModules } from "node:module";
 import path from "node:path";
 import { type BuildFailure, type BuildOptions, build, type Plugin } from "esbuild";
-import ts from "typescript";
 import { distDir, root } from "./paths";
 import { Problem } from "./program";
+import { rolledUpTypes } from "./types";
 
 /**
  * All VUs share what the bundle compiles to; each makes the functions and objects at its top, see bundleRequired. The
@@ -116,20 +116,22 @@ export function sseScenarioNames(): string[] {
 }
 
 /**
- * Bundles entry files into `outDir`, one ES module each, by default with source maps; returns the paths of the bundles. `entries`
- * are paths, or paths by the names of their bundles.
+ * Bundles entry files into `outDir`, one ES module each, by default with source maps ("external": which the bundle does not name);
+ * returns the paths of the bundles. `entries` are paths, or paths by the names of their bundles. They find the datasets that ship in
+ * `datasetsDir`.
  */
 export async function bundle(
   entries: readonly string[] | Readonly<Record<string, string>>,
   outDir: string,
   plugins: Plugin[] = [],
-  sourcemap = true,
+  sourcemap: boolean | "external" = true,
   mostBytes = maxBundleBytes,
+  datasetsDir = path.join(root, "datasets"),
 ): Promise<string[]> {
   const named: Record<string, string> = Array.isArray(entries)
     ? Object.fromEntries(entries.map((entry: string) => [path.basename(entry).replace(/\.[jt]s$/, ""), entry]))
     : { ...(entries as Readonly<Record<string, string>>) };
-  const datasetsPath = `${path.relative(outDir, path.join(root, "datasets")).replaceAll("\\", "/")}/`;
+  const datasetsPath = `${path.relative(outDir, datasetsDir).replaceAll("\\", "/")}/`;
   mkdirSync(outDir, { recursive: true });
   try {
     await build({
@@ -173,38 +175,27 @@ export async function bundle(
 }
 
 /**
- * Bundles the library of load tests: dist/tokenclock.js, which a script imports, with its types beside it. k6 itself leaves types
- * out of a script, so that one beside these needs nothing else.
+ * Bundles the library of load tests: dist/tokenclock.js, which a script imports, with its types beside it (tokenclock.d.ts). k6
+ * itself leaves types out of a script, so that one beside these two files needs nothing else.
  */
-export async function bundleLibrary(outDir = distDir): Promise<string> {
+export async function bundleLibrary(outDir = distDir, datasetsDir?: string): Promise<string> {
   const [library = ""] = await bundle(
     { tokenclock: path.join(root, "lib", "index.ts") },
     outDir,
     [],
-    true,
+    // k6 warns of a map that is not there, and a user copies the two files.
+    "external",
     maxLibraryBytes,
+    datasetsDir,
   );
-  const types = path.join(outDir, "types");
-  const program = ts.createProgram(
-    [path.join(root, "lib", "index.ts"), path.join(root, "lib", "k6.d.ts"), moduleTypes],
-    {
-      ...ts.parseJsonConfigFileContent(ts.readConfigFile(k6Config, ts.sys.readFile).config, ts.sys, root).options,
-      ...{ noEmit: false, declaration: true, emitDeclarationOnly: true, rootDir: root, outDir: types },
-    },
-  );
-  program.emit();
-  mkdirSync(path.join(types, "extension"), { recursive: true });
-  copyFileSync(moduleTypes, path.join(types, "extension", "index.d.ts"));
-  const reference = '/// <reference path="./types/extension/index.d.ts" />';
-  writeFileSync(path.join(outDir, "tokenclock.d.ts"), `${reference}\nexport * from "./types/lib/index";\n`);
+  writeFileSync(path.join(outDir, "tokenclock.d.ts"), rolledUpTypes());
+  // For scripts that import the module itself, which only a file of its own can describe.
+  copyFileSync(path.join(root, "extension", "index.d.ts"), path.join(outDir, "k6-x-tokenclock.d.ts"));
   return library;
 }
 
 /** The library has every load shape. */
 const maxLibraryBytes = 350 * 1024;
-
-const k6Config = path.join(root, "tsconfig.k6.json");
-const moduleTypes = path.join(root, "extension", "index.d.ts");
 
 /** Bundles every scenario, for the built k6 and for a stock k6 with xk6-sse; returns the names. */
 export async function bundleScenarios(): Promise<string[]> {

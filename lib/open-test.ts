@@ -1,11 +1,10 @@
 /** The entry of every load test: settings, load, measurement, gate and results behind one object. */
-import type { Options } from "k6/options";
 import { orAbort } from "./abort";
 import type { Gates } from "./figures/profile";
 import type { ServerMetrics } from "./figures/server-metrics";
 import { beforeLoad } from "./lazy";
 import { asked, requireAskedLoad } from "./load/load-guard";
-import type { Load, Send, Shape } from "./load/shape";
+import type { Load, RunOptions, Send, Shape } from "./load/shape";
 import type { User } from "./load/users";
 import { type SummaryData, writeSummary } from "./outcome/summary";
 import { type Config, readConfig, readOwn, shownSettings } from "./settings/config";
@@ -22,7 +21,7 @@ export interface Test {
   /** The effective settings. */
   readonly config: Config;
   /** For `export const { options, setup, teardown, handleSummary } = test`. */
-  readonly options: Options | undefined;
+  readonly options: RunOptions | undefined;
   setup(): Server;
   teardown(): void;
   handleSummary(data: SummaryData): Record<string, string>;

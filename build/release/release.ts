@@ -173,14 +173,10 @@ function ownPackage(): { name: string; version: string; description: string; lic
 async function bundles(): Promise<string[]> {
   const scripts = await bundleScenarios();
   const forSse = sseScenarioNames().map((name) => `xk6-sse/${name}`);
-  rmSync(path.join(distDir, "types"), { recursive: true, force: true });
   const library = path.basename(await bundleLibrary());
-  const types = readdirSync(path.join(distDir, "types"), { recursive: true, encoding: "utf8" })
-    .filter((file) => file.endsWith(".d.ts"))
-    .map((file) => `types/${file.replaceAll("\\", "/")}`);
   return [
     ...[...scripts, ...forSse].flatMap((name) => [`${name}.js`, `${name}.js.map`]),
-    ...[library, `${library}.map`, library.replace(/\.js$/, ".d.ts"), ...types],
+    ...[library, `${library}.map`, library.replace(/\.js$/, ".d.ts"), "k6-x-tokenclock.d.ts"],
   ];
 }
 

@@ -1,5 +1,4 @@
 /** What a load shape is to the test that uses it. */
-import type { Options } from "k6/options";
 import type { OwnResults, RunReport } from "../figures/level-summary";
 import type { Gates } from "../figures/profile";
 import type { Config } from "../settings/config";
@@ -22,6 +21,13 @@ export interface Shape {
   shows?(report: RunReport, config: Config): OwnResults;
 }
 
+/** k6's options of a run, for `export const options`. They are those of k6's own type Options. */
+export interface RunOptions {
+  scenarios?: Record<string, object>;
+  thresholds?: Record<string, (string | object)[]>;
+  summaryTrendStats?: string[];
+}
+
 /** A level as far as gates need it. */
 export interface GatedLevel {
   readonly name: string;
@@ -42,7 +48,7 @@ export interface Load {
   /** The gates of a load that is not judged by its levels. */
   gates?(): Gates;
   /** k6's options for this load with these gates; undefined in the VUs, of which k6 asks none. */
-  options(gates: () => Gates): Options | undefined;
+  options(gates: () => Gates): RunOptions | undefined;
   /** For setup(): ends the run where the load could not be sent as it should be. */
   check?(): void;
   /**

@@ -1,10 +1,10 @@
 /** Scripts of a user's own, as docs/own-scenarios.md shows them: in a folder outside the project, beside the library and nothing else. */
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
-import { copyFileSync, cpSync, readFileSync, writeFileSync } from "node:fs";
+import { copyFileSync, cpSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { type TestContext, test } from "node:test";
-import { bundleLibrary } from "../../build/bundle";
+import { packLibrary } from "../../build/pack";
 import { builtK6, root } from "../../build/paths";
 import type { Summary } from "../../lib/figures/level-summary";
 import { k6Environment } from "../../run/simulator";
@@ -17,21 +17,47 @@ import { type SimulatedServer, startServer } from "../support/simulated";
 const limits = { timeout: 90_000 };
 const examples = ["simple", "own-requests", "support-chat"];
 
-let library: Promise<string> | undefined;
+let installed: Promise<string> | undefined;
 
-/** The library, made once for all tests: its types take seconds. */
-async function bundleInto(dir: string): Promise<string> {
-  await bundleLibrary(dir);
+/** A folder into which npm has installed the package from its file. Made once for all tests: the types take seconds. */
+function packageFolder(): Promise<string> {
+  installed ??= (async () => {
+    const dir = scratchDir();
+    const packed = await packLibrary(scratchDir());
+    writeFileSync(path.join(dir, "package.json"), "{}");
+    const npm = ["install", "--offline", "--no-audit", "--no-fund", "--ignore-scripts", packed];
+    const { status, stderr } = spawnSync("npm", npm, {
+      cwd: dir,
+      encoding: "utf8",
+      shell: process.platform === "win32",
+    });
+    assert.equal(status, 0, stderr);
+    return dir;
+  })();
+  return installed;
+}
+
+/** A user's folder: examples, and the two files of the library. */
+async function userFolder(names: readonly string[] = examples): Promise<string> {
+  const library = path.join(await packageFolder(), "node_modules", "tokenclock", "dist");
+  const dir = scratchDir();
+  for (const file of ["tokenclock.js", "tokenclock.d.ts"]) copyFileSync(path.join(library, file), path.join(dir, file));
+  for (const name of names) copyFileSync(path.join(root, "examples", `${name}.ts`), path.join(dir, `${name}.ts`));
   return dir;
 }
 
-/** A user's folder: the examples beside the library. */
-async function userFolder(): Promise<string> {
-  library ??= bundleInto(scratchDir());
-  const dir = scratchDir();
-  cpSync(await library, dir, { recursive: true });
-  for (const name of examples) copyFileSync(path.join(root, "examples", `${name}.ts`), path.join(dir, `${name}.ts`));
-  return dir;
+/** What the compiler finds wrong with the scripts of a folder in strict mode, declarations of the library included. */
+function typeErrors(dir: string, types: readonly string[] = []): string {
+  const compilerOptions = {
+    ...{ strict: true, noUncheckedIndexedAccess: true, exactOptionalPropertyTypes: true, skipLibCheck: false },
+    ...{ module: "ESNext", moduleResolution: "Bundler", target: "ES2022", noEmit: true, types },
+  };
+  const project = path.join(dir, "tsconfig.json");
+  writeFileSync(project, JSON.stringify({ compilerOptions, include: ["*.ts"] }));
+  const tsc = path.join(root, "node_modules", "typescript", "bin", "tsc");
+  const { stdout } = spawnSync(process.execPath, [tsc, "-p", dir], { encoding: "utf8" });
+  rmSync(project);
+  return stdout;
 }
 
 async function runScript(dir: string, name: string, server: SimulatedServer, out: string, more: string[] = []) {
@@ -62,10 +88,12 @@ function tool(script: string, ...args: string[]) {
 }
 
 test(
-  "a script of five lines runs beside the library alone; its results pass report, gate and compare",
+  "a script of five lines type-checks and runs beside two files of the library; its results pass report, gate and compare",
   limits,
   async (t) => {
-    const [dir, server] = [await userFolder(), await serverFor(t, "--ttft", "20ms", "--itl", "2ms")];
+    const [dir, server] = [await userFolder(["simple"]), await serverFor(t, "--ttft", "20ms", "--itl", "2ms")];
+    assert.deepEqual(readdirSync(dir).sort(), ["simple.ts", "tokenclock.d.ts", "tokenclock.js"]);
+    assert.equal(typeErrors(dir), "");
     // Whether a busy machine kept up is not the point; without a gate nobody judges it.
     const a = await runScript(dir, "simple", server, "a", ["THRESHOLDS=none"]);
     const b = await runScript(dir, "simple", server, "b", ["THRESHOLDS=none"]);
@@ -153,26 +181,31 @@ test("users hold conversations: think time is no queue delay, and tools are answ
   assert.match(refused.stderr, /API=messages: user\.conversation\(\{ tools \}\) .* set API=chat/);
 });
 
-test("the examples type-check in strict mode against the library's types", limits, async () => {
+test("the examples type-check in strict mode beside the library, and a wrong setting does not", limits, async () => {
   const dir = await userFolder();
   const types = path.join(root, "node_modules", "@types");
   cpSync(path.join(types, "k6"), path.join(dir, "node_modules", "@types", "k6"), { recursive: true });
-  const compilerOptions = {
-    strict: true,
-    module: "ESNext",
-    moduleResolution: "Bundler",
-    target: "ES2022",
-    noEmit: true,
-  };
-  writeFileSync(
-    path.join(dir, "tsconfig.json"),
-    JSON.stringify({ compilerOptions: { ...compilerOptions, types: ["k6"] }, include: ["*.ts"] }),
-  );
   writeFileSync(
     path.join(dir, "wrong.ts"),
     'import { levels, openTest } from "./tokenclock.js";\n// @ts-expect-error\nopenTest("wrong", { CONCURENCY: [1] }, levels);\n',
   );
-  const tsc = path.join(root, "node_modules", "typescript", "bin", "tsc");
-  const { status, stdout } = spawnSync(process.execPath, [tsc, "-p", dir], { encoding: "utf8" });
-  assert.equal(status, 0, stdout);
+  assert.equal(typeErrors(dir, ["k6"]), "");
+});
+
+test("the npm package has library, types and licences; a script beside it type-checks and runs", limits, async (t) => {
+  const [dir, server] = [await packageFolder(), await serverFor(t, "--ttft", "5ms", "--itl", "1ms")];
+  const tokenclock = path.join(dir, "node_modules", "tokenclock");
+  assert.match(readFileSync(path.join(tokenclock, "LICENSE"), "utf8"), /Apache License/);
+  assert.match(readFileSync(path.join(tokenclock, "THIRD_PARTY_LICENSES"), "utf8"), /papaparse \S+ \(MIT\)/);
+  const script = /```ts\n([\s\S]*?)```/.exec(readFileSync(path.join(tokenclock, "README.md"), "utf8"))?.[1] ?? "";
+  // By its file, as k6 takes it, and by its name, as bundlers do.
+  writeFileSync(path.join(dir, "my-test.ts"), script);
+  writeFileSync(path.join(dir, "bundled.ts"), script.replace(/"\.\/node_modules[^"]*"/, '"tokenclock"'));
+  assert.match(readFileSync(path.join(dir, "bundled.ts"), "utf8"), /from "tokenclock"/);
+  assert.equal(typeErrors(dir), "");
+  const settings = ["THRESHOLDS=none", "OUTPUT_TOKENS=4", "CONCURRENCY=2", "DATASET=chats"];
+  const run = await runScript(dir, "my-test", server, "out", settings);
+  assert.equal(run.code, 0, run.stdout + run.stderr);
+  assert.equal(run.summary().levels[0]?.completed, 16);
+  assert.doesNotMatch(run.stderr, /source map/);
 });

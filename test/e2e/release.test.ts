@@ -147,7 +147,7 @@ test("the archive names what it is made of, with licences", { skip }, () => {
     assert.equal(licences.get(name), licence, name);
   }
   // The library is for scripts of the user's own, with its types.
-  for (const file of ["tokenclock.js", "tokenclock.d.ts", "types/lib/index.d.ts", "types/extension/index.d.ts"]) {
+  for (const file of ["tokenclock.js", "tokenclock.d.ts", "k6-x-tokenclock.d.ts"]) {
     assert.ok(existsSync(path.join(home, "dist", file)), file);
   }
   const notices = readFileSync(path.join(home, "THIRD_PARTY_LICENSES"), "utf8");
