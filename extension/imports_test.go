@@ -110,7 +110,7 @@ func TestImportsKeepTheirDirections(t *testing.T) {
 }
 
 // What may not know k6 itself must not have it through another package either.
-func TestNothingBringsK6InByTheBackDoor(t *testing.T) {
+func TestImports_NothingBringsK6IndirectlyIn(t *testing.T) {
 	var free []string
 	for _, name := range slices.Sorted(maps.Keys(rooms)) {
 		if !rooms[name].k6 {

@@ -33,7 +33,7 @@ func TestCommand(t *testing.T) {
 	}
 }
 
-func TestTheRootRegistersItsOwnNamesOnly(t *testing.T) {
+func TestRoot_RegistersItsOwnNamesOnly(t *testing.T) {
 	assert.Contains(t, ext.Get(ext.JSExtension), "k6/x/tokenclock")
 	assert.Contains(t, ext.Get(ext.OutputExtension), "records")
 	assert.Contains(t, ext.Get(ext.SubcommandExtension), "tokenclock")

@@ -7,7 +7,7 @@ import (
 	"go.k6.io/k6/v2/ext"
 )
 
-func TestTheBinaryHasBothModules(t *testing.T) {
+func TestBinary_HasBothModules(t *testing.T) {
 	assert.Contains(t, ext.Get(ext.JSExtension), "k6/x/tokenclock")
 	assert.Contains(t, ext.Get(ext.JSExtension), "k6/x/sse")
 }

@@ -62,7 +62,7 @@ func TestTracesHaveTheFormOfTheStandard(t *testing.T) {
 	require.NotEqual(t, id, other)
 }
 
-func TestTheServersAuthorityAndTheClientsCertificate(t *testing.T) {
+func TestTLS_AuthorityAndClientCertificate(t *testing.T) {
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(200 + len(r.TLS.PeerCertificates))
 	}))
@@ -111,7 +111,7 @@ func TestTheServersAuthorityAndTheClientsCertificate(t *testing.T) {
 	}
 }
 
-func TestWithoutSettingsTLSStaysK6s(t *testing.T) {
+func TestTLS_StaysK6sWithoutSettings(t *testing.T) {
 	base := &tls.Config{MinVersion: tls.VersionTLS12}
 	var none *Access
 	require.Same(t, base, none.Secure(base))

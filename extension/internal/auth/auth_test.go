@@ -55,7 +55,7 @@ func token(claims string) string {
 	return encode([]byte(`{"alg":"none"}`)) + "." + encode([]byte(claims)) + ".sig"
 }
 
-func TestAKeysEndIsReadFromItsClaims(t *testing.T) {
+func TestKey_ExpiryIsReadFromItsClaims(t *testing.T) {
 	for text, want := range map[string]time.Time{
 		token(`{"exp":1700000000}`):        time.Unix(1700000000, 0),
 		token(`{"exp":1700000000.5}`):      time.UnixMilli(1700000000500),
@@ -69,7 +69,7 @@ func TestAKeysEndIsReadFromItsClaims(t *testing.T) {
 	}
 }
 
-func TestManyWhoAreRefusedGetOneRenewal(t *testing.T) {
+func TestRefusals_ShareOneRenewal(t *testing.T) {
 	go401 := make(chan struct{})
 	s := &asked{}
 	s.reply = func(n int64) (key, error) {
@@ -102,7 +102,7 @@ func TestManyWhoAreRefusedGetOneRenewal(t *testing.T) {
 	require.Equal(t, []string{"key-1", "key-2"}, k.Secrets())
 }
 
-func TestAStormOfRefusalsAsksRarely(t *testing.T) {
+func TestRefusals_StormRenewsRarely(t *testing.T) {
 	s := &asked{reply: func(int64) (key, error) { return key{secret: "same"}, nil }}
 	k := newKeys(t, s)
 	began := time.Now()
@@ -114,7 +114,7 @@ func TestAStormOfRefusalsAsksRarely(t *testing.T) {
 	require.Zero(t, k.Counts().Renewals)
 }
 
-func TestAFailingSourceIsAskedEverMoreRarelyAndReportedOnce(t *testing.T) {
+func TestSource_FailingBacksOffAndIsReportedOnce(t *testing.T) {
 	s := &asked{}
 	s.reply = func(n int64) (key, error) {
 		if n == 1 {
@@ -140,7 +140,7 @@ func TestAFailingSourceIsAskedEverMoreRarelyAndReportedOnce(t *testing.T) {
 	require.Equal(t, "first", got)
 }
 
-func TestAValidKeyIsGivenAtOnceWhileItsRenewalIsUnderWay(t *testing.T) {
+func TestKey_ValidOneIsGivenDuringRenewal(t *testing.T) {
 	blocked := make(chan struct{})
 	s := &asked{}
 	s.reply = func(n int64) (key, error) {
@@ -175,7 +175,7 @@ func TestKeysAreRenewedByThemselvesBeforeTheyEnd(t *testing.T) {
 	require.Eventually(t, func() bool { return k.Counts().Renewals >= 2 }, 20*time.Second, time.Millisecond)
 }
 
-func TestAnExpiredKeyIsWaitedForAndSentWhereThereIsNoOther(t *testing.T) {
+func TestKey_ExpiredOneIsSentWhereThereIsNoOther(t *testing.T) {
 	s := &asked{}
 	s.reply = func(n int64) (key, error) {
 		if n == 2 {
@@ -197,7 +197,7 @@ func TestAnExpiredKeyIsWaitedForAndSentWhereThereIsNoOther(t *testing.T) {
 	require.Equal(t, "key-3", got)
 }
 
-func TestAFileIsReadAgainWhenItChanges(t *testing.T) {
+func TestFile_IsReadAgainWhenItChanges(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "key")
 	require.NoError(t, os.WriteFile(path, []byte("first\n"), 0o600))
 	c, err := New(Spec{File: path}, Options{})
@@ -211,7 +211,7 @@ func TestAFileIsReadAgainWhenItChanges(t *testing.T) {
 	require.Eventually(t, func() bool { got, _ := authorize(t, c); return got == "second" }, 20*time.Second, 10*time.Millisecond)
 }
 
-func TestNoKeyIsTakenForOneThatIsNone(t *testing.T) {
+func TestKey_RejectsWhatIsNone(t *testing.T) {
 	dir := t.TempDir()
 	write := func(name, text string) string {
 		path := filepath.Join(dir, name)
@@ -243,7 +243,7 @@ func TestNoKeyIsTakenForOneThatIsNone(t *testing.T) {
 	}
 }
 
-func TestACommandIsNotInTheProcessList(t *testing.T) {
+func TestCommand_IsNotInTheProcessList(t *testing.T) {
 	if _, err := os.Stat("/proc/self/cmdline"); err != nil {
 		t.Skip("this system has no /proc")
 	}

@@ -31,7 +31,7 @@ func init() {
 	os.Exit(0)
 }
 
-func TestATrialCountsWhatTheServerSent(t *testing.T) {
+func TestTrial_CountsWhatTheServerSent(t *testing.T) {
 	t.Setenv(simulatorChild, "1")
 	executable, err := os.Executable()
 	require.NoError(t, err)
@@ -53,7 +53,7 @@ func TestATrialCountsWhatTheServerSent(t *testing.T) {
 	require.Less(t, got.LoadShare, 1.1)
 }
 
-func TestAServerThatCannotStartIsAnError(t *testing.T) {
+func TestServer_FailureToStartIsAnError(t *testing.T) {
 	l := load{Streams: 1, ITL: time.Millisecond, Duration: time.Second}
 	_, err := runTrial(t.Context(), []string{"/there/is/no/such/server"}, l)
 	require.ErrorContains(t, err, "could not be started")
@@ -65,7 +65,7 @@ func TestAServerThatCannotStartIsAnError(t *testing.T) {
 	require.ErrorContains(t, err, "ended before it listened")
 }
 
-func TestALoadIsWholeRequests(t *testing.T) {
+func TestLoad_IsWholeRequests(t *testing.T) {
 	for _, tt := range []struct {
 		sentence       string
 		load           load
@@ -115,7 +115,7 @@ func TestJudge(t *testing.T) {
 	}
 }
 
-func TestTheSearchFindsTheLargestTrueLoad(t *testing.T) {
+func TestSearch_FindsTheLargestTrueLoad(t *testing.T) {
 	for _, tt := range []struct {
 		sentence           string
 		begin, most, limit int

@@ -260,7 +260,7 @@ func TestClosedKeptConnectionIsReplaced(t *testing.T) {
 	assert.EqualValues(t, 2, connections.Load())
 }
 
-func TestNoReuseAsksTheServerToClose(t *testing.T) {
+func TestBody_WithoutReuseTheServerIsAskedToClose(t *testing.T) {
 	noLeaks(t)
 	asked := make(chan string, 2)
 	url, connections := bodyServer(t, func(p *bodyPeer) {

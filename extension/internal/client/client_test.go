@@ -111,7 +111,7 @@ func modes(t *testing.T, run func(t *testing.T, streamed bool)) {
 	}
 }
 
-func TestAStreamIsMeasuredAndItsConnectionReused(t *testing.T) {
+func TestClient_MeasuresAStreamAndReusesItsConnection(t *testing.T) {
 	modes(t, func(t *testing.T, streamed bool) {
 		s := serve(t, listen(t), answerThree)
 		c := newClient(t, "http://"+s.Addr().String()+"/v1/completions", func(o *Options) { o.Streamed = streamed })
@@ -135,7 +135,7 @@ func TestAStreamIsMeasuredAndItsConnectionReused(t *testing.T) {
 	})
 }
 
-func TestEveryBadEndHasItsClass(t *testing.T) {
+func TestFailures_EveryBadEndHasItsClass(t *testing.T) {
 	reset := func(w net.Conn) bool {
 		_ = w.(*net.TCPConn).SetLinger(0)
 		return false
@@ -180,7 +180,7 @@ func TestEveryBadEndHasItsClass(t *testing.T) {
 	}
 }
 
-func TestNoServerIsAConnectFailure(t *testing.T) {
+func TestFailures_NoServerIsConnect(t *testing.T) {
 	l := listen(t)
 	address := l.Addr().String()
 	require.NoError(t, l.Close())
@@ -191,7 +191,7 @@ func TestNoServerIsAConnectFailure(t *testing.T) {
 	m.Release()
 }
 
-func TestAClosedKeepAliveConnectionLosesNoRequest(t *testing.T) {
+func TestRetry_ClosedKeepAliveConnectionLosesNoRequest(t *testing.T) {
 	// The server closes each connection right behind its response, as llama-server does, without saying so.
 	modes(t, func(t *testing.T, streamed bool) {
 		s := serve(t, listen(t), func(w net.Conn, b []byte, n int) bool { answerThree(w, b, n); return false })
@@ -205,7 +205,7 @@ func TestAClosedKeepAliveConnectionLosesNoRequest(t *testing.T) {
 	})
 }
 
-func TestARequestThatMetAClosingConnectionIsSentAgainOnce(t *testing.T) {
+func TestRetry_ClosingConnectionOnce(t *testing.T) {
 	modes(t, func(t *testing.T, streamed bool) {
 		s := serve(t, listen(t), func(w net.Conn, b []byte, n int) bool {
 			return n != 2 && answerThree(w, b, n) // takes the second request and closes without a byte
@@ -244,7 +244,7 @@ func TestCancelledAndAbortedRequestsEndAtOnce(t *testing.T) {
 	})
 }
 
-func TestAnAbortBeforeAllWasSentIsOnPurpose(t *testing.T) {
+func TestAbort_BeforeAllWasSentIsOnPurpose(t *testing.T) {
 	modes(t, func(t *testing.T, streamed bool) {
 		l := listen(t) // takes connections and reads nothing
 		t.Cleanup(func() { _ = l.Close() })
@@ -258,7 +258,7 @@ func TestAnAbortBeforeAllWasSentIsOnPurpose(t *testing.T) {
 	})
 }
 
-func TestManyPreparedRequestsAreReleasedTogether(t *testing.T) {
+func TestPrepare_ManyRequestsAreReleasedTogether(t *testing.T) {
 	s := serve(t, listen(t), answerThree)
 	c := newClient(t, "http://"+s.Addr().String()+"/v1/completions", nil)
 	const n = 200
@@ -350,7 +350,7 @@ func TestAddressesAndHeadersAreChecked(t *testing.T) {
 	}
 }
 
-func TestNothingIsSentAfterTheContextEnded(t *testing.T) {
+func TestContext_NothingIsSentAfterItsEnd(t *testing.T) {
 	modes(t, func(t *testing.T, streamed bool) {
 		s := serve(t, listen(t), answerThree)
 		c := newClient(t, "http://"+s.Addr().String()+"/v1/completions", func(o *Options) { o.Streamed = streamed })
@@ -379,7 +379,7 @@ func TestNothingIsSentAfterTheContextEnded(t *testing.T) {
 	})
 }
 
-func TestAConnectionThatClosedWhileItsRequestWaitedIsReplaced(t *testing.T) {
+func TestPrepare_ReplacesAConnectionThatClosed(t *testing.T) {
 	transports := map[string]func(*Options){
 		"the reader thread": nil,
 		"Go's poller":       func(o *Options) { o.Streamed = false },
@@ -429,7 +429,7 @@ func TestAConnectionThatClosedWhileItsRequestWaitedIsReplaced(t *testing.T) {
 	}
 }
 
-func TestARequestThatWaitedAndMetAClosingConnectionIsSentAgainOnce(t *testing.T) {
+func TestPrepare_ClosingConnectionIsRetriedOnce(t *testing.T) {
 	modes(t, func(t *testing.T, streamed bool) {
 		s := serve(t, listen(t), func(w net.Conn, b []byte, n int) bool {
 			return n != 1 && answerThree(w, b, n) // takes the first request and closes without a byte
@@ -491,7 +491,7 @@ func TestConnectingIsLimited(t *testing.T) {
 	}
 }
 
-func TestTheEndOfABodyWithBareLineFeedsIsSeen(t *testing.T) {
+func TestClient_SeesTheEndOfABodyWithBareLineFeeds(t *testing.T) {
 	for _, end := range []string{"0\n\n", "0\r\n\n", "0\n\r\n", "0\nX: y\n\n"} {
 		modes(t, func(t *testing.T, streamed bool) {
 			url, _ := bodyServer(t, func(p *bodyPeer) {

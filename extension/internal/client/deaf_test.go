@@ -82,7 +82,7 @@ func deaf(t *testing.T, test func(t *testing.T, c *Client)) {
 	}
 }
 
-func TestARequestThatNobodyReadsEndsWithItsContext(t *testing.T) {
+func TestDeafServer_RequestEndsWithItsContext(t *testing.T) {
 	deaf(t, func(t *testing.T, c *Client) {
 		ctx, cancel := context.WithCancel(t.Context())
 		var cancelled time.Time
@@ -94,7 +94,7 @@ func TestARequestThatNobodyReadsEndsWithItsContext(t *testing.T) {
 	})
 }
 
-func TestARequestThatNobodyReadsEndsWithItsTime(t *testing.T) {
+func TestDeafServer_RequestEndsWithItsTimeout(t *testing.T) {
 	deaf(t, func(t *testing.T, c *Client) {
 		c.o.TimeoutNs = int64(200 * time.Millisecond)
 		began := time.Now()
@@ -110,7 +110,7 @@ func TestARequestThatNobodyReadsEndsWithItsTime(t *testing.T) {
 	})
 }
 
-func TestAnExchangeThatNobodyReadsEndsWithItsContext(t *testing.T) {
+func TestDeafServer_ExchangeEndsWithItsContext(t *testing.T) {
 	server, trusting := certified(t)
 	for _, how := range readers {
 		t.Run(how, func(t *testing.T) {
@@ -133,7 +133,7 @@ func TestAnExchangeThatNobodyReadsEndsWithItsContext(t *testing.T) {
 	}
 }
 
-func TestABatchThatIsGivenUpLeavesNothing(t *testing.T) {
+func TestDeafServer_BatchLeavesNothing(t *testing.T) {
 	deaf(t, func(t *testing.T, c *Client) {
 		const n = 6
 		body := make([]byte, deafBody/2)

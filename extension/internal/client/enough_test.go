@@ -28,7 +28,7 @@ func requireEnough(t *testing.T, c *Client, more func(*Request)) {
 	}
 }
 
-func TestARequestIsGivenUpAfterSoManyTokens(t *testing.T) {
+func TestAbandonAfterTokens_EndsTheRequest(t *testing.T) {
 	modes(t, func(t *testing.T, streamed bool) {
 		hold := make(chan struct{})
 		defer close(hold)
@@ -55,7 +55,7 @@ func TestHTTP2ARequestIsGivenUpAfterSoManyTokens(t *testing.T) {
 	})
 }
 
-func TestAnAnswerThatEndsFirstIsNotGivenUp(t *testing.T) {
+func TestAbandonAfterTokens_CompletedAnswerStaysCompleted(t *testing.T) {
 	modes(t, func(t *testing.T, streamed bool) {
 		s := serve(t, listen(t), answerThree)
 		c := newClient(t, "http://"+s.Addr().String()+"/v1/completions", func(o *Options) { o.Streamed = streamed })

@@ -248,7 +248,7 @@ func TestHTTP2BadEndsHaveTheirClass(t *testing.T) {
 	}
 }
 
-func TestHTTP2TimeoutsHoldWhileTheBodyWaitsForTheServersWindow(t *testing.T) {
+func TestHTTP2_TimeoutWhileTheBodyWaitsForTheWindow(t *testing.T) {
 	transports(t, func(t *testing.T, secure bool) {
 		s := serveHTTP2(t, secure, func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }) // reads nothing
 		c := newClient(t, s.url, func(o *Options) {
@@ -727,7 +727,7 @@ func TestHTTP2WindowsAreGivenBackBeforeTheyClose(t *testing.T) {
 	c.CloseIdle()
 }
 
-func TestHTTP2RequestsThatTheServerDidNotTakeAreSentAgainOnce(t *testing.T) {
+func TestHTTP2_RefusedRequestsAreSentAgainOnce(t *testing.T) {
 	for _, tt := range []struct {
 		sentence string
 		second   func(p *peer, id uint32)

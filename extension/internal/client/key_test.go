@@ -64,7 +64,7 @@ func (r *rotating) credentials(t *testing.T) auth.Credentials {
 	return c
 }
 
-func TestARefusedKeyIsRenewedAndTheRequestSentOnceMore(t *testing.T) {
+func TestRefusedKey_IsRenewedAndTheRequestSentAgain(t *testing.T) {
 	ways := map[string]func(c *Client, r *Request) *Measurement{
 		"do": func(c *Client, r *Request) *Measurement { return c.Do(context.Background(), r) },
 		"start": func(c *Client, r *Request) *Measurement {
@@ -141,7 +141,7 @@ func sendUntilRenewed(t *testing.T, c *Client, send func(*Client, *Request) *Mea
 	}
 }
 
-func TestARequestIsSentTwiceAtMost(t *testing.T) {
+func TestRefusedKey_RequestIsSentTwiceAtMost(t *testing.T) {
 	r := newRotating(t)
 	s := httptest.NewServer(r)
 	t.Cleanup(s.Close)

@@ -58,7 +58,7 @@ func openEnds(t *testing.T, pause time.Duration, ending string, test func(t *tes
 	}
 }
 
-func TestAStreamThatHasSaidAllIsNotWaitedForForEver(t *testing.T) {
+func TestOpenEnd_CompleteStreamIsNotWaitedForForEver(t *testing.T) {
 	finish, _, _ := strings.Cut(lastEvents, "data: [DONE]")
 	for sentence, ending := range map[string]string{
 		"the end mark":                     lastEvents,
@@ -89,7 +89,7 @@ func TestAStreamThatHasSaidAllIsNotWaitedForForEver(t *testing.T) {
 	}
 }
 
-func TestWhatHasSaidAllIsCompleteWhenItIsGivenUp(t *testing.T) {
+func TestOpenEnd_CompleteStreamStaysComplete(t *testing.T) {
 	openEnds(t, 0, lastEvents, func(t *testing.T, c *Client) {
 		c.o.TimeoutNs = int64(grace) / 2
 		m := c.Do(t.Context(), &Request{Body: []byte("{}")})
@@ -107,7 +107,7 @@ func TestWhatHasSaidAllIsCompleteWhenItIsGivenUp(t *testing.T) {
 	})
 }
 
-func TestAStreamThatGoesOnIsWaitedFor(t *testing.T) {
+func TestOpenEnd_StreamThatGoesOnIsWaitedFor(t *testing.T) {
 	// Longer than the grace, and than the time between two looks.
 	const pause = 3 * grace
 	openEnds(t, pause, lastEvents, func(t *testing.T, c *Client) {

@@ -12,7 +12,7 @@ import (
 	"github.com/tokenclock/tokenclock/extension/internal/stream"
 )
 
-func TestWhatTheHostHasRunOutOfIsNotTheServersFailure(t *testing.T) {
+func TestHostLimit_IsNotTheServersFailure(t *testing.T) {
 	for errno, own := range map[syscall.Errno]bool{
 		syscall.EMFILE: true, syscall.ENFILE: true, syscall.EADDRNOTAVAIL: true, syscall.ENOBUFS: true,
 		syscall.ECONNREFUSED: false, syscall.EHOSTUNREACH: false,

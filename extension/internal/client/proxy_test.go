@@ -64,7 +64,7 @@ func newTestProxy(t *testing.T, tunnelTo string, forward http.HandlerFunc) *test
 	return p
 }
 
-func TestAProxyIsAskedForPlainAnswersAndForTunnelsToTLS(t *testing.T) {
+func TestProxy_ForwardsHTTPAndTunnelsTLS(t *testing.T) {
 	secure := serveHTTP2(t, true, answerHTTP2)
 	forward := func(w http.ResponseWriter, r *http.Request) {
 		if r.RequestURI != "http://llm.internal:8000/v1/completions?x=1" || r.Host != "llm.internal:8000" {

@@ -54,7 +54,7 @@ func restUntil(t *testing.T, c *Client, resting chan<- struct{}) *readerConn {
 	return conn
 }
 
-func TestAStreamOverTLSRestsUntilItsEnd(t *testing.T) {
+func TestDeferReads_TLSStreamUntilItsEnd(t *testing.T) {
 	resting := make(chan struct{})
 	url, options := serveTLS(t, resting, func(w io.Writer) {
 		_, _ = io.WriteString(w, chunk(lastEvents))
@@ -66,7 +66,7 @@ func TestAStreamOverTLSRestsUntilItsEnd(t *testing.T) {
 	require.False(t, c.unforeseen.Load())
 }
 
-func TestAStreamOverHTTP2RestsUntilItsEnd(t *testing.T) {
+func TestDeferReads_HTTP2StreamUntilItsEnd(t *testing.T) {
 	transports(t, func(t *testing.T, secure bool) {
 		resting := make(chan struct{})
 		s := serveHTTP2(t, secure, func(w http.ResponseWriter, _ *http.Request) {
@@ -81,7 +81,7 @@ func TestAStreamOverHTTP2RestsUntilItsEnd(t *testing.T) {
 	})
 }
 
-func TestAnEndThatIsNotForeseenIsWaitedForOnce(t *testing.T) {
+func TestDeferReads_UnforeseenEndIsWaitedForOnce(t *testing.T) {
 	stamps(t, StampsSocket) // the ring has more reasons to look at a connection
 	resting := make(chan struct{})
 	url, options := serveTLS(t, resting, func(w io.Writer) {
@@ -95,7 +95,7 @@ func TestAnEndThatIsNotForeseenIsWaitedForOnce(t *testing.T) {
 	require.Zero(t, conn.ending, "it is read as it comes from now on")
 }
 
-func TestTheEndOfACutStreamIsTheConnections(t *testing.T) {
+func TestDeferReads_CutStreamEndsWithItsConnection(t *testing.T) {
 	// The dispatching goroutine is held up while the server closes: the end is when the thread saw it, not when it is parsed.
 	stamps(t, StampsSocket)
 	written, cut := make(chan struct{}), make(chan struct{})

@@ -86,7 +86,7 @@ func trusting(s *httptest.Server) *tls.Config {
 	return s.Client().Transport.(*http.Transport).TLSClientConfig.Clone()
 }
 
-func TestALateEndOfAKeptConnectionIsTheServersFailure(t *testing.T) {
+func TestRetry_LateEndOfAConnectionIsTheServersFailure(t *testing.T) {
 	// The server reads each second request on a connection, waits for a second, and closes.
 	wires(t, false, func(t *testing.T, secure, http2 bool, change func(*Options)) {
 		t.Parallel() // they wait, and nothing of them is timed
@@ -126,7 +126,7 @@ func TestALateEndOfAKeptConnectionIsTheServersFailure(t *testing.T) {
 	})
 }
 
-func TestTheTimeOfARaceIsBoundedByTheRoundTrip(t *testing.T) {
+func TestRetry_RaceIsBoundedByTheRoundTrip(t *testing.T) {
 	c := &Client{raceFloorNs: int64(raceFloor)}
 	for _, tt := range []struct{ rtt, want time.Duration }{
 		{100 * time.Microsecond, 25 * time.Millisecond},
@@ -139,7 +139,7 @@ func TestTheTimeOfARaceIsBoundedByTheRoundTrip(t *testing.T) {
 	}
 }
 
-func TestConnectionsOfAServerThatAlwaysClosesThemAreNotKept(t *testing.T) {
+func TestIdleLink_NoneOfAServerThatAlwaysCloses(t *testing.T) {
 	modes(t, func(t *testing.T, streamed bool) {
 		var answered atomic.Int32
 		url, connections := bodyServer(t, func(p *bodyPeer) {
@@ -165,7 +165,7 @@ func TestConnectionsOfAServerThatAlwaysClosesThemAreNotKept(t *testing.T) {
 	})
 }
 
-func TestTheFirstAttemptIsToldWhereTheSecondFindsNoConnection(t *testing.T) {
+func TestRetry_FirstAttemptIsNamedWhereTheSecondFindsNoConnection(t *testing.T) {
 	modes(t, func(t *testing.T, streamed bool) {
 		s := serve(t, listen(t), func(w net.Conn, b []byte, n int) bool { return n != 2 && answerThree(w, b, n) })
 		dials := 0
@@ -199,7 +199,7 @@ func (c unacknowledged) Write([]byte) (int, error) {
 }
 func (c unacknowledged) Read([]byte) (int, error) { return 0, io.EOF }
 
-func TestWhatTheKernelGaveUpIsNoTimeLimit(t *testing.T) {
+func TestFailures_KernelTimeoutIsNoTimeLimit(t *testing.T) {
 	for _, http2 := range []bool{false, true} {
 		s := serve(t, listen(t), answerThree)
 		c := newClient(t, "http://"+s.Addr().String()+"/v1/completions", func(o *Options) {
@@ -224,7 +224,7 @@ func TestWhatTheKernelGaveUpIsNoTimeLimit(t *testing.T) {
 	}
 }
 
-func TestAClientWithoutACertificateIsATLSFailure(t *testing.T) {
+func TestFailures_MissingClientCertificateIsTLS(t *testing.T) {
 	// With TLS 1.3 the handshake is over for the client before the server has looked at its certificate.
 	for _, http2 := range []bool{false, true} {
 		server, client := certified(t, "h2", "http/1.1")
@@ -272,7 +272,7 @@ func TestSessionTicketsDoNotCloseAPreparedConnection(t *testing.T) {
 	})
 }
 
-func TestABurstOverTLSUsesTheConnectionsThatWerePrepared(t *testing.T) {
+func TestPrepare_BurstOverTLSUsesItsConnections(t *testing.T) {
 	const n = 256
 	s, connections := httpServer(t, true, answerHTTP2)
 	c := newClient(t, s.URL+"/v1/completions", func(o *Options) {
@@ -302,7 +302,7 @@ func TestABurstOverTLSUsesTheConnectionsThatWerePrepared(t *testing.T) {
 	t.Logf("%d requests over TLS were sent within %.1f ms", n, float64(last-first)/1e6)
 }
 
-func TestAConnectionThatSaidFarewellOverTLSIsNotAlive(t *testing.T) {
+func TestIdleLink_ClosedByTLSIsNotAlive(t *testing.T) {
 	// asyncio's TLS sends close_notify and keeps the connection open until it is answered.
 	server, client := certified(t, "http/1.1")
 	farewell := make(chan struct{})
@@ -334,7 +334,7 @@ func TestAConnectionThatSaidFarewellOverTLSIsNotAlive(t *testing.T) {
 	m.Release()
 }
 
-func TestAnUnencodedAnswerIsAskedFor(t *testing.T) {
+func TestHeaders_AskForAnUnencodedAnswer(t *testing.T) {
 	encodings := make(chan string, 1)
 	s, _ := httpServer(t, false, func(w http.ResponseWriter, r *http.Request) {
 		encodings <- r.Header.Get("Accept-Encoding")
@@ -350,7 +350,7 @@ func TestAnUnencodedAnswerIsAskedFor(t *testing.T) {
 	}
 }
 
-func TestOneLine(t *testing.T) {
+func TestMessages_AreOneLine(t *testing.T) {
 	for _, tt := range []struct{ in, want string }{
 		{"a\r\nb\x7fc", "a  b c"},
 		{strings.Repeat("ä", 200), strings.Repeat("ä", 150)}, // 300 bytes, not 300 characters
@@ -361,7 +361,7 @@ func TestOneLine(t *testing.T) {
 	}
 }
 
-func TestTheTimeOfConnectingIsKnown(t *testing.T) {
+func TestConnect_TimeIsMeasured(t *testing.T) {
 	const slow = 30 * time.Millisecond
 	s := serve(t, listen(t), answerThree)
 	c := newClient(t, "http://"+s.Addr().String()+"/v1/completions", func(o *Options) {
@@ -385,7 +385,7 @@ func TestTheTimeOfConnectingIsKnown(t *testing.T) {
 	m.Release()
 }
 
-func TestWhatTheServerIsToldOfItsName(t *testing.T) {
+func TestHost_AndServerName(t *testing.T) {
 	for _, tt := range []struct{ url, address, host, server string }{
 		{"http://[fe80::1%25eth0]:8000/v1", "[fe80::1%eth0]:8000", "[fe80::1]:8000", "fe80::1"},
 		{"https://[fe80::1%25eth0]/v1", "[fe80::1%eth0]:443", "[fe80::1]", "fe80::1"},

@@ -104,7 +104,7 @@ func TestSecretsStayOutOfMessages(t *testing.T) {
 	}
 }
 
-func TestTheUserOfAnAddressIsAuthorized(t *testing.T) {
+func TestSecrets_UserOfAnAddressIsAuthorized(t *testing.T) {
 	got := make(chan [2]string, 1)
 	h := http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		user, password, _ := r.BasicAuth()
@@ -161,7 +161,7 @@ func TestHeadersOfTheUsersTakeTheDefaultsPlace(t *testing.T) {
 	}
 }
 
-func TestAnAnswerBeforeTheWholeRequestCounts(t *testing.T) {
+func TestEarlyAnswer_Counts(t *testing.T) {
 	modes(t, func(t *testing.T, streamed bool) {
 		l := listen(t)
 		t.Cleanup(func() { _ = l.Close() })

@@ -86,7 +86,7 @@ func stamps(t *testing.T, s Stamps) {
 	t.Cleanup(func() { stampsAsked.Store(before) })
 }
 
-func TestEachSourceOfTimesIsTheOneAskedFor(t *testing.T) {
+func TestStamps_EachSourceIsTheRequestedOne(t *testing.T) {
 	for _, tt := range []struct {
 		stamps       Stamps
 		streamed     bool
@@ -118,7 +118,7 @@ func TestEachSourceOfTimesIsTheOneAskedFor(t *testing.T) {
 	}
 }
 
-func TestTheOtherSourcesOfTimesDoAsTheRingDoes(t *testing.T) {
+func TestStamps_OtherSourcesPassTheSameTests(t *testing.T) {
 	for name, without := range map[string]func(t *testing.T){
 		"the reader thread": func(t *testing.T) { stamps(t, StampsSocket) },
 		"goroutines": func(t *testing.T) {
@@ -139,18 +139,18 @@ func TestTheOtherSourcesOfTimesDoAsTheRingDoes(t *testing.T) {
 // again runs the tests of the client once more.
 func again(t *testing.T) {
 	for name, test := range map[string]func(*testing.T){
-		"a stream":             TestAStreamIsMeasuredAndItsConnectionReused,
-		"bad ends":             TestEveryBadEndHasItsClass,
-		"closed connections":   TestAClosedKeepAliveConnectionLosesNoRequest,
+		"a stream":             TestClient_MeasuresAStreamAndReusesItsConnection,
+		"bad ends":             TestFailures_EveryBadEndHasItsClass,
+		"closed connections":   TestRetry_ClosedKeepAliveConnectionLosesNoRequest,
 		"cancels and aborts":   TestCancelledAndAbortedRequestsEndAtOnce,
-		"prepared requests":    TestManyPreparedRequestsAreReleasedTogether,
+		"prepared requests":    TestPrepare_ManyRequestsAreReleasedTogether,
 		"large requests":       TestLargeRequestsArriveWhole,
 		"TLS and Unix sockets": TestTLSAndUnixSockets,
 		"HTTP/2":               TestHTTP2StreamsCarryTheTimeOfTheirReceive,
-		"open ends":            TestWhatHasSaidAllIsCompleteWhenItIsGivenUp,
-		"nobody reads":         TestARequestThatNobodyReadsEndsWithItsContext,
+		"open ends":            TestOpenEnd_CompleteStreamStaysComplete,
+		"nobody reads":         TestDeafServer_RequestEndsWithItsContext,
 		"exchanges":            TestBodiesAndReuse,
-		"all at once":          TestEveryRequestEndsOnceAndAsItWasAnswered,
+		"all at once":          TestStress_EveryRequestEndsOnceAndAsItWasAnswered,
 	} {
 		t.Run(name, test)
 	}

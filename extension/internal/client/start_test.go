@@ -38,7 +38,7 @@ func TestStartMeasuresAsDoDoesAndReusesConnections(t *testing.T) {
 	})
 }
 
-func TestStartWaitsNeitherForAConnectionNorForRoomInTheSocket(t *testing.T) {
+func TestStart_DoesNotWait(t *testing.T) {
 	release := make(chan struct{})
 	s := serve(t, listen(t), answerThree)
 	c := newClient(t, "http://"+s.Addr().String()+"/v1/completions", func(o *Options) {
@@ -81,7 +81,7 @@ func TestStartWaitsNeitherForAConnectionNorForRoomInTheSocket(t *testing.T) {
 	require.Equal(t, stream.Reset, (<-large).Failure)
 }
 
-func TestARequestThatCannotBeMadeEndsWithoutBeingSent(t *testing.T) {
+func TestStart_InvalidRequestIsNotSent(t *testing.T) {
 	c := newClient(t, "http://127.0.0.1:1/v1/completions", nil)
 	m := <-started(t, c, &Request{ID: "x", Method: "HEAD"})
 	require.Equal(t, stream.Connect, m.Failure)

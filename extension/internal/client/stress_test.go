@@ -46,7 +46,7 @@ func misbehave(w net.Conn, body []byte, n int) bool {
 	return false
 }
 
-func TestEveryRequestEndsOnceAndAsItWasAnswered(t *testing.T) {
+func TestStress_EveryRequestEndsOnceAndAsItWasAnswered(t *testing.T) {
 	// A wake-up that is lost shows as a timeout, an end that meets another request as the wrong class.
 	kinds := []struct {
 		body string

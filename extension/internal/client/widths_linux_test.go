@@ -24,7 +24,7 @@ const (
 // A server sends two chunks at once, then one, then what ends the stream. By the socket's times, and by the client's own,
 // only the first of the two is uncertain: by less than the time since the last look at the socket, and never by more than
 // the time since the request was sent.
-func TestAChunkInFrontOfAnotherOfItsReceiveIsUncertain(t *testing.T) {
+func TestWidths_ChunkBeforeAnotherOfItsReceiveIsUncertain(t *testing.T) {
 	steps := func(write func(string), chunk func(string) string) {
 		for _, step := range []string{chunk(tokenEvent) + chunk(tokenEvent), chunk(tokenEvent), chunk(lastEvents)} {
 			time.Sleep(restingPause) // apart, so that they come in receives of their own

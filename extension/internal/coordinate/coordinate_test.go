@@ -86,7 +86,7 @@ func held(t *testing.T, b *bed, part int) string {
 	return string(text)
 }
 
-func TestRunnersMeetWithOneStartAndTheLargestNumberAndTheirRecordsArriveWhole(t *testing.T) {
+func TestCoordinator_RunnersMeetAndTheirRecordsArriveWhole(t *testing.T) {
 	b := serve(t, config(t, 3))
 	all := b.runners(t, 3)
 	require.Equal(t, all[0].Salt(), all[2].Salt())
@@ -120,7 +120,7 @@ func TestRunnersMeetWithOneStartAndTheLargestNumberAndTheirRecordsArriveWhole(t 
 	}
 }
 
-func TestAClockIsFoundHoweverFarItIsOff(t *testing.T) {
+func TestClock_OffsetIsFoundHoweverLarge(t *testing.T) {
 	b := serve(t, config(t, 2))
 	r := b.open(t, 300*time.Millisecond)
 	require.NoError(t, r.Register(t.Context(), 1, 2, facts()))
@@ -128,7 +128,7 @@ func TestAClockIsFoundHoweverFarItIsOff(t *testing.T) {
 	require.InDelta(t, 300e6, off, float64(r.Clock().UncertaintyNs)+1e6, "measured within its own uncertainty")
 }
 
-func TestWhoDoesNotFitIsRefusedByNameAndEndsTheRun(t *testing.T) {
+func TestCoordinator_RunnerThatDoesNotFitIsNamedAndEndsTheRun(t *testing.T) {
 	other := func(change func(f *Facts)) Facts {
 		f := facts()
 		change(&f)
@@ -171,7 +171,7 @@ func TestWhoDoesNotFitIsRefusedByNameAndEndsTheRun(t *testing.T) {
 	require.ErrorContains(t, b.open(t, 0).Register(t.Context(), 1, 3, facts()), "RUNNERS=3, but the coordinator waits for 2")
 }
 
-func TestALostRunnerEndsTheRunAndKeepsWhatHadArrived(t *testing.T) {
+func TestCoordinator_LostRunnerEndsTheRunAndItsRecordsStay(t *testing.T) {
 	c := config(t, 2)
 	c.LostAfter = time.Second
 	b := serve(t, c)
@@ -286,7 +286,7 @@ func (b *tornBody) Read(p []byte) (int, error) {
 
 const token = "0123456789abcdef0123456789abcdef"
 
-func TestTheTokenIsTheKeyOfBothEnds(t *testing.T) {
+func TestToken_IsTheKeyOfBothEnds(t *testing.T) {
 	s, err := NewServer(Config{Runners: 1, Dir: t.TempDir(), Token: token})
 	require.NoError(t, err)
 	server := httptest.NewUnstartedServer(s.Handler())
@@ -321,7 +321,7 @@ func TestTheTokenIsTheKeyOfBothEnds(t *testing.T) {
 	require.NotContains(t, open("http://user:secret@127.0.0.1:7431", "").Error(), "secret")
 }
 
-func TestATokenComesFromOnePlace(t *testing.T) {
+func TestToken_ComesFromOnePlace(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "token")
 	require.NoError(t, os.WriteFile(file, []byte(token+"\n"), 0o600))
 	got, err := ReadToken(file, "")
@@ -341,7 +341,7 @@ func TestRecordsOfAnEarlierRunAreNotWrittenOver(t *testing.T) {
 	require.ErrorContains(t, err, "holds records already")
 }
 
-func TestWhatCannotWorkIsRefusedBeforeAnythingListens(t *testing.T) {
+func TestCoordinator_RefusesBadSettingsBeforeItListens(t *testing.T) {
 	for name, c := range map[string]struct {
 		args []string
 		env  string

@@ -6,7 +6,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestTheCollectorChangesItsPercentageBehindTheFirstCollection(t *testing.T) {
+func TestGOGC_ChangesAfterTheFirstCollection(t *testing.T) {
 	var did []any
 	c := &collector{percent: runPercent, set: func(percent int) { did = append(did, percent) }, collect: func() { did = append(did, "collect") }}
 	c.use(vusPercent)
@@ -21,7 +21,7 @@ func TestTheCollectorChangesItsPercentageBehindTheFirstCollection(t *testing.T) 
 	require.Equal(t, []any{streamsPercent, vusPercent, runPercent, "collect"}, did, "a collection that is due at once is over before the load")
 }
 
-func TestAGOGCInTheEnvironmentStays(t *testing.T) {
+func TestGOGC_OfTheEnvironmentStays(t *testing.T) {
 	t.Setenv("GOGC", "77")
 	c := newCollector()
 	c.use(streamsPercent)

@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-func TestTooManyConnectionsAreRefusedWithTheLimit(t *testing.T) {
+func TestCapacity_DescriptorsAreNamedWithTheirLimit(t *testing.T) {
 	require.NoError(t, CheckCapacity(10))
 	var limit unix.Rlimit
 	require.NoError(t, unix.Getrlimit(unix.RLIMIT_NOFILE, &limit))
@@ -25,7 +25,7 @@ func TestTooManyConnectionsAreRefusedWithTheLimit(t *testing.T) {
 	require.Error(t, CheckCapacity(1<<40))
 }
 
-func TestMoreConnectionsThanLocalPortsAreRefusedWithTheRange(t *testing.T) {
+func TestCapacity_LocalPortsAreNamedWithTheirRange(t *testing.T) {
 	first, last, ok := localPorts()
 	if !ok {
 		t.Skip("only Linux says how many local ports there are")
@@ -35,7 +35,7 @@ func TestMoreConnectionsThanLocalPortsAreRefusedWithTheRange(t *testing.T) {
 	require.ErrorContains(t, checkPorts(ports+1), fmt.Sprintf("net.ipv4.ip_local_port_range %d %d has %d", first, last, ports))
 }
 
-func TestWhatRanOutIsSaidWithItsLimit(t *testing.T) {
+func TestCapacity_ExhaustedResourceIsNamedWithItsLimit(t *testing.T) {
 	var limit unix.Rlimit
 	require.NoError(t, unix.Getrlimit(unix.RLIMIT_NOFILE, &limit))
 	require.Equal(t, fmt.Sprintf("too many open files, the limit is %d file descriptors (ulimit -n)", limit.Cur), DescribeLimit(syscall.EMFILE))

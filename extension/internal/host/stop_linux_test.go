@@ -120,7 +120,7 @@ func (c *child) state() string {
 	return after[:1]
 }
 
-func TestAStoppedProcessFindsItsStops(t *testing.T) {
+func TestWatch_StoppedProcessHasItsStops(t *testing.T) {
 	c := startChild(t, "watch")
 	c.begin()
 	const least = 1500 * time.Millisecond
@@ -150,7 +150,7 @@ func TestAStoppedProcessFindsItsStops(t *testing.T) {
 }
 
 // A process that has to share a core with others is late, which is no stop.
-func TestAStarvedProcessFindsNoStop(t *testing.T) {
+func TestWatch_StarvedProcessHasNoStops(t *testing.T) {
 	runtime.LockOSThread() // a child has its parent thread's cores
 	defer runtime.UnlockOSThread()
 	var all, one unix.CPUSet
@@ -188,7 +188,7 @@ func TestAStarvedProcessFindsNoStop(t *testing.T) {
 	require.Zero(t, s.Suspended)
 }
 
-func TestAThrottledProcessFindsItsQuota(t *testing.T) {
+func TestWatch_ThrottledProcessHasItsQuota(t *testing.T) {
 	dir := quotaCgroup(t)
 	c := startChild(t, "burn")
 	procs := filepath.Join(dir, "cgroup.procs")

@@ -23,7 +23,7 @@ func told() *fake {
 	return &fake{totals: Totals{WaitedKnown: true, ThrottledKnown: true, StolenKnown: true}}
 }
 
-func TestWhatAGapBetweenTicksWas(t *testing.T) {
+func TestWatch_GapBetweenTicksIsClassified(t *testing.T) {
 	// The loop ticked every 10 ms for 2 s; then came a gap, with what happened to the process meanwhile.
 	type gap struct{ ms, cpuMs, waitedMs, throttledMs, stolenMs, suspendedMs int64 }
 	sum := func(count int64, ms float64) Sum { return Sum{Count: count, Total: ms, Longest: ms} }
@@ -154,7 +154,7 @@ func TestPausesBeyondTheMostAreCountedInTheLast(t *testing.T) {
 	require.InDelta(t, float64(mostPauses+10)*40, w.Between(0, now).Stopped.Total, 1e-3)
 }
 
-func TestTheTotalsAreReadOnlyNowAndThen(t *testing.T) {
+func TestWatch_TotalsAreReadNowAndThen(t *testing.T) {
 	f := told()
 	w := NewWatch(f, 10*ms)
 	for k := range int64(1000) {

@@ -13,7 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestARunIsLetIn(t *testing.T) {
+func TestAccess_OfARun(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "key")
 	write := func(key string) { require.NoError(t, os.WriteFile(path, []byte(key), 0o600)) }
 	write("sk-first-key")

@@ -67,7 +67,7 @@ func cacheScript(url, cache string) string {
 	};`
 }
 
-func TestTheCachedShareOfALevelIsTheUsagesElseTheServersOwn(t *testing.T) {
+func TestCache_ShareComesFromUsageElseFromTheServer(t *testing.T) {
 	url, polls := cachingServer(t, vllmPage)
 	v := newScriptVU(t, cacheScript(url, "warm"))
 	// Level a: the counters alone tell, its warm-up included. Level b: one request's usage tells, so the others had no hit.
@@ -92,7 +92,7 @@ func TestTheCachedShareOfALevelIsTheUsagesElseTheServersOwn(t *testing.T) {
 	}
 }
 
-func TestACachedShareThatNobodyTellsIsUnknown(t *testing.T) {
+func TestCache_UnreportedShareIsUnknown(t *testing.T) {
 	for sentence, tt := range map[string]struct {
 		page  func(hits, queries int64) (int, string)
 		polls int64
@@ -114,7 +114,7 @@ func TestACachedShareThatNobodyTellsIsUnknown(t *testing.T) {
 	}
 }
 
-func TestCountersUnderOtherNamesAreUsedWhereTheFirstAreNotServed(t *testing.T) {
+func TestCache_CountersUnderOtherNames(t *testing.T) {
 	url, _ := cachingServer(t, func(hits, queries int64) (int, string) {
 		return 200, fmt.Sprintf("other_hits_total{a=\"1\"} %d\nother_hits_total{a=\"2\"} 1\nother_tokens_total %d\n", hits, queries)
 	})
@@ -123,7 +123,7 @@ func TestCountersUnderOtherNamesAreUsedWhereTheFirstAreNotServed(t *testing.T) {
 }
 
 // Of 100 input tokens a few may be the chat template's, and the first two words another prompt's by chance.
-func TestAColdRunWithInputFromThePrefixCacheIsCacheBound(t *testing.T) {
+func TestCache_ColdRunWithCachedInputIsCacheBound(t *testing.T) {
 	for _, tt := range []struct {
 		sentence, script, state string
 		reason                  string
@@ -159,7 +159,7 @@ func TestAColdRunWithInputFromThePrefixCacheIsCacheBound(t *testing.T) {
 	}
 }
 
-func TestARecordTellsNoCachedTokensFromNoneKnown(t *testing.T) {
+func TestCache_RecordDistinguishesNoneFromUnknown(t *testing.T) {
 	url, _ := cachingServer(t, vllmPage)
 	v := newScriptVU(t, cacheScript(url, "cold"))
 	recordsTo(t, v.root)
@@ -183,7 +183,7 @@ func TestSerialNumbersGoOnOverLevelsAndWarmUps(t *testing.T) {
 		serials(v, `for (let s = arrivals.next(); s; s = arrivals.next()) seen.push([s.level, s.serial])`))
 }
 
-func TestTheCountersOfAScheduleAreReadWhereItsStagesMeet(t *testing.T) {
+func TestCache_CountersAreReadBetweenStages(t *testing.T) {
 	url, polls := cachingServer(t, vllmPage)
 	v := newScriptVU(t, cacheScript(url, "warm")+`
 		arrivals = new tc.Arrivals("a", { stages: [

@@ -144,7 +144,7 @@ func (g *gate) peaks() map[string]int {
 	return maps.Clone(g.most)
 }
 
-func TestFewVUsCarryTheClientsOfLevels(t *testing.T) {
+func TestCarrier_FewVUsCarryTheClientsOfLevels(t *testing.T) {
 	g := newGate(t)
 	c := newCarriers(t, 3, `
 		tc.run({ scenario: "s", config: {}, sloMs: {} });
@@ -194,7 +194,7 @@ func TestFewVUsCarryTheClientsOfLevels(t *testing.T) {
 	require.InDelta(t, 0.060, out[2].DurationS, 1e-9)
 }
 
-func TestLevelsBetween(t *testing.T) {
+func TestLevels_BetweenIsCalledOnOneVU(t *testing.T) {
 	const specs = `[{ name: "a", concurrency: 2, requests: 4 }, { name: "b", concurrency: 1, requests: 1 }, { name: "c", concurrency: 2, requests: 2 }]`
 	c := newCarriers(t, 2, `
 		const calls = [];
@@ -216,7 +216,7 @@ func TestLevelsBetween(t *testing.T) {
 	require.ErrorContains(t, err, "between is not a function")
 }
 
-func TestASlotLastsAsLongAsThePromiseThatSendReturns(t *testing.T) {
+func TestCarrier_SlotLastsAsLongAsItsPromise(t *testing.T) {
 	c := newCarriers(t, 1, `
 		levels = new tc.Levels("l", [{ name: "c2", concurrency: 2, requests: 9, warmupRequests: 0 }]);
 		client = new tc.Client({ url: "`+llm(t)+`", api: "completions" });
@@ -233,7 +233,7 @@ func TestASlotLastsAsLongAsThePromiseThatSendReturns(t *testing.T) {
 	require.Equal(t, []any{int64(2), int64(0), "rejected"}, c.value(0, "[most, inFlight, reasons.join()]"))
 }
 
-func TestWhatSendThrowsReachesFailedOrEndsTheIteration(t *testing.T) {
+func TestCarrier_WhatSendThrowsReachesFailedOrEndsTheIteration(t *testing.T) {
 	const init = `
 		levels = new tc.Levels("l", [{ name: "c2", concurrency: 2, requests: 4, warmupRequests: 0 }]);
 		reasons = []; sent = 0;`
@@ -262,7 +262,7 @@ func TestWhatSendThrowsReachesFailedOrEndsTheIteration(t *testing.T) {
 	require.True(t, (errs[0] == nil) != (errs[1] == nil), "%v", errs)
 }
 
-func TestAVUThatIsGoneLeavesItsClientsPlacesToOthers(t *testing.T) {
+func TestCarrier_VUThatIsGoneLeavesItsPlacesToOthers(t *testing.T) {
 	g := newGate(t)
 	c := newCarriers(t, 2, `
 		levels = new tc.Levels("l", [{ name: "c2", concurrency: 2, requests: 6, warmupRequests: 0 }]);
@@ -303,7 +303,7 @@ func TestCarriedClientsDoNotSpinOnAServerThatIsGone(t *testing.T) {
 	require.Equal(t, map[string]int{string(stream.Connect): 12}, out[1].Failures)
 }
 
-func TestTheEndOfAVUInterruptsAllItsClients(t *testing.T) {
+func TestCarrier_EndOfAVUInterruptsItsClients(t *testing.T) {
 	g := newGate(t)
 	c := newCarriers(t, 2, `
 		levels = new tc.Levels("l", [{ name: "c6", concurrency: 6, requests: 100, warmupRequests: 0 }, { name: "c1", concurrency: 1, requests: 1 }]);
@@ -330,7 +330,7 @@ func TestTheEndOfAVUInterruptsAllItsClients(t *testing.T) {
 	}
 }
 
-func TestFewVUsReleaseTheArrivalsOfASchedule(t *testing.T) {
+func TestCarrier_FewVUsReleaseTheArrivalsOfASchedule(t *testing.T) {
 	g := newGate(t)
 	g.holds = 20 * time.Millisecond // five at once are 250 a second, half of what is scheduled
 	c := newCarriers(t, 2, `

@@ -144,7 +144,7 @@ func llm(t *testing.T) string {
 
 const apiKey = "sk-4f1d-never-shown"
 
-func TestARequestsSamplesTagsAndRecord(t *testing.T) {
+func TestRequest_SamplesTagsAndRecord(t *testing.T) {
 	base := llm(t)
 	withUser := strings.Replace(base, "://", "://user:"+apiKey+"@", 1) + "/v1/completions"
 	v := newScriptVU(t, `
@@ -307,7 +307,7 @@ func TestBurstsNumberTheirRequestsOnce(t *testing.T) {
 	}
 }
 
-func TestAGetterMayUseTheModule(t *testing.T) {
+func TestModule_GetterMayUseIt(t *testing.T) {
 	v := newScriptVU(t, `
 		poller = new tc.MetricsPoller("p", {
 			get pages() { tc.run({ scenario: "of a getter", config: {}, sloMs: {} }); return [{ url: "http://127.0.0.1:1" }]; },
@@ -316,7 +316,7 @@ func TestAGetterMayUseTheModule(t *testing.T) {
 	require.Equal(t, "of a getter", v.root.current().Spec().Scenario)
 }
 
-func TestTheReaderIsNamedInTheRecordsAndTheVerdict(t *testing.T) {
+func TestReader_IsNamedInRecordsAndVerdict(t *testing.T) {
 	v := newScriptVU(t, `tc.run({ scenario: "s", config: {}, sloMs: {} });`)
 	o := recordsTo(t, v.root)
 	require.NoError(t, o.Start())
@@ -336,7 +336,7 @@ func TestTheReaderIsNamedInTheRecordsAndTheVerdict(t *testing.T) {
 	}
 }
 
-func TestAMisspeltReaderIsRefused(t *testing.T) {
+func TestReader_MisspeltModeIsRefused(t *testing.T) {
 	t.Setenv("TOKENCLOCK_READER", "dettached")
 	line := newScriptVU(t, "").refused(`tc.run({ scenario: "s", config: {}, sloMs: {} })`)
 	if strings.HasPrefix(runtime.GOOS, "linux") {
@@ -344,7 +344,7 @@ func TestAMisspeltReaderIsRefused(t *testing.T) {
 	}
 }
 
-func TestAServerThatLosesKeptConnectionsLateIsNotTheClientsFault(t *testing.T) {
+func TestVerdict_LateLossOfConnectionsIsNotTheClientsFault(t *testing.T) {
 	// It reads each second request on a connection, waits, and closes.
 	var requests atomic.Int32
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -422,7 +422,7 @@ func TestLevelMetricsAndReport(t *testing.T) {
 			r.validity.droppedIterations, r.validity.state === "CLIENT-BOUND", r.durationS > 0 && r.startUnixMs > 0];`))
 }
 
-func TestABurstsWindowOpensWithItsRelease(t *testing.T) {
+func TestBurst_WindowOpensWithItsRelease(t *testing.T) {
 	v := newScriptVU(t, `
 		windows = new tc.Windows("w", [{ name: "b2", batchSize: 2 }]);
 		client = new tc.Client({ url: "`+llm(t)+`", api: "completions" });`)
@@ -479,7 +479,7 @@ func TestWindowsOpenAndCloseWhenTheScriptSaysSo(t *testing.T) {
 	}
 }
 
-func TestAResultHoldsTheCallsOfTheAnswer(t *testing.T) {
+func TestResult_HoldsTheToolCallsOfTheAnswer(t *testing.T) {
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/event-stream")
 		_, _ = fmt.Fprint(w, `data: {"choices":[{"index":0,"delta":{"tool_calls":[{"index":0,"id":"c1","function":{"name":"look","arguments":"{\"a\":1}"}}]},"finish_reason":"tool_calls"}]}`+"\n\ndata: [DONE]\n\n")
@@ -501,7 +501,7 @@ func TestWindowsAreCompleteOnceEachWasClosed(t *testing.T) {
 	require.Equal(t, "complete", how()[0])
 }
 
-func TestTheLoadsOfAScriptDecideWhetherTheRunIsComplete(t *testing.T) {
+func TestRun_LoadsDecideWhetherItIsComplete(t *testing.T) {
 	for script, missing := range map[string]string{
 		`new tc.Levels("l", [{ name: "c1", concurrency: 1, requests: 3 }])`: "level c1 began 0 of 3 requests",
 		`new tc.Arrivals("a", { traceMs: [0, 5] })`:                         "0 of the schedule's 2 requests were sent",
@@ -512,7 +512,7 @@ func TestTheLoadsOfAScriptDecideWhetherTheRunIsComplete(t *testing.T) {
 	}
 }
 
-func TestAProcessWithoutARunEndsAsK6Does(t *testing.T) {
+func TestExitCode_WithoutARunIsK6s(t *testing.T) {
 	require.Equal(t, 0, New(&records.Log{}).exitCode(0))
 	require.Equal(t, 99, New(&records.Log{}).exitCode(99))
 	judged := newScriptVU(t, `tc.run({ scenario: "s", config: {}, sloMs: {}, judged: true })`)
@@ -522,7 +522,7 @@ func TestAProcessWithoutARunEndsAsK6Does(t *testing.T) {
 }
 
 // A collection that holds up the first requests is the client's delay, and a slot must not be due before it is over.
-func TestTheHeapSettlesBeforeAnySlotIsDue(t *testing.T) {
+func TestHeap_SettlesBeforeAnySlotIsDue(t *testing.T) {
 	settle := settleHeap
 	t.Cleanup(func() { settleHeap = settle })
 	for name, script := range map[string]string{
@@ -544,7 +544,7 @@ func TestTheHeapSettlesBeforeAnySlotIsDue(t *testing.T) {
 	}
 }
 
-func TestALevelCanBeDeclaredWhileTheRunGoesOn(t *testing.T) {
+func TestWindows_LevelCanBeDeclaredDuringTheRun(t *testing.T) {
 	g := newGate(t)
 	v := newScriptVU(t, `
 		windows = new tc.Windows("w", []);

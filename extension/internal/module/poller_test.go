@@ -59,7 +59,7 @@ func pagesOf(t *testing.T, v *scriptVU) (out []map[string]any) {
 	return out
 }
 
-func TestThePollerReadsPagesAndAdmitsWhatIsMissing(t *testing.T) {
+func TestPoller_ReadsPagesAndReportsWhatIsMissing(t *testing.T) {
 	var asked atomic.Int32
 	enough := make(chan struct{})
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -144,7 +144,7 @@ func TestThePollerReadsPagesAndAdmitsWhatIsMissing(t *testing.T) {
 	}
 }
 
-func TestTheBeginAndTheEndOfALevelAreReadBesideThePace(t *testing.T) {
+func TestPoller_ReadsAtBeginAndEndOfALevel(t *testing.T) {
 	var asked atomic.Int32
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		asked.Add(1)
@@ -174,7 +174,7 @@ func TestTheBeginAndTheEndOfALevelAreReadBesideThePace(t *testing.T) {
 	}
 }
 
-func TestAPollerThatNoScriptStopsEndsWithTheRecords(t *testing.T) {
+func TestPoller_EndsWithTheRecordsWithoutStop(t *testing.T) {
 	var asked atomic.Int32
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		asked.Add(1)
@@ -196,7 +196,7 @@ func TestAPollerThatNoScriptStopsEndsWithTheRecords(t *testing.T) {
 	require.Equal(t, was, asked.Load())
 }
 
-func TestALongRunIsRecordedAsItGoesAndKeptAsAnOutline(t *testing.T) {
+func TestPoller_LongRunIsRecordedAsItGoesAndThinned(t *testing.T) {
 	root := New(&records.Log{})
 	p := &poller{log: root.log, name: "p", o: pollerOptions{Pages: []pageOptions{{URL: "http://x"}}, IntervalMs: 10, Metrics: []string{"a"}}}
 	require.NoError(t, p.open())
@@ -233,7 +233,7 @@ func TestALongRunIsRecordedAsItGoesAndKeptAsAnOutline(t *testing.T) {
 	require.Empty(t, page.values.unrecorded, "without records nothing waits for them")
 }
 
-func TestASlowEndpointIsNotAskedToMakeUpForIt(t *testing.T) {
+func TestPoller_DoesNotMakeUpForASlowEndpoint(t *testing.T) {
 	var asked, inFlight atomic.Int32
 	hold, waiting := make(chan struct{}), make(chan struct{})
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -296,7 +296,7 @@ func TestSkippedPollsAreCounted(t *testing.T) {
 	require.GreaterOrEqual(t, pagesOf(t, v)[0]["skipped"], 15.0)
 }
 
-func TestAPageThatIsNotThereIsAskedForOnce(t *testing.T) {
+func TestPoller_MissingPageIsAskedForOnce(t *testing.T) {
 	var asked atomic.Int32
 	answered := make(chan struct{})
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -80,7 +80,7 @@ func sessionCarriers(t *testing.T, vus int, load string) *carriers {
 	return c
 }
 
-func TestATurnIsScheduledForTheEndOfTheOneBeforeAndItsWait(t *testing.T) {
+func TestSession_TurnIsScheduledAfterTheOneBeforeAndItsWait(t *testing.T) {
 	c := sessionCarriers(t, 2, `load = new tc.Levels("l", [{ name: "c8", concurrency: 8, requests: 20, warmupRequests: 0, sessions: true }]);`)
 	c.all(`load.each(4, (slot) => hold(slot, 3, 25))`)
 	_, lines := c.emitted("llm_requests")
@@ -122,7 +122,7 @@ func TestATurnIsScheduledForTheEndOfTheOneBeforeAndItsWait(t *testing.T) {
 	require.EqualValues(t, 60, scheduled, "a session is no request")
 }
 
-func TestAFailedTurnEndsItsSessionAndTheRestIsNotSent(t *testing.T) {
+func TestSession_EndsWithAFailedTurn(t *testing.T) {
 	c := sessionCarriers(t, 1, `load = new tc.Levels("l", [{ name: "c2", concurrency: 2, requests: 6, warmupRequests: 0, sessions: true }]);`)
 	c.all(`load.each(2, (slot) => hold(slot, 4, 0, (slot, k) => slot.index % 2 === 1 && k === 1 ? "/fail" : ""))`)
 	_, lines := c.emitted("llm_requests")
@@ -137,7 +137,7 @@ func TestAFailedTurnEndsItsSessionAndTheRestIsNotSent(t *testing.T) {
 	require.Empty(t, unsentOf(c), "a session that ends early is no load that was not sent")
 }
 
-func TestALevelOfSessionsIsBoundByItsTurns(t *testing.T) {
+func TestSession_LevelIsBoundByTurns(t *testing.T) {
 	c := sessionCarriers(t, 2, `load = new tc.Levels("l", [
 		{ name: "a", concurrency: 4, turns: 21, warmupRequests: 2, sessions: true }, { name: "b", concurrency: 1, turns: 2, warmupRequests: 0, sessions: true }]);`)
 	c.all(`load.each(2, (slot) => hold(slot, 5, 1))`)
@@ -152,7 +152,7 @@ func TestALevelOfSessionsIsBoundByItsTurns(t *testing.T) {
 	require.Empty(t, unsentOf(c))
 }
 
-func TestASessionGoesOnFromATimedWarmUpIntoTheSteadyPart(t *testing.T) {
+func TestSession_GoesOnFromTimedWarmUpIntoTheSteadyPart(t *testing.T) {
 	c := sessionCarriers(t, 1, `load = new tc.Levels("l", [{ name: "c2", concurrency: 2, durationMs: 120, warmupMs: 60, sessions: true }]);`)
 	c.all(`load.each(2, (slot) => hold(slot, 1000, 10))`)
 	_, lines := c.emitted("llm_requests")
@@ -189,7 +189,7 @@ func TestSessionsArriveOnASchedule(t *testing.T) {
 	require.EqualValues(t, 10, c.root.current().Tally().Levels(clock.Now())[0].Sessions.Completed)
 }
 
-func TestATraceOfSessionsEndsWithItsLastTurn(t *testing.T) {
+func TestSession_TraceEndsWithItsLastTurn(t *testing.T) {
 	c := sessionCarriers(t, 1, `load = new tc.Arrivals("a", { sessions: true, maxInFlight: 50, traceMs: [0, 5], traceName: "trace" });`)
 	c.all(`load.each(25, (slot) => hold(slot, 3, 20))`)
 	_, lines := c.emitted("llm_requests")
@@ -229,7 +229,7 @@ func TestBranchesOfASessionRunBesideOneAnotherAndJoin(t *testing.T) {
 	require.InDelta(t, float64(ns(turns[3], "endNs")-ns(turns[0], "scheduledNs"))/1e6, s.TaskMs.Max, 1e-6, "a task lasts until the tools are done")
 }
 
-func TestAnAbandonedTurnIsNoFailure(t *testing.T) {
+func TestSession_AbandonedTurnIsNoFailure(t *testing.T) {
 	c := sessionCarriers(t, 1, `load = new tc.Levels("l", [{ name: "c1", concurrency: 1, requests: 2, warmupRequests: 0, sessions: true }]);`)
 	c.all(`load.each(1, async (slot) => {
 		const session = new tc.Session(slot, 3);
@@ -266,7 +266,7 @@ func TestSessionsThatTheEndOfTheRunMeetsAreCut(t *testing.T) {
 	require.EqualValues(t, []int64{2, 0, 2, 2, 2}, []int64{s.Sessions, s.Completed, s.Cut, s.Turns, s.NotSent})
 }
 
-func TestASessionNeedsASlotOfSessions(t *testing.T) {
+func TestSession_NeedsASlotOfSessions(t *testing.T) {
 	const loads = `load = new tc.Levels("l", [{ name: "c1", concurrency: 1, requests: 1, warmupRequests: 0 }]);
 		many = new tc.Levels("m", [{ name: "m1", concurrency: 1, requests: 1, warmupRequests: 0, sessions: true }]);`
 	for script, message := range map[string]string{

@@ -33,7 +33,7 @@ func TestOptionsAreReadFromTheCommandLineAsK6ReadsThem(t *testing.T) {
 	require.False(t, parseCommandLine([]string{"archive", "-e", "RATE=5", "x.js"}).run)
 }
 
-func TestWhatK6PutsIntoTheEnvironmentItselfIsNoOption(t *testing.T) {
+func TestSettings_K6sOwnEnvironmentIsNoOption(t *testing.T) {
 	env := map[string]string{"K6_FEATURES": "native-histograms", "RATE": "5"}
 	require.Equal(t, map[string]string{"RATE": "5"}, readGiven(parseCommandLine([]string{"run", "-"}), nil, env).Options)
 	given := readGiven(parseCommandLine([]string{"run", "-e", "K6_FEATURES=x", "x.js"}), nil, env)
@@ -50,7 +50,7 @@ func TestFlagsThatRunAPartOfTheLoadAreFound(t *testing.T) {
 	require.Empty(t, readGiven(parseCommandLine([]string{"run", "-e", "A=--once", "--tag", "scenario=a", "x.js"}), nil, nil).LoadFlags)
 }
 
-func TestTheRecordsFileIsFoundBeforeItsOutputIsStarted(t *testing.T) {
+func TestSettings_RecordsFileIsFoundBeforeItsOutputStarts(t *testing.T) {
 	require.Equal(t, "a.gz", parseCommandLine([]string{"run", "x.js", "-o", "json=b", "--out", "records=a.gz"}).recordsFile("records=c"))
 	require.Equal(t, "c", parseCommandLine([]string{"run", "x.js"}).recordsFile("cloud,records=c"))
 	require.Equal(t, "", parseCommandLine([]string{"run", "x.js", "--out", "json=b"}).recordsFile("records=c"), "K6_OUT counts only without --out")
@@ -75,7 +75,7 @@ func archive(t *testing.T, env map[string]string) string {
 	return file
 }
 
-func TestOnlyWhatIsMeantForARunIsTakenFromTheEnvironment(t *testing.T) {
+func TestSettings_EnvironmentGivesOnlyPrefixedNames(t *testing.T) {
 	environ := []string{"TIMEOUT=300", "TRACE=1", "BASE_URL=http://a", "API_KEY=k", "TOKENCLOCK_SEED=2", "PATH=/bin", "BASE_URLS=x"}
 	ofK6 := map[string]string{"TIMEOUT": "300", "TRACE": "1", "PATH": "/bin", "RATE": "5", "TIMEOUTS": "1"}
 	g := readGiven(parseCommandLine([]string{"run", "x.js", "-e", "RATE=5", "-e", "TIMEOUT=300"}), environ, ofK6)
@@ -86,7 +86,7 @@ func TestOnlyWhatIsMeantForARunIsTakenFromTheEnvironment(t *testing.T) {
 	require.NotEmpty(t, g.WorkingDir)
 }
 
-func TestAnArchivesOptionsAreOptions(t *testing.T) {
+func TestSettings_ArchivedOptionsAreOptions(t *testing.T) {
 	file := archive(t, map[string]string{"TIMEOUT": "5s", "RATE": "5"})
 	// k6 lets the environment win over the archive; to a run the environment's TIMEOUT says nothing.
 	g := readGiven(parseCommandLine([]string{"run", file, "-e", "RATE=6"}), []string{"TIMEOUT=300"}, map[string]string{"TIMEOUT": "300", "RATE": "6"})

@@ -27,7 +27,7 @@ const sharedScript = `
 		return { zebra: 1, apple: { text: "Grüße, a text longer than a few words", none: null, gone: undefined }, list: [3, 0.5, [true]] };
 	});`
 
-func TestTheFirstVUMakesWhatAllShare(t *testing.T) {
+func TestShared_FirstVUMakesTheValue(t *testing.T) {
 	root := New(&records.Log{})
 	const value = `{"zebra":1,"apple":{"text":"Grüße, a text longer than a few words","none":null},"list":[3,0.5,[true]]}`
 	require.Equal(t, `[1,`+value+`]`, initVU(t, root, sharedScript+"return [made, value];"))
@@ -38,7 +38,7 @@ func TestTheFirstVUMakesWhatAllShare(t *testing.T) {
 	require.Equal(t, `["text"]`, initVU(t, root, `return [tc.shared("a", () => "another")];`))
 }
 
-func TestASharedValueIsLikeAFrozenObject(t *testing.T) {
+func TestShared_ValueIsLikeAFrozenObject(t *testing.T) {
 	root := New(&records.Log{})
 	require.JSONEq(t, `{
 		"keys": ["zebra", "apple", "list"], "absent": true, "has": [true, false], "spread": {"zebra": 1, "more": 2}, "array": true,
@@ -60,7 +60,7 @@ func TestASharedValueIsLikeAFrozenObject(t *testing.T) {
 		};`))
 }
 
-func TestWhatMakeThrowsIsThrownAndNothingIsKept(t *testing.T) {
+func TestShared_WhatMakeThrowsIsThrownAgain(t *testing.T) {
 	root := New(&records.Log{})
 	require.Equal(t, `[true,"made"]`, initVU(t, root, `
 		const mine = new Error("mine");
@@ -71,7 +71,7 @@ func TestWhatMakeThrowsIsThrownAndNothingIsKept(t *testing.T) {
 		try { tc.shared("y"); } catch (error) { return error.message; }`))
 }
 
-func TestWhatMakeCallsMayUseTheModule(t *testing.T) {
+func TestShared_MakeMayUseTheModule(t *testing.T) {
 	require.Equal(t, `[1]`, initVU(t, New(&records.Log{}), `
 		return tc.shared("outer", () => {
 			tc.run({ scenario: "s", config: {}, sloMs: {} });
@@ -80,7 +80,7 @@ func TestWhatMakeCallsMayUseTheModule(t *testing.T) {
 }
 
 // The run's line of the records holds the configuration as the script hands it over.
-func TestASharedValueIsJSONToGo(t *testing.T) {
+func TestShared_ValueIsJSONToGo(t *testing.T) {
 	root := New(&records.Log{})
 	initVU(t, root, sharedScript+`tc.run({ scenario: "s", config: { body: value.apple, list: value.list }, sloMs: {} });`)
 	text, err := json.Marshal(root.run.Load().Spec().Config)

@@ -32,7 +32,7 @@ func fileVU(t *testing.T, content []byte, script string) (string, error) {
 	return value.String(), nil
 }
 
-func TestATextFileIsReadByLines(t *testing.T) {
+func TestTextFile_TextByLines(t *testing.T) {
 	const script = `file.lines((line, number) => { got.push([number, line]); return number < 4; })`
 	for sentence, text := range map[string]string{
 		"a byte order mark and CRLF are no part of a line": "\uFEFFa\r\n \r\nÄ b\r\nc\r\nd",
@@ -55,7 +55,7 @@ func TestATextFileIsReadByLines(t *testing.T) {
 	require.ErrorContains(t, err, "line 2 is no UTF-8 text")
 }
 
-func TestAJSONFileIsReadByElements(t *testing.T) {
+func TestTextFile_JSONByElements(t *testing.T) {
 	const script = `file.elements((element, number) => { got.push([number, JSON.parse(element)]); return number < 3; })`
 	got, err := fileVU(t, []byte("\n[ {\"a\": [1, 2]},\n\"Ä\", null, 5]\n"), script)
 	require.NoError(t, err)
@@ -71,7 +71,7 @@ func TestAJSONFileIsReadByElements(t *testing.T) {
 	}
 }
 
-func TestWhatACallbackThrowsKeepsItsName(t *testing.T) {
+func TestTextFile_WhatACallbackThrowsKeepsItsName(t *testing.T) {
 	got, err := fileVU(t, []byte("a\n"), `
 		class SettingError extends Error { name = "SettingError" }
 		try { file.lines(() => { throw new SettingError("bad row"); }); } catch (error) { got.push(error.name, error.message); }`)
@@ -79,7 +79,7 @@ func TestWhatACallbackThrowsKeepsItsName(t *testing.T) {
 	require.Equal(t, `["SettingError","bad row"]`, got)
 }
 
-func TestTheFirstVUFillsTheRowsOfAll(t *testing.T) {
+func TestRows_FirstVUFillsThem(t *testing.T) {
 	root := New(&records.Log{})
 	const fill = `
 		let filled = 0;
@@ -89,7 +89,7 @@ func TestTheFirstVUFillsTheRowsOfAll(t *testing.T) {
 	require.Contains(t, initVU(t, root, fill+`try { rows.at(2); } catch (error) { return error.message; }`), "row 2 of 2")
 }
 
-func TestAParquetFileIsReadByRows(t *testing.T) {
+func TestTextFile_ParquetByRows(t *testing.T) {
 	content, err := os.ReadFile(filepath.Join("..", "parquet", "testdata", "snappy.parquet"))
 	require.NoError(t, err)
 	got, err := fileVU(t, content, `got.push(file.parquet, file.head.split("\n")[0]);

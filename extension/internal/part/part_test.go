@@ -33,7 +33,7 @@ func partsOf(t require.TestingT, n int) []*Part {
 	return parts
 }
 
-func TestTheWholeIsNoPart(t *testing.T) {
+func TestParts_WholeIsNone(t *testing.T) {
 	tuple, err := lib.NewExecutionTuple(nil, nil)
 	require.NoError(t, err)
 	require.Nil(t, New(tuple))
@@ -51,7 +51,7 @@ func TestTheWholeIsNoPart(t *testing.T) {
 }
 
 // The union of all parts is the whole, nothing is in two, and each part's share of the numbers is that of its slots.
-func TestThePartsOfALoadAreTheLoad(t *testing.T) {
+func TestParts_TogetherAreTheLoad(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		n := rapid.IntRange(2, 9).Draw(t, "parts")
 		slots := rapid.IntRange(1, 40).Draw(t, "slots")

@@ -19,7 +19,7 @@ func TestK6sExitCodeIsInItsEvent(t *testing.T) {
 	require.Equal(t, -1, exitCodeIn(struct{ Other int }{}))
 }
 
-func TestAProcessThatOutlivesItsParentIsInterrupted(t *testing.T) {
+func TestProcess_OutlivingItsParentIsInterrupted(t *testing.T) {
 	endWithParent("", func() int { t.Fatal("no parent is named"); return 0 })
 	// A shell between, whose own parent lives: nothing to watch.
 	endWithParent("1", func() int { return 2 })

@@ -221,7 +221,7 @@ func TestStampsAreTheKernelsEvenWhenGoIsBusy(t *testing.T) {
 	require.NoError(t, r.Close())
 }
 
-func TestAStepOfTheWallClockPoisonsNoStamp(t *testing.T) {
+func TestStamps_SurviveAStepOfTheWallClock(t *testing.T) {
 	// The reader is made to believe in an offset that is an hour off, as it is right after the wall clock was set.
 	for _, step := range []time.Duration{time.Hour, -time.Hour, 20 * time.Millisecond, -20 * time.Millisecond} {
 		t.Run(step.String(), func(t *testing.T) {
@@ -267,7 +267,7 @@ func TestAStepOfTheWallClockPoisonsNoStamp(t *testing.T) {
 
 // What a receive merged came at times that only its bounds tell. The lower one is never too late, whatever kept the thread
 // from the socket: here it does not listen, as where the owner is so slow that it must not receive more.
-func TestNothingInAReceiveCameBeforeItsLowerBound(t *testing.T) {
+func TestLowerBound_NothingInAReceiveCameBefore(t *testing.T) {
 	r, err := New()
 	require.NoError(t, err)
 	in := newInbox()
@@ -322,7 +322,7 @@ func TestNothingInAReceiveCameBeforeItsLowerBound(t *testing.T) {
 }
 
 // An idle socket is looked at all the time, so that a receive's bounds are close where nothing keeps the thread from it.
-func TestTheLowerBoundIsNoOlderThanTheLastLook(t *testing.T) {
+func TestLowerBound_IsNoOlderThanTheLastLook(t *testing.T) {
 	r, err := New()
 	require.NoError(t, err)
 	in := newInbox()
@@ -361,7 +361,7 @@ func waitForRoom(c *Conn) func() error {
 	}
 }
 
-func TestAWriteWaitsForRoom(t *testing.T) {
+func TestWrite_WaitsForRoom(t *testing.T) {
 	r, err := New()
 	require.NoError(t, err)
 	in := newInbox()
@@ -414,7 +414,7 @@ func TestSendTimeComesFromTheKernel(t *testing.T) {
 	require.NoError(t, r.Close())
 }
 
-func TestTheThreadsWaitForACoreIsKnown(t *testing.T) {
+func TestThread_WaitForACoreIsMeasured(t *testing.T) {
 	if _, err := os.Stat("/proc/self/schedstat"); err != nil {
 		t.Skip("the kernel keeps no account of it")
 	}
@@ -547,7 +547,7 @@ func TestEndings(t *testing.T) {
 	}
 }
 
-func TestAReceiveUnlikeThoseBeforeLooksLikeAnEnd(t *testing.T) {
+func TestEnd_ReceiveUnlikeThoseBeforeLooksLikeOne(t *testing.T) {
 	r, err := New()
 	require.NoError(t, err)
 	calls := make(chan int64, 100)
@@ -579,7 +579,7 @@ func TestAReceiveUnlikeThoseBeforeLooksLikeAnEnd(t *testing.T) {
 	require.NoError(t, r.Close())
 }
 
-func TestManyConnectionsOpenAndClose(t *testing.T) {
+func TestReader_ManyConnectionsOpenAndClose(t *testing.T) {
 	r, err := New()
 	require.NoError(t, err)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -618,7 +618,7 @@ func TestManyConnectionsOpenAndClose(t *testing.T) {
 	require.NoError(t, r.Close())
 }
 
-func TestASlowParserPausesTheSender(t *testing.T) {
+func TestPause_SlowParserPausesTheSender(t *testing.T) {
 	r, err := New()
 	require.NoError(t, err)
 	c, peer := pair(t, r, func(*Conn) {})
@@ -655,7 +655,7 @@ func hold(t *testing.T, c *Conn) (release func()) {
 	return func() { set(unix.EPOLLIN) }
 }
 
-func TestAnEndFromBeforeTheStreamWasKnownIsNotWaitedFor(t *testing.T) {
+func TestEnd_FromBeforeTheStreamWasKnownIsNotWaitedFor(t *testing.T) {
 	// The last receive of a stream comes while the head is parsed: no receive follows that could call.
 	r, err := New()
 	require.NoError(t, err)
@@ -673,7 +673,7 @@ func TestAnEndFromBeforeTheStreamWasKnownIsNotWaitedFor(t *testing.T) {
 	require.NoError(t, r.Close())
 }
 
-func TestAnEndThatFillsTheRoomExactlyCalls(t *testing.T) {
+func TestEnd_ThatFillsTheRoomExactlyCalls(t *testing.T) {
 	r, err := New()
 	require.NoError(t, err)
 	calls := make(chan int64, 100)
@@ -696,7 +696,7 @@ func TestAnEndThatFillsTheRoomExactlyCalls(t *testing.T) {
 	require.NoError(t, r.Close())
 }
 
-func TestAPauseThatCameAfterTheDrainEnds(t *testing.T) {
+func TestPause_AfterTheDrainEnds(t *testing.T) {
 	// The thread sees too much unread, the owner drains it all, and only then does the thread pause: the call that follows
 	// finds nothing to drain.
 	r, err := New()
@@ -753,7 +753,7 @@ func descriptors(t *testing.T) []string {
 	return open
 }
 
-func TestWhatTheHostRefusesIsToldAndLeavesNothing(t *testing.T) {
+func TestNew_ErrorNamesWhatTheHostRefusesAndLeavesNothing(t *testing.T) {
 	good := func() *host {
 		return &host{mmap: mapMemory, run: runThread, maxBlocks: maxBlocks, answerTime: 20 * time.Second}
 	}
@@ -830,7 +830,7 @@ func lowestFree(t *testing.T) int {
 	return fd
 }
 
-func TestTheModeIsChosenByTheEnvironment(t *testing.T) {
+func TestMode_IsChosenByTheEnvironment(t *testing.T) {
 	best := Attached
 	if canDetach {
 		best = Detached
@@ -863,7 +863,7 @@ func TestTheModeIsChosenByTheEnvironment(t *testing.T) {
 	require.ErrorContains(t, err, "TOKENCLOCK_READER=of is not one of detached, attached, off")
 }
 
-func TestAReaderWithOpenConnectionsDoesNotClose(t *testing.T) {
+func TestReader_WithOpenConnectionsDoesNotClose(t *testing.T) {
 	r, err := New()
 	require.NoError(t, err)
 	c, peer := pair(t, r, func(*Conn) {})
@@ -876,7 +876,7 @@ func TestAReaderWithOpenConnectionsDoesNotClose(t *testing.T) {
 	require.NoError(t, r.Close())
 }
 
-func TestWithoutMemoryAConnectionWaitsForSome(t *testing.T) {
+func TestMemory_ConnectionWaitsForABlock(t *testing.T) {
 	r, err := start(defaultMode(), &host{mmap: mapMemory, run: runThread, maxBlocks: 4, answerTime: 20 * time.Second}) // block 0 is none
 	require.NoError(t, err)
 	var inboxes [3]*inbox

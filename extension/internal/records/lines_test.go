@@ -18,7 +18,7 @@ func recordOf(t *testing.T, r *stream.Result) (line map[string]any) {
 	return line
 }
 
-func TestTheRecordNamesTheWorstSourceOfItsStamps(t *testing.T) {
+func TestLines_NameTheWorstSourceOfStamps(t *testing.T) {
 	for want, m := range map[any]client.Measurement{
 		"ring": {RingReceives: 3, KernelReceives: 3}, "socket": {RingReceives: 3, KernelReceives: 4}, "user": {RingReceives: 3, KernelReceives: 4, UserReceives: 1}, nil: {},
 	} {
@@ -28,7 +28,7 @@ func TestTheRecordNamesTheWorstSourceOfItsStamps(t *testing.T) {
 	}
 }
 
-func TestTheRecordHoldsWhatTheFiguresAreMadeOf(t *testing.T) {
+func TestLines_HoldWhatMetricsAreComputedFrom(t *testing.T) {
 	line := recordOf(t, &stream.Result{OutputTokens: 9, ReasoningTokens: 7, HiddenTokens: 7})
 	require.Equal(t, []any{9.0, 7.0, 7.0}, []any{line["outputTokens"], line["reasoningTokens"], line["hiddenTokens"]})
 	line = recordOf(t, &stream.Result{Arrivals: []stream.Arrival{{AtNs: 150, Tokens: 1}, {AtNs: 170, Tokens: 3, Choice: 2}}})

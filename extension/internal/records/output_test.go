@@ -113,7 +113,7 @@ func TestEarlierRecordsAreMovedAsideAndNeverWrittenOver(t *testing.T) {
 	}
 }
 
-func TestAKilledRunLosesNothingThatWasFlushed(t *testing.T) {
+func TestOutput_KilledRunLosesNothingThatWasFlushed(t *testing.T) {
 	o, _ := recordsTo(t, "records.ndjson.gz")
 	require.NoError(t, o.Start())
 	o.AddMetricSamples([]metrics.SampleContainer{requestLine("a"), requestLine("b")})
@@ -124,7 +124,7 @@ func TestAKilledRunLosesNothingThatWasFlushed(t *testing.T) {
 	require.NoError(t, o.Stop())
 }
 
-func TestAWriteErrorIsLoggedOnceAndReturned(t *testing.T) {
+func TestOutput_WriteErrorIsLoggedOnceAndReturned(t *testing.T) {
 	o, hook := recordsTo(t, "records.ndjson")
 	require.NoError(t, o.Start())
 	require.NoError(t, o.file.Close()) // every write fails from here on
@@ -148,7 +148,7 @@ func TestRecordsNeedAFileThatCanBeMade(t *testing.T) {
 	require.NoError(t, o.Stop())
 }
 
-func TestALineThatIsNoJSONSaysSo(t *testing.T) {
+func TestOutput_LineThatIsNoJSONIsReported(t *testing.T) {
 	o, _ := recordsTo(t, "records.ndjson")
 	require.NoError(t, o.Start())
 	o.log.Line(map[string]any{"x": errors.ErrUnsupported, "y": func() {}})

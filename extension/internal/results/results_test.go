@@ -34,7 +34,7 @@ func namesIn(t *testing.T, dir string) (names []string) {
 	return names
 }
 
-func TestResultsOfAnEarlierRunAreMovedAsideAndOtherFilesStay(t *testing.T) {
+func TestResults_OfAnEarlierRunAreMovedAside(t *testing.T) {
 	files := map[string]string{
 		"summary.json": ourSummary, "config.json": `{"THRESHOLDS":"smoke","RESULTS":"x"}`, "records.ndjson": "r", "records.ndjson.gz": "z",
 		"tables/levels.json": "{}", "notes.txt": "mine",
@@ -56,7 +56,7 @@ func TestResultsOfAnEarlierRunAreMovedAsideAndOtherFilesStay(t *testing.T) {
 	require.Equal(t, filepath.Join(dir, "previous-2026-02-03-040506-2"), to, "twice in a second")
 }
 
-func TestAFileOfAnotherProgramIsNeitherMovedNorWrittenOver(t *testing.T) {
+func TestFile_OfAnotherProgramStays(t *testing.T) {
 	for name, text := range map[string]string{"config.json": `{"port": 8080}`, "summary.json": `{"schema": 1}`} {
 		dir := folderWith(t, map[string]string{name: text, "records.ndjson": "r"})
 		_, err := ClearFolder(dir, aTime)
@@ -81,7 +81,7 @@ func TestRecordsInAnyPlaceAreMovedAside(t *testing.T) {
 	require.Empty(t, to)
 }
 
-func TestAFileIsWrittenWholeOrNotAtAll(t *testing.T) {
+func TestFile_IsWrittenWholeOrNotAtAll(t *testing.T) {
 	dir := folderWith(t, map[string]string{"summary.json": "old"})
 	file := filepath.Join(dir, "summary.json")
 	require.NoError(t, WriteWhole(file, "new"))

@@ -247,7 +247,7 @@ func TestReady(t *testing.T) {
 	require.False(t, c.Quiet())
 }
 
-func TestOnlyOwnPacketsPass(t *testing.T) {
+func TestFilter_OnlyOwnPacketsPass(t *testing.T) {
 	r := open(t)
 	c, s := pair(t, r, "tcp4", "127.0.0.1:0", nil)
 	_, _ = c.Write([]byte("ask"), nil)
@@ -276,8 +276,8 @@ func TestOnlyOwnPacketsPass(t *testing.T) {
 	require.NoError(t, s.Close())
 }
 
-// TestManyConnections: the filter follows the connections, also where they are many, close and come back.
-func TestManyConnections(t *testing.T) {
+// TestRing_ManyConnections: the filter follows the connections, also where they are many, close and come back.
+func TestRing_ManyConnections(t *testing.T) {
 	r := open(t)
 	l, err := net.Listen("tcp4", "127.0.0.1:0")
 	require.NoError(t, err)
@@ -344,7 +344,7 @@ func TestManyConnections(t *testing.T) {
 }
 
 // Many connections that are opened at once need few changes of the filter.
-func TestManyPortsPassTogether(t *testing.T) {
+func TestFilter_ManyPortsPassTogether(t *testing.T) {
 	r := open(t)
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -36,7 +36,7 @@ func (p *paused) Saw(_, _ int64, stamps iter.Seq[int64]) {
 	}
 }
 
-func TestEachReasonAgainstTheHostIsGiven(t *testing.T) {
+func TestHostVerdict_EachReason(t *testing.T) {
 	did := func(s host.Sums) func(*Run) { return func(r *Run) { r.probe.watch = &paused{sums: s} } }
 	sum := func(count int64, total, longest float64) host.Sum {
 		return host.Sum{Count: count, Total: total, Longest: longest}
@@ -123,7 +123,7 @@ func TestEachReasonAgainstTheHostIsGiven(t *testing.T) {
 	}
 }
 
-func TestAStopOutsideTheLevelsIsNoted(t *testing.T) {
+func TestHostVerdict_StopOutsideTheLevelsIsNoted(t *testing.T) {
 	// The level's window opens at 1 ns; the whole run begins with the probe, before it.
 	v := judged(tally.Spec{Concurrency: 1}, func(r *Run) {
 		r.probe.beganNs = -5
@@ -160,7 +160,7 @@ func TestStampsOfARun(t *testing.T) {
 	require.Zero(t, none.Ring+none.Socket+none.User, "nothing came, so nothing was stamped")
 }
 
-func TestTheValidityInSummaryJSON(t *testing.T) {
+func TestValidity_InSummaryJSON(t *testing.T) {
 	s := host.Sums{Stopped: host.Sum{Count: 1, Total: 30, Longest: 30}, Throttled: &host.Sum{Count: 2, Total: 5}}
 	b, err := json.Marshal(judged(tally.Spec{Concurrency: 1}, func(r *Run) {
 		r.probe.watch = &paused{sums: s}
@@ -181,7 +181,7 @@ func TestTheValidityInSummaryJSON(t *testing.T) {
 	require.Equal(t, []any{}, v["notes"])
 }
 
-func TestOnlyStampsOfTheRingShowThatTheMachineWentOn(t *testing.T) {
+func TestHostVerdict_OnlyRingStampsShowThatTheMachineWentOn(t *testing.T) {
 	p := &paused{}
 	r := &Run{probe: &probe{watch: p}}
 	o := &tally.Observation{KernelReceives: 2, Result: &stream.Result{Arrivals: []stream.Arrival{{AtNs: 7}, {AtNs: 9}}}}

@@ -15,7 +15,7 @@ import (
 	"github.com/tokenclock/tokenclock/extension/internal/tally"
 )
 
-func TestALineSaysHowFarTheRunHasCome(t *testing.T) {
+func TestLive_LineShowsProgress(t *testing.T) {
 	const s = 1000 * msNs
 	p := progress{ns: 20 * s}
 	for _, tt := range []struct {
@@ -51,7 +51,7 @@ func TestALineSaysHowFarTheRunHasCome(t *testing.T) {
 	}
 }
 
-func TestTheSpeedIsThatOfTheLastTenSeconds(t *testing.T) {
+func TestLive_SpeedIsOfTheLastTenSeconds(t *testing.T) {
 	const s = 1000 * msNs
 	l := live{past: []liveTokens{{s, 0}}}
 	require.Zero(t, l.speed(progress{ns: s}), "no time has passed")
@@ -132,7 +132,7 @@ func TestLinesComeWhileTheRunGoesOnAndTheLastHasAll(t *testing.T) {
 	require.Regexp(t, `^live: level a; scheduled 3, sent 3, completed 2, failed 1; \d+ tok/s, TTFT p50 15\.0 ms, p99 19\.9 ms; over$`, lines[len(lines)-1])
 }
 
-func TestWhoHasLines(t *testing.T) {
+func TestLive_WhereLinesAreWritten(t *testing.T) {
 	for _, tt := range []struct {
 		live    string
 		watched bool

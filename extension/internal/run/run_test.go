@@ -17,7 +17,7 @@ import (
 	"github.com/tokenclock/tokenclock/extension/internal/tally"
 )
 
-func TestTheExitCodeIsThatOfTheVerdictWhereK6KnowsNoBetter(t *testing.T) {
+func TestExitCode_IsTheVerdictsWhereK6KnowsNoBetter(t *testing.T) {
 	code := func(c int) *int { return &c }
 	for _, row := range []struct {
 		k6        int
@@ -52,7 +52,7 @@ type part struct{ missing string }
 
 func (p *part) Unsent() string { return p.missing }
 
-func TestARunIsCompleteWhenAllOfItsLoadWasSentAndWaitedFor(t *testing.T) {
+func TestRun_IsCompleteWhenItsLoadWasSentAndWaitedFor(t *testing.T) {
 	interrupted := false
 	r := New(Spec{}, Env{Log: &records.Log{}, Interrupted: func() bool { return interrupted }})
 	how := func() [2]string { a, b := r.Ended(); return [2]string{a, b} }
@@ -76,7 +76,7 @@ func TestARunIsCompleteWhenAllOfItsLoadWasSentAndWaitedFor(t *testing.T) {
 }
 
 // What a run writes into its records, from the first line to the verdict.
-func TestTheLinesOfARun(t *testing.T) {
+func TestRun_Lines(t *testing.T) {
 	log := &records.Log{}
 	out, err := log.NewOutput(output.Params{ConfigArgument: filepath.Join(t.TempDir(), "records.ndjson"), Logger: logrus.New()})
 	require.NoError(t, err)

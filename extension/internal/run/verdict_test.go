@@ -43,7 +43,7 @@ func judged(level tally.Spec, changeRun func(*Run), change func(*tally.Observati
 	return r.judge(r.tally.Levels(now), r.tally.Total(now), dropped)
 }
 
-func TestTheProbeMeasuresHowLateTheProcessRuns(t *testing.T) {
+func TestProbe_MeasuresSchedulingLag(t *testing.T) {
 	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
 	slept := make(chan struct{})
 	p := &probe{sleep: func(d time.Duration) {
@@ -76,7 +76,7 @@ func TestTheProbeMeasuresHowLateTheProcessRuns(t *testing.T) {
 	p.start() // it does not begin anew
 }
 
-func TestWhatTheReaderThreadWaitedBeforeItWasTheReaderIsNotCounted(t *testing.T) {
+func TestProbe_ReaderWaitBeginsWithTheReader(t *testing.T) {
 	p := &probe{}
 	p.look(500 * msNs)
 	require.Zero(t, p.lateWaitsNs)
@@ -86,7 +86,7 @@ func TestWhatTheReaderThreadWaitedBeforeItWasTheReaderIsNotCounted(t *testing.T)
 	require.Equal(t, 10*msNs, p.lateWaitsNs)
 }
 
-func TestTheProcessorTimeOfAWindow(t *testing.T) {
+func TestProbe_ProcessorTimeOfAWindow(t *testing.T) {
 	const s = 1000 * msNs
 	n := int64(host.Cores())
 	p := &probe{started: true, beganNs: s, endNs: 6 * s, cpu: []cpuPoint{{s, 7}, {2 * s, 7 + n*s/2}, {4 * s, 7 + n*s/2}, {6 * s, 7 + n*s*5/2}}}
@@ -104,7 +104,7 @@ func TestTheProcessorTimeOfAWindow(t *testing.T) {
 	require.InDelta(t, 0.5, share, 1e-6)
 }
 
-func TestEachReasonAgainstTheClientIsGiven(t *testing.T) {
+func TestVerdict_EachReason(t *testing.T) {
 	lateBy := func(lagNs int64) func(*Run) {
 		return func(r *Run) {
 			r.probe.started, r.probe.beganNs = true, clock.Now()-1000*msNs
@@ -234,7 +234,7 @@ func TestEachReasonAgainstTheClientIsGiven(t *testing.T) {
 	}
 }
 
-func TestFewImpossibleLatenciesAreToldAndMoreAreJudged(t *testing.T) {
+func TestVerdict_FewImpossibleLatenciesAreReportedAndMoreAreJudged(t *testing.T) {
 	for wrong, state := range map[int64]string{0: "VALID", 1: "VALID", 2: "VALID", 3: "CLIENT-BOUND"} {
 		r := &Run{tally: tally.NewRun(tally.SLO{}), probe: &probe{}}
 		for i := range int64(2000) {
@@ -255,7 +255,7 @@ func TestFewImpossibleLatenciesAreToldAndMoreAreJudged(t *testing.T) {
 	}
 }
 
-func TestARunThatIsBoundByClientAndCacheSaysBoth(t *testing.T) {
+func TestVerdict_ClientAndCacheBoundNamesBoth(t *testing.T) {
 	share := 0.5
 	v := Validity{State: "CLIENT-BOUND", Reasons: []string{"of the client"}}
 	(&Run{}).judgeCache(&v, []tally.LevelSummary{{Name: "c1", CachedShare: &share, CachedBeyond: share, CachedSource: tally.CachedByUsage}})
@@ -264,7 +264,7 @@ func TestARunThatIsBoundByClientAndCacheSaysBoth(t *testing.T) {
 	require.True(t, v.cacheBound)
 }
 
-func TestOnlyAnArrivalThatIsTooLateForASoundRunIsCounted(t *testing.T) {
+func TestLateArrivals_CountBeyondTheLimit(t *testing.T) {
 	r := &Run{}
 	r.LateArrival(-5)
 	r.LateArrival(10 * msNs)

@@ -90,7 +90,7 @@ func TestTimesFollowProcessAndRate(t *testing.T) {
 	}
 }
 
-func TestConstantArrivalsComeWhereTheIntegralOfTheRateIsWhole(t *testing.T) {
+func TestSchedule_ConstantArrivalsFollowTheIntegralOfTheRate(t *testing.T) {
 	for _, r := range rates {
 		offsets, _, err := Times(r.stages, Process{})
 		require.NoError(t, err)
@@ -105,7 +105,7 @@ func TestConstantArrivalsComeWhereTheIntegralOfTheRateIsWhole(t *testing.T) {
 	}
 }
 
-func TestNothingComesWhileTheRateIsZero(t *testing.T) {
+func TestSchedule_NothingComesWhileTheRateIsZero(t *testing.T) {
 	offsets, stageOf, err := Times([]Stage{Ramp(10, 10, 1000), Ramp(0, 0, 5000), Ramp(10, 10, 1000)}, Process{Kind: "poisson", Seed: 5})
 	require.NoError(t, err)
 	require.NotContains(t, stageOf, 1)
@@ -114,7 +114,7 @@ func TestNothingComesWhileTheRateIsZero(t *testing.T) {
 	}
 }
 
-func TestASeedIsASchedule(t *testing.T) {
+func TestSchedule_SeedDecidesIt(t *testing.T) {
 	digests := map[string]uint64{}
 	for seed := range uint64(20) {
 		for range 2 {
@@ -133,7 +133,7 @@ func TestASeedIsASchedule(t *testing.T) {
 }
 
 // The test above would be worth nothing if it took one process for another.
-func TestTheDistanceTellsProcessesApart(t *testing.T) {
+func TestSchedule_DistanceDistinguishesProcesses(t *testing.T) {
 	offsets, _, err := Times([]Stage{Ramp(200, 200, 100_000)}, Process{Kind: "gamma", CV: 0.9, Seed: 2})
 	require.NoError(t, err)
 	gaps := make([]float64, 0, len(offsets))
@@ -154,7 +154,7 @@ func distanceFrom(values []float64, cdf func(float64) float64) float64 {
 	return distance
 }
 
-func TestWhatIsNoRateOverTimeIsRefused(t *testing.T) {
+func TestSchedule_RefusesWhatIsNoRateOverTime(t *testing.T) {
 	for _, c := range []struct {
 		says  string
 		stage Stage

@@ -49,7 +49,7 @@ func read(t *testing.T, text string, selectors ...string) map[string]Metric {
 	return out
 }
 
-func TestMetricsAreChosenByNameAndLabelAndTheirSeriesJoined(t *testing.T) {
+func TestSelector_ChoosesByNameAndLabelAndJoinsSeries(t *testing.T) {
 	got := read(t, page, "vllm:num_*", "mean(vllm:kv_cache_usage_perc)", "vllm:prompt_tokens_total", "vllm:latency_seconds", `trt{type="active"}`, "untyped_*", "lat", "gone")
 	require.Equal(t, Metric{Name: "vllm:num_requests_running", Kind: Gauge, Value: 7}, got["vllm:num_requests_running"])
 	require.InDelta(t, 0.6, got["vllm:kv_cache_usage_perc"].Value, 1e-12, "a share is not summed")
@@ -66,7 +66,7 @@ func TestMetricsAreChosenByNameAndLabelAndTheirSeriesJoined(t *testing.T) {
 		read(t, page, `vllm:latency_seconds{engine="1"}`)[`vllm:latency_seconds{engine="1"}`].Columns())
 }
 
-func TestWhatIsNoSelectorIsRefused(t *testing.T) {
+func TestSelector_RefusesWhatIsNone(t *testing.T) {
 	for _, text := range []string{"", "a b", "median(a)", `a{b=c}`, "a{b", "a-b", "3a"} {
 		_, err := ParseSelector(text)
 		require.Error(t, err, text)
@@ -75,7 +75,7 @@ func TestWhatIsNoSelectorIsRefused(t *testing.T) {
 	require.Error(t, err)
 }
 
-func TestALineThatCannotBeReadIsReported(t *testing.T) {
+func TestReader_LineThatCannotBeReadIsReported(t *testing.T) {
 	parsed, err := ParseSelectors([]string{"a"})
 	require.NoError(t, err)
 	for _, bad := range []string{"this is { no exposition", "<html>", "a{ 1\n", "a x\n"} {
@@ -84,7 +84,7 @@ func TestALineThatCannotBeReadIsReported(t *testing.T) {
 	}
 }
 
-func TestTheRecordedPagesOfRealServers(t *testing.T) {
+func TestReader_RecordedPagesOfRealServers(t *testing.T) {
 	for file, wanted := range map[string][]string{
 		"vllm":  {"vllm:num_requests_running", "vllm:kv_cache_usage_perc", "vllm:num_preemptions_total", "vllm:time_to_first_token_seconds", "vllm:inter_token_latency_seconds", "vllm:prefix_cache_hits_total"},
 		"llama": {"llamacpp:requests_processing", "llamacpp:requests_deferred", "llamacpp:prompt_tokens_cached_total", "llamacpp:spec_decode_num_accepted_tokens_total"},

@@ -35,7 +35,7 @@ func TestRampFollowsTheIntegralOfItsRate(t *testing.T) {
 	require.Equal(t, 1, a.stageOf[50])
 }
 
-func TestRandomArrivalsHaveTheirRateAndVariation(t *testing.T) {
+func TestArrivals_RandomOnesHaveTheirRateAndVariation(t *testing.T) {
 	for _, c := range []struct {
 		sentence string
 		spec     ArrivalSpec
@@ -76,7 +76,7 @@ func TestTraceIsTakenAsItIs(t *testing.T) {
 }
 
 // 150 rows 1 ms apart, taken in the order in which VUs happen to wake: row k is sent at row k's time.
-func TestARowIsSentAtItsOwnTime(t *testing.T) {
+func TestArrivals_RowIsSentAtItsOwnTime(t *testing.T) {
 	offsets := make([]float64, 150)
 	for k := range offsets {
 		offsets[k] = float64(k)
@@ -92,7 +92,7 @@ func TestARowIsSentAtItsOwnTime(t *testing.T) {
 }
 
 // What lib makes of WARMUP=1s and RATE=20,40.
-func TestAWarmUpBearsTheNameOfTheStageThatItPrecedes(t *testing.T) {
+func TestArrivals_WarmUpBearsTheNameOfItsStage(t *testing.T) {
 	a, err := NewArrivals(ArrivalSpec{Stages: []Stage{
 		{Name: "r20", FromRate: 5, ToRate: 5, DurationMs: 1000, Phase: "warmup"},
 		{Name: "r20", FromRate: 20, ToRate: 20, DurationMs: 1000}, {Name: "r40", FromRate: 40, ToRate: 40, DurationMs: 1000},
@@ -148,7 +148,7 @@ func TestArrivalsThatFindNoFreeVUAreReportedAsLate(t *testing.T) {
 	}
 }
 
-func TestAScheduleNamesWhatWasNotSent(t *testing.T) {
+func TestArrivals_NameWhatWasNotSent(t *testing.T) {
 	a, err := NewArrivals(ArrivalSpec{TraceMs: []float64{0, 5}})
 	require.NoError(t, err)
 	a.given.Store(1)

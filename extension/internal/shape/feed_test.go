@@ -38,7 +38,7 @@ func (l *eventLoop) run(first func() error) error {
 }
 
 // A wait of a VU must end sooner when a client of its asks for an earlier time, and must not end twice.
-func TestTheEarliestOfSeveralWaitsCounts(t *testing.T) {
+func TestFeed_EarliestOfSeveralWaitsCounts(t *testing.T) {
 	loop := newLoop()
 	var calls atomic.Int64
 	w := &waiter{loop: loop, ctx: t.Context()}
@@ -62,7 +62,7 @@ func TestTheEarliestOfSeveralWaitsCounts(t *testing.T) {
 }
 
 // Both shapes hand their slots to the clients of a VU by the same loop.
-func TestEachShapeFeedsItsClients(t *testing.T) {
+func TestFeed_OfEachShape(t *testing.T) {
 	zero := 0
 	for name, each := range map[string]func(loop *eventLoop, send Send) error{
 		"levels": func(loop *eventLoop, send Send) error {
@@ -123,7 +123,7 @@ func TestEachShapeFeedsItsClients(t *testing.T) {
 }
 
 // A client that has nothing to send waits, also where another one of its VU gets a slot behind it.
-func TestAClientThatWaitsBesideOneThatSendsTakesPartAgain(t *testing.T) {
+func TestFeed_WaitingClientTakesPartAgain(t *testing.T) {
 	zero := 0
 	l, _ := boundLevels(t,
 		LevelSpec{Name: "all", Concurrency: 3, Requests: 3, WarmupRequests: &zero},

@@ -73,7 +73,7 @@ func request(r *fakeRun, s *Slot, lasts time.Duration) {
 	})
 }
 
-func TestLevelsRunOneAfterTheOtherWithTheirConcurrency(t *testing.T) {
+func TestLevels_OneAfterTheOtherWithTheirConcurrency(t *testing.T) {
 	three := 3
 	l, r := boundLevels(t,
 		LevelSpec{Name: "c2", Concurrency: 2, Requests: 20},
@@ -121,7 +121,7 @@ func TestLevelsRunOneAfterTheOtherWithTheirConcurrency(t *testing.T) {
 	require.Greater(t, out[1].WindowStartS, out[0].WindowStartS+out[0].DurationS)
 }
 
-func TestALevelThatRefillsNoSlotEndsWithItsLastRequest(t *testing.T) {
+func TestLevels_WithoutRefillEndWithTheLastRequest(t *testing.T) {
 	zero := 0
 	l, r := boundLevels(t, LevelSpec{Name: "c4", Concurrency: 4, Requests: 4, WarmupRequests: &zero})
 	var all, taken sync.WaitGroup
@@ -143,7 +143,7 @@ func TestALevelThatRefillsNoSlotEndsWithItsLastRequest(t *testing.T) {
 	require.InDelta(t, 4/out.DurationS, out.RequestThroughput, 1e-6, "all four ended inside")
 }
 
-func TestAVUThatVanishesDoesNotHoldItsLevelUp(t *testing.T) {
+func TestLevels_VanishedVUDoesNotHoldThemUp(t *testing.T) {
 	zero := 0
 	l, r := boundLevels(t,
 		LevelSpec{Name: "c2", Concurrency: 2, Requests: 4, WarmupRequests: &zero},
@@ -165,7 +165,7 @@ func TestAVUThatVanishesDoesNotHoldItsLevelUp(t *testing.T) {
 	require.Nil(t, other.Acquire())
 }
 
-func TestBackoffGrowsUntilTheServerAnswers(t *testing.T) {
+func TestBackoff_GrowsUntilTheServerAnswers(t *testing.T) {
 	var r backoff
 	require.Zero(t, r.after(nil))
 	gone, there := &Slot{}, &Slot{}
@@ -179,7 +179,7 @@ func TestBackoffGrowsUntilTheServerAnswers(t *testing.T) {
 	require.Equal(t, firstBackoff, r.after(gone))
 }
 
-func TestAClosedLoopDoesNotSpinOnAServerThatIsGone(t *testing.T) {
+func TestBackoff_ClosedLoopDoesNotSpin(t *testing.T) {
 	zero := 0
 	l, r := boundLevels(t,
 		LevelSpec{Name: "timed", Concurrency: 2, DurationMs: 300, WarmupRequests: &zero},
@@ -238,7 +238,7 @@ func TestLevelsRefuseWhatMakesNoLevel(t *testing.T) {
 	}
 }
 
-func TestTheVUsOfALoadHaveAllItsPlaces(t *testing.T) {
+func TestLevels_VUsHaveAllPlaces(t *testing.T) {
 	for _, c := range []struct{ most, perVU int }{{1, 1}, {4, 1}, {10, 4}, {12, 4}, {7, 100}, {1000, 250}} {
 		l, err := NewLevels([]LevelSpec{{Name: "a", Concurrency: c.most, BatchSize: 3 * c.most, Requests: 1}, {Name: "b", Concurrency: 1, Requests: 1}}, false)
 		require.NoError(t, err)
@@ -258,7 +258,7 @@ func TestTheVUsOfALoadHaveAllItsPlaces(t *testing.T) {
 	}
 }
 
-func TestALevelThatTimeEndsBetweenTwoRequestsLeadsToTheNext(t *testing.T) {
+func TestLevels_TimeMayEndBetweenTwoRequests(t *testing.T) {
 	zero := 0
 	l, _ := boundLevels(t,
 		LevelSpec{Name: "timed", Concurrency: 1, DurationMs: 20, WarmupRequests: &zero},
@@ -278,7 +278,7 @@ func TestALevelThatTimeEndsBetweenTwoRequestsLeadsToTheNext(t *testing.T) {
 	require.Equal(t, "next", s.Level)
 }
 
-func TestTheBeginOfALevelIsWhenAllItsClientsAreScheduled(t *testing.T) {
+func TestLevels_ClientsAreScheduledAtTheBegin(t *testing.T) {
 	zero := 0
 	l, r := boundLevels(t,
 		LevelSpec{Name: "a", Concurrency: 1, Requests: 1, WarmupRequests: &zero},

@@ -226,7 +226,7 @@ func TestInstancesTogetherReleaseTheArrivalsAndBurstsOfOne(t *testing.T) {
 	}
 }
 
-func TestADividedLoadWithoutAPlaceToMeetIsRefused(t *testing.T) {
+func TestParts_WithoutAPlaceToMeetAreRefused(t *testing.T) {
 	vu := partVU{part: every{0, 2, nil}}
 	l, _ := boundLevels(t, LevelSpec{Name: "c1", Concurrency: 1, Requests: 1})
 	_, err := l.VU(vu).Acquire(t.Context())

@@ -540,7 +540,7 @@ func TestMetrics(t *testing.T) {
 
 // What the prefix cache did is told as vLLM tells it: by counters always, by usage on request and only where there is a hit,
 // and the cache is emptied by a request in development mode only.
-func TestThePrefixCacheIsTold(t *testing.T) {
+func TestPrefixCache_IsReported(t *testing.T) {
 	body := `{"prompt":"` + strings.Repeat("abcd", 40) + `","max_tokens":1,"ignore_eos":true}`
 	server := func(details, devMode bool) *Server {
 		return start(t, func(c *Config) {
@@ -714,7 +714,7 @@ func TestSlowReaderLimit(t *testing.T) {
 }
 
 // Streams in great number all end whole.
-func TestManyStreams(t *testing.T) {
+func TestServer_ManyStreams(t *testing.T) {
 	s := start(t, paced(10*time.Millisecond, 3*time.Millisecond))
 	var group sync.WaitGroup
 	for range 200 {

@@ -20,7 +20,7 @@ func TestTimesGrowWithTheTimeSinceTheStart(t *testing.T) {
 	require.Equal(t, []int64{65, 87, 109, 131}, times(play(t, s, []*sequence{seq(5, 20, 4)}, 0), 0))
 }
 
-func TestARandomTimeGrowsInItsMeanAndSpread(t *testing.T) {
+func TestSlowDown_RandomTimeGrowsInMeanAndSpread(t *testing.T) {
 	for text, twice := range map[string]string{
 		"50ms": "100ms", "uniform:40ms,60ms": "uniform:80ms,120ms", "normal:50ms,5ms": "normal:100ms,10ms",
 		"exponential:50ms": "exponential:100ms", "lognormal:50ms,0.5": "lognormal:100ms,0.5",
@@ -33,7 +33,7 @@ func TestARandomTimeGrowsInItsMeanAndSpread(t *testing.T) {
 	}
 }
 
-func TestASlowDownMustNotBeNegative(t *testing.T) {
+func TestSlowDown_MustNotBeNegative(t *testing.T) {
 	c := DefaultConfig()
 	c.Pacing.SlowDown = -0.1
 	_, err := Start(c)
@@ -41,7 +41,7 @@ func TestASlowDownMustNotBeNegative(t *testing.T) {
 }
 
 // Each stream of a scheduled server is as slow as the server's age says when the stream begins.
-func TestAScheduledServerSlowsDown(t *testing.T) {
+func TestSlowDown_OfAScheduledServer(t *testing.T) {
 	s := start(t, func(c *Config) {
 		c.Pacing.Scheduled, c.Pacing.SlowDown = true, 50
 		c.Pacing.TTFT, c.Pacing.ITL = Fixed(4*time.Millisecond), Fixed(2*time.Millisecond)

@@ -9,7 +9,7 @@ import (
 
 const weatherTool = `"tools":[{"type":"function","name":"get_weather","function":{"name":"get_weather"}}]`
 
-func TestAnAnswerCallsAToolWhereItIsAskedTo(t *testing.T) {
+func TestToolCall_InAnAnswerWhereItIsAskedFor(t *testing.T) {
 	s := start(t, nil)
 	user := `{"role":"user","content":"Weather?"}`
 	call := `{"role":"assistant","tool_calls":[{"id":"c","type":"function","function":{"name":"get_weather","arguments":"{}"}}]},{"role":"tool","tool_call_id":"c","content":"rain"}`

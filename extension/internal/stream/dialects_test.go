@@ -311,7 +311,7 @@ func TestBodies(t *testing.T) {
 }
 
 // The first of the lines of an unnamed body is known to be one when the second begins; its time is its own.
-func TestTheFirstLineHasItsOwnTime(t *testing.T) {
+func TestLines_FirstHasItsOwnTime(t *testing.T) {
 	feed := func(receives ...string) *Result {
 		var p Parser
 		p.Reset(Options{API: Chat})

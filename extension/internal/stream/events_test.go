@@ -34,7 +34,7 @@ func saidBy(r Result) said {
 		r.FirstNonReasonNs != r.FirstOutputNs}
 }
 
-func TestAPIs(t *testing.T) {
+func TestEvents_OfEachAPI(t *testing.T) {
 	const created = `{"type":"response.created","sequence_number":0,"response":{"id":"r","object":"response","status":"in_progress","error":null,"incomplete_details":null,"output":[],"usage":null}}`
 	const output = `[{"type":"reasoning","id":"rs","summary":[{"type":"summary_text","text":"hm"}],"content":[{"type":"reasoning_text","text":"hmm"}]},` +
 		`{"type":"message","role":"assistant","content":[{"type":"output_text","text":"a\u00e9","annotations":[]},{"type":"output_text","text":"b"}]}]`
@@ -188,7 +188,7 @@ func TestPointers(t *testing.T) {
 }
 
 // The text of a list of parts belongs to its event alone, also when that event turns out not to be JSON.
-func TestABrokenEventLeavesNoText(t *testing.T) {
+func TestEvents_BrokenOneLeavesNoText(t *testing.T) {
 	token := func(text string) string { return `{"choices":[{"index":0,"delta":{"content":"` + text + `"}}]}` }
 	r := parse(t, Options{API: Chat, KeepText: true}, chunkedStream(data(
 		token("a"), token("b"), `{"choices":[{"delta":{"content":[{"type":"text","text":"lost"}],"role":`, token("c"))...), nil)

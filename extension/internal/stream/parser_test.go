@@ -192,7 +192,7 @@ func TestConnectionReuse(t *testing.T) {
 	require.True(t, feed(withLength("500 X", "text/plain", "x")).KeepAlive)
 }
 
-func TestWhatTheReaderAsks(t *testing.T) {
+func TestParser_WhatTheReaderAsks(t *testing.T) {
 	var p Parser
 	p.Reset(Options{})
 	require.False(t, p.HeadDone())
@@ -437,7 +437,7 @@ func TestOutputTokensSoFar(t *testing.T) {
 	require.Equal(t, 7, p.OutputTokensSoFar())
 }
 
-func TestOtherTransports(t *testing.T) {
+func TestParser_OtherTransports(t *testing.T) {
 	var p Parser
 	p.Reset(Options{API: Chat})
 	p.FeedHead(200, http.Header{"Content-Type": {"text/event-stream"}}, 5)
@@ -495,7 +495,7 @@ func TestBodyLimit(t *testing.T) {
 	require.LessOrEqual(t, cap(p.body), keepBytes)
 }
 
-func TestAStreamThatDoesNotEndIsGivenUp(t *testing.T) {
+func TestParser_StreamThatDoesNotEndIsGivenUp(t *testing.T) {
 	event := []byte(`data: {"choices":[{"index":0,"text":"a"}]}` + "\n\n")
 	many := bytes.Repeat(event, 1024)
 	for _, framed := range []bool{false, true} {
@@ -530,7 +530,7 @@ func TestAStreamThatDoesNotEndIsGivenUp(t *testing.T) {
 	}
 }
 
-func TestAnEventThatDoesNotEndIsMalformed(t *testing.T) {
+func TestParser_EventThatDoesNotEndIsMalformed(t *testing.T) {
 	var p Parser
 	p.Reset(Options{API: Completions})
 	p.Feed([]byte("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: "), 1)

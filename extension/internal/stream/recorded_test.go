@@ -266,7 +266,7 @@ func comparable(r Result) Result {
 }
 
 // No recording, and no response in one, is left out of the table.
-func TestEveryRecordingIsTested(t *testing.T) {
+func TestRecordings_AreAllTested(t *testing.T) {
 	tested := map[string]bool{}
 	for _, tt := range recorded {
 		tested[tt.file+" "+tt.title] = true

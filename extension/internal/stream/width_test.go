@@ -21,7 +21,7 @@ func widths(p *Parser) []int64 {
 }
 
 // Of a receive only the last byte's arrival is known. What else came in it arrived since the socket was last seen empty.
-func TestAChunkThatItsReceiveDoesNotEndWithIsUncertain(t *testing.T) {
+func TestWidth_ChunkThatDoesNotEndItsReceiveIsUncertain(t *testing.T) {
 	http1 := func(events ...string) string {
 		var b strings.Builder
 		for _, e := range events {
@@ -86,7 +86,7 @@ func TestAChunkThatItsReceiveDoesNotEndWithIsUncertain(t *testing.T) {
 	}
 }
 
-func TestTheStampMayBeBeforeTheLookByTheClocksNoise(t *testing.T) {
+func TestWidth_StampMayPrecedeTheLookByTheClocksNoise(t *testing.T) {
 	var p Parser
 	p.Reset(Options{})
 	p.Feed([]byte(streamHead), 99)
@@ -95,7 +95,7 @@ func TestTheStampMayBeBeforeTheLookByTheClocksNoise(t *testing.T) {
 	require.Equal(t, []int64{0, 0}, widths(&p))
 }
 
-func TestAnEventWithoutItsBlankLineIsUncertain(t *testing.T) {
+func TestWidth_EventWithoutItsBlankLineIsUncertain(t *testing.T) {
 	var p Parser
 	p.Reset(Options{})
 	p.Feed([]byte(streamHead), 99)
@@ -104,7 +104,7 @@ func TestAnEventWithoutItsBlankLineIsUncertain(t *testing.T) {
 	require.Equal(t, []int64{7}, widths(&p))
 }
 
-func TestBytesBehindAWholeResponseAreBytesBehindItsLastChunk(t *testing.T) {
+func TestBody_BytesAfterAResponse(t *testing.T) {
 	var p Parser
 	p.Reset(Options{})
 	a := chatEvent(0, "a")
@@ -116,7 +116,7 @@ func TestBytesBehindAWholeResponseAreBytesBehindItsLastChunk(t *testing.T) {
 	require.Equal(t, []int64{7}, widths(&p))
 }
 
-func TestOverHTTP2WhatFollowsTheDataMakesItUncertain(t *testing.T) {
+func TestWidth_HTTP2FramesAfterTheDataMakeItUncertain(t *testing.T) {
 	var p Parser
 	p.Reset(Options{})
 	p.FeedHead(200, http.Header{"Content-Type": {"text/event-stream"}}, 99)

@@ -335,7 +335,7 @@ func TestWiresByAnyName(t *testing.T) {
 }
 
 // No body is left out of the table, and each is in it once.
-func TestEveryWireIsTested(t *testing.T) {
+func TestWires_AreAllTested(t *testing.T) {
 	var listed []string
 	for _, w := range loadWires(t) {
 		listed = append(listed, filepath.Join(wires, w.Body))

@@ -38,7 +38,7 @@ func TestFiguresFollowTheirDefinitions(t *testing.T) {
 	require.InDelta(t, 4/80e-9, f.OutputSpeed, 1)
 }
 
-func TestOneTokenHasNoTPOT(t *testing.T) {
+func TestTPOT_OneTokenHasNone(t *testing.T) {
 	f := reply("c1", Steady, 900, 1000, 1, 100).Figure()
 	require.EqualValues(t, Undefined, f.TPOT)
 	require.EqualValues(t, Undefined, f.MaxStall)
@@ -71,7 +71,7 @@ func TestTokensThatWereNotShownTookNoTimeBetweenChunks(t *testing.T) {
 	require.EqualValues(t, 2, plain.TokensBetween(1, 9), "of a reply that was not streamed")
 }
 
-func TestOfSeveralChoicesEachIsAStreamOfItsOwn(t *testing.T) {
+func TestChoices_AreStreamsOfTheirOwn(t *testing.T) {
 	const ms = int64(1e6)
 	o := reply("c1", Steady, 1, 1, 100)
 	for i := range int64(25) {
@@ -156,7 +156,7 @@ func levelOf(t *testing.T, requests ...*Observation) LevelSummary {
 }
 
 // A server that stands still and then catches up: most tokens come at once, and the stalls are as long as they are.
-func TestAStallIsNotSmoothedByTheCatchUpBehindIt(t *testing.T) {
+func TestITL_StallIsNotSmoothedByTheCatchUpAfterIt(t *testing.T) {
 	const ms = int64(1e6)
 	offsets := []int64{50 * ms}
 	for range 100 {
@@ -172,7 +172,7 @@ func TestAStallIsNotSmoothedByTheCatchUpBehindIt(t *testing.T) {
 	require.Equal(t, l.ChunkGapMs, l.ITLMs, "a token a chunk")
 }
 
-func TestNoChunkGapIsMergedWhereChunksOutnumberTheTokens(t *testing.T) {
+func TestITL_NoGapIsMergedWhereChunksOutnumberTokens(t *testing.T) {
 	offsets := make([]int64, 200)
 	for i := range offsets {
 		offsets[i] = (50 + 10*int64(i)) * 1e6
@@ -201,7 +201,7 @@ func TestArrivalUncertaintyIsPooledOverAllOutputChunks(t *testing.T) {
 	require.InEpsilon(t, 0.06, l.ArrivalUncertaintyMs.Mean, 1e-9)
 }
 
-func TestAnImpossibleLatencyIsCountedAndNeverAPercentile(t *testing.T) {
+func TestClockErrors_AreCountedAndFeedNoPercentile(t *testing.T) {
 	const ms = int64(1e6)
 	sound := func() *Observation { return reply("c1", Steady, 100*ms, 101*ms, 3, 50*ms, 60*ms, 70*ms) }
 	for _, tt := range []struct {
@@ -247,7 +247,7 @@ func TestAnImpossibleLatencyIsCountedAndNeverAPercentile(t *testing.T) {
 	require.False(t, SLO{TTFT: ms}.Met(f), "and no proof that a limit is met")
 }
 
-func TestALimitOnWhatWasNotMeasuredIsNotMet(t *testing.T) {
+func TestGoodput_UnmeasuredLimitIsNotMet(t *testing.T) {
 	const ms = int64(1e6)
 	streamed := func(tokens int, offsets ...int64) *Observation { return reply("c1", Steady, 1, 1, tokens, offsets...) }
 	whole := func(tokens int) *Observation {
@@ -282,7 +282,7 @@ func TestALimitOnWhatWasNotMeasuredIsNotMet(t *testing.T) {
 	}
 }
 
-func TestAFailedRequestFeedsNothingButCounts(t *testing.T) {
+func TestTally_FailedRequestFeedsNothingButCounts(t *testing.T) {
 	r := NewRun(SLO{})
 	r.Level(Spec{Name: "c1"})
 	r.Open("c1", 1, 0)
@@ -301,7 +301,7 @@ func TestAFailedRequestFeedsNothingButCounts(t *testing.T) {
 	require.EqualValues(t, 2, l.ITLMs.Count)
 }
 
-func TestTheSpanIsThatOfCompletedSteadyRequests(t *testing.T) {
+func TestSpan_IsOfCompletedSteadyRequests(t *testing.T) {
 	const s = int64(1e9)
 	r := NewRun(SLO{})
 	r.Level(Spec{Name: "full"})
@@ -427,7 +427,7 @@ func TestSecondsCountWhenThingsHappened(t *testing.T) {
 	}, r.Seconds())
 }
 
-func TestWithoutALevelTheSecondsBeginWithTheFirstRequest(t *testing.T) {
+func TestSeconds_BeginWithTheFirstRequestWithoutALevel(t *testing.T) {
 	r := NewRun(SLO{})
 	r.Scheduled(5e9)
 	r.Add(reply("", Steady, 5e9, 5e9, 1, 1500e6))
@@ -437,7 +437,7 @@ func TestWithoutALevelTheSecondsBeginWithTheFirstRequest(t *testing.T) {
 	require.EqualValues(t, 1, secs[1].Succeeded)
 }
 
-func TestATimeInTheFutureDoesNotGrowTheSeconds(t *testing.T) {
+func TestSeconds_TimeInTheFutureDoesNotGrowThem(t *testing.T) {
 	r := NewRun(SLO{})
 	r.Now = func() int64 { return 12e9 }
 	r.Scheduled(10e9)
