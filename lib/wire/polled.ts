@@ -1,9 +1,10 @@
 /** What is polled of the server, and what comes of it. Pure; loaded where it is needed. */
-import { costOf, pricesOf } from "../figures/cost";
-import type { LevelSummary, PolledPage, RunReport } from "../figures/level-summary";
-import { type PointsLine, pagesOf, serverFigures } from "../figures/server";
+import { gaugesOf, withCosts } from "../figures/computed-gauges";
+import type { RunReport } from "../figures/level-summary";
+import type { PointsLine } from "../figures/server";
 import type { ServerMetrics } from "../figures/server-metrics";
-import { parsePowerMetric, wantedMetrics } from "../figures/server-presets";
+import { type PageState, serverFile, shownPages, withServer } from "../figures/server-pages";
+import { wantedMetrics } from "../figures/server-presets";
 import type { Settings } from "../settings/settings";
 
 /** A page of the server's metrics, and what it is asked for with. */
@@ -57,9 +58,10 @@ export function openPolled(
       intervalMs: config.METRICS_INTERVAL,
       metrics: wantedMetrics(config.METRICS, config.POWER_METRIC).selectors,
     });
-  const shownPages = typeof shown === "string" && named.length > 0 ? shown.split(",") : ["/metrics"];
+  const settings = { METRICS_URL: shown, POWER_METRIC: config.POWER_METRIC };
+  const urls = shownPages(settings);
   const added = (report: RunReport) =>
-    poller ? addServer(report, config, shownPages, poller.series(), poller.pages()) : report;
+    poller ? withServer(report, settings, { series: poller.series(), states: poller.pages() }) : report;
   return {
     start() {
       // Not every server has such a page; one that was named is expected to be there.
@@ -68,21 +70,19 @@ export function openPolled(
         const { status, error } = fetch(url, { headers, timeoutMs: 5000 });
         const why = status === 0 ? `cannot be reached: ${error}` : `answered HTTP ${status}`;
         if (status !== 200)
-          console.warn(
-            `tokenclock: METRICS_URL=${shownPages[i]} ${why}; the run has no figures of the server's from it`,
-          );
+          console.warn(`tokenclock: METRICS_URL=${urls[i]} ${why}; the run has no figures of the server's from it`);
       });
       poller?.start();
     },
     stop() {
       poller?.stop();
-      return levelGauges(added(runReport()), config);
+      const { levels } = withCosts(added(runReport()), config).report;
+      return Object.fromEntries(levels.map((level) => [level.name, gaugesOf(level)]));
     },
     added,
     files() {
-      const series = poller?.series() ?? [];
-      if (!poller || series.length === 0) return {};
-      return { "server-metrics.json": serverFile(shownPages, series, poller.pages()) };
+      const file = poller && serverFile(settings, { series: poller.series(), states: poller.pages() });
+      return file === undefined ? {} : { "server-metrics.json": file };
     },
   };
 }
@@ -112,63 +112,4 @@ function originOf(url: string): string | undefined {
   const host = authority.slice(authority.lastIndexOf("@") + 1).toLowerCase();
   const standard = scheme.toLowerCase() === "https" ? ":443" : ":80";
   return `${scheme.toLowerCase()}://${/:\d+$/.test(host) ? host : host + standard}`;
-}
-
-/** The gauges of levels that are computed here, by level and metric: what is not known has none. */
-function levelGauges({ levels }: RunReport, config: Settings): Record<string, Record<string, number>> {
-  const prices = pricesOf(config);
-  const gaugesOf = (level: LevelSummary): Record<string, number> => {
-    const cost = prices ? costOf(level, prices) : "";
-    const known = typeof cost === "string" ? undefined : cost;
-    const values = {
-      llm_cost_request: known?.perRequest,
-      llm_cost_output: known?.perMillionOutputTokens,
-      llm_cost_output_slo: known?.perMillionGoodOutputTokens,
-      llm_cost_good_request: known?.perGoodRequest,
-      llm_energy_output: level.server?.joulesPerOutputToken,
-    };
-    return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined)) as Record<
-      string,
-      number
-    >;
-  };
-  return Object.fromEntries(levels.map((level) => [level.name, gaugesOf(level)]));
-}
-
-/** How a page was polled, as the module says it. */
-type PageState = Omit<PolledPage, "url">;
-
-/** The report with what the server says of each level, and how its pages were polled. */
-function addServer(
-  report: RunReport,
-  config: Settings,
-  urls: readonly string[],
-  series: readonly PointsLine[],
-  states: readonly PageState[],
-): RunReport {
-  // A server without such a page needs no word, unless one was named.
-  if (series.length === 0 && config.METRICS_URL.length === 0) return report;
-  const pages = pagesOf(series);
-  const power = config.POWER_METRIC === "" ? undefined : parsePowerMetric(config.POWER_METRIC);
-  const levels = report.levels.map((level) => {
-    const server = serverFigures(pages, level, power);
-    return server ? { ...level, server } : level;
-  });
-  const serverPages = states.map((state, i) => ({ url: urls[i] ?? "", ...state }));
-  return { ...report, levels, serverPages };
-}
-
-/** server-metrics.json: by page how it was polled, and what was read. */
-function serverFile(urls: readonly string[], series: readonly PointsLine[], states: readonly PageState[]): string {
-  const table = (page: number, which: string) => {
-    const found = series.find((line) => (line.page ?? 0) === page && line.what === which);
-    return found && { metrics: found.metrics, kinds: found.kinds, points: found.points };
-  };
-  const pages = states.map((state, page) => ({
-    url: urls[page] ?? "",
-    ...state,
-    values: table(page, "values"),
-    histograms: table(page, "histograms"),
-  }));
-  return `${JSON.stringify({ schema: 1, pages })}\n`;
 }

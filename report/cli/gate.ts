@@ -72,12 +72,6 @@ const completed = (rows: RequestRow[]): RequestRow[] => rows.filter((row) => row
 /** Values of the metrics that have one a level. */
 const perLevel: Partial<Record<string, (level: LevelSummary, rows: RequestRow[]) => number | undefined>> = {
   ...levelValues,
-  llm_cost_request: ({ cost }) => cost?.perRequest,
-  llm_cost_output: ({ cost }) => cost?.perMillionOutputTokens,
-  llm_cost_output_slo: ({ cost }) => cost?.perMillionGoodOutputTokens,
-  llm_cost_good_request: ({ cost }) => cost?.perGoodRequest,
-  llm_energy_output: ({ server }) => server?.joulesPerOutputToken,
-  llm_cached_share: ({ cachedShare }) => cachedShare,
   llm_cached_tokens: ({ cachedShare, cachedTokens = 0 }) => (cachedShare === undefined ? undefined : cachedTokens),
   llm_chunks: (_, rows) => completed(rows).reduce((sum, { chunks }) => sum + chunks, 0),
 };

@@ -9,10 +9,14 @@ import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { constants, createGzip } from "node:zlib";
 import { Command } from "commander";
+import { withCosts } from "../../lib/figures/computed-gauges";
+import type { PriceSettings } from "../../lib/figures/cost";
+import { serverFile } from "../../lib/figures/server-pages";
 import { concludeRun } from "../../lib/outcome/summary-files";
 import type { SummaryMetrics } from "../../lib/outcome/verdict";
 import type { Config } from "../../lib/settings/parse-config";
 import { profileOf, thresholds } from "../../thresholds/gates";
+import { loadResults } from "../judge/load-results";
 import { type Merged, merge, mergeRefusals, type PartRecords } from "../judge/merge";
 import { type Outcome, outcomeOf, published } from "../judge/outcome";
 import { judgePoints } from "../judge/point-limits";
@@ -24,6 +28,7 @@ import {
   type Damage,
   type EndLine,
   type LevelLine,
+  type PagesLine,
   type PartLine,
   type PointsLine,
   type RequestLine,
@@ -95,6 +100,7 @@ async function readPart(dir: string): Promise<PartRecords | undefined> {
   const levels: LevelLine[] = [];
   const points: PointsLine[] = [];
   let run: RunLine | undefined;
+  let pages: PagesLine | undefined;
   let end: EndLine | undefined;
   let unknown = 0;
   for await (const line of readRecords(path, damage)) {
@@ -118,6 +124,10 @@ async function readPart(dir: string): Promise<PartRecords | undefined> {
       case "points":
         points.push(line);
         break;
+      case "pages":
+        // A script may poll by itself, under other names.
+        if (line.name === run?.scenario) pages = line;
+        break;
       case "end":
         if (end) damage.push("the records hold more than one end line");
         end = line;
@@ -128,12 +138,12 @@ async function readPart(dir: string): Promise<PartRecords | undefined> {
   }
   if (unknown > 0) damage.push(`${unknown} lines of the records are of a kind that this version does not know`);
   await checkCompression(path, damage);
-  return { dir, run, clocks, requests, sessions, levels, points, end, damage };
+  return { dir, run, clocks, requests, sessions, levels, points, pages, end, damage };
 }
 
 /** Writes the result of a run that was merged, as a run of one process writes its own. */
 async function writeMerged(merged: Merged, output: string): Promise<{ outcome: Outcome; text: string }> {
-  const { run, report, requests } = merged;
+  const { run, report, requests, polled } = merged;
   const shown = { ...run.config, RESULTS: output };
   const config = gateConfig(
     {
@@ -143,7 +153,8 @@ async function writeMerged(merged: Merged, output: string): Promise<{ outcome: O
     {},
   );
   const expected = thresholds(config, report.levels.map(gated));
-  const measured = report.levels.map((summary) => ({
+  const costed = withCosts(report, run.config as PriceSettings).report;
+  const measured = costed.levels.map((summary) => ({
     summary,
     steady: requests.filter(({ level, phase }) => level === summary.name && phase === "steady"),
   }));
@@ -163,6 +174,9 @@ async function writeMerged(merged: Merged, output: string): Promise<{ outcome: O
   mkdirSync(output, { recursive: true });
   const recordsError = await writeRecords(merged, join(output, "records.ndjson.gz"));
   const whole = recordsError === undefined ? report : { ...report, recordsError };
+  const own = loadResults(report, run.config);
+  const serverMetrics = serverFile(run.config, polled);
+  const files = { ...own.files, ...(serverMetrics === undefined ? {} : { "server-metrics.json": serverMetrics }) };
   const { output: shownText, exitCode } = concludeRun(
     {
       config: {
@@ -170,13 +184,14 @@ async function writeMerged(merged: Merged, output: string): Promise<{ outcome: O
         scenario: run.scenario,
         sloMs: run.sloMs,
         SIMULATE: run.config.SIMULATE === true,
+        POWER_METRIC: run.config.POWER_METRIC ?? "",
       } as unknown as Config,
       shown,
       report: whole,
       metrics: metrics satisfies SummaryMetrics,
       gates: { thresholds: expected, profile: profileOf(config) },
       digests: run.digests ?? {},
-      own: {},
+      own: { ...own, files },
       notes: [`one run of ${run.parts?.length} runners`],
     },
     writeFileWhole,
@@ -202,11 +217,12 @@ function writeFileWhole(path: string, text: string): string {
 
 /** Writes the lines of a merged run; undefined or what kept them from being written whole. */
 async function writeRecords(
-  { run, requests, sessions, levels, points, end }: Merged,
+  { run, requests, sessions, levels, points, pages, end }: Merged,
   path: string,
 ): Promise<string | undefined> {
   function* lines(): Generator<string> {
-    for (const line of [[run], requests, sessions, points, levels, [end]].flat()) yield `${JSON.stringify(line)}\n`;
+    for (const line of [[run], requests, sessions, points, pages ?? [], levels, [end]].flat())
+      yield `${JSON.stringify(line)}\n`;
   }
   try {
     const gzip = createGzip({ level: constants.Z_BEST_SPEED });

@@ -1,4 +1,5 @@
 /** Metrics that a level has one value of and that stand in its summary as they are judged. Pure. */
+import { computedGauges } from "../../lib/figures/computed-gauges";
 import type { LevelSummary } from "../../lib/figures/level-summary";
 import type { MetricName } from "../../lib/figures/metrics-table";
 
@@ -10,4 +11,6 @@ export const levelValues: Partial<Record<MetricName, (level: LevelSummary) => nu
   llm_failures: ({ failed }) => failed,
   llm_input_tokens: ({ inputTokens }) => inputTokens,
   llm_output_tokens: ({ outputTokens }) => outputTokens,
+  llm_cached_share: ({ cachedShare }) => cachedShare,
+  ...computedGauges,
 };

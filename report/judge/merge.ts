@@ -5,7 +5,9 @@
 import { chunksOf, foldLevel, foldRecords, foldSeconds, type RequestMoments } from "../../lib/figures/fold";
 import type { LevelSummary, Pauses, RunReport, Second, Stats, Validity } from "../../lib/figures/level-summary";
 import type { EndLine, LevelLine, PartLine, RequestLine, RunLine, SessionLine } from "../../lib/figures/records";
-import type { Damage, PointsLine } from "../read/records";
+import { joinedSeries, type Polled, withServer } from "../../lib/figures/server-pages";
+import { foldSlices } from "../../lib/figures/slices";
+import type { Damage, PagesLine, PointsLine } from "../read/records";
 
 /** The records of one runner as they were read. */
 export interface PartRecords {
@@ -17,6 +19,8 @@ export interface PartRecords {
   readonly sessions: readonly SessionLine[];
   readonly levels: readonly LevelLine[];
   readonly points: readonly PointsLine[];
+  /** How the server's pages were polled; absent where this runner did not poll. */
+  readonly pages?: PagesLine;
   readonly end?: EndLine;
   readonly damage: Damage;
 }
@@ -36,8 +40,12 @@ export interface Merged {
   readonly sessions: readonly SessionLine[];
   readonly levels: readonly LevelLine[];
   readonly points: readonly PointsLine[];
+  readonly pages?: PagesLine;
   readonly end: EndLine;
+  /** With what the server says of each level. */
   readonly report: RunReport;
+  /** What was polled of the server, by one runner for all. */
+  readonly polled: Polled;
 }
 
 /** Settings that may differ between runners: where each one writes, and how it reaches the coordinator. */
@@ -156,13 +164,17 @@ export function merge(unordered: readonly PartRecords[]): Merged {
       };
     }),
   };
-  const report = reportOf(mergedRun, parts, levels);
+  const { points, pages } = pollerAmong(parts, run.scenario);
+  const polled = { series: joinedSeries(points), states: pages?.pages ?? [] };
+  const report = withServer(reportOf(mergedRun, parts, levels), run.config, polled);
   return {
     run: mergedRun,
     requests,
     sessions,
     levels,
-    points: parts.flatMap(({ points }) => points),
+    points,
+    ...(pages ? { pages } : {}),
+    polled,
     end: {
       type: "end",
       endNs: Math.max(...parts.map(({ end }) => end?.endNs ?? 0)),
@@ -172,6 +184,20 @@ export function merge(unordered: readonly PartRecords[]): Merged {
     },
     report,
   };
+}
+
+/**
+ * What the server's pages said. One runner polls for all: a second one's values would count the same requests once more, and
+ * those of two clocks do not belong into one series. So the runner counts that has the most of them.
+ */
+function pollerAmong(parts: readonly PartRecords[], scenario: string): Pick<PartRecords, "points" | "pages"> {
+  const all = parts.map(({ points, pages }) => ({
+    points: points.filter(({ name }) => name === scenario),
+    pages,
+  }));
+  const rows = ({ points }: (typeof all)[number]) => points.reduce((sum, line) => sum + line.points.length, 0);
+  const most = all.reduce((a, b) => (rows(b) > rows(a) ? b : a), { points: [], pages: undefined });
+  return most.points.length > 0 ? most : { points: [], pages: all.find(({ pages }) => pages)?.pages };
 }
 
 /** The coordinator's clock at the 0 of a part's, by its first measurement. */
@@ -273,10 +299,15 @@ function mergedLine(name: string, parts: readonly PartRecords[]): LevelLine {
 function reportOf(run: RunLine, parts: readonly PartRecords[], lines: readonly LevelLine[]): RunReport {
   const requests = parts.flatMap((part) => part.requests);
   const sessions = parts.flatMap((part) => part.sessions);
+  const { SLICES: slices } = run.config;
   const summaries = lines.map((line) => {
     const own = requests.filter(({ level }) => level === line.name);
     const held = sessions.filter(({ level }) => level === line.name);
-    return { ...foldLevel(line.name, own, line, run.sloMs, held), failureMessages: messagesOf(own) };
+    return {
+      ...foldLevel(line.name, own, line, run.sloMs, held),
+      ...(typeof slices === "number" ? { slices: foldSlices(own, line, slices) } : {}),
+      failureMessages: messagesOf(own),
+    };
   });
   const { total } = foldRecords([run, ...requests, ...sessions]);
   const zeroNs = Math.min(...lines.map(({ openNs }) => openNs));

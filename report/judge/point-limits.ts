@@ -1,4 +1,5 @@
 /** The thresholds of a run judged on its records as k6 judges them while it runs: a value against a limit, with no confidence. Pure. */
+import { computedGauges } from "../../lib/figures/computed-gauges";
 import { figuresOf, type RequestFigures } from "../../lib/figures/fold";
 import type { LevelSummary } from "../../lib/figures/level-summary";
 import { isMetricName, type MetricName } from "../../lib/figures/metrics-table";
@@ -37,7 +38,6 @@ const trends: Partial<Record<MetricName, keyof RequestFigures>> = {
 /** The other metrics that a level has one value of: k6's Counters, Rates and Gauges. */
 const perLevel: Partial<Record<MetricName, (level: MeasuredLevel) => number | undefined>> = {
   llm_cached_tokens: ({ summary }) => summary.cachedTokens,
-  llm_cached_share: ({ summary }) => summary.cachedShare,
   llm_chunks: ({ steady }) =>
     steady.reduce((sum, { outcome, arrivals = [] }) => sum + (outcome === "completed" ? arrivals.length : 0), 0),
   llm_request_failed: ({ summary }) => (summary.requests > 0 ? summary.failed / summary.requests : undefined),
@@ -69,6 +69,10 @@ function samplesOf(metric: string, { summary: level }: MeasuredLevel): number {
     llm_goodput: level.goodShare === undefined ? 0 : level.requests,
     llm_request_goodput: level.goodShare === undefined ? 0 : level.requests,
   };
+  // As for k6: what is computed of a level counts its completed requests, where it is known.
+  if (Object.hasOwn(computedGauges, metric)) {
+    return computedGauges[metric as keyof typeof computedGauges](level) === undefined ? 0 : level.completed;
+  }
   return counts[metric] ?? 0;
 }
 

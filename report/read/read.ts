@@ -198,7 +198,7 @@ export async function readResults(
   let unknown = 0;
   let part: PartLine | undefined;
   for await (const line of readRecords(path, damage, onProgress)) {
-    if (!summary && line.type !== "points") unfolded.push(line);
+    if (!summary && line.type !== "points" && line.type !== "pages") unfolded.push(line);
     switch (line.type) {
       case "run":
         if (results.run) damage.push("the records hold the first line of more than one run");
@@ -226,6 +226,7 @@ export async function readResults(
         part ??= line;
         break;
       case "session": // the summary has them, or the fold of all lines
+      case "pages": // likewise
         break;
       case "end":
         if (results.end) damage.push("the records hold more than one end line");

@@ -6,6 +6,7 @@ import { pipeline } from "node:stream/promises";
 import { constants, createGunzip } from "node:zlib";
 import type { RecordLine as CommonLine } from "../../lib/figures/records";
 import type { PointsLine } from "../../lib/figures/server";
+import type { PagesLine } from "../../lib/figures/server-pages";
 
 export type {
   EndLine,
@@ -18,9 +19,9 @@ export type {
   SessionLine,
 } from "../../lib/figures/records";
 
-export type { PointsLine };
+export type { PagesLine, PointsLine };
 
-export type RecordLine = CommonLine | PointsLine;
+export type RecordLine = CommonLine | PointsLine | PagesLine;
 
 /** What could not be read, in words for the report; empty for a whole file. */
 export type Damage = string[];

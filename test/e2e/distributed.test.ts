@@ -119,6 +119,24 @@ test("arrivals of three instances are the schedule of one", async (t) => {
   for (const [key, ms] of schedule(all.requests)) {
     assert.ok(Math.abs(ms - (want.get(key) ?? Number.NaN)) <= 2, `${key} at ${ms}, of one at ${want.get(key)}`);
   }
+  // The merged folder has what one process leaves: the ramp second by second, and the server's counters, which count once.
+  const cells = (name: string) => {
+    const [heading = "", ...rows] = readFileSync(path.join(all.dir, name), "utf8").trim().split("\n");
+    return rows.map((row) => Object.fromEntries(heading.split(",").map((key, i) => [key, Number(row.split(",")[i])])));
+  };
+  const sum = (key: string) => cells("seconds.csv").reduce((total, second) => total + (second[key] ?? 0), 0);
+  assert.deepEqual([sum("scheduled"), sum("sent"), sum("succeeded")], new Array(3).fill(one.requests.length));
+  const { pages } = JSON.parse(readFileSync(path.join(all.dir, "server-metrics.json"), "utf8"));
+  assert.equal(pages.length, 1);
+  assert.ok(pages[0].polls >= 2, `${pages[0].polls} polls`);
+  const { metrics, points } = pages[0].values as { metrics: string[]; points: number[][] };
+  const column = metrics.indexOf("vllm:prompt_tokens_total") + 1;
+  const tokens = (points.at(-1)?.[column] ?? 0) - (points[0]?.[column] ?? 0);
+  const prompts = all.requests.reduce((total, { inputTokens = 0 }) => total + inputTokens, 0);
+  assert.ok(
+    column > 0 && tokens > 0 && tokens <= prompts,
+    `${tokens} prompt tokens by the server, ${prompts} were sent`,
+  );
 });
 
 test("bursts of three instances are released together, each with its own rows of the file", async (t) => {

@@ -88,6 +88,22 @@ function tool(script: string, ...args: string[]) {
 }
 
 test(
+  "a threshold of the script's own is refused of several runners, whose merge has no such metric",
+  limits,
+  async () => {
+    const dir = await userFolder(["own-requests"]);
+    const child = startChild(
+      process.env.K6_BINARY || builtK6,
+      ["run", "--quiet", "own-requests.ts", "-e", "BASE_URL=http://127.0.0.1:9/v1", "-e", "RUNNERS=2"],
+      { cwd: dir, env: k6Environment(), timeoutMs: 60_000 },
+    );
+    const { code, stderr } = await child.ended;
+    assert.equal(code, 104, stderr);
+    assert.match(stderr, /a threshold on answer_tokens .* what 2 runners measured together has no such metric/);
+  },
+);
+
+test(
   "a script of five lines type-checks and runs beside two files of the library; its results pass report, gate and compare",
   limits,
   async (t) => {

@@ -205,6 +205,7 @@ func (p *poller) stop() {
 		page.record(clock.Now())
 		page.mu.Unlock()
 	}
+	p.log.Line(pagesLine{Type: "pages", Name: p.name, Pages: p.states()})
 }
 
 // pollNow has every poller read its pages beside its pace: a level begins or ends.
@@ -429,21 +430,30 @@ func (h *pollerOf) Series() []pointsLine {
 
 // pageState is an element of `poller.pages()`.
 type pageState struct {
-	Polls    int64       `js:"polls"`
-	Failed   int64       `js:"failed"`
-	Skipped  int64       `js:"skipped"`
-	Error    string      `js:"error"`
-	Bytes    int64       `js:"bytes"`
-	Seconds  float64     `js:"seconds"`
-	CPUShare float64     `js:"cpuShare"`
-	PageMs   tally.Stats `js:"pageMs"`
-	ReadMs   tally.Stats `js:"readMs"`
+	Polls    int64       `js:"polls" json:"polls"`
+	Failed   int64       `js:"failed" json:"failed"`
+	Skipped  int64       `js:"skipped" json:"skipped"`
+	Error    string      `js:"error" json:"error"`
+	Bytes    int64       `js:"bytes" json:"bytes"`
+	Seconds  float64     `js:"seconds" json:"seconds"`
+	CPUShare float64     `js:"cpuShare" json:"cpuShare"`
+	PageMs   tally.Stats `js:"pageMs" json:"pageMs"`
+	ReadMs   tally.Stats `js:"readMs" json:"readMs"`
+}
+
+// pagesLine is a line of records: how the pages were polled.
+type pagesLine struct {
+	Type  string      `json:"type"`
+	Name  string      `json:"name"`
+	Pages []pageState `json:"pages"`
 }
 
 // Pages is `poller.pages()`.
-func (h *pollerOf) Pages() []pageState {
+func (h *pollerOf) Pages() []pageState { return h.p.states() }
+
+func (p *poller) states() []pageState {
 	out := []pageState{}
-	for _, page := range h.p.pages {
+	for _, page := range p.pages {
 		page.mu.Lock()
 		s := pageState{
 			Polls: page.polls, Failed: page.failed, Skipped: page.skipped, Error: strings.TrimSpace(page.err),

@@ -131,7 +131,13 @@ func TestPoller_ReadsPagesAndReportsWhatIsMissing(t *testing.T) {
 	v.run(`poller.stop();`)
 	require.NoError(t, o.Stop())
 	recorded, last := map[string]int{}, map[string]float64{}
+	var states []any // how the pages were polled, as it was when polling ended for the last time
 	for _, line := range linesIn(t, o) {
+		if line["type"] == "pages" {
+			require.Equal(t, "p", line["name"])
+			states = line["pages"].([]any)
+			continue
+		}
 		table := fmt.Sprint(line["page"], line["what"])
 		for _, row := range line["points"].([]any) {
 			require.Greater(t, row.([]any)[0].(float64), last[table], "no point is recorded twice")
@@ -141,6 +147,10 @@ func TestPoller_ReadsPagesAndReportsWhatIsMissing(t *testing.T) {
 	}
 	for _, s := range seriesOf(t, v) {
 		require.Equal(t, recorded[fmt.Sprint(s.Page, s.What)], len(s.Points))
+	}
+	require.Len(t, states, 2)
+	for k, page := range pagesOf(t, v) {
+		require.Equal(t, page, states[k])
 	}
 }
 

@@ -1,0 +1,96 @@
+/** What polled pages of the server add to a run: figures of each level, and server-metrics.json. For one process and for a merge. Pure. */
+import type { PolledPage, RunReport } from "./level-summary";
+import { type PointsLine, pagesOf, serverFigures } from "./server";
+import { parsePowerMetric } from "./server-presets";
+
+/** How a page was polled, as the module reports it. */
+export type PageState = Omit<PolledPage, "url">;
+
+/** What was polled of the server, and how. */
+export interface Polled {
+  readonly series: readonly PointsLine[];
+  /** One a page. */
+  readonly states: readonly PageState[];
+}
+
+/** A line of the records: how the pages were polled, written when polling has ended. */
+export interface PagesLine {
+  type: "pages";
+  /** The poller's name: the scenario's. */
+  name: string;
+  pages: PageState[];
+}
+
+/** The lines of a page and kind as one each, with the columns of all: the records have one a second. */
+export function joinedSeries(lines: readonly PointsLine[]): PointsLine[] {
+  const joined = new Map<string, PointsLine>();
+  for (const { points, ...line } of lines) {
+    const key = `${line.page ?? 0} ${line.what ?? "values"}`;
+    const whole = joined.get(key) ?? { ...line, metrics: [], kinds: [], points: [] };
+    joined.set(key, whole);
+    const columns = line.metrics.map((name, i) => {
+      const known = whole.metrics.indexOf(name);
+      if (known >= 0) return known;
+      whole.kinds?.push(line.kinds?.[i] ?? "gauge");
+      return whole.metrics.push(name) - 1;
+    });
+    for (const [ns, ...values] of points) {
+      const row: (number | null)[] = [];
+      values.forEach((value, i) => {
+        row[columns[i] ?? 0] = value;
+      });
+      whole.points.push([ns, ...row]);
+    }
+  }
+  // What a later line has and an earlier one did not was not served then.
+  for (const { metrics, points } of joined.values()) {
+    for (const row of points) for (let i = 1; i <= metrics.length; i++) row[i] ??= null;
+  }
+  return [...joined.values()];
+}
+
+/** The settings that say which pages are polled, as a run echoes them. */
+export interface PageSettings {
+  /** Without secrets: addresses with commas between them, or "none". */
+  readonly METRICS_URL?: unknown;
+  readonly POWER_METRIC?: unknown;
+}
+
+/** Addresses of the pages without secrets; the server's own where none was named. */
+export function shownPages({ METRICS_URL: shown }: PageSettings): string[] {
+  return wasNamed(shown) ? shown.split(/,(?=https?:)/) : ["/metrics"];
+}
+
+const wasNamed = (shown: unknown): shown is string => typeof shown === "string" && shown !== "";
+
+/** The report with what the server says of each level, and how its pages were polled. */
+export function withServer(report: RunReport, settings: PageSettings, { series, states }: Polled): RunReport {
+  // A server without such a page needs no word, unless one was named.
+  if (states.length === 0 || (series.length === 0 && !wasNamed(settings.METRICS_URL))) return report;
+  const { POWER_METRIC: named } = settings;
+  const pages = pagesOf(series);
+  const power = typeof named === "string" && named !== "" ? parsePowerMetric(named) : undefined;
+  const levels = report.levels.map((level) => {
+    const server = serverFigures(pages, level, power);
+    return server ? { ...level, server } : level;
+  });
+  const urls = shownPages(settings);
+  return { ...report, levels, serverPages: states.map((state, i) => ({ url: urls[i] ?? "", ...state })) };
+}
+
+/** server-metrics.json: by page how it was polled, and what was read; undefined where nothing was. */
+export function serverFile(settings: PageSettings, { series, states }: Polled): string | undefined {
+  if (series.length === 0) return undefined;
+  const urls = shownPages(settings);
+  const table = (page: number, which: string) => {
+    const found = series.find((line) => (line.page ?? 0) === page && line.what === which);
+    return found && { metrics: found.metrics, kinds: found.kinds, points: found.points };
+  };
+  const pages = states.map((state, page) => ({
+    url: urls[page] ?? "",
+    ...state,
+    values: table(page, "values"),
+    histograms: table(page, "histograms"),
+  }));
+  return `${JSON.stringify({ schema: 1, pages })}\n`;
+}
