@@ -20,7 +20,7 @@ const (
 	// restAfterRenewal is the least time between two renewals: a server that refuses every key must not have a command run for
 	// each of its answers.
 	restAfterRenewal = 500 * time.Millisecond
-	// firstBackoff and longestBackoff bound the rest after a failed attempt.
+	// firstBackoff and longestBackoff bound the pause after a failed attempt.
 	firstBackoff, longestBackoff = time.Second, 30 * time.Second
 	// keptSecrets is how many of the last keys are blotted out of messages: answers to older ones are long over.
 	keptSecrets = 16
@@ -225,11 +225,11 @@ func (k *keys) plan(now time.Time) {
 	if k.timer != nil {
 		k.timer.Stop()
 	}
-	k.timer = time.AfterFunc(wait, k.look)
+	k.timer = time.AfterFunc(wait, k.renewIfDue)
 }
 
-// look is called by the timer.
-func (k *keys) look() {
+// renewIfDue is called by the timer.
+func (k *keys) renewIfDue() {
 	c := k.current.Load()
 	if due := !c.renewAt.IsZero() && !k.now().Before(c.renewAt); due || k.from.changed() {
 		if k.begin(c.generation) != nil {

@@ -337,8 +337,8 @@ func measureTrial(ctx context.Context, url string, l load) (trial, error) {
 	}
 	t.ReaderWaitShare = float64(waited-waitedBefore) / float64(wallNs)
 	if truth.WindowS > 0 {
-		asked := float64(l.Streams*tokens) / l.requestTime().Seconds()
-		t.LoadShare = float64(truth.OutputTokens) / truth.WindowS / asked
+		scheduled := float64(l.Streams*tokens) / l.requestTime().Seconds()
+		t.LoadShare = float64(truth.OutputTokens) / truth.WindowS / scheduled
 	}
 	t.judge()
 	return t, nil

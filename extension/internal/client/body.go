@@ -44,7 +44,7 @@ var _ io.ReadCloser = &Body{}
 func (b *Body) open(req *http.Request, wire []byte) (*http.Response, error) {
 	_ = b.l.conn.SetDeadline(time.Time{})
 	conn := b.l.conn
-	b.stop = endsWith(b.ctx, conn)
+	b.stop = interruptOn(b.ctx, conn)
 	_, writeErr := conn.Write(wire)
 	b.noteSent()
 	// With an error too: an answer, that the request is too large most likely, may have come before all was sent.
@@ -247,7 +247,7 @@ func (b *Body) complete() {
 	b.err = io.EOF
 	undisturbed := b.stop() // else the connection may have been given a deadline that would hit the next exchange
 	if b.keepAlive && undisturbed && len(b.raw) == 0 {
-		b.t.give(b.l)
+		b.t.keepLink(b.l)
 	} else {
 		b.l.close(false)
 	}

@@ -71,9 +71,9 @@ type Client struct {
 	lostRaces   atomic.Int32
 
 	idle idleLinks[link]
-	// unforeseen: a stream over TLS or HTTP/2 ended in a way that the reader thread did not take for an end, so the next
-	// ones are read as they come. It saves restTime at each end, at the price of a wake-up a token.
-	unforeseen atomic.Bool
+	// endMissed is set once the reader thread missed the end of a TLS or HTTP/2 stream. From then on every receive wakes the
+	// client: one wake-up a token, but no deferTime at the end.
+	endMissed atomic.Bool
 }
 
 // New checks the options and returns a client without a connection.
@@ -144,8 +144,8 @@ func appendField(b []byte, f Field) []byte {
 	return append(b, "\r\n"...)
 }
 
-// named says that the header is among the fields, and so takes the place of the one that stands back for it.
-func named(fields []Field, name string) bool {
+// hasHeader reports whether fields contain the header, in which case the default is not sent.
+func hasHeader(fields []Field, name string) bool {
 	return slices.ContainsFunc(fields, func(f Field) bool { return strings.EqualFold(f.Name, name) })
 }
 
@@ -167,12 +167,12 @@ func (c *Client) header(t *target, more []Field) iter.Seq[Field] {
 			if c.o.Credentials != nil && f.Name == "Authorization" {
 				continue // the user of an address gives way to a key
 			}
-			if f.Value != "" && !named(c.o.Header, f.Name) && !named(more, f.Name) && !yield(f) {
+			if f.Value != "" && !hasHeader(c.o.Header, f.Name) && !hasHeader(more, f.Name) && !yield(f) {
 				return
 			}
 		}
 		for _, f := range c.o.Header {
-			if !named(more, f.Name) && !yield(f) {
+			if !hasHeader(more, f.Name) && !yield(f) {
 				return
 			}
 		}
@@ -202,7 +202,7 @@ func (c *Client) appendHead(b []byte, method string, t *target, more []Field) []
 func (c *Client) authorization(r *Request, fields []auth.Field) iter.Seq[Field] {
 	return func(yield func(Field) bool) {
 		for _, f := range fields {
-			if !named(c.o.Header, f.Name) && !named(r.Header, f.Name) && !yield(Field(f)) {
+			if !hasHeader(c.o.Header, f.Name) && !hasHeader(r.Header, f.Name) && !yield(Field(f)) {
 				return
 			}
 		}
@@ -231,9 +231,9 @@ func (c *Client) outgoing(r *Request) (auth.Outgoing, error) {
 
 const requestID = "X-Request-Id"
 
-// identified says that the user gave the request its own X-Request-Id.
+// identified reports whether the user gave the request its own X-Request-Id.
 func (c *Client) identified(r *Request) bool {
-	return named(c.o.Header, requestID) || named(r.Header, requestID)
+	return hasHeader(c.o.Header, requestID) || hasHeader(r.Header, requestID)
 }
 
 // Check refuses a request that cannot be sent to any server: its own address, method or headers are wrong.
@@ -284,8 +284,8 @@ func (c *Client) appendRequest(b []byte, r *Request, authorization []auth.Field)
 	return append(b, r.Body...), t, nil
 }
 
-// take returns an idle connection to the target, or a new one. Idle connections that the server closed are dropped.
-func (c *Client) take(ctx context.Context, t *target, fresh bool) (link, setup, error) {
+// takeLink returns an idle connection to the target, or a new one. Idle connections that the server closed are dropped.
+func (c *Client) takeLink(ctx context.Context, t *target, fresh bool) (link, setup, error) {
 	key := linkKey{t.network, t.address, t.tls}
 	if !fresh {
 		if l, ok := c.idle.take(key); ok {
@@ -295,8 +295,8 @@ func (c *Client) take(ctx context.Context, t *target, fresh bool) (link, setup, 
 	return c.dial(ctx, t, key)
 }
 
-// give keeps a connection for the next request.
-func (c *Client) give(l link) {
+// keepLink keeps a connection for the next request.
+func (c *Client) keepLink(l link) {
 	if c.o.NoReuse || c.lostRaces.Load() >= MostRaces {
 		l.close(false)
 		return
@@ -328,7 +328,7 @@ func (c *Client) keptWell() { c.lostRaces.Store(0) }
 // CloseIdle closes the connections that no request uses.
 func (c *Client) CloseIdle() { c.idle.close() }
 
-// HasIdle says that a request would find an open connection.
+// HasIdle reports whether a request would find an open connection.
 func (c *Client) HasIdle() bool { return c.idle.any() }
 
 // Do sends one request and returns when it has ended. It ends early as aborted when ctx does; it never returns nil.

@@ -46,7 +46,7 @@ type exchange struct {
 	endAtNs int64 // when it has to have ended, 0 = never; set with the send, before anybody else knows x
 	abort   bool  // that is on purpose
 
-	saidNs int64 // when the response was first seen to have said all, though its body is open
+	completeNs int64 // when the answer was first seen complete, though its body is open
 
 	ended chan struct{} // capacity 1: finish was called
 	done  func(*Measurement)
@@ -61,7 +61,7 @@ type endKind uint8
 const (
 	endComplete    endKind = iota // the response is complete
 	endConnection                 // the connection ended
-	endSaid                       // the response has said all, but its body stays open
+	endGraceOver                  // the answer is complete, but its body stays open
 	endDeadline                   // the time limit, or the moment to abort, came
 	endInterrupted                // the context ended
 )
@@ -92,17 +92,16 @@ func (x *exchange) reset() {
 	x.m.RingReceives, x.m.KernelReceives, x.m.UserReceives = 0, 0, 0
 	x.m.SentNs, x.m.SentUncertaintyNs, x.m.SentKernel = 0, 0, false
 	x.err, x.end = nil, endComplete
-	x.endAtNs, x.abort, x.saidNs, x.waited = 0, false, 0, false
+	x.endAtNs, x.abort, x.completeNs, x.waited = 0, false, 0, false
 	x.beganNs, x.overNs = 0, 0
 }
 
-// endGrace is how long the end of a body is waited for when all has been said in it: "[DONE]" as a rule. Some servers and
+// endGrace is how long the end of a body is waited for when the answer is complete: "[DONE]" as a rule. Some servers and
 // proxies leave it open for good.
 const endGrace = time.Second
 
-// lookAt returns when a response should be looked at again: for its end, and at least as often as endGrace is long, for
-// what the reading may have passed by.
-func (x *exchange) lookAt(nowNs int64) int64 {
+// nextCheckNs returns when to check the response next: at its deadline, but at least every endGrace, in case a wake-up was missed.
+func (x *exchange) nextCheckNs(nowNs int64) int64 {
 	at := nowNs + x.c.graceNs
 	if x.endAtNs > 0 {
 		at = min(x.endAtNs, at)
@@ -118,7 +117,7 @@ const abortLook = 5 * time.Millisecond
 
 // enough ends a response that is to be given up after some tokens once they are there.
 func (x *exchange) enough(nowNs int64) {
-	if n := x.r.AbortAfterTokens; n > 0 && x.p.OutputTokensSoFar() >= n && !x.p.SaidAll() {
+	if n := x.r.AbortAfterTokens; n > 0 && x.p.OutputTokensSoFar() >= n && !x.p.AnswerComplete() {
 		x.endAtNs, x.abort = nowNs, true
 	}
 }
@@ -128,10 +127,10 @@ func (x *exchange) since(sinceNs int64) int64 { return max(sinceNs, x.m.SentNs) 
 
 // graceOver reports whether the stream was complete for at least the grace time although the body is still open.
 func (x *exchange) graceOver(nowNs int64) bool {
-	if x.saidNs == 0 && x.p.SaidAll() {
-		x.saidNs = nowNs
+	if x.completeNs == 0 && x.p.AnswerComplete() {
+		x.completeNs = nowNs
 	}
-	return x.saidNs > 0 && nowNs-x.saidNs >= x.c.graceNs
+	return x.completeNs > 0 && nowNs-x.completeNs >= x.c.graceNs
 }
 
 // sentAt notes the send; both limits count from it.
@@ -182,7 +181,7 @@ func (x *exchange) build(ctx context.Context, r *Request) {
 func (x *exchange) connect(ctx context.Context, fresh bool) {
 	var s setup
 	beganNs := clock.Now()
-	x.l, s, x.err = x.c.take(ctx, x.t, fresh)
+	x.l, s, x.err = x.c.takeLink(ctx, x.t, fresh)
 	x.waited = false
 	x.m.Reused, x.m.ConnectNs, x.m.TLSNs = s.reused, s.connectNs, s.tlsNs
 	if x.m.StartedNs > 0 && !s.reused {
@@ -190,11 +189,11 @@ func (x *exchange) connect(ctx context.Context, fresh bool) {
 	}
 }
 
-// ready says that the request may be sent: there is a connection, and the context has not ended, after which a server is to
+// ready reports whether the request may be sent: there is a connection, and the context has not ended, after which a server is to
 // hear of nothing new.
 func (x *exchange) ready(ctx context.Context) bool {
 	if x.err == nil && ctx.Err() != nil {
-		x.c.give(x.l)
+		x.c.keepLink(x.l)
 		x.l, x.err = nil, ctx.Err()
 	}
 	return x.err == nil
@@ -342,7 +341,7 @@ func (x *exchange) refused() bool {
 	if x.c.o.Credentials == nil || x.m.KeyRetries > 0 || x.p.Result().Status != http.StatusUnauthorized {
 		return false
 	}
-	return x.end == endComplete || x.end == endSaid || x.end == endConnection
+	return x.end == endComplete || x.end == endGraceOver || x.end == endConnection
 }
 
 // reauthorize makes a refused request anew with another key and reports whether there is one; else the refusal stands. What
@@ -352,7 +351,7 @@ func (x *exchange) reauthorize(ctx context.Context) bool {
 		return false
 	}
 	if x.end == endComplete && x.p.Result().KeepAlive {
-		x.c.give(x.l)
+		x.c.keepLink(x.l)
 	} else {
 		x.l.close(false)
 	}
@@ -374,10 +373,10 @@ func (x *exchange) reauthorize(ctx context.Context) bool {
 // settle turns the parser's view and the way the exchange ended into the measurement, and lets the connection go.
 func (x *exchange) settle() {
 	now := max(x.overNs, x.p.Result().LastOutputNs)
-	saidAll := x.p.SaidAll()
+	complete := x.p.AnswerComplete()
 	switch x.end {
 	case endComplete:
-	case endSaid:
+	case endGraceOver:
 		x.p.End(nil, now)
 	case endConnection:
 		if errors.Is(x.err, io.EOF) || errors.Is(x.err, io.ErrUnexpectedEOF) {
@@ -391,7 +390,7 @@ func (x *exchange) settle() {
 	r := x.p.Result()
 	x.m.Result = r
 	switch {
-	case saidAll || r.Failure == stream.None || r.Failure == stream.ErrorEvent: // before it was given up
+	case complete || r.Failure == stream.None || r.Failure == stream.ErrorEvent: // before it was given up
 	case x.end == endDeadline:
 		if x.abort {
 			r.Failure, r.Message = stream.Aborted, fmt.Sprintf("given up after %.6g ms, on purpose", float64(x.r.AbortAfterNs)/1e6)
@@ -415,7 +414,7 @@ func (x *exchange) settle() {
 		if x.m.Reused {
 			x.c.keptWell()
 		}
-		x.c.give(x.l)
+		x.c.keepLink(x.l)
 	} else {
 		x.l.close(x.end == endDeadline || x.end == endInterrupted)
 	}
@@ -439,7 +438,7 @@ func (x *exchange) notSent(ctx context.Context) {
 	x.m.Result = r
 }
 
-func (x *exchange) count(stamp reader.Stamp) {
+func (x *exchange) countReceive(stamp reader.Stamp) {
 	switch stamp {
 	case reader.StampRing:
 		x.m.RingReceives++

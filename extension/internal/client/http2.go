@@ -114,7 +114,7 @@ func startHTTP2(ctx context.Context, key linkKey, conn net.Conn, seg segmentConn
 	l.frames.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
 	l.frames.MaxHeaderListSize = http2HeadBytes
 	l.encoder = hpack.NewEncoder(&l.block)
-	stop := endsWith(ctx, conn)
+	stop := interruptOn(ctx, conn)
 	err := l.shakeHands()
 	if !stop() {
 		err = context.Cause(ctx)
@@ -205,7 +205,7 @@ func (l *http2Link) waits() bool {
 	if l.x.graceOver(nowNs) || l.x.endAtNs > 0 && nowNs >= l.x.endAtNs {
 		return false
 	}
-	readUntil(l.ctx, l.conn, l.x.lookAt(nowNs))
+	readUntil(l.ctx, l.conn, l.x.nextCheckNs(nowNs))
 	return true
 }
 
@@ -243,11 +243,11 @@ func (l *http2Link) unread() bool {
 	return !isTimeout(err)
 }
 
-func (l *http2Link) ending() ending {
+func (l *http2Link) deferMode() readMode {
 	if l.conn == l.seg {
-		return http2Ending
+		return deferUntilFrame
 	}
-	return tlsEnding
+	return deferUntilRecord
 }
 
 func (l *http2Link) usable() bool {
@@ -269,7 +269,7 @@ func (l *http2Link) send(ctx context.Context, x *exchange, _ []byte) (over bool,
 	if err := l.writeHead(x); err != nil {
 		return false, err
 	}
-	l.ctx, l.stop = ctx, endsWith(ctx, l.conn)
+	l.ctx, l.stop = ctx, interruptOn(ctx, l.conn)
 	l.writeBody(x)
 	if isTimeout(l.writeErr) {
 		l.stop()
@@ -415,12 +415,12 @@ func (l *http2Link) takeSent(x *exchange) {
 func (l *http2Link) async(ctx context.Context, x *exchange) { go l.wait(ctx, x) }
 
 func (l *http2Link) wait(ctx context.Context, x *exchange) {
-	readUntil(ctx, l.conn, x.lookAt(clock.Now()))
+	readUntil(ctx, l.conn, x.nextCheckNs(clock.Now()))
 	for {
 		done := false
 		f, err := l.readFrame()
 		if err == nil {
-			done, err = l.take(x, f)
+			done, err = l.handleFrame(x, f)
 		}
 		if err == nil && !done {
 			if !l.allSent && l.writeErr == nil {
@@ -440,7 +440,7 @@ func (l *http2Link) wait(ctx context.Context, x *exchange) {
 		}
 		undisturbed := l.stop()
 		if err == nil {
-			l.seg.rest(awake)
+			l.seg.setReadMode(readEagerly)
 		}
 		switch {
 		case err == nil:
@@ -453,8 +453,8 @@ func (l *http2Link) wait(ctx context.Context, x *exchange) {
 			x.finish(nil, endComplete)
 		case ctx.Err() != nil:
 			x.finish(ctx.Err(), endInterrupted)
-		case errors.Is(err, os.ErrDeadlineExceeded) && x.saidNs > 0:
-			x.finish(nil, endSaid)
+		case errors.Is(err, os.ErrDeadlineExceeded) && x.completeNs > 0:
+			x.finish(nil, endGraceOver)
 		case errors.Is(err, os.ErrDeadlineExceeded):
 			x.finish(err, endDeadline)
 		default:
@@ -469,7 +469,7 @@ func (l *http2Link) broken(x *exchange, err error) {
 	ended := errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
 	if l.goneAway {
 		if l.lastID >= l.stream {
-			l.count(x) // the server may have begun with the request: it must not be sent again
+			l.countReceive(x) // the server may have begun with the request: it must not be sent again
 		}
 		if ended && l.awayErr != nil {
 			err, ended = l.awayErr, false
@@ -490,7 +490,7 @@ func (l *http2Link) broken(x *exchange, err error) {
 	x.finish(err, endConnection)
 }
 
-// isProtocolError says that the peer broke HTTP/2's rules, by the judgement of the framer or of this file.
+// isProtocolError reports whether the peer broke HTTP/2's rules, by the judgement of the framer or of this file.
 func isProtocolError(err error) bool {
 	return errors.As(err, new(http2.ConnectionError)) || errors.As(err, new(http2.StreamError)) ||
 		errors.As(err, new(protocolError)) || errors.Is(err, http2.ErrFrameTooLarge)
@@ -501,21 +501,21 @@ type protocolError string
 
 func (e protocolError) Error() string { return "HTTP/2: " + string(e) }
 
-// take handles one frame; done says that it ended the response.
-func (l *http2Link) take(x *exchange, f http2.Frame) (done bool, err error) {
+// handleFrame handles one frame; done reports whether it ended the response.
+func (l *http2Link) handleFrame(x *exchange, f http2.Frame) (done bool, err error) {
 	if f.Header().StreamID != l.stream {
 		return false, l.control(x, f)
 	}
 	switch f := f.(type) {
 	case *http2.MetaHeadersFrame:
-		l.count(x)
+		l.countReceive(x)
 		return l.takeHead(x, f)
 	case *http2.DataFrame:
-		l.count(x)
+		l.countReceive(x)
 		return l.takeData(x, f)
 	case *http2.RSTStreamFrame:
 		if f.ErrCode != http2.ErrCodeRefusedStream || l.headDone {
-			l.count(x) // only a refused request was certainly not looked at (RFC 9113, 8.7)
+			l.countReceive(x) // only a refused request was certainly not looked at (RFC 9113, 8.7)
 		}
 		return false, fmt.Errorf("the server reset the stream: %v", f.ErrCode)
 	case *http2.WindowUpdateFrame:
@@ -528,12 +528,12 @@ func (l *http2Link) take(x *exchange, f http2.Frame) (done bool, err error) {
 	return false, nil
 }
 
-// count notes a receive that brought something of the response. Connection frames do not count: after them a request
+// countReceive notes a receive that brought something of the response. Connection frames do not count: after them a request
 // that met a closing connection may still be sent again.
-func (l *http2Link) count(x *exchange) {
+func (l *http2Link) countReceive(x *exchange) {
 	if l.atNs != l.countedNs {
 		l.countedNs = l.atNs
-		x.count(l.stamp)
+		x.countReceive(l.stamp)
 	}
 }
 
@@ -576,7 +576,7 @@ func (l *http2Link) takeHead(x *exchange, f *http2.MetaHeadersFrame) (done bool,
 	x.p.FeedHead(status, header, l.atNs)
 	if !f.StreamEnded() {
 		if l.length < 0 && l.allSent {
-			l.seg.rest(l.ending())
+			l.seg.setReadMode(l.deferMode())
 		}
 		return false, nil
 	}

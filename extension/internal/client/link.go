@@ -20,7 +20,7 @@ import (
 type link interface {
 	key() linkKey
 	times() *linkTimes
-	// alive says that the server has not closed an idle connection, as far as can be known.
+	// alive reports whether the server has not closed an idle connection, as far as can be known.
 	alive() bool
 	// send writes the request, or as much as it can until ctx or the exchange's time ends. From then on what comes back is fed to x until the response is complete or x is given up;
 	// then x.finish is called, once. over says that this has happened already.
@@ -48,9 +48,9 @@ func (t *linkTimes) times() *linkTimes { return t }
 // past is a deadline that ends what is under way.
 var past = time.Unix(1, 0)
 
-// endsWith has the end of ctx end reads and writes of conn, until stop is called. Where stop returns false, that has
-// happened or is about to, so that conn must not be used for another request.
-func endsWith(ctx context.Context, conn net.Conn) (stop func() bool) {
+// interruptOn makes reads and writes on conn fail when ctx ends, until stop is called. If stop returns false, the deadline was or is
+// being set, so conn must not be used for another request.
+func interruptOn(ctx context.Context, conn net.Conn) (stop func() bool) {
 	return context.AfterFunc(ctx, func() { _ = conn.SetDeadline(past) })
 }
 
@@ -58,7 +58,7 @@ func endsWith(ctx context.Context, conn net.Conn) (stop func() bool) {
 func readUntil(ctx context.Context, conn net.Conn, atNs int64) {
 	_ = conn.SetReadDeadline(clock.Wall(atNs))
 	if ctx.Err() != nil {
-		_ = conn.SetReadDeadline(past) // endsWith may have set it just before
+		_ = conn.SetReadDeadline(past) // interruptOn may have set it just before
 	}
 }
 
@@ -78,23 +78,23 @@ type segmentConn interface {
 	since() (sinceNs int64)
 	// sentStamp returns when the last write was handed to the kernel and how wide the uncertainty is (0: kernel's own time).
 	sentStamp() (atNs, uncertaintyNs int64, kernel bool)
-	// quiet says that there is nothing to read, neither bytes nor an end.
+	// quiet reports whether there is nothing to read, neither bytes nor an end.
 	quiet() bool
 	// setNoWait makes Read return os.ErrDeadlineExceeded instead of waiting for bytes, until it is taken back.
 	setNoWait(on bool)
 	setAbort()
-	// rest lets Read leave what arrives where it is until it looks like a response's end, much is there, or some time has
-	// passed: a stream's times are known without its being read at once. awake ends that; it is how a connection begins.
-	rest(as ending)
+	// setReadMode lets Read block until the data looks like the end of a response, much is there, or deferTime passed. Arrival times
+	// are not affected. A new connection reads eagerly.
+	setReadMode(mode readMode)
 }
 
-// ending is what the end of a response looks like on the wire.
-type ending int
+// readMode says how long Read leaves what arrives unread: not at all, or until it looks like the end of a response.
+type readMode int
 
 const (
-	awake ending = iota
-	tlsEnding
-	http2Ending // without TLS
+	readEagerly readMode = iota
+	deferUntilRecord
+	deferUntilFrame // without TLS
 )
 
 // dial opens a connection and makes a link of it, in limited time.
@@ -188,7 +188,7 @@ func (o *Options) secure(ctx context.Context, seg segmentConn, server string, pr
 	cfg.NextProtos = protocols
 	conn = tls.Client(seg, cfg)
 	beganNs := clock.Now()
-	stop := endsWith(ctx, seg) // not HandshakeContext, which closes the connection while it may be in use
+	stop := interruptOn(ctx, seg) // not HandshakeContext, which closes the connection while it may be in use
 	err = conn.Handshake()
 	if !stop() {
 		err = errors.Join(err, ctx.Err())
@@ -218,7 +218,7 @@ func connectThrough(ctx context.Context, raw net.Conn, proxy *url.URL, address s
 			err = ctx.Err()
 		}
 	}()
-	stop := endsWith(ctx, raw)
+	stop := interruptOn(ctx, raw)
 	defer stop() // its deadline, once set, stays: then the connection is not used
 	head := "CONNECT " + address + " HTTP/1.1\r\nHost: " + address + "\r\n"
 	if proxy.User != nil {
@@ -294,7 +294,7 @@ func (l *blockingLink) send(ctx context.Context, x *exchange, request []byte) (o
 	} else {
 		_ = l.conn.SetDeadline(time.Time{})
 	}
-	l.stop = endsWith(ctx, l.conn)
+	l.stop = interruptOn(ctx, l.conn)
 	beganNs := clock.Now()
 	_, l.writeErr = l.conn.Write(request)
 	switch {
@@ -325,22 +325,22 @@ func (l *blockingLink) wait(ctx context.Context, x *exchange) {
 			if atNs == lastNs {
 				done = x.p.FeedRest(l.buf[:n]) // another TLS record of the same receive
 			} else {
-				x.count(stamp)
+				x.countReceive(stamp)
 				done = x.p.FeedWithin(l.buf[:n], x.since(l.seg.since()), atNs)
 			}
 			lastNs = atNs
 			if x.enough(atNs); !done && x.abort && x.endAtNs <= atNs {
 				readUntil(ctx, l.conn, x.endAtNs)
 			}
-			if !done && x.saidNs == 0 && x.p.SaidAll() {
-				x.saidNs = atNs
-				readUntil(ctx, l.conn, x.lookAt(atNs))
+			if !done && x.completeNs == 0 && x.p.AnswerComplete() {
+				x.completeNs = atNs
+				readUntil(ctx, l.conn, x.nextCheckNs(atNs))
 			}
 			if !done && l.conn != l.seg && x.p.HeadDone() && x.p.Remaining() < 0 {
-				l.seg.rest(tlsEnding)
+				l.seg.setReadMode(deferUntilRecord)
 			}
 			if done {
-				l.seg.rest(awake)
+				l.seg.setReadMode(readEagerly)
 				x.takeSentStamp(l.seg.sentStamp())
 				if !l.stop() || l.writeErr != nil {
 					x.p.Result().KeepAlive = false // its deadline is, or is about to be, in the past; or it waits for the rest
@@ -357,8 +357,8 @@ func (l *blockingLink) wait(ctx context.Context, x *exchange) {
 		switch {
 		case ctx.Err() != nil:
 			x.finish(ctx.Err(), endInterrupted)
-		case errors.Is(err, os.ErrDeadlineExceeded) && x.saidNs > 0:
-			x.finish(nil, endSaid)
+		case errors.Is(err, os.ErrDeadlineExceeded) && x.completeNs > 0:
+			x.finish(nil, endGraceOver)
 		case errors.Is(err, os.ErrDeadlineExceeded):
 			x.finish(err, endDeadline)
 		case l.writeErr != nil && x.m.receives() == 0:

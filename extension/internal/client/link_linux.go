@@ -87,8 +87,8 @@ var readerRuns atomic.Bool
 // flushBytes of a stream may wait unread by the parser; the reader thread's memory a stream is this and a block.
 const flushBytes = 16 << 10
 
-// restTime is the longest that a stream which is not parsed at once waits for it: ten wake-ups a second.
-const restTime = 100 * time.Millisecond
+// deferTime is the longest that a stream which is not parsed at once waits for it: ten wake-ups a second.
+const deferTime = 100 * time.Millisecond
 
 // newLink puts a connection on the reader thread where its replies are streams, else leaves it to Go's poller: there a
 // reply is one receive, and the goroutine that waits for it is woken without a detour.
@@ -114,8 +114,8 @@ func (c *Client) newLink(raw Counted, key linkKey) (link, error) {
 // wire is a connection out of Go's poller: of the packet ring, or of the reader thread.
 type wire interface {
 	Drain(f func(data []byte, sinceNs, atNs int64, stamp reader.Stamp) bool)
-	Want(bytes int64, ending reader.Ending) bool
-	Wants() reader.Ending
+	Want(bytes int64, endMark reader.EndMark) bool
+	Wants() reader.EndMark
 	LooksOver() bool
 	Unread() int64
 	End() (atNs int64, err error)
@@ -179,7 +179,7 @@ func (c *Client) newSegmentConn(raw Counted) (segmentConn, error) {
 	}
 	s.conn = conn
 	if c.o.Streamed {
-		s.unforeseen = &c.unforeseen
+		s.endMissed = &c.endMissed
 	}
 	return s, nil
 }
@@ -217,7 +217,7 @@ func (l *readerLink) close(abort bool) {
 
 func (l *readerLink) send(ctx context.Context, x *exchange, request []byte) (over bool, err error) {
 	l.mu.Lock()
-	l.conn.Want(1, reader.NoEnding)
+	l.conn.Want(1, reader.NoEndMark)
 	l.mu.Unlock()
 	full := fullSocket{ctx: ctx, conn: l.conn}
 	full.deadlineNs, _ = x.limit(clock.Now())
@@ -312,7 +312,7 @@ func (l *readerLink) pump(x *exchange) (finished bool, err error) {
 		received := 0
 		l.conn.Drain(func(data []byte, sinceNs, atNs int64, stamp reader.Stamp) bool {
 			received += len(data)
-			x.count(stamp)
+			x.countReceive(stamp)
 			done = x.p.FeedWithin(data, x.since(sinceNs), atNs)
 			return !done
 		})
@@ -330,18 +330,18 @@ func (l *readerLink) pump(x *exchange) (finished bool, err error) {
 			x.overNs = atNs
 			return true, err
 		}
-		want, ending := int64(1), reader.NoEnding
+		want, mark := int64(1), reader.NoEndMark
 		if x.p.HeadDone() {
 			switch left := x.p.Remaining(); {
 			case left == -1:
-				want, ending = flushBytes, reader.ChunkedEnding
+				want, mark = flushBytes, reader.ChunkedEnd
 			case left < 0:
 				want = flushBytes
 			default:
 				want = min(left, flushBytes)
 			}
 		}
-		if !l.conn.Want(want, ending) {
+		if !l.conn.Want(want, mark) {
 			return false, nil
 		}
 	}
@@ -379,7 +379,7 @@ func (l *readerLink) giveUp(x *exchange, use uint64, err error, kind endKind) {
 
 func (l *readerLink) wait(ctx context.Context, x *exchange) {
 	nowNs := clock.Now()
-	timer := time.NewTimer(time.Duration(x.lookAt(nowNs) - nowNs))
+	timer := time.NewTimer(time.Duration(x.nextCheckNs(nowNs) - nowNs))
 	defer timer.Stop()
 	for use := x.use; ; {
 		select {
@@ -388,7 +388,7 @@ func (l *readerLink) wait(ctx context.Context, x *exchange) {
 		case <-ctx.Done():
 			l.giveUp(x, use, ctx.Err(), endInterrupted)
 		case <-timer.C:
-			if l.look(x, use, timer) {
+			if l.check(x, use, timer) {
 				continue
 			}
 		}
@@ -396,9 +396,9 @@ func (l *readerLink) wait(ctx context.Context, x *exchange) {
 	}
 }
 
-// look finds out whether x's time is over, or all has been said while the reader thread saw no end. Else it sets the timer,
-// nil = x's own, for the next look and returns true.
-func (l *readerLink) look(x *exchange, use uint64, timer *time.Timer) bool {
+// check finds out whether x's time is over, or the answer is complete while the reader thread saw no end. Else it sets the timer,
+// nil = x's own, for the next check and returns true.
+func (l *readerLink) check(x *exchange, use uint64, timer *time.Timer) bool {
 	l.mu.Lock()
 	if l.x != x || x.use != use {
 		l.mu.Unlock()
@@ -413,14 +413,14 @@ func (l *readerLink) look(x *exchange, use uint64, timer *time.Timer) bool {
 		kind = endComplete
 	case finished:
 	case x.graceOver(nowNs):
-		kind = endSaid
+		kind = endGraceOver
 	case x.endAtNs > 0 && nowNs >= x.endAtNs:
 		err, kind = os.ErrDeadlineExceeded, endDeadline
 	default:
 		if timer == nil {
 			timer = x.timer
 		}
-		timer.Reset(time.Duration(x.lookAt(nowNs) - nowNs))
+		timer.Reset(time.Duration(x.nextCheckNs(nowNs) - nowNs))
 		l.mu.Unlock()
 		return true
 	}
@@ -443,7 +443,7 @@ func (l *readerLink) async(ctx context.Context, x *exchange) {
 	use := x.use
 	x.stop = context.AfterFunc(ctx, func() { l.giveUp(x, use, ctx.Err(), endInterrupted) })
 	nowNs := clock.Now()
-	x.timer = time.AfterFunc(time.Duration(x.lookAt(nowNs)-nowNs), func() { l.look(x, use, nil) })
+	x.timer = time.AfterFunc(time.Duration(x.nextCheckNs(nowNs)-nowNs), func() { l.check(x, use, nil) })
 }
 
 // readerConn is a connection on the reader thread with the blocking reads that crypto/tls wants.
@@ -460,11 +460,11 @@ type readerConn struct {
 	room          *reader.Room // while Write waits for some
 	abort, closed bool
 
-	noWait     bool
-	ending     reader.Ending // what wakes it while it rests
-	timedOut   bool          // nothing did, but restTime
-	unforeseen *atomic.Bool  // the client's; nil: it never rests
-	timer      *time.Timer
+	noWait    bool
+	endMark   reader.EndMark // what wakes it while its reads are deferred
+	timedOut  bool           // nothing did, but deferTime
+	endMissed *atomic.Bool   // the client's; nil: its reads are never deferred
+	timer     *time.Timer
 
 	pending []byte // rest of a receive that did not fit
 	buf     []byte
@@ -506,10 +506,10 @@ func (c *readerConn) Read(b []byte) (int, error) {
 			return 0, err
 		}
 		want, left := int64(1), time.Duration(math.MaxInt64)
-		if c.ending != reader.NoEnding {
-			want, left = flushBytes, restTime
+		if c.endMark != reader.NoEndMark {
+			want, left = flushBytes, deferTime
 		}
-		more := c.conn.Want(want, c.ending) && c.conn.Unread() > 0
+		more := c.conn.Want(want, c.endMark) && c.conn.Unread() > 0
 		deadline, interrupt := c.readDeadline, c.interrupt
 		c.mu.Unlock()
 		if more {
@@ -540,23 +540,23 @@ func (c *readerConn) Read(b []byte) (int, error) {
 	}
 }
 
-// rest is given up for good where a response ended in another way than was foreseen: nothing but restTime ended the wait
-// for it.
-func (c *readerConn) rest(as ending) {
-	was := c.ending
+// setReadMode gives deferred reads up for good where nothing but deferTime ended the wait: the response ended in another way than
+// its mark says.
+func (c *readerConn) setReadMode(mode readMode) {
+	was := c.endMark
 	switch {
-	case as == awake || c.unforeseen == nil || c.unforeseen.Load():
-		c.ending = reader.NoEnding
-	case as == tlsEnding:
-		c.ending = reader.RecordEnding
-	case as == http2Ending:
-		c.ending = reader.FrameEnding
+	case mode == readEagerly || c.endMissed == nil || c.endMissed.Load():
+		c.endMark = reader.NoEndMark
+	case mode == deferUntilRecord:
+		c.endMark = reader.RecordEnd
+	case mode == deferUntilFrame:
+		c.endMark = reader.FrameEnd
 	}
-	if as == awake {
+	if mode == readEagerly {
 		c.conn.Over()
 	}
-	if as == awake && was != reader.NoEnding && c.timedOut && !c.conn.LooksOver() {
-		c.unforeseen.Store(true)
+	if mode == readEagerly && was != reader.NoEndMark && c.timedOut && !c.conn.LooksOver() {
+		c.endMissed.Store(true)
 	}
 }
 

@@ -75,5 +75,5 @@ func (c *plainConn) setAbort() {
 	}
 }
 
-// rest is not for those who read what they stamp.
-func (c *plainConn) rest(ending) {}
+// setReadMode does nothing: this connection takes its timestamp when it reads.
+func (c *plainConn) setReadMode(readMode) {}

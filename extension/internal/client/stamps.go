@@ -37,8 +37,8 @@ func UseStamps(s Stamps) { stampsAsked.Store(&s) }
 // stampsAllow reports whether times may come from a source.
 func stampsAllow(source reader.Stamp) bool {
 	s := StampsAuto
-	if asked := stampsAsked.Load(); asked != nil {
-		s = *asked
+	if requested := stampsAsked.Load(); requested != nil {
+		s = *requested
 	}
 	switch s {
 	case StampsSocket:

@@ -93,7 +93,7 @@ func (t *StreamTransport) do(req *http.Request, x *Exchange) (*http.Response, er
 		return nil, err
 	}
 	for {
-		l, err := t.take(req.Context(), &to, x, x.Retries > 0)
+		l, err := t.takeLink(req.Context(), &to, x, x.Retries > 0)
 		if err != nil {
 			return nil, err
 		}
@@ -114,13 +114,13 @@ func (t *StreamTransport) do(req *http.Request, x *Exchange) (*http.Response, er
 	}
 }
 
-// endedEarly says that the error is that of a connection whose other end has gone.
+// endedEarly reports whether the error is that of a connection whose other end has gone.
 func endedEarly(err error) bool {
 	return errors.Is(err, errNoResponse) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }
 
-// take returns an idle connection to the target, or a new one.
-func (t *StreamTransport) take(ctx context.Context, to *target, x *Exchange, fresh bool) (*blockingLink, error) {
+// takeLink returns an idle connection to the target, or a new one.
+func (t *StreamTransport) takeLink(ctx context.Context, to *target, x *Exchange, fresh bool) (*blockingLink, error) {
 	key := linkKey{to.network, to.address, to.tls}
 	if !fresh {
 		if l, ok := t.idle.take(key); ok {
@@ -137,7 +137,7 @@ func (t *StreamTransport) take(ctx context.Context, to *target, x *Exchange, fre
 	return l, nil
 }
 
-func (t *StreamTransport) give(l *blockingLink) {
+func (t *StreamTransport) keepLink(l *blockingLink) {
 	if t.c.o.NoReuse {
 		l.close(false)
 		return

@@ -17,8 +17,8 @@ import (
 
 // On a slow machine a pause may not keep two receives apart, so whoever needs that tries several times.
 const (
-	restingPause = 30 * time.Millisecond
-	restingTries = 100
+	deferredPause = 30 * time.Millisecond
+	deferredTries = 100
 )
 
 // A server sends two chunks at once, then one, then what ends the stream. By the socket's times, and by the client's own,
@@ -27,7 +27,7 @@ const (
 func TestWidths_ChunkBeforeAnotherOfItsReceiveIsUncertain(t *testing.T) {
 	steps := func(write func(string), chunk func(string) string) {
 		for _, step := range []string{chunk(tokenEvent) + chunk(tokenEvent), chunk(tokenEvent), chunk(lastEvents)} {
-			time.Sleep(restingPause) // apart, so that they come in receives of their own
+			time.Sleep(deferredPause) // apart, so that they come in receives of their own
 			write(step)
 		}
 	}
@@ -79,7 +79,7 @@ func TestWidths_ChunkBeforeAnotherOfItsReceiveIsUncertain(t *testing.T) {
 			}
 			url, options := tt.serve(t)
 			c := newClient(t, url, options)
-			for range restingTries {
+			for range deferredTries {
 				m := c.Do(t.Context(), &Request{Body: []byte("{}")})
 				require.Equal(t, stream.None, m.Failure, m.Message)
 				require.Len(t, m.Arrivals, 3)

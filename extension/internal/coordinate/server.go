@@ -407,7 +407,7 @@ func (s *Server) Wait(ctx context.Context) (reason string) {
 	defer tick.Stop()
 	for {
 		s.mu.Lock()
-		s.look(started)
+		s.checkRunners(started)
 		changed, over, end := s.changed, s.isOver(), s.end
 		s.mu.Unlock()
 		if over {
@@ -423,8 +423,8 @@ func (s *Server) Wait(ctx context.Context) (reason string) {
 	}
 }
 
-// look finds the runners that are lost, those that do not come, and those that wait too long.
-func (s *Server) look(started time.Time) {
+// checkRunners finds the runners that are lost, those that do not come, and those that wait too long.
+func (s *Server) checkRunners(started time.Time) {
 	var missing []string
 	for k, p := range s.parts {
 		if p == nil {

@@ -58,7 +58,7 @@ const (
 
 // watchCache is `watchCache(options)`: the first VU's words count.
 func (i *instance) watchCache(v sobek.Value) {
-	_, err := shared(i.root, "cache", "", func() (*cacheWatch, error) {
+	_, err := oncePerProcess(i.root, "cache", "", func() (*cacheWatch, error) {
 		c := &cacheWatch{began: map[string]cacheCount{}, over: map[string]bool{}}
 		if err := decode(i.vu.Runtime(), v, &c.o); err != nil {
 			return nil, err

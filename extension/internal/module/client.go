@@ -142,7 +142,7 @@ func (c *vuClient) describe() error {
 	if name == "" {
 		name = "of the script"
 	}
-	c.wire, err = shared(c.i.root, "wire", name+"\x00"+string(text), func() (*stream.Wire, error) { return stream.ParseWire(name, text) })
+	c.wire, err = oncePerProcess(c.i.root, "wire", name+"\x00"+string(text), func() (*stream.Wire, error) { return stream.ParseWire(name, text) })
 	return err
 }
 
@@ -313,7 +313,7 @@ func (c *vuClient) Request(specV sobek.Value, s *slot) *result {
 	c.i.root.current().AddSent()
 	m := engine.Do(ctx, r)
 	defer m.Release()
-	return c.ended(state, s.of, spec, r, m)
+	return c.finish(state, s.of, spec, r, m)
 }
 
 // spec reads a RequestSpec field by field, which is several times faster than sobek's reflection.
@@ -440,7 +440,7 @@ func (c *vuClient) Batch(specVs []sobek.Value, s *slot, staggerMs float64) *batc
 			last = max(last, at)
 		}
 		lastEnd = max(lastEnd, e.m.EndNs)
-		out.Results[e.k] = c.ended(state, slots[e.k], specs[e.k], requests[e.k], e.m)
+		out.Results[e.k] = c.finish(state, slots[e.k], specs[e.k], requests[e.k], e.m)
 		e.m.Release()
 	}
 	if first > 0 {
@@ -468,7 +468,7 @@ func (c *vuClient) Start(specV sobek.Value, s *slot) *sobek.Promise {
 	c.i.root.current().AddSent()
 	engine.Start(ctx, r, func(m *client.Measurement) {
 		enqueue(func() error {
-			value := c.ended(state, s.of, spec, r, m)
+			value := c.finish(state, s.of, spec, r, m)
 			if s.carried {
 				c.i.emitIteration(state, m)
 			}
@@ -487,8 +487,8 @@ func (c *vuClient) Start(specV sobek.Value, s *slot) *sobek.Promise {
 	return promise
 }
 
-// ended folds one measurement into the run, emits its samples and record, and returns what JavaScript sees.
-func (c *vuClient) ended(state *lib.State, s *shape.Slot, spec *requestSpec, r *client.Request, m *client.Measurement) *result {
+// finish folds one measurement into the run, emits its samples and record, and returns what JavaScript sees.
+func (c *vuClient) finish(state *lib.State, s *shape.Slot, spec *requestSpec, r *client.Request, m *client.Measurement) *result {
 	if (m.TokenSource == "" || m.TokenSource == stream.FromChunks) && m.InputTokens == 0 && spec.InputTokens > 0 {
 		m.InputTokens = spec.InputTokens
 	}

@@ -114,8 +114,8 @@ func (i *instance) Exports() modules.Exports {
 	}}
 }
 
-// shared returns the object of that kind and name, made by the first VU that asks.
-func shared[T any](r *Root, kind, name string, make func() (T, error)) (T, error) {
+// oncePerProcess returns the object of that kind and name, made by the first VU that asks.
+func oncePerProcess[T any](r *Root, kind, name string, make func() (T, error)) (T, error) {
 	key := kind + "\x00" + name
 	r.mu.Lock()
 	v, ok := r.named[key]

@@ -109,7 +109,7 @@ type pollerOf struct {
 func (i *instance) newPoller(call sobek.ConstructorCall) *sobek.Object {
 	rt := i.vu.Runtime()
 	name := call.Argument(0).String()
-	p, err := shared(i.root, "poller", name, func() (*poller, error) {
+	p, err := oncePerProcess(i.root, "poller", name, func() (*poller, error) {
 		p := &poller{log: i.root.log, name: name}
 		if err := decode(rt, call.Argument(1), &p.o); err != nil {
 			return nil, err
@@ -305,12 +305,12 @@ func (page *polledPage) poll(ctx context.Context, whole bool) bool {
 		return !page.gone
 	}
 	// The server wrote the page between request and reply.
-	page.keep(fromNs+(fetchedNs-fromNs)/2, found, whole)
+	page.add(fromNs+(fetchedNs-fromNs)/2, found, whole)
 	return true
 }
 
-// keep takes over what a poll found. The caller holds page.mu.
-func (page *polledPage) keep(ns int64, found []scrape.Metric, whole bool) {
+// add takes over what a poll found. The caller holds page.mu.
+func (page *polledPage) add(ns int64, found []scrape.Metric, whole bool) {
 	recorded := page.p.log.On()
 	page.values.add(ns, found, func(k scrape.Kind) bool { return k != scrape.Histogram }, recorded)
 	if whole || page.lastHistNs == 0 || ns-page.lastHistNs >= int64(histogramPeriod) {

@@ -215,7 +215,7 @@ func TestPoller_LongRunIsRecordedAsItGoesAndThinned(t *testing.T) {
 	require.NoError(t, o.Start())
 	const polls = maxPoints + 5
 	for k := range int64(polls) {
-		page.keep(1+k*10*msNs, []scrape.Metric{{Name: "a", Kind: scrape.Gauge, Value: float64(k)}}, false)
+		page.add(1+k*10*msNs, []scrape.Metric{{Name: "a", Kind: scrape.Gauge, Value: float64(k)}}, false)
 		require.LessOrEqual(t, len(page.values.unrecorded), 100, "what waits is a second's")
 		require.Less(t, len(page.values.rows), maxPoints)
 	}
@@ -239,7 +239,7 @@ func TestPoller_LongRunIsRecordedAsItGoesAndThinned(t *testing.T) {
 		require.Equal(t, float64(2*i), pt[1], "evenly spaced")
 	}
 
-	page.keep(1, nil, false)
+	page.add(1, nil, false)
 	require.Empty(t, page.values.unrecorded, "without records nothing waits for them")
 }
 

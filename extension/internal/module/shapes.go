@@ -79,7 +79,7 @@ type load interface {
 
 // sharedLoad returns the load shape of that kind and name. The first VU that asks makes it.
 func sharedLoad[L load](i *instance, kind, name string, make func() (L, error)) (L, error) {
-	l, err := shared(i.root, kind, name, func() (L, error) {
+	l, err := oncePerProcess(i.root, kind, name, func() (L, error) {
 		l, err := make()
 		if err == nil {
 			i.needConnections(l.MostInFlight())

@@ -23,7 +23,7 @@ func returnToScheduler()
 
 //go:nosplit
 //go:norace
-func pollEvents(sh *shared, timeoutMs uintptr) (n uintptr, e syscall.Errno) {
+func pollEvents(sh *sharedState, timeoutMs uintptr) (n uintptr, e syscall.Errno) {
 	if sh.attached != 0 {
 		return pollAttached(sh, timeoutMs)
 	}

@@ -50,7 +50,7 @@ type slot struct {
 	notified atomic.Uint32 // 1 while the slot stands in the ready ring
 	errno    atomic.Int32  // why it ended; 0 = orderly
 	paused   atomic.Uint32 // thread sets, owner clears
-	ending   atomic.Uint32 // owner: an Ending: a stream is running: wake when a receive looks like its end
+	endMark  atomic.Uint32 // owner: an EndMark: a stream is running: wake when a receive looks like its end
 	unread   atomic.Int64  // bytes received and not yet consumed
 	wakeAt   atomic.Int64  // owner: wake when unread reaches this
 	final    atomic.Uint32 // thread: 1 where the last receive looked like an end
@@ -110,8 +110,8 @@ type msghdr struct {
 	_          uint32
 }
 
-// shared is what both sides know. Slot and block 0 are never used: 0 means none.
-type shared struct {
+// sharedState is what both sides know. Slot and block 0 are never used: 0 means none.
+type sharedState struct {
 	epfd     int32
 	notifyFd int32
 	wakeFd   int32
@@ -160,7 +160,7 @@ type shared struct {
 }
 
 type memory struct {
-	sh     *shared
+	sh     *sharedState
 	slots  unsafe.Pointer
 	blocks unsafe.Pointer
 	maps   [][]byte
@@ -186,9 +186,9 @@ func newMemory(h *host) (*memory, error) {
 		m.maps = append(m.maps, b)
 		return unsafe.Pointer(&b[0]), nil
 	}
-	p, err := region(unsafe.Sizeof(shared{}))
+	p, err := region(unsafe.Sizeof(sharedState{}))
 	if err == nil {
-		m.sh = (*shared)(p)
+		m.sh = (*sharedState)(p)
 		m.slots, err = region(maxSlots * unsafe.Sizeof(slot{}))
 	}
 	if err == nil {

@@ -104,7 +104,7 @@ func New() (*Reader, error) {
 // host is what a reader takes from the machine that it runs on.
 type host struct {
 	mmap       func(size int) ([]byte, error)
-	run        func(sh *shared, slots, blocks unsafe.Pointer)
+	run        func(sh *sharedState, slots, blocks unsafe.Pointer)
 	maxBlocks  uint32
 	answerTime time.Duration
 }
@@ -271,7 +271,7 @@ func (r *Reader) Add(fd int, ready func(*Conn)) (*Conn, error) {
 	s.notified.Store(0)
 	s.errno.Store(0)
 	s.paused.Store(0)
-	s.ending.Store(0)
+	s.endMark.Store(0)
 	s.final.Store(0)
 	s.usual = 0
 	s.unread.Store(0)
@@ -378,23 +378,23 @@ func (c *Conn) drain(f func(data []byte, sinceNs, atNs int64, stamp Stamp) bool)
 	return taken
 }
 
-// Ending is what the bytes of a response look like where it ends, for the thread, which does not parse them.
-type Ending uint32
+// EndMark is what the bytes of a response look like where it ends, for the thread, which does not parse them.
+type EndMark uint32
 
-// The endings. What looks like one may be none, and an end may look like nothing of the kind.
+// The marks. What looks like one may be none, and an end may look like nothing of the kind.
 const (
-	NoEnding      Ending = iota
-	ChunkedEnding        // the empty line behind a chunked body
-	RecordEnding         // a TLS record too small for anything but the end of a body, or a receive unlike those before
-	FrameEnding          // an empty HTTP/2 frame that ends a stream, or a receive unlike those before
+	NoEndMark  EndMark = iota
+	ChunkedEnd         // the empty line behind a chunked body
+	RecordEnd          // a TLS record too small for anything but the end of a body, or a receive unlike those before
+	FrameEnd           // an empty HTTP/2 frame that ends a stream, or a receive unlike those before
 )
 
-// Want says when ready is to be called next: when bytes unread bytes are there, and also when a receive has the ending.
+// Want says when ready is to be called next: when bytes unread bytes are there, and also when a receive has the mark.
 // It returns true when that is so already (look again, there may be no call).
-func (c *Conn) Want(bytes int64, ending Ending) bool {
+func (c *Conn) Want(bytes int64, mark EndMark) bool {
 	c.misused()
 	s := c.s
-	if was := s.ending.Swap(uint32(ending)); ending != NoEnding && was == 0 && s.unread.Load() > 0 {
+	if was := s.endMark.Swap(uint32(mark)); mark != NoEndMark && was == 0 && s.unread.Load() > 0 {
 		// What came before was not looked at for an end: it may be the whole rest, with nothing to follow that would call.
 		s.wakeAt.Store(bytes)
 		return true
@@ -403,10 +403,10 @@ func (c *Conn) Want(bytes int64, ending Ending) bool {
 	return s.unread.Load() >= bytes || s.state.Load() == slotEnded
 }
 
-// Wants returns the ending that was wanted last.
-func (c *Conn) Wants() Ending { return Ending(c.s.ending.Load()) }
+// Wants returns the mark that was wanted last.
+func (c *Conn) Wants() EndMark { return EndMark(c.s.endMark.Load()) }
 
-// LooksOver says that the last receive looked like the end that was wanted.
+// LooksOver reports whether the last receive looked like the end that was wanted.
 func (c *Conn) LooksOver() bool {
 	c.misused()
 	return c.s.final.Load() != 0

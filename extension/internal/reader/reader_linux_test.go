@@ -101,7 +101,7 @@ func (b *inbox) ready(c *Conn) {
 			return true
 		})
 		_, err := c.End()
-		if err == nil && c.Want(1, NoEnding) {
+		if err == nil && c.Want(1, NoEndMark) {
 			continue
 		}
 		if err != nil && c.Unread() == 0 {
@@ -474,7 +474,7 @@ func TestWantDelaysTheCall(t *testing.T) {
 	require.NoError(t, err)
 	calls := make(chan int64, 100)
 	c, peer := pair(t, r, func(c *Conn) { calls <- c.Unread() })
-	require.False(t, c.Want(1000, ChunkedEnding))
+	require.False(t, c.Want(1000, ChunkedEnd))
 	_, err = peer.Write([]byte("a part that is no end"))
 	require.NoError(t, err)
 	for c.Unread() != 21 {
@@ -486,7 +486,7 @@ func TestWantDelaysTheCall(t *testing.T) {
 	require.NoError(t, err)
 	require.EqualValues(t, 26, <-calls)
 	c.Drain(func([]byte, int64, int64, Stamp) bool { return true })
-	require.False(t, c.Want(1000, RecordEnding))
+	require.False(t, c.Want(1000, RecordEnd))
 	_, err = peer.Write([]byte("0\r\n\r\n, and more than a small record holds: no end of what is waited for now"))
 	require.NoError(t, err)
 	for c.Unread() == 0 {
@@ -497,7 +497,7 @@ func TestWantDelaysTheCall(t *testing.T) {
 	_, err = peer.Write(append([]byte{23, 3, 3, 0, 22}, make([]byte, 22)...))
 	require.NoError(t, err)
 	require.Greater(t, <-calls, int64(27))
-	c.Want(1<<40, NoEnding)
+	c.Want(1<<40, NoEndMark)
 	require.NoError(t, peer.SetLinger(0))
 	require.NoError(t, peer.Close())
 	<-calls
@@ -517,33 +517,33 @@ func TestEndings(t *testing.T) {
 		return append([]byte{0, 0, byte(size), 0, flags, 0, 0, 0, 3}, make([]byte, size)...)
 	}
 	for _, tt := range []struct {
-		ending Ending
+		ending EndMark
 		data   []byte
 		want   bool
 	}{
-		{NoEnding, []byte("0\r\n\r\n"), false},
-		{ChunkedEnding, []byte("e\r\ndata: [DONE]\n\n\r\n0\r\n\r\n"), true},
-		{ChunkedEnding, []byte("e\r\ndata: [DONE]\n\n\r\n"), false},
-		{ChunkedEnding, []byte("\r\n"), true},                      // may be the rest of it
-		{ChunkedEnding, []byte("f\r\ndata: x\r\n\r\n\r\n"), false}, // an event that ends in CRLFs
-		{ChunkedEnding, []byte("f\r\ndata: x\r\n\r\n\r\n0\r\n\r\n"), true},
-		{ChunkedEnding, []byte("\r\n\r\n\r\n"), false}, // the rest of such an event
-		{ChunkedEnding, []byte("0\r\n\r\n"), true},
-		{ChunkedEnding, []byte("0\r\nServer-Timing: x\r\n\r\n"), true},
-		{ChunkedEnding, []byte("f\ndata: x\n\n\n0\n\n"), true},
-		{RecordEnding, record(22), true}, // "0\r\n\r\n" under TLS 1.3
-		{RecordEnding, append(event, record(29)...), true},
-		{RecordEnding, append(event, record(smallRecord)...), true},
-		{RecordEnding, append(event, record(smallRecord+1)...), false},
-		{RecordEnding, append(event, event...), false},
-		{RecordEnding, append(record(22), event...), false}, // small, but not the last
-		{RecordEnding, make([]byte, 20), true},
-		{FrameEnding, append(frame(0, 200), frame(1, 0)...), true},
-		{FrameEnding, frame(0, 200), false},
-		{FrameEnding, frame(1, 200), false},
-		{FrameEnding, nil, true},
+		{NoEndMark, []byte("0\r\n\r\n"), false},
+		{ChunkedEnd, []byte("e\r\ndata: [DONE]\n\n\r\n0\r\n\r\n"), true},
+		{ChunkedEnd, []byte("e\r\ndata: [DONE]\n\n\r\n"), false},
+		{ChunkedEnd, []byte("\r\n"), true},                      // may be the rest of it
+		{ChunkedEnd, []byte("f\r\ndata: x\r\n\r\n\r\n"), false}, // an event that ends in CRLFs
+		{ChunkedEnd, []byte("f\r\ndata: x\r\n\r\n\r\n0\r\n\r\n"), true},
+		{ChunkedEnd, []byte("\r\n\r\n\r\n"), false}, // the rest of such an event
+		{ChunkedEnd, []byte("0\r\n\r\n"), true},
+		{ChunkedEnd, []byte("0\r\nServer-Timing: x\r\n\r\n"), true},
+		{ChunkedEnd, []byte("f\ndata: x\n\n\n0\n\n"), true},
+		{RecordEnd, record(22), true}, // "0\r\n\r\n" under TLS 1.3
+		{RecordEnd, append(event, record(29)...), true},
+		{RecordEnd, append(event, record(smallRecord)...), true},
+		{RecordEnd, append(event, record(smallRecord+1)...), false},
+		{RecordEnd, append(event, event...), false},
+		{RecordEnd, append(record(22), event...), false}, // small, but not the last
+		{RecordEnd, make([]byte, 20), true},
+		{FrameEnd, append(frame(0, 200), frame(1, 0)...), true},
+		{FrameEnd, frame(0, 200), false},
+		{FrameEnd, frame(1, 200), false},
+		{FrameEnd, nil, true},
 	} {
-		require.Equal(t, tt.want, endsWith(uint32(tt.ending), unsafe.Pointer(unsafe.SliceData(tt.data)), uintptr(len(tt.data))), "%d %q", tt.ending, tt.data)
+		require.Equal(t, tt.want, looksLikeEnd(uint32(tt.ending), unsafe.Pointer(unsafe.SliceData(tt.data)), uintptr(len(tt.data))), "%d %q", tt.ending, tt.data)
 	}
 }
 
@@ -552,7 +552,7 @@ func TestEnd_ReceiveUnlikeThoseBeforeLooksLikeOne(t *testing.T) {
 	require.NoError(t, err)
 	calls := make(chan int64, 100)
 	c, peer := pair(t, r, func(c *Conn) { calls <- c.Unread() })
-	require.False(t, c.Want(1<<40, RecordEnding))
+	require.False(t, c.Want(1<<40, RecordEnd))
 	all := int64(0)
 	send := func(size int) {
 		_, err := peer.Write(make([]byte, size))
@@ -622,7 +622,7 @@ func TestPause_SlowParserPausesTheSender(t *testing.T) {
 	r, err := New()
 	require.NoError(t, err)
 	c, peer := pair(t, r, func(*Conn) {})
-	c.Want(1<<40, NoEnding)
+	c.Want(1<<40, NoEndMark)
 	wrote := make(chan int, 1)
 	total := 4 * pauseBytes
 	go func() {
@@ -660,14 +660,14 @@ func TestEnd_FromBeforeTheStreamWasKnownIsNotWaitedFor(t *testing.T) {
 	r, err := New()
 	require.NoError(t, err)
 	c, peer := pair(t, r, func(*Conn) {})
-	require.False(t, c.Want(1<<40, NoEnding))
+	require.False(t, c.Want(1<<40, NoEndMark))
 	_, err = peer.Write([]byte("0\r\n\r\n"))
 	require.NoError(t, err)
 	for c.Unread() != 5 {
 		runtime.Gosched()
 	}
-	require.True(t, c.Want(1000, ChunkedEnding), "what is there has to be looked at")
-	require.False(t, c.Want(1000, ChunkedEnding), "the owner has looked; the next receive that ends a stream calls")
+	require.True(t, c.Want(1000, ChunkedEnd), "what is there has to be looked at")
+	require.False(t, c.Want(1000, ChunkedEnd), "the owner has looked; the next receive that ends a stream calls")
 	c.Close(false)
 	_ = peer.Close()
 	require.NoError(t, r.Close())
@@ -678,7 +678,7 @@ func TestEnd_ThatFillsTheRoomExactlyCalls(t *testing.T) {
 	require.NoError(t, err)
 	calls := make(chan int64, 100)
 	c, peer := pair(t, r, func(c *Conn) { calls <- c.Unread() })
-	require.False(t, c.Want(1<<40, ChunkedEnding))
+	require.False(t, c.Want(1<<40, ChunkedEnd))
 	release := hold(t, c)
 	room := len(block{}.data) - segmentHead
 	end := "0\r\n\r\n"
@@ -719,7 +719,7 @@ func TestEventsThatEndInCRLFsWakeNobody(t *testing.T) {
 	require.NoError(t, err)
 	calls := make(chan int64, 100)
 	c, peer := pair(t, r, func(c *Conn) { calls <- c.Unread() })
-	require.False(t, c.Want(1<<20, ChunkedEnding))
+	require.False(t, c.Want(1<<20, ChunkedEnd))
 	all := int64(0)
 	for i := range 20 {
 		event := fmt.Sprintf("data: token %d\r\n\r\n", i)
@@ -778,7 +778,7 @@ func TestNew_ErrorNamesWhatTheHostRefusesAndLeavesNothing(t *testing.T) {
 		}, fmt.Sprintf("mapping %d bytes: cannot allocate memory", maxBlocks*blockBytes)},
 		"a thread that does not answer, and ends when it is told to": {func(h *host) {
 			h.answerTime = 50 * time.Millisecond
-			h.run = func(sh *shared, _, _ unsafe.Pointer) {
+			h.run = func(sh *sharedState, _, _ unsafe.Pointer) {
 				for sh.stop.Load() == 0 {
 					time.Sleep(time.Millisecond)
 				}
@@ -814,7 +814,7 @@ func TestNew_ErrorNamesWhatTheHostRefusesAndLeavesNothing(t *testing.T) {
 	t.Run("a thread that is never heard of", func(t *testing.T) {
 		h, free := good(), make(chan struct{})
 		h.answerTime = 20 * time.Millisecond
-		h.run = func(*shared, unsafe.Pointer, unsafe.Pointer) { <-free }
+		h.run = func(*sharedState, unsafe.Pointer, unsafe.Pointer) { <-free }
 		_, err := start(Detached, h)
 		require.ErrorContains(t, err, "did not answer", "what it may still use stays as it is")
 		close(free)

@@ -18,14 +18,14 @@ import (
 // nosplit everywhere, raw system calls, and memory from mmap. The kernel alone decides when it runs.
 
 const (
-	restMaxNs    = 1_500_000 // longest rest between two polls
-	restMinNs    = 60_000    // a shorter one costs more than it saves
-	restEvents   = 3         // stream events that a rest must gather to be worth it
+	napMaxNs     = 1_500_000 // longest nap between two polls
+	napMinNs     = 60_000    // a shorter one costs more than it saves
+	napEvents    = 3         // stream events that a nap must gather to be worth it
 	rateWindowNs = 4_000_000 // over which stream events are counted
 	// Streams that send as fast as they can have no rhythm to lose. Reading each segment at once would only cost: the
 	// thread would never wait, and at real-time priority the parser could not run beside it.
 	unpacedPerSecond = 50_000
-	unpacedRestNs    = 300_000
+	unpacedNapNs     = 300_000
 
 	// lookMs is the longest that the thread waits for something to read. A receive tells the time of its last segment alone;
 	// how early the others may have come is known from when the socket was last seen empty.
@@ -48,7 +48,7 @@ const (
 )
 
 // runThread is the body of the reader's goroutine; it returns after stop was set.
-func runThread(sh *shared, slots, blocks unsafe.Pointer) {
+func runThread(sh *sharedState, slots, blocks unsafe.Pointer) {
 	runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
 	askForPromptness()
 	sh.tid.Store(int32(unix.Gettid()))
@@ -86,13 +86,13 @@ func askForPromptness() {
 //go:noinline
 //go:nosplit
 //go:norace
-func loop(sh *shared, slots, blocks unsafe.Pointer) {
-	rested := false
+func loop(sh *sharedState, slots, blocks unsafe.Pointer) {
+	napped := false
 	for sh.stop.Load() == 0 {
 		sh.lookNs = rawClock(sh, unix.CLOCK_MONOTONIC)
 		timeoutMs := ^uintptr(0)
 		switch {
-		case rested:
+		case napped:
 			timeoutMs = 0 // it has waited already
 		case sh.open.Load() > 0:
 			timeoutMs = lookMs
@@ -132,17 +132,17 @@ func loop(sh *shared, slots, blocks unsafe.Pointer) {
 			// The paused connection is listened to again as soon as its owner finds nothing to drain, which takes microseconds.
 			sh.starved = 0
 			nap(sh, starvedNs)
-			rested = true
+			napped = true
 			continue
 		}
-		rested = rest(sh)
+		napped = napBetweenPolls(sh)
 	}
 }
 
 // pollAttached waits as a goroutine does: others run meanwhile.
 //
 //go:noinline
-func pollAttached(sh *shared, timeoutMs uintptr) (n uintptr, e syscall.Errno) {
+func pollAttached(sh *sharedState, timeoutMs uintptr) (n uintptr, e syscall.Errno) {
 	n, _, e = syscall.Syscall6(unix.SYS_EPOLL_PWAIT, uintptr(sh.epfd), uintptr(unsafe.Pointer(&sh.events[0])), eventsSize, timeoutMs, 0, 0)
 	return n, e
 }
@@ -154,26 +154,26 @@ func napAttached(ts *unix.Timespec) {
 	_, _, _ = syscall.Syscall6(unix.SYS_CLOCK_NANOSLEEP, unix.CLOCK_MONOTONIC, 0, uintptr(unsafe.Pointer(ts)), 0, 0, 0)
 }
 
-// rest sleeps between two polls when streams are many, so that one wake-up serves several of them. Times are the
-// kernel's, so nothing is lost while the rest is a small part of a stream's gap: segments that wait unread together
+// napBetweenPolls sleeps between two polls when streams are many, so that one wake-up serves several of them. Times are the
+// kernel's, so nothing is lost while the nap is a small part of a stream's gap: segments that wait unread together
 // would be merged under the last one's time. It reports whether it slept.
 //
 //go:nosplit
 //go:norace
-func rest(sh *shared) bool {
+func napBetweenPolls(sh *sharedState) bool {
 	if d := sh.nowNs - sh.windowNs; d >= rateWindowNs {
 		sh.perSecond = sh.windowCount * 1_000_000_000 / d
 		sh.windowNs, sh.windowCount = sh.nowNs, 0
 	}
 	ns := sh.gapNs / 8
-	if ns > restMaxNs {
-		ns = restMaxNs
+	if ns > napMaxNs {
+		ns = napMaxNs
 	}
 	switch {
-	case ns >= restMinNs && sh.perSecond*ns >= restEvents*1_000_000_000:
+	case ns >= napMinNs && sh.perSecond*ns >= napEvents*1_000_000_000:
 		nap(sh, ns)
 	case sh.perSecond > unpacedPerSecond:
-		nap(sh, unpacedRestNs)
+		nap(sh, unpacedNapNs)
 	default:
 		return false
 	}
@@ -182,7 +182,7 @@ func rest(sh *shared) bool {
 
 //go:nosplit
 //go:norace
-func nap(sh *shared, ns int64) {
+func nap(sh *sharedState, ns int64) {
 	ts := (*unix.Timespec)(unsafe.Pointer(&sh.scratch[16]))
 	ts.Sec, ts.Nsec = 0, ns
 	if sh.attached != 0 {
@@ -196,7 +196,7 @@ func nap(sh *shared, ns int64) {
 //
 //go:nosplit
 //go:norace
-func serve(sh *shared, s *slot, blocks unsafe.Pointer, id, events uint32) bool {
+func serve(sh *sharedState, s *slot, blocks unsafe.Pointer, id, events uint32) bool {
 	switch s.state.Load() {
 	case slotOpen:
 	case slotClosing:
@@ -229,7 +229,7 @@ func serve(sh *shared, s *slot, blocks unsafe.Pointer, id, events uint32) bool {
 		case received:
 			return wake || s.unread.Load() >= s.wakeAt.Load()
 		case receivedFull: // there may be more, or it may just have been the end
-			wake = wake || s.ending.Load() != 0 || s.unread.Load() >= s.wakeAt.Load()
+			wake = wake || s.endMark.Load() != 0 || s.unread.Load() >= s.wakeAt.Load()
 			if s.unread.Load() < pauseBytes {
 				continue
 			}
@@ -270,7 +270,7 @@ const (
 //
 //go:nosplit
 //go:norace
-func receive(sh *shared, s *slot, blocks unsafe.Pointer) int {
+func receive(sh *sharedState, s *slot, blocks unsafe.Pointer) int {
 	b := (*block)(unsafe.Add(blocks, uintptr(s.tail)*blockBytes))
 	used := b.used.Load()
 	if s.tail == 0 || uint32(len(b.data))-used < segmentHead+minRoom {
@@ -318,7 +318,7 @@ func receive(sh *shared, s *slot, blocks unsafe.Pointer) int {
 	if head.atNs < s.lastNs {
 		head.atNs = s.lastNs // one without the kernel's time came before
 	}
-	if s.ending.Load() != 0 {
+	if s.endMark.Load() != 0 {
 		sh.windowCount++
 		if gap := head.atNs - s.lastNs; gap > 0 && gap < gapMaxNs {
 			if sh.gapNs == 0 {
@@ -334,7 +334,7 @@ func receive(sh *shared, s *slot, blocks unsafe.Pointer) int {
 		return receivedFull
 	}
 	// Read after unread was raised: an owner who sets it meanwhile sees the one, or the thread the other.
-	if ending := s.ending.Load(); endsWith(ending, data, n) || breaksRhythm(s, ending, n) {
+	if mark := s.endMark.Load(); looksLikeEnd(mark, data, n) || breaksRhythm(s, mark, n) {
 		s.final.Store(1)
 		return receivedFinal
 	}
@@ -342,13 +342,13 @@ func receive(sh *shared, s *slot, blocks unsafe.Pointer) int {
 	return received
 }
 
-// breaksRhythm says that a receive is much larger or smaller than those before it. Tokens' events are much alike, and
+// breaksRhythm reports whether a receive is much larger or smaller than those before it. Tokens' events are much alike, and
 // what ends a stream is not, even where it comes in one piece with its last event.
 //
 //go:nosplit
 //go:norace
-func breaksRhythm(s *slot, ending uint32, n uintptr) bool {
-	if Ending(ending) != RecordEnding && Ending(ending) != FrameEnding {
+func breaksRhythm(s *slot, mark uint32, n uintptr) bool {
+	if EndMark(mark) != RecordEnd && EndMark(mark) != FrameEnd {
 		s.usual = 0
 		return false
 	}
@@ -360,13 +360,13 @@ func breaksRhythm(s *slot, ending uint32, n uintptr) bool {
 	return d*4 > s.usual || -d*4 > s.usual
 }
 
-// endsWith says that a receive's n bytes end as a response does. Short pieces may be the rest of such an end.
+// looksLikeEnd reports whether a receive's n bytes end as a response does. Short pieces may be the rest of such an end.
 //
 //go:nosplit
 //go:norace
-func endsWith(ending uint32, data unsafe.Pointer, n uintptr) bool {
-	switch Ending(ending) {
-	case ChunkedEnding:
+func looksLikeEnd(mark uint32, data unsafe.Pointer, n uintptr) bool {
+	switch EndMark(mark) {
+	case ChunkedEnd:
 		if n < 4 {
 			return true
 		}
@@ -377,7 +377,7 @@ func endsWith(ending uint32, data unsafe.Pointer, n uintptr) bool {
 			return false // a chunk with an event that ends in CRLFs: no two empty lines end a body
 		}
 		return b == [4]byte{'\r', '\n', '\r', '\n'} || b == [4]byte{'0', '\n', '\r', '\n'} || b[2] == '\n' && b[3] == '\n'
-	case RecordEnding:
+	case RecordEnd:
 		if n < recordHead+smallRecord {
 			return true
 		}
@@ -387,7 +387,7 @@ func endsWith(ending uint32, data unsafe.Pointer, n uintptr) bool {
 				return true
 			}
 		}
-	case FrameEnding:
+	case FrameEnd:
 		// An empty DATA frame with the flag END_STREAM (RFC 9113, 6.1), its stream's number behind.
 		return n < frameHead || *(*[5]byte)(unsafe.Add(data, n-frameHead)) == [5]byte{0, 0, 0, 0, 1}
 	}
@@ -406,7 +406,7 @@ const segmentKernel = 1 // atNs is the kernel's receive time
 
 //go:nosplit
 //go:norace
-func resetMsg(sh *shared) {
+func resetMsg(sh *sharedState) {
 	sh.msg.iov = uintptr(unsafe.Pointer(&sh.iov))
 	sh.msg.iovs = 1
 	sh.msg.control = uintptr(unsafe.Pointer(&sh.control[0]))
@@ -418,7 +418,7 @@ func resetMsg(sh *shared) {
 //
 //go:nosplit
 //go:norace
-func controlStamp(sh *shared) int64 {
+func controlStamp(sh *sharedState) int64 {
 	for at := uintptr(0); at+16 <= sh.msg.controlLen; {
 		h := unsafe.Add(unsafe.Pointer(&sh.control[0]), at)
 		size := *(*uintptr)(h)
@@ -437,7 +437,7 @@ func controlStamp(sh *shared) int64 {
 //
 //go:nosplit
 //go:norace
-func readSentStamp(sh *shared, s *slot) bool {
+func readSentStamp(sh *sharedState, s *slot) bool {
 	sh.iov.base = uintptr(unsafe.Pointer(&sh.scratch[48]))
 	sh.iov.size = 16
 	resetMsg(sh)
@@ -477,7 +477,7 @@ func readSentStamp(sh *shared, s *slot) bool {
 //
 //go:nosplit
 //go:norace
-func takeBlock(sh *shared, blocks unsafe.Pointer) uint32 {
+func takeBlock(sh *sharedState, blocks unsafe.Pointer) uint32 {
 	if sh.freeHead == 0 {
 		sh.freeHead = sh.freed.Swap(0)
 	}
@@ -502,7 +502,7 @@ func takeBlock(sh *shared, blocks unsafe.Pointer) uint32 {
 //
 //go:nosplit
 //go:norace
-func release(sh *shared, s *slot, blocks unsafe.Pointer, id uint32) {
+func release(sh *sharedState, s *slot, blocks unsafe.Pointer, id uint32) {
 	_, _, _ = syscall.RawSyscall(unix.SYS_CLOSE, uintptr(s.fd), 0, 0)
 	for i := s.head.Load(); i != 0; {
 		b := (*block)(unsafe.Add(blocks, uintptr(i)*blockBytes))
@@ -525,7 +525,7 @@ func release(sh *shared, s *slot, blocks unsafe.Pointer, id uint32) {
 
 //go:nosplit
 //go:norace
-func listen(sh *shared, s *slot, id, events uint32) {
+func listen(sh *sharedState, s *slot, id, events uint32) {
 	ev := (*unix.EpollEvent)(unsafe.Pointer(&sh.scratch[0]))
 	ev.Events = events
 	ev.Fd = int32(id)
@@ -536,7 +536,7 @@ func listen(sh *shared, s *slot, id, events uint32) {
 //
 //go:nosplit
 //go:norace
-func kernelTime(sh *shared, wallNs int64) (atNs int64, ok bool) {
+func kernelTime(sh *sharedState, wallNs int64) (atNs int64, ok bool) {
 	if wallNs == 0 {
 		return 0, false
 	}
@@ -553,7 +553,7 @@ func kernelTime(sh *shared, wallNs int64) (atNs int64, ok bool) {
 //
 //go:nosplit
 //go:norace
-func compareClocks(sh *shared) {
+func compareClocks(sh *sharedState) {
 	before := rawClock(sh, unix.CLOCK_MONOTONIC)
 	var bestBefore, bestReal, bestAfter int64
 	for k := 0; k < clock.CompareTries; k++ {
@@ -576,13 +576,13 @@ func compareClocks(sh *shared) {
 //
 //go:nosplit
 //go:norace
-func stopListening(sh *shared, s *slot) {
+func stopListening(sh *sharedState, s *slot) {
 	_, _, _ = syscall.RawSyscall6(unix.SYS_EPOLL_CTL, uintptr(sh.epfd), unix.EPOLL_CTL_DEL, uintptr(s.fd), uintptr(unsafe.Pointer(&sh.scratch[0])), 0, 0)
 }
 
 //go:nosplit
 //go:norace
-func rawClock(sh *shared, id uintptr) int64 {
+func rawClock(sh *sharedState, id uintptr) int64 {
 	_, _, _ = syscall.RawSyscall(unix.SYS_CLOCK_GETTIME, id, uintptr(unsafe.Pointer(&sh.scratch[16])), 0)
 	return *(*int64)(unsafe.Pointer(&sh.scratch[16]))*1_000_000_000 + *(*int64)(unsafe.Pointer(&sh.scratch[24]))
 }

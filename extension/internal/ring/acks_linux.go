@@ -93,7 +93,7 @@ func (c *Conn) waits(size int, atNs int64) {
 	gapNs := atNs - a.lastNs
 	a.lastNs = atNs
 	a.segments++
-	if c.ending != reader.NoEnding && gapNs > 0 && gapNs < int64(restTime) {
+	if c.endMark != reader.NoEndMark && gapNs > 0 && gapNs < int64(deferTime) {
 		if r.gapNs == 0 {
 			r.gapNs = gapNs
 		}

@@ -45,7 +45,7 @@ type Conn struct {
 	// Under the ring's lock.
 	index    int // in the ring's list
 	wakeAt   int64
-	ending   reader.Ending
+	endMark  reader.EndMark
 	usual    int64 // size of a stream's segments
 	unread   int   // segments since the last receive
 	sinceAny int64 // arrival of the first of these
@@ -59,7 +59,7 @@ type Conn struct {
 const (
 	readBytes    = 256 << 10              // largest receive
 	maxUnread    = 48                     // segments that may wait in a socket: each takes about a kilobyte of its memory
-	restTime     = 250 * time.Millisecond // longest that a segment waits to be read
+	deferTime    = 250 * time.Millisecond // longest that a segment waits to be read
 	lookTime     = 250 * time.Millisecond // a connection is looked at that often though the ring tells nothing,
 	looksPerTime = 2000                   // for each so many connections there are
 	sweepTime    = 20 * time.Millisecond
@@ -110,20 +110,20 @@ func (r *Ring) Add(fd int, local, remote netip.AddrPort, ready func(*Conn)) (*Co
 	return c, nil
 }
 
-// grew notes that bytes arrived, and calls for the owner when they are enough or look like the end of a response.
-func (c *Conn) grew(size, kept, length int, atNs int64) {
+// extended notes that bytes arrived, and calls for the owner when they are enough or look like the end of a response.
+func (c *Conn) extended(size, kept, length int, atNs int64) {
 	if c.unread == 0 {
 		c.sinceAny = atNs
 	}
 	c.unread++
 	c.waits(size, atNs)
 	short := length < keepFrame // all of the packet was kept, so that kept says nothing of its end
-	switch c.ending {
-	case reader.ChunkedEnding:
+	switch c.endMark {
+	case reader.ChunkedEnd:
 		c.final = short || kept == keepChunked
-	case reader.RecordEnding:
+	case reader.RecordEnd:
 		c.final = size <= tlsRecord || c.breaksRhythm(size)
-	case reader.FrameEnding:
+	case reader.FrameEnd:
 		c.final = short || kept == keepFrame || c.breaksRhythm(size)
 	default:
 		c.final = false
@@ -270,29 +270,29 @@ func (c *Conn) socketTime(control []byte) int64 {
 }
 
 // Want says when ready is to be called next: when that many bytes have come that were not handed over, and when a segment
-// looks like the ending. It reports whether that is so already.
-func (c *Conn) Want(bytes int64, ending reader.Ending) bool {
+// looks like that end. It reports whether that is so already.
+func (c *Conn) Want(bytes int64, mark reader.EndMark) bool {
 	r := c.w.r
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	was := c.ending
-	c.wakeAt, c.ending = bytes, ending
+	was := c.endMark
+	c.wakeAt, c.endMark = bytes, mark
 	if c.ended != nil || len(c.pending) > 0 {
-		return c.ended != nil || int64(len(c.pending)) >= bytes || was == reader.NoEnding && ending != reader.NoEnding
+		return c.ended != nil || int64(len(c.pending)) >= bytes || was == reader.NoEndMark && mark != reader.NoEndMark
 	}
 	unread := c.w.in.next - c.handed.Load()
-	if c.w.in.known && unread > 0 && (unread >= bytes || c.final || was == reader.NoEnding && ending != reader.NoEnding) {
+	if c.w.in.known && unread > 0 && (unread >= bytes || c.final || was == reader.NoEndMark && mark != reader.NoEndMark) {
 		// The packet has passed the ring and may not be in the socket yet: rather than ask again at once, be called soon.
 		r.makeDue(c)
 	}
 	return false
 }
 
-// Wants returns the ending that was wanted last.
-func (c *Conn) Wants() reader.Ending {
+// Wants returns the mark that was wanted last.
+func (c *Conn) Wants() reader.EndMark {
 	c.w.r.mu.Lock()
 	defer c.w.r.mu.Unlock()
-	return c.ending
+	return c.endMark
 }
 
 // LooksOver reports whether the last segment looked like the end that was wanted.
@@ -478,7 +478,7 @@ func (r *Ring) sweep(nowNs int64) {
 	// Looks are for what the ring did not tell. Those of ten thousand connections would take a fifth of a core.
 	look := int64(lookTime) * int64(1+len(r.conns)/looksPerTime)
 	for _, c := range r.conns {
-		if c.unread > 0 && nowNs-c.sinceAny >= int64(restTime) || c.sentNs != 0 && nowNs-c.lookNs >= look {
+		if c.unread > 0 && nowNs-c.sinceAny >= int64(deferTime) || c.sentNs != 0 && nowNs-c.lookNs >= look {
 			c.lookNs = nowNs
 			r.makeDue(c)
 		}

@@ -313,7 +313,7 @@ func (r *Ring) scan() {
 		if st&unix.TP_STATUS_LOSING != 0 {
 			r.countDrops()
 		}
-		r.take(f)
+		r.handleFrame(f)
 		atomic.StoreUint32(status(f), unix.TP_STATUS_KERNEL)
 		if r.at++; r.at == r.frames {
 			r.at = 0
@@ -331,8 +331,8 @@ func (r *Ring) filling() bool {
 	return false
 }
 
-// take makes of one frame what it tells of a connection.
-func (r *Ring) take(f []byte) {
+// handleFrame makes of one frame what it tells of a connection.
+func (r *Ring) handleFrame(f []byte) {
 	length := int(binary.NativeEndian.Uint32(f[offsetLength:]))
 	kept := int(binary.NativeEndian.Uint32(f[offsetKept:]))
 	net := int(binary.NativeEndian.Uint16(f[offsetNet:]))
@@ -367,18 +367,18 @@ func (r *Ring) take(f []byte) {
 	r.stats.Packets++
 	r.activeNs = max(r.activeNs, atNs)
 	if leaves {
-		w.left(s, atNs)
+		w.sentSegment(s, atNs)
 		return
 	}
-	w.came(s, kept, length, atNs)
+	w.receivedSegment(s, kept, length, atNs)
 }
 
 // clockNoiseNs is more than two readings of the kernel's clocks can disagree by.
 const clockNoiseNs = 100_000
 
-// left takes a packet that our end sent. The first one tells where both directions begin: its sequence number is that of
+// sentSegment takes a packet that our end sent. The first one tells where both directions begin: its sequence number is that of
 // the first byte sent, its acknowledgement that of the first byte to come.
-func (w *Watch) left(s segment, atNs int64) {
+func (w *Watch) sentSegment(s segment, atNs int64) {
 	if s.size == 0 {
 		return
 	}
@@ -397,14 +397,14 @@ func (w *Watch) left(s segment, atNs int64) {
 // keepSends bounds how many packets of a request are remembered: the last ones matter.
 const keepSends = 8
 
-// came takes a packet that the peer sent.
-func (w *Watch) came(s segment, kept, length int, atNs int64) {
+// receivedSegment takes a packet that the peer sent.
+func (w *Watch) receivedSegment(s segment, kept, length int, atNs int64) {
 	if w.in.known && s.size > 0 {
 		before := w.in.duplicates
 		grew := w.in.add(s.seq, s.size, atNs)
 		w.r.stats.Duplicates += w.in.duplicates - before
 		if c := w.conn; c != nil && grew {
-			c.grew(s.size, kept, length, atNs)
+			c.extended(s.size, kept, length, atNs)
 		}
 	}
 	if c := w.conn; c != nil && (s.fin || s.rst || !w.in.known) {

@@ -211,9 +211,9 @@ func TestReady(t *testing.T) {
 	_, err = s.Read(make([]byte, 16))
 	require.NoError(t, err)
 	token := []byte("5a\r\ndata: " + strings.Repeat("x", 80) + "\n\n\r\n")
-	c.Want(1<<20, reader.ChunkedEnding)
+	c.Want(1<<20, reader.ChunkedEnd)
 	last := int64(0)
-	for last < int64(3*len(token)) { // the long wait for the end of a stream calls, too: after restTime
+	for last < int64(3*len(token)) { // the long wait for the end of a stream calls, too: after deferTime
 		if last == 0 {
 			for range 3 {
 				_, err := s.Write(token)
@@ -231,7 +231,7 @@ func TestReady(t *testing.T) {
 	require.Equal(t, "0\r\n\r\n", string(data))
 	c.Over()
 
-	c.Want(10, reader.NoEnding)
+	c.Want(10, reader.NoEndMark)
 	_, err = s.Write([]byte("0123456789"))
 	require.NoError(t, err)
 	require.Eventually(t, func() bool { return <-called == int64(3*len(token)+15) }, 10*time.Second, time.Millisecond)
@@ -378,11 +378,11 @@ func TestLazyReadingKeepsAcknowledgementsFlowing(t *testing.T) {
 	for range 20 {
 		c, s := pair(t, r, "tcp4", "127.0.0.1:0", func(c *Conn) {
 			drain(c)
-			c.Want(16<<10, reader.ChunkedEnding)
+			c.Want(16<<10, reader.ChunkedEnd)
 		})
 		_, err := c.Write([]byte("ask"), nil)
 		require.NoError(t, err)
-		c.Want(16<<10, reader.ChunkedEnding)
+		c.Want(16<<10, reader.ChunkedEnd)
 		servers = append(servers, s)
 	}
 	event := []byte("b0\r\ndata: " + strings.Repeat("x", 168) + "\n\n\r\n")
@@ -418,12 +418,12 @@ func TestServersThatWaitForAcknowledgements(t *testing.T) {
 					}
 					return true
 				})
-				c.Want(16<<10, reader.ChunkedEnding)
+				c.Want(16<<10, reader.ChunkedEnd)
 			})
 			require.NoError(t, s.SetNoDelay(noDelay))
 			_, err := c.Write([]byte("ask"), nil)
 			require.NoError(t, err)
-			c.Want(16<<10, reader.ChunkedEnding)
+			c.Want(16<<10, reader.ChunkedEnd)
 			event := []byte("b0\r\ndata: " + strings.Repeat("x", 168) + "\n\n\r\n")
 			require.Len(t, event, 182)
 			var written []int64

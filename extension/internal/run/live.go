@@ -41,8 +41,8 @@ type liveTokens struct{ ns, tokens int64 }
 // done for each: over one second the figure would jump with every long reply.
 const speedLines = 10
 
-// look returns how far the run has come.
-func (r *Run) look() progress {
+// progress returns how far the run has come.
+func (r *Run) progress() progress {
 	p := progress{Progress: r.tally.Progress(), ns: clock.Now(), sent: r.sent.Load()}
 	r.loadsMu.Lock()
 	loads := slices.Clone(r.loads)

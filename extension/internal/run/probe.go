@@ -100,15 +100,15 @@ func (p *probe) loop() {
 			p.cpu = append(p.cpu, now)
 		}
 		if known {
-			p.look(waitedNs)
+			p.addReaderWait(waitedNs)
 		}
 		p.mu.Unlock()
 	}
 }
 
-// look takes over how long the reader thread has waited for a core in its life. The first look is the beginning: the
-// thread was another of Go's before.
-func (p *probe) look(waitedNs int64) {
+// addReaderWait records the reader thread's total run-queue wait. The first value is only the baseline: Go may have used that
+// thread before.
+func (p *probe) addReaderWait(waitedNs int64) {
 	if d := waitedNs - p.waitedNs; p.looked && d > lateWaitNs {
 		p.lateWaitsNs += d
 	}

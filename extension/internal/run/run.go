@@ -102,7 +102,7 @@ func New(spec Spec, env Env) *Run {
 	}
 	r.tally.Now, r.tally.Slices, r.tally.Memory = clock.Now, spec.Slices, host.ResidentBytes
 	if env.Logger != nil && (spec.Live == "true" || spec.Live == "auto" && env.Watched) {
-		r.live = &live{say: func(line string) { env.Logger.Info(line) }, look: r.look}
+		r.live = &live{say: func(line string) { env.Logger.Info(line) }, look: r.progress}
 	}
 	mode, class := client.ReaderState()
 	env.Log.Begin(records.Run{

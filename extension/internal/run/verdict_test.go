@@ -78,11 +78,11 @@ func TestProbe_MeasuresSchedulingLag(t *testing.T) {
 
 func TestProbe_ReaderWaitBeginsWithTheReader(t *testing.T) {
 	p := &probe{}
-	p.look(500 * msNs)
+	p.addReaderWait(500 * msNs)
 	require.Zero(t, p.lateWaitsNs)
-	p.look(502 * msNs)
+	p.addReaderWait(502 * msNs)
 	require.Zero(t, p.lateWaitsNs, "a wait too short to matter")
-	p.look(512 * msNs)
+	p.addReaderWait(512 * msNs)
 	require.Equal(t, 10*msNs, p.lateWaitsNs)
 }
 

@@ -39,7 +39,7 @@ type Bucket struct{ Bound, Count float64 }
 type Reader struct {
 	selectors []Selector
 	wanted    map[string]bool // by the name of a sample; found out once a name
-	kept      []byte
+	lines     []byte
 }
 
 // NewReader returns a reader of the metrics that the selectors choose; of several that choose the same metric with the same
@@ -93,7 +93,7 @@ func parse(page []byte) (map[string]*dto.MetricFamily, error) {
 // filtered leaves out the lines of metrics that nobody wants: to parse them would take most of the time. The first line of each
 // name stays, so that what is no such page is noticed.
 func (r *Reader) filtered(page []byte) []byte {
-	r.kept = r.kept[:0]
+	r.lines = r.lines[:0]
 	for line := range bytes.Lines(page) {
 		name, isType := line, false
 		if bytes.HasPrefix(line, []byte("# ")) {
@@ -111,10 +111,10 @@ func (r *Reader) filtered(page []byte) []byte {
 			r.wanted[string(name)] = r.wants(string(name))
 		}
 		if wanted || !known {
-			r.kept = append(r.kept, line...)
+			r.lines = append(r.lines, line...)
 		}
 	}
-	return r.kept
+	return r.lines
 }
 
 // wants reports whether a sample of that name belongs to a metric that a selector may choose.

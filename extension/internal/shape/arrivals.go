@@ -368,7 +368,7 @@ func (h *ArrivalsVU) Each(ctx context.Context, loop Loop, clients int, send Send
 func (h *ArrivalsVU) next() (*Slot, noSlot) {
 	a := h.a
 	if h.held < 0 {
-		if none, ok := h.take(); !ok {
+		if none, ok := h.takeArrival(); !ok {
 			return nil, none
 		}
 	}
@@ -396,8 +396,8 @@ func (h *ArrivalsVU) giveBack(s *Slot) {
 // wake implements source.
 func (h *ArrivalsVU) wake() {}
 
-// take takes the next arrival. Where none may be taken, ok is false: with too many requests in flight, or at the end.
-func (h *ArrivalsVU) take() (none noSlot, ok bool) {
+// takeArrival takes the next arrival. Where none may be taken, ok is false: with too many requests in flight, or at the end.
+func (h *ArrivalsVU) takeArrival() (none noSlot, ok bool) {
 	a := h.a
 	if h.ctx.Err() != nil {
 		return noSlot{over: true}, false

@@ -447,7 +447,7 @@ func (l *Levels) next(ctx context.Context, c *levelClient) (*Slot, noSlot) {
 		if c.number >= l.own[l.at].Concurrency {
 			return nil, noSlot{on: l.advanced}
 		}
-		if s := l.give(c); s != nil {
+		if s := l.schedule(c); s != nil {
 			s.client, c.held, c.level = c, s, l.at
 			return s, noSlot{}
 		}
@@ -457,8 +457,8 @@ func (l *Levels) next(ctx context.Context, c *levelClient) (*Slot, noSlot) {
 	}
 }
 
-// give returns the next slot of the level that runs, or nil when the level gives no more.
-func (l *Levels) give(c *levelClient) *Slot {
+// schedule returns the next slot of the level that runs, or nil when the level gives no more.
+func (l *Levels) schedule(c *levelClient) *Slot {
 	spec, st := &l.own[l.at], &l.state
 	if st.begunNs == 0 {
 		c.vu.LevelBegins(spec.Name) // nothing is in flight now that this could disturb

@@ -142,7 +142,7 @@ func (a *answer) emit(g *generation) {
 	}
 }
 
-// holds says that a stall keeps tokens back that come nevertheless. A schedule stalls itself: it moves its timetable.
+// holds reports whether a stall keeps tokens back that come nevertheless. A schedule stalls itself: it moves its timetable.
 func (a *answer) holds(g *generation) bool {
 	return !a.srv.config.Pacing.Scheduled || g.unpaced && *a.fault.Stall > 0
 }

@@ -364,7 +364,7 @@ func (c *conn) write(b []byte, ends ...eventEnd) {
 		}
 	}
 	if c.backedUp() {
-		c.keep(b)
+		c.queue(b)
 		return
 	}
 	beforeNs := clock.Now()
@@ -375,7 +375,7 @@ func (c *conn) write(b []byte, ends ...eventEnd) {
 	}
 	c.took(n, beforeNs)
 	if n < len(b) {
-		c.keep(b[n:])
+		c.queue(b[n:])
 	}
 }
 
@@ -404,7 +404,7 @@ func (c *conn) took(n int, beforeNs int64) {
 	}
 }
 
-func (c *conn) keep(b []byte) {
+func (c *conn) queue(b []byte) {
 	if c.cancel != nil && len(c.out)-c.outStart+len(b) > c.srv.config.SlowReader {
 		c.reset("slow reader")
 		return
@@ -412,7 +412,7 @@ func (c *conn) keep(b []byte) {
 	c.out = append(c.out, b...)
 }
 
-// backedUp says that the socket takes no more at present.
+// backedUp reports whether the socket takes no more at present.
 func (c *conn) backedUp() bool { return c.outStart < len(c.out) }
 
 func (c *conn) onWritable() {
@@ -480,7 +480,7 @@ func (c *conn) end(why string) {
 	c.srv.loop.pacer.clear(&c.idle)
 	for _, m := range c.marks { // never sent
 		m.rec.waiting--
-		c.srv.truth.ended(m.rec)
+		c.srv.truth.countLatency(m.rec)
 	}
 	if c.rec != nil {
 		switch {

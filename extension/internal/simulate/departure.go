@@ -59,8 +59,8 @@ func (d *departures) expect(e departure, end int64) {
 // waiting are the events whose time is to come.
 func (d *departures) waiting() []departure { return d.queue[d.gone:] }
 
-// left is told that the bytes [from, to) left at atNs. Events that end before from left in a packet that is not known.
-func (d *departures) left(from, to, atNs int64, how source) {
+// transmitted notes that the bytes [from, to) left at atNs. Events that end before from left in a packet that is not known.
+func (d *departures) transmitted(from, to, atNs int64, how source) {
 	passed := 0
 	waiting := d.waiting()
 	for i := range waiting {

@@ -22,10 +22,10 @@ func TestDepartures(t *testing.T) {
 	}
 	truth.done(r, 30)
 	require.False(t, truth.settled(30, 30))
-	d.left(-1, 100, 40, sourceRing)
-	d.left(-1, 260, 50, sourceRing)           // two events in a packet, and the beginning of the next
-	d.left(300, 400, 60, sourceRing)          // one packet between was lost
-	d.left(-1, 500, 10-earlyNs-1, sourceRing) // a time that cannot be: the wall clock was set
+	d.transmitted(-1, 100, 40, sourceRing)
+	d.transmitted(-1, 260, 50, sourceRing)           // two events in a packet, and the beginning of the next
+	d.transmitted(300, 400, 60, sourceRing)          // one packet between was lost
+	d.transmitted(-1, 500, 10-earlyNs-1, sourceRing) // a time that cannot be: the wall clock was set
 	require.True(t, truth.settled(30, 30))
 	want := []send{{40, 0, 1}, {50, 0, 1}, {50, 0, 1}, {10, 10, 1}, {60, 0, 1}, {10, 10, 1}}
 	require.Equal(t, want, r.sends)
@@ -59,7 +59,7 @@ func TestDeparturesBehindAReset(t *testing.T) {
 	d.expect(truth.note(r, 10, 20, 1), 100)
 	truth.done(r, 30)
 	truth.reset()
-	d.left(-1, 100, 40, sourceRing)
+	d.transmitted(-1, 100, 40, sourceRing)
 	require.Zero(t, truth.sources[sourceRing])
 	require.Zero(t, truth.ttft.TotalCount())
 }

@@ -234,13 +234,13 @@ func (tgiFormat) errorEvent(_ *answer, b []byte, message string) (string, []byte
 }
 
 // sglangFormat is SGLang's /generate: each event has the whole text so far and the counts.
-type sglangFormat struct{ said []byte }
+type sglangFormat struct{ text []byte }
 
 func (f *sglangFormat) opening(*answer, *generation) {}
 
 func (f *sglangFormat) event(a *answer, b []byte, last bool) []byte {
 	b = append(b, `{"text":"`...)
-	b = append(b, f.said...)
+	b = append(b, f.text...)
 	b = append(b, `","output_ids":[1],"meta_info":{"id":"`...)
 	b = append(b, a.id...)
 	b = append(b, `","finish_reason":`...)
@@ -257,7 +257,7 @@ func (f *sglangFormat) event(a *answer, b []byte, last bool) []byte {
 }
 
 func (f *sglangFormat) token(a *answer, _ *generation, text []byte, n int, last bool) {
-	f.said = append(f.said, text...)
+	f.text = append(f.text, text...)
 	b := f.event(a, a.srv.json[:0], last)
 	a.keepJSON(b)
 	a.put("", b, n)
@@ -270,7 +270,7 @@ func (f *sglangFormat) empty(a *answer, _ *generation) {
 func (f *sglangFormat) closing(a *answer) { a.put("", []byte("[DONE]"), 0) }
 
 func (f *sglangFormat) whole(a *answer, b []byte) []byte {
-	f.said = a.wholeText(nil, a.gens[0])
+	f.text = a.wholeText(nil, a.gens[0])
 	return f.event(a, b, true)
 }
 

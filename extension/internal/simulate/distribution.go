@@ -52,7 +52,7 @@ func ParseDistribution(text string) (Distribution, error) {
 	return Distribution{kind, values[0], values[1]}, nil
 }
 
-// zero says that every draw is 0.
+// zero reports whether every draw is 0.
 func (d Distribution) zero() bool { return d.a == 0 && (d.b == 0 || d.kind == "lognormal") }
 
 // times returns the distribution of a draw times a factor.

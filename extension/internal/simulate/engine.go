@@ -145,7 +145,7 @@ func (s *scheduler) advance(nowNs int64, emit func(q *sequence, atNs int64)) boo
 	atNs := s.stepEndNs
 	s.stepping = false
 	var got []*sequence
-	kept := s.running[:0]
+	remaining := s.running[:0]
 	for _, q := range s.running {
 		if q.step > 0 {
 			q.computed += q.step
@@ -157,14 +157,14 @@ func (s *scheduler) advance(nowNs int64, emit func(q *sequence, atNs int64)) boo
 			}
 		}
 		if q.generated < q.target {
-			kept = append(kept, q)
+			remaining = append(remaining, q)
 			continue
 		}
 		s.release(q)
 		q.state = seqDone
 	}
-	clear(s.running[len(kept):])
-	s.running = kept
+	clear(s.running[len(remaining):])
+	s.running = remaining
 	// The next step begins before tokens are handed out, as a real engine's does; emit may cancel or submit.
 	s.begin(atNs)
 	for _, q := range got {
@@ -297,8 +297,8 @@ func newKVCache(blocks int) kvCache {
 // usage is the share of blocks that sequences hold.
 func (c *kvCache) usage() float64 { return float64(c.held) / float64(c.blocks) }
 
-// take reserves n blocks, evicting idle ones.
-func (c *kvCache) take(n int) bool {
+// allocate reserves n blocks, evicting idle ones.
+func (c *kvCache) allocate(n int) bool {
 	if c.held+n > c.blocks {
 		return false
 	}
@@ -320,7 +320,7 @@ func (c *kvCache) grow(q *sequence, n int) bool {
 	if n <= q.blocks {
 		return true
 	}
-	if !c.take(n - q.blocks) {
+	if !c.allocate(n - q.blocks) {
 		return false
 	}
 	q.blocks = n

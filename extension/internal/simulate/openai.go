@@ -79,7 +79,7 @@ func (s *Server) generate(c *conn, r *request) {
 	}
 }
 
-// immediate says that the first token follows at once, so the head can share its write.
+// immediate reports whether the first token follows at once, so the head can share its write.
 func (a *answer) immediate() bool {
 	p := &a.srv.config.Pacing
 	return p.Scheduled && p.TTFT.zero() && (a.fault.TTFTMs == nil || *a.fault.TTFTMs == 0) && a.fault.Stall == nil

@@ -35,12 +35,12 @@ type epoll struct {
 	listeners  map[int32]*fdListener
 	noPwait2   bool
 
-	truth *truth
-	asked string // Config.TruthSource
-	from  source // of the times of sends, once it listens
-	why   string // there is no better one
-	ring  *departureRing
-	drops int64 // of the ring
+	truth     *truth
+	requested string // Config.TruthSource
+	from      source // of the times of sends, once it listens
+	why       string // there is no better one
+	ring      *departureRing
+	drops     int64 // of the ring
 
 	buf     []byte
 	control [256]byte
@@ -55,7 +55,7 @@ type fdListener struct {
 	tcp      bool
 }
 
-func newEpoll(asked string, truth *truth) (*epoll, error) {
+func newEpoll(requested string, truth *truth) (*epoll, error) {
 	// A locked thread's sleeps may be stretched by the default slack of 50 us.
 	_ = unix.Prctl(unix.PR_SET_TIMERSLACK, 1, 0, 0, 0)
 	fd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
@@ -68,7 +68,7 @@ func newEpoll(asked string, truth *truth) (*epoll, error) {
 		return nil, err
 	}
 	p := &epoll{
-		fd: fd, wakeFd: wakeFd, asked: asked, truth: truth,
+		fd: fd, wakeFd: wakeFd, requested: requested, truth: truth,
 		sockets: map[int32]*fdSocket{}, listeners: map[int32]*fdListener{},
 		buf: make([]byte, readBytes),
 	}
@@ -119,15 +119,15 @@ func (p *epoll) listen(address string, accept func(socket) sink) (string, error)
 func (p *epoll) chooseSource(address net.Addr) error {
 	tcp, ok := address.(*net.TCPAddr)
 	switch {
-	case !ok && p.asked != truthSourceAuto && p.asked != sourceUser.String():
-		return fmt.Errorf("truth source %s: a Unix socket has no packets; use %s", p.asked, sourceUser)
+	case !ok && p.requested != truthSourceAuto && p.requested != sourceUser.String():
+		return fmt.Errorf("truth source %s: a Unix socket has no packets; use %s", p.requested, sourceUser)
 	case !ok:
 		p.from, p.why = sourceUser, "a Unix socket has no packets"
 		return nil
-	case p.asked == sourceUser.String():
+	case p.requested == sourceUser.String():
 		p.from, p.why = sourceUser, "asked for"
 		return nil
-	case p.asked == sourceTransmit.String():
+	case p.requested == sourceTransmit.String():
 		p.from, p.why = sourceTransmit, "asked for"
 		return nil
 	}
@@ -135,8 +135,8 @@ func (p *epoll) chooseSource(address net.Addr) error {
 	switch {
 	case err == nil:
 		p.from, p.ring = sourceRing, ring
-	case p.asked == sourceRing.String():
-		return fmt.Errorf("truth source %s: %w", p.asked, err)
+	case p.requested == sourceRing.String():
+		return fmt.Errorf("truth source %s: %w", p.requested, err)
 	default:
 		p.from, p.why = sourceTransmit, "no packet ring: "+err.Error()
 	}
@@ -155,7 +155,7 @@ func (p *epoll) settle() {
 // readRing takes over what left, in the order in which it did.
 func (p *epoll) readRing() {
 	p.ring.read(func(from, to, realNs, nowNs int64, d *departures) {
-		d.left(from, to, runNs(realNs, nowNs), sourceRing)
+		d.transmitted(from, to, runNs(realNs, nowNs), sourceRing)
 	})
 }
 
@@ -408,7 +408,7 @@ func (p *epoll) readTransmitted(s *fdSocket) {
 		// The offset is the one nearest to the next event's: it wraps every 4 GiB.
 		near := s.departs.waiting()[0].end
 		to := near + int64(int32(key+1-uint32(near)))
-		s.departs.left(-1, to, runNs(realNs, clock.Now()), sourceTransmit)
+		s.departs.transmitted(-1, to, runNs(realNs, clock.Now()), sourceTransmit)
 	}
 }
 

@@ -25,8 +25,8 @@ type portablePoller struct {
 }
 
 func newPortablePoller(config *Config, l *loop) (*portablePoller, error) {
-	if asked := config.TruthSource; asked != truthSourceAuto && asked != sourceUser.String() {
-		return nil, fmt.Errorf("truth source %s: this I/O has no times of the kernel; use %s", asked, sourceUser)
+	if requested := config.TruthSource; requested != truthSourceAuto && requested != sourceUser.String() {
+		return nil, fmt.Errorf("truth source %s: this I/O has no times of the kernel; use %s", requested, sourceUser)
 	}
 	return &portablePoller{loop: l, ping: make(chan struct{}, 1), sockets: map[*portableSocket]struct{}{}}, nil
 }
@@ -131,7 +131,7 @@ type portableSocket struct {
 	more    sync.Cond
 	queue   []byte
 	waiting bool // a write was cut short
-	ending  bool // close after the queue
+	closing bool // close after the queue
 	broken  bool
 }
 
@@ -167,11 +167,11 @@ func (s *portableSocket) writeAll() {
 	var batch []byte
 	for {
 		s.mu.Lock()
-		for len(s.queue) == 0 && !s.ending && !s.broken {
+		for len(s.queue) == 0 && !s.closing && !s.broken {
 			s.more.Wait()
 		}
 		batch, s.queue = s.queue, batch[:0]
-		ending, broken, waiting := s.ending, s.broken, s.waiting
+		closing, broken, waiting := s.closing, s.broken, s.waiting
 		s.waiting = false
 		s.mu.Unlock()
 		if broken {
@@ -189,7 +189,7 @@ func (s *portableSocket) writeAll() {
 				}
 			})
 		}
-		if ending && len(batch) == 0 {
+		if closing && len(batch) == 0 {
 			if c, ok := s.conn.(interface{ CloseWrite() error }); ok {
 				_ = c.CloseWrite()
 			}
@@ -227,7 +227,7 @@ func (s *portableSocket) drop(inOrder bool) {
 	s.closed = true
 	delete(s.poll.sockets, s)
 	s.mu.Lock()
-	s.ending, s.broken = inOrder, !inOrder
+	s.closing, s.broken = inOrder, !inOrder
 	s.more.Signal()
 	s.mu.Unlock()
 	if !inOrder {

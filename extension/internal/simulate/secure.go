@@ -66,12 +66,12 @@ func (l *secureLayer) accept(sock socket) sink {
 
 // secureSocket is the sink of the ciphertext and the socket of the plain text.
 type secureSocket struct {
-	layer  *secureLayer
-	sock   socket
-	inner  sink // set once the handshake is done
-	tls    *tls.Conn
-	closed bool
-	ending bool
+	layer   *secureLayer
+	sock    socket
+	inner   sink // set once the handshake is done
+	tls     *tls.Conn
+	closed  bool
+	closing bool
 
 	mu      sync.Mutex
 	more    sync.Cond
@@ -171,8 +171,8 @@ func (s *secureSocket) onWritable() {
 		return
 	}
 	switch {
-	case s.ending:
-		s.ending = false
+	case s.closing:
+		s.closing = false
 		delete(s.layer.open, s)
 		s.sock.close()
 		s.failReads(net.ErrClosed)
@@ -274,7 +274,7 @@ func (s *secureSocket) close() {
 	_ = s.tls.CloseWrite()
 	_ = s.flush()
 	if s.backedUp() {
-		s.ending = true
+		s.closing = true
 		return
 	}
 	delete(s.layer.open, s)

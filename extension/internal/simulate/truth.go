@@ -152,7 +152,7 @@ func (t *truth) settle(d *departure, atNs int64, source source) {
 		}
 	}
 	r.lastNs = atNs
-	t.ended(r)
+	t.countLatency(r)
 }
 
 // done ends a request's record.
@@ -160,7 +160,7 @@ func (t *truth) done(r *record, nowNs int64) {
 	delete(t.live, r)
 	r.doneNs = nowNs
 	t.lastNs = max(t.lastNs, nowNs)
-	t.ended(r)
+	t.countLatency(r)
 	if len(t.finished) >= t.keepRequests {
 		t.exact = false
 		t.keptSends -= len(r.sends)
@@ -169,8 +169,8 @@ func (t *truth) done(r *record, nowNs int64) {
 	t.finished = append(t.finished, r)
 }
 
-// ended counts the latency of a request that is done and whose last departure has its time.
-func (t *truth) ended(r *record) {
+// countLatency counts the latency of a request that is done and whose last departure has its time.
+func (t *truth) countLatency(r *record) {
 	if r.doneNs != 0 && r.waiting == 0 && r.lastNs != 0 && !r.latencyKnown && !r.forgotten {
 		r.latencyKnown = true
 		_ = t.e2e.RecordValue(r.lastNs - r.beginNs)
@@ -355,13 +355,13 @@ func (s snapshot) report(withRequests bool, path string) Report {
 }
 
 func (s *snapshot) restrict(path string) {
-	var kept []*record
+	var unfinished []*record
 	for _, r := range s.records {
 		if r.path == path {
-			kept = append(kept, r)
+			unfinished = append(unfinished, r)
 		}
 	}
-	s.records = kept
+	s.records = unfinished
 }
 
 func (r *record) export() RequestTruth {

@@ -39,7 +39,7 @@ func (s *scanner) described(w *Wire, streamed bool, f *facts) bool {
 	a := &s.found
 	if w.nameInside && a.named && !a.read && !f.failed {
 		*f = facts{shape: shapeEvent}
-		s.kept, s.calls = s.kept[:0], s.calls[:0]
+		s.joined, s.calls = s.joined[:0], s.calls[:0]
 		s.slots.off = true
 		return s.end()
 	}
@@ -52,7 +52,7 @@ func (s *scanner) described(w *Wire, streamed bool, f *facts) bool {
 	}
 	if a.hidden {
 		f.output, f.text = 0, nil
-		s.kept, s.calls = s.kept[:0], s.calls[:0]
+		s.joined, s.calls = s.joined[:0], s.calls[:0]
 		s.slots.off = true
 	}
 	if a.texts > 1 {
@@ -80,7 +80,7 @@ func (s *scanner) place(w *Wire, p *place, f *facts) {
 		s.found.other = s.found.other || p.role != roleNone
 		s.inside(w, p, opening, f)
 	default:
-		s.held(p, opening, f)
+		s.readValue(p, opening, f)
 	}
 	if s.bad {
 		return
@@ -124,8 +124,8 @@ func (s *scanner) nextCall() {
 	}
 }
 
-// held reads the value at p as its role says.
-func (s *scanner) held(p *place, opening byte, f *facts) {
+// readValue reads the value at p as its role says.
+func (s *scanner) readValue(p *place, opening byte, f *facts) {
 	switch p.role {
 	case roleText, roleReasoning, roleToolName, roleToolArguments, roleMedia:
 		s.found.output = true
@@ -200,9 +200,9 @@ func (s *scanner) output(r role, opening byte, f *facts) {
 		s.slots.off = true
 		if s.keepText {
 			if s.found.texts == 2 {
-				s.kept = appendUnescaped(s.kept[:0], before)
+				s.joined = appendUnescaped(s.joined[:0], before)
 			}
-			s.kept = appendUnescaped(s.kept, raw)
+			s.joined = appendUnescaped(s.joined, raw)
 		}
 	}
 }
@@ -214,7 +214,7 @@ func (s *scanner) amount(r role, opening byte, f *facts) {
 	if r < roleCacheRead {
 		n, ok = s.countSlot(slotsOfRoles[r])
 	} else {
-		n, ok = s.count()
+		n, ok = s.wholeNumber()
 		s.slots.off = true
 	}
 	if !ok {

@@ -313,7 +313,7 @@ func (s *scanner) part(f *facts) {
 			if raw, ok := s.text(); ok {
 				f.setText(slotContent, raw)
 				if s.keepText {
-					s.kept = appendUnescaped(s.kept, raw)
+					s.joined = appendUnescaped(s.joined, raw)
 				}
 			}
 		case "refusal":
@@ -359,17 +359,17 @@ func (s *scanner) usage(u *usage) {
 				u.reasoning = n
 			}
 		case "cached_tokens", "prompt_cache_hit_tokens": // Moonshot's and DeepSeek's names
-			if n, ok := s.count(); ok && !u.cachedKnown {
+			if n, ok := s.wholeNumber(); ok && !u.cachedKnown {
 				u.cached, u.cachedKnown = n, true
 			}
 			s.slots.off = true
 		case "cache_read_input_tokens":
-			n, ok := s.count()
+			n, ok := s.wholeNumber()
 			u.cacheRead = n
 			u.cachedKnown = u.cachedKnown || ok
 			s.slots.off = true
 		case "cache_creation_input_tokens":
-			u.cacheWrite, _ = s.count()
+			u.cacheWrite, _ = s.wholeNumber()
 			s.slots.off = true
 		default:
 			s.skip()
@@ -533,7 +533,7 @@ func (s *scanner) responses(streamed bool, f *facts) {
 		s.slots.off = true
 	}
 	f.output, f.text = 0, nil
-	s.kept = s.kept[:0]
+	s.joined = s.joined[:0]
 	s.slots.rename(slotDelta, slot)
 	f.setText(slot, delta)
 	if slot == slotTool {
@@ -608,7 +608,7 @@ func (s *scanner) response(f *facts) {
 // outputItem reads one entry of a response's output: a message, a reasoning item, a call.
 func (s *scanner) outputItem(f *facts) {
 	reasoning := false
-	before, text, kept := f.output, f.text, len(s.kept)
+	before, text, kept := f.output, f.text, len(s.joined)
 	piece := callPiece{index: -1}
 	for key := range s.members {
 		switch string(key) {
@@ -641,7 +641,7 @@ func (s *scanner) outputItem(f *facts) {
 		s.keepCall(piece)
 	}
 	if reasoning && f.output != before {
-		f.output, f.text, s.kept = before|outReasoning, text, s.kept[:kept]
+		f.output, f.text, s.joined = before|outReasoning, text, s.joined[:kept]
 	}
 }
 

@@ -53,8 +53,8 @@ type framer struct {
 	contentEncoding string
 	transferCoding  string
 	retryAfter      string
-	wanted          string // name of a header in lower case whose value is kept; "" = none
-	kept            string
+	keepHeader      string // name of a header in lower case whose value is kept; "" = none
+	headerValue     string
 	location        string // where a redirect leads
 	connection      bool   // Connection: keep-alive was sent
 
@@ -284,8 +284,8 @@ func (f *framer) header(line []byte) {
 		return
 	}
 	name, value := line[:colon], bytes.Trim(line[colon+1:], " \t")
-	if f.wanted != "" && equalFold(name, f.wanted) {
-		f.kept = string(value)
+	if f.keepHeader != "" && equalFold(name, f.keepHeader) {
+		f.headerValue = string(value)
 	}
 	switch len(name) {
 	case len("connection"):

@@ -30,14 +30,14 @@ type scanner struct {
 	passed []passed // members that it does not name
 
 	keepText bool
-	kept     []byte // text of content that comes as a list of parts
+	joined   []byte // text of content that comes as a list of parts
 	calls    []callPiece
 }
 
 func (s *scanner) reset(b []byte) {
 	s.b, s.i, s.depth, s.bad, s.short = b, 0, 0, false, false
 	s.slots.reset()
-	s.kept, s.calls = s.kept[:0], s.calls[:0]
+	s.joined, s.calls = s.joined[:0], s.calls[:0]
 }
 
 func (s *scanner) fail() {
@@ -172,8 +172,8 @@ func (s *scanner) text() (raw []byte, ok bool) {
 	return raw, !s.bad
 }
 
-// count reads a whole number, also one written as a float or in a string; ok = false for all else.
-func (s *scanner) count() (n int, ok bool) {
+// wholeNumber reads a whole number, also one written as a float or in a string; ok = false for all else.
+func (s *scanner) wholeNumber() (n int, ok bool) {
 	switch c := s.peek(); {
 	case c == '"':
 		raw, _ := s.str()

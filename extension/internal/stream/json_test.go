@@ -90,7 +90,7 @@ func TestCounts(t *testing.T) {
 	} {
 		var s scanner
 		s.reset([]byte(tt.text))
-		n, ok := s.count()
+		n, ok := s.wholeNumber()
 		require.Equal(t, tt.ok, ok, tt.text)
 		require.Equal(t, tt.n, n, tt.text)
 		require.True(t, s.end(), tt.text)

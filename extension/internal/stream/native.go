@@ -60,7 +60,7 @@ func (s *scanner) native(f *facts) bool {
 		f.shape = shapeEvent
 	default:
 		f.output, f.text, f.finish, f.usage = 0, nil, nil, usage{}
-		s.kept = s.kept[:0]
+		s.joined = s.joined[:0]
 	}
 	s.vendorFailure(f)
 	return s.end()
@@ -103,7 +103,7 @@ func (s *scanner) details(f *facts) (given bool) {
 
 // counted reads a count of the usage into n.
 func (s *scanner) counted(n *int, f *facts) (ok bool) {
-	*n, ok = s.count()
+	*n, ok = s.wholeNumber()
 	f.usage.known = f.usage.known || ok
 	return ok
 }

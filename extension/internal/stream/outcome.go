@@ -244,9 +244,9 @@ func (p *Parser) apiName() string {
 	return "the API " + p.options.API.String()
 }
 
-// SaidAll reports whether a stream has said all that counts: the API's end mark came, or every choice's finish reason and the
+// AnswerComplete reports whether everything that counts has arrived: the API's end mark came, or every choice's finish reason and the
 // final usage. Its body may be open still.
-func (p *Parser) SaidAll() bool {
+func (p *Parser) AnswerComplete() bool {
 	api := p.options.API
 	byBody := api == Embeddings || api == JSON || p.options.Wire != nil && p.options.Wire.bodyEnds
 	return p.res.Streamed && (p.sawEnd || p.finalUsage && !byBody && p.complete())

@@ -29,7 +29,7 @@ type Parser struct {
 	kind    bodyKind
 	opening firstLine
 	body    []byte // of a reply that is not streamed, or the start of a body of which it is not known yet
-	said    content
+	repeats content
 	text    []byte
 	calls   []callParts
 	ptrs    [2]pointer // input, output tokens
@@ -95,16 +95,16 @@ func (p *Parser) Reset(o Options) {
 	p.options = o
 	p.res = Result{Arrivals: arrivals}
 	p.frame.reset()
-	p.frame.wanted = strings.ToLower(o.KeepHeader)
+	p.frame.keepHeader = strings.ToLower(o.KeepHeader)
 	p.sse.errorField, p.sse.keepStray = true, true
 	p.sse.Reset()
 	p.tmpl.valid = false
-	p.tmpl.bytes, p.scan.key, p.scan.kept = reuse(p.tmpl.bytes), reuse(p.scan.key), reuse(p.scan.kept)
+	p.tmpl.bytes, p.scan.key, p.scan.joined = reuse(p.tmpl.bytes), reuse(p.scan.key), reuse(p.scan.joined)
 	p.scan.keepText = o.KeepText
 	p.body, p.text = reuse(p.body), reuse(p.text)
 	p.calls, p.scan.calls = nil, nil
 	p.media, p.kind, p.opening = mediaOther, bodyUndecided, firstLine{}
-	p.said.reset()
+	p.repeats.reset()
 	p.strange, p.badEnd, p.ends, p.wholes = "", false, false, 0
 	p.misframed, p.placed, p.without = "", false, reuse(p.without)
 	p.ptrs[0].set(o.InputTokensPointer)
@@ -174,7 +174,7 @@ func (p *Parser) feed(b []byte) (done bool) {
 // headRead takes over what the head says once it is read.
 func (p *Parser) headRead() {
 	f := &p.frame
-	p.res.Status, p.res.Proto, p.res.Header = f.status, f.proto, f.kept
+	p.res.Status, p.res.Proto, p.res.Header = f.status, f.proto, f.headerValue
 	if f.headDone() {
 		p.head(f.media, f.retryAfter, f.contentEncoding)
 	}
@@ -476,7 +476,7 @@ func (p *Parser) data(e received, atNs int64) {
 	case p.problem == "":
 		p.problem = "an event's data is not JSON: " + oneLine(e.data, maxMessageBytes)
 	}
-	p.scan.kept, p.scan.calls = p.scan.kept[:0], p.scan.calls[:0] // also of an event that was not taken over: the next may be read by the template alone
+	p.scan.joined, p.scan.calls = p.scan.joined[:0], p.scan.calls[:0] // also of an event that was not taken over: the next may be read by the template alone
 }
 
 func (p *Parser) scanEvent(data []byte, f *facts) (valid bool) {
@@ -520,7 +520,7 @@ func (p *Parser) stray(atEnd bool) {
 	case p.problem == "":
 		p.problem = "a line of the stream is no server-sent event: " + oneLine(text, maxMessageBytes)
 	}
-	p.scan.kept, p.scan.calls = p.scan.kept[:0], p.scan.calls[:0]
+	p.scan.joined, p.scan.calls = p.scan.joined[:0], p.scan.calls[:0]
 }
 
 // fail notes the first error that the server reported, or the first with a message.
@@ -550,8 +550,8 @@ func (p *Parser) apply(f *facts, atNs int64) {
 	case p.options.Wire != nil && p.options.Wire.cumulative:
 		p.cumulate(f)
 	case f.output == 0 || !p.res.Streamed || f.output != outContent && !f.whole:
-	case f.output == outContent && f.choice == 0 && p.said.settled && n < p.said.bytes && !f.whole: // nearly always
-		p.said.bytes += n
+	case f.output == outContent && f.choice == 0 && p.repeats.settled && n < p.repeats.bytes && !f.whole: // nearly always
+		p.repeats.bytes += n
 	default:
 		p.compare(f)
 	}
@@ -574,8 +574,8 @@ func (p *Parser) apply(f *facts, atNs int64) {
 	}
 	p.reasoned = p.reasoned || f.output&outReasoning != 0
 	if p.options.KeepText {
-		if len(p.scan.kept) > 0 {
-			p.text = append(p.text, p.scan.kept...)
+		if len(p.scan.joined) > 0 {
+			p.text = append(p.text, p.scan.joined...)
 		} else if f.choice == 0 || f.choices > 1 {
 			p.text = appendUnescaped(p.text, f.text)
 		}
@@ -623,7 +623,7 @@ func (p *Parser) compare(f *facts) {
 	if f.whole {
 		if p.choice(f.choice).outputReceive != 0 && p.wholes&(1<<f.choice) == 0 { // all of it came in pieces
 			f.output, f.text = 0, nil
-			p.scan.kept = p.scan.kept[:0]
+			p.scan.joined = p.scan.joined[:0]
 			return
 		}
 		p.wholes |= 1 << f.choice

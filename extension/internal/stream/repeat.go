@@ -43,22 +43,22 @@ func (c *content) reset() {
 
 // add takes the next piece. whole: the piece is the server's word for the answer so far.
 func (c *content) add(piece []byte, whole bool) news {
-	said := newText
+	adds := newText
 	if c.bytes > 0 && c.growing {
 		switch {
 		case !bytes.HasPrefix(piece, c.last):
 			c.growing = false
 		case len(piece) > len(c.last):
 			c.growths++
-			said = allText
+			adds = allText
 		default:
-			said = sameText
+			adds = sameText
 		}
 		if !whole && c.growths < growthsOfAll {
-			said = newText
+			adds = newText
 		}
 	}
-	if said == sameText {
+	if adds == sameText {
 		return sameText
 	}
 	if c.growing {
@@ -69,12 +69,12 @@ func (c *content) add(piece []byte, whole bool) news {
 	}
 	c.bytes += len(piece)
 	c.settled = !c.growing && len(c.head) >= headBytes
-	return said
+	return adds
 }
 
 // listen compares an event's content with what came before, and takes out what did.
 func (p *Parser) listen(f *facts) {
-	c := &p.said
+	c := &p.repeats
 	if n := len(p.res.Arrivals); n >= repeatChunks && len(f.text) == c.bytes && c.bytes >= repeatBytes &&
 		bytes.HasPrefix(f.text, c.head[:min(len(c.head), c.bytes)]) {
 		c.repeat, c.textBefore, c.coalesced = n+1, len(p.text), p.first.outputReceive == p.receive
@@ -92,12 +92,12 @@ func (p *Parser) cumulate(f *facts) {
 	if !p.res.Streamed || f.output&outContent == 0 {
 		return
 	}
-	if bytes.Equal(f.text, p.said.last) {
+	if bytes.Equal(f.text, p.repeats.last) {
 		f.output &^= outContent
 		f.text = nil
 		return
 	}
-	p.said.last = append(p.said.last[:0], f.text...)
+	p.repeats.last = append(p.repeats.last[:0], f.text...)
 	p.text = p.text[:0]
 }
 
@@ -106,16 +106,16 @@ func (p *Parser) cumulate(f *facts) {
 func (p *Parser) dropRepeat() {
 	r := &p.res
 	n := len(r.Arrivals) - 1
-	if n < repeatChunks || p.said.repeat != n+1 || p.continuous && r.Arrivals[n].Tokens > 0 {
+	if n < repeatChunks || p.repeats.repeat != n+1 || p.continuous && r.Arrivals[n].Tokens > 0 {
 		return
 	}
 	r.Arrivals = r.Arrivals[:n]
 	r.LastOutputNs = r.Arrivals[n-1].AtNs
 	p.textChunks--
-	if p.said.coalesced {
+	if p.repeats.coalesced {
 		r.Coalesced--
 	}
 	if p.options.KeepText {
-		p.text = p.text[:p.said.textBefore]
+		p.text = p.text[:p.repeats.textBefore]
 	}
 }

@@ -68,7 +68,7 @@ func (s *scanner) textSlot(kind slotKind) (raw []byte, ok bool) {
 func (s *scanner) countSlot(kind slotKind) (n int, ok bool) {
 	s.peek()
 	start := s.i
-	n, ok = s.count()
+	n, ok = s.wholeNumber()
 	if ok {
 		if _, end, plain := wholeNumber(s.b, start); plain && end == s.i {
 			s.slots.add(start, end, kind)

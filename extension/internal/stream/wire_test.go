@@ -144,7 +144,7 @@ func TestDescribedTokensOfChunks(t *testing.T) {
 		`{"text":"abc","meta_info":{"completion_tokens":5,"finish_reason":null}}`, `{"text":"abcd","meta_info":{"completion_tokens":6,"finish_reason":{"type":"stop"}}}`, "[DONE]") {
 		p.Feed(fmt.Appendf(nil, "%x\r\n%s\r\n", len(e), e), int64(i+1)*10)
 	}
-	require.True(t, p.SaidAll())
+	require.True(t, p.AnswerComplete())
 	p.Feed([]byte("0\r\n\r\n"), 99)
 	require.Equal(t, []Arrival{{10, 0, 1, 0}, {20, 0, 3, 0}, {40, 0, 2, 0}}, p.Result().Arrivals)
 	require.Equal(t, None, p.Result().Failure, p.Result().Message)

@@ -37,7 +37,7 @@ func (s SLO) own(labels map[string]any) SLO {
 	return SLO{TTFT: ns("sloTtftMs"), TPOT: ns("sloTpotMs"), E2E: ns("sloE2eMs")}
 }
 
-// Set says that there is any limit.
+// Set reports whether there is any limit.
 func (s SLO) Set() bool { return s.TTFT > 0 || s.TPOT > 0 || s.E2E > 0 }
 
 // Met reports whether a completed request is good. A limit on a figure that was not measured, as TTFT of a reply that was not

@@ -129,18 +129,18 @@ func (m *message) read(response bool) error {
 		if err != nil || n < 0 {
 			return errFraming
 		}
-		m.take(at, min(n, len(m.data)-at))
+		m.appendBody(at, min(n, len(m.data)-at))
 		m.complete = len(m.body) == n
 	case response && !informational:
-		m.take(at, len(m.data)-at)
+		m.appendBody(at, len(m.data)-at)
 	default:
 		m.next, m.complete = at, true
 	}
 	return nil
 }
 
-// take appends n bytes from an offset to the body.
-func (m *message) take(at, n int) {
+// appendBody appends n bytes from an offset to the body.
+func (m *message) appendBody(at, n int) {
 	m.body = append(m.body, m.data[at:at+n]...)
 	for i := range n {
 		m.places = append(m.places, at+i)
@@ -165,11 +165,11 @@ func (m *message) chunks(at int) error {
 			break
 		}
 		if at+int(size)+2 > len(m.data) {
-			m.take(at, min(int(size), len(m.data)-at))
+			m.appendBody(at, min(int(size), len(m.data)-at))
 			m.next = len(m.data)
 			return nil
 		}
-		m.take(at, int(size))
+		m.appendBody(at, int(size))
 		at += int(size) + 2
 	}
 	for { // trailers

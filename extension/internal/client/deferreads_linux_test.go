@@ -17,22 +17,22 @@ import (
 	"github.com/tokenclock/tokenclock/extension/internal/stream"
 )
 
-// serveTLS answers streams over HTTP/1.1 and TLS; end writes the last events and the end of the body, once the client rests.
-func serveTLS(t *testing.T, resting <-chan struct{}, end func(w io.Writer)) (url string, options func(*Options)) {
+// serveTLS answers streams over HTTP/1.1 and TLS; end writes the last events and the end of the body, once the client defers its reads.
+func serveTLS(t *testing.T, deferred <-chan struct{}, end func(w io.Writer)) (url string, options func(*Options)) {
 	t.Helper()
 	server, trusting := certified(t, "http/1.1")
 	secure := serve(t, tls.NewListener(listen(t), server), func(w net.Conn, _ []byte, _ int) bool {
 		_, _ = io.WriteString(w, streamHead+token("a")+token("b")+token("c"))
-		<-resting
+		<-deferred
 		end(w)
 		return true
 	})
 	return "https://" + secure.Addr().String() + "/v1/completions", func(o *Options) { o.TLS = trusting }
 }
 
-// restUntil sends a request and lets the server end the response when the client's connection rests; it returns the
+// deferUntilEnd sends a request and lets the server end the response when the client's connection defers its reads; it returns the
 // connection.
-func restUntil(t *testing.T, c *Client, resting chan<- struct{}) *readerConn {
+func deferUntilEnd(t *testing.T, c *Client, deferred chan<- struct{}) *readerConn {
 	t.Helper()
 	p := c.Prepare(t.Context(), &Request{Body: []byte("{}")})
 	require.NoError(t, p.x.err)
@@ -45,8 +45,8 @@ func restUntil(t *testing.T, c *Client, resting chan<- struct{}) *readerConn {
 	}
 	ends := make(chan *Measurement, 1)
 	p.Send(t.Context(), func(m *Measurement) { ends <- m })
-	require.Eventually(t, func() bool { return conn.conn.Wants() != reader.NoEnding }, time.Minute, time.Millisecond, "it does not rest")
-	resting <- struct{}{}
+	require.Eventually(t, func() bool { return conn.conn.Wants() != reader.NoEndMark }, time.Minute, time.Millisecond, "it does not rest")
+	deferred <- struct{}{}
 	m := <-ends
 	require.Equal(t, stream.None, m.Failure, m.Message)
 	require.Equal(t, 3, m.OutputTokens)
@@ -55,44 +55,44 @@ func restUntil(t *testing.T, c *Client, resting chan<- struct{}) *readerConn {
 }
 
 func TestDeferReads_TLSStreamUntilItsEnd(t *testing.T) {
-	resting := make(chan struct{})
-	url, options := serveTLS(t, resting, func(w io.Writer) {
+	deferred := make(chan struct{})
+	url, options := serveTLS(t, deferred, func(w io.Writer) {
 		_, _ = io.WriteString(w, chunk(lastEvents))
 		_, _ = io.WriteString(w, "0\r\n\r\n")
 	})
 	c := newClient(t, url, options)
-	conn := restUntil(t, c, resting)
+	conn := deferUntilEnd(t, c, deferred)
 	require.True(t, conn.conn.LooksOver())
-	require.False(t, c.unforeseen.Load())
+	require.False(t, c.endMissed.Load())
 }
 
 func TestDeferReads_HTTP2StreamUntilItsEnd(t *testing.T) {
 	transports(t, func(t *testing.T, secure bool) {
-		resting := make(chan struct{})
+		deferred := make(chan struct{})
 		s := serveHTTP2(t, secure, func(w http.ResponseWriter, _ *http.Request) {
 			writeEvents(w, nil, tokenEvent, tokenEvent, tokenEvent)
-			<-resting
+			<-deferred
 			writeEvents(w, nil, lastEvents)
 		})
 		c := newClient(t, s.url, s.client)
-		conn := restUntil(t, c, resting)
+		conn := deferUntilEnd(t, c, deferred)
 		require.True(t, conn.conn.LooksOver())
-		require.False(t, c.unforeseen.Load())
+		require.False(t, c.endMissed.Load())
 	})
 }
 
 func TestDeferReads_UnforeseenEndIsWaitedForOnce(t *testing.T) {
 	stamps(t, StampsSocket) // the ring has more reasons to look at a connection
-	resting := make(chan struct{})
-	url, options := serveTLS(t, resting, func(w io.Writer) {
+	deferred := make(chan struct{})
+	url, options := serveTLS(t, deferred, func(w io.Writer) {
 		// One record, as large as those before.
 		_, _ = io.WriteString(w, chunk(lastEvents)+"0\r\n\r\n")
 	})
 	c := newClient(t, url, options)
-	conn := restUntil(t, c, resting)
-	require.True(t, c.unforeseen.Load(), "nothing but restTime ended the wait")
-	conn.rest(tlsEnding)
-	require.Zero(t, conn.ending, "it is read as it comes from now on")
+	conn := deferUntilEnd(t, c, deferred)
+	require.True(t, c.endMissed.Load(), "nothing but deferTime ended the wait")
+	conn.setReadMode(deferUntilRecord)
+	require.Zero(t, conn.endMark, "it is read as it comes from now on")
 }
 
 func TestDeferReads_CutStreamEndsWithItsConnection(t *testing.T) {
@@ -121,7 +121,7 @@ func TestDeferReads_CutStreamEndsWithItsConnection(t *testing.T) {
 		<-release
 	})
 	require.NoError(t, err)
-	require.False(t, other.Want(1, reader.NoEnding))
+	require.False(t, other.Want(1, reader.NoEndMark))
 	_, err = peer.Write([]byte("x"))
 	require.NoError(t, err)
 	<-held
