@@ -49,8 +49,7 @@ if (major < 20 || (major === 20 && minor < 12)) {
 
 installPackages();
 
-// Types are checked by `npm run check`; at run time only the syntax is taken off, which is seconds faster.
-require("ts-node").register({ transpileOnly: true, project: path.join(root, "tsconfig.json") });
+require("./typescript.cjs");
 
 const program = path.resolve(root, process.argv[2] ?? "");
 if (!existsSync(program)) {

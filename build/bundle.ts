@@ -4,7 +4,6 @@ import path from "node:path";
 import { type BuildFailure, type BuildOptions, build, type Plugin } from "esbuild";
 import { distDir, root } from "./paths";
 import { Problem } from "./program";
-import { rolledUpTypes } from "./types";
 
 /**
  * All VUs share what the bundle compiles to; each makes the functions and objects at its top, see bundleRequired. The
@@ -188,6 +187,8 @@ export async function bundleLibrary(outDir = distDir, datasetsDir?: string): Pro
     maxLibraryBytes,
     datasetsDir,
   );
+  // TypeScript itself, which is slow to load.
+  const { rolledUpTypes } = await import("./types");
   writeFileSync(path.join(outDir, "tokenclock.d.ts"), rolledUpTypes());
   // For scripts that import the module itself, which only a file of its own can describe.
   copyFileSync(path.join(root, "extension", "index.d.ts"), path.join(outDir, "k6-x-tokenclock.d.ts"));

@@ -3,6 +3,9 @@ import path from "node:path";
 /** The project's folder. */
 export const root = path.join(__dirname, "..");
 
+/** Lets a process load TypeScript: `node -r` takes it. */
+export const loadTypeScript = path.join(root, "build", "typescript.cjs");
+
 const exe = process.platform === "win32" ? ".exe" : "";
 
 /** Where the k6 binary is built to. */

@@ -6,7 +6,7 @@ import { bundleScenarios } from "./bundle";
 import { check } from "./check";
 import { runCommand } from "./command";
 import { ensureK6, requireGo } from "./k6";
-import { root } from "./paths";
+import { loadTypeScript, root } from "./paths";
 import { runProgram } from "./program";
 
 /** How many tests ended how. */
@@ -109,12 +109,12 @@ async function nodeTests(what: string, files: string[], concurrency: number): Pr
     const { code } = await runCommand(
       process.execPath,
       [
-        ...["-r", "ts-node/register/transpile-only", "--test", `--test-concurrency=${concurrency}`],
+        ...["-r", loadTypeScript, "--test", `--test-concurrency=${concurrency}`],
         ...["--test-reporter=spec", "--test-reporter-destination=stdout"],
         ...["--test-reporter=tap", `--test-reporter-destination=${tap}`],
         ...files,
       ],
-      { cwd: root, env: { ...process.env, TS_NODE_PROJECT: path.join(root, "tsconfig.json") }, inherit: true },
+      { cwd: root, inherit: true },
     );
     const tally = tallyNodeTests(existsSync(tap) ? readFileSync(tap, "utf8") : "");
     if (code !== 0 && tally.failed === 0) tally.failed = 1;

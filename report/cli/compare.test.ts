@@ -4,6 +4,7 @@ import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } 
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
+import { loadTypeScript } from "../../build/paths";
 import { simulate } from "../../test/bench/compare-simulation";
 import { type RunSpec, randomSource, requestLine, sweep, writeRun } from "../../test/support/synthetic";
 import {
@@ -324,7 +325,7 @@ test("as a process of its own: --json prints nothing else, and the verdict is wr
   const summaryPage = join(dir, "step.md");
   const { status, stdout, stderr } = spawnSync(
     process.execPath,
-    ["-r", "ts-node/register/transpile-only", join(__dirname, "compare.ts"), a, "--", b, "--json", "--output", out],
+    ["-r", loadTypeScript, join(__dirname, "compare.ts"), a, "--", b, "--json", "--output", out],
     { encoding: "utf8", cwd: join(__dirname, "..", ".."), env: { ...process.env, GITHUB_STEP_SUMMARY: summaryPage } },
   );
   assert.deepEqual([status, stderr], [99, ""]);

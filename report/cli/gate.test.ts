@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { gunzipSync, gzipSync } from "node:zlib";
+import { loadTypeScript } from "../../build/paths";
 import { type MetricName, metrics } from "../../lib/figures/metrics-table";
 import { gatesEveryRun } from "../../lib/figures/threshold";
 import { batches, phases, type RunSpec, requestLine, sweep, writeRun } from "../../test/support/synthetic";
@@ -282,7 +283,7 @@ async function runGate(...args: string[]): Promise<{ status: number; output: str
 
 /** The same as a process of its own. */
 function spawnGate(args: string[], env: NodeJS.ProcessEnv = {}) {
-  const command = ["-r", "ts-node/register/transpile-only", join(__dirname, "gate.ts"), ...args];
+  const command = ["-r", loadTypeScript, join(__dirname, "gate.ts"), ...args];
   const options = { encoding: "utf8" as const, cwd: join(__dirname, "..", ".."), env: { ...process.env, ...env } };
   return spawnSync(process.execPath, command, options);
 }

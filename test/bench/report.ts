@@ -10,7 +10,7 @@ import path from "node:path";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { createGzip } from "node:zlib";
-import { root } from "../../build/paths";
+import { loadTypeScript, root } from "../../build/paths";
 import { runProgram } from "../../build/program";
 import { seededRng } from "../../lib/workload/rng";
 
@@ -102,11 +102,10 @@ void runProgram(async () => {
         const s = Number(process.hrtime.bigint() - since) / 1e9;
         console.log(JSON.stringify({ s, cpuS: process.cpuUsage().user / 1e6, rssMB: process.resourceUsage().maxRSS / 1024 }));
       });`;
-    const { stdout, stderr, status } = spawnSync(
-      process.execPath,
-      ["-r", "ts-node/register/transpile-only", "-e", measure],
-      { encoding: "utf8", cwd: root, env: { ...process.env, TS_NODE_PROJECT: path.join(root, "tsconfig.json") } },
-    );
+    const { stdout, stderr, status } = spawnSync(process.execPath, ["-r", loadTypeScript, "-e", measure], {
+      encoding: "utf8",
+      cwd: root,
+    });
     if (status !== 0) throw new Error(stderr);
     const { s, cpuS, rssMB } = JSON.parse(stdout.trim().split("\n").at(-1) ?? "{}") as Record<string, number>;
     const [recordsMB, pageMB] = [records, path.join(dir, "report.html")].map((file) => statSync(file).size / 1e6);

@@ -5,7 +5,7 @@ import { copyFileSync, cpSync, readdirSync, readFileSync, rmSync, writeFileSync 
 import path from "node:path";
 import { type TestContext, test } from "node:test";
 import { packLibrary } from "../../build/pack";
-import { builtK6, root } from "../../build/paths";
+import { builtK6, loadTypeScript, root } from "../../build/paths";
 import type { Summary } from "../../lib/figures/level-summary";
 import { k6Environment } from "../../run/simulator";
 import { whenValid } from "../support/attempts";
@@ -82,7 +82,7 @@ async function serverFor(t: TestContext, ...flags: string[]): Promise<SimulatedS
 }
 
 function tool(script: string, ...args: string[]) {
-  const command = ["-r", "ts-node/register/transpile-only", path.join(root, "report", "cli", `${script}.ts`), ...args];
+  const command = ["-r", loadTypeScript, path.join(root, "report", "cli", `${script}.ts`), ...args];
   const { status, stdout, stderr } = spawnSync(process.execPath, command, { cwd: root, encoding: "utf8" });
   return { status, text: stdout + stderr };
 }
