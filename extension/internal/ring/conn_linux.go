@@ -380,6 +380,7 @@ const (
 	napPart  = 256
 	napIdle  = 20 * time.Millisecond // when nothing was sent or came for...
 	idleTime = 200 * time.Millisecond
+	helpTime = 5 * time.Millisecond // the longest time without a nap that leaves the processor to others
 )
 
 // wakeUp ends a long nap: a request was sent.
@@ -405,7 +406,7 @@ func (r *Ring) serve() {
 	timer := time.NewTimer(napIdle)
 	defer timer.Stop()
 	var due []*Conn
-	var sweptNs, narrowedNs int64
+	var sweptNs, narrowedNs, helpedNs int64
 	for {
 		select {
 		case <-r.done:
@@ -448,8 +449,13 @@ func (r *Ring) serve() {
 				c.ready()
 			}
 		}
-		if !idle {
+		switch {
+		case !idle && nowNs-helpedNs < int64(helpTime):
 			sleep(nap)
+			continue
+		case !idle:
+			helpedNs = nowNs
+			time.Sleep(nap) // see sleep
 			continue
 		}
 		r.napping.Store(true)
@@ -466,6 +472,10 @@ func (r *Ring) serve() {
 // sleep is a nap in the kernel. Go's own timers would wake a second thread for each. The call of the scheduler ends this
 // goroutine's time slice: one that lasts for 10 ms makes Go's monitor take the processor from the sleeping thread and then
 // poll some thousand times a second, because it expects to take another soon.
+//
+// A processor that naps so is never without work to the scheduler, so it takes none from the others. What they have in
+// their queues waits for their threads, and where other processes keep the cores busy, the kernel may hold such a thread up
+// for hundreds of milliseconds. Therefore a nap in helpTime is one of Go's.
 func sleep(d time.Duration) {
 	runtime.Gosched()
 	ts := unix.NsecToTimespec(int64(d))

@@ -7,11 +7,15 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
+	"unsafe"
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
@@ -448,4 +452,38 @@ func TestServersThatWaitForAcknowledgements(t *testing.T) {
 			require.Less(t, late, 30) // three quarters where the bytes are left unread
 		})
 	}
+}
+
+// Where the kernel holds a thread of this process up, the thread keeps its processor, and what waits in the processor's
+// queue can only run if another one takes it.
+func TestTheRingLeavesWorkToNoHeldThread(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(2))
+	r := open(t)
+	_, s := pair(t, r, "tcp4", "127.0.0.1:0", nil)
+	raw, err := s.SyscallConn()
+	require.NoError(t, err)
+	ran := make(chan bool)
+	for range 20 {
+		go func() {
+			runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
+			_ = raw.Control(func(fd uintptr) { ran <- whileHeld(fd) })
+		}()
+		require.True(t, <-ran)
+	}
+}
+
+// whileHeld reports whether a goroutine of this processor's queue runs while the thread is held up, for 3 s at most. Meanwhile
+// it sends on a connection, so that the ring does not rest.
+func whileHeld(fd uintptr) bool {
+	var ran atomic.Bool
+	all, some := ^uint64(0), [1]byte{}
+	ts := unix.NsecToTimespec(int64(10 * time.Millisecond))
+	// Without the scheduler's signals the thread is not preempted, and of raw system calls the scheduler does not know.
+	_, _, _ = syscall.RawSyscall6(unix.SYS_RT_SIGPROCMASK, unix.SIG_BLOCK, uintptr(unsafe.Pointer(&all)), 0, 8, 0, 0)
+	go ran.Store(true)
+	for k := 0; k < 300 && !ran.Load(); k++ {
+		_, _, _ = syscall.RawSyscall(unix.SYS_WRITE, fd, uintptr(unsafe.Pointer(&some)), 1)
+		_, _, _ = syscall.RawSyscall(unix.SYS_NANOSLEEP, uintptr(unsafe.Pointer(&ts)), 0, 0)
+	}
+	return ran.Load()
 }
