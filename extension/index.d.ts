@@ -721,7 +721,8 @@ declare module "k6/x/tokenclock" {
   }
 
   /** Polls Prometheus pages in the background, at a fixed pace and when a level begins, opens its window or ends, and keeps the
-   * wanted metrics on the run's time axis. A page whose first answer is an error is not asked for again. VUs that name the same
+   * wanted metrics on the run's time axis. A page that is slow to come is polled less often, so that polls take a tenth of the
+   * time at most. A page whose first answer is an error is not asked for again. VUs that name the same
    * poller share it: the options of the first count. For the init context. */
   export class MetricsPoller {
     /** intervalMs: from 1 to a day. metrics: names, in which * stands for any characters, as in `vllm:*` or `power{gpu="0"}`. The

@@ -29,7 +29,7 @@ export function serverNotes({ levels, serverPages = [] }: RunReport, config: Set
         : []),
       ...(skipped > noticeable.skipped * (polls + skipped)
         ? [
-            `${skipped} polls of ${of} were left out because it took ${shortNumber(pageMs.p50)} ms (median) to come: the server is busy with it, too; set METRICS_INTERVAL higher`,
+            `${of} was polled ${polls} times instead of ${polls + skipped}: it takes ${shortNumber(pageMs.p50)} ms (median) to come, and polls may keep the server busy for a tenth of its time`,
           ]
         : []),
     ];

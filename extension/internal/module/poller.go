@@ -63,6 +63,7 @@ type polledPage struct {
 	bytes                  int64
 	fetch, read            tally.Quantity // ns: until the page was there, and until it was read
 	readNs                 int64
+	fetchNs, usualNs       int64 // the last time that the page took to come, and a moving mean of them
 	fromNs, toNs           int64
 	gone                   bool // it was not there when first asked for
 	err                    string
@@ -96,6 +97,10 @@ const (
 	histogramPeriod = 250 * time.Millisecond
 	pageTimeout     = 5 * time.Second
 	stopGrace       = time.Second
+
+	// restShare is how long a page is left alone after a poll, by the time that it took to come: a server writes the page
+	// instead of tokens, vLLM's on the one thread that all its streams go through.
+	restShare = 9
 
 	leastIntervalMs   = 1.0 // a server that is asked more often is loaded by it
 	longestIntervalMs = 24 * 3_600_000.0
@@ -222,8 +227,8 @@ func (r *Root) pollNow() {
 	}
 }
 
-// loop polls at absolute times; what a slow answer makes late is skipped, not made up. A page that the server does not have is
-// asked for once.
+// loop polls at absolute times. Those that would come before the page has rested are skipped, not made up. A page that the
+// server does not have is asked for once.
 func (page *polledPage) loop(ctx context.Context, quit <-chan struct{}) {
 	period := int64(page.p.o.IntervalMs * 1e6)
 	dueNs := clock.Now()
@@ -238,13 +243,14 @@ func (page *polledPage) loop(ctx context.Context, quit <-chan struct{}) {
 			continue
 		}
 		dueNs += period
-		if dueNs < now {
-			skipped := (now - dueNs + period - 1) / period
-			page.mu.Lock()
+		page.mu.Lock()
+		// One slow answer does not make the pace, nor does a fast one among slow ones wait for them.
+		if restedNs := now + restShare*min(page.fetchNs, page.usualNs); dueNs < restedNs {
+			skipped := (restedNs - dueNs + period - 1) / period
 			page.skipped += skipped
-			page.mu.Unlock()
 			dueNs += skipped * period
 		}
+		page.mu.Unlock()
 	}
 }
 
@@ -292,7 +298,12 @@ func (page *polledPage) poll(ctx context.Context, whole bool) bool {
 		page.fromNs = fromNs
 	}
 	page.toNs = readNs
-	page.fetch.Add(fetchedNs - fromNs)
+	page.fetchNs = fetchedNs - fromNs
+	if page.usualNs == 0 {
+		page.usualNs = page.fetchNs
+	}
+	page.usualNs += (page.fetchNs - page.usualNs) / 8
+	page.fetch.Add(page.fetchNs)
 	page.read.Add(readNs - fetchedNs)
 	page.readNs += readNs - fetchedNs
 	page.bytes = max(page.bytes, int64(len(reply.Body)))

@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -304,6 +305,27 @@ func TestSkippedPollsAreCounted(t *testing.T) {
 	<-second
 	v.run(`poller.stop();`)
 	require.GreaterOrEqual(t, pagesOf(t, v)[0]["skipped"], 15.0)
+}
+
+func TestPoller_SlowPageIsPolledForATenthOfTheTime(t *testing.T) {
+	const took = 10 * time.Millisecond
+	var asked atomic.Int32
+	enough := make(chan struct{})
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		time.Sleep(took)
+		if asked.Add(1) == 6 {
+			close(enough)
+		}
+		_, _ = fmt.Fprint(w, exposition)
+	}))
+	t.Cleanup(s.Close)
+	v := newScriptVU(t, `poller = new tc.MetricsPoller("p", { pages: [{ url: "`+s.URL+`" }], intervalMs: 1, metrics: ["untyped_one"] });`)
+	began := time.Now()
+	v.run(`poller.start();`)
+	<-enough
+	require.GreaterOrEqual(t, time.Since(began), 5*10*took)
+	v.run(`poller.stop();`)
+	require.GreaterOrEqual(t, pagesOf(t, v)[0]["skipped"], 5.0*9*10)
 }
 
 func TestPoller_MissingPageIsAskedForOnce(t *testing.T) {
