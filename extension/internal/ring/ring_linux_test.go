@@ -456,7 +456,7 @@ func TestServersThatWaitForAcknowledgements(t *testing.T) {
 
 // Where the kernel holds a thread of this process up, the thread keeps its processor, and what waits in the processor's
 // queue can only run if another one takes it.
-func TestTheRingLeavesWorkToNoHeldThread(t *testing.T) {
+func TestRing_LeavesNoWorkToAHeldThread(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(2))
 	r := open(t)
 	_, s := pair(t, r, "tcp4", "127.0.0.1:0", nil)
