@@ -59,6 +59,8 @@ export function k6Options(
     thresholds,
     summaryTrendStats: trendStats(thresholds) as Options["summaryTrendStats"],
     scenarios: { [config.scenario.replaceAll("-", "_")]: scenario },
+    // What Grafana Cloud k6 shows of the run; K6_CLOUD_NAME and K6_CLOUD_PROJECT_ID count for more.
+    cloud: { name: config.scenario, ...(config.DESCRIPTION === "" ? {} : { note: config.DESCRIPTION }) },
   });
   return rememberLoad(options);
 }
