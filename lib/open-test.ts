@@ -3,7 +3,7 @@ import { orAbort } from "./abort";
 import type { Gates } from "./figures/profile";
 import type { ServerMetrics } from "./figures/server-metrics";
 import { beforeLoad } from "./lazy";
-import { asked, requireAskedLoad } from "./load/load-guard";
+import { requestedLoad, requireRequestedLoad } from "./load/load-guard";
 import type { Load, RunOptions, Send, Shape } from "./load/shape";
 import type { User } from "./load/users";
 import { type SummaryData, writeSummary } from "./outcome/summary";
@@ -94,7 +94,7 @@ export function openTest(name: string, defaults: Defaults, shape: Shape): Test {
     },
     setup() {
       const { config, load, client, serverMetrics } = open();
-      requireAskedLoad();
+      requireRequestedLoad();
       showFile();
       const short = config.CACHE === "cold" ? repetition() : undefined;
       if (short !== undefined) {
@@ -104,7 +104,7 @@ export function openTest(name: string, defaults: Defaults, shape: Shape): Test {
       serverMetrics?.start();
       const server = client.ready();
       if (load.check) orAbort(load.check);
-      meetRunners(beforeLoad().meetOptions(asked, shownSettings(config)));
+      meetRunners(beforeLoad().meetOptions(requestedLoad, shownSettings(config)));
       return server;
     },
     run(server) {

@@ -154,13 +154,13 @@ async function answers(baseUrl: string, timeoutMs: number): Promise<void> {
   const endMs = performance.now() + timeoutMs;
   for (;;) {
     const leftMs = endMs - performance.now();
-    const said = await ask(baseUrl, Math.ceil(Math.min(5000, Math.max(1, leftMs))));
-    if (said === "answers") return;
+    const answer = await ask(baseUrl, Math.ceil(Math.min(5000, Math.max(1, leftMs))));
+    if (answer === "answers") return;
     if (leftMs <= 0) {
       const limit = formatDurationMs(timeoutMs);
       const url = withoutUser(baseUrl);
       throw new Problem(
-        `${url} did not answer within BETWEEN_TIMEOUT=${limit} after BETWEEN (${said}), ${notRun}`,
+        `${url} did not answer within BETWEEN_TIMEOUT=${limit} after BETWEEN (${answer}), ${notRun}`,
         exitCodes.aborted,
       );
     }

@@ -33,25 +33,25 @@ export async function startSimulator(k6: string, args: readonly string[] = []): 
     detached: process.platform !== "win32",
     env: k6Environment(),
   });
-  let said = "";
+  let output = "";
   const ended = new Promise<void>((resolve) => {
     child.on("close", () => resolve());
     child.on("error", (error) => {
-      said += error.message;
+      output += error.message;
       resolve();
     });
   });
   const listening = new Promise<string>((resolve) => {
     for (const stream of [child.stdout, child.stderr]) {
       stream.setEncoding("utf8").on("data", (text: string) => {
-        said = (said + text).slice(-4000);
-        const origin = /listening on (\S+)/.exec(said)?.[1];
+        output = (output + text).slice(-4000);
+        const origin = /listening on (\S+)/.exec(output)?.[1];
         if (origin) resolve(origin);
       });
     }
   });
   const origin = await Promise.race([listening, ended]);
-  if (origin === undefined) throw new Problem(`the simulated server did not start: ${said.trim()}`);
+  if (origin === undefined) throw new Problem(`the simulated server did not start: ${output.trim()}`);
   return {
     baseUrl: `${origin}/v1`,
     pid: child.pid ?? 0,

@@ -137,8 +137,8 @@ class Suite {
     const dir = join(this.folder, "runs", step.name);
     const raw = join(this.folder, "raw_results", `${step.name}.json`);
     const stepFile = join(dir, "step.json");
-    const asked = JSON.stringify(step);
-    if (existsSync(raw) && existsSync(stepFile) && (await readFile(stepFile, "utf8")) === asked) {
+    const wanted = JSON.stringify(step);
+    if (existsSync(raw) && existsSync(stepFile) && (await readFile(stepFile, "utf8")) === wanted) {
       const found: Done = { step, run: await readResults(dir) };
       this.done.push(found);
       this.say(progressLine(this.done.length, this.expected, `${step.name} (measured before)`, this.leftS()));
@@ -160,7 +160,7 @@ class Suite {
     durations.push((Date.now() - startedMs) / 1000);
     this.durationsS.set(step.scenario, durations);
     const measured: Done = { step, run };
-    await writeFile(stepFile, asked);
+    await writeFile(stepFile, wanted);
     await writeFile(raw, `${JSON.stringify(rawResult(measured, this.parameters), null, 4)}\n`);
     this.done.push(measured);
     this.sayFlaws(measured);

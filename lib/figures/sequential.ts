@@ -15,14 +15,14 @@ export type Side = "above" | "below";
  * log(1 / alpha) with a chance of at most alpha, however often it is looked at: for each alternative of that side the likelihood
  * ratio against the target has an expectation of at most 1, and so has their mean (a uniform mixture).
  */
-export function logEvidence(side: Side, kept: number, missed: number, target: number): number {
+export function logEvidence(side: Side, met: number, missed: number, target: number): number {
   if (!(target > 0 && target < 1)) throw new RangeError(`a target between 0 and 1 is needed, not ${target}`);
-  if (!(kept >= 0 && missed >= 0)) throw new RangeError(`counts of at least 0 are needed, not ${kept}, ${missed}`);
-  if (side === "below") return logEvidence("above", missed, kept, 1 - target);
-  const logBeta = logGamma(kept + 1) + logGamma(missed + 1) - logGamma(kept + missed + 2);
+  if (!(met >= 0 && missed >= 0)) throw new RangeError(`counts of at least 0 are needed, not ${met}, ${missed}`);
+  if (side === "below") return logEvidence("above", missed, met, 1 - target);
+  const logBeta = logGamma(met + 1) + logGamma(missed + 1) - logGamma(met + missed + 2);
   // The part of the mixture above the target, by the tail that keeps its digits.
-  const tail = incompleteBeta(1 - target, missed + 1, kept + 1);
-  return logBeta + Math.log(tail) - Math.log1p(-target) - kept * Math.log(target) - missed * Math.log1p(-target);
+  const tail = incompleteBeta(1 - target, missed + 1, met + 1);
+  return logBeta + Math.log(tail) - Math.log1p(-target) - met * Math.log(target) - missed * Math.log1p(-target);
 }
 
 /**

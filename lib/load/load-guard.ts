@@ -6,18 +6,18 @@ import { refuse } from "../wire/client";
 import type { LoadOptions } from "./load-options";
 
 /** The options that the script gave k6. */
-export let asked: LoadOptions | undefined;
+export let requestedLoad: LoadOptions | undefined;
 
 /** Remembers the options that the script gives k6. */
 export function rememberLoad(options: Options): Options {
   // A copy: k6 later writes what it made of the options, the command line's among it, into the script's own object.
-  asked = JSON.parse(JSON.stringify({ scenarios: options.scenarios }));
+  requestedLoad = JSON.parse(JSON.stringify({ scenarios: options.scenarios }));
   return options;
 }
 
 /** For setup(): ends the run with one line and exit code 104 where k6 runs another load than the script's options. */
-export function requireAskedLoad(): void {
-  if (!asked) return;
-  const conflict = beforeLoad().loadConflict(asked, exec.test.options as LoadOptions);
+export function requireRequestedLoad(): void {
+  if (!requestedLoad) return;
+  const conflict = beforeLoad().loadConflict(requestedLoad, exec.test.options as LoadOptions);
   if (conflict !== undefined) refuse(`tokenclock: ${conflict}`);
 }

@@ -14,10 +14,10 @@ const ownSettings = new Set(["RESULTS", "DESCRIPTION", "COORDINATOR", "COORDINAT
  * changes the number of VUs, and divides them.
  */
 export function meetOptions(
-  asked: LoadOptions | undefined,
+  requested: LoadOptions | undefined,
   shown: Readonly<Record<string, unknown>>,
 ): { settings: Record<string, unknown>; aligned: boolean } {
-  const executors = Object.values(asked?.scenarios ?? {}).map(
+  const executors = Object.values(requested?.scenarios ?? {}).map(
     (scenario) => (scenario as { executor?: unknown }).executor,
   );
   return {
@@ -33,12 +33,12 @@ const loadFields = ["executor", "vus", "iterations", "stages"];
  * What keeps k6 from running the load that was asked for, as one line; undefined where nothing does. A level's name says
  * how many clients it has, and k6's own options replace all scenarios of a script without failing.
  */
-export function loadConflict(asked: LoadOptions, given: LoadOptions): string | undefined {
-  const [askedLoad, givenLoad] = [loadOf(asked), loadOf(given)];
-  if (askedLoad === givenLoad) return undefined;
+export function loadConflict(requested: LoadOptions, given: LoadOptions): string | undefined {
+  const [requestedLoad, givenLoad] = [loadOf(requested), loadOf(given)];
+  if (requestedLoad === givenLoad) return undefined;
   return (
     "k6's own load options (--vus, --duration, --iterations, --stage, K6_VUS and the like, a config file, an archive's " +
-    `options) replace the load that the settings ask for: ${givenLoad} instead of ${askedLoad}; leave them out and use the settings`
+    `options) replace the load that the settings ask for: ${givenLoad} instead of ${requestedLoad}; leave them out and use the settings`
   );
 }
 

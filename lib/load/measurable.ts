@@ -96,9 +96,9 @@ export function unreachableLine(
     }
   }
   if (worst.need === 0) return "";
-  const asked = REQUESTS === undefined ? `level ${worst.level}` : `REQUESTS=${REQUESTS}, level ${worst.level}`;
+  const subject = REQUESTS === undefined ? `level ${worst.level}` : `REQUESTS=${REQUESTS}, level ${worst.level}`;
   return (
-    `${asked} has ${planned[worst.level]} requests: too few for \`npm run gate\` to pass THRESHOLDS=${THRESHOLDS} with ` +
+    `${subject} has ${planned[worst.level]} requests: too few for \`npm run gate\` to pass THRESHOLDS=${THRESHOLDS} with ` +
     `${gateConfidence * 100} % confidence, whatever the server does; ${worst.what} needs ${worst.need}`
   );
 }

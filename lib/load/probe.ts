@@ -144,8 +144,8 @@ function judgeRequests(all: readonly ProbedRequest[], plan: ProbePlan, over: boo
     figures ??= candidate;
     everSteady ||= steady;
     if (part.length < plan.leastRequests) break;
-    const kept = (part.length - missedCount) / effect;
-    const evidence = (side: Side) => logEvidence(side, kept, missedCount / effect, plan.target);
+    const met = (part.length - missedCount) / effect;
+    const evidence = (side: Side) => logEvidence(side, met, missedCount / effect, plan.target);
     // Latency that still rises can only turn a pass into a fail, and one that still falls a fail into a pass.
     const worsens = shape.trend === "rising" || shape.queueGrows;
     const pass = !worsens && evidence("above") >= bound;

@@ -97,8 +97,8 @@ function userOf(config: Config, slot: Slot, server: Server, client: LlmClient): 
       );
       const messages: Message[] = system === undefined ? [] : [{ role: "system", content: system }];
       let open: readonly ToolCall[] = [];
-      const say = async (said: readonly Message[], tool: boolean, options: RequestOptions): Promise<Reply> => {
-        messages.push(...said);
+      const send = async (added: readonly Message[], tool: boolean, options: RequestOptions): Promise<Reply> => {
+        messages.push(...added);
         const fields = { ...body, ...(tools.length > 0 ? { tools } : {}), ...options.body };
         const input = { kind: "messages" as const, messages: [...messages] };
         const reply = await turn(input, tool, tools.length > 0, { ...options, body: fields });
@@ -113,7 +113,7 @@ function userOf(config: Config, slot: Slot, server: Server, client: LlmClient): 
         return reply;
       };
       return {
-        send: (text, options = {}) => say([{ role: "user", content: text }], false, options),
+        send: (text, options = {}) => send([{ role: "user", content: text }], false, options),
         async toolResult(calls, result, options = {}) {
           const given = "name" in calls ? [calls] : calls;
           if (given.length < open.length) {
@@ -121,12 +121,12 @@ function userOf(config: Config, slot: Slot, server: Server, client: LlmClient): 
               `the answer called ${open.length} tools: give chat.toolResult() reply.toolCalls, and a result for each`,
             );
           }
-          const said = given.map((call) => ({
+          const results = given.map((call) => ({
             role: "tool",
             tool_call_id: call.id,
             content: typeof result === "string" ? result : result(call),
           }));
-          return say(said, true, options);
+          return send(results, true, options);
         },
       };
     },

@@ -51,14 +51,14 @@ const heldColumns: Column<Held>[] = [
  * what passes outside of its clock: the network, its HTTP server, and with some servers the tokenizer. Nothing where it says nothing.
  */
 export function serverTables(levels: readonly LevelSummary[]): string[] {
-  const told = levels.filter(({ server }) => server !== undefined);
-  const used = columns.filter((column) => told.some((level) => column.cell(level) !== ""));
-  const held = told.flatMap(({ name: level, server }) => [
+  const polled = levels.filter(({ server }) => server !== undefined);
+  const used = columns.filter((column) => polled.some((level) => column.cell(level) !== ""));
+  const held = polled.flatMap(({ name: level, server }) => [
     ...(server?.ttft ? [{ level, what: "TTFT", held: server.ttft }] : []),
     ...(server?.itl ? [{ level, what: "ITL", held: server.itl }] : []),
   ]);
   return [
-    ...(used.length > 1 ? [textTable(used, told)] : []),
+    ...(used.length > 1 ? [textTable(used, polled)] : []),
     ...(held.length > 0 ? [textTable(heldColumns, held)] : []),
   ];
 }

@@ -190,10 +190,10 @@ function failureLines(levels: readonly LevelSummary[]): string[] {
     .filter(({ failed }) => failed > 0)
     .flatMap(({ name, failures, failureMessages = {} }) => {
       const classes = Object.entries(failures).map(([failure, count]) => `${failure} ${count}`);
-      const said = Object.entries(failureMessages).map(
+      const messages = Object.entries(failureMessages).map(
         ([failure, message = ""]) => `  ${failure}: ${oneLine(message)}`,
       );
-      return [`${name} failed: ${classes.join(", ")}`, ...said];
+      return [`${name} failed: ${classes.join(", ")}`, ...messages];
     });
   return lines.length > 0 ? [lines.join("\n")] : [];
 }

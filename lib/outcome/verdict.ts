@@ -80,11 +80,11 @@ export function judge(report: RunReport, judged: readonly Judged[]): Verdict {
   const failed = judged.filter(({ ok, metric }) => !ok && !(ofValidity(metric) && state !== "VALID"));
   // Where no request of a level completed, its other gates say so once for all.
   const empty = new Set(report.levels.flatMap(({ completed }, i) => (completed === 0 ? [i] : [])));
-  const said = new Set(failed.filter(({ metric }) => !samplesOf(metric)).map(placeOf));
-  const told = failed.filter(
-    (each) => !(samplesOf(each.metric) && empty.has(placeOf(each)) && said.has(placeOf(each))),
+  const violatedPlaces = new Set(failed.filter(({ metric }) => !samplesOf(metric)).map(placeOf));
+  const reported = failed.filter(
+    (each) => !(samplesOf(each.metric) && empty.has(placeOf(each)) && violatedPlaces.has(placeOf(each))),
   );
-  const crossed = told.sort((a, b) => placeOf(a) - placeOf(b));
+  const crossed = reported.sort((a, b) => placeOf(a) - placeOf(b));
   const reasons = crossed.map(describeThreshold);
   if (state !== "VALID" && state !== "UNJUDGED") {
     reasons.push(...report.validity.reasons.map((reason) => `${state}: ${reason}`));

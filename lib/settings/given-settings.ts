@@ -71,8 +71,10 @@ function withoutPrefix(name: string): string {
 }
 
 function emptyLine(name: string, given: string): string {
-  const kept = bareNames.includes(name) ? "is the variable that it comes from unset?" : "leave it out for its default";
-  return `${given} is empty: ${kept} (${name} is ${settings[name as SettingName].allowed})`;
+  const remedy = bareNames.includes(name)
+    ? "is the variable that it comes from unset?"
+    : "leave it out for its default";
+  return `${given} is empty: ${remedy} (${name} is ${settings[name as SettingName].allowed})`;
 }
 
 /** "; did you mean X?" where a setting's name is near, else where the names are listed. */

@@ -65,8 +65,8 @@ export function openPolled(
   return {
     start() {
       // Not every server has such a page; one that was named is expected to be there.
-      const asked = named.length > 0 ? pages : [];
-      asked.forEach(({ url, headers }, i) => {
+      const polledPages = named.length > 0 ? pages : [];
+      polledPages.forEach(({ url, headers }, i) => {
         const { status, error } = fetch(url, { headers, timeoutMs: 5000 });
         const why = status === 0 ? `cannot be reached: ${error}` : `answered HTTP ${status}`;
         if (status !== 200)

@@ -184,9 +184,9 @@ export class ResponseReader {
       const delta = isObject(choice.delta) ? choice.delta : undefined;
       const whole = delta === undefined && isObject(choice.message);
       // Beside a delta the message repeats what came.
-      const said = outputOf(delta ?? choice.message, choice.text);
+      const kind = outputOf(delta ?? choice.message, choice.text);
       const text = textOf(delta ?? choice.message, choice.text);
-      const fresh = said === "none" || (index === 0 && text !== "" && !this.#isNew(text, whole)) ? "none" : said;
+      const fresh = kind === "none" || (index === 0 && text !== "" && !this.#isNew(text, whole)) ? "none" : kind;
       if (fresh === "content" || output === "none") output = fresh;
       if (fresh !== "none") this.#open.set(index, true);
       else if (!this.#open.has(index)) this.#open.set(index, true);

@@ -14,8 +14,8 @@ export function findTokensPerWord(config: Pick<Settings, "API" | "TOKEN_IDS" | "
   const count = text.trim().split(" ").length;
   // vLLM reads `prompt`, llama-server `content`.
   const body = { model: config.MODEL || undefined, prompt: text, content: text, add_special_tokens: false };
-  const { count: told, tokens } = object(ask("/tokenize", body));
-  const total = typeof told === "number" ? told : Array.isArray(tokens) ? tokens.length : count;
+  const { count: reported, tokens } = object(ask("/tokenize", body));
+  const total = typeof reported === "number" ? reported : Array.isArray(tokens) ? tokens.length : count;
   return total > 0 ? total / count : 1;
 }
 

@@ -46,10 +46,10 @@ export type LimitVerdict = "passed" | "failed" | "inconclusive";
  * it, fails when the opposite is as sure (P(at most n - over within | share p) <= 1 - c), and else asks for more samples.
  */
 export function judgeShare(n: number, over: number, p: number, by: Confidence = mlperfConfidence): LimitVerdict {
-  const kept = n - over;
-  if (kept > 0 && incompleteBeta(p - by.tolerance, kept, over + 1) <= doubt(by.confidence)) return "passed";
+  const within = n - over;
+  if (within > 0 && incompleteBeta(p - by.tolerance, within, over + 1) <= doubt(by.confidence)) return "passed";
   // P(X <= kept), X binomial(n, p), is I_{1-p}(n - kept, kept + 1).
-  if (over > 0 && incompleteBeta(1 - p, over, kept + 1) <= doubt(by.confidence)) return "failed";
+  if (over > 0 && incompleteBeta(1 - p, over, within + 1) <= doubt(by.confidence)) return "failed";
   return "inconclusive";
 }
 

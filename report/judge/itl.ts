@@ -95,7 +95,7 @@ export class PooledItl {
 
   /** The share of tokens whose latency keeps a limit; 0 of none. */
   share(keeps: (ms: number) => boolean): number {
-    return this.#ascending.reduce((kept, ms) => kept + (keeps(ms) ? 1 : 0), 0) / Math.max(1, this.tokens);
+    return this.#ascending.reduce((count, ms) => count + (keeps(ms) ? 1 : 0), 0) / Math.max(1, this.tokens);
   }
 
   /** Bounds of the p-quantile. A tolerance lowers the share that `high` bounds. */

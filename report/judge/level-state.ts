@@ -37,13 +37,13 @@ export function keepsSlos(run: Results, level: LevelSummary): boolean {
   const allowed = (run.summary?.profile as Profile | undefined)?.maxFailureShare ?? 0;
   if (completed.length === 0 || level.failed > allowed * level.requests) return false;
   const slo = slosOf(run);
-  const kept = (limit: number | undefined, values: number[]) =>
+  const meets = (limit: number | undefined, values: number[]) =>
     limit === undefined || (values.length > 0 && quantile(ascending(values), sloPercentile(run) / 100) < limit);
   // A single token has no TPOT to limit.
   const single = level.outputTokens === level.completed;
   return (
-    kept(slo.ttft, defined(completed.map(ttftMs))) &&
-    (single || kept(slo.tpot, defined(completed.map(tpotMs)))) &&
-    kept(slo.e2e, completed.map(e2eMs))
+    meets(slo.ttft, defined(completed.map(ttftMs))) &&
+    (single || meets(slo.tpot, defined(completed.map(tpotMs)))) &&
+    meets(slo.e2e, completed.map(e2eMs))
   );
 }

@@ -376,7 +376,7 @@ function validityOf(parts: readonly PartRecords[], total: LevelSummary): Validit
     (worst, { validity }) => (rank(validity.state) > rank(worst) ? validity.state : worst),
     "VALID",
   );
-  const told = (of: (validity: Validity) => readonly string[] | undefined) =>
+  const distinct = (of: (validity: Validity) => readonly string[] | undefined) =>
     judged.flatMap(({ part, validity }) => (of(validity) ?? []).map((line) => `runner ${part}: ${line}`));
   const values = judged.map(({ validity }) => validity);
   const sum = (of: (validity: Validity) => number | undefined) => values.reduce((n, each) => n + (of(each) ?? 0), 0);
@@ -399,8 +399,8 @@ function validityOf(parts: readonly PartRecords[], total: LevelSummary): Validit
   const readers = [...new Set(values.flatMap(({ reader }) => reader ?? []))];
   return {
     state: rank(state) >= worse.length ? "CLIENT-BOUND" : state,
-    reasons: told(({ reasons }) => reasons),
-    notes: told(({ notes }) => notes),
+    reasons: distinct(({ reasons }) => reasons),
+    notes: distinct(({ notes }) => notes),
     ...(base.stamps ? { stamps: stampsOf(judged) } : {}),
     ...pausesOf(values),
     ...ring,

@@ -78,8 +78,8 @@ export function junitXml({ tool, subject, state, headline, invalid, checks }: Ou
     return `    ${open}><${tag} type="${verdict}" message="${xml(text)}"/></testcase>`;
   });
   // Whatever the checks say, the suite must not look better than the exit code.
-  const told = checks.some(({ verdict }) => verdict === "failed" || verdict === "inconclusive");
-  if (state !== "passed" && !told) {
+  const explained = checks.some(({ verdict }) => verdict === "failed" || verdict === "inconclusive");
+  if (state !== "passed" && !explained) {
     const why = invalid.length > 0 ? invalid.join("; ") : headline;
     cases.unshift(
       `    <testcase classname="${xml(`tokenclock.${tool}`)}" name="verdict" time="0"><error type="${state}" message="${xml(why)}"/></testcase>`,

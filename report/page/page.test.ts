@@ -160,8 +160,8 @@ test("values show by hovering and by keyboard, series switch, a part is zoomed i
   await plot.focus();
   await page.keyboard.press("ArrowRight");
   await page.keyboard.press("ArrowRight");
-  const told = figure.locator(".told");
-  assert.match(String(await told.textContent()), /Concurrency \(clients\): 2; p50: /);
+  const announced = figure.locator(".announced");
+  assert.match(String(await announced.textContent()), /Concurrency \(clients\): 2; p50: /);
 
   // Switched off, a series is neither drawn nor told.
   const p50 = figure.getByRole("button", { name: "p50" });
@@ -169,7 +169,7 @@ test("values show by hovering and by keyboard, series switch, a part is zoomed i
   assert.equal(await p50.getAttribute("aria-pressed"), "false");
   await plot.focus();
   await page.keyboard.press("ArrowRight");
-  assert.match(String(await told.textContent()), /^Concurrency \(clients\): 4; p90: /);
+  assert.match(String(await announced.textContent()), /^Concurrency \(clients\): 4; p90: /);
   await p50.press("Enter");
 
   // Zoomed to its middle the axis has fewer of the levels; all are back by Escape.

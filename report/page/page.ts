@@ -48,7 +48,7 @@ figcaption{display:flex;justify-content:space-between;align-items:center;gap:8px
 .tools button{min-width:28px}.legend{display:flex;flex-wrap:wrap;gap:4px 6px;margin:6px 0}.legend i{display:inline-block;width:14px;height:4px;border-radius:2px;margin:0 6px 3px 0}
 .legend button[aria-pressed=false]{opacity:.45;text-decoration:line-through}
 .selected{display:none;position:absolute;top:0;bottom:0;background:var(--chart-series0);opacity:.15;pointer-events:none}
-.told{position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%);margin:0}figure{position:relative}
+.announced{position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%);margin:0}figure{position:relative}
 nav{display:flex;flex-wrap:wrap;gap:4px 16px;margin:20px 0;font-size:14px}a{color:var(--chart-series0)}
 pre{margin:0;white-space:pre-wrap;overflow-wrap:anywhere;font:12px/1.5 ui-monospace,Consolas,monospace}
 .pictures{display:grid;gap:8px;grid-template-columns:minmax(0,1fr)}
@@ -83,8 +83,8 @@ function verdictHtml(run: Results, id: string): Html {
   const state = validity?.state ?? summary?.verdict.validity ?? "NOT-MEASURED";
   const pass = summary?.verdict.pass;
   const judged = summary?.thresholds ?? [];
-  const kept = judged.filter(({ result }) => result === "passed").length;
-  const counted = judged.length > 0 && ` ${kept} of ${judged.length} thresholds passed.`;
+  const passed = judged.filter(({ result }) => result === "passed").length;
+  const counted = judged.length > 0 && ` ${passed} of ${judged.length} thresholds passed.`;
   const verdict =
     pass === undefined
       ? html`<div class="doubt" id="verdict${id}"><strong>NO VERDICT</strong>The run wrote no summary; what follows is folded from its records.</div>`

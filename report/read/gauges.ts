@@ -21,16 +21,16 @@ export function gauge(lines: readonly PointsLine[], name: GaugeName): GaugePoint
       name,
     ),
   );
-  const told = byPage.filter(({ length }) => length > 0);
-  if (told.length < 2) return told[0] ?? [];
-  const last: number[] = told.map(() => 0);
-  return told
+  const nonEmpty = byPage.filter(({ length }) => length > 0);
+  if (nonEmpty.length < 2) return nonEmpty[0] ?? [];
+  const last: number[] = nonEmpty.map(() => 0);
+  return nonEmpty
     .flatMap((points, page) => points.map((point) => ({ ...point, page })))
     .sort((a, b) => a.tNs - b.tNs)
     .map(({ tNs, value, page }) => {
       last[page] = value;
       const sum = last.reduce((a, b) => a + b, 0);
-      return { tNs, value: name === "kvUsage" ? sum / told.length : sum };
+      return { tNs, value: name === "kvUsage" ? sum / nonEmpty.length : sum };
     });
 }
 
@@ -81,7 +81,7 @@ export function thinned(points: readonly GaugePoint[], slices = 700): readonly G
   const [first, last] = [points[0], points.at(-1)];
   if (!first || !last || points.length <= 4 * slices) return points;
   const widthNs = (last.tNs - first.tNs) / slices;
-  const kept: GaugePoint[] = [];
+  const thinned: GaugePoint[] = [];
   for (let from = 0; from < points.length; ) {
     const slice = Math.floor(((points[from] as GaugePoint).tNs - first.tNs) / widthNs);
     let to = from;
@@ -90,8 +90,8 @@ export function thinned(points: readonly GaugePoint[], slices = 700): readonly G
     const lowest = inSlice.reduce((a, b) => (b.value < a.value ? b : a));
     const highest = inSlice.reduce((a, b) => (b.value > a.value ? b : a));
     const chosen = new Set([inSlice[0] as GaugePoint, lowest, highest, inSlice.at(-1) as GaugePoint]);
-    kept.push(...inSlice.filter((point) => chosen.has(point)));
+    thinned.push(...inSlice.filter((point) => chosen.has(point)));
     from = to;
   }
-  return kept;
+  return thinned;
 }

@@ -77,19 +77,19 @@ function sentences(figures: RampFigures, loop: "open" | "closed"): string[] {
   const rate = `success rate is ${formatNumber(figures.highestSuccessRate)} requests/s`;
   const highest = overS < sustainedS ? `The ${rate} over ${overS} s.` : `The highest sustained ${rate}.`;
   const p50 = `The median response time is ${formatMs(firstP50Ms)} in the first second of answers and ${formatMs(lastP50Ms)} in the last.`;
-  const told = [];
+  const sentences = [];
   if (onset) {
-    told.push(
+    sentences.push(
       `Requests begin to fail at ${at(onset)}: ${formatShare(onset.failedShare)} fail there, and the p95 of those that succeed is ${formatMs(onset.p95Ms)}.`,
     );
   }
   if (fallingBehind) {
-    told.push(
+    sentences.push(
       `The server falls behind from ${at(fallingBehind)}: fewer requests end than are scheduled, and ${formatNumber(openAtEnd)} are open when the ramp ends.`,
     );
   }
   if (!onset && !fallingBehind) {
-    told.push(
+    sentences.push(
       loop === "open"
         ? `The server kept up to the end of the ramp: it fell behind and failed at no rate up to ${formatNumber(figures.highestScheduledRate)} requests/s scheduled.`
         : "Requests go on failing at no number of users. Users wait for their answers: whether the server is full shows in the response time alone.",
@@ -97,7 +97,7 @@ function sentences(figures: RampFigures, loop: "open" | "closed"): string[] {
   }
   const end =
     failedShareAtEnd > 0 ? ` At the end of the ramp ${formatShare(failedShareAtEnd)} of the requests fail.` : "";
-  return [...told, `${highest}${end}`, ...(lastP50Ms > 0 ? [p50] : [])];
+  return [...sentences, `${highest}${end}`, ...(lastP50Ms > 0 ? [p50] : [])];
 }
 
 function figuresTable(rows: [string, RampFigures][]): Table {

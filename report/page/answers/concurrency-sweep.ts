@@ -73,11 +73,14 @@ function sentences(run: Results, levels: LevelSummary[]): string[] {
   if (worked.length === 0)
     return ["No request completed, so there is no latency and no throughput to report.", failureSentence(levels)];
   // A level that failed its gate did not deliver what it was measured by: it is none to recommend.
-  const kept = worked.filter((level) => !levelFails(run, level));
-  const failing = levels.filter((level) => !kept.includes(level));
-  const found = knee(kept, throughput);
+  const passing = worked.filter((level) => !levelFails(run, level));
+  const failing = levels.filter((level) => !passing.includes(level));
+  const found = knee(passing, throughput);
   if (!found)
-    return ["Every level violated a threshold, so there is no throughput to recommend.", ...rest(run, levels)];
+    return [
+      "Every level violated a threshold, so there is no throughput to recommend.",
+      ...otherSentences(run, levels),
+    ];
   const { peak, knee: bend } = found;
   const speed = `${formatNumber(throughput(peak))} ${unit} (${latencyWords(peak)})`;
   const among = failing.length > 0 ? ", of the levels that passed" : "";
@@ -96,10 +99,10 @@ function sentences(run: Results, levels: LevelSummary[]): string[] {
       ),
     );
   }
-  return [...result, ...rest(run, levels)];
+  return [...result, ...otherSentences(run, levels)];
 }
 
-const rest = (run: Results, levels: LevelSummary[]): string[] => [
+const otherSentences = (run: Results, levels: LevelSummary[]): string[] => [
   ...sloSentences(run, levels),
   failureSentence(levels),
 ];

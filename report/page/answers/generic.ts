@@ -67,12 +67,12 @@ function joined(shown: readonly ShownRun[], tables: readonly (readonly [ShownRun
 
 function words(run: Results): string {
   const levels = run.levelSummaries;
-  const kept = levels.filter((level) => level.completed > 0 && !levelFails(run, level));
+  const passing = levels.filter((level) => level.completed > 0 && !levelFails(run, level));
   const failures = failureSentence(levels);
   if (levels.every(({ completed }) => completed === 0)) return `No request completed. ${failures}`;
-  const [first, ...rest] = kept;
+  const [first, ...rest] = passing;
   if (!first) return `Every level violated a threshold. ${failures}`;
-  const tokens = kept.some(({ outputTokens }) => outputTokens > 0);
+  const tokens = passing.some(({ outputTokens }) => outputTokens > 0);
   const throughput = (level: LevelSummary) => (tokens ? level.outputThroughput : level.requestThroughput);
   const best = rest.reduce((most, level) => (throughput(level) > throughput(most) ? level : most), first);
   const latency = measured(best, "ttftMs") ?? measured(best, "e2eMs");

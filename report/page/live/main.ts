@@ -46,7 +46,7 @@ function escaped(text: string): string {
 
 class LiveChart {
   readonly #plot = element("div", { className: "plot", tabIndex: 0 });
-  readonly #told = element("p", { className: "told" });
+  readonly #announced = element("p", { className: "announced" });
   readonly #hidden = new Set<string>();
   #chart: EChartsType | undefined;
   #opened = () => {};
@@ -69,9 +69,9 @@ class LiveChart {
       `${spec.alt}. Arrow keys move along the values, + and - zoom, Escape shows all.`,
     );
     this.#plot.style.height = `${this.#height()}px`;
-    this.#told.setAttribute("aria-live", "polite");
+    this.#announced.setAttribute("aria-live", "polite");
     const live = element("div", { className: "live" });
-    live.append(caption, this.#legend(), this.#plot, this.#told);
+    live.append(caption, this.#legend(), this.#plot, this.#announced);
     figure.append(live);
     figure.classList.add("is-live");
     this.#plot.addEventListener("keydown", (event) => this.#key(event));
@@ -257,7 +257,7 @@ class LiveChart {
       const value = series.points[dataIndex] as [number, number | null] | undefined;
       return value ? [{ seriesIndex, dataIndex, value }] : [];
     });
-    this.#told.textContent = this.#words(there).join("; ");
+    this.#announced.textContent = this.#words(there).join("; ");
   }
 
   #ensure(): void {

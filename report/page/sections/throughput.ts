@@ -69,8 +69,8 @@ export function throughputSection(shown: readonly ShownRun[]): Section {
       ),
       limits: limits.map((ms) => [ms, `SLO ${title} ${ms} ms`] as [number, string]),
       marks: known.flatMap((each): [number, string][] => {
-        const kept = each.levels.filter((level) => !levelFails(each.run, level));
-        const found = kept.length > 1 ? knee(kept, throughput) : undefined;
+        const passing = each.levels.filter((level) => !levelFails(each.run, level));
+        const found = passing.length > 1 ? knee(passing, throughput) : undefined;
         return found
           ? [
               [

@@ -301,12 +301,12 @@ export function polled(run: Results): Map<string, [number, number][]> {
 function thinnedPoints(points: readonly [number, number][]): [number, number][] {
   if (points.length <= mostPoints) return [...points];
   const size = Math.ceil((2 * points.length) / mostPoints);
-  const kept: [number, number][] = [];
+  const extremes: [number, number][] = [];
   for (let from = 0; from < points.length; from += size) {
     const slice = points.slice(from, from + size);
     const lowest = slice.reduce((a, b) => (b[1] < a[1] ? b : a));
     const highest = slice.reduce((a, b) => (b[1] > a[1] ? b : a));
-    kept.push(...(lowest === highest ? [lowest] : lowest[0] < highest[0] ? [lowest, highest] : [highest, lowest]));
+    extremes.push(...(lowest === highest ? [lowest] : lowest[0] < highest[0] ? [lowest, highest] : [highest, lowest]));
   }
-  return kept;
+  return extremes;
 }

@@ -61,7 +61,7 @@ function figures(rows: readonly RequestRow[]): Record<string, Cell> {
   const opened = sent.filter(({ reused }) => !reused);
   const connects = ascending(opened.map(({ connectNs }) => connectNs / 1e6).filter((ms) => ms > 0));
   const tls = ascending(opened.map(({ tlsNs }) => tlsNs / 1e6).filter((ms) => ms > 0));
-  const told = completed.filter(({ cachedTokens }) => cachedTokens !== undefined);
+  const withCachedTokens = completed.filter(({ cachedTokens }) => cachedTokens !== undefined);
   const input = completed.reduce((sum, { inputTokens }) => sum + inputTokens, 0);
   const reasons = new Map<string, number>();
   for (const { finishReason } of completed) {
@@ -77,7 +77,9 @@ function figures(rows: readonly RequestRow[]): Record<string, Cell> {
       completed.map(({ outputTokens }) => outputTokens),
     ),
     cached_share:
-      told.length > 0 && input > 0 ? told.reduce((sum, { cachedTokens = 0 }) => sum + cachedTokens, 0) / input : null,
+      withCachedTokens.length > 0 && input > 0
+        ? withCachedTokens.reduce((sum, { cachedTokens = 0 }) => sum + cachedTokens, 0) / input
+        : null,
     connections: opened.length,
     reused_share: sent.length > 0 ? (sent.length - opened.length) / sent.length : null,
     connect_p50_ms: connects.length > 0 ? quantile(connects, 0.5) : null,
