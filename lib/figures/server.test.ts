@@ -22,7 +22,7 @@ test("a gauge is its mean over the window's time, each poll holding until the ne
   const line = values(0, { "vllm:num_requests_running": [0, 4, 8, 0, 100] }, ["gauge"]);
   const said = serverFigures(pagesOf([line]), level(1, 2));
   assert.deepEqual(said?.running, { mean: 6, max: 8 });
-  assert.equal(serverFigures(pagesOf([line]), level(1, 1))?.running?.mean, 4);
+  assert.equal(serverFigures(pagesOf([line]), level(1, 1.5))?.running?.mean, 16 / 3);
   // From 1.5 to 2.5 s: half of each.
   assert.deepEqual(serverFigures(pagesOf([line]), level(1.5, 1))?.running, { mean: 6, max: 8 });
 });
@@ -49,6 +49,14 @@ test("a window that was not polled through half of its time has no figures", () 
   assert.equal(serverFigures(pages, level(1, 4))?.preemptions, undefined);
   assert.equal(serverFigures(pages, level(1, 0)), undefined);
   assert.equal(serverFigures([], level(0, 2)), undefined);
+});
+
+test("a gauge is not known where one poll stands for more than two thirds of the window", () => {
+  const line = values(0, { "vllm:num_requests_running": [0, 0, 3, 3, 0] }, ["gauge"]);
+  const pages = pagesOf([line]);
+  assert.equal(serverFigures(pages, level(1, 0.9))?.running, undefined, "none ran when the level began");
+  assert.equal(serverFigures(pages, level(1.2, 1.7))?.running?.max, 3);
+  assert.deepEqual(serverFigures(pages, level(1, 3))?.running, { mean: 2, max: 3 });
 });
 
 test("counts of several pages are summed, shares are not, and what a pool and its engines both count is counted once", () => {

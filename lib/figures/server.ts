@@ -129,9 +129,13 @@ export function pagesOf(lines: readonly PointsLine[]): Page[] {
   return Array.from(pages, (page) => page ?? new Map());
 }
 
-/** A gauge from one time to another, each poll holding until the next; undefined where it was not polled in half of it. */
+/**
+ * A gauge from one time to another, each poll holding until the next; undefined where it was not polled in half of it, and where
+ * one poll stands for more than two thirds: the moment at which a level begins is not what is within it.
+ */
 function gaugeFigures({ atNs, values }: Series, fromNs: number, toNs: number): GaugeFigures | undefined {
   let weight = 0;
+  let longest = 0;
   let sum = 0;
   let min = Number.POSITIVE_INFINITY;
   let max = Number.NEGATIVE_INFINITY;
@@ -144,12 +148,14 @@ function gaugeFigures({ atNs, values }: Series, fromNs: number, toNs: number): G
     const held = until - Math.max(at, fromNs);
     if (value === null || value === undefined || (held <= 0 && at < fromNs)) continue;
     weight += Math.max(held, 0);
+    longest = Math.max(longest, held);
     sum += value * Math.max(held, 0);
     min = Math.min(min, value);
     max = Math.max(max, value);
     if (at >= fromNs) polls++;
   }
-  if (weight <= 0 || weight < (toNs - fromNs) / 2) return undefined;
+  const span = toNs - fromNs;
+  if (weight <= 0 || weight < span / 2 || longest > (span * 2) / 3) return undefined;
   return { kind: "gauge", mean: sum / weight, min, max, polls };
 }
 
