@@ -122,7 +122,8 @@ test("a histogram's percentile is known to a bucket, and its mean is held agains
       [2 * s, 200, 65, 130, 195],
     ],
   };
-  const said = serverFigures(pagesOf([line]), level(0, 2, [155, 165, 175]));
+  const times = (ms: readonly number[], of: number) => Array.from({ length: of }, (_, i) => ms[i % ms.length] ?? 0);
+  const said = serverFigures(pagesOf([line]), level(0, 2, times([155, 165, 175], 90)));
   const { ttft } = said ?? {};
   assert.ok(ttft);
   assert.deepEqual([ttft.count, ttft.meanMs, ttft.ours.meanMs, ttft.outsideMs], [100, 150, 165, 15]);
@@ -130,8 +131,11 @@ test("a histogram's percentile is known to a bucket, and its mean is held agains
   assert.deepEqual([ttft.p50Ms?.low, ttft.p50Ms?.high], [100, 200]);
   assert.ok(Math.abs((ttft.p50Ms?.estimate ?? 0) - (100 + 100 / 6)) < 1e-9);
   assert.equal(ttft.p50Agrees, true);
-  const far = serverFigures(pagesOf([line]), level(0, 2, [1, 1, 493]))?.ttft;
+  const far = serverFigures(pagesOf([line]), level(0, 2, times([1, 1, 493], 99)))?.ttft;
   assert.equal(far?.p50Agrees, false, "1 ms is in no such bucket, whatever passes outside of 15 ms");
+  const others = serverFigures(pagesOf([line]), level(0, 2, times([155], 130)))?.ttft;
+  assert.deepEqual([others?.count, others?.ours.count], [100, 130]);
+  assert.deepEqual([others?.outsideMs, others?.p50Agrees], [undefined, undefined], "they are not the same requests");
 });
 
 test("beyond the last bound a percentile has no upper end", () => {

@@ -63,9 +63,12 @@ export interface HeldAgainst {
   p50Ms?: BucketedPercentile;
   p99Ms?: BucketedPercentile;
   ours: { count: number; meanMs: number; p50Ms: number; p99Ms: number };
-  /** Our mean less the server's: what passes outside of what it measures. */
-  outsideMs: number;
-  /** Whether our p50 lies where the server's bucket and the time outside allow it. */
+  /**
+   * Our mean less the server's: what passes outside of what it measures. Absent where the counts differ by more than a fifth: the
+   * server counts a request when its token comes, we when it was scheduled, so that in an overload the two are of other requests.
+   */
+  outsideMs?: number;
+  /** Whether our p50 lies where the server's bucket and the time outside allow it; absent with that. */
   p50Agrees?: boolean;
 }
 
@@ -349,6 +352,9 @@ function roles(
   return Object.fromEntries(Object.entries(figures).filter(([, value]) => value !== undefined));
 }
 
+/** The part of one side's requests that the other may not have counted for their means to be compared. */
+const mostAside = 0.2;
+
 /** A latency of the server's beside ours. Histograms of several pages have no common percentile here, only a mean. */
 function heldAgainst(found: Found | undefined, ours: Measured["ttftMs"]): HeldAgainst | undefined {
   const histograms = found?.values.filter((value): value is HistogramFigures => value.kind === "histogram") ?? [];
@@ -365,6 +371,7 @@ function heldAgainst(found: Found | undefined, ours: Measured["ttftMs"]): HeldAg
   const p50Ms = single && only.p50 ? inMs(only.p50) : undefined;
   const p99Ms = single && only.p99 ? inMs(only.p99) : undefined;
   const outsideMs = ours.mean - meanMs;
+  const comparable = Math.abs(count - ours.count) <= mostAside * Math.max(count, ours.count);
   const slack = Math.abs(outsideMs);
   return {
     metric: found.name,
@@ -372,8 +379,8 @@ function heldAgainst(found: Found | undefined, ours: Measured["ttftMs"]): HeldAg
     ...(p50Ms ? { p50Ms } : {}),
     ...(p99Ms ? { p99Ms } : {}),
     ours: { count: ours.count, meanMs: ours.mean, p50Ms: ours.p50, p99Ms: ours.p99 },
-    outsideMs,
-    ...(p50Ms
+    ...(comparable ? { outsideMs } : {}),
+    ...(comparable && p50Ms
       ? { p50Agrees: ours.p50 >= p50Ms.low - slack && ours.p50 <= (p50Ms.high ?? Number.POSITIVE_INFINITY) + slack }
       : {}),
   };
