@@ -9,8 +9,8 @@ import { distDir } from "./paths";
 export interface Script {
   /** Its bundle. */
   readonly file: string;
-  /** The settings that it has of its own. */
-  readonly own: readonly OwnSetting[];
+  /** The settings that it has of its own; undefined where only k6 will know them, which then refuses others. */
+  readonly own: readonly Pick<OwnSetting, "name">[] | undefined;
 }
 
 /** Reads what a script declares, and bundles it. */

@@ -15,7 +15,6 @@ import type { Summary } from "../lib/figures/level-summary";
 import { exitCodes } from "../lib/outcome/exit-codes";
 import { secretsLine } from "../lib/settings/access";
 import { asEnvironment, environmentPrefix, gatherSettings } from "../lib/settings/given-settings";
-import type { OwnSetting } from "../lib/settings/own";
 import { SettingError } from "../lib/settings/setting-error";
 import { type Environment, settings } from "../lib/settings/settings";
 import { newSalt } from "../lib/workload/salt";
@@ -230,7 +229,7 @@ function usage(names: readonly string[], command: StartCommand): string {
 
 Runs a scenario and renders its report. Without any argument it runs ${defaultScenario} against a simulated server; else the
 server is named by BASE_URL, or SIMULATE=true asks for the simulated one.
-Scenarios: ${names.join(", ")}.
+Scenarios: ${names.join(", ")}; or the path of a script of your own (docs/own-scenarios.md).
 Settings: tokenclock run SCENARIO --help lists a scenario's, docs/settings.md has all; also as -e SETTING=value, or as environment variables TOKENCLOCK_SETTING, BASE_URL and API_KEY; keys
 are better set there, because others can see a process's arguments.
 k6's arguments: those of k6 run, such as --out or --tag.`;
@@ -246,10 +245,16 @@ TOKENCLOCK_SETTING, BASE_URL and API_KEY; keys are better set there than with -e
 k6's arguments: bin/k6 run --help`;
 }
 
-/** The settings of a script's own by name, as the user set them; undefined where nothing is set. */
-function ownSettings(declared: readonly OwnSetting[], options: Environment): Environment {
+/**
+ * The settings of a script's own by name, as the user set them; undefined where nothing is set. Where nobody knows yet what it
+ * declares, whatever is no other setting counts as its own: the script refuses what it does not have.
+ */
+function ownSettings(script: Script | undefined, options: Environment): Environment {
+  const unknown = () =>
+    Object.keys(options).filter((name) => !name.startsWith(environmentPrefix) && !(name in settings));
+  const names = script === undefined ? [] : (script.own?.map(({ name }) => name) ?? unknown());
   return Object.fromEntries(
-    declared.map(({ name }) => {
+    names.map((name) => {
       const prefixed = `${environmentPrefix}${name}`;
       return [name, options[name] ?? options[prefixed] ?? process.env[prefixed]];
     }),
@@ -315,7 +320,7 @@ export async function start(argv: readonly string[], command: StartCommand = "np
   requireOptions(k6Args, Boolean(process.env.K6_BINARY));
   const scriptFile = scriptOf(scenario, names);
   const script = scriptFile === undefined ? undefined : await openScript(scriptFile);
-  const own = ownSettings(script?.own ?? [], options);
+  const own = ownSettings(script, options);
   const given: Record<string, string | undefined> = {
     ...orRefused(() => gatherSettings(options, process.env, Object.keys(own))),
   };

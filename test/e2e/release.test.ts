@@ -1,7 +1,7 @@
 /** A release for this machine: made twice, unpacked in an empty folder, used with nothing on the PATH. */
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
-import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { chmodSync, copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import http from "node:http";
 import type { AddressInfo } from "node:net";
 import path from "node:path";
@@ -107,6 +107,28 @@ test("run, report, gate and compare work with neither Node nor Go, and say by ex
   assert.match(merged.stdout, /its records do not say which part of which run they are/);
   const twice = await tokenclock(["compare", "--baseline", "out", "--candidate", "out"], cwd);
   assert.deepEqual([twice.code, /is named twice/.test(twice.stdout)], [104, true], twice.stdout + twice.stderr);
+});
+
+test("a script of one's own runs as it is, and its misspelt setting or a missing library is refused", {
+  skip,
+}, async () => {
+  const cwd = made("own");
+  mkdirSync(cwd);
+  const example = path.join(home, "examples", "own-requests.ts");
+  copyFileSync(example, path.join(cwd, "mine.ts"));
+  const alone = await tokenclock(["run", "./mine.ts", "SIMULATE=true"], cwd);
+  assert.equal(alone.code, 104, alone.stderr);
+  assert.match(alone.stderr, /mine\.ts imports \.\/tokenclock\.js, which is not there: copy tokenclock\.js/);
+
+  copyFileSync(path.join(home, "dist", "tokenclock.js"), path.join(cwd, "tokenclock.js"));
+  const misspelt = await tokenclock(["run", "./mine.ts", "SIMULATE=true", "HAET=1"], cwd);
+  assert.equal(misspelt.code, 104, misspelt.stderr);
+  assert.match(misspelt.stderr, /HAET/);
+  const ran = await tokenclock(["run", "./mine.ts", "SIMULATE=true", "REQUESTS=6", "HEAT=1.5", "RESULTS=out"], cwd);
+  assert.ok([0, 96, 98].includes(ran.code ?? -1), ran.stdout + ran.stderr);
+  const { config } = JSON.parse(readFileSync(path.join(cwd, "out", "summary.json"), "utf8"));
+  assert.deepEqual([config.HEAT, config.REQUESTS], [1.5, 6]);
+  for (const file of ["report.html", "records.ndjson.gz"]) assert.ok(existsSync(path.join(cwd, "out", file)), file);
 });
 
 test("help, version, completion and what is misspelt", { skip }, async () => {
