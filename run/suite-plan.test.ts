@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import {
   candidates,
-  ingestionSteps,
+  ingestionCount,
+  ingestionStep,
   lengthPairs,
   type Measured,
   nextParallel,
@@ -44,7 +45,8 @@ test("all of benchmark_llm_serving's arguments exist under their names", () => {
     "launch-arguments-endpoint",
     "speed-threshold",
   ];
-  assert.deepEqual(suiteSettings.map(optionName).sort(), [...theirs].sort());
+  const ours = ["input-lengths", "output-lengths", "ingestion-lengths"];
+  assert.deepEqual(suiteSettings.map(optionName).sort(), [...theirs, ...ours].sort());
 });
 
 test("command line before environment before .env before default", () => {
@@ -75,17 +77,32 @@ test("a bad value is refused by name, value and what is allowed", () => {
 });
 
 test("nine pairs of lengths, each file under its name", () => {
-  const names = lengthPairs().map((lengths) => profileStep(options(), lengths, none).name);
+  const names = lengthPairs(options()).map((lengths) => profileStep(options(), lengths, none).name);
   assert.equal(new Set(names).size, 9);
   assert.ok(names.includes("kv_cache_profile_input_4096_output_1024"));
-  assert.deepEqual(
-    ingestionSteps(options()).map(({ name }) => name),
-    [0, 1, 2, 3].map((i) => `prompt_ingestion_${i}`),
-  );
+  assert.equal(ingestionCount(options()), 4);
+  const fourth = ingestionStep(options(), 3);
+  assert.equal(fourth.name, "prompt_ingestion_3");
+  assert.equal(fourth.env.INPUT_LENGTHS, "32,128,512,1024,2048,3072,4096");
   assert.equal(
     speedStep(options(), { inputTokens: 32, outputTokens: 16 }, 6, 0, none).name,
     "generation_speed_input_32_output_16_nb_requests_6",
   );
+});
+
+test("lengths are arguments, and a refused one is left out of the ingestion", () => {
+  const chosen = options({ inputLengths: "2048, 64", outputLengths: "8", ingestionLengths: "64,512,2048" });
+  assert.deepEqual(lengthPairs(chosen), [
+    { inputTokens: 64, outputTokens: 8 },
+    { inputTokens: 2048, outputTokens: 8 },
+  ]);
+  assert.equal(ingestionStep(chosen, 1, [2048]).env.INPUT_LENGTHS, "64,512");
+  for (const list of ["", "32,", "32,32", "0", "1.5", "32;64", "1e400"])
+    assert.throws(
+      () => options({ inputLengths: list }),
+      /input-lengths=.* is not a list of different whole numbers from 1/,
+    );
+  assert.throws(() => suiteOptions({}, { OUTPUT_LENGTHS: "x" }, {}), /output-lengths=x is not a list/);
 });
 
 test("the profile sends 1, 2, 3, ... requests, together no more than max-queries", () => {
@@ -167,7 +184,7 @@ test("a curve that is not monotone is swept, and --sweep sweeps any", () => {
 
 test("quick has fewer numbers and fewer requests", () => {
   assert.ok(candidates(options({ quick: true })).length < candidates(options()).length);
-  assert.equal(ingestionSteps(options({ quick: true })).length, 1);
+  assert.equal(ingestionCount(options({ quick: true })), 1);
 });
 
 test("the progress line shows what is done, what runs and the time left", () => {

@@ -1,13 +1,6 @@
 /** What the serving suite does: its arguments, its steps and the search for thresholds. Pure. */
 import { parseEnv } from "node:util";
 
-/** Input and output lengths that the suite crosses, tokens. */
-const inputLengths = [32, 1024, 4096];
-const outputLengths = [16, 128, 1024];
-
-/** Prompt lengths of the ingestion, tokens. */
-const ingestionLengths = [32, 128, 512, 1024, 2048, 3072, 4096];
-
 /** Parallel requests at which generation speed is measured (benchmark_llm_serving's sweep). */
 export const parallelRequests = [1, 2, 3, 4, 6, 8, 10, 14, 18, 22, 26, 30, 34, 38];
 const quickParallelRequests = [1, 2, 4, 8, 16];
@@ -38,6 +31,11 @@ export interface SuiteOptions {
   infoEndpoint: string;
   launchArgumentsEndpoint: string;
   speedThreshold: number;
+  /** Input and output lengths that the suite crosses, tokens, ascending. */
+  inputLengths: readonly number[];
+  outputLengths: readonly number[];
+  /** Prompt lengths of the ingestion, tokens, ascending. */
+  ingestionLengths: readonly number[];
   quick: boolean;
   /** Measure every number of parallel requests instead of searching. */
   sweep: boolean;
@@ -65,6 +63,9 @@ export const suiteDefaults = {
   infoEndpoint: "/v1/info",
   launchArgumentsEndpoint: "/v1/launch_arguments",
   speedThreshold: 20,
+  inputLengths: "32,1024,4096",
+  outputLengths: "16,128,1024",
+  ingestionLengths: "32,128,512,1024,2048,3072,4096",
 } as const;
 export type SuiteSetting = keyof typeof suiteDefaults;
 export const suiteSettings = Object.keys(suiteDefaults) as SuiteSetting[];
@@ -106,6 +107,18 @@ export function suiteOptions(
       throw new Error(`${optionName(name)}=${text(name)} is not a number from ${lowest}`);
     return value;
   };
+  const lengths = (name: SuiteSetting): number[] => {
+    const given = text(name)
+      .split(",")
+      .map((each) => each.trim());
+    const values = given.map(Number).sort((a, b) => a - b);
+    const known = values.every((value, i) => Number.isSafeInteger(value) && value >= 1 && value !== values[i - 1]);
+    if (!known || given.includes(""))
+      throw new Error(
+        `${optionName(name)}=${text(name)} is not a list of different whole numbers from 1, such as 32,1024`,
+      );
+    return values;
+  };
   const backend = backends.find((name) => name === text("backend"));
   if (!backend) throw new Error(`backend=${text("backend")} is not one of ${backends.join(", ")}`);
   const baseUrl = (text("baseUrl") || `http://${text("host")}:${number("port", 1)}`)
@@ -134,6 +147,9 @@ export function suiteOptions(
     infoEndpoint: text("infoEndpoint"),
     launchArgumentsEndpoint: text("launchArgumentsEndpoint"),
     speedThreshold: number("speedThreshold", 0),
+    inputLengths: lengths("inputLengths"),
+    outputLengths: lengths("outputLengths"),
+    ingestionLengths: lengths("ingestionLengths"),
     quick: given.quick ?? false,
     sweep: given.sweep ?? false,
   };
@@ -144,8 +160,8 @@ export interface Lengths {
   outputTokens: number;
 }
 
-/** The nine pairs of lengths, the cheap ones first: an interrupted suite has the most to show. */
-export function lengthPairs(): Lengths[] {
+/** All pairs of lengths, the cheap ones first: an interrupted suite has the most to show. */
+export function lengthPairs({ inputLengths, outputLengths }: SuiteOptions): Lengths[] {
   return outputLengths.flatMap((outputTokens) => inputLengths.map((inputTokens) => ({ inputTokens, outputTokens })));
 }
 
@@ -187,21 +203,25 @@ function prompts(options: SuiteOptions, file: string, exists: (path: string) => 
   return options.datasetFolder !== "" && exists(path) ? { DATASET: path } : synthetic;
 }
 
-/** Prompt ingestion, four times over (once with --quick); each step with a seed of its own. */
-export function ingestionSteps(options: SuiteOptions): Step[] {
-  return Array.from({ length: options.quick ? 1 : 4 }, (_, instance) => ({
+/** How often prompt ingestion is measured. */
+export const ingestionCount = ({ quick }: SuiteOptions): number => (quick ? 1 : 4);
+
+/** One of the measurements of prompt ingestion, each with a seed of its own, without the lengths that the server refuses. */
+export function ingestionStep(options: SuiteOptions, instance: number, refused: readonly number[] = []): Step {
+  const lengths = options.ingestionLengths.filter((length) => !refused.includes(length));
+  return {
     name: `prompt_ingestion_${instance}`,
-    scenario: "prompt-ingestion" as const,
+    scenario: "prompt-ingestion",
     env: {
       ...common(options, options.maxDurationPromptIngestion),
       ...synthetic,
-      INPUT_LENGTHS: ingestionLengths.join(","),
+      INPUT_LENGTHS: lengths.join(","),
       OUTPUT_TOKENS: "1",
       REQUESTS: options.quick ? "3" : "10",
       SEED: String(1000 + instance),
     },
     parameters: { prompt_length: "0", output_length: 1, n_workers: 1, query_profile: "constant_number_of_queries" },
-  }));
+  };
 }
 
 /** 1, 2, 3, ... requests at once until they are max-queries together (with --quick a few numbers only). */

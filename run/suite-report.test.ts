@@ -1,13 +1,16 @@
 /** The suite's files from results folders whose requests are known. */
 import assert from "node:assert/strict";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
-import { readResults } from "../report/read/read";
+import { type LevelSummary, readResults } from "../report/read/read";
 import type { RequestLine } from "../report/read/records";
+import { near } from "../test/support/near";
+import { quantile } from "../test/support/statistics";
 import { cache, ingestion, type RunSpec, requestLine, writeRun } from "../test/support/synthetic";
-import { ingestionSteps, profileStep, speedStep, suiteOptions } from "./suite-plan";
+import { ingestionStep, profileStep, speedStep, suiteOptions } from "./suite-plan";
+import { refusalOf } from "./suite-refusals";
 import { commonParameters, type Done, flaws, rawResult, writeSuiteReport } from "./suite-report";
 
 const dir = mkdtempSync(join(tmpdir(), "tokenclock-suite-"));
@@ -40,9 +43,7 @@ const profile = cache({
 });
 
 async function all(): Promise<Done[]> {
-  const ingestions = ingestionSteps(options).map((step, i) =>
-    done(step, ingestion({ seed: 20 + i, tokensPerS: 8000, baseMs: 12 })),
-  );
+  const ingestions = [done(ingestionStep(options, 0), ingestion({ seed: 20, tokensPerS: 8000, baseMs: 12 }))];
   const speeds = [1, 4, 8, 14].map((parallel) => done(speedStep(options, lengths, parallel, 0, none), loop(parallel)));
   return Promise.all([...ingestions, done(profileStep(options, lengths, none), profile), ...speeds]);
 }
@@ -126,9 +127,8 @@ test("raw results of a profile hold the gauges, of an ingestion every query", as
   // 192 tokens a request, eight of ten fit into 1600.
   assert.equal(Math.max(...profiled.kv_cache_profile.map((point) => point.num_requests_waiting ?? 0)), 2);
   assert.ok(Math.abs((profiled.general_metrics.max_kv_cache ?? 0) - 0.96) < 0.02);
-  const [step] = ingestionSteps(options);
   const ingested = rawResult(
-    await done(step as Done["step"], ingestion({ seed: 20, tokensPerS: 8000, baseMs: 12 })),
+    await done(ingestionStep(options, 0), ingestion({ seed: 20, tokensPerS: 8000, baseMs: 12 })),
     parameters,
   ) as { individual_query: Record<string, number>[] };
   assert.equal(ingested.individual_query.length, 120);
@@ -144,6 +144,7 @@ test("report/ has every file of the layout, and thresholds.csv follows from the 
     "kv_cache_profile/graph_kv_cache_profile_input_128_output_64.png",
     "parameters.json",
     "prompt_ingestion_graph.png",
+    "report.html",
     "speed_generation/data/speed_generation_graph_data_input_128_output_64.json",
     "speed_generation/speed_generation_graph_input_128_output_64.png",
     "thresholds.csv",
@@ -182,4 +183,85 @@ test("report/ has every file of the layout, and thresholds.csv follows from the 
     totals.data.map((each) => each.total_number_of_generated_tokens),
     [4, 16, 32, 56].map((requests) => requests * 64),
   );
+});
+
+/** A run of one level whose requests all ended like this. */
+const refused = (level: string, failure: string, status: number, message?: string, inputTokens = 0): RunSpec => ({
+  scenario: "speed-generation",
+  levels: [{ name: level, concurrency: 1, openMs: 0, closeMs: 100, labels: inputTokens > 0 ? { inputTokens } : {} }],
+  requests: [0, 1, 2].map((index) =>
+    requestLine({ level, index, sentMs: 10 * index, failure, status, ...(message === undefined ? {} : { message }) }),
+  ),
+});
+const tooLong = "This model's maximum context length is 2048 tokens. However, your prompt contains 4096 input tokens.";
+
+test("lengths that the server refuses are told from failures", async () => {
+  const step = speedStep(options, lengths, 1, 0, none);
+  for (const [failure, status, message, words] of [
+    ["http_4xx", 400, tooLong, tooLong],
+    ["http_4xx", 413, undefined, "(no message)"],
+    [
+      "http_5xx",
+      500,
+      "the request exceeds the available context size",
+      "the request exceeds the available context size",
+    ],
+    ["error_event", 200, "input is too long to process", "input is too long to process"],
+    ["short", 200, undefined, "the server ended every response after 0 tokens or fewer (finish_reason none)"],
+    ["http_4xx", 404, "no such model", undefined],
+    ["http_429", 429, "too many requests", undefined],
+    ["http_5xx", 500, "out of memory", undefined],
+    ["connect", 0, "connection refused", undefined],
+  ] as const) {
+    const { run } = await done(step, refused("c1", failure, status, message));
+    const refusal = refusalOf(run, run.levelSummaries[0] as LevelSummary);
+    assert.deepEqual(refusal, words === undefined ? undefined : { status, words }, `${failure} ${status}`);
+    assert.equal(flaws({ step, run }).length, words === undefined ? 1 : 0);
+  }
+  const mixed = refused("c1", "http_4xx", 400, tooLong);
+  mixed.requests.push(requestLine({ level: "c1", index: 3, sentMs: 50, ttftMs: 5, gapsMs: [5] }));
+  const { run } = await done(step, mixed);
+  assert.equal(refusalOf(run, run.levelSummaries[0] as LevelSummary), undefined, "a request completed");
+  assert.deepEqual(flaws({ step, run }), ["3 of 4 requests failed (http_4xx 3)"]);
+});
+
+test("the page has the thresholds, each speed, the words of a refusal, and no other number", async () => {
+  const left = { inputTokens: 4096, outputTokens: 64, step: "generation_speed_x", status: 400, words: tooLong };
+  const steps = await all();
+  await writeSuiteReport(dir, steps, options, parameters, [left]);
+  const folder = join(dir, "report");
+  const page = readFileSync(join(folder, "report.html"), "utf8");
+  assert.equal(
+    readFileSync(join(folder, "thresholds.csv"), "utf8"),
+    "speed_threshold,kv_cache_threshold,input_length,output_length\n14,4,128,64\n,,4096,64\n",
+  );
+  assert.deepEqual(JSON.parse(readFileSync(join(folder, "left_out.json"), "utf8")), [left]);
+  const cells = (id: string): string[][] => {
+    const table = new RegExp(`<table id="table-${id}"[^>]*>(.*?)</table>`, "s").exec(page)?.[1] ?? "";
+    return [...table.matchAll(/<tr>(.*?)<\/tr>/gs)].map(([, row = ""]) =>
+      [...row.matchAll(/<t[dh][^>]*>(.*?)<\/t[dh]>/gs)].map(([, text = ""]) => text.replace(/<[^>]*>/g, "")),
+    );
+  };
+  assert.match(page, /id="verdict"><strong>NOT VALID<\/strong>/);
+  assert.deepEqual(cells("thresholds").slice(1), [
+    ["128", "64", "14", "4"],
+    ["4,096", "64", "–", "–"],
+  ]);
+  const [, ...told] = cells("left_out");
+  assert.deepEqual(told, [["4,096", "64", tooLong.replace("'", "&#39;"), "400", "generation_speed_x"]]);
+  // The median of each number of parallel requests, from the lines of its requests.
+  const shown = cells("speed_generation").slice(1);
+  for (const [i, parallel] of [1, 4, 8, 14].entries()) {
+    const speeds = loop(parallel).requests.map(
+      (line) => 64e9 / ((line.lastOutputNs ?? Number.NaN) - (line.sentNs ?? Number.NaN)),
+    );
+    const row = shown[i] ?? [];
+    assert.deepEqual(row.slice(1, 3), [String(parallel), String(speeds.length)]);
+    near(Number(row[4]), quantile(speeds, 0.5), `speed of ${parallel}`, { relative: 0.01 });
+  }
+  assert.match(page, /npm run suite -- \\\n {2}--base-url http:\/\/127\.0\.0\.1:8000/);
+  // A suite without anything left out says so by its verdict.
+  await writeSuiteReport(dir, steps, options, parameters);
+  assert.match(readFileSync(join(folder, "report.html"), "utf8"), /id="verdict"><strong>VALID<\/strong>/);
+  assert.equal(existsSync(join(folder, "left_out.json")), false, "what an earlier report left out is not kept");
 });

@@ -2,7 +2,7 @@
  * What the serving suite writes: raw_results/ and report/ with the file names, keys and rules of benchmark_llm_serving
  * 1.0.3, folded from our own results folders. Seconds and tokens/s, as there. Tokens are the server's count, not chunks.
  */
-import { mkdir, writeFile } from "node:fs/promises";
+import { mkdir, rm, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { gaugesOf, profilePicture, spanOf } from "../report/page/answers/kv-cache-profile";
 import { failureSentence } from "../report/page/answers/levels";
@@ -19,10 +19,12 @@ import {
 import type { Picture } from "../report/page/chart";
 import { picturePng } from "../report/page/png";
 import { type GaugePoint, gaugeFigures, within } from "../report/read/gauges";
-import type { RequestRow, Results } from "../report/read/read";
+import type { LevelSummary, RequestRow, Results } from "../report/read/read";
 import { type Combination, speedFromBeginning, speedWithoutWaiting, ttftMs } from "../report/read/request";
 import { ascending, mean, quantile, sum } from "../report/statistics";
+import { type SuiteProfile, type SuiteSpeeds, suitePageHtml } from "./suite-page";
 import type { Lengths, Step, SuiteOptions } from "./suite-plan";
+import { type LeftOut, refusalOf } from "./suite-refusals";
 
 /** A step that was measured. */
 export interface Done {
@@ -30,10 +32,15 @@ export interface Done {
   run: Results;
 }
 
+/** Levels with failed requests, without those whose lengths the server refuses: these are left out. */
+export const failedLevels = (run: Results): LevelSummary[] =>
+  run.levelSummaries.filter((level) => level.failed > 0 && refusalOf(run, level) === undefined);
+
 /** Why a step does not count: "8 of 16 requests failed (http_5xx 8)", "CLIENT-BOUND: ..."; empty where it does. */
 export function flaws({ run }: Done): string[] {
   const { summary, levelSummaries, damage } = run;
-  const failed = levelSummaries.some((level) => level.failed > 0) ? [failureSentence(levelSummaries)] : [];
+  const served = levelSummaries.filter((level) => refusalOf(run, level) === undefined);
+  const failed = failedLevels(run).length > 0 ? [failureSentence(served)] : [];
   const { state, reasons = [] } = summary?.validity ?? {};
   const bound = state === undefined || state === "VALID" ? [] : [[state, ...reasons].join(": ")];
   return [...failed, ...bound, ...damage].map((words) => words.replace(/\.$/, ""));
@@ -204,12 +211,19 @@ export const stepPoints = ({ run }: Done): SpeedPoint[] =>
     run.levelSummaries.filter((level) => level.completed > 0),
   );
 
-/** Writes report/ of an output folder from the steps that are done; returns the files, relative to report/. */
+/** The page of the suite, in report/. */
+export const suitePage = "report.html";
+
+/**
+ * Writes report/ of an output folder from the steps that are done and the lengths that were left out; returns the files, relative
+ * to report/.
+ */
 export async function writeSuiteReport(
   outputFolder: string,
   done: readonly Done[],
   options: SuiteOptions,
   parameters: Record<string, unknown>,
+  leftOut: readonly LeftOut[] = [],
 ): Promise<string[]> {
   const folder = join(outputFolder, "report");
   const files: string[] = [];
@@ -223,13 +237,18 @@ export async function writeSuiteReport(
 
   await json("parameters.json", { ...parameters, gpu_name: options.gpuName || null });
 
+  // One of an earlier report would say what is measured now.
+  await rm(join(folder, "left_out.json"), { force: true });
+  if (leftOut.length > 0) await json("left_out.json", leftOut);
+
   const ingestions = done.filter(({ step }) => step.scenario === "prompt-ingestion").map(({ run }) => run);
   const ingestion = ingestionOf(
     ingestions.flatMap((run) => run.levelSummaries),
     ingestions.flatMap(steady),
   );
-  if (ingestion.points.length > 0) {
-    await png("prompt_ingestion_graph.png", ingestionPicture(ingestion));
+  const ingestionPictures = ingestion.points.length > 0 ? [ingestionPicture(ingestion)] : [];
+  for (const picture of ingestionPictures) {
+    await png("prompt_ingestion_graph.png", picture);
     const fit = ingestion.cleaned ?? ingestion.all;
     await json(join("data", "prompt_ingestion_graph_data.json"), {
       fit_coefficients: fit ? [fit.slope / 1000, fit.intercept / 1000] : [],
@@ -238,14 +257,40 @@ export async function writeSuiteReport(
     });
   }
 
+  const profiles: SuiteProfile[] = [];
   for (const { step, run } of done.filter(({ step: { scenario } }) => scenario === "kv-cache-profile")) {
     const combination = combinationOf(run, lengthsOf(step));
-    await png(
-      join("kv_cache_profile", `graph_kv_cache_profile_${combination.stem}.png`),
-      profilePicture(run, gaugesOf(run), combination),
-    );
+    const picture = profilePicture(run, gaugesOf(run), combination);
+    profiles.push({ run, combination, picture });
+    await png(join("kv_cache_profile", `graph_kv_cache_profile_${combination.stem}.png`), picture);
   }
 
+  const known = speedsOf(done, options.speedThreshold);
+  for (const { combination, points, picture } of known) {
+    await png(join("speed_generation", `speed_generation_graph_${combination.stem}.png`), picture);
+    await json(
+      join("speed_generation", "data", `speed_generation_graph_data_${combination.stem}.json`),
+      Object.fromEntries(points.map((point) => [point.parallelRequests, speedData(point)])),
+    );
+  }
+  const thresholds = [...known.map(({ row }) => row), ...leftOutRows(leftOut)].sort(byLengths);
+  if (thresholds.length > 0) await write("thresholds.csv", thresholdsCsv(thresholds));
+  const total = known.length > 0 ? [totalSpeedPicture(known)] : [];
+  for (const picture of total) {
+    await png("total_speed_generation_graph.png", picture);
+    await json(
+      join("data", "total_speed_generation_graph_data.json"),
+      Object.fromEntries(known.map((each, i) => [i, totalSpeedData(each)])),
+    );
+  }
+  const measured = { ingestion, ingestionPictures, profiles, speeds: known, total, thresholds, leftOut };
+  const steps = done.map((each) => ({ ...each, flaws: flaws(each) }));
+  await write(suitePage, suitePageHtml(parameters, options, steps, measured));
+  return files;
+}
+
+/** The measured speeds by pair of lengths, with the thresholds that follow from them. */
+function speedsOf(done: readonly Done[], minSpeed: number): SuiteSpeeds[] {
   const speeds = new Map<string, { combination: Combination; points: SpeedPoint[]; flawed: boolean }>();
   for (const each of done.filter(({ step: { scenario } }) => scenario === "speed-generation")) {
     const combination = combinationOf(each.run, lengthsOf(each.step));
@@ -256,38 +301,27 @@ export async function writeSuiteReport(
     found.points.sort((a, b) => a.parallelRequests - b.parallelRequests);
     speeds.set(combination.stem, found);
   }
-  const known = [...speeds.values()]
+  return [...speeds.values()]
     .filter(({ points }) => points.length > 0)
-    .sort(
-      ({ combination: a }, { combination: b }) =>
-        (a.inputTokens ?? 0) - (b.inputTokens ?? 0) || (a.outputTokens ?? 0) - (b.outputTokens ?? 0),
-    );
-  const thresholds: ThresholdRow[] = [];
-  for (const { combination, points, flawed } of known) {
-    await png(
-      join("speed_generation", `speed_generation_graph_${combination.stem}.png`),
-      speedPicture(combination, points, options.speedThreshold),
-    );
-    await json(
-      join("speed_generation", "data", `speed_generation_graph_data_${combination.stem}.json`),
-      Object.fromEntries(points.map((point) => [point.parallelRequests, speedData(point)])),
-    );
-    thresholds.push({
-      ...(flawed ? {} : thresholdsOf(points, options.speedThreshold)),
-      inputTokens: combination.inputTokens,
-      outputTokens: combination.outputTokens,
-    });
-  }
-  if (known.length > 0) {
-    await write("thresholds.csv", thresholdsCsv(thresholds));
-    await png("total_speed_generation_graph.png", totalSpeedPicture(known));
-    await json(
-      join("data", "total_speed_generation_graph_data.json"),
-      Object.fromEntries(known.map((each, i) => [i, totalSpeedData(each)])),
-    );
-  }
-  return files;
+    .sort((a, b) => byLengths(a.combination, b.combination))
+    .map(({ combination, points, flawed }) => ({
+      ...{ combination, points, picture: speedPicture(combination, points, minSpeed) },
+      row: {
+        ...(flawed ? {} : thresholdsOf(points, minSpeed)),
+        inputTokens: combination.inputTokens,
+        outputTokens: combination.outputTokens,
+      },
+    }));
 }
+
+/** Pairs that were left out have no thresholds. */
+const leftOutRows = (leftOut: readonly LeftOut[]): ThresholdRow[] =>
+  leftOut.flatMap(({ inputTokens, outputTokens }) =>
+    outputTokens === undefined ? [] : [{ inputTokens, outputTokens }],
+  );
+
+const byLengths = (a: Partial<Lengths>, b: Partial<Lengths>): number =>
+  (a.inputTokens ?? 0) - (b.inputTokens ?? 0) || (a.outputTokens ?? 0) - (b.outputTokens ?? 0);
 
 /** [median - p25, median, p75 - median], their error bars. */
 const errorBar = ({ p25, median, p75 }: { p25: number; median: number; p75: number }, scale = 1): number[] => [

@@ -1,6 +1,7 @@
 /**
  * `npm run suite -- --base-url ...`: the serving suite. Measures prompt ingestion, KV cache profiles and generation speed
- * for all pairs of lengths, a k6 run a step, and writes raw_results/ and report/. What was measured before is kept: the
+ * for all pairs of lengths, a k6 run a step, and writes raw_results/ and report/ with its page. Lengths that the server refuses are
+ * left out, with its words. What was measured before is kept: the
  * same command goes on where an interrupted one stopped.
  */
 import { spawn } from "node:child_process";
@@ -19,7 +20,8 @@ import { readResults } from "../report/read/read";
 import { k6Environment, type Simulator, startSimulator } from "./simulator";
 import {
   candidates,
-  ingestionSteps,
+  ingestionCount,
+  ingestionStep,
   type Lengths,
   lengthPairs,
   type Measured,
@@ -36,13 +38,16 @@ import {
   suiteOptions,
   suiteSettings,
 } from "./suite-plan";
+import { isLeftOut, type LeftOut, leftOutLine, lengthsWords, refusalOf } from "./suite-refusals";
 import {
   commonParameters,
   type Done,
+  failedLevels,
   flaws,
   rawResult,
   type ServerParameters,
   stepPoints,
+  suitePage,
   writeSuiteReport,
 } from "./suite-report";
 
@@ -119,6 +124,8 @@ function runStep(k6: string, step: Step, dir: string): Promise<number> {
 /** A suite that runs: what is done, and how long things take. */
 class Suite {
   readonly done: Done[] = [];
+  /** Lengths that the server does not serve. */
+  readonly leftOut: LeftOut[] = [];
   readonly parameters: Record<string, unknown> = {};
   private readonly durationsS = new Map<string, number[]>();
   expected = 0;
@@ -131,8 +138,11 @@ class Suite {
     private readonly say: (line: string) => void,
   ) {}
 
-  /** Measures a step, or takes over what an earlier, interrupted suite measured with the same settings. */
-  async measure(step: Step): Promise<Done> {
+  /**
+   * Measures a step, or takes over what an earlier, interrupted suite measured with the same settings. Undefined where the server
+   * does not serve its lengths, which are then left out.
+   */
+  async measure(step: Step): Promise<Done | undefined> {
     if (this.interrupted) throw new Problem("interrupted; the same command goes on with the next step", 105);
     const dir = join(this.folder, "runs", step.name);
     const raw = join(this.folder, "raw_results", `${step.name}.json`);
@@ -140,9 +150,8 @@ class Suite {
     const wanted = JSON.stringify(step);
     if (existsSync(raw) && existsSync(stepFile) && (await readFile(stepFile, "utf8")) === wanted) {
       const found: Done = { step, run: await readResults(dir) };
-      this.done.push(found);
       this.say(progressLine(this.done.length, this.expected, `${step.name} (measured before)`, this.leftS()));
-      this.sayFlaws(found);
+      this.take(found);
       return found;
     }
     this.say(progressLine(this.done.length, this.expected, step.name, this.leftS()));
@@ -152,6 +161,7 @@ class Suite {
     const code = await runStep(this.k6, step, dir);
     const run = await readResults(dir).catch((error: Error) => error);
     if (run instanceof Error || run.levelSummaries.every(({ completed }) => completed === 0)) {
+      if (!(run instanceof Error) && this.leaveOut({ step, run })) return undefined;
       const log = (await readFile(join(dir, "k6.log"), "utf8")).trim().split("\n").at(-1) ?? "";
       // k6's own reason, such as 108: the server cannot be reached. A run that passes without a request is not valid.
       throw new Problem(`${step.name}: no request completed (k6 ended with ${code}): ${log}`, code || 98);
@@ -162,18 +172,38 @@ class Suite {
     const measured: Done = { step, run };
     await writeFile(stepFile, wanted);
     await writeFile(raw, `${JSON.stringify(rawResult(measured, this.parameters), null, 4)}\n`);
-    this.done.push(measured);
-    this.sayFlaws(measured);
+    this.take(measured);
     return measured;
+  }
+
+  private take(measured: Done): void {
+    this.done.push(measured);
+    this.leaveOut(measured);
+    for (const flaw of flaws(measured)) this.say(`  ${measured.step.name}: ${flaw}`);
+  }
+
+  /** Leaves out the lengths of a step's levels that the server refused; whether all of them were. */
+  private leaveOut({ step, run }: Done): boolean {
+    const refused = run.levelSummaries.flatMap((level) => {
+      const refusal = refusalOf(run, level);
+      if (!refusal) return [];
+      const pair = { inputTokens: Number(step.env.INPUT_TOKENS), outputTokens: Number(step.env.OUTPUT_TOKENS) };
+      const ofIngestion = { inputTokens: Number(level.labels?.inputTokens) };
+      return [{ step: step.name, ...(step.scenario === "prompt-ingestion" ? ofIngestion : pair), ...refusal }];
+    });
+    const all = refused.length > 0 && refused.length === run.levelSummaries.length;
+    // Levels of a pair of lengths differ in their number of requests: where one completed, the lengths are served.
+    const news = step.scenario === "prompt-ingestion" ? refused : all ? refused.slice(0, 1) : [];
+    for (const each of news) {
+      this.leftOut.push(each);
+      this.say(`  ${leftOutLine(each)}`);
+    }
+    return all;
   }
 
   /** No further step begins. */
   interrupt(): void {
     this.interrupted = true;
-  }
-
-  private sayFlaws(done: Done): void {
-    for (const flaw of flaws(done)) this.say(`  ${done.step.name}: ${flaw}`);
   }
 
   /** Time for the steps that are still expected, by the mean of those measured now; undefined before the first. */
@@ -189,22 +219,53 @@ class Suite {
     const { options } = this;
     const numbers = candidates(options);
     const measured: (Measured & { rate: number })[] = [];
-    const before = this.done.length;
     for (;;) {
       const parallel = nextParallel(numbers, measured, options.speedThreshold, fullCache, options.sweep);
       if (parallel === undefined) break;
       // Request throughput grows with the number of parallel requests: that of the next smaller one is a lower bound.
       const smaller = measured.filter((each) => each.parallel < parallel).sort((a, b) => b.parallel - a.parallel)[0];
-      const done = await this.measure(speedStep(options, lengths, parallel, smaller?.rate ?? 0, existsSync));
-      const [point] = stepPoints(done);
-      measured.push({
-        parallel,
-        speed: point?.fromBeginning.median ?? 0,
-        kvUsage: point?.maxKvUsage,
-        rate: point?.level.requestThroughput ?? 0,
-      });
+      const point = await this.speed(lengths, parallel, smaller?.rate ?? 0);
+      if (!point) break;
+      measured.push(point);
     }
-    this.expected += this.done.length - before - this.searchSteps();
+    this.expected += measured.length - this.searchSteps();
+  }
+
+  /** One number of parallel requests, which is measured once; undefined where the server does not serve the lengths. */
+  private async speed(
+    lengths: Lengths,
+    parallel: number,
+    rateBefore: number,
+  ): Promise<(Measured & { rate: number }) | undefined> {
+    const step = speedStep(this.options, lengths, parallel, rateBefore, existsSync);
+    const done = this.done.find((each) => each.step.name === step.name) ?? (await this.measure(step));
+    if (!done) return undefined;
+    const [point] = stepPoints(done);
+    return {
+      parallel,
+      speed: point?.fromBeginning.median ?? 0,
+      kvUsage: point?.maxKvUsage,
+      rate: point?.level.requestThroughput ?? 0,
+    };
+  }
+
+  /** Prompt ingestion; a length that the server refuses is sent once. */
+  async ingestion(): Promise<void> {
+    const count = ingestionCount(this.options);
+    for (let instance = 0; instance < count; instance++) {
+      const refused = this.leftOut.map(({ inputTokens }) => inputTokens);
+      const done =
+        refused.length < this.options.ingestionLengths.length &&
+        (await this.measure(ingestionStep(this.options, instance, refused)));
+      if (!done) this.expected--;
+    }
+  }
+
+  /** Whether the server serves a pair of lengths, by one request at a time, of which every picture needs the figures. */
+  async serves(lengths: Lengths): Promise<boolean> {
+    const served = (await this.speed(lengths, candidates(this.options)[0] ?? 1, 0)) !== undefined;
+    if (!served) this.expected -= 1 + this.searchSteps();
+    return served;
   }
 
   /** Steps that a search of one pair of lengths is expected to take. */
@@ -221,9 +282,8 @@ async function runSuite(options: SuiteOptions, say: (line: string) => void = con
   const k6 = await ensureK6();
   const suite = new Suite(options, k6, folder, say);
 
-  const ingestion = ingestionSteps(options);
-  const pairs = lengthPairs();
-  suite.expected = ingestion.length + pairs.length * (1 + suite.searchSteps());
+  const pairs = lengthPairs(options);
+  suite.expected = ingestionCount(options) + pairs.length * (1 + suite.searchSteps());
   const server = await serverParameters(options);
   const suiteId = await firstSuiteId(folder);
   const modelOf = ({ run }: Done) => String(run.config.MODEL ?? "");
@@ -234,31 +294,47 @@ async function runSuite(options: SuiteOptions, say: (line: string) => void = con
 
   // Between two steps no k6 runs that would take the signal.
   for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => suite.interrupt());
-  for (const step of ingestion) {
-    const done = await suite.measure(step);
-    if (!suite.parameters.model)
-      Object.assign(suite.parameters, { model: modelOf(done), model_name: options.modelName || modelOf(done) });
-  }
+  await suite.ingestion();
+  const [first] = suite.done;
+  if (first && !suite.parameters.model)
+    Object.assign(suite.parameters, { model: modelOf(first), model_name: options.modelName || modelOf(first) });
   let haveGauge = true;
+  const served: Lengths[] = [];
   for (const lengths of pairs) {
-    if (!haveGauge) break;
-    const { run } = await suite.measure(profileStep(options, lengths, existsSync));
-    haveGauge = run.points.some(({ points }) => points.length > 0);
+    if (!(await suite.serves(lengths))) continue;
+    served.push(lengths);
     if (!haveGauge) {
-      say("the server serves no gauges at its metrics endpoint: KV cache profiles and thresholds are left out");
-      suite.expected -= pairs.length - 1;
+      suite.expected--;
+      continue;
     }
+    const profile = await suite.measure(profileStep(options, lengths, existsSync));
+    haveGauge = profile === undefined || profile.run.points.some(({ points }) => points.length > 0);
+    if (!haveGauge)
+      say("the server serves no gauges at its metrics endpoint: KV cache profiles and thresholds are left out");
   }
-  for (const lengths of pairs) await suite.speeds(lengths);
-  await writeSuiteReport(folder, suite.done, options, suite.parameters);
-  say(progressLine(suite.done.length, suite.done.length, `done: ${shown(join(folder, "report"))}`, undefined));
-  const flawed = suite.done.filter((each) => flaws(each).length > 0);
-  if (flawed.length === 0) return 0;
+  for (const lengths of served) if (!isLeftOut(suite.leftOut, lengths)) await suite.speeds(lengths);
+  await writeSuiteReport(folder, suite.done, options, suite.parameters, suite.leftOut);
   say(
-    `NOT VALID: ${flawed.length} of ${suite.done.length} steps had failed requests or no valid client (named above). ` +
-      "Lengths with such a generation_speed step have no thresholds. Without its folder in runs/ a step is measured again.",
+    progressLine(suite.done.length, suite.done.length, `done: ${shown(join(folder, "report", suitePage))}`, undefined),
   );
-  return flawed.some(({ run }) => run.levelSummaries.some(({ failed }) => failed > 0)) ? 99 : 98;
+  return concluded(suite, say);
+}
+
+/** Says what the suite came to: 0, 99 when requests failed, 98 when lengths were left out or steps are not valid otherwise. */
+function concluded({ done, leftOut }: Suite, say: (line: string) => void): number {
+  const flawed = done.filter((each) => flaws(each).length > 0);
+  if (leftOut.length > 0)
+    say(
+      `NOT VALID: the server does not serve ${leftOut.map(lengthsWords).join("; ")} (its words are above). They were not measured; ` +
+        "give it a larger context, or leave them out with --input-lengths, --output-lengths and --ingestion-lengths.",
+    );
+  if (flawed.length > 0)
+    say(
+      `NOT VALID: ${flawed.length} of ${done.length} steps had failed requests or no valid client (named above). ` +
+        "Lengths with such a generation_speed step have no thresholds. Without its folder in runs/ a step is measured again.",
+    );
+  if (flawed.some(({ run }) => failedLevels(run).length > 0)) return 99;
+  return flawed.length + leftOut.length > 0 ? 98 : 0;
 }
 
 /** The time at which the suite in this folder was begun; a resumed one keeps it. */
@@ -278,6 +354,9 @@ const help: Partial<Record<SuiteSetting, string>> = {
   stepLiveMetrics: "time between two polls of the metrics endpoint, s",
   backend: "happy_vllm, vllm, llama.cpp, sglang or simulator (started here unless an address is given)",
   speedThreshold: "tokens/s that each parallel request shall get",
+  inputLengths: "input lengths that are crossed with the output lengths, tokens",
+  outputLengths: "output lengths, tokens",
+  ingestionLengths: "prompt lengths of the ingestion, tokens",
 };
 
 export function commandLine(): Command {

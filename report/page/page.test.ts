@@ -5,7 +5,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { pathToFileURL } from "node:url";
-import { type Browser, chromium, type Page } from "playwright-core";
+import { type Browser, chromium } from "playwright-core";
+import { assertFitForPaper, assertReadable, watched } from "../../test/support/browser-page";
 import { chromiumArgs, findChromium } from "../../test/support/chromium";
 import { batches, cache, phases, ramp, sweep, writeRun } from "../../test/support/synthetic";
 import { formatNumber } from "../format";
@@ -52,28 +53,6 @@ for (const [name, spec] of Object.entries({
   });
 }
 
-/** Everything that a page said or asked for beside itself. */
-function watched(page: Page, address: string): string[] {
-  const seen: string[] = [];
-  page.on("console", (message) => seen.push(`console: ${message.text()}`));
-  page.on("pageerror", (error) => seen.push(`error: ${error.message}`));
-  page.on("request", (request) => {
-    if (request.url() !== address && !request.url().startsWith("data:")) seen.push(`request: ${request.url()}`);
-  });
-  return seen;
-}
-
-/** Scrolls along the page until each of its figures is drawn live. */
-async function drawAll(page: Page): Promise<void> {
-  for (const figure of await page.locator("figure").all()) {
-    await figure.scrollIntoViewIfNeeded();
-    await page.locator(`#${await figure.getAttribute("id")}[data-drawn]`).waitFor();
-  }
-}
-
-const sum = (numbers: number[]) => numbers.reduce((a, b) => a + b, 0);
-const brightness = (color: unknown) => sum((String(color).match(/\d+/g) ?? []).slice(0, 3).map(Number));
-
 const specs = {
   sweep: sweep({ seed: 1, failBeyond: 16, sloMs: { ttft: 100 } }),
   ramp: ramp({ seed: 2, capacity: 85 }),
@@ -85,47 +64,7 @@ for (const [name, spec] of Object.entries(specs)) {
   }, async () => {
     const run = writeRun(spec, dir, name);
     await renderReport(run);
-    const address = pathToFileURL(join(run, "report.html")).href;
-    for (const [colorScheme, width, javaScriptEnabled] of [
-      ["light", 1280, true],
-      ["dark", 390, true],
-      ["dark", 1280, false],
-      ["light", 390, false],
-    ] as const) {
-      const what = `${colorScheme} ${width} ${javaScriptEnabled}`;
-      const context = await (browser as Browser).newContext({
-        ...{ colorScheme, javaScriptEnabled, viewport: { width, height: 900 } },
-      });
-      const page = await context.newPage();
-      const seen = watched(page, address);
-      await page.goto(address, { waitUntil: "load" });
-      if (javaScriptEnabled) await drawAll(page);
-      assert.deepEqual(seen, [], what);
-
-      const shown = javaScriptEnabled ? "figure .plot svg" : "figure .still svg";
-      const pictures = await page.locator(shown).all();
-      assert.equal(pictures.length, await page.locator("figure").count(), what);
-      for (const picture of pictures) {
-        const box = await picture.boundingBox();
-        assert.ok(box && box.width > (width === 390 ? 330 : 600) && box.height > 110, `${what} ${JSON.stringify(box)}`);
-      }
-      const background = await page.evaluate("getComputedStyle(document.body).backgroundColor");
-      const ink = await page.evaluate(`getComputedStyle(document.querySelector('${shown} text')).fill`);
-      assert.ok(colorScheme === "dark" ? brightness(background) < 150 : brightness(background) > 600, what);
-      assert.ok(Math.abs(brightness(background) - brightness(ink)) > 200, `${what}: ${ink} on ${background}`);
-      // Wide tables and pictures scroll in their own boxes: the page itself does not.
-      assert.equal(await page.evaluate("document.documentElement.scrollWidth"), width, what);
-      // No text stands in a narrow column, broken within its words.
-      await page.evaluate("document.querySelectorAll('details').forEach((each) => { each.open = true })");
-      const squeezed = await page.evaluate(`[...document.querySelectorAll("td, th")].filter((each) => {
-        const text = document.createRange();
-        text.selectNodeContents(each);
-        const lines = new Set([...text.getClientRects()].map(({ top }) => Math.round(top))).size;
-        return each.clientWidth < 120 && lines > each.textContent.trim().split(/\\s+/).length + 2;
-      }).map((each) => each.textContent)`);
-      assert.deepEqual(squeezed, [], what);
-      await context.close();
-    }
+    await assertReadable(browser as Browser, join(run, "report.html"));
   });
 }
 
@@ -190,18 +129,5 @@ test("values show by hovering and by keyboard, series switch, a part is zoomed i
 test("on paper the still pictures stand, and nothing that only works on a screen", { skip }, async () => {
   const run = writeRun(specs.sweep, dir, "print");
   await renderReport(run);
-  const page = await (browser as Browser).newPage({ colorScheme: "dark", viewport: { width: 718, height: 900 } });
-  await page.goto(pathToFileURL(join(run, "report.html")).href);
-  await page.emulateMedia({ media: "print", colorScheme: "dark" });
-  for (const [selector, visible] of [
-    [".still svg", true],
-    [".live", false],
-    ["nav", false],
-  ] as const)
-    for (const each of await page.locator(selector).all()) assert.equal(await each.isVisible(), visible, selector);
-  assert.ok(
-    brightness(await page.evaluate("getComputedStyle(document.querySelector('.still text')).fill")) < 300,
-    "dark ink",
-  );
-  await page.close();
+  await assertFitForPaper(browser as Browser, join(run, "report.html"));
 });

@@ -1,37 +1,55 @@
-/** The serving suite on the simulated server: its folders, its thresholds, and that an interrupted one goes on. */
+/**
+ * The serving suite on a simulated server whose context is too small for some of its lengths: its folders, its thresholds, what
+ * it leaves out, and that an interrupted one goes on.
+ */
 import assert from "node:assert/strict";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import path from "node:path";
 import { test } from "node:test";
 import { root } from "../../build/paths";
 import type { LevelLine } from "../../lib/figures/records";
+import type { LeftOut } from "../../run/suite-refusals";
 import { type Child, startChild } from "../support/child";
 import { readRecords, requestsIn } from "../support/run";
 import { scratchDir } from "../support/scratch";
 import { type RequestTruth, startServer } from "../support/simulated";
 import { largest, quantile } from "../support/statistics";
 
-const inputs = [32, 1024, 4096];
-const outputs = [16, 128, 1024];
+const inputs = [32, 1024];
+const outputs = [16, 128];
+/** Prompts of 4,096 tokens are refused. */
+const context = 2048;
+const longInput = 4096;
 const parallel = [1, 2, 4, 8, 16];
 const speedThreshold = 1500;
 
 // A step takes 0.15 ms and 0.1 ms more a sequence: some 1,800 tokens/s for each of four requests, 1,050 for each of eight.
-const engine = ["--step-time", "150us", "--sequence-time", "100us", "--prefill-rate", "5000000"];
+const engine = [
+  "--max-model-len",
+  String(context),
+  "--step-time",
+  "150us",
+  "--sequence-time",
+  "100us",
+  "--prefill-rate",
+  "5000000",
+];
 
 /** `npm run suite`, as the script in package.json runs it. */
-function startSuite(baseUrl: string, folder: string): Child {
+function startSuite(baseUrl: string, folder: string, inputLengths: number[]): Child {
   return startChild(
     process.execPath,
     [
       ...[path.join("build", "bootstrap.cjs"), path.join("run", "suite.ts"), "--base-url", baseUrl, "--quick"],
       ...["--speed-threshold", String(speedThreshold), "--max-queries", "16", "--output-folder", folder],
+      ...["--input-lengths", inputLengths.join(","), "--output-lengths", outputs.join(",")],
+      ...["--ingestion-lengths", ["512", ...inputLengths].join(",")],
     ],
     { cwd: root, timeoutMs: 170_000 },
   );
 }
 
-test("the suite can be interrupted, goes on, and reports what the server really did", {
+test("the suite leaves out what the server refuses, can be interrupted, goes on, and reports what the server really did", {
   timeout: 180_000,
 }, async (t) => {
   const server = await startServer(...engine);
@@ -40,7 +58,7 @@ test("the suite can be interrupted, goes on, and reports what the server really 
   const file = (...names: string[]) => readFileSync(path.join(folder, ...names), "utf8");
   const rawNames = () => readdirSync(path.join(folder, "raw_results")).filter((name) => name.endsWith(".json"));
 
-  const interrupted = startSuite(server.baseUrl, folder);
+  const interrupted = startSuite(server.baseUrl, folder, [...inputs, longInput]);
   t.after(() => interrupted.kill("SIGKILL"));
   while (!existsSync(path.join(folder, "raw_results")) || rawNames().length < 2) {
     await new Promise((resolve) => setTimeout(resolve, 50));
@@ -52,12 +70,28 @@ test("the suite can be interrupted, goes on, and reports what the server really 
   assert.equal(existsSync(path.join(folder, "report")), false);
   const before = new Map(rawNames().map((name) => [name, file("raw_results", name)]));
 
-  const suite = startSuite(server.baseUrl, folder);
+  const suite = startSuite(server.baseUrl, folder, [...inputs, longInput]);
   t.after(() => suite.kill("SIGKILL"));
   const ended = await suite.ended;
-  // Busy processors may make a step client-bound; that is said, and its thresholds are left out.
-  if (ended.code !== 0) assert.match(ended.stdout, /CLIENT-BOUND: [\s\S]*NOT VALID: \d+ of \d+ steps/, ended.stderr);
-  assert.ok([0, 98].includes(ended.code ?? 1), ended.stderr);
+  assert.equal(ended.code, 98, ended.stderr);
+  const refusal = `maximum context length is ${context} tokens. However, your prompt contains ${longInput} input tokens`;
+  const leftOut = JSON.parse(file("report", "left_out.json")) as LeftOut[];
+  assert.deepEqual(
+    leftOut.map(({ inputTokens, outputTokens, status }) => [inputTokens, outputTokens, status]),
+    [undefined, ...outputs].map((output) => [longInput, output, 400]),
+  );
+  for (const { words } of leftOut) assert.ok(words.includes(refusal), words);
+  for (const words of [
+    `ingestion of ${longInput} tokens left out: HTTP 400, This model's ${refusal}`,
+    ...outputs.map(
+      (output) => `input ${longInput}, output ${output} tokens left out: HTTP 400, This model's ${refusal}`,
+    ),
+    "NOT VALID: the server does not serve ingestion of 4096 tokens; input 4096, output 16 tokens",
+  ])
+    assert.ok(ended.stdout.includes(words), `${words} in ${ended.stdout}`);
+  const page = file("report", "report.html");
+  assert.match(page, /id="verdict"><strong>NOT VALID/);
+  assert.ok(page.includes(refusal), "the server's words are on the page");
   for (const [name, content] of before) {
     assert.match(ended.stdout, new RegExp(`${path.basename(name, ".json")} \\(measured before\\)`));
     assert.equal(file("raw_results", name), content, "what was measured is kept");
@@ -89,7 +123,7 @@ test("the suite can be interrupted, goes on, and reports what the server really 
       return truth;
     });
     const [, input, output] = /input_(\d+)_output_(\d+)/.exec(step) ?? [];
-    if (!input || !output) continue;
+    if (!input || !output || Number(input) === longInput) continue;
     for (const truth of own) {
       assert.equal(truth.outputTokens, Number(output), `${step}: output lengths are exact`);
       assert.ok(truth.promptTokens >= Number(input), `${step}: input lengths are at least the number`);
@@ -108,11 +142,15 @@ test("the suite can be interrupted, goes on, and reports what the server really 
 
   const [header, ...lines] = file("report", "thresholds.csv").trim().split("\n");
   assert.equal(header, "speed_threshold,kv_cache_threshold,input_length,output_length");
-  assert.equal(lines.length, 9);
+  // Where all that was refused has no thresholds.
+  const empty = lines.filter((line) => line.endsWith(`,${longInput},16`) || line.endsWith(`,${longInput},128`));
+  assert.deepEqual(empty, [`,,${longInput},16`, `,,${longInput},128`]);
+  assert.equal(lines.length, pairs.length + empty.length);
   const largestWhere = (points: { n: number; holds: boolean }[]) =>
     Math.max(0, ...points.filter(({ holds }) => holds).map(({ n }) => n));
   const valid = lines.filter((line) => !line.startsWith(","));
-  if (ended.code === 0) assert.equal(valid.length, lines.length);
+  // Busy processors may make a step client-bound; that is said, and its thresholds are left out.
+  if (!/CLIENT-BOUND: /.test(ended.stdout)) assert.equal(valid.length, pairs.length);
   for (const line of valid) {
     const [speed, kv, input, output] = line.split(",").map(Number);
     const measured = speeds.get(`${input},${output}`) ?? [];
@@ -124,6 +162,15 @@ test("the suite can be interrupted, goes on, and reports what the server really 
     const fast = largestWhere(clear.map(({ n, speed }) => ({ n, holds: speed >= speedThreshold })));
     assert.equal(speed, fast, `${line}: speed threshold`);
   }
+
+  // Without the lengths that the server refuses all is measured already, but for the ingestion, and the suite is valid.
+  const served = startSuite(server.baseUrl, folder, inputs);
+  t.after(() => served.kill("SIGKILL"));
+  const rest = await served.ended;
+  assert.equal(rest.stdout.match(/measured before/g)?.length, rawNames().length - 1, rest.stdout);
+  if (rest.code !== 0) assert.match(rest.stdout, /CLIENT-BOUND: [\s\S]*NOT VALID: \d+ of \d+ steps/, rest.stderr);
+  assert.ok([0, 98].includes(rest.code ?? 1), rest.stderr);
+  assert.equal(existsSync(path.join(folder, "report", "left_out.json")), false);
   t.diagnostic(`${readdirSync(path.join(folder, "runs")).length} runs, thresholds ${lines.join(" ")}`);
 });
 

@@ -136,7 +136,8 @@ function sentences(run: Results, gauges: Gauges, found: Combination[]): string[]
   return result;
 }
 
-function profileTable(run: Results, gauges: Gauges, found: Combination[]): Table {
+/** Gauges and latencies by number of simultaneous requests. */
+export function profileTable(run: Results, gauges: Gauges, found: readonly Combination[]): Table {
   const several = found.some(({ words }) => words !== "");
   return {
     name: "kv_cache_profile",

@@ -78,10 +78,9 @@ const fitRow = (fit: string, line: Line | undefined) => ({
   r2: line?.r2 ?? null,
 });
 
-export function promptIngestion([run]: [Results, ...Results[]]): Answer {
-  const ingestion = ingestionOf(run.levelSummaries, run.requests ?? []);
-  const levels = run.levelSummaries;
-  const fits: Table = {
+/** The fitted lines with their speeds. */
+export function fitsTable(ingestion: Ingestion): Table {
+  return {
     name: "prompt_ingestion",
     title: "Fitted lines: TTFT = intercept + prompt length x time a token",
     note: "Least squares. Prompt lengths are the server's own counts where it sends usage. The first line is the run's: the median TTFT of each length against its mean length. The third leaves out requests 5 % or more off the second, as benchmark_llm_serving does. A line that begins below zero or explains less than nine tenths of the differences gives no speed.",
@@ -99,12 +98,17 @@ export function promptIngestion([run]: [Results, ...Results[]]): Answer {
       fitRow("less than 5 % off", ingestion.cleaned),
     ],
   };
+}
+
+export function promptIngestion([run]: [Results, ...Results[]]): Answer {
+  const ingestion = ingestionOf(run.levelSummaries, run.requests ?? []);
+  const levels = run.levelSummaries;
   return {
-    sentences: [...sentences(ingestion), failureSentence(levels)],
+    sentences: [...ingestionSentences(ingestion), failureSentence(levels)],
     sections: [
       {
         heading: "Prompt ingestion",
-        tables: [fits],
+        tables: [fitsTable(ingestion)],
         pictures: ingestion.points.length > 0 ? [ingestionPicture(ingestion)] : [],
       },
       {
@@ -122,7 +126,8 @@ export function promptIngestion([run]: [Results, ...Results[]]): Answer {
   };
 }
 
-function sentences({ points, medians }: Ingestion): string[] {
+/** What the line says, or why there is none. */
+export function ingestionSentences({ points, medians }: Ingestion): string[] {
   if (!medians) return ["No line can be fitted: there are not two prompt lengths with a completed request."];
   const reason = noIngestionSpeed(medians);
   if (reason !== undefined)

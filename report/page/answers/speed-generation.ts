@@ -124,7 +124,7 @@ export function speedGeneration([run]: [Results, ...Results[]]): Answer {
   return {
     sentences: [
       ...found.map(({ combination, points }, i) =>
-        sentence(combination, points, thresholds[i] as Thresholds, minSpeed),
+        speedSentence(combination, points, thresholds[i] as Thresholds, minSpeed),
       ),
       failureSentence(levels),
     ],
@@ -150,7 +150,8 @@ export function speedGeneration([run]: [Results, ...Results[]]): Answer {
   };
 }
 
-function sentence(
+/** What one pair of lengths comes to. */
+export function speedSentence(
   combination: Combination,
   points: SpeedPoint[],
   { speedThreshold, kvCacheThreshold }: Thresholds,
@@ -172,7 +173,8 @@ function sentence(
   );
 }
 
-function speedTable(found: { combination: Combination; points: SpeedPoint[] }[]): Table {
+/** Every number of parallel requests with its speeds. */
+export function speedTable(found: readonly { combination: Combination; points: SpeedPoint[] }[]): Table {
   return {
     name: "speed_generation",
     title: "By number of parallel requests",

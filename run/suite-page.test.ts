@@ -1,0 +1,62 @@
+/** The suite's page in a real browser. */
+import assert from "node:assert/strict";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, test } from "node:test";
+import { type Browser, chromium } from "playwright-core";
+import { readResults } from "../report/read/read";
+import { assertFitForPaper, assertReadable } from "../test/support/browser-page";
+import { chromiumArgs, findChromium } from "../test/support/chromium";
+import { cache, ingestion, type RunSpec, writeRun } from "../test/support/synthetic";
+import { ingestionStep, profileStep, type Step, speedStep, suiteOptions } from "./suite-plan";
+import { type Done, writeSuiteReport } from "./suite-report";
+
+const found = findChromium();
+const skip = "missing" in found ? `needs a browser: ${found.missing}` : false;
+const dir = mkdtempSync(join(tmpdir(), "tokenclock-suite-page-"));
+let browser: Browser | undefined;
+before(async () => {
+  if ("path" in found) browser = await chromium.launch({ executablePath: found.path, args: chromiumArgs });
+});
+after(async () => {
+  await browser?.close();
+  rmSync(dir, { recursive: true });
+});
+
+const done = async (step: Step, spec: RunSpec): Promise<Done> => ({
+  step,
+  run: await readResults(writeRun(spec, join(dir, "runs"), step.name)),
+});
+
+test("the suite's page is silent, readable on every screen and fit for paper", { skip }, async () => {
+  const options = suiteOptions({ baseUrl: "http://127.0.0.1:8000", outputFolder: dir, quick: true }, {}, {});
+  const lengths = { inputTokens: 128, outputTokens: 64 };
+  const common = { seed: 30, cacheTokens: 1600, slots: 16, lengths: [[128, 64]] as [number, number][] };
+  const speeds = [1, 4, 8].map((parallel) =>
+    done(
+      speedStep(options, lengths, parallel, 0, () => false),
+      cache({ ...common, shape: "loop", parallel: [parallel] }),
+    ),
+  );
+  const steps = await Promise.all([
+    done(ingestionStep(options, 0), ingestion({ seed: 20, tokensPerS: 8000, baseMs: 12 })),
+    done(
+      profileStep(options, lengths, () => false),
+      cache({ ...common, shape: "burst", parallel: [1, 2, 4, 8, 10] }),
+    ),
+    ...speeds,
+  ]);
+  const words = `This model's maximum context length is 2048 tokens. <b>However</b>, ${"your prompt is too long. ".repeat(8)}`;
+  const left = { inputTokens: 4096, outputTokens: 64, step: "generation_speed_x", status: 400, words };
+  const parameters = { model: "org/tiny", model_name: "tiny", suite_id: "suite-1" };
+  await writeSuiteReport(dir, steps, options, parameters, [left]);
+  const file = join(dir, "report", "report.html");
+  await assertReadable(browser as Browser, file);
+  await assertFitForPaper(browser as Browser, file);
+  const page = await (browser as Browser).newPage();
+  await page.goto(`file://${file}`);
+  assert.equal(await page.locator("#table-left_out b").count(), 0, "what the server wrote is text");
+  assert.equal(await page.locator("figure").count(), 4);
+  await page.close();
+});
