@@ -52,7 +52,7 @@ const coordinatorLabels = (deployment: Deployment) => ({ "app.kubernetes.io/name
 
 const metadata = ({ namespace }: Deployment, name: string): Manifest => (namespace ? { name, namespace } : { name });
 
-/** The variables of a runner. The initializer runs the scenario's init code, too, with the same settings but the secret ones. */
+/** The variables of a runner but the secret ones. */
 function variables(deployment: Deployment): Manifest[] {
   const { runners, settings: given } = deployment;
   const own = {
@@ -70,16 +70,16 @@ function variables(deployment: Deployment): Manifest[] {
   return Object.entries(own).map(([name, value]) => ({ name, value: value.replaceAll("$(", () => "$$(") }));
 }
 
-function secretVariables({ secret, secretSettings }: Deployment): Manifest[] {
-  const all = { COORDINATOR_TOKEN: [secret, "token"] as const, ...secretSettings };
-  return Object.entries(all).map(([name, [from, key]]) => ({
+function secretVariables(secrets: Deployment["secretSettings"]): Manifest[] {
+  return Object.entries(secrets).map(([name, [from, key]]) => ({
     name: `TOKENCLOCK_${name}`,
     valueFrom: { secretKeyRef: { name: from, key } },
   }));
 }
 
 function testRun(deployment: Deployment): Record<string, Manifest> {
-  const { scenario, name, runners, image, bundles, configMap } = deployment;
+  const { scenario, name, runners, image, bundles, configMap, secret, secretSettings } = deployment;
+  const own = variables(deployment);
   const file = `${scenario}.js`;
   return {
     apiVersion: "k6.io/v1alpha1",
@@ -88,12 +88,14 @@ function testRun(deployment: Deployment): Record<string, Manifest> {
     spec: {
       parallelism: runners,
       script: configMap ? { configMap: { name: configMap, file } } : { localFile: path.posix.join(bundles, file) },
-      // The exact arguments: those of spec.arguments would go through a shell. The merged run is judged, not its parts.
-      args: ["--no-thresholds", "--no-usage-report"],
-      initializer: { image, env: variables(deployment) },
+      // The exact arguments: those of spec.arguments would go through a shell. The merged run is judged, not its parts. The
+      // initializer hands them to k6 archive, which knows fewer than k6 run.
+      args: ["--no-thresholds"],
+      // It runs the scenario's init code, which reads the same settings, but meets nobody.
+      initializer: { image, env: [...own, ...secretVariables(secretSettings)] },
       runner: {
         image,
-        env: [...variables(deployment), ...secretVariables(deployment)],
+        env: [...own, ...secretVariables({ COORDINATOR_TOKEN: [secret, "token"], ...secretSettings })],
         // k6's API answers before its VUs are made; the operator's own probe let runners begin 12.9 s apart.
         readinessProbe: {
           exec: { command: ["k6", "x", "tokenclock", "ready"] },
@@ -276,6 +278,11 @@ export function deploymentOf(argv: readonly string[]): Deployment {
   const scenario = program.args[0] ?? "";
   const names = scenarioNames();
   if (!names.includes(scenario)) throw refused(`there is no scenario ${scenario}; there are ${names.join(", ")}`);
+  if (scenario === "capacity") {
+    throw refused(
+      "capacity cannot be divided: its search decides by what one process has measured; run it as one process, with `npm start capacity`",
+    );
+  }
   const name = options.name ?? scenario;
   // Kubernetes gives pods variables named after services, and TOKENCLOCK_... would be taken for settings.
   if (name.startsWith("tokenclock"))

@@ -6,14 +6,23 @@ import assert from "node:assert/strict";
 import { appendFileSync, chmodSync, copyFileSync, existsSync, readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { after, before, type TestContext, test } from "node:test";
+import { distDir } from "../../build/paths";
 import type { Summary } from "../../lib/figures/level-summary";
 import type { RequestLine } from "../../lib/figures/records";
 import { main as merge } from "../../report/cli/merge";
+import { deploymentOf, manifestsOf } from "../../run/k8s";
 import { withAttempts } from "../support/attempts";
+import { startChild } from "../support/child";
 import { k6Binary, levelOf, type RunSettings, readRecords, requestsIn, run } from "../support/run";
 import { runTogether, startCoordinator, startRunner, type Together, token } from "../support/runners";
 import { scratchDir } from "../support/scratch";
 import { type SimulatedServer, startServer } from "../support/simulated";
+
+/** A variable of a manifest: a value, or the place of a secret one. */
+interface Variable {
+  readonly name: string;
+  readonly value?: string;
+}
 
 let server: SimulatedServer;
 before(async () => {
@@ -279,6 +288,29 @@ test("a killed runner ends the run for all, and what it had sent is kept; so is 
   for (const { code, stderr } of alone.ends) {
     assert.equal(code, 105, stderr);
     assert.match(stderr, /the coordinator does not take this runner's records/);
+  }
+});
+
+test("the operator's initializer takes the manifests: k6 archive with the runners' arguments, and no line of an error", async () => {
+  const dir = scratchDir();
+  for (const scenario of ["concurrency-sweep", "batch-burst"]) {
+    const [testRun] = manifestsOf(deploymentOf([scenario, "-n", "3", "--secret-setting", "BASE_URL=llm:url"]));
+    assert.ok(testRun);
+    const { args, initializer } = testRun.spec as unknown as { args: string[]; initializer: { env: Variable[] } };
+    const env = Object.fromEntries(initializer.env.map(({ name, value }) => [name, value ?? "http://vllm:8000/v1"]));
+    assert.ok(!("TOKENCLOCK_COORDINATOR_TOKEN" in env), "it meets nobody");
+    const archive = path.join(dir, `${scenario}.archived.tar`);
+    const inCluster = { cwd: dir, env: { ...env, PATH: "/nonexistent", HOME: dir }, timeoutMs: 60_000 };
+    const script = path.join(distDir, `${scenario}.js`);
+    // As k6-operator 1.6 has it: what its initializer prints must not match level.*error, or the TestRun ends in "error".
+    const made = await startChild(k6Binary(), ["archive", script, "-O", archive, ...args], inCluster).ended;
+    const seen = await startChild(k6Binary(), ["inspect", "--execution-requirements", archive], inCluster).ended;
+    for (const { code, stdout, stderr } of [made, seen]) {
+      assert.equal(code, 0, stderr);
+      assert.doesNotMatch(stdout + stderr, /level.*error/);
+    }
+    // It refuses fewer VUs than runners.
+    assert.ok(JSON.parse(seen.stdout.slice(seen.stdout.indexOf("{"))).maxVUs >= 3, seen.stdout);
   }
 });
 

@@ -14,6 +14,7 @@ const folder = path.join(root, "extension", "examples");
 /** What each example shows on its output. */
 const shows: Record<string, RegExp> = {
   "request.js": /16 tokens, TTFT \d+\.\d ms, e2e \d+\.\d ms/,
+  "smoke.js": /nobody listens there: (reset|connect)/,
   "levels.js": /✓ 'value>10' value=\d+/,
 };
 
