@@ -35,12 +35,15 @@ function reportOf(meanMs: (t: number) => number): RunReport {
   };
 }
 
-function concluded(meanMs: (t: number) => number): { summary: Summary; stdout: string } {
+function concluded(
+  meanMs: (t: number) => number,
+  report: RunReport = reportOf(meanMs),
+): { summary: Summary; stdout: string } {
   const files: Record<string, string> = {};
   const { output } = concludeRun(
     {
       config,
-      ...{ shown: {}, report: reportOf(meanMs), metrics: {}, digests: {}, own: {}, notes: [] },
+      ...{ shown: {}, report, metrics: {}, digests: {}, own: {}, notes: [] },
       gates: { thresholds: {} } as never,
     },
     (path, text) => {
@@ -65,4 +68,19 @@ test("whether a level was steady is in the table, in summary.json and in the not
   const cold = concluded((t) => (t < 4 ? 300 - 40 * t : 100 + (t % 3)));
   assert.equal(cold.summary.levels[0]?.steady?.fromS, 5);
   assert.match(cold.stdout, /c4 was steady only after 4 s of its window/);
+});
+
+test("a message that an earlier level had is not repeated", () => {
+  const report = reportOf(() => 100);
+  const failing = (name: string, message: string) =>
+    ({
+      ...report.levels[0],
+      ...{ name, failed: 1, failures: { http_4xx: 1 }, failureMessages: { http_4xx: message } },
+    }) as LevelSummary;
+  const levels = [failing("b1", "Not Found"), failing("b2", "Not Found"), failing("b4", "too long")];
+  const { stdout } = concluded(() => 100, { ...report, levels });
+  assert.match(
+    stdout,
+    /^b1 failed: http_4xx 1\n {2}http_4xx: Not Found\nb2 failed: http_4xx 1\nb4 failed: http_4xx 1\n {2}http_4xx: too long$/m,
+  );
 });

@@ -185,7 +185,9 @@ function levelTable(levels: readonly LevelSummary[]): string {
   return textTable(used, levels);
 }
 
+/** What failed in each level, with the first message of each class; one that an earlier level had is not repeated. */
 function failureLines(levels: readonly LevelSummary[]): string[] {
+  const shown = new Set<string>();
   const lines = levels
     .filter(({ failed }) => failed > 0)
     .flatMap(({ name, failures, failureMessages = {} }) => {
@@ -193,7 +195,9 @@ function failureLines(levels: readonly LevelSummary[]): string[] {
       const messages = Object.entries(failureMessages).map(
         ([failure, message = ""]) => `  ${failure}: ${oneLine(message)}`,
       );
-      return [`${name} failed: ${classes.join(", ")}`, ...messages];
+      const added = messages.filter((message) => !shown.has(message));
+      for (const message of added) shown.add(message);
+      return [`${name} failed: ${classes.join(", ")}`, ...added];
     });
   return lines.length > 0 ? [lines.join("\n")] : [];
 }
