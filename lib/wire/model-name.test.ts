@@ -34,6 +34,14 @@ test("a name that is needed and not found ends the run", () => {
   );
   assert.throws(() => find({}, { "http://h/v1/models": [200, '{"data":[]}'] }), /lists no model/);
   assert.throws(
+    () => find({}, { "http://h/v1/models": [404, ""] }),
+    /\(HTTP 404\); set MODEL, or check BASE_URL and API_KEY$/,
+  );
+  assert.throws(
+    () => find({ BASE_URL: "http://h" }, { "http://h/models": [404, ""] }),
+    /\(HTTP 404\); set MODEL, or check BASE_URL, which ends in \/v1 as a rule, and API_KEY$/,
+  );
+  assert.throws(
     () => find({ API: "triton" }, {}, "triton"),
     /API=triton names the model and has no list of models; set MODEL/,
   );

@@ -32,7 +32,9 @@ export function findModel(
   const model = reply.status === 200 ? textAt(reply.body, models.at) : undefined;
   if (model !== undefined) return model;
   const list = joined(shown, models.path);
-  return giveUp(`${list} lists no model (HTTP ${reply.status}); set MODEL, or check BASE_URL and API_KEY`);
+  const path =
+    !wire && reply.status === 404 && !/\/v\d+\/?$/.test(config.BASE_URL) ? ", which ends in /v1 as a rule," : "";
+  return giveUp(`${list} lists no model (HTTP ${reply.status}); set MODEL, or check BASE_URL${path} and API_KEY`);
 }
 
 function textAt(body: string, pointer: string): string | undefined {
