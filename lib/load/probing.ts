@@ -179,7 +179,10 @@ function openSearch(config: Config): Load {
       for (let level = searching.next(); level !== undefined; level = searching.next()) {
         const spentMs = windows.now() - beganMs;
         if (spentMs + config.PROBE_TIME + overheadMs > config.MAX_DURATION && searching.made.length > 0) {
-          say(`no time for another probe within MAX_DURATION=${formatDurationMs(config.MAX_DURATION)}`);
+          const most = formatDurationMs(config.PROBE_TIME + overheadMs);
+          say(
+            `no time for another probe within MAX_DURATION=${formatDurationMs(config.MAX_DURATION)}: it may take ${most}, PROBE_TIME with its warm-up and TIMEOUT for its last request; set TIMEOUT lower or MAX_DURATION higher`,
+          );
           break;
         }
         const nth = searching.made.length + 1;
