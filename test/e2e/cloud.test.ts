@@ -130,7 +130,10 @@ test("k6 cloud run --local-execution: the service has the run's name, note, opti
     ],
     {
       cwd: dir,
-      env: k6Environment({ ...login, K6_CLOUD_HOST: origin, K6_CLOUD_HOST_V6: origin, K6_CLOUD_PROJECT_ID: "7" }),
+      env: k6Environment({
+        ...{ ...login, K6_CLOUD_HOST: origin, K6_CLOUD_HOST_V6: origin, K6_CLOUD_PROJECT_ID: "7" },
+        TOKENCLOCK_API_KEY: "hunter2-of-the-server",
+      }),
       timeoutMs: 60_000,
     },
   ).ended;
@@ -142,6 +145,9 @@ test("k6 cloud run --local-execution: the service has the run's name, note, opti
   assert.equal(start.total_duration, 300, "MAX_DURATION, for k6 does not know how long a level takes");
   assert.equal(start.max_vus, 2);
   assert.match(named(/PUT \/upload/)?.body.toString("latin1") ?? "", /metadata\.json/);
+  // A key that came by environment stays here, while the archive has what -e set.
+  assert.ok(named(/PUT \/upload/)?.body.includes("nightly"));
+  for (const { call, body } of calls) assert.ok(!body.includes("hunter2"), `${call} has the key`);
   assert.ok(named(/test_runs\/123\/notify/), "the service is told of the end");
   const metrics = pushed();
   for (const name of ["llm_ttft", "llm_e2e_latency", "llm_output_throughput", "llm_requests", "http_reqs"]) {

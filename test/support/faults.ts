@@ -12,9 +12,9 @@ export const faults: readonly { fault: string; failure: string; settings?: RunSe
   { fault: "error=2", failure: "error_event" },
   { fault: "cut=2", failure: "reset" },
   { fault: "cut=2,cutHow=end", failure: "truncated" },
-  { fault: "cut=2,cutHow=fin", failure: "truncated" },
   { fault: "malformed=2", failure: "malformed" },
-  { fault: "stall=2,stallMs=30000", failure: "timeout", settings: { TIMEOUT: "300ms" } },
+  { fault: "stall=2,stallMs=30000", failure: "timeout", settings: { TIMEOUT: "700ms" } },
+  { fault: "cut=2,cutHow=fin", failure: "truncated" },
 ];
 
 export const wires = ["chat", "completions", "responses", "messages"] as const;
