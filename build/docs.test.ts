@@ -198,6 +198,7 @@ test("docs/troubleshooting.md explains every reason of CLIENT-BOUND and no other
 test("docs/formats.md describes no field that results do not have", () => {
   // That it describes each one that they have is tested with real results, in test/e2e/docs.test.ts.
   const types = [
+    "extension/index.d.ts",
     "lib/figures/level-summary.ts",
     "lib/figures/records.ts",
     "lib/figures/server.ts",
