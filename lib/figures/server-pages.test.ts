@@ -1,8 +1,10 @@
 /** Polled lines of one page become one table, whatever the server served when. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import type { RunReport } from "./level-summary";
+import { statsOf } from "./percentile";
 import type { PointsLine } from "./server";
-import { joinedSeries, serverFile, shownPages } from "./server-pages";
+import { joinedSeries, serverFile, shownPages, withServer } from "./server-pages";
 
 const line = (
   page: number,
@@ -68,4 +70,40 @@ test("the file has each page under its address, and there is none where nothing 
     ],
   );
   assert.equal(serverFile(settings, { series: [], states }), undefined);
+});
+
+test("levels that loaded the server at the same time are not held against its latencies", () => {
+  const histogram: PointsLine = {
+    ...{ type: "points", name: "s", page: 0, what: "histograms" },
+    metrics: ["count", "sum"].map((part) => `vllm:time_to_first_token_seconds_${part}`),
+    kinds: ["histogram", "histogram"],
+    points: Array.from({ length: 31 }, (_, t) => [t * 1e9, t, t / 10]),
+  };
+  const state = { polls: 31, failed: 0, skipped: 0, error: "", bytes: 9, seconds: 30, cpuShare: 0 };
+  const states = [{ ...state, pageMs: statsOf([]), readMs: statsOf([]) }];
+  const levels = (windows: readonly (readonly [fromS: number, durationS: number])[]) =>
+    windows.map(([windowStartS, durationS]) => ({
+      ...{ windowStartS, durationS, outputThroughput: 1, ttftMs: statsOf(Array(10).fill(110)), itlMs: statsOf([]) },
+    }));
+  const held = (windows: Parameters<typeof levels>[0]) => {
+    const report = { levels: levels(windows) } as unknown as RunReport;
+    return withServer(report, {}, { series: [histogram], states }).levels.map(({ server }) => server?.ttft?.meanMs);
+  };
+  const rounded = (windows: Parameters<typeof levels>[0]) => held(windows).map((ms) => ms && Math.round(ms));
+  assert.deepEqual(
+    rounded([
+      [0, 10],
+      [10, 10],
+      [20, 10],
+    ]),
+    [100, 100, 100],
+  );
+  assert.deepEqual(
+    rounded([
+      [0, 10],
+      [1, 8],
+      [20, 10],
+    ]),
+    [undefined, undefined, 100],
+  );
 });

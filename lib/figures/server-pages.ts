@@ -71,11 +71,20 @@ export function withServer(report: RunReport, settings: PageSettings, { series, 
   const pages = pagesOf(series);
   const power = typeof named === "string" && named !== "" ? parsePowerMetric(named) : undefined;
   const levels = report.levels.map((level) => {
-    const server = serverFigures(pages, level, power);
+    const alone = !report.levels.some((other) => other !== level && overlap(other, level));
+    const server = serverFigures(pages, level, { alone, ...(power ? { power } : {}) });
     return server ? { ...level, server } : level;
   });
   const urls = shownPages(settings);
   return { ...report, levels, serverPages: states.map((state, i) => ({ url: urls[i] ?? "", ...state })) };
+}
+
+type Windowed = Pick<RunReport["levels"][number], "windowStartS" | "durationS">;
+
+/** Whether two levels loaded the server at the same time, as the classes of a mix do. */
+function overlap(a: Windowed, b: Windowed): boolean {
+  const [first, second] = a.windowStartS <= b.windowStartS ? [a, b] : [b, a];
+  return second.windowStartS < first.windowStartS + first.durationS - 1e-6;
 }
 
 /** server-metrics.json: by page how it was polled, and what was read; undefined where nothing was. */

@@ -264,11 +264,14 @@ function figuresOf(page: Page, name: string, fromNs: number, toNs: number): Metr
 
 type Measured = Pick<LevelSummary, "windowStartS" | "durationS" | "outputThroughput" | "ttftMs" | "itlMs">;
 
-/** What polled pages say of a level's steady window; undefined where they say nothing. */
+/**
+ * What polled pages say of a level's steady window; undefined where they say nothing. The latencies and the energy are the whole
+ * server's: of a level that was not alone they are not held against its own.
+ */
 export function serverFigures(
   pages: readonly Page[],
   level: Measured,
-  power?: PowerMetric,
+  { power, alone = true }: { power?: PowerMetric; alone?: boolean } = {},
   known: readonly KnownMetric[] = knownMetrics,
 ): ServerFigures | undefined {
   const fromNs = level.windowStartS * 1e9;
@@ -283,7 +286,14 @@ export function serverFigures(
     return figures;
   });
   if (all.every((figures) => Object.keys(figures).length === 0)) return undefined;
-  return { ...roles(all, level, power, known), pages: all };
+  const { ttft, itl, joulesPerOutputToken, ...shared } = roles(all, level, power, known);
+  return {
+    ...shared,
+    ...(alone && joulesPerOutputToken !== undefined ? { joulesPerOutputToken } : {}),
+    ...(alone && ttft ? { ttft } : {}),
+    ...(alone && itl ? { itl } : {}),
+    pages: all,
+  };
 }
 
 interface Found {
