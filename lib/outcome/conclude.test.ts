@@ -9,10 +9,15 @@ interface Shape {
   ended?: RunReport["ended"];
   unsent?: string;
   completed?: number[];
+  /** Why the first level was never steady. */
+  never?: string;
 }
 
-function reportOf({ state = "VALID", ended = "complete", unsent, completed = [5] }: Shape): RunReport {
-  const levels = completed.map((count, i) => ({ name: `c${i + 1}`, requests: 5, completed: count }));
+function reportOf({ state = "VALID", ended = "complete", unsent, completed = [5], never }: Shape): RunReport {
+  const levels = completed.map((count, i) => ({
+    ...{ name: `c${i + 1}`, requests: 5, completed: count },
+    steady: i === 0 && never !== undefined ? { state: "never", why: never } : { state: "steady" },
+  }));
   const total = { requests: 5 * levels.length, completed: completed.reduce((a, b) => a + b, 0) };
   const reasons = state === "VALID" || state === "UNJUDGED" ? [] : ["too slow"];
   return { validity: { state, reasons }, ended, unsent, levels, total } as unknown as RunReport;
@@ -61,6 +66,16 @@ const rows: [why: string, evidence: Evidence, code: number, reason: RegExp | und
   ],
   ["cut short", evidence({ ended: "cut", unsent: "1 of 2" }), 98, /^the run was cut short: 1 of 2$/],
   ["cut short without a gate", evidence({ ended: "cut" }, { judged: [], expected: {} }), 98, /^the run was cut short$/],
+  ["a level that was never steady", evidence({ never: "latency rose" }), 96, /^c1 was never steady: latency rose$/],
+  [
+    "the same with a limit violated",
+    evidence({ never: "latency rose" }, { judged: [{ ...ttft, ok: false, value: 250 }] }),
+    99,
+    /^c1 was never steady/,
+  ],
+  ["the same without a gate", evidence({ never: "latency rose" }, { judged: [], expected: {} }), 0, undefined],
+  ["the same of a test that judges how it changes", evidence({ never: "x" }, { mayChange: true }), 0, undefined],
+  ["the same of a slow client", evidence({ never: "x", state: "CLIENT-BOUND" }), 98, /^CLIENT-BOUND/],
   ["interrupted", evidence({ ended: "interrupted" }), 105, /^the run was interrupted$/],
   ["a level without a completed request", evidence({ completed: [5, 0] }), 98, /^no request of c2 completed$/],
   ["the same without a gate", evidence({ completed: [0, 5] }, { judged: [], expected: {} }), 98, /^no request of c1/],
@@ -135,6 +150,7 @@ test("nothing but a complete run with measured requests of every level and kept 
     ended: fc.constantFrom("complete", "cut", "interrupted" as const),
     completed: fc.array(fc.nat(2), { maxLength: 4 }),
     gated: fc.boolean(),
+    never: fc.constantFrom(undefined, "latency rose"),
     ok: fc.boolean(),
     sampled: fc.nat(1),
     said: fc.boolean(),
@@ -153,11 +169,14 @@ test("nothing but a complete run with measured requests of every level and kept 
         expected: Object.fromEntries(judged.map(({ metric, expression }) => [metric, [expression]])),
         unwritten,
       });
-      const { completed, ended, state } = rest;
+      const { completed, ended, state, never } = rest;
       const measured = completed.length > 0 && completed.every((count) => count > 0);
       const whole = measured && ended === "complete" && said && unwritten.length === 0;
       const sound = state === "VALID" || state === "UNJUDGED" || (!gated && state === "CLIENT-BOUND");
-      const may = whole && (sound || (!gated && state === "NOT-MEASURED")) && (!gated || (ok && sampled > 0));
+      const may =
+        whole &&
+        (sound || (!gated && state === "NOT-MEASURED")) &&
+        (!gated || (ok && sampled > 0 && never === undefined));
       const conclusion = conclude(given);
       if (!may) assert.notEqual(exitCodeOf(conclusion), 0, JSON.stringify(given));
       if (conclusion.verdict.pass) assert.equal(exitCodeOf(conclusion), 0);

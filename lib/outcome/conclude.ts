@@ -16,6 +16,8 @@ export interface Evidence {
   readonly unwritten: readonly string[];
   /** Limits that the test itself judged. */
   readonly own?: readonly JudgedLimit[];
+  /** The test judges by itself how its levels change, as a soak and a search for capacity do: a level need not be steady. */
+  readonly mayChange?: boolean;
 }
 
 /** The verdict of a run with its exit code. */
@@ -45,6 +47,7 @@ export function conclude(evidence: Evidence): Conclusion {
     ...own.filter(({ result }) => result !== "passed").map(ownReason),
     ...judged.filter(({ empty, ok }) => empty && ok).map(emptyReason),
     ...unmeasured.map((name) => `no request of ${name} completed`),
+    ...neverSteady(evidence),
   ];
   const verdict: Verdict = { ...byThresholds, pass: reasons.length === 0, reasons };
   return { verdict, limits, exit: exitOf(evidence, verdict, limits, invalid.length > 0) };
@@ -98,23 +101,30 @@ function unmeasuredLevels({ levels }: RunReport): string[] {
   return levels.filter(({ completed }) => completed === 0).map(({ name }) => name);
 }
 
-function exitOf(
-  { report, expected }: Evidence,
-  { pass }: Verdict,
-  limits: readonly JudgedLimit[],
-  invalid: boolean,
-): ExitCodeName {
+/** Whether anything is judged. Without a gate a slow client and an unsteady level are for the reader to see. */
+const gated = ({ expected }: Evidence): boolean => Object.keys(expected).length > 0;
+
+/** Levels that were judged and never came to rest: what their percentiles say depends on how long they lasted, so that none passes. */
+function neverSteady(evidence: Evidence): string[] {
+  if (!gated(evidence) || evidence.mayChange) return [];
+  return evidence.report.levels.flatMap(({ name, steady }) =>
+    steady?.state === "never" ? [`${name} was never steady: ${steady.why}`] : [],
+  );
+}
+
+function exitOf(evidence: Evidence, { pass }: Verdict, limits: readonly JudgedLimit[], invalid: boolean): ExitCodeName {
+  const { report } = evidence;
   const { state } = report.validity;
-  // Without a gate nothing is judged, and a slow client is for the reader to see.
-  const gated = Object.keys(expected).length > 0;
   if (report.ended === "interrupted") return "interrupted";
-  if (invalid || (gated && state !== "VALID" && state !== "UNJUDGED" && state !== "NOT-MEASURED")) return "notValid";
+  if (invalid || (gated(evidence) && state !== "VALID" && state !== "UNJUDGED" && state !== "NOT-MEASURED"))
+    return "notValid";
   const violated = limits.filter(({ result }) => result === "violated");
   if (violated.some((limit) => !countsSamples(limit))) return "failed";
   if (limits.some(({ result }) => result === "not measured") || unmeasuredLevels(report).length > 0) return "notValid";
   if (report.total.completed === 0) return "notValid";
   if (violated.length > 0) return "inconclusive";
-  return pass || !gated ? "passed" : "notValid";
+  if (pass || !gated(evidence)) return "passed";
+  return neverSteady(evidence).length > 0 ? "inconclusive" : "notValid";
 }
 
 /** Whether a limit asks for a number of samples, and says nothing about their values. */

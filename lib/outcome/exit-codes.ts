@@ -16,8 +16,9 @@ export const exitCodes = {
   },
   inconclusive: {
     code: 96,
-    means: "Inconclusive: too few samples for a verdict with the requested confidence.",
-    next: "More requests: raise REQUESTS or DURATION.",
+    means:
+      "Inconclusive: too few samples for a verdict with the requested confidence, or limits passed in a level that was never steady.",
+    next: "More requests: raise REQUESTS or DURATION. A level that is never steady needs a longer WARMUP, or less load.",
   },
   notValid: {
     code: 98,

@@ -3,6 +3,7 @@ import { test } from "node:test";
 import type { LevelSummary, RunReport, Second, Summary } from "../figures/level-summary";
 import { statsOf } from "../figures/percentile";
 import { parseConfig } from "../settings/parse-config";
+import { serverNotes } from "./server-notes";
 import { concludeRun } from "./summary-files";
 
 const none = statsOf([]);
@@ -35,23 +36,28 @@ function reportOf(meanMs: (t: number) => number): RunReport {
   };
 }
 
+const gate = { "llm_ttft{level:c4,phase:steady}": ["p(95)<5000"] };
+const kept = {
+  "llm_ttft{level:c4,phase:steady}": { values: { "p(95)": 100 }, thresholds: { "p(95)<5000": { ok: true } } },
+};
+
 function concluded(
   meanMs: (t: number) => number,
-  report: RunReport = reportOf(meanMs),
-): { summary: Summary; stdout: string } {
+  { report = reportOf(meanMs), scenario = config.scenario, gated = false } = {},
+): { summary: Summary; stdout: string; exitCode: number } {
   const files: Record<string, string> = {};
-  const { output } = concludeRun(
+  const { output, exitCode } = concludeRun(
     {
-      config,
-      ...{ shown: {}, report, metrics: {}, digests: {}, own: {}, notes: [] },
-      gates: { thresholds: {} } as never,
+      config: { ...config, scenario },
+      ...{ shown: {}, report, metrics: gated ? kept : {}, digests: {}, own: {}, notes: [] },
+      gates: { thresholds: gated ? gate : {} } as never,
     },
     (path, text) => {
       files[path] = text;
       return "";
     },
   );
-  return { summary: JSON.parse(files["out/summary.json"] ?? "{}"), stdout: output.stdout ?? "" };
+  return { summary: JSON.parse(files["out/summary.json"] ?? "{}"), stdout: output.stdout ?? "", exitCode };
 }
 
 test("whether a level was steady is in the table, in summary.json and in the notes", () => {
@@ -78,9 +84,44 @@ test("a message that an earlier level had is not repeated", () => {
       ...{ name, failed: 1, failures: { http_4xx: 1 }, failureMessages: { http_4xx: message } },
     }) as LevelSummary;
   const levels = [failing("b1", "Not Found"), failing("b2", "Not Found"), failing("b4", "too long")];
-  const { stdout } = concluded(() => 100, { ...report, levels });
+  const { stdout } = concluded(() => 100, { report: { ...report, levels } });
   assert.match(
     stdout,
     /^b1 failed: http_4xx 1\n {2}http_4xx: Not Found\nb2 failed: http_4xx 1\nb4 failed: http_4xx 1\n {2}http_4xx: too long$/m,
   );
+});
+
+test("limits that passed in a level that was never steady are inconclusive, but of a soak and of a search", () => {
+  const never = concluded((t) => 100 + 10 * t, { gated: true });
+  assert.equal(never.exitCode, 96, never.stdout);
+  assert.equal(never.summary.verdict.pass, false);
+  assert.match(never.stdout, /FAIL c4 was never steady: latency rose/);
+  assert.equal(never.stdout.match(/never steady/g)?.length, 1, "a reason of the verdict is no note beside it");
+  assert.equal(concluded((t) => 100 + (t % 3), { gated: true }).exitCode, 0);
+  for (const scenario of ["soak", "capacity"]) {
+    const { exitCode, stdout } = concluded((t) => 100 + 10 * t, { gated: true, scenario });
+    assert.equal(exitCode, 0, stdout);
+    assert.match(stdout, /note: c4 was never steady/);
+  }
+});
+
+const pageOf = (cpuShare: number, skipped = 0) => ({
+  ...{ url: "/metrics", polls: 100, failed: 0, skipped, error: "", cpuShare, bytes: 20_000 },
+  pageMs: { p50: 40 },
+});
+
+test("a poller that disturbs the measurement is noted, with what to set", () => {
+  const { levels } = reportOf(() => 100);
+  const notes = (page: object) =>
+    serverNotes({ levels, serverPages: [page] } as unknown as RunReport, config).join("\n");
+  assert.equal(notes(pageOf(0.01)), "");
+  assert.match(
+    notes(pageOf(0.05)),
+    /^to read the metrics page \/metrics \(20 kB\) took up to 5(\.\d+)? % of a core .*set METRICS_INTERVAL higher or METRICS to fewer/,
+  );
+  assert.match(
+    notes(pageOf(0.01, 40)),
+    /^the metrics page \/metrics was polled 100 times instead of 140: it takes 40 ms/,
+  );
+  assert.match(notes({ ...pageOf(0), failed: 3, error: "no route" }), /^3 of 100 polls of .* failed: no route$/);
 });

@@ -48,10 +48,16 @@ export interface Concluded {
 export function concludeRun(run: EndedRun, write: ((path: string, text: string) => string) | undefined): Concluded {
   const { config, shown, metrics, gates, own } = run;
   const { report, unknown } = withCosts(withSteadyStates(run.report), config);
-  const notes = [...run.notes, ...steadyNotes(report.levels), ...unknown, ...serverNotes(report, config)];
   const unwritten = report.recordsError === undefined ? [] : [`records: ${report.recordsError}`];
   const judged = metrics && judgedThresholds(metrics);
-  const conclusion = () => conclude({ report, judged, expected: gates.thresholds, unwritten, own: own.limits });
+  const mayChange = ofChange.includes(config.scenario);
+  const conclusion = () =>
+    conclude({ report, judged, expected: gates.thresholds, unwritten, own: own.limits, mayChange });
+  // What is a reason of the verdict is no note beside it.
+  const { reasons } = conclusion().verdict;
+  const notes = [...run.notes, ...steadyNotes(report.levels), ...unknown, ...serverNotes(report, config)].filter(
+    (note) => !reasons.includes(note),
+  );
   const output: Record<string, string> = {};
   const put = (file: string, text: string) => {
     const path = `${config.RESULTS.replace(/\/+$/, "")}/${file}`;
@@ -75,6 +81,9 @@ export function concludeRun(run: EndedRun, write: ((path: string, text: string) 
   output.stdout = `\n${[text, own.text ?? ""].filter((part) => part !== "").join("\n\n")}\n`;
   return { output, exitCode: exitCodeOf(concluded) };
 }
+
+/** A soak limits how far it drifts, and a search for capacity judges each of its probes. */
+const ofChange: readonly string[] = ["soak", "capacity"];
 
 /** The report with whether each level was steady. */
 function withSteadyStates(report: RunReport): RunReport {

@@ -1,6 +1,5 @@
 /** The dashboard asks for time series that k6's Prometheus output really writes. */
 import assert from "node:assert/strict";
-import { spawnSync } from "node:child_process";
 import { readFileSync, writeFileSync } from "node:fs";
 import http from "node:http";
 import type { AddressInfo } from "node:net";
@@ -9,6 +8,7 @@ import { test } from "node:test";
 import { dashboardSeries, panelQueries, panelTitles, rateSeconds, trendStats } from "../../build/grafana";
 import { root } from "../../build/paths";
 import { startChild } from "../support/child";
+import { findPrometheus } from "../support/prometheus";
 import { run } from "../support/run";
 import { scratchDir } from "../support/scratch";
 import { startServer } from "../support/simulated";
@@ -76,11 +76,7 @@ test("every series of the dashboard and of the alert rules is written by a run",
   assert.deepEqual(missing, [], `written: ${[...written].sort()}`);
 });
 
-/** Debian's package prometheus has it; PROMETHEUS names another one. */
-const prometheusBinary = process.env.PROMETHEUS ?? "prometheus";
-const noPrometheus =
-  spawnSync(prometheusBinary, ["--version"]).status !== 0 &&
-  "needs prometheus (apt-get install prometheus), or PROMETHEUS";
+const found = findPrometheus();
 
 async function freePort(): Promise<number> {
   const server = http.createServer();
@@ -98,14 +94,15 @@ interface QueryAnswer {
 }
 
 test("a real Prometheus answers each panel, and a short level's throughput is the summary's", {
-  skip: noPrometheus,
+  skip: "missing" in found && `needs Prometheus: ${found.missing}`,
   timeout: 60_000,
 }, async (t) => {
+  assert.ok("path" in found);
   const dir = scratchDir();
   writeFileSync(path.join(dir, "prometheus.yml"), `rule_files: [${JSON.stringify(alertRules)}]\n`);
   const address = `127.0.0.1:${await freePort()}`;
   const prometheus = startChild(
-    prometheusBinary,
+    found.path,
     [
       ...[`--config.file=${path.join(dir, "prometheus.yml")}`, `--storage.tsdb.path=${path.join(dir, "data")}`],
       ...[`--web.listen-address=${address}`, "--web.enable-remote-write-receiver"],
