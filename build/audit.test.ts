@@ -1,7 +1,7 @@
 /** What the audit makes of its tools: only what was checked and clean is ok. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { gosecFinding, npmFinding, vulnFinding } from "./audit";
+import { gosecFinding, lintFinding, npmFinding, vulnFinding } from "./audit";
 
 const ended = (code: number, stdout: string, stderr = "") => ({ code, stdout, stderr });
 const npm = (vulnerabilities: object) => ended(0, JSON.stringify({ metadata: { vulnerabilities } }));
@@ -16,11 +16,23 @@ test("npm audit: none, some, and no report at all", () => {
 
 test("govulncheck: none, some, and a database out of reach", () => {
   assert.equal(vulnFinding(ended(0, "No vulnerabilities found.")).state, "ok");
-  assert.equal(vulnFinding(ended(3, "=== Symbol Results ===\n\nVulnerability #1: GO-2024-1")).state, "found");
+  for (const code of [1, 3])
+    assert.equal(vulnFinding(ended(code, "=== Symbol Results ===\n\nVulnerability #1: GO-2024-1")).state, "found");
   assert.equal(
     vulnFinding(ended(1, "", "govulncheck: fetching vulnerabilities: dial tcp: no such host")).state,
     "not checked",
   );
+});
+
+test("golangci-lint: nothing, something, and no end", () => {
+  assert.equal(lintFinding(ended(0, "0 issues.")).state, "ok");
+  const found = "internal/a.go:7:2: ineffectual assignment to body (ineffassign)";
+  assert.deepEqual(lintFinding(ended(1, `${found}\n1 issues:`, "exit status 1")), {
+    state: "found",
+    text: `${found}\n1 issues:`,
+  });
+  assert.equal(lintFinding(ended(1, "", "go: module lookup disabled by GOPROXY=off")).state, "not checked");
+  assert.equal(lintFinding(ended(3, "", "can't load config: unknown linter")).state, "not checked");
 });
 
 test("gosec: what is reviewed in its file is none, the same elsewhere is found", () => {

@@ -1,6 +1,6 @@
 /**
- * `npm run audit`: known vulnerabilities of npm's packages and Go's modules, and gosec over the extension. What could not be
- * checked, because a database is out of reach, is said and is no pass.
+ * `npm run audit`: known vulnerabilities of npm's packages and Go's modules, gosec and golangci-lint over the extension. What could
+ * not be checked, because a database is out of reach, is said and is no pass.
  */
 import path from "node:path";
 import { type Ended, runCommand } from "./command";
@@ -28,10 +28,10 @@ export function npmFinding({ stdout, stderr }: Ended): Finding {
   return { state: "not checked", text: `the registry gave no report: ${firstLine(stderr || stdout)}` };
 }
 
-/** Of govulncheck: 0 none, 3 some that the code calls; all else means that it did not get to the end. */
+/** Of govulncheck, whose code for vulnerabilities that the code calls (3) is one of `go run`'s (1); all else means that it did not get to the end. */
 export function vulnFinding({ code, stdout, stderr }: Ended): Finding {
   if (code === 0) return { state: "ok", text: "no known vulnerability in what the code calls" };
-  if (code === 3 && /^Vulnerability #1/m.test(stdout)) return { state: "found", text: stdout.trim() };
+  if (code !== 0 && /^Vulnerability #1/m.test(stdout)) return { state: "found", text: stdout.trim() };
   return { state: "not checked", text: `govulncheck did not end its work: ${firstLine(stderr || stdout)}` };
 }
 
@@ -100,6 +100,13 @@ export function gosecFinding({ stdout, stderr }: Ended): Finding {
   return { state: "found", text: lines.join("\n") };
 }
 
+/** Of golangci-lint: 0 none, 1 some; all else means that it did not get to the end. */
+export function lintFinding({ code, stdout, stderr }: Ended): Finding {
+  if (code === 0) return { state: "ok", text: "nothing that extension/.golangci.yml looks for" };
+  if (code === 1 && /^\S+\.go:\d+:/m.test(stdout)) return { state: "found", text: stdout.trim() };
+  return { state: "not checked", text: `golangci-lint did not end its work: ${firstLine(stderr || stdout)}` };
+}
+
 const firstLine = (text: string): string => text.trim().split("\n")[0] ?? "";
 
 const go = (...args: string[]) => runCommand("go", ["run", ...args], { cwd: extensionDir });
@@ -117,6 +124,13 @@ const checks: readonly { what: string; run(): Promise<Finding> }[] = [
     what: "the extension (gosec)",
     run: async () =>
       gosecFinding(await go("github.com/securego/gosec/v2/cmd/gosec@v2.22.10", "-quiet", "-fmt=json", "./...")),
+  },
+  {
+    what: "the extension (golangci-lint)",
+    run: async () =>
+      lintFinding(
+        await go("github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.8.0", "run", "--timeout", "10m", "./..."),
+      ),
   },
 ];
 

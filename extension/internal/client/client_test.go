@@ -469,7 +469,7 @@ func TestConnectingIsLimited(t *testing.T) {
 	} {
 		t.Run(tt.sentence, func(t *testing.T) {
 			l := listen(t)
-			defer l.Close()
+			defer func() { _ = l.Close() }()
 			c := newClient(t, tt.scheme+"://"+l.Addr().String()+"/", func(o *Options) {
 				o.TimeoutNs = int64(200 * time.Millisecond)
 				if tt.change != nil {

@@ -124,7 +124,7 @@ func TestDeafServer_ExchangeEndsWithItsContext(t *testing.T) {
 				<-hold
 			})
 			defer close(hold)
-			r, err := http.NewRequestWithContext(ctx, "POST", strings.Replace(url, "http:", "https:", 1), strings.NewReader(strings.Repeat("x", deafBody)))
+			r, err := http.NewRequestWithContext(ctx, http.MethodPost, strings.Replace(url, "http:", "https:", 1), strings.NewReader(strings.Repeat("x", deafBody)))
 			require.NoError(t, err)
 			_, _, err = transportRead(t, how, Options{TLS: trusting}).Do(r)
 			require.ErrorIs(t, err, context.Canceled)

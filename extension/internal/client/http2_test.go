@@ -135,7 +135,7 @@ func TestHTTP2ConnectionsAreReused(t *testing.T) {
 	transports(t, func(t *testing.T, secure bool) {
 		s := serveHTTP2(t, secure, func(w http.ResponseWriter, r *http.Request) {
 			body, _ := io.ReadAll(r.Body)
-			if r.Method != "POST" || r.URL.RequestURI() != "/v1/completions?x=1" || string(body) != "{}" || r.ContentLength != 2 ||
+			if r.Method != http.MethodPost || r.URL.RequestURI() != "/v1/completions?x=1" || string(body) != "{}" || r.ContentLength != 2 ||
 				r.Header.Get("Authorization") != "Bearer key" || r.Header.Get("X-Own") != "y" || r.Header.Get("X-Request-Id") == "" ||
 				r.Header.Get("Content-Type") != "application/json" || !strings.Contains(r.Header.Get("Accept"), "text/event-stream") ||
 				r.UserAgent() != "test" || r.Header.Get("Keep-Alive") != "" || !strings.HasPrefix(r.Host, "127.0.0.1:") {

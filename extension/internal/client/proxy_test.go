@@ -99,7 +99,7 @@ func TestProxy_ForwardsHTTPAndTunnelsTLS(t *testing.T) {
 	t.Run("an exchange", func(t *testing.T) {
 		p := newTestProxy(t, "", forward)
 		tr := streamTransport(t, Options{Proxy: proxied(p.address)})
-		r, err := http.NewRequestWithContext(context.Background(), "POST", "http://llm.internal:8000/v1/completions?x=1", strings.NewReader("{}"))
+		r, err := http.NewRequestWithContext(context.Background(), http.MethodPost, "http://llm.internal:8000/v1/completions?x=1", strings.NewReader("{}"))
 		require.NoError(t, err)
 		resp, _, err := tr.Do(r)
 		require.NoError(t, err)

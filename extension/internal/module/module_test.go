@@ -259,7 +259,7 @@ func TestSecretsReachNeitherSamplesNorRecordsNorScripts(t *testing.T) {
 // A described wire is read as it says; one that cannot be used ends the test before any load.
 func TestDescribedWire(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		fmt.Fprint(w, "data: {\"t\":\"a\",\"c\":1}\n\ndata: {\"t\":\"ab\",\"c\":2,\"end\":1}\n\n")
+		_, _ = fmt.Fprint(w, "data: {\"t\":\"a\",\"c\":1}\n\ndata: {\"t\":\"ab\",\"c\":2,\"end\":1}\n\n")
 	}))
 	defer server.Close()
 	v := newScriptVU(t, `

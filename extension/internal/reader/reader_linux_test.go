@@ -30,7 +30,7 @@ func pair(t *testing.T, r *Reader, ready func(*Conn)) (*Conn, *net.TCPConn) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
-	defer l.Close()
+	defer func() { _ = l.Close() }()
 	c, err := net.Dial("tcp", l.Addr().String())
 	require.NoError(t, err)
 	peer, err := l.Accept()

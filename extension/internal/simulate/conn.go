@@ -157,7 +157,7 @@ func (c *conn) takeRequest(b []byte) (used int, complete bool, err error) {
 		headLength = c.bodyUsed // the head stays in the buffer: the request's slices point into it
 	}
 	rest := b[used+headLength:]
-	body := rest
+	var body []byte
 	total := headLength
 	if c.req.chunked {
 		n, done, err := c.body.read(rest)

@@ -36,7 +36,7 @@ func tap(t *testing.T, s *Server) *wiretap.Tap {
 
 // wallMinusClockNs is the wall clock's offset from the run's, by readings of our own: the closest of many.
 func wallMinusClockNs() int64 {
-	closest, offsetNs := int64(never), int64(0)
+	closest, offsetNs := never, int64(0)
 	for range 200 {
 		before := clock.Now()
 		wallNs := time.Now().UnixNano()

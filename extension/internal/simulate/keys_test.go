@@ -17,7 +17,7 @@ func TestKeysAreGivenForTheSecretAndExpire(t *testing.T) {
 	s := start(t, func(c *Config) { c.ClientSecret, c.KeyLifetime = "s3cret", lifetime })
 	client := httpClient(t)
 	token := func(form url.Values, password string) (int, string) {
-		r, err := http.NewRequest("POST", s.URL+pathToken, strings.NewReader(form.Encode()))
+		r, err := http.NewRequest(http.MethodPost, s.URL+pathToken, strings.NewReader(form.Encode()))
 		require.NoError(t, err)
 		if password != "" {
 			r.SetBasicAuth("me", password)
@@ -29,7 +29,7 @@ func TestKeysAreGivenForTheSecretAndExpire(t *testing.T) {
 		return reply.StatusCode, string(body)
 	}
 	ask := func(name, value string) (int, string) {
-		r, err := http.NewRequest("POST", s.URL+pathCompletions, strings.NewReader(`{"prompt":"a","max_tokens":1}`))
+		r, err := http.NewRequest(http.MethodPost, s.URL+pathCompletions, strings.NewReader(`{"prompt":"a","max_tokens":1}`))
 		require.NoError(t, err)
 		r.Header.Set(name, value)
 		reply, err := client.Do(r)
