@@ -11,7 +11,16 @@ const sent = (requests: readonly KeptRequest[]) =>
   requests.map(({ url, body }) => `${url} ${JSON.stringify(body)}`).sort();
 
 /** The loads that distributed.test.ts divides as well, or that differ little from another one here. */
-const elsewhere = ["dataset", "bursts", "refilled", "input lengths", "soak", "clients for a time"];
+const elsewhere = [
+  "dataset",
+  "bursts",
+  "refilled",
+  "input lengths",
+  "soak",
+  "clients for a time",
+  "arriving sessions",
+  "turns of sessions",
+];
 
 /** SEGMENTS=1,2,3 runs every load on so many instances each; by default each runs on 2 or 3. */
 const counts = (process.env.SEGMENTS ?? "").split(",").flatMap((n) => (Number(n) > 0 ? [Number(n)] : []));
