@@ -1,6 +1,6 @@
 /**
  * `npm run audit`: known vulnerabilities of npm's packages and Go's modules, gosec and golangci-lint over the extension. What could
- * not be checked, because a database is out of reach, is said and is no pass.
+ * not be checked, because a database is out of reach, is reported and is no pass.
  */
 import path from "node:path";
 import { type Ended, runCommand } from "./command";

@@ -14,7 +14,7 @@ interface Step {
 
 const bin = (name: string) => path.join(root, "node_modules", ...name.split("/"));
 
-/** What a command said, if it failed. */
+/** The output of a command, if it failed. */
 async function complaint(file: string, args: string[], cwd = root, env = process.env): Promise<string> {
   const { code, stdout, stderr } = await runCommand(file, args, { cwd, env });
   return code === 0 ? "" : `${stdout}${stderr}`.trim() || `${file} ended with code ${code}`;

@@ -16,7 +16,7 @@ export function orAbort<T>(work: () => T): T {
 
 /** Ends the run as orAbort does, for what a request's function threw or was rejected with. */
 export function abort(error: unknown): void {
-  // Without setup() there is no model to ask for, and nobody has compared the load with the one asked for.
+  // Without setup() there is no model to ask for, and the load was not compared with the requested one.
   const message = (exec.test.options as { noSetup?: boolean | null }).noSetup
     ? "--no-setup leaves out the checks that a run begins with"
     : String(error instanceof Error ? error.message : error).split("\n", 1)[0];

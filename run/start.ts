@@ -72,7 +72,7 @@ export function parseStartArgs(argv: readonly string[], command: StartCommand = 
   return request;
 }
 
-/** A problem with what was asked for. */
+/** A problem with the command line. */
 function refused(message: string): Problem {
   return new Problem(message, exitCodes.settings.code);
 }
@@ -88,7 +88,7 @@ function orRefused<T>(read: () => T): T {
 }
 
 /**
- * Whether the load goes to the simulated server: where SIMULATE=true says so, or nothing at all was asked for.
+ * Whether the load goes to the simulated server: where SIMULATE=true says so, or the command line is empty.
  * @throws Problem with exit code 104 where no server is named although something was, or two are.
  */
 export function isSimulated(bare: boolean, given: Environment): boolean {
@@ -348,7 +348,7 @@ export async function start(argv: readonly string[], command: StartCommand = "np
     let code = between ? await runPhases(run, between, dir) : await runScenario(run, dir);
     if (!between && !(await renderReport([dir], dir))) code = together(code, notValid.code);
     const published = await publishVerdict(dir, code);
-    // k6 refused what was asked for; it has said why.
+    // k6 refused the settings and has logged why.
     if (!removeEmpty(made)) console.log(`tokenclock: results are in ${shownToUser(dir)}`);
     return published;
   } finally {

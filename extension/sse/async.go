@@ -103,7 +103,7 @@ func (c *asyncClient) object() (*sobek.Object, error) {
 func (c *asyncClient) run(r *request, again retry) {
 	defer close(c.done)
 	defer c.cancel()
-	// The loop is told of the iteration's end even if the reader is slow to see it, in a name look-up for instance.
+	// The loop learns of the iteration's end even if the reader is slow to see it, in a name look-up for instance.
 	defer context.AfterFunc(c.ctx, c.ring)()
 	err := c.connect(r)
 	for n := 1; err != nil && n <= again.times && sleep(r.ctx, again.pause(n)); n++ {

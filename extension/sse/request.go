@@ -73,7 +73,7 @@ func (r *request) body() (*client.Body, error) {
 }
 
 // read calls event and unknown (for lines that are no field) as the stream arrives, until it ends or going says no (nil),
-// or a read fails. After going has said no, events of what had been received may still be handed out.
+// or a read fails. After going has returned false, events of what had been received may still be handed out.
 func (r *request) read(body *client.Body, going func() bool, event func(stream.Event), unknown func(line string)) error {
 	var s splitter
 	lastNs := clock.Now()

@@ -54,7 +54,7 @@ export interface Drift {
   readonly p: number;
   /** It got worse, and by more than chance explains. */
   readonly worse: boolean;
-  /** Why it cannot be told; absent where it can. */
+  /** Why it cannot be decided; absent where it can. */
   readonly unknown?: string;
 }
 

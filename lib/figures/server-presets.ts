@@ -64,7 +64,7 @@ const scale = 1000;
 
 /** Of several that are served for one role, the first is taken. */
 export const knownMetrics: readonly KnownMetric[] = [
-  // Dynamo's frontend has the latencies that are nearest to the client; requests and cache are best told by its workers' engines.
+  // Dynamo's frontend has the latencies that are nearest to the client; requests and cache are best taken from its workers' engines.
   dynamo("dynamo_frontend_time_to_first_token_seconds", "ttft", { scale }),
   dynamo("dynamo_frontend_inter_token_latency_seconds", "itl", { scale }),
 

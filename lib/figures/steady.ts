@@ -3,7 +3,7 @@ import type { LevelSummary, Second } from "./level-summary";
 import { percent, shortNumber } from "./table";
 import { fewestSlices, trendOf } from "./trend";
 
-/** What is said of a level's steady window. */
+/** What was found of a level's steady window. */
 export interface SteadyState {
   /**
    * steady: from `fromS` on nothing has a trend. never: something has one, however much is cut off at the front. unknown: the
@@ -13,7 +13,7 @@ export interface SteadyState {
   /** The part that is steady, or that was looked at; seconds from the run's start. */
   fromS: number;
   untilS: number;
-  /** What has a trend, or why nothing can be told. Absent where the level is steady. */
+  /** What has a trend, or why that cannot be decided. Absent where the level is steady. */
   why?: string;
 }
 

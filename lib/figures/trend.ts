@@ -8,7 +8,7 @@ export interface Trend {
   readonly slope: number;
 }
 
-/** Fewest slices of which a trend can be told: four in order come by chance once in 24 times. */
+/** Fewest slices in which a trend can be found: four in order come by chance once in 24 times. */
 export const fewestSlices = 8;
 
 /**

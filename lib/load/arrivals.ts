@@ -92,7 +92,7 @@ export function scheduled(config: Config): Load {
   };
 }
 
-/** Ends the run where a warm-up is asked for of a load that has none: no setting is silently ignored. */
+/** Ends the run where WARMUP is set for a load that has none: no setting is silently ignored. */
 function refuseWarmup(config: Config, load: string): void {
   const { WARMUP: warmup } = config;
   if ("perSlot" in warmup || ("requests" in warmup ? warmup.requests : warmup.durationMs) === 0) return;

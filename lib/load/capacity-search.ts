@@ -52,7 +52,7 @@ export interface CapacityResult {
   /** Passing and failing level that enclose the capacity. */
   readonly interval: Interval;
   readonly confidence: number;
-  /** Whether the interval is as narrow as asked for. */
+  /** Whether the interval is as narrow as PRECISION demands. */
   readonly precise: boolean;
   /** The same for the highest level with at least 90 % good requests: DistServe's goodput. */
   readonly ninety: Interval;

@@ -17,7 +17,7 @@ function pointsOf(config: Config): Level[] {
   const broken = brokenRules(points);
   const setting = own ? `CONCURRENCY=${given.join(",")}` : `CURVE_MIN=${min}, CURVE_MAX=${max}`;
   const remedy = own ? "list other points, or leave CURVE_PROFILE=full out" : "set a higher CURVE_MAX";
-  // A full run takes hours: what is no result by the rules is told before them. A short one reports it.
+  // A full run takes hours: what breaks the rules is reported before it. A short one reports it.
   demand(broken.length === 0 || (own && profile === "short"), `${setting}: ${broken.join("; ")}: ${remedy}`);
   const lowest = Math.min(...points);
   return points.map((concurrency) => ({

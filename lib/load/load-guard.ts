@@ -1,4 +1,4 @@
-/** Keeps a run from measuring another load than it was asked for: what would lower it in silence ends the run instead. */
+/** Keeps a run from measuring another load than the requested one: what would lower it in silence ends the run instead. */
 import exec from "k6/execution";
 import type { Options } from "k6/options";
 import { beforeLoad } from "../lazy";

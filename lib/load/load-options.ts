@@ -30,7 +30,7 @@ export function meetOptions(
 const loadFields = ["executor", "vus", "iterations", "stages"];
 
 /**
- * What keeps k6 from running the load that was asked for, as one line; undefined where nothing does. A level's name says
+ * What keeps k6 from running the requested load, as one line; undefined where nothing does. A level's name says
  * how many clients it has, and k6's own options replace all scenarios of a script without failing.
  */
 export function loadConflict(requested: LoadOptions, given: LoadOptions): string | undefined {

@@ -33,7 +33,7 @@ function limitBy(metric: string, { SLO_TTFT, SLO_TPOT, THRESHOLDS }: Settings): 
   return `THRESHOLDS=${THRESHOLDS}`;
 }
 
-/** The confidence with which `npm run gate` judges unless it is told otherwise. */
+/** The confidence with which `npm run gate` judges by default. */
 const gateConfidence = 0.99;
 
 /**
@@ -103,7 +103,7 @@ export function unreachableLine(
   );
 }
 
-/** k6 keeps only the percentiles that it is asked for; a verdict must name the value of each that a threshold judges. */
+/** k6 keeps only the percentiles that the options name; a verdict must name the value of each that a threshold judges. */
 export function trendStats(thresholds: Readonly<Record<string, readonly string[]>>): string[] {
   const stats = ["count", "avg", "min", "med", "p(90)", "p(95)", "p(99)", "p(99.9)", "max"];
   for (const expression of Object.values(thresholds).flat()) {

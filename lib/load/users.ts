@@ -46,7 +46,7 @@ export interface User {
   conversation(options?: { system?: string; tools?: readonly object[]; body?: Record<string, unknown> }): Conversation;
 }
 
-/** A conversation: each turn is sent with all that was said before it. */
+/** A conversation: each turn is sent with all messages before it. */
 export interface Conversation {
   /** Says something and resolves to the answer. */
   send(text: string, options?: RequestOptions): Promise<Reply>;

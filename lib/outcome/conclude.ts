@@ -38,7 +38,7 @@ export function conclude(evidence: Evidence): Conclusion {
   const invalid = flaws(evidence);
   const byThresholds = judge(report, judged);
   const unmeasured = unmeasuredLevels(report).filter(
-    // A violated threshold of the level, or the verdict, has said so already.
+    // A violated threshold of the level, or the verdict, reports it already.
     (name) => !byThresholds.reasons.some((reason) => reason.includes(`level:${name}}`) || /^no request/.test(reason)),
   );
   const reasons = [

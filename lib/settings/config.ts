@@ -29,7 +29,7 @@ export function readConfig(declaration: Declaration): Config {
     clearOld(options.RESULTS ?? options.TOKENCLOCK_RESULTS ?? environment.TOKENCLOCK_RESULTS ?? "");
     demand(
       !mixed,
-      "this archive holds the environment of the machine that made it, in which settings cannot be told from other variables; " +
+      "this archive holds the environment of the machine that made it, in which settings cannot be distinguished from other variables; " +
         "make it without --include-system-env-vars",
     );
     const secrets = secretsLine(options);

@@ -72,7 +72,7 @@ export function parseConfig(
     sloMs: { ttft: settings.SLO_TTFT, tpot: settings.SLO_TPOT, e2e: settings.SLO_E2E },
     used: usedSettings(uses),
   };
-  // Last: who has made another mistake as well is told of that one.
+  // Last: another mistake is reported first.
   if (config.BASE_URL === "") throw new SettingError(unnamedServer(config));
   return config.SMOKE ? smoked(config) : config;
 }

@@ -7,7 +7,7 @@
  * - a level is a k6 scenario with a fixed start: one bounded by REQUESTS has a minute, then it is cut;
  * - ITL is one gap a chunk; the gauges a level (throughput, goodput, pooled ITL) are not gated;
  * - arrivals are k6's evenly spaced ones, there are no records, and the run cannot judge its own client;
- * - settings cannot be told from the environment's other variables, old results in RESULTS are written over, and the exit
+ * - settings cannot be distinguished from the environment's other variables, old results in RESULTS are written over, and the exit
  *   code follows the thresholds alone.
  */
 import crypto from "k6/crypto";
@@ -143,7 +143,7 @@ export function refuse(message: string): never {
 }
 
 /**
- * What the user set. Here nothing tells an option from the environment, unless k6 was told to leave that out
+ * What the user set. Here an option cannot be distinguished from the environment, unless k6 leaves that out
  * (--include-system-env-vars=false): then every name is an option's, else every variable with a setting's name.
  */
 export function givenSettings(isSetting: (name: string) => boolean): GivenSettings {
@@ -675,7 +675,7 @@ function addChunk(exchange: Exchange, atMs: number, content: boolean): void {
   exchange.chunks++;
 }
 
-/** Takes out a chunk that said all again that the ones before it had said. */
+/** Takes out a chunk that repeats all of those before it. */
 function dropLastChunk(exchange: Exchange): void {
   exchange.chunks--;
   exchange.lastMs -= exchange.gapsMs.pop() ?? 0;

@@ -40,7 +40,7 @@ const repeatLength = 8;
 export class ResponseReader {
   inputTokens?: number;
   outputTokens?: number;
-  /** The last output chunk said again what those before it had said. */
+  /** The last output chunk repeated all of those before it. */
   repeated = false;
   /** The server's own words, or what could not be read. */
   message = "";

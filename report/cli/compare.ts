@@ -188,7 +188,7 @@ const separator = "\0--";
 
 /**
  * The folders of both sides. Two folders are A and B; of more, `--` or --baseline and --candidate say which are whose.
- * @throws Error where that is not said: npm takes the first `--` for its own.
+ * @throws Error where that is not given: npm takes the first `--` for its own.
  */
 export function sidesOf(args: readonly string[], { baseline, candidate }: Flags): [string[], string[]] {
   if (baseline || candidate) {

@@ -187,7 +187,7 @@ export function merge(unordered: readonly PartRecords[]): Merged {
 }
 
 /**
- * What the server's pages said. One runner polls for all: a second one's values would count the same requests once more, and
+ * What the server's pages reported. One runner polls for all: a second one's values would count the same requests once more, and
  * those of two clocks do not belong into one series. So the runner counts that has the most of them.
  */
 function pollerAmong(parts: readonly PartRecords[], scenario: string): Pick<PartRecords, "points" | "pages"> {

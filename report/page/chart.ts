@@ -38,7 +38,7 @@ export interface Picture {
   pageOnly?: boolean;
 }
 
-/** Draws a picture of one or more panels under each other, 830 px wide unless told: a README's width. */
+/** Draws a picture of one or more panels under each other, 830 px wide by default: a README's width. */
 export function draw(spec: ChartSpec): Picture {
   const width = spec.width ?? 830;
   const legends: object[] = [];

@@ -165,7 +165,7 @@ export function pageHtml(runs: readonly [Results, ...Results[]], answer: Answer)
     many ? runs.map(({ name }, index) => `${String.fromCharCode(65 + index)}: ${name}`).join("   ") : run.name,
     startedMs > 0 ? `${new Date(startedMs).toISOString().replace("T", " ").slice(0, 19)} UTC` : "",
   ].filter((text) => text !== "");
-  // Two versions may run at two addresses; what is the same for both is said once.
+  // Two versions may run at two addresses; what is the same for both is shown once.
   const workloads = [...new Set(runs.map((each) => workloadWords(each).join(" · ")))].filter((words) => words !== "");
   const sections = answer.sections.filter(
     ({ tables, pictures, text = [] }) => tables.length + pictures.length + text.length > 0,

@@ -11,7 +11,7 @@ export interface GaugePoint {
 
 /**
  * One gauge from all polled series, ascending in time; empty where the server does not serve it. Of several pages a point has
- * what each said last, summed; of the KV cache their mean.
+ * the last value of each, summed; of the KV cache their mean.
  */
 export function gauge(lines: readonly PointsLine[], name: GaugeName): GaugePoint[] {
   const pages = [...new Set(lines.map(({ page = 0 }) => page))];

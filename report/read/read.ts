@@ -148,7 +148,7 @@ function checkCounts({ levelSummaries, requests = [], damage }: Results): void {
   }
 }
 
-/** What is read beside the rows, and who is told how far it is. */
+/** What is read beside the rows, and who learns how far it is. */
 export interface ReadOptions {
   /** Keep every inter-token latency (20 bytes each), as bounds of its percentiles need. */
   itl?: boolean;

@@ -44,9 +44,9 @@ async function isGzip(path: string): Promise<boolean> {
 }
 
 /**
- * Streams the lines of a records file, gzip or plain (told by its first bytes, not its name). A killed run leaves a file
+ * Streams the lines of a records file, gzip or plain (its first bytes decide, not its name). A killed run leaves a file
  * that ends in the middle of a gzip member or of a line: everything before is yielded, and `damage` says what was lost.
- * `onProgress` is told the share of the file (0..1) that was read.
+ * `onProgress` gets the share of the file (0..1) that was read.
  */
 export async function* readRecords(
   path: string,

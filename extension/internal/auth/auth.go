@@ -78,7 +78,7 @@ type AWS struct {
 // Options are what New needs beside the Spec.
 type Options struct {
 	HTTP *http.Client // reaches the token endpoint
-	Warn func(string) // told once when renewals begin to fail; nil = nobody
+	Warn func(string) // called once when renewals begin to fail; nil = no one
 	Env  func(string) string
 }
 

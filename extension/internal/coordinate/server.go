@@ -20,7 +20,7 @@ import (
 	"time"
 )
 
-// Config is what a coordinator is told.
+// Config is the settings of a coordinator.
 type Config struct {
 	Runners int
 	// Dir is where the runners' records go: Dir/part-1/records.ndjson, ...
@@ -307,7 +307,7 @@ func (s *Server) meet(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// lead is how long before a start the runners are told of it: their replies must have come by then.
+// lead is how long before a start the runners learn of it: their replies must have come by then.
 func (s *Server) lead() time.Duration {
 	lead := s.c.Lead
 	for _, p := range s.parts {

@@ -20,7 +20,7 @@ const (
 )
 
 const (
-	// MinPauseNs is the shortest pause that is told apart from a late tick. Ticks come every 10 ms, and a shorter gap is
+	// MinPauseNs is the shortest pause that is distinguished from a late tick. Ticks come every 10 ms, and a shorter gap is
 	// within what timers and Go's scheduler make of them on a busy machine.
 	MinPauseNs = 20_000_000
 	// minUnexplainedNs is that of a stop where the host does not say how long threads waited for a core: a machine with

@@ -44,7 +44,7 @@ type cacheWatch struct {
 	over     map[string]bool
 }
 
-// cacheCount is what the counters said.
+// cacheCount is the values of the counters.
 type cacheCount struct {
 	of            int // of the options' counters
 	hits, queries float64

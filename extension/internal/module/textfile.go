@@ -18,7 +18,7 @@ import (
 	"github.com/tokenclock/tokenclock/extension/internal/parquet"
 )
 
-// headBytes is how much of a file its kind is told by.
+// headBytes is how much of a file decides its kind.
 const headBytes = 64 << 10
 
 // textFile is TextFile of index.d.ts: a file of the user's that is read from its beginning as often as it is asked for,

@@ -12,6 +12,6 @@ func leaveScheduler() {}
 
 func returnToScheduler() {}
 
-func pollEvents(sh *shared, timeoutMs uintptr) (n uintptr, e syscall.Errno) {
+func pollEvents(sh *sharedState, timeoutMs uintptr) (n uintptr, e syscall.Errno) {
 	return pollAttached(sh, timeoutMs)
 }

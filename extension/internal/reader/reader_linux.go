@@ -541,7 +541,7 @@ func (c *Conn) SentAt(sent Sent) (atNs int64, ok bool) {
 	return 0, false
 }
 
-// Close ends the connection; with abort the peer is told by a reset. The Conn must not be used afterwards.
+// Close ends the connection; with abort it sends the peer a reset. The Conn must not be used afterwards.
 func (c *Conn) Close(abort bool) {
 	c.misused()
 	c.closed.Store(true)

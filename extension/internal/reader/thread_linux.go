@@ -259,7 +259,7 @@ func serve(sh *sharedState, s *slot, blocks unsafe.Pointer, id, events uint32) b
 // What one receive came to.
 const (
 	received        = iota
-	receivedFinal   // the bytes end as the owner said that a response ends
+	receivedFinal   // the bytes end with the mark that the owner wants
 	receivedFull    // as many bytes as there was room for
 	receivedNothing // nothing was there
 	noRoom          // no block is left

@@ -338,7 +338,7 @@ func (c *Conn) SentAt(sent reader.Sent) (atNs int64, ok bool) {
 	return atNs, ok && atNs >= sent.BeforeNs-clockNoiseNs
 }
 
-// Close ends the connection; with abort the peer is told by a reset. The Conn must not be used afterwards, but
+// Close ends the connection; with abort it sends the peer a reset. The Conn must not be used afterwards, but
 // for closing it again.
 func (c *Conn) Close(abort bool) {
 	r := c.w.r

@@ -107,7 +107,7 @@ func (f *flow) insert(s span) {
 	f.early = slices.Replace(f.early, k, last, s)
 }
 
-// skip gives up on bytes before offset to that no packet told of.
+// skip gives up on bytes before offset to that no packet covered.
 func (f *flow) skip(to int64) {
 	if to <= f.next {
 		return

@@ -6,7 +6,7 @@ import "fmt"
 func (r *Run) WarnRefused(status int) {
 	r.keyOnce.Do(func() {
 		if r.env.Logger != nil {
-			r.env.Logger.Warnf("tokenclock: the server answered HTTP %d: it refuses the key, or misses one; this is said once, the results count how often", status)
+			r.env.Logger.Warnf("tokenclock: the server answered HTTP %d: it refuses the key, or misses one; this is logged once, the results count how often", status)
 		}
 	})
 }

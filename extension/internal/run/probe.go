@@ -29,7 +29,7 @@ type probe struct {
 	watch watcher // what the host did to the process
 
 	sleep       func(time.Duration)
-	done, ended chan struct{} // the loop is told to end, and has ended
+	done, ended chan struct{} // done asks the loop to end; ended is closed when it has
 	endNs       int64         // when it was; 0 = it goes on
 }
 

@@ -168,7 +168,7 @@ func (f *flags) apply(cmd *cobra.Command, c *Config) error {
 			c.KeyLifetime = time.Hour
 		}
 	}
-	// In Config 0 stands for the default, but on the command line it is said on purpose.
+	// In Config 0 stands for the default, but on the command line it is given on purpose.
 	for _, n := range []*int{&c.KeepRequests, &c.KeepSends, &c.PredictQueue} {
 		if *n == 0 {
 			*n = -1

@@ -79,7 +79,7 @@ const (
 func (q *sequence) known() int { return q.prompt.tokens + q.generated }
 
 // scheduler is the engine's logic on a virtual clock: it never asks what time it is. Steps follow one another without a
-// pause while there is work, so a caller that is late delays nothing: it is told the times at which things happened.
+// pause while there is work, so a caller that is late delays nothing: it gets the times at which things happened.
 //
 // A step computes one token for each running sequence whose prompt is done, and with the rest of its token budget
 // prompts, in order of arrival (chunked prefill). Running sequences come first; when the cache has no block left for

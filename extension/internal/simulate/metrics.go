@@ -44,7 +44,7 @@ func (m *metrics) began(a *answer) {
 	m.promptLength.add(float64(a.rec.promptTokens))
 }
 
-// tokens is told when a pace had n tokens of g.
+// tokens counts n tokens of g in a step.
 func (m *metrics) tokens(a *answer, g *generation, n int, nowNs int64) {
 	m.generationTokens += int64(n)
 	if g.produced == n {

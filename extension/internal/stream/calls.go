@@ -9,7 +9,7 @@ type ToolCall struct {
 
 // callPiece is what one event says of a call. Slices point into the event.
 type callPiece struct {
-	index          int // -1 = not said
+	index          int // -1 = not given
 	id, name, args []byte
 	json           bool // args is JSON of its own, not the inside of a string
 	repeats        bool // args may hold what came before once more

@@ -86,7 +86,7 @@ const (
 	shapeAnswer               // it may also be a whole reply
 )
 
-// MaxChoices is how many choices of one response are told apart; higher indices share the last place.
+// MaxChoices is how many choices of one response are distinguished; higher indices share the last place.
 const MaxChoices = 64
 
 func (f *facts) setText(kind slotKind, raw []byte) {

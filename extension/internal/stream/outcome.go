@@ -14,10 +14,10 @@ const maxMessageBytes = 300
 // finish makes the result final. Where several classes fit, the first of this list counts:
 //
 //  1. http_429, http_5xx, http_4xx: the status is not 2xx. The server refused, however the connection ended.
-//  2. error_event: the server said in a 2xx response that it failed, even if it went on to [DONE] or broke off: by an error
+//  2. error_event: the server reported a failure in a 2xx response, even if it went on to [DONE] or broke off: by an error
 //     event or object, framed or not, by a vendor's error (see scanner.other), or by a finish reason that means failure.
 //  3. malformed: what came cannot be read, or a reply that is not streamed is none of the API's.
-//  4. reset, truncated: the connection broke, or ended before the response did, and a stream had not said that it ended.
+//  4. reset, truncated: the connection broke, or ended before the response did, and a stream had not announced its end.
 //     It is reset if it broke or ended before the head, and truncated if it ended in good order. A stream that has a
 //     finish reason for every choice, or the API's end ([DONE], message_stop, response.completed or .incomplete), is
 //     complete however the connection ended.
@@ -213,7 +213,7 @@ func (p *Parser) judge(ok bool) (Failure, string) {
 	return None, ""
 }
 
-// complete reports whether a stream said that it ended; a reply that is not streamed says so by its length alone.
+// complete reports whether a stream announced its end; a reply that is not streamed does so by its length alone.
 func (p *Parser) complete() bool {
 	r := &p.res
 	if !r.Streamed {

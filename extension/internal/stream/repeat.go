@@ -101,7 +101,7 @@ func (p *Parser) cumulate(f *facts) {
 	p.text = p.text[:0]
 }
 
-// dropRepeat takes the last output chunk out if it said all again that the others had said. Where continuous usage counts
+// dropRepeat takes the last output chunk out if it repeats all of the others. Where continuous usage counts
 // tokens in it, it did not.
 func (p *Parser) dropRepeat() {
 	r := &p.res

@@ -92,7 +92,7 @@ func wholeNumber(b []byte, i int) (n, end int, ok bool) {
 
 // template is the last event that was scanned in full. Events of a stream differ in little but the text: where all
 // bytes outside the template's slots are the same, and each slot holds a valid string or whole number again, the event
-// is valid JSON of the same structure, so that what it says is what the template said with the new slots. That is
+// is valid JSON of the same structure, so that its facts are those of the template with the new slots. That is
 // exact, and costs a comparison instead of a scan. The shared bytes are cut into literals, one before each slot and one
 // after the last.
 type template struct {
@@ -100,7 +100,7 @@ type template struct {
 	slots  slots
 	before int   // bytes in front of the data within the event
 	data   int   // bytes of the data
-	facts  facts // what the event said last matched says
+	facts  facts // what the event that matched last says
 	valid  bool
 	whole  bool // before and what follows the data are known, so that it can be matched against the stream itself
 }

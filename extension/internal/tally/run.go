@@ -130,7 +130,7 @@ func (r *Run) CacheCounted(name string, hits, queries float64) {
 	}
 }
 
-// CacheCounts returns what CacheCounted was told of a level.
+// CacheCounts returns what CacheCounted added for a level.
 func (r *Run) CacheCounts(name string) (hits, queries float64, ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -50,7 +50,7 @@ type TurnSummary struct {
 	OutputSpeed  Stats    `json:"outputSpeed" js:"outputSpeed"`
 }
 
-// mostTurns is how many turns are told apart; later ones share the last place.
+// mostTurns is how many turns are distinguished; later ones share the last place.
 const mostTurns = 1000
 
 // sessions collects the sessions of a level.
@@ -115,7 +115,7 @@ func (t *sessions) turn(o *Observation, f Figures) {
 	}
 }
 
-// summary returns nothing where the level had no session. A share is told where any usage named cached tokens: vLLM's names
+// summary returns nothing where the level had no session. A share is reported where any usage named cached tokens: vLLM's names
 // hits alone.
 func (t *sessions) summary(toldInLevel bool) (*SessionSummary, []TurnSummary) {
 	const ms = 1e6

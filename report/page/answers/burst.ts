@@ -227,7 +227,7 @@ function resultFile(run: Results, groups: BatchGroup[], embeddings: boolean): st
     max_tokens: embeddings ? null : numeric(setting(config, "OUTPUT_TOKENS")),
     temperature: numeric(setting(config, "TEMPERATURE")),
     seed: numeric(setting(config, "SEED")),
-    // However long it is said to be, the warm-up of a batch is one batch.
+    // Whatever WARMUP is, the warm-up of a batch is one batch.
     warmup_runs: ["0", "0ms", ""].includes(String(setting(config, "WARMUP") ?? "")) ? 0 : 1,
     description: setting(config, "DESCRIPTION") ?? "",
     std: "sample standard deviation (n - 1); timings and batch_tokens_per_second over runs, the rest over the requests of all runs",

@@ -24,7 +24,7 @@ const metrics = [
   { key: "e2e", title: "E2e latency", of: (row: RequestRow) => e2eMs(row) },
 ] as const;
 
-/** Runs beside each other are told apart by their dashes, levels by their colours. */
+/** Runs beside each other differ by their dashes, levels by their colours. */
 const dashes = ["solid", "dashed", "dotted"] as const;
 
 export function distributionsSection(shown: readonly ShownRun[]): Section {
