@@ -16,7 +16,7 @@ import {
   upperTail,
 } from "../judge/comparison";
 import { quantileError, type RunFigure } from "../judge/run-figures";
-import { readResults } from "../read/read";
+import { type Results, readResults, type Summary } from "../read/read";
 import { ascending, quantile, sampleStd } from "../statistics";
 import { compareRuns, main, sidesOf, workloadDifferences } from "./compare";
 import { exitCodeOf } from "./options";
@@ -317,6 +317,55 @@ test("exit codes: 0, 99 beyond the limit only, 98 for a client-bound run, 104 fo
     assert.match(result.output, words);
     assert.equal(result.status, status, `${args.join(" ")}: ${result.output}`);
   }
+});
+
+/** A run whose first level has these figures beside those of its requests. */
+function having(seed: number, figures: object): string {
+  const folder = write(small(seed));
+  const file = join(folder, "summary.json");
+  const summary = JSON.parse(readFileSync(file, "utf8")) as Summary;
+  Object.assign(summary.levels[0] as object, figures);
+  writeFileSync(file, JSON.stringify(summary));
+  return folder;
+}
+
+test("goodput, costs and energy are compared, and one of them can be required", async () => {
+  const figures = (by: number) => ({
+    requestGoodput: 20 / by,
+    cost: { perRequest: 0.01 * by, perMillionOutputTokens: 3 * by, perMillionGoodOutputTokens: 4 * by },
+    server: { joulesPerOutputToken: 2 * by, pages: [] },
+  });
+  const [a, same, worse] = [having(1, figures(1)), having(2, figures(1)), having(3, figures(1.4))];
+  const [ofA, ofWorse] = await Promise.all([a, worse].map(readWhole));
+  const rows = compareRuns([ofA as Results], [ofWorse as Results]);
+  for (const [metric, change, values] of [
+    ["request goodput", 1 / 1.4 - 1, [20, 20 / 1.4]],
+    ["cost of a million output tokens", 0.4, [3, 4.2]],
+    ["cost of a million output tokens within SLOs", 0.4, [4, 5.6]],
+    ["energy of an output token", 0.4, [2, 2.8]],
+  ] as const) {
+    const row = rows.find((each) => each.metric === metric);
+    assert.ok(row && Math.abs((row.change ?? 0) - change) < 1e-9, `${metric}: ${JSON.stringify(row)}`);
+    assert.ok(Math.abs(row.a - values[0]) < 1e-9 && Math.abs(row.b - values[1]) < 1e-9, metric);
+    assert.deepEqual([row.verdict, row.required], ["regression", false], metric);
+  }
+  const required = (b: string, metric: string) => runCompare(a, b, "--metric", metric);
+  assert.equal((await required(worse, "energy-of-an-output-token")).status, 99);
+  assert.equal((await required(same, "request-goodput")).status, 96, "one run a side does not exclude 5 %");
+  // What one side does not know is no pass.
+  assert.equal((await required(write(small(4)), "energy-of-an-output-token")).status, 96);
+});
+
+test("a level that was never steady shows no pass", async () => {
+  const never = { steady: { state: "never", fromS: 0, untilS: 9, why: "latency rose" } };
+  const side = (from: number, figures = {}) => [0, 1, 2, 3].map((i) => having(from + i, figures));
+  const compared = async (b: string[]) =>
+    runCompare(...side(1), "--", ...b, "--metric", "output-throughput", "--limit", "50");
+  const { status, output } = await compared(side(11));
+  assert.equal(status, 0, output);
+  const restless = await compared([...side(11).slice(1), having(20, never)]);
+  assert.equal(restless.status, 96, restless.output);
+  assert.match(restless.output, /c4 was never steady in run-\d+: its figures show no pass/);
 });
 
 test("as a process of its own: --json prints nothing else, and the verdict is written for pipelines, with a page", async () => {

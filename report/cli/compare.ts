@@ -67,8 +67,26 @@ export function compareRuns(
   options: CompareOptions = defaultOptions,
 ): ComparedMetric[] {
   const side = (runs: readonly Results[]): Side => ({ figures: runs.map(runFigures), failures: runs.map(runFailures) });
-  return compareSides(side(a), side(b), options);
+  const never = new Set(unsteadyLevels([...a, ...b]).map(({ level }) => level));
+  // The figures of a level that never came to rest depend on how long it lasted: they show no pass.
+  return compareSides(side(a), side(b), options).map((row) =>
+    never.has(row.level) && row.metric !== failedRequests && /^(no change|improvement)$/.test(row.verdict)
+      ? { ...row, verdict: "unclear" as const }
+      : row,
+  );
 }
+
+/** Levels that were never steady, by run; a soak is judged by its drift. */
+function unsteadyLevels(runs: readonly Results[]): { run: string; level: string }[] {
+  return runs.flatMap(({ name: run, scenario, levelSummaries }) =>
+    scenario === "soak"
+      ? []
+      : levelSummaries.flatMap(({ name: level, steady }) => (steady?.state === "never" ? [{ run, level }] : [])),
+  );
+}
+
+const steadyNotes = (runs: readonly Results[]): string[] =>
+  unsteadyLevels(runs).map(({ run, level }) => `${level} was never steady in ${run}: its figures show no pass`);
 
 /** Why a run cannot be compared: it is not valid, or it failed by itself. */
 export function doubts(run: Results): string[] {
@@ -364,7 +382,7 @@ function judged(
     return capacities(runsA, runsB, options, end);
   }
   const rows = compareRuns(runsA, runsB, options);
-  const notes = cacheNotes(runsA, runsB);
+  const notes = [...cacheNotes(runsA, runsB), ...steadyNotes(runs)];
   if (runsA.length + runsB.length === 2)
     notes.push(
       `One run a side says nothing of how runs differ: a standard deviation of ${formatShare(options.assumedSd)} is assumed (--run-sd), and changes within it stay unclear.`,
@@ -391,18 +409,24 @@ function judged(
 }
 
 /** Two searches for capacity: their intervals are the figure, with the confidence that each search was asked for. */
-function capacities<Ended>(
+function capacities<Ended extends { outcome: Outcome }>(
   a: readonly Results[],
   b: readonly Results[],
   { limit }: CompareOptions,
   end: (state: OutcomeState, headline: string, invalid: string[], lines?: string[], details?: object) => Ended,
-): Ended {
+): Ended & { page?: () => Promise<string> } {
   try {
     const [runA, runB] = [a[0], b[0]];
     if (!runA || !runB || a.length + b.length > 2) throw new Error("of capacity one search a side is compared");
-    const { verdict, text } = compareCapacities(capacityOf(runA), capacityOf(runB), limit);
+    const bounds = [capacityOf(runA), capacityOf(runB)] as const;
+    const { verdict, text } = compareCapacities(...bounds, limit);
     const state = { regression: "failed", pass: "passed", unclear: "inconclusive" } as const;
-    return end(state[verdict], text, []);
+    const ended = end(state[verdict], text, []);
+    const page = async () => {
+      const { capacityComparePage } = await import("../page/compare");
+      return capacityComparePage(ended.outcome, bounds, [a, b]);
+    };
+    return { ...ended, page };
   } catch (error) {
     return end("refused", `REFUSED: ${(error as Error).message}`, [(error as Error).message]);
   }

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
@@ -67,4 +67,30 @@ test("compare sets one interval against the other, whatever levels were probed",
   assert.equal(await compare([a, b], (text) => lines.push(text)), 99);
   assert.match(lines.join(""), /capacity: A 40 to 50 req\/s, B 30 to 38 req\/s: regression/);
   assert.equal(await compare([a, c], () => undefined), 0);
+  // The page has both intervals; a side that no probe showed has no number.
+  const page = readFileSync(join(c, "compare.html"), "utf8");
+  assert.match(page, /id="verdict"><strong>capacity<\/strong>A 40 to 50 req\/s, B 50 to 55 req\/s: pass/);
+  const charts = JSON.parse(/id="charts">([^<]*)</.exec(page)?.[1] ?? "{}");
+  const series = (of: { series: { name: string; points: unknown }[] }) =>
+    of.series.map(({ name, points }) => [name, points]);
+  assert.deepEqual(series(charts.capacities.panels[0]), [
+    [
+      "at least",
+      [
+        [0, 40],
+        [1, 50],
+      ],
+    ],
+    [
+      "below",
+      [
+        [0, 50],
+        [1, 55],
+      ],
+    ],
+  ]);
+  const open = searched("open", [1, 2, 3, 4, 5], { low: 60 });
+  await compare([a, open], () => undefined);
+  const html = readFileSync(join(open, "compare.html"), "utf8");
+  assert.match(html, /<td class="text">B<\/td><td>60<\/td><td>–<\/td>/);
 });

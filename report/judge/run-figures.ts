@@ -10,7 +10,7 @@ export interface RunFigure {
   level: string;
   /** "TTFT p50". */
   metric: string;
-  unit: "ms" | "tokens/s" | "requests/s";
+  unit: "ms" | "tokens/s" | "requests/s" | "$" | "J";
   better: "lower" | "higher";
   value: number;
   /** Requests, or tokens, that it rests on. */
@@ -44,7 +44,8 @@ const quantiles = [0.5, 0.9, 0.99];
 /** The names of the figures that a level may have. */
 export const figureNames: readonly string[] = [
   ...["TTFT", "TPOT", "ITL", "max stall", "e2e latency"].flatMap((name) => quantiles.map((q) => `${name} p${100 * q}`)),
-  ...["output throughput", "request throughput", "failed requests"],
+  ...["output throughput", "request throughput", "request goodput", "failed requests"],
+  ...["cost of a million output tokens", "cost of a million output tokens within SLOs", "energy of an output token"],
 ];
 
 /** Fewest samples for a quantile. */
@@ -107,11 +108,18 @@ function itlPercentiles(level: string, pool: PooledItl): RunFigure[] {
   });
 }
 
-function throughputs({ name: level, outputThroughput, requestThroughput, completed }: LevelSummary): RunFigure[] {
-  const figure = (metric: string, unit: RunFigure["unit"], value: number): RunFigure[] =>
-    value > 0 ? [{ level, metric, unit, better: "higher", value, samples: completed, enough: true }] : [];
+/** What a level has once: throughputs, goodput, costs, energy. */
+function throughputs(of: LevelSummary): RunFigure[] {
+  const { name: level, outputThroughput, requestThroughput, requestGoodput, completed, cost, server } = of;
+  const figure = (metric: string, unit: RunFigure["unit"], better: RunFigure["better"], value = 0): RunFigure[] =>
+    value > 0 ? [{ level, metric, unit, better, value, samples: completed, enough: true }] : [];
+  const lower = (metric: string, unit: RunFigure["unit"], value?: number) => figure(metric, unit, "lower", value);
   return [
-    ...figure("output throughput", "tokens/s", outputThroughput),
-    ...figure("request throughput", "requests/s", requestThroughput),
+    ...figure("output throughput", "tokens/s", "higher", outputThroughput),
+    ...figure("request throughput", "requests/s", "higher", requestThroughput),
+    ...figure("request goodput", "requests/s", "higher", requestGoodput),
+    ...lower("cost of a million output tokens", "$", cost?.perMillionOutputTokens),
+    ...lower("cost of a million output tokens within SLOs", "$", cost?.perMillionGoodOutputTokens),
+    ...lower("energy of an output token", "J", server?.joulesPerOutputToken),
   ];
 }

@@ -1,14 +1,17 @@
 /** compare.html: two sides, each of one run or several, figure by figure and beside each other. */
 import { formatNumber, formatShare } from "../format";
+import { boundsText, type CapacityBounds } from "../judge/capacity";
 import type { ComparedMetric, CompareOptions } from "../judge/comparison";
 import type { Outcome } from "../judge/outcome";
 import type { Results } from "../read/read";
+import type { Section } from "./answer";
 import { draw, type Picture } from "./chart";
 import { html } from "./markup";
 import { documentHtml, sectionHtml } from "./page";
 import { distributionsSection } from "./sections/distributions";
 import { definitionsHtml, repeatHtml, workloadWords } from "./sections/facts";
 import { rounded, type ShownRun } from "./sections/runs";
+import { serverSection } from "./sections/server";
 import { throughputSection } from "./sections/throughput";
 import { timelineSection } from "./sections/timeline";
 import type { Table } from "./table";
@@ -21,27 +24,89 @@ function shownSide(letter: string, runs: readonly Results[]): ShownRun[] {
   return runs.map((run, i) => ({ run, label: runs.length === 1 ? letter : `${letter}${i + 1}` }));
 }
 
+type Sides = readonly [readonly Results[], readonly Results[]];
+
+/** The page of a comparison figure by figure. */
 export function comparePage(
-  { state, headline, invalid }: Outcome,
+  outcome: Outcome,
   rows: readonly ComparedMetric[],
   notes: readonly string[],
   options: CompareOptions,
-  [a, b]: readonly [readonly Results[], readonly Results[]],
+  sides: Sides,
 ): string {
+  return pageOf(
+    outcome,
+    {
+      heading: "Figures",
+      text: [...notes],
+      pictures: changePictures(rows, options),
+      tables: [figuresTable(rows, options)],
+    },
+    sides,
+  );
+}
+
+/** The page of two searches for capacity. */
+export function capacityComparePage(
+  outcome: Outcome,
+  bounds: readonly [CapacityBounds, CapacityBounds],
+  sides: Sides,
+): string {
+  const unit = bounds[0].unit;
+  // A side that no probe showed is open: it has no number.
+  const rows = bounds.map(({ low, high }, i) => ({
+    ...{ side: "AB"[i] as string, low: low > 0 ? low : null, high: Number.isFinite(high) ? high : null },
+  }));
+  const picture = draw({
+    name: "capacities",
+    title: "Capacity of A and B",
+    alt: bounds.map((each, i) => `${"AB"[i]}: ${boundsText(each)}`).join("; "),
+    panels: [
+      {
+        x: { title: "Side", categories: ["A", "B"] },
+        y: { title: `Capacity (${unit})`, min: 0 },
+        series: (["low", "high"] as const).map((end, color) => ({
+          name: end === "low" ? "at least" : "below",
+          kind: "scatter" as const,
+          color,
+          points: rows.map((row, i) => [i, row[end]] as const),
+        })),
+        height: 200,
+      },
+    ],
+    pageOnly: true,
+  });
+  const table: Table = {
+    name: "capacities",
+    title: "Capacity",
+    note: "The interval that each search found, with its confidence. B is worse where its interval lies below A's.",
+    columns: [
+      { key: "side", title: "Side" },
+      { key: "low", title: "At least", unit },
+      { key: "high", title: "Below", unit },
+    ],
+    rows,
+  };
+  return pageOf(outcome, { heading: "Capacity", pictures: [picture], tables: [table] }, sides);
+}
+
+function pageOf({ state, headline, invalid }: Outcome, figures: Section, [a, b]: Sides): string {
   const sides = [shownSide("A", a), shownSide("B", b)] as const;
   const all = sides.flat();
   const drawn = sides.flatMap((side) => side.slice(0, mostRuns));
   const left = all.length - drawn.length;
   const sections = [
     {
-      heading: "Figures",
-      text: [...notes, ...(left > 0 ? [`The curves below are of the first ${mostRuns} runs of each side.`] : [])],
-      pictures: changePictures(rows, options),
-      tables: [figuresTable(rows, options)],
+      ...figures,
+      text: [
+        ...(figures.text ?? []),
+        ...(left > 0 ? [`The curves below are of the first ${mostRuns} runs of each side.`] : []),
+      ],
     },
     throughputSection(drawn),
     distributionsSection(drawn),
     timelineSection(drawn),
+    serverSection(all),
   ];
   const mood = { passed: "good", failed: "bad", inconclusive: "doubt", "not valid": "bad", refused: "bad" }[state];
   const [verdict, ...rest] = headline.split(": ");

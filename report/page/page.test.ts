@@ -1,6 +1,6 @@
 /** report.html in a real browser: nothing in the console, nothing asked for on the network, every picture has a size. */
 import assert from "node:assert/strict";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
@@ -9,6 +9,7 @@ import { type Browser, chromium } from "playwright-core";
 import { assertFitForPaper, assertReadable, watched } from "../../test/support/browser-page";
 import { chromiumArgs, findChromium } from "../../test/support/chromium";
 import { batches, cache, phases, ramp, sweep, writeRun } from "../../test/support/synthetic";
+import { main as compare } from "../cli/compare";
 import { formatNumber } from "../format";
 import { renderReport } from "./render";
 
@@ -64,9 +65,28 @@ for (const [name, spec] of Object.entries(specs)) {
   }, async () => {
     const run = writeRun(spec, dir, name);
     await renderReport(run);
+    const server = readFileSync(join(run, "report.html"), "utf8").includes('id="picture-server-metrics"');
+    assert.equal(server, name === "cache", "the server's metrics over time, where it was polled");
     await assertReadable(browser as Browser, join(run, "report.html"));
   });
 }
+
+test("the page of a comparison is readable everywhere, silent, fit for paper, and shows the server's metrics", {
+  skip,
+}, async () => {
+  const [a, b] = [1, 2].map((seed) =>
+    writeRun(cache({ seed, shape: "burst", parallel: [1, 4], cacheTokens: 600, slots: 8 }), dir, `compared-${seed}`),
+  ) as [string, string];
+  const output = join(dir, "comparison");
+  mkdirSync(output);
+  const code = await compare([a, b, "--output", output], () => undefined);
+  assert.ok([0, 96, 99].includes(code), `${code}`);
+  const file = join(output, "compare.html");
+  await assertReadable(browser as Browser, file);
+  await assertFitForPaper(browser as Browser, file);
+  for (const picture of ["server-metrics", "change-1"])
+    assert.ok(readFileSync(file, "utf8").includes(`id="picture-${picture}"`), picture);
+});
 
 test("values show by hovering and by keyboard, series switch, a part is zoomed in and out", { skip }, async () => {
   const run = writeRun(specs.sweep, dir, "live");

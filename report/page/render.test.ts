@@ -206,6 +206,56 @@ test("the cached share of each level, a cold run that had one, and the notes on 
   assert.doesNotMatch(readFileSync(join(plain, "report.html"), "utf8"), /Cached input/);
 });
 
+test("what the server says of each level, its latencies beside ours and the costs are on the page and in the tables", async () => {
+  const spec = sweep({ seed: 3, concurrencies: [2, 4] });
+  const [run, plain] = [writeRun(spec, dir, "priced"), writeRun(spec, dir, "unpriced")];
+  const file = join(run, "summary.json");
+  const summary = JSON.parse(readFileSync(file, "utf8")) as Summary;
+  const ours = { count: 100, meanMs: 24, p50Ms: 22, p99Ms: 40 };
+  for (const [i, level] of summary.levels.entries()) {
+    level.cost = { perRequest: 0.001 * (i + 1), perMillionOutputTokens: 3 + i };
+    level.server = {
+      ...{ running: { mean: 1.5 + i, max: 2 + 2 * i }, kvUsage: { mean: 0.25, max: 0.5 }, preemptions: 0, powerW: 400 },
+      ...{ joulesPerOutputToken: 1.25 + i, pages: [] },
+      ttft: { metric: "x", count: 99, meanMs: 20, p50Ms: { low: 10, high: 25 }, ours, outsideMs: 4 },
+    };
+  }
+  writeFileSync(file, JSON.stringify(summary));
+  await renderReport(run);
+  const rows = (name: string) => JSON.parse(readFileSync(join(run, "tables", `${name}.json`), "utf8")).rows;
+  const common = { kv_usage_mean: 0.25, kv_usage_max: 0.5, preemptions: 0, power_w: 400 };
+  assert.deepEqual(rows("server"), [
+    { level: "c2", running_mean: 1.5, running_max: 2, ...common, joules_per_output_token: 1.25 },
+    { level: "c4", running_mean: 2.5, running_max: 4, ...common, joules_per_output_token: 2.25 },
+  ]);
+  assert.deepEqual(rows("costs"), [
+    { level: "c2", cost_per_request: 0.001, cost_per_million_output_tokens: 3 },
+    { level: "c4", cost_per_request: 0.002, cost_per_million_output_tokens: 4 },
+  ]);
+  assert.deepEqual(rows("server_latencies")[1], {
+    ...{ level: "c4", latency: "TTFT", server_mean_ms: 20, client_mean_ms: 24, outside_ms: 4 },
+    ...{ server_p50_from_ms: 10, server_p50_to_ms: 25, client_p50_ms: 22, server_count: 99, client_count: 100 },
+  });
+  const html = readFileSync(join(run, "report.html"), "utf8");
+  for (const id of ["server", "server_latencies", "costs"]) assert.ok(html.includes(`id="table-${id}"`), id);
+  // Of a server that says nothing, without prices, there is no such section.
+  await renderReport(plain);
+  assert.doesNotMatch(readFileSync(join(plain, "report.html"), "utf8"), /and costs</);
+  // Several runs stand below each other.
+  const outputDir = join(dir, "priced-and-not");
+  await renderReport([run, plain], { outputDir });
+  const both = JSON.parse(readFileSync(join(outputDir, "tables", "costs.json"), "utf8")).rows;
+  assert.deepEqual(
+    both.map((row: Record<string, unknown>) => [row.run, row.level, row.cost_per_request]),
+    [
+      ["A", "c2", 0.001],
+      ["A", "c4", 0.002],
+      ["B", "c2", null],
+      ["B", "c4", null],
+    ],
+  );
+});
+
 test("what stamped the arrivals, what happened to the client and the notes are on the page", async () => {
   const pauses = {
     stoppedMs: { count: 2, total: 3000, longest: 1501 },

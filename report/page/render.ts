@@ -25,6 +25,7 @@ import { distributionsSection } from "./sections/distributions";
 import { failuresSection } from "./sections/failures";
 import { requestsSection } from "./sections/requests";
 import { shownRuns } from "./sections/runs";
+import { serverSection } from "./sections/server";
 import { thresholdsSection } from "./sections/thresholds";
 import { throughputSection } from "./sections/throughput";
 import { timelineSection } from "./sections/timeline";
@@ -69,6 +70,7 @@ function wholeAnswer(runs: readonly [Results, ...Results[]], own: Answer): Answe
       throughputSection(shown),
       distributionsSection(shown),
       timelineSection(shown),
+      serverSection(shown),
       requestsSection(shown),
       workloadSection(shown),
     ],

@@ -256,7 +256,7 @@ function serverPictures(
   }
   const panels = [...series].slice(0, mostMetrics).map(
     ([metric, each]): Panel => ({
-      ...{ x, y: { title: shortMetric(metric) }, series: each, height: 90 },
+      ...{ x, y: { title: shortMetric(metric) }, series: each, height: 140 },
       marks,
     }),
   );
