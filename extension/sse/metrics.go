@@ -109,11 +109,11 @@ func (r *reporter) exchange(tags metrics.TagsAndMeta, resp *http.Response, x *cl
 	}
 	trail := httpext.Trail{
 		EndTime: clock.Wall(endNs), ConnReused: x.Reused, ConnRemoteAddr: x.Remote,
-		Connecting: time.Duration(x.ConnectNs), TLSHandshaking: time.Duration(x.TLSNs), Blocked: between(x.StartedNs, x.ReadyNs),
-		Sending: between(x.ReadyNs, x.SentNs), Waiting: between(x.SentNs, x.FirstByteNs), Receiving: between(x.FirstByteNs, endNs),
+		Connecting: time.Duration(x.ConnectNs), TLSHandshaking: time.Duration(x.TLSNs), Blocked: elapsed(x.StartedNs, x.ReadyNs),
+		Sending: elapsed(x.ReadyNs, x.SentNs), Waiting: elapsed(x.SentNs, x.FirstByteNs), Receiving: elapsed(x.FirstByteNs, endNs),
 	}
 	if x.FirstByteNs == 0 {
-		trail.Waiting = between(x.SentNs, endNs)
+		trail.Waiting = elapsed(x.SentNs, endNs)
 	}
 	trail.ConnDuration = trail.Connecting + trail.TLSHandshaking
 	trail.Duration = trail.Sending + trail.Waiting + trail.Receiving
@@ -130,8 +130,8 @@ func (r *reporter) exchange(tags metrics.TagsAndMeta, resp *http.Response, x *cl
 	r.push(&trail)
 }
 
-// between is a duration whose ends may not have happened.
-func between(fromNs, toNs int64) time.Duration {
+// elapsed is the duration between two events; 0 where one of them did not happen.
+func elapsed(fromNs, toNs int64) time.Duration {
 	if fromNs == 0 || toNs < fromNs {
 		return 0
 	}

@@ -95,7 +95,7 @@ func (b *Body) noteSent() {
 		b.x.SentNs, b.x.SentUncertaintyNs, b.x.SentKernel = atNs, uncertaintyNs, kernel
 	} else if b.x.SentNs == 0 {
 		nowNs := clock.Now()
-		b.x.SentNs, b.x.SentUncertaintyNs, _ = between(b.x.ReadyNs, nowNs)
+		b.x.SentNs, b.x.SentUncertaintyNs, _ = sendTime(b.x.ReadyNs, nowNs)
 	}
 }
 

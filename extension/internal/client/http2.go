@@ -276,7 +276,7 @@ func (l *http2Link) send(ctx context.Context, x *exchange, _ []byte) (over bool,
 		return false, l.writeErr
 	}
 	if l.writeErr != nil && x.m.SentNs == 0 {
-		x.sentAt(between(x.beganNs, clock.Now()))
+		x.sentAt(sendTime(x.beganNs, clock.Now()))
 	}
 	return false, nil // after an error too: the server may have answered before it closed
 }

@@ -304,7 +304,7 @@ func (l *blockingLink) send(ctx context.Context, x *exchange, request []byte) (o
 		l.stop()
 		return false, l.writeErr
 	default:
-		x.sentAt(between(beganNs, clock.Now()))
+		x.sentAt(sendTime(beganNs, clock.Now()))
 	}
 	return false, nil
 }

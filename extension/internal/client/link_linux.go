@@ -227,7 +227,7 @@ func (l *readerLink) send(ctx context.Context, x *exchange, request []byte) (ove
 	full.close()
 	l.mu.Lock()
 	l.sent = sent
-	x.sentAt(between(sent.BeforeNs, sent.AfterNs))
+	x.sentAt(sendTime(sent.BeforeNs, sent.AfterNs))
 	if writeErr == nil {
 		l.counted.sent(len(request))
 	}
@@ -637,7 +637,7 @@ func (c *readerConn) sentStamp() (atNs, uncertaintyNs int64, kernel bool) {
 	if ns, ok := c.conn.SentAt(c.last); ok {
 		return ns, 0, true
 	}
-	return between(c.last.BeforeNs, c.last.AfterNs)
+	return sendTime(c.last.BeforeNs, c.last.AfterNs)
 }
 
 func (c *readerConn) quiet() bool {

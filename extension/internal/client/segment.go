@@ -48,13 +48,12 @@ func (c *plainConn) stamp() (int64, reader.Stamp) { return c.atNs, reader.StampU
 func (c *plainConn) since() int64                 { return c.sinceNs }
 
 func (c *plainConn) sentStamp() (atNs, uncertaintyNs int64, kernel bool) {
-	return between(c.writeNs, c.doneNs)
+	return sendTime(c.writeNs, c.doneNs)
 }
 
-// between places a send between the clock readings around its write: at the one before. The kernel hands the bytes on
-// soon after the call begins; what makes a write long comes behind that, above all the receiver that it wakes taking the
-// core. The width is the uncertainty.
-func between(beforeNs, afterNs int64) (atNs, uncertaintyNs int64, kernel bool) {
+// sendTime returns the time before the write. The kernel transmits early in the call; a long call usually means that the woken
+// receiver took the core. The call's length is the uncertainty.
+func sendTime(beforeNs, afterNs int64) (atNs, uncertaintyNs int64, kernel bool) {
 	return beforeNs, afterNs - beforeNs, false
 }
 
