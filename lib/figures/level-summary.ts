@@ -2,15 +2,19 @@
  * What a run came to, in numbers: what `report()` of the k6 module gives, by the module's own types, and what lib adds to it. Results of
  * earlier versions and of xk6-sse lack some of it.
  */
-import type * as module from "k6/x/tokenclock";
+import type {
+  LevelSummary as MeasuredLevel,
+  HostPauses as MeasuredPauses,
+  Validity as MeasuredValidity,
+  Report,
+  Stats,
+} from "k6/x/tokenclock";
 import type { Cost } from "./cost";
 import type { Profile } from "./profile";
 import type { ServerFigures } from "./server";
 import type { SteadyState } from "./steady";
 
 export type { Pauses, Second, SessionSummary, Slice, Stamps, Stats, TurnSummary } from "k6/x/tokenclock";
-
-type Stats = module.Stats;
 
 /** `T` without what only newer versions of the module give, which is optional. */
 type Since<T, Newer extends keyof T> = Omit<T, Newer> & Partial<Pick<T, Newer>>;
@@ -19,7 +23,7 @@ type Since<T, Newer extends keyof T> = Omit<T, Newer> & Partial<Pick<T, Newer>>;
 type ByName = "failures" | "failureMessages" | "itlHistograms";
 
 /** One level of load (or a whole run). Latencies are those of completed steady requests. */
-export interface LevelSummary extends Since<Omit<module.LevelSummary, ByName>, "cachedTokens" | "ringStampShare"> {
+export interface LevelSummary extends Since<Omit<MeasuredLevel, ByName>, "cachedTokens" | "ringStampShare"> {
   failures: Partial<Record<string, number>>;
   /** The first message of each class of failure. */
   failureMessages?: Partial<Record<string, string>>;
@@ -34,23 +38,23 @@ export interface LevelSummary extends Since<Omit<module.LevelSummary, ByName>, "
 }
 
 /** What the host did to the process in some time; what it does not tell of is absent. */
-export interface HostPauses extends Partial<module.HostPauses> {}
+export interface HostPauses extends Partial<MeasuredPauses> {}
 
 /** What runs of earlier versions of the module, or of xk6-sse, do not say of their client. */
 type NewerValidity =
-  | keyof module.HostPauses
+  | keyof MeasuredPauses
   | ("notes" | "stamps" | "readerWaitShare" | "reader" | "clockSteps" | "rejectedStamps");
 
 /** The run's judgement of its own client. */
-export interface Validity extends Since<Omit<module.Validity, "state" | "hostLevels">, NewerValidity> {
+export interface Validity extends Since<Omit<MeasuredValidity, "state" | "hostLevels">, NewerValidity> {
   /** UNJUDGED: measured through xk6-sse, where a run cannot judge its client. */
-  state: module.Validity["state"] | "UNJUDGED";
+  state: MeasuredValidity["state"] | "UNJUDGED";
   /** The pauses by level; levels without are left out. */
   hostLevels?: (HostPauses & { name: string })[];
 }
 
 /** Everything measured in a run. */
-export interface RunReport extends Since<Omit<module.Report, "levels" | "total" | "validity">, "ended"> {
+export interface RunReport extends Since<Omit<Report, "levels" | "total" | "validity">, "ended"> {
   levels: LevelSummary[];
   /** Everything outside a level's steady window included. */
   total: LevelSummary;
