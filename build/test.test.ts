@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { tallyGoTests, tallyNodeTests } from "./test";
+import { byPatience, tallyGoTests, tallyNodeTests } from "./test";
 
 const go = (...events: object[]) => events.map((event) => JSON.stringify(event)).join("\n");
 
@@ -33,4 +33,13 @@ test("a package that does not compile counts as a failure", () => {
 test("node:test's tally counts cancelled tests as failed", () => {
   const tap = "ok 1 - a\n# tests 5\n# pass 2\n# fail 1\n# cancelled 1\n# skipped 1\n";
   assert.deepEqual(tallyNodeTests(tap), { passed: 2, failed: 2, skipped: 1 });
+});
+
+test("files whose tests measure again where the machine was late have the machine alone", () => {
+  const texts: Record<string, string> = {
+    "a.test.ts": 'import { withAttempts } from "../support/attempts";',
+    "b.test.ts": 'import { run } from "../support/run";',
+  };
+  const { patient, punctual } = byPatience(Object.keys(texts), (file) => texts[file] ?? "");
+  assert.deepEqual([patient, punctual], [["b.test.ts"], ["a.test.ts"]]);
 });

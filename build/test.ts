@@ -124,6 +124,18 @@ async function nodeTests(what: string, files: string[], concurrency: number): Pr
   }
 }
 
+/**
+ * The end-to-end tests in two parts. Those of a file that repeats a measurement (test/support/attempts.ts) depend on how punctually
+ * the machine runs their processes, so that they get it alone; all others mostly wait, and do that beside each other.
+ */
+export function byPatience(
+  files: readonly string[],
+  textOf = (file: string) => readFileSync(path.join(root, file), "utf8"),
+): { patient: string[]; punctual: string[] } {
+  const isPunctual = (file: string) => /from "[./]*support\/attempts"/.test(textOf(file));
+  return { patient: files.filter((file) => !isPunctual(file)), punctual: files.filter(isPunctual) };
+}
+
 function add(total: Tally, more: Tally): void {
   total.passed += more.passed;
   total.failed += more.failed;
@@ -146,8 +158,9 @@ if (process.argv[1] === __filename) {
       await requireGo();
       await bundleScenarios();
       await ensureK6();
-      // One after the other: they measure time, and share a machine's cores as it is.
-      add(total, await nodeTests("end-to-end tests", endToEnd, 1));
+      const { patient, punctual } = byPatience(endToEnd);
+      add(total, await nodeTests("end-to-end tests beside each other", patient, os.availableParallelism()));
+      add(total, await nodeTests("end-to-end tests one after the other", punctual, 1));
     }
     if (total.skipped > 0) console.log(`${total.skipped} skipped`);
     console.log(`${total.passed} passed, ${total.failed} failed`);

@@ -19,6 +19,8 @@ test("levels follow each other, their figures are those of their streams", async
     DURATION: "1s",
     WARMUP: 0,
     SLO_E2E: 60_000,
+    // A level waits for what it has in flight as long as a request may take.
+    TIMEOUT: "5s",
   });
   assert.equal(ended.code, 0, ended.stdout + ended.stderr);
   const { levels, verdict } = ended.summary;

@@ -37,7 +37,7 @@ import { statsOf } from "../figures/percentile";
 import { eventReader } from "../lazy";
 import type { SummaryMetrics } from "../outcome/verdict";
 import type { BuiltInApi } from "../settings/apis";
-import { formatDurationMs } from "../settings/duration";
+import { formatDurationMs, parseDurationMs } from "../settings/duration";
 import type { ResponseReader } from "./stream-event";
 
 export type { Api, ArrivalSpec, BatchResult, HttpReply, LevelSpec, Phase, RequestSpec, Result, Slot, StageSpec };
@@ -69,6 +69,9 @@ type FailureClass = (typeof failureClasses)[number];
 
 /** Time that a level bounded by requests has until the next one begins, ms. */
 const levelTimeMs = 60_000;
+
+/** Most time between two levels bounded by time, ms; less where TIMEOUT ends all requests before. */
+const longestDrainMs = 30_000;
 
 /** The Trends of which handleSummary needs a level's figures, without their common `llm_`. */
 const levelTrends: readonly string[] = [
@@ -278,9 +281,16 @@ export class Levels extends LoadShape {
       if (between && i > 0) addGap(`before-${spec.name}`);
       const { concurrency: vus = 1, requests: steady, durationMs = 0, warmupMs = 0, warmupRequests = vus } = spec;
       const lengthMs = steady === undefined ? durationMs + warmupMs : levelTimeMs;
+      // What a level bounded by time has in flight at its end is waited for before the next one begins.
+      const drainMs = Math.min(longestDrainMs, parseDurationMs(String(declared.config.TIMEOUT)) ?? longestDrainMs);
       const scenario: Scenario =
         steady === undefined
-          ? { executor: "constant-vus", vus, duration: formatDurationMs(lengthMs), gracefulStop: "30s" }
+          ? {
+              executor: "constant-vus",
+              vus,
+              duration: formatDurationMs(lengthMs),
+              gracefulStop: formatDurationMs(drainMs),
+            }
           : {
               executor: "shared-iterations",
               vus: Math.min(vus, steady + warmupRequests),
@@ -288,8 +298,7 @@ export class Levels extends LoadShape {
               maxDuration: formatDurationMs(lengthMs),
               gracefulStop: "0s",
             };
-      // What a level bounded by time has in flight at its end is waited for before the next one begins.
-      addScenario(spec, lengthMs + (steady === undefined ? 30_000 : 0), scenario);
+      addScenario(spec, lengthMs + (steady === undefined ? drainMs : 0), scenario);
     }
   }
 

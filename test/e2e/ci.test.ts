@@ -12,7 +12,7 @@ import { startServer } from "../support/simulated";
 const script = path.join(root, "examples", "ci.sh");
 
 /** Few runs, of a server whose steps are long beside what a busy machine does to them: 16 runs are what docs/ci.md asks for. */
-const settings = ["-e", "CONCURRENCY=2", "-e", "REQUESTS=24", "-e", "OUTPUT_TOKENS=16"];
+const settings = ["-e", "CONCURRENCY=2", "-e", "REQUESTS=24", "-e", "OUTPUT_TOKENS=8"];
 const serverOf = (stepTime: string) => startServer("--step-time", stepTime);
 
 interface Pipeline {

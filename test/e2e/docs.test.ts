@@ -51,10 +51,15 @@ const shorter: Readonly<Record<string, (value: string) => string>> = {
   OUTPUT_TOKENS: (value) => String(Math.min(Number(value), 16)),
   SESSIONS: (value) => String(Math.min(Number(value), 4)),
   SESSION_TURNS: (value) => String(Math.min(Number(value), 2)),
+  CURVE_MAX: (value) => String(Math.min(Number(value), 48)),
+  PROBE_TIME: () => "3s",
   MIX: shownFile,
   TARGETS: ownFile,
   TRACE: ownFile,
 };
+
+/** Settings that a scenario needs to be short. */
+const bounded: Readonly<Record<string, RunSettings>> = { capacity: { PROBES: 2 } };
 
 /** The settings of a command, as they stand or smaller; RESULTS is the test's. */
 function lessOf(settings: Readonly<Record<string, string>>): RunSettings {
@@ -100,7 +105,7 @@ async function scenarioRuns(t: TestContext, words: readonly string[]): Promise<v
     t.diagnostic("its options exist; it is not run: distributed.test.ts runs several instances");
     return;
   }
-  await measure(scenario, lessOf(settings), withoutRecords(k6Args));
+  await measure(scenario, { ...bounded[scenario], ...lessOf(settings) }, withoutRecords(k6Args));
 }
 
 /** The options among the words stand in what a program prints as its help. */

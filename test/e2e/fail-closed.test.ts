@@ -307,7 +307,7 @@ for (const kB of [8, 16, 32]) {
     const dir = tinyDisk(t, kB);
     if (dir === undefined) return;
     // Records of a few hundred kB.
-    const load = ["CONCURRENCY=4", "REQUESTS=400", "OUTPUT_TOKENS=32", "THRESHOLDS=none"];
+    const load = ["CONCURRENCY=16", "REQUESTS=400", "OUTPUT_TOKENS=32", "THRESHOLDS=none"];
     for (const start of [
       () => npmStart(["--", ...flags(named(), ...load, `RESULTS=${dir}`)]),
       () =>

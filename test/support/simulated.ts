@@ -47,8 +47,8 @@ export interface SimulatedServer {
   stop(): Promise<void>;
 }
 
-/** Longest life of a server, so that none outlives a test that hangs. */
-const lifetimeMs = 180_000;
+/** Longest life of a server, so that none outlives a test that hangs: some serve all tests of a file, on a busy machine, too. */
+const lifetimeMs = 900_000;
 
 /** Starts `k6 x tokenclock simulate` on a free port; it has said where it listens when this resolves. */
 export async function startServer(...flags: string[]): Promise<SimulatedServer> {

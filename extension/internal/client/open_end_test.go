@@ -91,19 +91,35 @@ func TestOpenEnd_CompleteStreamIsNotWaitedForForEver(t *testing.T) {
 
 func TestOpenEnd_CompleteStreamStaysComplete(t *testing.T) {
 	openEnds(t, 0, lastEvents, func(t *testing.T, c *Client) {
-		c.o.TimeoutNs = int64(grace) / 2
-		m := c.Do(t.Context(), &Request{Body: []byte("{}")})
-		require.Equal(t, stream.None, m.Failure, m.Message)
-		m.Release()
-		c.o.TimeoutNs = 0
-		m = c.Do(t.Context(), &Request{Body: []byte("{}"), AbortAfterNs: int64(grace) / 2})
-		require.Equal(t, stream.None, m.Failure, m.Message)
-		m.Release()
-		ctx, cancel := context.WithCancel(t.Context())
-		time.AfterFunc(grace/2, cancel)
-		m = c.Do(ctx, &Request{Body: []byte("{}")})
-		require.Equal(t, stream.None, m.Failure, m.Message)
-		m.Release()
+		for _, do := range []func(within time.Duration) *Measurement{
+			func(within time.Duration) *Measurement {
+				c.o.TimeoutNs = int64(within)
+				defer func() { c.o.TimeoutNs = 0 }()
+				return c.Do(t.Context(), &Request{Body: []byte("{}")})
+			},
+			func(within time.Duration) *Measurement {
+				return c.Do(t.Context(), &Request{Body: []byte("{}"), AbortAfterNs: int64(within)})
+			},
+			func(within time.Duration) *Measurement {
+				ctx, cancel := context.WithCancel(t.Context())
+				defer time.AfterFunc(within, cancel).Stop()
+				defer cancel()
+				return c.Do(ctx, &Request{Body: []byte("{}")})
+			},
+		} {
+			// A busy machine may not bring the stream to its end in so short a time; a client that gets it wrong never does.
+			for within := grace / 2; ; within *= 2 {
+				c.graceNs = int64(2 * within)
+				m := do(within)
+				if m.Failure != stream.None && within < 4*time.Second {
+					m.Release()
+					continue
+				}
+				require.Equal(t, stream.None, m.Failure, m.Message)
+				m.Release()
+				break
+			}
+		}
 	})
 }
 
