@@ -202,12 +202,15 @@ const noCapabilities =
 
 test("the image's k6 runs as any user: with the packet ring where NET_RAW is given, and without it where it is not", {
   skip: noCapabilities,
-}, async () => {
+}, async (t) => {
   chmodSync(dir, 0o755);
   const folder = made("image");
   const archive = path.join(made("one"), archiveOf(made("one")));
   const installed = await script("image/install.sh", [archive, folder, made("bin")], {});
-  if (/Operation not supported/.test(installed.stderr)) return; // a file system without capabilities
+  if (/Operation not supported/.test(installed.stderr)) {
+    t.skip(`the file system of ${folder} keeps no capabilities`);
+    return;
+  }
   assert.equal(installed.code, 0, installed.stderr);
   const server = await startServer();
   try {
@@ -222,7 +225,8 @@ test("the image's k6 runs as any user: with the packet ring where NET_RAW is giv
       const { code, stdout, stderr } = await startChild(found("setpriv") ?? "", [...own, ...words, ...given], {
         ...{ cwd: out, timeoutMs: 60_000, env: { PATH: "/nonexistent", HOME: out, K6_NO_USAGE_REPORT: "true" } },
       }).ended;
-      assert.ok([0, 99].includes(code ?? -1), stdout + stderr);
+      // A busy machine may make it CLIENT-BOUND.
+      assert.ok([0, 98, 99].includes(code ?? -1), stdout + stderr);
       return stdout;
     };
     assert.match(await asUser(), /^stamps: ring /m);
