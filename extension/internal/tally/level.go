@@ -129,7 +129,8 @@ type Whole struct {
 	OutputThroughput float64 `json:"outputThroughput" js:"outputThroughput"`
 }
 
-// level collects one level. The window is [openNs, closeNs]; closeNs 0 = still open, or open to the last end.
+// level collects one level. The window is (openNs, closeNs]: the warm-up request whose end opens it ended before it. closeNs
+// 0 = still open, or open to the last end.
 type level struct {
 	spec            Spec
 	openNs, closeNs int64
@@ -162,6 +163,74 @@ type level struct {
 
 	sessions sessions
 	slices   []slice
+
+	early []early // completed before the window opened
+}
+
+// early is a request that was folded before the window opened. The window opens at the end of a request, of which the load
+// may learn later than of the end of another that came after it; that one is in the window.
+type early struct {
+	endNs  int64
+	good   bool
+	chunks []earlyChunk
+}
+
+type earlyChunk struct {
+	atNs   int64
+	tokens int
+}
+
+// earlyNs is how long early requests are kept after their end. A load that learns of an end as late as that was not the
+// server's, and is judged.
+const earlyNs = 5_000_000_000
+
+// keepEarly keeps what of a completed request may turn out to be in the window.
+func (l *level) keepEarly(o *Observation, good bool) {
+	e := early{endNs: o.EndNs, good: good}
+	o.Chunks(func(atNs int64, tokens, _ int) {
+		if tokens > 0 && atNs > l.lastEndNs-earlyNs {
+			e.chunks = append(e.chunks, earlyChunk{atNs, tokens})
+		}
+	})
+	old := 0
+	for old < len(l.early) && l.early[old].endNs < l.lastEndNs-earlyNs {
+		old++
+	}
+	l.early = append(l.early[old:], e)
+}
+
+// open begins the window, of which slices parts are told apart where its end is known, and counts what is in it already.
+func (l *level) open(openNs, closeNs int64, slices int) {
+	l.openNs, l.closeNs = openNs, closeNs
+	if closeNs > openNs {
+		l.slices = make([]slice, slices)
+	}
+	for _, e := range l.early {
+		for _, c := range e.chunks {
+			if l.inside(c.atNs) {
+				l.tokensIn += int64(c.tokens)
+			}
+			l.addTokensToSlice(c.atNs, c.tokens, 0)
+		}
+		l.countEnd(e.endNs, e.good)
+	}
+	l.early = nil
+}
+
+// inside reports whether a time is in the window, which is open.
+func (l *level) inside(atNs int64) bool {
+	return atNs > l.openNs && (l.closeNs == 0 || atNs <= l.closeNs)
+}
+
+// countEnd counts a completed request that ended in the window.
+func (l *level) countEnd(endNs int64, good bool) {
+	if !l.inside(endNs) {
+		return
+	}
+	l.endedInWindow++
+	if good {
+		l.goodInWindow++
+	}
 }
 
 func newLevel(s Spec) *level {
@@ -188,12 +257,9 @@ func (l *level) add(o *Observation, f Figures, slo SLO) {
 		l.wholeShown += int64(o.ShownTokens())
 		if l.openNs > 0 {
 			l.tokensIn += o.TokensBetween(l.openNs, l.closeNs)
-			if o.EndNs >= l.openNs && (l.closeNs == 0 || o.EndNs <= l.closeNs) {
-				l.endedInWindow++
-				if good {
-					l.goodInWindow++
-				}
-			}
+			l.countEnd(o.EndNs, good)
+		} else {
+			l.keepEarly(o, good)
 		}
 	}
 	if itl := l.itl[o.Phase]; completed && itl != nil {

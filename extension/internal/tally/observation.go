@@ -215,11 +215,11 @@ func (o *Observation) ITL(f func(gapNs int64, tokens int)) {
 	})
 }
 
-// TokensBetween returns how many output tokens arrived from fromNs up to toNs, both included (toNs 0 = no end).
+// TokensBetween returns how many output tokens arrived after fromNs, up to and with toNs (0 = no end).
 func (o *Observation) TokensBetween(fromNs, toNs int64) int64 {
 	sum := int64(0)
 	o.Chunks(func(atNs int64, tokens, _ int) {
-		if atNs >= fromNs && (toNs == 0 || atNs <= toNs) {
+		if atNs > fromNs && (toNs == 0 || atNs <= toNs) {
 			sum += int64(tokens)
 		}
 	})

@@ -91,11 +91,8 @@ func (r *Run) Open(name string, openNs, closeNs int64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if l := r.levels[name]; l != nil && l.openNs == 0 {
-		l.openNs, l.closeNs = openNs, closeNs
+		l.open(openNs, closeNs, r.Slices)
 		r.opened = name
-		if closeNs > openNs {
-			l.slices = make([]slice, r.Slices)
-		}
 		if r.Opened != nil {
 			r.Opened()
 		}

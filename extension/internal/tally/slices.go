@@ -26,32 +26,20 @@ type slice struct {
 
 // addToSlices counts a request of any phase in a level whose window has a known end and is divided.
 func (l *level) addToSlices(o *Observation, f Figures, memory func() int64) {
-	n := len(l.slices)
-	if n == 0 || l.openNs == 0 || l.closeNs <= l.openNs {
+	if len(l.slices) == 0 || l.openNs == 0 || l.closeNs <= l.openNs {
 		return
-	}
-	part := func(ns int64) int {
-		if ns < l.openNs || ns >= l.closeNs {
-			return -1
-		}
-		return int(float64(ns-l.openNs) / float64(l.closeNs-l.openNs) * float64(n))
 	}
 	// The first request that ends in a part looks at the client's memory.
-	if k := part(o.EndNs); k >= 0 && k < n && l.slices[k].clientBytes == 0 && memory != nil {
-		l.slices[k].clientBytes = memory()
+	if s := l.sliceAt(o.EndNs); s != nil && s.clientBytes == 0 && memory != nil {
+		s.clientBytes = memory()
 	}
 	if o.Failure == stream.None {
-		o.Chunks(func(atNs int64, tokens, _ int) {
-			if k := part(atNs); k >= 0 && k < n {
-				l.slices[k].tokens += int64(tokens)
-			}
-		})
+		o.Chunks(l.addTokensToSlice)
 	}
-	k := part(firstOf(o.ScheduledNs, o.StartedNs))
-	if o.Phase != Steady || k < 0 || k >= n {
+	s := l.sliceAt(firstOf(o.ScheduledNs, o.StartedNs))
+	if o.Phase != Steady || s == nil {
 		return
 	}
-	s := &l.slices[k]
 	s.requests++
 	switch o.Failure {
 	case stream.None:
@@ -60,6 +48,24 @@ func (l *level) addToSlices(o *Observation, f Figures, memory func() int64) {
 		s.tpot.add(f.TPOT, 1)
 	case stream.Aborted:
 		s.aborted++
+	}
+}
+
+// sliceAt returns the part in which a time lies, nil if there is none.
+func (l *level) sliceAt(ns int64) *slice {
+	n := len(l.slices)
+	if ns < l.openNs || ns >= l.closeNs {
+		return nil
+	}
+	if k := int(float64(ns-l.openNs) / float64(l.closeNs-l.openNs) * float64(n)); k < n {
+		return &l.slices[k]
+	}
+	return nil
+}
+
+func (l *level) addTokensToSlice(atNs int64, tokens, _ int) {
+	if s := l.sliceAt(atNs); s != nil {
+		s.tokens += int64(tokens)
 	}
 }
 

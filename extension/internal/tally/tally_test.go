@@ -333,6 +333,36 @@ func TestThroughputCountsWhatArrivedInTheWindow(t *testing.T) {
 	require.EqualValues(t, 1, l.WarmupRequests)
 }
 
+// The load may hear of the end that opens the window after it folded requests that ended later.
+func TestThroughput_WindowOpensBeforeWhatWasFoldedAlready(t *testing.T) {
+	const s = int64(1e9)
+	r := NewRun(SLO{TTFT: s})
+	r.Slices = 2
+	r.Level(Spec{Name: "c2"})
+	opening := reply("c2", Warmup, 9*s, 9*s, 1, s/2)
+	opening.EndNs = 10 * s
+	later := reply("c2", Warmup, 9*s, 9*s, 3, s/2, 3*s/2, 2*s) // tokens at 9.5, 10.5, 11
+	r.Add(later)
+	r.Add(opening)
+	r.Open("c2", 10*s, 12*s)
+	l := r.Levels(100 * s)[0]
+	require.InDelta(t, 2.0/2, l.OutputThroughput, 1e-9)
+	require.InDelta(t, 1.0/2, l.RequestThroughput, 1e-9, "the one that opened it ended before it")
+	require.InDelta(t, 1.0/2, *l.RequestGoodput, 1e-9)
+	require.Equal(t, []float64{1, 1}, []float64{l.Slices[0].OutputThroughput, l.Slices[1].OutputThroughput})
+}
+
+// What ended long before cannot be in the window, and is not kept.
+func TestThroughput_KeepsOnlyLateEnds(t *testing.T) {
+	const s = int64(1e9)
+	l := newLevel(Spec{Name: "c1"})
+	for k := range int64(100) {
+		l.add(reply("c1", Warmup, k*s, k*s, 1, s/2), Figures{}, SLO{})
+	}
+	require.LessOrEqual(t, len(l.early), 7)
+	require.Equal(t, 99*s+s/2+1000, l.early[len(l.early)-1].endNs)
+}
+
 func TestITLHistogramsOfLevelsAddUp(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	a, b, both := NewRun(SLO{}), NewRun(SLO{}), NewRun(SLO{})
