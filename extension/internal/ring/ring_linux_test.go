@@ -411,47 +411,58 @@ func TestServersThatWaitForAcknowledgements(t *testing.T) {
 	r := open(t)
 	for _, noDelay := range []bool{true, false} {
 		t.Run(fmt.Sprintf("TCP_NODELAY %v", noDelay), func(t *testing.T) {
-			var mu sync.Mutex
-			var arrivals []int64
-			c, s := pair(t, r, "tcp4", "127.0.0.1:0", func(c *Conn) {
-				c.Drain(func(b []byte, _, atNs int64, _ reader.Stamp) bool {
-					mu.Lock()
-					defer mu.Unlock()
-					for range len(b) / 182 {
-						arrivals = append(arrivals, atNs)
-					}
-					return true
-				})
-				c.Want(16<<10, reader.ChunkedEnd)
-			})
-			require.NoError(t, s.SetNoDelay(noDelay))
-			_, err := c.Write([]byte("ask"), nil)
-			require.NoError(t, err)
-			c.Want(16<<10, reader.ChunkedEnd)
-			event := []byte("b0\r\ndata: " + strings.Repeat("x", 168) + "\n\n\r\n")
-			require.Len(t, event, 182)
-			var written []int64
-			for range 200 {
-				written = append(written, clock.Now())
-				_, err := s.Write(event)
-				require.NoError(t, err)
-				time.Sleep(10 * time.Millisecond)
-			}
-			require.Eventually(t, func() bool {
-				mu.Lock()
-				defer mu.Unlock()
-				return len(arrivals) == len(written)
-			}, 5*time.Second, time.Millisecond)
 			late := 0
-			for k := range arrivals {
-				if arrivals[k]-written[k] > 5_000_000 {
-					late++
+			for range 5 { // a busy machine holds the server or the ring up now and then, a client that leaves bytes unread always
+				late = lateTokens(t, r, noDelay)
+				t.Logf("%d of 200 came late", late)
+				if late < 30 {
+					return
 				}
 			}
-			t.Logf("%d of %d came late", late, len(arrivals))
-			require.Less(t, late, 30) // three quarters where the bytes are left unread
+			t.Errorf("%d of 200 came late; three quarters do where the bytes are left unread", late)
 		})
 	}
+}
+
+// lateTokens counts those of 200 tokens, one each 10 ms, that arrive more than 5 ms after the server wrote them.
+func lateTokens(t *testing.T, r *Ring, noDelay bool) (late int) {
+	var mu sync.Mutex
+	var arrivals []int64
+	c, s := pair(t, r, "tcp4", "127.0.0.1:0", func(c *Conn) {
+		c.Drain(func(b []byte, _, atNs int64, _ reader.Stamp) bool {
+			mu.Lock()
+			defer mu.Unlock()
+			for range len(b) / 182 {
+				arrivals = append(arrivals, atNs)
+			}
+			return true
+		})
+		c.Want(16<<10, reader.ChunkedEnd)
+	})
+	require.NoError(t, s.SetNoDelay(noDelay))
+	_, err := c.Write([]byte("ask"), nil)
+	require.NoError(t, err)
+	c.Want(16<<10, reader.ChunkedEnd)
+	event := []byte("b0\r\ndata: " + strings.Repeat("x", 168) + "\n\n\r\n")
+	require.Len(t, event, 182)
+	var written []int64
+	for range 200 {
+		written = append(written, clock.Now())
+		_, err := s.Write(event)
+		require.NoError(t, err)
+		time.Sleep(10 * time.Millisecond)
+	}
+	require.Eventually(t, func() bool {
+		mu.Lock()
+		defer mu.Unlock()
+		return len(arrivals) == len(written)
+	}, 5*time.Second, time.Millisecond)
+	for k := range arrivals {
+		if arrivals[k]-written[k] > 5_000_000 {
+			late++
+		}
+	}
+	return late
 }
 
 // Where the kernel holds a thread of this process up, the thread keeps its processor, and what waits in the processor's
