@@ -132,6 +132,9 @@ declare module "k6/x/tokenclock" {
     abortAfterTokens?: number;
     /** Name of a header of the answer whose value the result holds. */
     keepHeader?: string;
+    /** Tags of the request's samples and record, as in k6's own modules. level, phase and failure are tokenclock's own and
+     * throw. k6 warns when values make more than 100,000 time series: keep those that differ with each request out. */
+    tags?: Readonly<Record<string, string | number | boolean>>;
   }
 
   /** A permission to send one request, given by a load shape. It carries the level, the phase and the scheduled time. */

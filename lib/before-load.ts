@@ -4,19 +4,22 @@ export { loadConflict, meetOptions } from "./load/load-options";
 export { requireMeasurable, trendStats, unreachableLine } from "./load/measurable";
 export { ratePoints } from "./load/rate-over-time";
 export { ownValue, requireOwn } from "./settings/own";
+export { clientConfig } from "./settings/own-client";
 export {
   accessOf,
   gatherSettings,
   isSettingName,
+  parseClasses,
   parseConfig,
   parseMix,
   refuseLoadFlags,
   secretsLine,
   shownSettings,
 } from "./settings/parse-config";
+export { sameHost } from "./wire/address";
 export { requestHeaders } from "./wire/headers";
 export { findModel } from "./wire/model-name";
-export { metricsPages, openPolled, sameHost } from "./wire/polled";
+export { metricsPages, openPolled } from "./wire/polled";
 export { findTemplateTokens, findTokensPerWord } from "./wire/tokenizer";
 export { readNamed } from "./workload/formats/named";
 export { drawRing } from "./workload/words";

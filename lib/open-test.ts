@@ -4,11 +4,12 @@ import type { Gates } from "./figures/profile";
 import type { ServerMetrics } from "./figures/server-metrics";
 import { beforeLoad } from "./lazy";
 import { requestedLoad, requireRequestedLoad } from "./load/load-guard";
-import type { Load, RunOptions, Send, Shape } from "./load/shape";
+import type { Load, Route, Routes, RunOptions, Send, Shape } from "./load/shape";
 import type { User } from "./load/users";
 import { type SummaryData, writeSummary } from "./outcome/summary";
-import { type Config, demand, readConfig, readOwn, shownSettings } from "./settings/config";
+import { type Config, demand, orRefuse, readConfig, readOwn, shownSettings } from "./settings/config";
 import type { OwnKind, OwnSetting } from "./settings/own";
+import type { ClientSettings } from "./settings/own-client";
 import type { Defaults, SettingName } from "./settings/settings";
 import { meetRunners, type Result, type Slot } from "./wire/client";
 import { type LlmClient, openClient, type RequestOptions, type Server, specOf } from "./wire/llm-client";
@@ -39,6 +40,11 @@ export interface Test {
   setting(name: string, initial: boolean, kind?: OwnKind): boolean;
   setting(name: string, initial: string, kind?: OwnKind): string;
   /**
+   * Another client, for `send({ client: name })`: on another server, or with another API, model or headers. Its requests have the
+   * tag client. To be called before the test is exported.
+   */
+  client(name: string, settings: ClientSettings): void;
+  /**
    * Gates a metric of k6's or of the script's own over the whole run, such as ("my_metric", "p(95)<20"). To be called before the
    * test is exported. Of several runners (RUNNERS) nobody could judge it, so they refuse it.
    */
@@ -62,6 +68,7 @@ export function openTest(name: string, defaults: Defaults, shape: Shape): Test {
   const uses = [...shape.uses, ...(Object.keys(defaults) as SettingName[])];
   const own: OwnSetting[] = [];
   const thresholds: Record<string, string[]> = {};
+  const clients = new Map<string, ClientSettings>();
   let opened: OpenTest | undefined;
   const open = () => {
     if (opened) return opened;
@@ -71,6 +78,12 @@ export function openTest(name: string, defaults: Defaults, shape: Shape): Test {
       config,
       load,
       client: openClient(config),
+      named: new Map(
+        [...clients].map(([of, settings]) => {
+          const own = orRefuse(() => beforeLoad().clientConfig(config, of, settings));
+          return [of, { config: own, client: openClient(own) }];
+        }),
+      ),
       serverMetrics: openServerMetrics(config),
       gates() {
         const gates = load.gates?.() ?? beforeLoad().gates(config, load.levels);
@@ -79,6 +92,16 @@ export function openTest(name: string, defaults: Defaults, shape: Shape): Test {
     };
     return opened;
   };
+  const routesOf =
+    (whole: Server): Routes =>
+    (of) => {
+      const { config, client, named } = open();
+      if (of === undefined) return { config, client, server: whole };
+      const other = named.get(of);
+      const server = whole.parts?.[partOf(of)];
+      if (other && server) return { ...other, server };
+      throw new Error(`client "${of}" is not known; declare it: test.client("${of}", { BASE_URL: ... })`);
+    };
   return {
     get config() {
       return open().config;
@@ -93,7 +116,7 @@ export function openTest(name: string, defaults: Defaults, shape: Shape): Test {
       return load.options(gates);
     },
     setup() {
-      const { config, load, client, serverMetrics } = open();
+      const { config, load, client, named, serverMetrics } = open();
       requireRequestedLoad();
       showFile();
       const short = config.CACHE === "cold" ? repetition() : undefined;
@@ -102,39 +125,46 @@ export function openTest(name: string, defaults: Defaults, shape: Shape): Test {
         console.warn(`tokenclock: ${short}; a prefix cache answers what it has seen before: ${remedy}`);
       }
       serverMetrics?.start();
-      const server = client.ready();
+      const parts = { ...load.ready?.() };
+      for (const [of, other] of named) parts[partOf(of)] = other.client.ready();
+      const server = { ...client.ready(), ...(Object.keys(parts).length > 0 ? { parts } : {}) };
       if (load.check) orAbort(load.check);
       meetRunners(beforeLoad().meetOptions(requestedLoad, shownSettings(config)));
       return server;
     },
-    run(server) {
-      const { config, load, client } = open();
-      const send: Send = (slot, prompts, batchSize) =>
+    run(whole) {
+      const { load } = open();
+      const routes = routesOf(whole);
+      const send: Send = (slot, prompts, batchSize, { config, client, server } = routes()) =>
         batchSize === undefined
           ? client.request(server, prompts.next(slot, server.tokensPerWord), slot)
           : client.batch(server, prompts.batch(slot, server.tokensPerWord, batchSize), slot, config.STAGGER);
-      load.each(send, server, client);
+      load.each(send, routes);
     },
-    each: (work) => (server) => {
-      const { config, load, client } = open();
-      load.each(
-        (slot, prompts) => {
-          const send: TestRequest["send"] = (options = {}) => {
-            const prompt = prompts.next(slot, server.tokensPerWord);
-            const { body = prompt.body, outputTokens = prompt.outputTokens } = options;
-            return client.request(server, { ...prompt, body, outputTokens }, slot, specOf(config, options));
-          };
-          return work({ slot, send });
-        },
-        server,
-        client,
-      );
+    each: (work) => (whole) => {
+      const routes = routesOf(whole);
+      open().load.each((slot, prompts, _, own = routes()) => {
+        const send: TestRequest["send"] = (options = {}) => {
+          const { config, client, server } = options.client === undefined ? own : routes(options.client);
+          const prompt = prompts.next(slot, server.tokensPerWord);
+          const { body = {}, outputTokens = prompt.outputTokens } = options;
+          const whole = { ...prompt, body: { ...prompt.body, ...body }, outputTokens };
+          return client.request(server, whole, slot, specOf(config, options));
+        };
+        return work({ slot, send });
+      }, routes);
     },
-    users: (live) => (server) => {
-      const { load, client } = open();
+    users: (live) => (whole) => {
+      const { load } = open();
       const { user } = load;
       if (!user) throw new Error("test.users() needs a load of users: openTest(name, defaults, users)");
-      load.each((slot) => live(user(slot, server, client)), server, client);
+      const routes = routesOf(whole);
+      load.each((slot) => live(user(slot, routes)), routes);
+    },
+    client(of: string, settings: ClientSettings) {
+      if (opened) throw new Error(`test.client("${of}") comes too late: declare clients before the test is exported`);
+      if (clients.has(of)) throw new Error(`test.client("${of}") is declared already`);
+      clients.set(of, settings);
     },
     setting(setting: string, value: never, kind: OwnKind = {}) {
       const declared = { ...kind, name: setting, value };
@@ -156,11 +186,15 @@ export function openTest(name: string, defaults: Defaults, shape: Shape): Test {
   };
 }
 
+/** The part of the test that a client is; classes have names without a blank. */
+const partOf = (client: string): string => `client ${client}`;
+
 /** What a VU has of a test. */
 interface OpenTest {
   readonly config: Config;
   readonly load: Load;
   readonly client: LlmClient;
+  readonly named: ReadonlyMap<string, Pick<Route, "config" | "client">>;
   readonly serverMetrics: ServerMetrics | undefined;
   gates(): Gates;
 }

@@ -18,6 +18,17 @@ test("an SLO is gated at SLO_PERCENTILE in every level, beside the profile's own
   assert.deepEqual(gates["llm_ttft{level:c8,phase:steady}"], ["p(99)<200", "p(95)<450", "p(99)<1000"]);
 });
 
+test("an SLO of a class that names its percentile is gated at that one, and only there", () => {
+  const labels = { ownGate: 1, sloTtftMs: 300, sloTpotMs: 40, limits: "llm_ttft p(90)<300; llm_tpot p(90)<50" };
+  const gates = thresholds({ profile: "none", SLO_PERCENTILE: 99 }, [{ name: "chat", labels }]);
+  assert.deepEqual(gates["llm_ttft{level:chat,phase:steady}"], ["p(90)<300"]);
+  assert.deepEqual(
+    gates["llm_tpot{level:chat,phase:steady}"],
+    ["p(99)<40", "p(90)<50"],
+    "another limit is another one",
+  );
+});
+
 test("gauges exist once a level, so that their gates name no phase", () => {
   const gates = thresholds({ profile: "interactive", SLO_PERCENTILE: 95 }, levels);
   assert.deepEqual(gates["llm_itl_p99{level:c1}"], ["value<100"]);

@@ -111,9 +111,14 @@ function limitsOf(
     limits[name] = [...(limits[name] ?? []), ...expressions];
   };
   const percentile = `p(${SLO_PERCENTILE})`;
-  if (sloMs.ttft !== undefined) limit("llm_ttft", [`${percentile}<${sloMs.ttft}`]);
-  if (sloMs.tpot !== undefined) limit("llm_tpot", [`${percentile}<${sloMs.tpot}`]);
-  if (sloMs.e2e !== undefined) limit("llm_e2e_latency", [`${percentile}<${sloMs.e2e}`]);
+  const slo = (name: MetricName, ms: number | undefined) => {
+    // The SLO of a class may say its percentile itself.
+    const said = own[name]?.some((each) => /^p\([\d.]+\)<=?(.+)$/.exec(each)?.[1] === String(ms));
+    if (ms !== undefined && !said) limit(name, [`${percentile}<${ms}`]);
+  };
+  slo("llm_ttft", sloMs.ttft);
+  slo("llm_tpot", sloMs.tpot);
+  slo("llm_e2e_latency", sloMs.e2e);
   for (const [name, expressions] of Object.entries({ ...profile?.limits })) limit(name as MetricName, expressions);
   for (const [name, expressions] of Object.entries(own)) limit(name as MetricName, expressions);
   return limits;

@@ -86,6 +86,8 @@ interface AnyRequestLine {
   session?: string;
   turn?: number;
   tool?: boolean;
+  /** Tags that a script gave the request. */
+  tags?: Record<string, string>;
   vu?: number;
   iter?: number;
   scheduledNs?: number;

@@ -58,7 +58,7 @@ function senderOf(config: Config, session: Session, server: Server, client: LlmC
   return {
     permit: (timing, after) => session.turn(after === undefined ? timing : { ...timing, after }),
     async send(prompt, turn, permitted) {
-      const more: Partial<RequestSpec> = { headers, keepText: true, ...abandoned(config, turn) };
+      const more: Partial<RequestSpec> = { headers, session: session.id, keepText: true, ...abandoned(config, turn) };
       if (config.SESSION_ECHO !== "") more.keepHeader = config.SESSION_ECHO;
       const result = await client.request(server, prompt, permitted, more);
       if (result.header !== "") headers[config.SESSION_ECHO] = result.header;

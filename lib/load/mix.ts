@@ -1,54 +1,97 @@
 import { abort } from "../abort";
 import { gateLabels } from "../figures/gate-labels";
-import { afterLoad } from "../lazy";
-import { type Config, demand, readMix } from "../settings/config";
-import type { MixClass } from "../settings/parse-config";
+import type { OwnResults, RunReport } from "../figures/level-summary";
+import { afterLoad, beforeLoad } from "../lazy";
+import { type Config, demand, orRefuse, readMix } from "../settings/config";
+import type { ClassSpec, MixClass } from "../settings/parse-config";
 import { Arrivals, emitLevelMetrics, Levels, type Slot } from "../wire/client";
-import { openClient, type Server } from "../wire/llm-client";
+import { type LlmClient, openClient } from "../wire/llm-client";
 import { planRequests } from "../workload/load-plan";
 import { openPrompts } from "../workload/prompts";
 import { openConversations } from "./conversations";
 import { warmupOf } from "./levels";
 import { clientsPerVU, loadOptions } from "./options";
-import type { Load, Shape } from "./shape";
+import type { Load, Route, Routes, Send, Shape } from "./shape";
+import { type User, userOf } from "./users";
 
 /** Classes of load that run at once, each of which is a level with limits of its own: those of the file MIX. */
 export const mix: Shape = {
-  // No spread: a bundle could not leave out what it does not use.
-  uses: [
-    "MIX",
-    "RATE",
-    "DURATION",
-    "ARRIVAL",
-    "MAX_IN_FLIGHT",
-    "CLIENTS_PER_VU",
-    "INPUT_TOKENS",
-    "SHARED_PREFIX",
-    "PREFIX_GROUPS",
-    "PREFIX_POPULARITY",
-    "generation",
-  ],
-  open(config) {
-    const classes = readMix(config);
-    const load = openMix(config, classes);
-    const parts = classes.map(({ sessions, config: own }) => {
-      const client = openClient(own);
-      const modelOf = (server: Server): Server => (own.MODEL === "" ? server : { ...server, model: own.MODEL });
-      if (sessions) {
-        const { hold } = openConversations(own);
-        return (slot: Slot, server: Server) => hold(slot, modelOf(server), client);
-      }
-      const prompts = openPrompts(own);
-      return (slot: Slot, server: Server) =>
-        client.request(modelOf(server), prompts.next(slot, server.tokensPerWord), slot);
-    });
-    return { ...load, each: (_, server) => load.each((slot, part) => parts[part]?.(slot, server)) };
-  },
-  shows: ({ levels, total }) => {
-    const { sessionTables, togetherLine } = afterLoad();
-    return { text: [togetherLine(total), sessionTables(levels)].filter(Boolean).join("\n\n") };
-  },
+  uses: ["MIX", "classes", "generation"],
+  open: (config) => openClasses(config, readMix(config)),
+  shows: showsClasses,
 };
+
+/** A class as a script gives it. */
+export interface TestClass extends ClassSpec {
+  /** What each of its users does, in the place of single requests. Its `rate` and `concurrency` count users. */
+  readonly users?: (user: User) => Promise<void>;
+}
+
+/**
+ * Classes of load that run at once for DURATION, by name. Each is a level with its own lengths, SLOs and thresholds, and with
+ * `server` on a server of its own. A request's `slot.level` is the name of its class.
+ */
+export function classes(of: Readonly<Record<string, TestClass>>): Shape {
+  return {
+    uses: ["classes", "generation"],
+    defaults: { DURATION: 30_000, RATE: [], WARMUP: { requests: 0 } },
+    open(config) {
+      const lives = new Map<string, TestClass["users"]>();
+      const specs: Record<string, ClassSpec> = {};
+      for (const [name, { users, ...spec }] of Object.entries(of)) {
+        specs[name] = spec;
+        if (users) lives.set(name, users);
+      }
+      const parsed = orRefuse(() => beforeLoad().parseClasses(specs, [...lives.keys()], config));
+      return openClasses(config, parsed, (name) => lives.get(name));
+    },
+    shows: showsClasses,
+  };
+}
+
+function showsClasses({ levels, total }: RunReport): OwnResults {
+  const { sessionTables, togetherLine } = afterLoad();
+  return { text: [togetherLine(total), sessionTables(levels)].filter(Boolean).join("\n\n") };
+}
+
+/** The load of all classes. `live` has what the users of a class do, where the script says it. */
+function openClasses(
+  config: Config,
+  list: readonly MixClass[],
+  live: (name: string) => TestClass["users"] = () => undefined,
+): Load {
+  const load = openMix(config, list);
+  const clients = list.map(({ config: own }) => openClient(own));
+  const parts = list.map(({ name, sessions, config: own }, part) => {
+    const client = clients[part] as LlmClient;
+    const routeOf = (routes: Routes): Route => {
+      const { server } = routes();
+      const at = server.parts?.[name] ?? server;
+      return { config: own, client, server: own.MODEL === "" ? at : { ...at, model: own.MODEL } };
+    };
+    const users = live(name);
+    if (users) {
+      return (slot: Slot, _: Send, routes: Routes) => {
+        const route = routeOf(routes);
+        return users(userOf(slot, (named) => (named === undefined ? route : routes(named))));
+      };
+    }
+    if (sessions) {
+      const { hold } = openConversations(own);
+      return (slot: Slot, _: Send, routes: Routes) => hold(slot, routeOf(routes).server, client);
+    }
+    const prompts = openPrompts(own);
+    return (slot: Slot, send: Send, routes: Routes) => send(slot, prompts, undefined, routeOf(routes));
+  });
+  return {
+    ...load,
+    ready() {
+      const apart = list.filter(({ config: own }) => own.BASE_URL !== config.BASE_URL);
+      return Object.fromEntries(apart.map((each) => [each.name, (clients[list.indexOf(each)] as LlmClient).ready()]));
+    },
+    each: (send, routes) => load.each((slot, part) => parts[part]?.(slot, send, routes)),
+  };
+}
 
 /** The loads of all classes; `send` is given the number of the class. */
 interface MixLoad extends Omit<Load, "each"> {

@@ -19,7 +19,10 @@ export const conversations: Shape = {
     const load = openSessions(config, beginsMs);
     return {
       ...load,
-      each: (_, server, client) => load.each((slot) => hold(slot, server, client)),
+      each: (_, routes) => {
+        const { server, client } = routes();
+        load.each((slot) => hold(slot, server, client));
+      },
       settle: () => awaitFreed(config),
     };
   },

@@ -38,8 +38,21 @@ export interface GatedLevel {
   readonly labels?: Readonly<Record<string, string | number>>;
 }
 
-/** Sends what a slot stands for: the next of `prompts`, or where `batchSize` is given so many of them at once. */
-export type Send = (slot: Slot, prompts: PromptSource, batchSize?: number) => unknown;
+/** Where requests go: a client, with what setup() learnt of its server. */
+export interface Route {
+  readonly config: Config;
+  readonly client: LlmClient;
+  readonly server: Server;
+}
+
+/** The route of a client that the script has declared by name; without a name, that of the load. */
+export type Routes = (name?: string) => Route;
+
+/**
+ * Sends what a slot stands for: the next of `prompts`, or where `batchSize` is given so many of them at once. `route` is that of a
+ * load that has several.
+ */
+export type Send = (slot: Slot, prompts: PromptSource, batchSize?: number, route?: Route) => unknown;
 
 /** A load as the test runs it. */
 export interface Load {
@@ -51,13 +64,15 @@ export interface Load {
   options(gates: () => Gates): RunOptions | undefined;
   /** For setup(): ends the run where the load could not be sent as it should be. */
   check?(): void;
+  /** For setup(): asks the servers that the load has beside the test's, by the names of its parts. */
+  ready?(): Readonly<Record<string, Server>>;
   /**
    * Has this VU's clients send until they have no more to send. A slot ends with the promise that `send` returns, or where it
-   * returns none, with `send`. Conversations, whose turns follow from one another, are sent by `client` itself.
+   * returns none, with `send`. Conversations, whose turns follow from one another, are sent by way of `routes`.
    */
-  each(send: Send, server: Server, client: LlmClient): void;
+  each(send: Send, routes: Routes): void;
   /** Of a load of users: the one who holds this session. */
-  user?(slot: Slot, server: Server, client: LlmClient): User;
+  user?(slot: Slot, routes: Routes): User;
   /** For teardown(): hands the levels' values to k6's thresholds, with those that are computed from others, by level and metric. */
   report(computed?: Record<string, Record<string, number>>): void;
   /** For teardown(): waits until the server is done with what the load left. */

@@ -1,15 +1,15 @@
 /** People who talk with a model: what a script's users do, turn after turn. */
 import { sessionPlanner } from "../lazy";
-import { type Config, demand } from "../settings/config";
+import { demand } from "../settings/config";
 import { type Result, Session, type Slot, type ToolCall } from "../wire/client";
-import { type LlmClient, type RequestOptions, type Server, specOf } from "../wire/llm-client";
+import { type RequestOptions, specOf } from "../wire/llm-client";
 import { sample } from "../workload/distribution";
 import type { Input } from "../workload/prompt";
 import { openPrompts } from "../workload/prompts";
 import { seededRng } from "../workload/rng";
 import { hashText } from "../workload/workload";
 import { openSessions } from "./sessions";
-import type { Shape } from "./shape";
+import type { Routes, Shape } from "./shape";
 
 /** Users: CONCURRENCY of them at once, or as they arrive (RATE, STAGES). What each does, test.users() says. */
 export const users: Shape = {
@@ -25,7 +25,7 @@ export const users: Shape = {
     return {
       ...load,
       each: (send) => load.each((slot) => send(slot, prompts)),
-      user: (slot, server, client) => userOf(config, slot, server, client),
+      user: userOf,
     };
   },
 };
@@ -66,7 +66,8 @@ interface Message {
 }
 
 /** The user of a slot. */
-function userOf(config: Config, slot: Slot, server: Server, client: LlmClient): User {
+export function userOf(slot: Slot, routes: Routes): User {
+  const { config } = routes();
   const session = new Session(slot);
   const rng = seededRng(config.SEED ^ hashText(`users of ${slot.level}`), slot.index + 1);
   let waitMs = 0;
@@ -74,9 +75,11 @@ function userOf(config: Config, slot: Slot, server: Server, client: LlmClient): 
     const permitted = await session.turn({ waitMs, tool });
     waitMs = 0;
     if (permitted === null) return { outcome: "stopped", text: "", toolCalls: [], outputTokens: 0 };
-    const outputTokens = options.outputTokens ?? sample(config.OUTPUT_TOKENS, rng);
+    const route = routes(options.client);
+    const outputTokens = options.outputTokens ?? sample(route.config.OUTPUT_TOKENS, rng);
     const prompt = { input, inputTokens: 0, outputTokens, ceiling, body: options.body };
-    return client.request(server, prompt, permitted, { ...specOf(config, options), keepText: true });
+    const more = { ...specOf(route.config, options), session: session.id, keepText: true };
+    return route.client.request(route.server, prompt, permitted, more);
   };
   return {
     slot,

@@ -1,10 +1,10 @@
-/** A mix of classes of load in one run, read from the JSON that MIX names. Pure. */
+/** A mix of classes of load in one run, read from the JSON that MIX names or from a script. Pure. */
 import type { LevelGate } from "../figures/level-gate";
-import type { SloMs } from "../figures/level-summary";
 import { parseThreshold } from "../figures/threshold";
+import { sameHost } from "../wire/address";
 import type { Config } from "./parse-config";
 import { SettingError } from "./setting-error";
-import { parseSettings, type SettingName } from "./settings";
+import { parseSettings, type SettingName, settings } from "./settings";
 
 /** One class: what it sends, how often, and what it must keep. */
 export interface MixClass extends LevelGate {
@@ -23,17 +23,48 @@ const ownSettings: readonly SettingName[] = [
   ...(["DATASET", "DATASET_LIMIT", "DATASET_SHUFFLE", "DATASET_COLUMNS", "TURNS", "INPUT_TOKENS"] as const),
   ...(["MAX_INPUT_TOKENS", "SHARED_PREFIX", "PREFIX_GROUPS", "PREFIX_POPULARITY", "TOKEN_IDS"] as const),
   ...(["OUTPUT_TOKENS", "MAX_OUTPUT_TOKENS", "IGNORE_EOS", "STREAM", "CONTINUOUS_USAGE", "TEMPERATURE"] as const),
-  ...(["EXTRA_BODY", "HEADERS", "ENDPOINT", "TIMEOUT", "ARRIVAL"] as const),
+  ...(["BASE_URL", "EXTRA_BODY", "HEADERS", "ENDPOINT", "TIMEOUT", "ARRIVAL"] as const),
   ...(["SESSION_TURNS", "HISTORY", "THINK_TIME", "TOOL_TIME", "WAIT_CAP", "WAIT_SCALE", "ABANDON"] as const),
   ...(["TOOL_ROUNDS", "TOOL_TOKENS", "SESSION_HEADER", "SESSION_ECHO"] as const),
 ];
 
 const fields = ["name", "share", "rate", "concurrency", "sessions", "model", "api", "settings", "slo", "thresholds"];
 
-/**
- * The classes of a mix. A share is one of the run's RATE, which all shares together make up.
- * @throws SettingError that names the class, the field and what is allowed.
- */
+/** A class as a script writes it. One of rate, concurrency and share says how much it sends. */
+export interface ClassSpec {
+  /** Requests, or with `users` sessions, a second. */
+  readonly rate?: number;
+  /** Clients, or with `users` sessions, at once. */
+  readonly concurrency?: number;
+  /** Part of RATE; all shares are 1 together. */
+  readonly share?: number;
+  /** Lengths in tokens, a number or a distribution such as "lognormal:200:80", and the file that prompts come from, as DATASET takes it. */
+  readonly prompts?: {
+    readonly input?: number | string;
+    readonly output?: number | string;
+    readonly dataset?: string;
+  };
+  /** Its model; by default the run's. */
+  readonly model?: string;
+  /** Its API, as the setting API takes it; by default the run's. */
+  readonly api?: string;
+  /** Its server's BASE_URL; by default the run's. Another host is sent neither the run's key nor its HEADERS. */
+  readonly server?: string;
+  /** The key of that server. */
+  readonly key?: string;
+  /** Fields of all its bodies, beside those of EXTRA_BODY. */
+  readonly body?: Readonly<Record<string, unknown>>;
+  /** Headers of all its requests, beside HEADERS. */
+  readonly headers?: Readonly<Record<string, string>>;
+  /** Other settings of its own, by name and as -e would set them, such as {STREAM: false}. */
+  readonly settings?: Readonly<Record<string, unknown>>;
+  /** Its SLOs, which goodput counts: ms, or a percentile's limit such as "p(95)<300". */
+  readonly slo?: { readonly ttft?: number | string; readonly tpot?: number | string; readonly e2e?: number | string };
+  /** Its other limits by metric, in k6's language, such as {llm_itl_p99: "value<50"}. */
+  readonly thresholds?: Readonly<Record<string, string | readonly string[]>>;
+}
+
+/** The classes of a mix: MIX's file. @throws SettingError that names the class, the field and what is allowed. */
 export function parseMix(text: string, config: Config): MixClass[] {
   const fail = (line: string): never => {
     throw new SettingError(`MIX=${config.MIX}: ${line}`);
@@ -47,6 +78,49 @@ export function parseMix(text: string, config: Config): MixClass[] {
   const { classes, ...rest } = (isObject(json) ? json : fail("it is no JSON object")) as Record<string, unknown>;
   const other = Object.keys(rest)[0];
   if (other !== undefined) fail(`${other} is not known; the file has classes alone`);
+  return mixOf(classes, config, fail);
+}
+
+/**
+ * The classes that a script gives by name, `users` being those whose sessions the script holds itself.
+ * @throws SettingError that names the class, the field and what is allowed.
+ */
+export function parseClasses(
+  classes: Readonly<Record<string, ClassSpec>>,
+  users: readonly string[],
+  config: Config,
+): MixClass[] {
+  const fail = (line: string): never => {
+    throw new SettingError(`classes(): ${line}`);
+  };
+  const list = Object.entries(classes).map(([name, of]) => {
+    const { prompts = {}, server, key, body, headers, settings, ...rest } = of;
+    const unknown = Object.keys(prompts).find((field) => !["input", "output", "dataset"].includes(field));
+    if (unknown !== undefined) fail(`class ${name}: prompts has ${unknown}; it may have input, output and dataset`);
+    const given = {
+      INPUT_TOKENS: prompts.input,
+      OUTPUT_TOKENS: prompts.output,
+      DATASET: prompts.dataset,
+      BASE_URL: server,
+      API_KEY: key,
+      EXTRA_BODY: body && { ...config.EXTRA_BODY, ...body },
+      // Those of the run may hold a key, which another server must not get.
+      HEADERS: headers && { ...(ofAnotherHost(server, config) ? {} : config.HEADERS), ...headers },
+      ...settings,
+    };
+    const set = Object.entries(given).flatMap(([setting, value]) =>
+      value === undefined ? [] : [[setting, asSet(value)]],
+    );
+    return { ...rest, name, sessions: users.includes(name), settings: Object.fromEntries(set) };
+  });
+  return mixOf(list, config, fail, ["API_KEY"]);
+}
+
+/** A value as -e would set it. */
+const asSet = (value: unknown): string => (typeof value === "object" ? JSON.stringify(value) : String(value));
+
+/** A share is one of the run's RATE, which all shares together make up. */
+function mixOf(classes: unknown, config: Config, fail: Wrong, more: readonly SettingName[] = []): MixClass[] {
   if (!Array.isArray(classes) || classes.length === 0) return fail("classes is no list of classes");
   const names = new Set<string>();
   let shares = 0;
@@ -86,9 +160,8 @@ export function parseMix(text: string, config: Config): MixClass[] {
       name,
       ...(concurrency === undefined ? { rate: rate ?? (share ?? 0) * (total ?? 0) } : { concurrency }),
       sessions: sessions === true,
-      config: classConfig(config, name, of, wrong),
-      sloMs: sloOf(of.slo, wrong),
-      limits: limitsOf(of.thresholds, wrong),
+      config: classConfig(config, name, of, wrong, more),
+      ...gateOf(of, wrong),
     };
   });
   if (shares > 0 && Math.abs(shares - 1) > 1e-6) fail(`the shares add up to ${Number(shares.toFixed(6))}, not to 1`);
@@ -103,7 +176,13 @@ function isObject(value: unknown): value is Record<string, unknown> {
 }
 
 /** The run's settings with those of a class, checked as those of a command line. */
-function classConfig(config: Config, name: string, of: Record<string, unknown>, wrong: Wrong): Config {
+function classConfig(
+  config: Config,
+  name: string,
+  of: Record<string, unknown>,
+  wrong: Wrong,
+  more: readonly SettingName[],
+): Config {
   const own = of.settings ?? {};
   if (!isObject(own)) return wrong("settings is no JSON object");
   const given: Record<string, string> = {};
@@ -115,32 +194,72 @@ function classConfig(config: Config, name: string, of: Record<string, unknown>, 
   set("model", "MODEL", of.model);
   set("api", "API", of.api);
   for (const [setting, value] of Object.entries(own)) {
-    if (!(ownSettings as readonly string[]).includes(setting)) {
+    if (!([...ownSettings, ...more] as readonly string[]).includes(setting)) {
       wrong(`settings has ${setting}; a class may have ${ownSettings.join(", ")}`);
     }
     given[setting] = typeof value === "string" ? value : JSON.stringify(value);
   }
   try {
-    const values = parseSettings(given, config);
-    const changed = Object.fromEntries(Object.keys(given).map((each) => [each, values[each as SettingName]]));
-    // What none of the class's settings names is the run's.
-    return { ...config, ...changed, TOKEN_IDS: values.TOKEN_IDS, part: name };
+    return partConfig(config, name, given);
   } catch (error) {
     return wrong(error instanceof Error ? error.message : String(error));
   }
 }
 
-function sloOf(slo: unknown, wrong: Wrong): SloMs {
-  if (slo === undefined) return {};
-  if (!isObject(slo)) return wrong("slo is no JSON object");
-  for (const [name, ms] of Object.entries(slo)) {
-    if (!["ttft", "tpot", "e2e"].includes(name)) wrong(`slo has ${name}; it may have ttft, tpot and e2e, in ms`);
-    if (typeof ms !== "number" || !(ms > 0)) wrong(`slo.${name} ${JSON.stringify(ms)} is no number of ms above 0`);
-  }
-  return slo as SloMs;
+/** Settings that let a run in. */
+const keySettings = ["API_KEY", "API_KEY_FILE", "API_KEY_COMMAND", "OAUTH_TOKEN_URL", "AWS_SERVICE"] as const;
+const keyParts = [
+  ...(["API_KEY_LIFETIME", "OAUTH_CLIENT_ID", "OAUTH_CLIENT_SECRET", "OAUTH_CLIENT_SECRET_FILE"] as const),
+  ...(["OAUTH_SCOPE", "OAUTH_AUDIENCE", "AWS_REGION"] as const),
+];
+
+/**
+ * The run's settings with others of a part of it: a class, or another client. What none of them names is the run's, but for the key
+ * and HEADERS where the part goes to another host, or has a key of its own.
+ * @throws SettingError for a value that is not allowed.
+ */
+export function partConfig(config: Config, part: string, given: Readonly<Record<string, string>>): Config {
+  const elsewhere = ofAnotherHost(given.BASE_URL, config);
+  const initial = (names: readonly SettingName[]) =>
+    Object.fromEntries(names.map((name) => [name, settings[name].initial]));
+  const base: Config = {
+    ...config,
+    ...(elsewhere || given.API_KEY !== undefined ? initial([...keySettings, ...keyParts]) : {}),
+    ...(elsewhere ? initial(["HEADERS", "MODEL", "ENDPOINT"]) : {}),
+  };
+  const values = parseSettings(given, base);
+  const changed = Object.fromEntries(Object.keys(given).map((each) => [each, values[each as SettingName]]));
+  return { ...base, ...changed, TOKEN_IDS: values.TOKEN_IDS, part };
 }
 
-function limitsOf(limits: unknown, wrong: Wrong): LevelGate["limits"] {
+/** Whether an address is of another server than BASE_URL's. */
+function ofAnotherHost(address: string | undefined, { BASE_URL: base }: Pick<Config, "BASE_URL">): boolean {
+  return address !== undefined && !sameHost(address.trim(), base);
+}
+
+/** SLOs and limits of a class. An SLO that is a percentile's limit is both. */
+function gateOf({ slo, thresholds }: Record<string, unknown>, wrong: Wrong): LevelGate {
+  const limits = limitsOf(thresholds, wrong);
+  if (slo === undefined) return { sloMs: {}, limits };
+  if (!isObject(slo)) return wrong("slo is no JSON object");
+  const sloMs: Record<string, number> = {};
+  for (const [name, given] of Object.entries(slo)) {
+    const metric = Object.hasOwn(sloMetrics, name) ? sloMetrics[name as keyof typeof sloMetrics] : undefined;
+    if (metric === undefined) return wrong(`slo has ${name}; it may have ttft, tpot and e2e, in ms`);
+    const limit = typeof given === "string" ? given.replace(/\s+/g, "") : undefined;
+    const ms = limit === undefined ? given : Number(/^p\(\d+(?:\.\d+)?\)<=?(\d+(?:\.\d+)?)$/.exec(limit)?.[1]);
+    if (typeof ms !== "number" || !(ms > 0)) {
+      return wrong(`slo.${name} ${JSON.stringify(given)} is no number of ms above 0, nor a limit such as "p(95)<300"`);
+    }
+    sloMs[name] = ms;
+    if (limit !== undefined) limits[metric] = [limit, ...(limits[metric] ?? [])];
+  }
+  return { sloMs, limits };
+}
+
+const sloMetrics = { ttft: "llm_ttft", tpot: "llm_tpot", e2e: "llm_e2e_latency" } as const;
+
+function limitsOf(limits: unknown, wrong: Wrong): Record<string, string[]> {
   if (limits === undefined) return {};
   if (!isObject(limits)) return wrong('thresholds is no JSON object such as {"llm_ttft": ["p(99)<500"]}');
   const parsed: Record<string, string[]> = {};

@@ -68,6 +68,11 @@ export const settingGroups = {
     ...(["PREFIX_GROUPS", "PREFIX_POPULARITY", "HISTORY", "THINK_TIME", "TOOL_TIME", "WAIT_CAP"] as const),
     ...(["WAIT_SCALE", "SESSION_HEADER", "SESSION_ECHO", "ABANDON", "TOOL_ROUNDS", "TOOL_TOKENS"] as const),
   ],
+  /** Classes of load that run at once. */
+  classes: [
+    ...(["RATE", "DURATION", "ARRIVAL", "MAX_IN_FLIGHT", "CLIENTS_PER_VU"] as const),
+    ...(["INPUT_TOKENS", "SHARED_PREFIX", "PREFIX_GROUPS", "PREFIX_POPULARITY"] as const),
+  ],
   /** What is asked of a model that generates. */
   generation: [
     "PRESET",

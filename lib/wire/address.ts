@@ -13,3 +13,20 @@ export function isAzure(base: string): boolean {
     /^https:\/\/[^/]*\.(openai\.azure|cognitiveservices\.azure|services\.ai\.azure)\.com\b/.test(base)
   );
 }
+
+/** Whether two addresses are of one scheme, host and port (or one socket), so that a key for the one may go to the other. */
+export function sameHost(url: string, base: string): boolean {
+  const origin = originOf(url);
+  return origin !== undefined && origin === originOf(base);
+}
+
+function originOf(url: string): string | undefined {
+  const socket = /^unix:[^:]+:/.exec(url)?.[0];
+  if (socket !== undefined) return socket;
+  // A host ends before what stands behind it; what stands before its last @ is a user's name and password.
+  const [, scheme = "", authority] = /^(https?):\/\/([^/?#\\]+)/i.exec(url) ?? [];
+  if (authority === undefined) return undefined;
+  const host = authority.slice(authority.lastIndexOf("@") + 1).toLowerCase();
+  const standard = scheme.toLowerCase() === "https" ? ":443" : ":80";
+  return `${scheme.toLowerCase()}://${/:\d+$/.test(host) ? host : host + standard}`;
+}

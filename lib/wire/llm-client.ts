@@ -19,6 +19,8 @@ import { openWire, type Wire } from "./open-wire";
 
 /** What a request has beside its prompt. */
 export interface RequestOptions {
+  /** The client that sends it, by the name that test.client() gave it; by default the test's own. */
+  readonly client?: string;
   /** Fields of the body. */
   readonly body?: Readonly<Record<string, unknown>>;
   readonly headers?: Readonly<Record<string, string>>;
@@ -28,6 +30,8 @@ export interface RequestOptions {
   readonly outputTokens?: number;
   /** Give the request up so long after it was sent, ms. */
   readonly abortAfterMs?: number;
+  /** Tags of its samples and its record, such as {turn: "first"}. level, phase and failure are not for scripts. */
+  readonly tags?: Readonly<Record<string, string | number | boolean>>;
 }
 
 /** What setup() learnt of the server; k6 hands it to every VU. */
@@ -38,6 +42,8 @@ export interface Server {
   readonly tokensPerWord: number;
   /** Leading tokens that all prompts share by the server's template; absent where it cannot be asked. */
   readonly templateTokens?: number;
+  /** The servers of classes and clients of the script that have one of their own, by their names. */
+  readonly parts?: Readonly<Record<string, Server>>;
 }
 
 /** Sends the workload's prompts in the wire format of API. One a VU. */
@@ -119,7 +125,7 @@ export function openClient(config: Config): LlmClient {
 /** Headers of every request, see headers.ts. Made once for all VUs: what makes them would take 10 kB of each. */
 export function requestHeaders(config: Config, wire?: Wire): Record<string, string> {
   const make = () => beforeLoad().requestHeaders(config, wire);
-  return { ...shared(wire ? "headers of the wire" : "request headers", make) };
+  return { ...shared(`${wire ? "headers of the wire" : "request headers"} ${config.part ?? ""}`, make) };
 }
 
 /** `path` below the host of BASE_URL (of a unix: address the socket); a whole address stays as it is. */
@@ -136,10 +142,14 @@ function giveUp(line: string): never {
 }
 
 /** What the options of a request are to the module. */
-export function specOf(config: Config, { headers, path, abortAfterMs }: RequestOptions): Partial<RequestSpec> {
+export function specOf(
+  config: Config,
+  { client, headers, path, abortAfterMs, tags }: RequestOptions,
+): Partial<RequestSpec> {
   const spec: Partial<RequestSpec> = {};
   if (headers) spec.headers = { ...headers };
   if (path !== undefined) spec.url = addressOf(config, path);
   if (abortAfterMs !== undefined) spec.abortAfterMs = abortAfterMs;
+  if (tags || client !== undefined) spec.tags = { ...(client === undefined ? {} : { client }), ...tags };
   return spec;
 }

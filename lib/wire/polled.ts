@@ -6,6 +6,7 @@ import type { ServerMetrics } from "../figures/server-metrics";
 import { type PageState, serverFile, shownPages, withServer } from "../figures/server-pages";
 import { wantedMetrics } from "../figures/server-presets";
 import type { Settings } from "../settings/settings";
+import { sameHost } from "./address";
 
 /** A page of the server's metrics, and what it is asked for with. */
 interface Page {
@@ -96,20 +97,3 @@ const cacheCounters = [
   { hits: ["vllm:gpu_prefix_cache_hits_total"], queries: "vllm:gpu_prefix_cache_queries_total" },
   { hits: ["sglang:cached_tokens_total"], queries: "sglang:prompt_tokens_total" },
 ];
-
-/** Whether two addresses are of one scheme, host and port (or one socket), so that a key for the one may go to the other. */
-export function sameHost(url: string, base: string): boolean {
-  const origin = originOf(url);
-  return origin !== undefined && origin === originOf(base);
-}
-
-function originOf(url: string): string | undefined {
-  const socket = /^unix:[^:]+:/.exec(url)?.[0];
-  if (socket !== undefined) return socket;
-  // A host ends before what stands behind it; what stands before its last @ is a user's name and password.
-  const [, scheme = "", authority] = /^(https?):\/\/([^/?#\\]+)/i.exec(url) ?? [];
-  if (authority === undefined) return undefined;
-  const host = authority.slice(authority.lastIndexOf("@") + 1).toLowerCase();
-  const standard = scheme.toLowerCase() === "https" ? ":443" : ":80";
-  return `${scheme.toLowerCase()}://${/:\d+$/.test(host) ? host : host + standard}`;
-}

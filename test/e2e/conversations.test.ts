@@ -30,7 +30,7 @@ const assistant = (content: unknown) => ({ role: "assistant", content });
 /** Bodies by session header in the order of arrival, and the ids of their requests. */
 interface Kept {
   readonly baseUrl: string;
-  readonly sessions: Map<string, { id: unknown; body: Any; token: unknown }[]>;
+  readonly sessions: Map<string, { id: unknown; body: Any; token: unknown; own: unknown }[]>;
 }
 
 /** A server that keeps what it is sent, answers `LIVE n` in turn n of a session, and gives each session a token. */
@@ -40,7 +40,7 @@ async function sessionServer(t: TestContext): Promise<Kept> {
     const session = String(headers["x-session-id"] ?? "");
     const turns = sessions.get(session) ?? [];
     sessions.set(session, turns);
-    turns.push({ id, body, token: headers["x-token"] });
+    turns.push({ id, body, token: headers["x-token"], own: headers["x-own"] });
     return { headers: { "X-Token": `${session}-${turns.length}` }, text: `LIVE ${turns.length}` };
   });
   return { baseUrl, sessions };
@@ -127,6 +127,7 @@ for (const { file, set = {}, turns, lengths, waits, tools } of samples) {
     const ended = await run("conversations", {
       ...{ BASE_URL: server.baseUrl, DATASET: fixture(file), SESSIONS: turns.length, THRESHOLDS: "none" },
       ...{ CONCURRENCY: 2, SESSION_ECHO: "x-token", OUTPUT_TOKENS: 4, ...set },
+      HEADERS: '{"X-Own":"{{session}}"}',
     });
     assertEndedWell(ended);
     const byId = new Map(ended.requests.map((each) => [each.id, each]));
@@ -141,6 +142,10 @@ for (const { file, set = {}, turns, lengths, waits, tools } of samples) {
       assert.ok(
         records.every((each) => each.session === session),
         "the header and the record name the same session",
+      );
+      assert.ok(
+        requests.every(({ own }) => own === session),
+        "{{session}} is the session's id",
       );
       assert.deepEqual(
         records.map((each) => each.turn),

@@ -10,12 +10,13 @@ import type { Summary } from "../../lib/figures/level-summary";
 import { k6Environment } from "../../run/simulator";
 import { whenValid } from "../support/attempts";
 import { startChild } from "../support/child";
+import { type KeptRequest, keepingServer } from "../support/keeping-server";
 import { readRecords, requestsIn } from "../support/run";
 import { scratchDir } from "../support/scratch";
 import { type SimulatedServer, startServer } from "../support/simulated";
 
 const limits = { timeout: 90_000 };
-const examples = ["simple", "own-requests", "support-chat"];
+const examples = ["simple", "own-requests", "multi-turn", "support-chat", "classes", "mix", "two-servers"];
 
 let installed: Promise<string> | undefined;
 
@@ -42,7 +43,8 @@ async function userFolder(names: readonly string[] = examples): Promise<string> 
   const library = path.join(await packageFolder(), "node_modules", "tokenclock", "dist");
   const dir = scratchDir();
   for (const file of ["tokenclock.js", "tokenclock.d.ts"]) copyFileSync(path.join(library, file), path.join(dir, file));
-  for (const name of names) copyFileSync(path.join(root, "examples", `${name}.ts`), path.join(dir, `${name}.ts`));
+  const files = [...names.map((name) => `${name}.ts`), ...(names.includes("classes") ? ["articles.jsonl"] : [])];
+  for (const file of files) copyFileSync(path.join(root, "examples", file), path.join(dir, file));
   return dir;
 }
 
@@ -60,7 +62,7 @@ function typeErrors(dir: string, types: readonly string[] = []): string {
   return stdout;
 }
 
-async function runScript(dir: string, name: string, server: SimulatedServer, out: string, more: string[] = []) {
+async function runScript(dir: string, name: string, server: { baseUrl: string }, out: string, more: string[] = []) {
   const results = path.join(dir, out);
   const records = path.join(results, "records.ndjson.gz");
   const k6 = process.env.K6_BINARY || builtK6;
@@ -177,24 +179,112 @@ for (const kind of ["Trend", "Rate", "Gauge"]) {
   });
 }
 
-test("users hold conversations: think time is no queue delay, and tools are answered", limits, async (t) => {
+test(
+  "users hold conversations: think time is no queue delay, turns are tagged, and tools are answered",
+  limits,
+  async (t) => {
+    const [dir, server] = [await userFolder(), await serverFor(t, "--ttft", "5ms", "--itl", "1ms")];
+    const run = await runScript(dir, "support-chat", server, "chat", [
+      ...["THRESHOLDS=none", "THINK=150", "CONCURRENCY=2", "DURATION=1500ms", "OUTPUT_TOKENS=16"],
+      'HEADERS={"X-Simulate":"{\\"toolRounds\\":1}"}',
+    ]);
+    assert.equal(run.code, 0, run.stderr);
+    const [level] = run.summary().levels;
+    assert.ok((level?.sessions?.completed ?? 0) >= 2, run.stdout);
+    assert.ok((level?.sessions?.waitMs.min ?? 0) >= 299, "150 ms before the second and the third turn");
+    assert.ok((level?.queueDelayMs.p50 ?? Infinity) < 100, "think time is not among the queue delay");
+    const requests = run.requests();
+    const whole = [...new Set(requests.map(({ session }) => session))]
+      .map((of) => requests.filter(({ session }) => session === of))
+      .filter(({ length }) => length === 6);
+    assert.ok(whole.length >= 2, "three turns, and a tool's result behind each");
+    for (const turns of whole) {
+      const tags = turns
+        .sort((a, b) => (a.turn ?? 0) - (b.turn ?? 0))
+        .map(({ tags, tool }) => (tool ? "tool" : tags?.turn));
+      assert.deepEqual(tags, ["t1", "tool", "t2", "tool", "t3", "tool"]);
+    }
+    const refused = await runScript(dir, "support-chat", server, "refused", ["API=messages"]);
+    // A script comes to its conversations while the test runs, so that what is refused there has cut the run.
+    assert.equal(refused.code, 98, refused.stderr);
+    assert.equal(refused.requests().length, 0);
+    assert.match(refused.stderr, /API=messages: user\.conversation\(\{ tools \}\) .* set API=chat/);
+  },
+);
+
+test(
+  "classes of a script run at once, each with its own body, SLOs and thresholds, and pass the gate",
+  limits,
+  async (t) => {
+    const [dir, server] = [await userFolder(), await keepingServer(t)];
+    const settings = ["DURATION=1500ms", "SALT=a", "THRESHOLDS=none"];
+    const run = await runScript(dir, "classes", server, "out", settings);
+    const { levels, thresholds = [], verdict } = run.summary();
+    assert.equal(run.code, verdict.validity === "VALID" ? 0 : 98, run.stdout + run.stderr);
+    assert.deepEqual(
+      levels.map(({ name }) => name),
+      ["chat", "summary"],
+    );
+    const limitsOf = (of: string) =>
+      thresholds
+        .filter(({ level, expression }) => level === of && /^p\(/.test(expression))
+        .map((each) => `${each.metric} ${each.expression}`);
+    assert.deepEqual(limitsOf("chat").sort(), ["llm_tpot p(95)<40", "llm_ttft p(95)<300"]);
+    assert.deepEqual(limitsOf("summary"), ["llm_e2e_latency p(95)<20000"]);
+    assert.ok(server.requests.length >= 5, `${server.requests.length} requests`);
+    for (const { body } of server.requests) {
+      const summary = /^Summarize/.test(body.messages[0].content);
+      assert.deepEqual([body.temperature, body.max_tokens], summary ? [0, 300] : [undefined, 128]);
+    }
+    const records = run.requests();
+    assert.ok(records.every(({ level, tags }) => tags?.class === level));
+    const { status, text } = tool("gate", run.results, "--percentile", "95");
+    // So few requests show little, and a busy machine may be at fault.
+    assert.ok(status === 96 || status === 98, text);
+    assert.match(text, status === 98 ? /CLIENT-BOUND/ : /\?\? {2}summary llm_e2e_latency p\(95\)/);
+  },
+);
+
+test("users of a class hold conversations beside another class", limits, async (t) => {
   const [dir, server] = [await userFolder(), await serverFor(t, "--ttft", "5ms", "--itl", "1ms")];
-  const run = await runScript(dir, "support-chat", server, "chat", [
-    ...["THRESHOLDS=none", "THINK=150", "CONCURRENCY=2", 'HEADERS={"X-Simulate":"{\\"toolRounds\\":1}"}'],
-  ]);
-  assert.equal(run.code, 0, run.stderr);
-  const [level] = run.summary().levels;
-  // Two users: three turns each, and a tool's result behind every turn.
-  assert.equal(level?.completed, 12);
-  assert.equal(level?.sessions?.completed, 2);
-  assert.ok((level?.sessions?.waitMs.min ?? 0) >= 299, "150 ms before the second and the third turn");
-  assert.ok((level?.queueDelayMs.p50 ?? Infinity) < 100, "think time is not among the queue delay");
-  assert.equal(run.requests().length, 12);
-  const refused = await runScript(dir, "support-chat", server, "refused", ["API=messages"]);
-  // A script comes to its conversations while the test runs, so that what is refused there has cut the run.
-  assert.equal(refused.code, 98, refused.stderr);
-  assert.equal(refused.requests().length, 0);
-  assert.match(refused.stderr, /API=messages: user\.conversation\(\{ tools \}\) .* set API=chat/);
+  const settings = ["DURATION=1s", "THINK=20", "THRESHOLDS=none"];
+  const run = await runScript(dir, "mix", server, "out", settings);
+  assert.ok([0, 98, 99].includes(run.code ?? 1), run.stdout + run.stderr);
+  const [support, summary] = run.summary().levels;
+  assert.deepEqual([support?.name, summary?.name], ["support", "summary"]);
+  assert.ok((support?.sessions?.completed ?? 0) >= 4, "each of four users has held one");
+  assert.ok((support?.turns?.length ?? 0) >= 3);
+  assert.equal(summary?.sessions, undefined);
+  assert.equal((summary?.outputTokens ?? 0) / (summary?.completed ?? 1), 100);
+});
+
+test("two clients of a script: each server gets its own requests, and only one of them the key", limits, async (t) => {
+  const small = await keepingServer(t, () => ({ text: "Is order 7 late?" }));
+  const large = await keepingServer(t);
+  const settings = [`LARGE_URL=${large.baseUrl}`, "API_KEY=sk-small", "SESSIONS=4", "THRESHOLDS=none"];
+  const run = await runScript(await userFolder(), "two-servers", small, "out", settings);
+  assert.equal(run.code, 0, run.stdout + run.stderr);
+  assert.deepEqual([small.requests.length, large.requests.length], [4, 4]);
+  const shown = ({ headers, body }: KeptRequest) => [headers.authorization, body.max_tokens, body.messages[0].content];
+  for (const each of small.requests) {
+    assert.deepEqual(shown(each), ["Bearer sk-small", 16, "Which order is late?"]);
+  }
+  for (const each of large.requests) assert.deepEqual(shown(each), [undefined, 64, "Is order 7 late?"]);
+  const tags = run
+    .requests()
+    .map((each) => JSON.stringify(each.tags))
+    .sort();
+  assert.deepEqual([...new Set(tags)], ['{"client":"large","stage":"answer"}', '{"stage":"ask"}']);
+  assert.match(run.stdout, /PASS/);
+  const dir = await userFolder();
+  const unknown = readFileSync(path.join(dir, "two-servers.ts"), "utf8").replace(
+    '{ client: "large",',
+    '{ client: "huge",',
+  );
+  writeFileSync(path.join(dir, "unknown.ts"), unknown);
+  const refused = await runScript(dir, "unknown", small, "unknown", settings);
+  assert.notEqual(refused.code, 0);
+  assert.match(refused.stderr, /client \\"huge\\" is not known; declare it: test\.client\(\\"huge\\"/);
 });
 
 test("the examples type-check in strict mode beside the library, and a wrong setting does not", limits, async () => {

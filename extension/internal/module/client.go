@@ -8,6 +8,7 @@ import (
 	"maps"
 	"net/http"
 	"slices"
+	"strings"
 
 	"github.com/grafana/sobek"
 	"go.k6.io/k6/v2/js/common"
@@ -17,6 +18,7 @@ import (
 	"github.com/tokenclock/tokenclock/extension/internal/auth"
 	"github.com/tokenclock/tokenclock/extension/internal/client"
 	"github.com/tokenclock/tokenclock/extension/internal/clock"
+	"github.com/tokenclock/tokenclock/extension/internal/records"
 	"github.com/tokenclock/tokenclock/extension/internal/shape"
 	"github.com/tokenclock/tokenclock/extension/internal/stream"
 	"github.com/tokenclock/tokenclock/extension/internal/tally"
@@ -59,7 +61,11 @@ type requestSpec struct {
 	AbortAfterMs   float64
 	AbortTokens    int
 	KeepHeader     string
+	Tags           []records.Tag // sorted by name
 }
+
+// ownTags are those that tokenclock sets, and whose values say what was measured.
+var ownTags = []string{"level", "phase", "failure"}
 
 // defaultTimeoutMs is long: a queue at a saturated server is what is measured, not an error.
 const (
@@ -368,7 +374,32 @@ func (c *vuClient) spec(v sobek.Value) *requestSpec {
 	if v := given("keepHeader"); v != nil {
 		spec.KeepHeader = v.String()
 	}
+	if v := given("tags"); v != nil {
+		spec.Tags = c.tags(v)
+	}
 	return spec
+}
+
+// tags reads tags as k6's own modules do: an object of texts, numbers and booleans.
+func (c *vuClient) tags(v sobek.Value) []records.Tag {
+	o, ok := v.(*sobek.Object)
+	if !ok {
+		c.i.throw(fmt.Errorf("request: tags is %s; it must be an object such as {turn: \"first\"}", v))
+	}
+	var tags []records.Tag
+	for _, name := range o.Keys() {
+		if slices.Contains(ownTags, name) {
+			c.i.throw(fmt.Errorf("request: tags has %s, which tokenclock sets itself; use another name", name))
+		}
+		switch value := o.Get(name); value.Export().(type) {
+		case string, int64, float64, bool:
+			tags = append(tags, records.Tag{Name: name, Value: value.String()})
+		default:
+			c.i.throw(fmt.Errorf("request: tag %s is neither a text, a number nor a boolean", name))
+		}
+	}
+	slices.SortFunc(tags, func(a, b records.Tag) int { return strings.Compare(a.Name, b.Name) })
+	return tags
 }
 
 // batchResult is BatchResult of index.d.ts.
@@ -522,7 +553,7 @@ func (c *vuClient) finish(state *lib.State, s *shape.Slot, spec *requestSpec, r 
 		run.WarnWhole()
 	}
 	f, good := run.Add(o)
-	c.i.emit(state, c, o, m, f, good, r)
+	c.i.emit(state, c, o, m, f, good, r, spec.Tags)
 	return toResult(o, f)
 }
 

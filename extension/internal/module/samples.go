@@ -1,6 +1,7 @@
 package module
 
 import (
+	"slices"
 	"strconv"
 	"time"
 
@@ -29,6 +30,7 @@ func (s *requestSamples) Record() []byte { return s.line }
 type tagCache struct {
 	base              *metrics.TagSet
 	level, phase      string
+	own               []records.Tag
 	of                httpTags
 	llm, http, failed *metrics.TagSet
 }
@@ -40,10 +42,13 @@ type httpTags struct {
 	failure            stream.Failure
 }
 
-func (t *tagCache) update(base *metrics.TagSet, system *metrics.SystemTagSet, o *tally.Observation, of httpTags) {
-	if t.base != base || t.level != o.Level || t.phase != string(o.Phase) {
-		*t = tagCache{base: base, level: o.Level, phase: string(o.Phase)}
+func (t *tagCache) update(base *metrics.TagSet, system *metrics.SystemTagSet, o *tally.Observation, of httpTags, own []records.Tag) {
+	if t.base != base || t.level != o.Level || t.phase != string(o.Phase) || !slices.Equal(t.own, own) {
+		*t = tagCache{base: base, level: o.Level, phase: string(o.Phase), own: own}
 		t.llm = base
+		for _, each := range own {
+			t.llm = t.llm.With(each.Name, each.Value)
+		}
 		if t.level != "" {
 			t.llm = t.llm.With("level", t.level)
 		}
@@ -61,7 +66,8 @@ func (t *tagCache) update(base *metrics.TagSet, system *metrics.SystemTagSet, o 
 			{metrics.TagStatus, "status", strconv.Itoa(of.status)}, {metrics.TagProto, "proto", of.proto},
 			{metrics.TagExpectedResponse, "expected_response", strconv.FormatBool(of.failure == stream.None)},
 		} {
-			if system.Has(tag.tag) {
+			// A name of the script's own groups addresses, as in k6's http module.
+			if system.Has(tag.tag) && !(tag.tag == metrics.TagName && t.named()) {
 				t.http = t.http.With(tag.name, tag.value)
 			}
 		}
@@ -72,11 +78,16 @@ func (t *tagCache) update(base *metrics.TagSet, system *metrics.SystemTagSet, o 
 	}
 }
 
+// named reports whether the script gave a name.
+func (t *tagCache) named() bool {
+	return slices.ContainsFunc(t.own, func(each records.Tag) bool { return each.Name == "name" })
+}
+
 // ioClock spaces the samples of bytes sent and received.
 type ioClock struct{ lastNs int64 }
 
 // emit pushes one request's samples and record.
-func (i *instance) emit(state *lib.State, c *vuClient, o *tally.Observation, m *client.Measurement, f tally.Figures, good bool, r *client.Request) {
+func (i *instance) emit(state *lib.State, c *vuClient, o *tally.Observation, m *client.Measurement, f tally.Figures, good bool, r *client.Request, own []records.Tag) {
 	method := r.Method
 	if method == "" {
 		if method = c.o.Method; method == "" {
@@ -88,7 +99,7 @@ func (i *instance) emit(state *lib.State, c *vuClient, o *tally.Observation, m *
 		url = client.Redact(r.URL)
 	}
 	ctm := state.Tags.GetCurrentValues()
-	i.tags.update(ctm.Tags, state.Options.SystemTags, o, httpTags{url, method, o.Proto, o.Status, o.Failure})
+	i.tags.update(ctm.Tags, state.Options.SystemTags, o, httpTags{url, method, o.Proto, o.Status, o.Failure}, own)
 	llm, http := i.tags.llm, i.tags.http
 	at := clock.Wall(o.EndNs)
 	samples := make([]metrics.Sample, 0, 20)
@@ -148,7 +159,7 @@ func (i *instance) emit(state *lib.State, c *vuClient, o *tally.Observation, m *
 	}
 	container := &requestSamples{ConnectedSamples: metrics.ConnectedSamples{Samples: samples, Tags: llm, Time: at}}
 	if i.root.log.On() {
-		container.line = records.AppendRequest(nil, i.root.current().Spec().Scenario, state.VUIDGlobal, state.Iteration, o, m)
+		container.line = records.AppendRequest(nil, i.root.current().Spec().Scenario, state.VUIDGlobal, state.Iteration, o, m, own...)
 		i.root.log.Send(container.line)
 	}
 	// Not only while the VU's context lives: what was measured when the run was cut must not be lost, and k6 drains the

@@ -82,8 +82,11 @@ type End struct {
 	Validity any    `json:"validity"`         // run.Validity, which this package does not know
 }
 
+// Tag is a tag of the script's own.
+type Tag struct{ Name, Value string }
+
 // AppendRequest appends a request's line without its newline. Zero and empty fields are left out.
-func AppendRequest(b []byte, scenario string, vu uint64, iteration int64, o *tally.Observation, m *client.Measurement) []byte {
+func AppendRequest(b []byte, scenario string, vu uint64, iteration int64, o *tally.Observation, m *client.Measurement, tags ...Tag) []byte {
 	if cap(b) == 0 {
 		b = make([]byte, 0, 600+8*len(o.Arrivals))
 	}
@@ -121,6 +124,18 @@ func AppendRequest(b []byte, scenario string, vu uint64, iteration int64, o *tal
 	str("session", o.Session)
 	num("turn", int64(o.Turn))
 	flag("tool", o.Tool)
+	if len(tags) > 0 {
+		b = append(b, `,"tags":`...)
+		begin := byte('{')
+		for _, each := range tags {
+			b = append(b, begin)
+			b = appendString(b, each.Name)
+			b = append(b, ':')
+			b = appendString(b, each.Value)
+			begin = ','
+		}
+		b = append(b, '}')
+	}
 	num("vu", int64(vu))
 	b = append(b, `,"iter":`...)
 	b = strconv.AppendInt(b, iteration, 10)
