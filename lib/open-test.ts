@@ -98,7 +98,7 @@ export function openTest(name: string, defaults: Defaults, shape: Shape): Test {
       const { config, client, named } = open();
       if (of === undefined) return { config, client, server: whole };
       const other = named.get(of);
-      const server = whole.parts?.[partOf(of)];
+      const server = whole.parts?.[`client ${of}`];
       if (other && server) return { ...other, server };
       throw new Error(`client "${of}" is not known; declare it: test.client("${of}", { BASE_URL: ... })`);
     };
@@ -125,8 +125,9 @@ export function openTest(name: string, defaults: Defaults, shape: Shape): Test {
         console.warn(`tokenclock: ${short}; a prefix cache answers what it has seen before: ${remedy}`);
       }
       serverMetrics?.start();
+      // Classes have names without a blank.
       const parts = { ...load.ready?.() };
-      for (const [of, other] of named) parts[partOf(of)] = other.client.ready();
+      for (const [of, other] of named) parts[`client ${of}`] = other.client.ready();
       const server = { ...client.ready(), ...(Object.keys(parts).length > 0 ? { parts } : {}) };
       if (load.check) orAbort(load.check);
       meetRunners(beforeLoad().meetOptions(requestedLoad, shownSettings(config)));
@@ -185,9 +186,6 @@ export function openTest(name: string, defaults: Defaults, shape: Shape): Test {
     },
   };
 }
-
-/** The part of the test that a client is; classes have names without a blank. */
-const partOf = (client: string): string => `client ${client}`;
 
 /** What a VU has of a test. */
 interface OpenTest {
