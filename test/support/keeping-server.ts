@@ -17,6 +17,8 @@ export interface KeptReply {
   readonly headers?: http.OutgoingHttpHeaders;
   /** Its whole text, in the first token; by default each token is an x. */
   readonly text?: string;
+  /** Milliseconds before its last token; by default all come at one moment, and it has no TPOT. */
+  readonly pauseMs?: number;
 }
 
 /** Serves until the test ends. `reply` is called with each request that is kept; `requests` are in the order of arrival. */
@@ -37,17 +39,23 @@ export async function keepingServer(
       if (!/\/(completions|messages)$/.test(url)) return response.writeHead(404).end();
       const kept = { id: headers["x-request-id"], url, headers, body };
       requests.push(kept);
-      const { headers: own, text } = reply(kept);
+      const { headers: own, text, pauseMs = 0 } = reply(kept);
       response.writeHead(200, { "Content-Type": "text/event-stream", ...own });
       const tokens = body.min_tokens ?? 2;
-      for (let i = 0; i < tokens; i++) {
+      const token = (i: number) => {
         const content = text === undefined ? "x" : i === 0 ? text : "";
         const choice = url.endsWith("/chat/completions") ? { delta: { content } } : { text: content };
         const finish = i === tokens - 1 ? "length" : null;
         response.write(`data: ${JSON.stringify({ choices: [{ index: 0, ...choice, finish_reason: finish }] })}\n\n`);
-      }
-      const usage = { prompt_tokens: 9, completion_tokens: tokens, total_tokens: 9 + tokens };
-      response.end(`data: ${JSON.stringify({ choices: [], usage })}\n\ndata: [DONE]\n\n`);
+      };
+      for (let i = 0; i < tokens - 1; i++) token(i);
+      const end = () => {
+        if (tokens > 0) token(tokens - 1);
+        const usage = { prompt_tokens: 9, completion_tokens: tokens, total_tokens: 9 + tokens };
+        response.end(`data: ${JSON.stringify({ choices: [], usage })}\n\ndata: [DONE]\n\n`);
+      };
+      if (pauseMs > 0) setTimeout(end, pauseMs);
+      else end();
     });
   });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
