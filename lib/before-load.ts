@@ -3,6 +3,7 @@ export { capacityGates, gates } from "../thresholds/gates";
 export { loadConflict, meetOptions } from "./load/load-options";
 export { requireMeasurable, trendStats, unreachableLine } from "./load/measurable";
 export { ratePoints } from "./load/rate-over-time";
+export { sameHost } from "./settings/address";
 export { ownValue, requireOwn } from "./settings/own";
 export { clientConfig } from "./settings/own-client";
 export {
@@ -16,7 +17,6 @@ export {
   secretsLine,
   shownSettings,
 } from "./settings/parse-config";
-export { sameHost } from "./wire/address";
 export { requestHeaders } from "./wire/headers";
 export { findModel } from "./wire/model-name";
 export { metricsPages, openPolled } from "./wire/polled";

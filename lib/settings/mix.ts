@@ -1,7 +1,7 @@
 /** A mix of classes of load in one run, read from the JSON that MIX names or from a script. Pure. */
 import type { LevelGate } from "../figures/level-gate";
 import { parseThreshold } from "../figures/threshold";
-import { sameHost } from "../wire/address";
+import { sameHost } from "./address";
 import type { Config } from "./parse-config";
 import { SettingError } from "./setting-error";
 import { parseSettings, type SettingName, settings } from "./settings";

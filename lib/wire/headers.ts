@@ -1,7 +1,7 @@
 /** The headers of requests. Pure. */
 import { keyOf, renewsKeys } from "../settings/access";
+import { isAzure } from "../settings/address";
 import type { Settings } from "../settings/settings";
-import { isAzure } from "./address";
 
 /** What a described API says of headers. */
 export interface WireHeaders {

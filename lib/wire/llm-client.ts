@@ -1,9 +1,9 @@
 import exec from "k6/execution";
 import { beforeLoad } from "../lazy";
+import { joined } from "../settings/address";
 import type { BuiltInApi } from "../settings/apis";
 import { type Config, shownSettings } from "../settings/config";
 import type { Prompt } from "../workload/prompt";
-import { joined } from "./address";
 import { requestBody } from "./body";
 import {
   type BatchResult,

@@ -1,6 +1,7 @@
 /** Which model the requests name: MODEL, or what the server lists first. Asked once, before the load. Pure: llm-client.ts hands in how to ask. */
+
+import { joined } from "../settings/address";
 import type { Settings } from "../settings/settings";
-import { joined } from "./address";
 import type { Wire } from "./wire";
 
 /** The answer to a GET; status 0: there is none. */

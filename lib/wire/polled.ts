@@ -5,8 +5,8 @@ import type { PointsLine } from "../figures/server";
 import type { ServerMetrics } from "../figures/server-metrics";
 import { type PageState, serverFile, shownPages, withServer } from "../figures/server-pages";
 import { wantedMetrics } from "../figures/server-presets";
+import { sameHost } from "../settings/address";
 import type { Settings } from "../settings/settings";
-import { sameHost } from "./address";
 
 /** A page of the server's metrics, and what it is asked for with. */
 interface Page {
