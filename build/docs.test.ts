@@ -35,6 +35,12 @@ for (const scenario of scenarioNames()) {
   });
 }
 
+test("docs/own-scenarios.md shows the scripts of examples/, each as it is", () => {
+  const blocks = [...read("docs/own-scenarios.md").matchAll(/^```ts\n(.*?)^```$/gms)].map(([, text]) => text);
+  const scripts = readdirSync(path.join(root, "examples")).filter((file) => file.endsWith(".ts"));
+  assert.deepEqual(blocks.sort(), scripts.map((file) => read(`examples/${file}`)).sort());
+});
+
 /** The anchors of a page's headings, as GitHub makes them. */
 function anchorsOf(markdown: string): string[] {
   const headings = [...markdown.replace(/```[\s\S]*?```/g, "").matchAll(/^#+ (.*)$/gm)].map(([, text = ""]) => text);
