@@ -23,16 +23,16 @@ test("a scenario uses the settings that it declares and those that every scenari
 
 test("no setting is in two groups but those of every load in levels, nor in one and common to all", () => {
   // Sessions are a load of their own, with the settings of several groups.
-  // So are a trace alone, a soak and a curve.
-  const { sessions, trace, soak, curve, ...groups } = settingGroups;
-  for (const own of [sessions, trace, soak, curve])
+  // So are a trace alone, a soak, a curve and classes.
+  const { sessions, trace, soak, curve, classes, ...groups } = settingGroups;
+  for (const own of [sessions, trace, soak, curve, classes])
     assert.equal(new Set([...commonSettings, ...own]).size, commonSettings.length + own.length);
   const all = [...commonSettings, ...Object.values(groups).flat()];
   assert.deepEqual(
     all.filter((name, i) => all.indexOf(name) !== i),
     ["DURATION", "CLIENTS_PER_VU"],
   );
-  assert.ok([...all, ...sessions, ...trace, ...soak, ...curve].every((name) => name in settings));
+  assert.ok([...all, ...sessions, ...trace, ...soak, ...curve, ...classes].every((name) => name in settings));
 });
 
 const idle: [given: Environment, name: SettingName, why: RegExp][] = [

@@ -70,8 +70,15 @@ export const settingGroups = {
   ],
   /** Classes of load that run at once. */
   classes: [
-    ...(["RATE", "DURATION", "ARRIVAL", "MAX_IN_FLIGHT", "CLIENTS_PER_VU"] as const),
-    ...(["INPUT_TOKENS", "SHARED_PREFIX", "PREFIX_GROUPS", "PREFIX_POPULARITY"] as const),
+    "RATE",
+    "DURATION",
+    "ARRIVAL",
+    "MAX_IN_FLIGHT",
+    "CLIENTS_PER_VU",
+    "INPUT_TOKENS",
+    "SHARED_PREFIX",
+    "PREFIX_GROUPS",
+    "PREFIX_POPULARITY",
   ],
   /** What is asked of a model that generates. */
   generation: [
@@ -170,12 +177,10 @@ const idle: readonly Idle[] = [
   },
   {
     names: ["DURATION"],
-    why: ({ RATE_FILE: name }) => (name === "" ? "" : "with RATE_FILE, which says how long the load lasts"),
-  },
-  {
-    names: ["DURATION"],
-    why: ({ CURVE_PROFILE: profile }) =>
-      profile === "full" ? "with CURVE_PROFILE=full, whose durations are those of the rules" : "",
+    why: ({ RATE_FILE: name, CURVE_PROFILE: profile }) => {
+      if (name !== "") return "with RATE_FILE, which says how long the load lasts";
+      return profile === "full" ? "with CURVE_PROFILE=full, whose durations are those of the rules" : "";
+    },
   },
   {
     names: ["CURVE_MIN", "CURVE_MAX"],

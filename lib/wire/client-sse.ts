@@ -115,14 +115,6 @@ function addScenario(spec: LevelSpec, durationMs: number, scenario: Scenario): v
   requestsBefore += steady === undefined ? unknownRequests : steady + (spec.batchSize ? 0 : warmupRequests);
 }
 
-/** A scenario of one iteration between those of two levels. */
-function addGap(name: string): void {
-  const [startTime, maxDuration] = [scheduledMs, levelTimeMs].map(formatDurationMs);
-  const once = { executor: "per-vu-iterations", vus: 1, iterations: 1, gracefulStop: "0s" };
-  gaps.set(name, { ...once, startTime, maxDuration } as Scenario);
-  scheduledMs += levelTimeMs;
-}
-
 export function run(spec: RunSpec): void {
   const { CLIENTS_PER_VU: perVU } = spec.config;
   if (typeof perVU === "number" && perVU > 1) {
@@ -278,7 +270,13 @@ export class Levels extends LoadShape {
     super();
     this.#between = between;
     for (const [i, spec] of specs.entries()) {
-      if (between && i > 0) addGap(`before-${spec.name}`);
+      if (between && i > 0) {
+        // A scenario of one iteration, between those of two levels.
+        const [startTime, maxDuration] = [scheduledMs, levelTimeMs].map(formatDurationMs);
+        const once = { executor: "per-vu-iterations", vus: 1, iterations: 1, gracefulStop: "0s" };
+        gaps.set(`before-${spec.name}`, { ...once, startTime, maxDuration } as Scenario);
+        scheduledMs += levelTimeMs;
+      }
       const { concurrency: vus = 1, requests: steady, durationMs = 0, warmupMs = 0, warmupRequests = vus } = spec;
       const lengthMs = steady === undefined ? durationMs + warmupMs : levelTimeMs;
       // What a level bounded by time has in flight at its end is waited for before the next one begins.
