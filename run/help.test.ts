@@ -66,9 +66,9 @@ test("--help of a script of the user's own shows its own settings, too", async (
   const { code, text } = await helpOf(t, path.join(root, "examples", "support-chat.ts"), "--help");
   assert.equal(code, 0);
   const listed = entriesOf(text);
-  assert.equal(listed.get("THINK"), "uniform:20:80");
+  assert.equal(listed.get("THINK"), "uniform:2000:8000");
   assert.match(text, /^ {2}THINK {2}a number or a distribution .*\n {6}Time between two turns, ms\.$/m);
-  assert.equal(listed.get("CONCURRENCY"), "2,4");
+  assert.equal(listed.get("CONCURRENCY"), "4,16");
   for (const name of commonSettings) assert.ok(listed.has(name), name);
 });
 
