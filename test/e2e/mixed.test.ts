@@ -113,7 +113,9 @@ const refused: [string, RegExp][] = [
   ['{"classes": [{"name": "a", "share": 1}]}', /class a: a share is one of RATE/],
   ['{"classes": [{"name": "a", "rate": 1, "slo": {"ttf": 1}}]}', /class a: slo has ttf/],
   ['{"classes": [{"name": "a", "rate": 1, "thresholds": {"llm_ttft": "p(99)"}}]}', /class a: .*llm_ttft/],
-  ['{"classes": [{"name": "a", "rate": 1, "settings": {"BASE_URL": "x"}}]}', /class a: settings has BASE_URL/],
+  ['{"classes": [{"name": "a", "rate": 1, "settings": {"BASE_URL": "x"}}]}', /class a: BASE_URL=x is not an address/],
+  // A key in a file of classes would be read by whoever reads the load.
+  ['{"classes": [{"name": "a", "rate": 1, "settings": {"API_KEY": "x"}}]}', /class a: settings has API_KEY/],
   [
     '{"classes": [{"name": "a", "rate": 1, "settings": {"OUTPUT_TOKENS": "many"}}]}',
     /class a: OUTPUT_TOKENS=many is not/,
