@@ -24,7 +24,7 @@ export interface RequestOptions {
   /** Fields of the body. */
   readonly body?: Readonly<Record<string, unknown>>;
   readonly headers?: Readonly<Record<string, string>>;
-  /** Path below BASE_URL's host, or an address, instead of the API's. */
+  /** Path below BASE_URL's host, or an address, instead of the API's. The run's key and HEADERS go there, too: for another server see Test.client. */
   readonly path?: string;
   /** The answer's length; by default OUTPUT_TOKENS. */
   readonly outputTokens?: number;
