@@ -1,28 +1,14 @@
 /** The suite's page in a real browser. */
 import assert from "node:assert/strict";
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { after, before, test } from "node:test";
-import { type Browser, chromium } from "playwright-core";
+import { test } from "node:test";
 import { readResults } from "../report/read/read";
-import { assertFitForPaper, assertReadable } from "../test/support/browser-page";
-import { chromiumArgs, findChromium } from "../test/support/chromium";
+import { assertFitForPaper, assertReadable, browserTests } from "../test/support/browser-page";
 import { cache, ingestion, type RunSpec, writeRun } from "../test/support/synthetic";
 import { ingestionStep, profileStep, type Step, speedStep, suiteOptions } from "./suite-plan";
 import { type Done, writeSuiteReport } from "./suite-report";
 
-const found = findChromium();
-const skip = "missing" in found ? `needs a browser: ${found.missing}` : false;
-const dir = mkdtempSync(join(tmpdir(), "tokenclock-suite-page-"));
-let browser: Browser | undefined;
-before(async () => {
-  if ("path" in found) browser = await chromium.launch({ executablePath: found.path, args: chromiumArgs });
-});
-after(async () => {
-  await browser?.close();
-  rmSync(dir, { recursive: true });
-});
+const { skip, dir, browser } = browserTests("tokenclock-suite-page-");
 
 const done = async (step: Step, spec: RunSpec): Promise<Done> => ({
   step,
@@ -52,9 +38,9 @@ test("the suite's page is silent, readable on every screen and fit for paper", {
   const parameters = { model: "org/tiny", model_name: "tiny", suite_id: "suite-1" };
   await writeSuiteReport(dir, steps, options, parameters, [left]);
   const file = join(dir, "report", "report.html");
-  await assertReadable(browser as Browser, file);
-  await assertFitForPaper(browser as Browser, file);
-  const page = await (browser as Browser).newPage();
+  await assertReadable(browser(), file);
+  await assertFitForPaper(browser(), file);
+  const page = await browser().newPage();
   await page.goto(`file://${file}`);
   assert.equal(await page.locator("#table-left_out b").count(), 0, "what the server wrote is text");
   assert.equal(await page.locator("figure").count(), 4);

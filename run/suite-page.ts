@@ -6,8 +6,8 @@ import { fitsTable, type Ingestion, ingestionSentences } from "../report/page/an
 import { type SpeedPoint, speedSentence, speedTable, type ThresholdRow } from "../report/page/answers/speed-generation";
 import type { Picture } from "../report/page/chart";
 import { html } from "../report/page/markup";
-import { documentHtml, sectionHtml } from "../report/page/page";
-import { definitionsHtml, definitionTable, settingRows } from "../report/page/sections/facts";
+import { documentHtml, navHtml, sectionHtml } from "../report/page/page";
+import { definitionsHtml, definitionTable, settingRows, shellWord } from "../report/page/sections/facts";
 import type { Table } from "../report/page/table";
 import type { Results } from "../report/read/read";
 import type { Combination } from "../report/read/request";
@@ -110,7 +110,7 @@ export function suitePageHtml(
   }${reasons.length > 0 && html`<ul>${reasons.map((reason) => html`<li>${reason}</li>`)}</ul>`}</div></div></header>
 <main>
 <section class="answer" id="answer">${sentences(measured, options).map((sentence) => html`<p>${sentence}</p>`)}</section>
-<nav aria-label="Sections">${sections.map(({ heading }) => html`<a href="#section-${heading.toLowerCase().replace(/[^a-z0-9]+/g, "-")}">${heading}</a> `)}</nav>
+${navHtml(sections)}
 ${sections.map(sectionHtml)}${definitionsHtml()}
 <section><h2>How to repeat it</h2>${definitionTable("repeat", [
     ["Command", html`<pre>${suiteCommand(options)}</pre>`],
@@ -203,10 +203,8 @@ function suiteCommand(options: SuiteOptions): string {
   const words = suiteSettings.flatMap((name) => {
     if (name === "host" || name === "port") return [];
     const value = String(options[name]);
-    return value === String(suiteDefaults[name]) ? [] : [`--${optionName(name)} ${quoted(value)}`];
+    return value === String(suiteDefaults[name]) ? [] : [`--${optionName(name)} ${shellWord(value)}`];
   });
   const flags = [...(options.quick ? ["--quick"] : []), ...(options.sweep ? ["--sweep"] : [])];
   return ["npm run suite --", ...words, ...flags].join(" \\\n  ");
 }
-
-const quoted = (word: string): string => (/^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`);

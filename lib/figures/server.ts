@@ -286,14 +286,9 @@ export function serverFigures(
     return figures;
   });
   if (all.every((figures) => Object.keys(figures).length === 0)) return undefined;
-  const { ttft, itl, joulesPerOutputToken, ...shared } = roles(all, level, power, known);
-  return {
-    ...shared,
-    ...(alone && joulesPerOutputToken !== undefined ? { joulesPerOutputToken } : {}),
-    ...(alone && ttft ? { ttft } : {}),
-    ...(alone && itl ? { itl } : {}),
-    pages: all,
-  };
+  const found = roles(all, level, power, known);
+  const { ttft: _, itl: __, joulesPerOutputToken: ___, ...shared } = found;
+  return { ...(alone ? found : shared), pages: all };
 }
 
 interface Found {

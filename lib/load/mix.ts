@@ -5,7 +5,7 @@ import { afterLoad, beforeLoad } from "../lazy";
 import { type Config, demand, orRefuse, readMix } from "../settings/config";
 import type { ClassSpec, MixClass } from "../settings/parse-config";
 import { Arrivals, emitLevelMetrics, Levels, type Slot } from "../wire/client";
-import { type LlmClient, openClient } from "../wire/llm-client";
+import { openClient } from "../wire/llm-client";
 import { planRequests } from "../workload/load-plan";
 import { openPrompts } from "../workload/prompts";
 import { openConversations } from "./conversations";
@@ -61,36 +61,47 @@ function openClasses(
   live: (name: string) => TestClass["users"] = () => undefined,
 ): Load {
   const load = openMix(config, list);
-  const clients = list.map(({ config: own }) => openClient(own));
-  const parts = list.map(({ name, sessions, config: own }, part) => {
-    const client = clients[part] as LlmClient;
+  const parts = list.map(({ name, sessions, config: own }) => {
+    const client = openClient(own);
     const routeOf = (routes: Routes): Route => {
       const { server } = routes();
       const at = server.parts?.[name] ?? server;
       return { config: own, client, server: own.MODEL === "" ? at : { ...at, model: own.MODEL } };
     };
-    const users = live(name);
-    if (users) {
-      return (slot: Slot, _: Send, routes: Routes) => {
-        const route = routeOf(routes);
-        return users(userOf(slot, (named) => (named === undefined ? route : routes(named))));
-      };
-    }
-    if (sessions) {
-      const { hold } = openConversations(own);
-      return (slot: Slot, _: Send, routes: Routes) => hold(slot, routeOf(routes).server, client);
-    }
-    const prompts = openPrompts(own);
-    return (slot: Slot, send: Send, routes: Routes) => send(slot, prompts, undefined, routeOf(routes));
+    return { name, own, client, carry: carrierOf(own, routeOf, sessions, live(name)) };
   });
   return {
     ...load,
     ready() {
-      const apart = list.filter(({ config: own }) => own.BASE_URL !== config.BASE_URL);
-      return Object.fromEntries(apart.map((each) => [each.name, (clients[list.indexOf(each)] as LlmClient).ready()]));
+      const apart = parts.filter(({ own }) => own.BASE_URL !== config.BASE_URL);
+      return Object.fromEntries(apart.map(({ name, client }) => [name, client.ready()]));
     },
-    each: (send, routes) => load.each((slot, part) => parts[part]?.(slot, send, routes)),
+    each: (send, routes) => load.each((slot, part) => parts[part]?.carry(slot, send, routes)),
   };
+}
+
+/** What carries a slot of a class: its users, a conversation, or one request. */
+function carrierOf(
+  own: Config,
+  routeOf: (routes: Routes) => Route,
+  sessions: boolean,
+  users: TestClass["users"],
+): (slot: Slot, send: Send, routes: Routes) => unknown {
+  if (users) {
+    return (slot, _, routes) => {
+      const route = routeOf(routes);
+      return users(userOf(slot, (named) => (named === undefined ? route : routes(named))));
+    };
+  }
+  if (sessions) {
+    const { hold } = openConversations(own);
+    return (slot, _, routes) => {
+      const { server, client } = routeOf(routes);
+      return hold(slot, server, client);
+    };
+  }
+  const prompts = openPrompts(own);
+  return (slot, send, routes) => send(slot, prompts, undefined, routeOf(routes));
 }
 
 /** The loads of all classes; `send` is given the number of the class. */

@@ -117,7 +117,7 @@ export function parseClasses(
 }
 
 /** A value as -e would set it. */
-const asSet = (value: unknown): string => (typeof value === "object" ? JSON.stringify(value) : String(value));
+export const asSet = (value: unknown): string => (typeof value === "object" ? JSON.stringify(value) : String(value));
 
 /** A share is one of the run's RATE, which all shares together make up. */
 function mixOf(classes: unknown, config: Config, fail: Wrong, more: readonly SettingName[] = []): MixClass[] {
@@ -197,7 +197,7 @@ function classConfig(
     if (!([...ownSettings, ...more] as readonly string[]).includes(setting)) {
       wrong(`settings has ${setting}; a class may have ${ownSettings.join(", ")}`);
     }
-    given[setting] = typeof value === "string" ? value : JSON.stringify(value);
+    given[setting] = asSet(value);
   }
   try {
     return partConfig(config, name, given);

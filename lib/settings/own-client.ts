@@ -1,5 +1,5 @@
 /** Clients that a script has beside the test's own: other servers, or the same one asked otherwise. Pure. */
-import { partConfig } from "./mix";
+import { asSet, partConfig } from "./mix";
 import type { Config } from "./parse-config";
 import { SettingError } from "./setting-error";
 
@@ -20,7 +20,7 @@ export function clientConfig(config: Config, name: string, settings: ClientSetti
     if (!(allowed as readonly string[]).includes(setting)) {
       throw new SettingError(`test.client("${name}"): ${setting} is not one of ${allowed.join(", ")}`);
     }
-    if (value !== undefined) given[setting] = typeof value === "object" ? JSON.stringify(value) : String(value);
+    if (value !== undefined) given[setting] = asSet(value);
   }
   try {
     return partConfig(config, `client ${name}`, given);

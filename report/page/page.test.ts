@@ -1,29 +1,16 @@
 /** report.html in a real browser: nothing in the console, nothing asked for on the network, every picture has a size. */
 import assert from "node:assert/strict";
-import { mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { mkdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { after, before, test } from "node:test";
+import { test } from "node:test";
 import { pathToFileURL } from "node:url";
-import { type Browser, chromium } from "playwright-core";
-import { assertFitForPaper, assertReadable, watched } from "../../test/support/browser-page";
-import { chromiumArgs, findChromium } from "../../test/support/chromium";
+import { assertFitForPaper, assertReadable, browserTests, watched } from "../../test/support/browser-page";
 import { batches, cache, phases, ramp, sweep, writeRun } from "../../test/support/synthetic";
 import { main as compare } from "../cli/compare";
 import { formatNumber } from "../format";
 import { renderReport } from "./render";
 
-const found = findChromium();
-const skip = "missing" in found ? `needs a browser: ${found.missing}` : false;
-const dir = mkdtempSync(join(tmpdir(), "tokenclock-page-"));
-let browser: Browser | undefined;
-before(async () => {
-  if ("path" in found) browser = await chromium.launch({ executablePath: found.path, args: chromiumArgs });
-});
-after(async () => {
-  await browser?.close();
-  rmSync(dir, { recursive: true });
-});
+const { skip, dir, browser } = browserTests("tokenclock-page-");
 
 for (const [name, spec] of Object.entries({
   sweep: sweep({ seed: 1, failBeyond: 16, sloMs: { ttft: 100 } }),
@@ -35,7 +22,7 @@ for (const [name, spec] of Object.entries({
   test(`no table of a ${name} is wider than a page of 1200 px or than paper`, { skip }, async () => {
     const run = writeRun(spec, dir, `tables-${name}`);
     await renderReport(run);
-    const page = await (browser as Browser).newPage();
+    const page = await browser().newPage();
     await page.goto(pathToFileURL(join(run, "report.html")).href);
     await page.evaluate("document.querySelectorAll('details').forEach((each) => { each.open = true })");
     // A4 within margins of 10 mm, at 96 px an inch.
@@ -67,7 +54,7 @@ for (const [name, spec] of Object.entries(specs)) {
     await renderReport(run);
     const server = readFileSync(join(run, "report.html"), "utf8").includes('id="picture-server-metrics"');
     assert.equal(server, name === "cache", "the server's metrics over time, where it was polled");
-    await assertReadable(browser as Browser, join(run, "report.html"));
+    await assertReadable(browser(), join(run, "report.html"));
   });
 }
 
@@ -82,8 +69,8 @@ test("the page of a comparison is readable everywhere, silent, fit for paper, an
   const code = await compare([a, b, "--output", output], () => undefined);
   assert.ok([0, 96, 99].includes(code), `${code}`);
   const file = join(output, "compare.html");
-  await assertReadable(browser as Browser, file);
-  await assertFitForPaper(browser as Browser, file);
+  await assertReadable(browser(), file);
+  await assertFitForPaper(browser(), file);
   for (const picture of ["server-metrics", "change-1"])
     assert.ok(readFileSync(file, "utf8").includes(`id="picture-${picture}"`), picture);
 });
@@ -92,7 +79,7 @@ test("values show by hovering and by keyboard, series switch, a part is zoomed i
   const run = writeRun(specs.sweep, dir, "live");
   await renderReport(run);
   const address = pathToFileURL(join(run, "report.html")).href;
-  const page = await (browser as Browser).newPage({ viewport: { width: 1280, height: 900 } });
+  const page = await browser().newPage({ viewport: { width: 1280, height: 900 } });
   const seen = watched(page, address);
   await page.goto(address);
   const { rows } = JSON.parse(readFileSync(join(run, "tables", "levels.json"), "utf8")) as {
@@ -149,5 +136,5 @@ test("values show by hovering and by keyboard, series switch, a part is zoomed i
 test("on paper the still pictures stand, and nothing that only works on a screen", { skip }, async () => {
   const run = writeRun(specs.sweep, dir, "print");
   await renderReport(run);
-  await assertFitForPaper(browser as Browser, join(run, "report.html"));
+  await assertFitForPaper(browser(), join(run, "report.html"));
 });

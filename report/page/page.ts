@@ -111,6 +111,11 @@ ${tables.filter(({ folded }) => folded).map(tableHtml)}</section>
 
 const sectionId = (heading: string): string => `section-${heading.toLowerCase().replace(/[^a-z0-9]+/g, "-")}`;
 
+/** Links to the sections of a page. */
+export function navHtml(sections: readonly Section[]): Html {
+  return html`<nav aria-label="Sections">${sections.map(({ heading }) => html`<a href="#${sectionId(heading)}">${heading}</a> `)}</nav>`;
+}
+
 function factsHtml(run: Results, many: boolean): Html {
   const validity = run.summary?.validity ?? run.end?.validity;
   const suffix = many && `: ${run.name}`;
@@ -178,7 +183,7 @@ ${workloads.map((words) => html`<p class="workload">${words}</p>\n`)}${runs.map(
 )}</header>
 <main>
 <section class="answer" id="answer">${answer.sentences.map((sentence) => html`<p>${sentence}</p>`)}</section>
-<nav aria-label="Sections">${sections.map(({ heading }) => html`<a href="#${sectionId(heading)}">${heading}</a> `)}</nav>
+${navHtml(sections)}
 ${sections.map(sectionHtml)}${definitionsHtml()}
 ${runs.map((each) => factsHtml(each, many))}</main>`;
   return documentHtml(`${run.scenario} – ${run.name}`, body, pictures);

@@ -1,7 +1,27 @@
 /** What every page of this project keeps in a real browser: silent, readable on each screen, fit for paper. */
 import assert from "node:assert/strict";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before } from "node:test";
 import { pathToFileURL } from "node:url";
-import type { Browser, Page } from "playwright-core";
+import { type Browser, chromium, type Page } from "playwright-core";
+import { chromiumArgs, findChromium } from "./chromium";
+
+/** A browser and a folder for the tests of a file, which end with them. `skip` says why there is no browser. */
+export function browserTests(prefix: string): { skip: string | false; dir: string; browser: () => Browser } {
+  const found = findChromium();
+  const dir = mkdtempSync(join(tmpdir(), prefix));
+  let browser: Browser | undefined;
+  before(async () => {
+    if ("path" in found) browser = await chromium.launch({ executablePath: found.path, args: chromiumArgs });
+  });
+  after(async () => {
+    await browser?.close();
+    rmSync(dir, { recursive: true });
+  });
+  return { skip: "missing" in found && `needs a browser: ${found.missing}`, dir, browser: () => browser as Browser };
+}
 
 /** Everything that a page said or asked for beside itself. */
 export function watched(page: Page, address: string): string[] {

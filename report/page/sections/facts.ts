@@ -132,7 +132,8 @@ export function definitionsHtml(): Html {
 const ofOneRun: readonly string[] = ["RESULTS", "SALT", "SIMULATE", "API_KEY"];
 
 /** A word for a POSIX shell. */
-const quoted = (word: string): string => (/^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`);
+export const shellWord = (word: string): string =>
+  /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`;
 
 /**
  * The command that repeats a run: each setting that has another value than its default, in the form that is read again.
@@ -149,7 +150,7 @@ export function repeatCommand(run: Results): { command: string; left: string[] }
       const read = setting.parse(text);
       const again = read === undefined ? undefined : setting.show(read as never);
       if (again !== undefined && (JSON.stringify(again) === JSON.stringify(value) || again === text))
-        return [`-e ${quoted(`${name}=${text}`)}`];
+        return [`-e ${shellWord(`${name}=${text}`)}`];
     } catch {
       // It is left out, and named.
     }
