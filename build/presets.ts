@@ -39,22 +39,34 @@ const sources: Readonly<Record<PresetName, readonly [what: string, source: strin
     "MLPerf Inference, server scenario",
     `mean output length of [its checker](${checker}) (294.45), input taken to be as long (${unchecked}); [limits](${loadgen})`,
   ],
-  "mlperf-llama2-70b-interactive": ["the same with the limits of a conversation", `as above; [limits](${loadgen})`],
+  "mlperf-llama2-70b-interactive": [
+    "the same with the limits of the interactive scenario",
+    `as above; [limits](${loadgen})`,
+  ],
   "mlperf-llama3.1-8b": [
     "MLPerf Inference, server scenario",
     `about the mean lengths of [CNN-DailyMail](https://mlcommons.org/2025/09/small-llm-inference-5-1) (${unchecked}); [limits](${loadgen})`,
   ],
-  "mlperf-llama3.1-8b-interactive": ["the same with the limits of a conversation", `as above; [limits](${loadgen})`],
+  "mlperf-llama3.1-8b-interactive": [
+    "the same with the limits of the interactive scenario",
+    `as above; [limits](${loadgen})`,
+  ],
   "mlperf-llama3.1-405b": [
     "MLPerf Inference, server scenario",
     `mean output length of [its checker](${checker}) (684.68), input about that of [its dataset](https://mlcommons.org/2025/04/llm-inference-v5) (${unchecked}); [limits](${loadgen})`,
   ],
-  "mlperf-llama3.1-405b-interactive": ["the same with the limits of a conversation", `as above; [limits](${loadgen})`],
+  "mlperf-llama3.1-405b-interactive": [
+    "the same with the limits of the interactive scenario",
+    `as above; [limits](${loadgen})`,
+  ],
   "mlperf-deepseek-r1": [
     "MLPerf Inference, server scenario",
     `mean output length of [its checker](${checker}) (3886.2), exponentially distributed, input about that of its dataset (${unchecked}); [limits](${loadgen})`,
   ],
-  "mlperf-deepseek-r1-interactive": ["the same with the limits of a conversation", `as above; [limits](${loadgen})`],
+  "mlperf-deepseek-r1-interactive": [
+    "the same with the limits of the interactive scenario",
+    `as above; [limits](${loadgen})`,
+  ],
 };
 
 /** The presets as a table in Markdown. */
@@ -67,10 +79,10 @@ export function presetsMarkdown(): string {
   return [
     "## Presets",
     "",
-    "`PRESET=chat` sets the lengths and SLOs below as defaults of a run; what you set yourself counts for more. A length of a source that",
-    "names a mean alone is spread lognormally with a standard deviation as large as the mean; outputs of reasoning models are",
-    "exponential. Limits are those of MLPerf's server scenario, which sends Poisson arrivals: `RATE` and `ARRIVAL=poisson` do so here.",
-    "A preset is no MLPerf result: model, data and rules of a submission are not part of it.",
+    "`PRESET=chat` makes the lengths and SLOs below the defaults of a run; settings that you give override them. If a source names only a",
+    "mean length, lengths are drawn from a lognormal distribution whose standard deviation equals its mean, and for outputs of reasoning",
+    "models from an exponential one. Limits are those of MLPerf's server scenario. That sends Poisson arrivals; `RATE` and",
+    "`ARRIVAL=poisson` do the same here. A run with a preset is not an MLPerf result: a submission also fixes model, data and rules.",
     "",
     "| preset | a request is | INPUT_TOKENS | OUTPUT_TOKENS | SLO_TTFT | SLO_TPOT | at | sources |",
     "|---|---|---|---|---|---|---|---|",

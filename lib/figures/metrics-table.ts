@@ -45,7 +45,7 @@ export const metrics = {
     unit: "ms",
     better: "lower",
     definition:
-      "Time per output token: (last - first output chunk) / (output tokens that were shown - 1); one sample a completed request of two or more of them.",
+      "Time per output token: (last - first output chunk) / (shown output tokens - 1); one sample a completed request with at least two shown tokens.",
     sameAs: "vLLM, SGLang, MLPerf, genai-bench. AIPerf calls it ITL; GuideLLM's TPOT includes the TTFT.",
   },
   llm_itl_max: {
@@ -59,7 +59,7 @@ export const metrics = {
     type: "Trend",
     unit: "ms",
     better: "lower",
-    definition: `End-to-end latency: last output chunk - sent, of a reply that is not streamed its last byte - sent; ${perRequest}.`,
+    definition: `End-to-end latency: last output chunk - sent; if the reply is not streamed, last byte - sent; ${perRequest}.`,
     sameAs: "vLLM (since 2026-09), AIPerf's request latency.",
   },
   llm_queue_delay: {
@@ -73,21 +73,21 @@ export const metrics = {
     type: "Trend",
     unit: "ms",
     better: "lower",
-    definition: `TTFT from the moment the load shape wanted the request: first output chunk - scheduled; ${perRequest}.`,
+    definition: `TTFT from the scheduled time: first output chunk - scheduled; ${perRequest}.`,
     sameAs: "wrk2's and MLPerf loadgen's start of latency.",
   },
   llm_e2e_scheduled: {
     type: "Trend",
     unit: "ms",
     better: "lower",
-    definition: `End-to-end latency from the moment the load shape wanted the request: last output chunk - scheduled; ${perRequest}.`,
+    definition: `End-to-end latency from the scheduled time: last output chunk - scheduled; ${perRequest}.`,
     sameAs: "wrk2's and MLPerf loadgen's latency.",
   },
   llm_output_speed: {
     type: "Trend",
     unit: "tokens/s",
     better: "higher",
-    definition: "Output speed of one request: 1000 / TPOT; one sample a completed request that has one.",
+    definition: "Output speed of one request: 1000 / TPOT; one sample a completed request that has a TPOT.",
     sameAs: "genai-bench's output inference speed, InferenceX's interactivity.",
   },
   llm_requests: {
@@ -115,7 +115,8 @@ export const metrics = {
     type: "Counter",
     unit: "tokens",
     better: "neither",
-    definition: "Input tokens of completed requests by the server's usage, else as the workload knows them.",
+    definition:
+      "Input tokens of completed requests: from the server's usage, else the length that the workload asked for.",
     sameAs: "",
   },
   llm_output_tokens: {
@@ -123,7 +124,7 @@ export const metrics = {
     unit: "tokens",
     better: "neither",
     definition:
-      "Output tokens of completed requests by the final usage, else by continuous usage, else one a chunk; hidden reasoning included.",
+      "Output tokens of completed requests, hidden reasoning included: from the final usage, else from continuous usage, else one for each chunk.",
     sameAs: "",
   },
   llm_cached_tokens: {
@@ -131,14 +132,14 @@ export const metrics = {
     unit: "tokens",
     better: "neither",
     definition:
-      "Input tokens of completed requests that the server took from its prefix cache by its usage; none where the usage does not report them.",
+      "Input tokens of completed requests that the server took from its prefix cache, as its usage reports them; nothing is counted if the usage does not.",
     sameAs: "",
   },
   llm_chunks: {
     type: "Counter",
     unit: "chunks",
     better: "neither",
-    definition: "Output chunks: non-empty content, text, reasoning or tool-call deltas.",
+    definition: "Output chunks of completed requests.",
     sameAs: "",
   },
   llm_goodput: {
@@ -146,7 +147,7 @@ export const metrics = {
     unit: "share",
     better: "higher",
     definition:
-      "Share of requests that met every SLO that is set; failed ones did not, nor did those whose metric was not measured, except the TPOT of a single token.",
+      "Share of requests that met every SLO that is set. A failed request does not meet one, nor does a request without the SLO's metric; only the TPOT of a reply of one token counts as met.",
     sameAs: "DistServe's attainment, AIPerf's good request fraction. inference-perf leaves failures out.",
   },
   llm_itl_p50: {
@@ -154,8 +155,8 @@ export const metrics = {
     unit: "ms",
     better: "lower",
     definition:
-      "Median inter-token latency of a level's steady requests, pooled over tokens: the gap before a chunk, shared by the tokens of that chunk alone (gap / n, n times). No gap is averaged with another chunk's.",
-    sameAs: "vLLM's ITL and AIPerf's ICL keep one gap a chunk; they agree where a chunk is a token.",
+      "Median inter-token latency over all tokens of a level's steady requests. The n tokens of a chunk share the gap before it (gap / n, n times); gaps of different chunks are never averaged.",
+    sameAs: "vLLM's ITL and AIPerf's ICL have one gap for each chunk: the same if each chunk is one token.",
   },
   llm_itl_p90: {
     type: "Gauge",
@@ -176,14 +177,14 @@ export const metrics = {
     unit: "tokens/s",
     better: "higher",
     definition:
-      "Output throughput of a level: output tokens of completed requests that arrived inside the steady window / window.",
+      "Output throughput of a level: output tokens of completed requests that arrived within the steady window / its length.",
     sameAs: "Others divide by the whole run, ramp-up and drain included.",
   },
   llm_request_throughput: {
     type: "Gauge",
     unit: "requests/s",
     better: "higher",
-    definition: "Request throughput of a level: requests that completed inside the steady window / window.",
+    definition: "Request throughput of a level: requests that completed within the steady window / its length.",
     sameAs: "",
   },
   llm_request_goodput: {
@@ -191,7 +192,7 @@ export const metrics = {
     unit: "requests/s",
     better: "higher",
     definition:
-      "Request goodput of a level: requests that completed inside the steady window and met every SLO / window.",
+      "Request goodput of a level: requests that completed within the steady window and met every SLO / its length.",
     sameAs: "vLLM's and AIPerf's goodput.",
   },
   llm_capacity: {
@@ -199,15 +200,15 @@ export const metrics = {
     unit: "requests/s",
     better: "higher",
     definition:
-      "The highest request rate (LOOP=closed: number of clients) at which a search showed that the share ATTAINMENT of requests meets every SLO; 0 where it showed none. Only the scenario `capacity` reports it.",
-    sameAs: "DistServe's goodput, with ATTAINMENT=90 and by the lower end of the interval.",
+      "The highest request rate (LOOP=closed: number of clients) for which a search showed that the share ATTAINMENT of requests meets every SLO; 0 if it found none. Only the scenario `capacity` reports it.",
+    sameAs: "DistServe's goodput, if ATTAINMENT is 90; this is the lower end of its interval.",
   },
   llm_cached_share: {
     type: "Gauge",
     unit: "share",
     better: "neither",
     definition:
-      "Share of a level's input tokens that the server took from its prefix cache: by the usage of its completed steady requests, else by the server's own counters from the level's begin to its end, warm-up included. Not emitted where the server does not tell.",
+      "Share of a level's input tokens that the server took from its prefix cache: from the usage of the completed steady requests, else from the server's own counters over the whole level, warm-up included. Not emitted if the server reports neither.",
     sameAs: "vLLM's prefix cache hit rate.",
   },
   llm_cost_request: {
@@ -215,29 +216,30 @@ export const metrics = {
     unit: "$",
     better: "lower",
     definition:
-      "Cost of a completed request of a level, by PRICE_INPUT and PRICE_OUTPUT or by PRICE_HOUR. Not emitted without.",
+      "Cost of a completed request of a level, by PRICE_INPUT and PRICE_OUTPUT or by PRICE_HOUR. Not emitted without prices.",
     sameAs: "",
   },
   llm_cost_output: {
     type: "Gauge",
     unit: "$",
     better: "lower",
-    definition: "Cost of a million output tokens of a level's completed requests, their input included.",
-    sameAs: "InferenceX's cost per million tokens, which counts input tokens, too.",
+    definition: "Cost of all completed requests of a level, input included, for a million of their output tokens.",
+    sameAs: "InferenceX's cost per million tokens also counts input tokens.",
   },
   llm_cost_output_slo: {
     type: "Gauge",
     unit: "$",
     better: "lower",
     definition:
-      "Cost of a million output tokens of requests that met every SLO: those pay for all others. Not emitted where none did.",
+      "The same cost for a million output tokens of the requests that met every SLO. Not emitted if no request did.",
     sameAs: "",
   },
   llm_cost_good_request: {
     type: "Gauge",
     unit: "$",
     better: "lower",
-    definition: "Cost of a request that met every SLO: it pays for those that did not. Not emitted where none did.",
+    definition:
+      "The cost of all completed requests of a level for one request that met every SLO. Not emitted if no request did.",
     sameAs: "",
   },
   llm_energy_output: {
@@ -245,7 +247,7 @@ export const metrics = {
     unit: "J",
     better: "lower",
     definition:
-      "Energy per output token of a level: joules in the steady window by POWER_METRIC, DCGM or Triton / output tokens that arrived in it. Not emitted where no page of METRICS_URL tells it.",
+      "Energy per output token of a level: joules in the steady window, from POWER_METRIC, DCGM or Triton, / output tokens that arrived in it. Not emitted if no page of METRICS_URL has such a metric.",
     sameAs: "MLPerf Power's and InferenceX's joules per token.",
   },
   llm_samples: {
@@ -253,14 +255,15 @@ export const metrics = {
     unit: "samples",
     better: "higher",
     definition:
-      "How many values a level's steady requests gave the metric that the tag `metric` names (of pooled ITL: tokens). Every threshold also checks this count, because k6 treats a threshold without samples as passed.",
+      "Number of samples that a level's steady requests gave to the metric in the tag `metric`; for pooled ITL the number of tokens. Every threshold also checks this count, because k6 treats a threshold without samples as passed.",
     sameAs: "",
   },
   llm_client_bound: {
     type: "Gauge",
     unit: "0 or 1",
     better: "lower",
-    definition: "1 where the run judged its own client too slow to be believed (CLIENT-BOUND), else 0.",
+    definition:
+      "1 if the run is CLIENT-BOUND: the load generator was too slow for its values to be the server's. Else 0.",
     sameAs: "",
   },
   llm_cache_bound: {
@@ -268,7 +271,7 @@ export const metrics = {
     unit: "0 or 1",
     better: "lower",
     definition:
-      "1 where CACHE=cold and more than 1 % of a level's input came from the server's prefix cache (CACHE-BOUND), else 0. What all prompts share by the server's chat template does not count.",
+      "1 if the run is CACHE-BOUND: with CACHE=cold, more than 1 % of a level's input came from the server's prefix cache. Tokens that all prompts share through the server's chat template do not count. Else 0.",
     sameAs: "",
   },
 } as const satisfies Record<string, Metric>;

@@ -418,22 +418,22 @@ export const settings = {
   BASE_URL: setting(
     baseUrl,
     "",
-    "Address of the server: with /v1 for OpenAI's APIs, as their SDKs take it, and up to the API's own path for others. Every run needs one.",
+    "Address of the server. For OpenAI's APIs it ends in /v1, as in their SDKs; for others it is what stands before the API's own path. Every run needs one.",
   ),
   SIMULATE: setting(
     yesNo,
     false,
-    "Load the simulated server, which `npm start` starts. Without BASE_URL only `npm start` alone does so by itself.",
+    "Load a simulated server, which `npm start` starts for the run, instead of a BASE_URL. `npm start` without arguments does the same.",
   ),
   API: setting(
     oneOf(...builtInApis, ...readyWires, "custom"),
     "chat",
-    "Wire format. custom is what WIRE describes; json is any JSON reply, sent to ENDPOINT or to the addresses of TARGETS. docs/servers.md lists which server takes which.",
+    "The API that the server speaks. custom is one that WIRE describes; json is any endpoint with JSON replies, named by ENDPOINT or TARGETS. docs/servers.md lists which server takes which.",
   ),
   WIRE: setting(
     wireFile,
     "",
-    "File that describes an API which is not built in: its requests, and where its responses hold text, token counts and the end; see docs/wires.md. API=custom only.",
+    "File that describes an API which is not built in: its requests, and where its responses have text, token counts and the end; see docs/wires.md. API=custom only.",
   ),
   MODEL: setting(anyText, "", "Model name in the requests; by default the first that the server's /models lists."),
   API_KEY: setting(secret, "", "Sent as `Authorization: Bearer`; never written anywhere."),
@@ -449,9 +449,13 @@ export const settings = {
     "How long a key of API_KEY_COMMAND is valid. A JWT names its own expiry, other keys do not.",
   ),
   OAUTH_TOKEN_URL: setting(anyUrl, "", "Token endpoint of OAuth's client credentials grant, which gives the keys."),
-  OAUTH_CLIENT_ID: setting(word, "", "The client's name at OAUTH_TOKEN_URL."),
-  OAUTH_CLIENT_SECRET: setting(secret, "", "The client's secret at OAUTH_TOKEN_URL; never written anywhere."),
-  OAUTH_CLIENT_SECRET_FILE: setting(file, "", "File with that secret instead; read at each renewal."),
+  OAUTH_CLIENT_ID: setting(word, "", "Client id for OAUTH_TOKEN_URL."),
+  OAUTH_CLIENT_SECRET: setting(secret, "", "Client secret for OAUTH_TOKEN_URL; never written anywhere."),
+  OAUTH_CLIENT_SECRET_FILE: setting(
+    file,
+    "",
+    "File with the client secret, instead of OAUTH_CLIENT_SECRET; read at each renewal.",
+  ),
   OAUTH_SCOPE: setting(anyText, "", "Scopes that the request to OAUTH_TOKEN_URL names, separated by blanks."),
   OAUTH_AUDIENCE: setting(anyText, "", "Audience that the request to OAUTH_TOKEN_URL names."),
   AWS_SERVICE: setting(
@@ -459,7 +463,7 @@ export const settings = {
     "",
     "Sign requests for this AWS service (bedrock, execute-api) with Signature Version 4, by the keys in AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN of the environment.",
   ),
-  AWS_REGION: setting(word, "", "The region in these signatures."),
+  AWS_REGION: setting(word, "", "AWS region of the signatures; with AWS_SERVICE."),
   HEADERS: setting(
     headers,
     {},
@@ -471,7 +475,7 @@ export const settings = {
     "Send each request a trace of its own in the header traceparent; its id is in the records (traceId).",
   ),
   TLS_CERT: setting(file, "", "The client's certificate for mutual TLS, PEM; with TLS_KEY."),
-  TLS_KEY: setting(file, "", "Its private key, PEM without a password."),
+  TLS_KEY: setting(file, "", "Private key of TLS_CERT, PEM without a password."),
   TLS_CA: setting(file, "", "Certificates of authorities, PEM, that are trusted beside the system's."),
   TLS_SKIP_VERIFY: setting(yesNo, false, "Do not check the server's certificate."),
   TIMEOUT: setting(positiveDuration, 600_000, "Limit of one request, from sent to its last byte."),
@@ -483,7 +487,7 @@ export const settings = {
   LIVE: setting(
     oneOf("auto", "true", "false"),
     "auto",
-    "A line a second on standard error while the load runs: counts, tokens/s, TTFT, what is left. auto: where that is a terminal and k6 is not --quiet.",
+    "A line a second on standard error while the load runs: counts, tokens/s, TTFT, time left. auto writes it if standard error is a terminal and k6 is not --quiet.",
   ),
   HTTP2: setting(yesNo, false, "Speak HTTP/2 (https: by ALPN; http: by prior knowledge)."),
   STREAM: setting(yesNo, true, "Ask for an event stream; false waits for whole replies."),
@@ -494,18 +498,22 @@ export const settings = {
     "Ask for token counts in every chunk (vLLM): exact tokens per chunk for ITL.",
   ),
 
-  CONCURRENCY: setting(wholes(1, 100_000), [1, 2, 4, 8], "Clients that wait at once; a level each."),
-  REQUESTS: setting(optional(whole(1, 1e9)), undefined, "Steady requests of a level (or DURATION)."),
-  DURATION: setting(optionalDuration, undefined, "Length of a level's steady part (or REQUESTS)."),
+  CONCURRENCY: setting(
+    wholes(1, 100_000),
+    [1, 2, 4, 8],
+    "Number of clients, each of which sends its next request when its previous one completes; a level for each number.",
+  ),
+  REQUESTS: setting(optional(whole(1, 1e9)), undefined, "Number of steady requests of a level; excludes DURATION."),
+  DURATION: setting(optionalDuration, undefined, "Length of a level's steady part; excludes REQUESTS."),
   WARMUP: setting(
     warmup,
     { perSlot: 1 },
-    "Warm-up of a level, which no metric of the level counts. The steady part begins without waiting for its last requests.",
+    "Warm-up before a level, which is in no metric of the level. The steady part begins without waiting for the last requests of the warm-up.",
   ),
   CLIENTS_PER_VU: setting(
     clientsPerVU,
     "auto",
-    "Clients of a level, or requests in flight of an open load, that one k6 VU carries; 1 is a VU for each.",
+    "How many clients of a level, or requests in flight of an open load, one k6 VU carries; 1 runs a VU for each.",
   ),
   MAX_DURATION: setting(
     positiveDuration,
@@ -513,7 +521,11 @@ export const settings = {
     "Limit of the whole run; a run that reaches it is cut short and fails.",
   ),
 
-  RATE: setting(list("numbers", /^\d+(\.\d+)?$/, 0.001, 1e6), [1], "Requests a second; a level each, DURATION long."),
+  RATE: setting(
+    list("numbers", /^\d+(\.\d+)?$/, 0.001, 1e6),
+    [1],
+    "Requests a second; a level for each rate, DURATION long.",
+  ),
   STAGES: setting(steps, [], "A ramp instead of constant rates: requests a second, or users with LOOP=closed."),
   PATTERN: setting(
     pattern,
@@ -527,7 +539,11 @@ export const settings = {
   ),
   ARRIVAL: setting(arrival, { kind: "constant" }, "How arrivals are spread in time."),
   LOOP: setting(oneOf("open", "closed"), "open", "What STAGES counts: arrivals a second (open) or users (closed)."),
-  MAX_IN_FLIGHT: setting(whole(1, 100_000), 1000, "Most requests in flight at once under an open load."),
+  MAX_IN_FLIGHT: setting(
+    whole(1, 100_000),
+    1000,
+    "Maximum of requests in flight at once under an open load; further requests wait.",
+  ),
   TRACE: setting(
     anyText,
     "",
@@ -536,7 +552,7 @@ export const settings = {
   TRACE_UNIT: setting(
     oneOf("auto", "s", "ms", "us", "ns"),
     "auto",
-    "Unit of TRACE's times; auto infers it: fractions are s, times since 1970 go by their number of digits, everything else is ms.",
+    "Unit of TRACE's times. auto infers it: numbers with fractions are s, times since 1970 have the unit that fits their number of digits, everything else is ms.",
   ),
   TRACE_BLOCK: setting(
     optional(whole(1, 1_000_000)),
@@ -550,7 +566,7 @@ export const settings = {
   SESSIONS: setting(
     optional(whole(1, 1e9)),
     undefined,
-    "Conversations of a level, each with all its turns. REQUESTS (which counts turns) or DURATION bounds a level instead.",
+    "Number of conversations of a level, each sent to its last turn. REQUESTS (a number of turns) or DURATION may end a level instead.",
   ),
   SESSION_TURNS: setting(
     distribution,
@@ -565,13 +581,13 @@ export const settings = {
   THINK_TIME: setting(
     wait,
     { kind: "recorded" },
-    "Wait between an answer and the user's next turn; no latency and no queue delay contains it. A synthetic conversation has no recorded wait.",
+    "Wait between an answer and the user's next turn. No latency and no queue delay contains it. A synthetic conversation has no recorded wait: its default is 0.",
   ),
-  TOOL_TIME: setting(wait, { kind: "recorded" }, "Wait between a tool call and the turn that hands over its result."),
+  TOOL_TIME: setting(wait, { kind: "recorded" }, "Wait between a tool call and the turn with its result."),
   TOOL_ROUNDS: setting(
     whole(0, 100),
     0,
-    "Most tool calls after one user turn of a synthetic conversation, whose requests then offer the model a tool. 0 offers none.",
+    "Maximum of tool calls after one user turn of a synthetic conversation. Above 0 its requests offer the model a tool.",
   ),
   TOOL_TOKENS: setting(
     distribution,
@@ -579,21 +595,21 @@ export const settings = {
     "Length of a tool's result in tokens, with TOOL_ROUNDS.",
   ),
   WAIT_CAP: setting(optionalDuration, undefined, "Upper limit of every THINK_TIME and TOOL_TIME."),
-  WAIT_SCALE: setting(number(0, 1000), 1, "Factor of every THINK_TIME and TOOL_TIME, before WAIT_CAP."),
+  WAIT_SCALE: setting(number(0, 1000), 1, "Factor for every THINK_TIME and TOOL_TIME, applied before WAIT_CAP."),
   SESSION_HEADER: setting(
     headerName,
     "X-Session-ID",
-    "Header that names its session to the server in every request, for routers that keep sessions on one replica; none sends none.",
+    "Header with the session's id in every request, for routers that keep a session on one replica; none sends no such header.",
   ),
   SESSION_ECHO: setting(
     headerName,
     "",
-    "Header of an answer that is sent back in the session's next requests, such as x-session-token.",
+    "Header of the server's answers whose value the session's next requests send back, such as x-session-token.",
   ),
   ABANDON: setting(
     abandonment,
     undefined,
-    "Share of turns that the client abandons, and when: so long after the request was sent, or after so many output tokens. The session ends there.",
+    "Share of turns that the client abandons, and when: a time after the request was sent, or a number of output tokens. The session ends there.",
   ),
 
   SEARCH_START: setting(
@@ -602,35 +618,35 @@ export const settings = {
     "Rate (LOOP=closed: clients) that a search for capacity probes first.",
   ),
   SEARCH_MOST: setting(number(0.001, 100_000), 1000, "The highest rate or number of clients that a search probes."),
-  ATTAINMENT: setting(
-    number(50, 99.9),
-    90,
-    "Share of requests, %, that must meet every SLO for a level to count as carried.",
-  ),
+  ATTAINMENT: setting(number(50, 99.9), 90, "Share of requests, %, that must meet every SLO for a probe to pass."),
   PRECISION: setting(
     number(1, 100),
     15,
-    "The search ends when the level that fails is so many % above the one that passes.",
+    "The search ends when the lowest load that failed is at most this many % above the highest that passed.",
   ),
-  CONFIDENCE: setting(number(50, 99.9), 95, "Chance, %, that the interval holds the capacity."),
-  PROBES: setting(whole(2, 100), 20, "Most probes of a search."),
+  CONFIDENCE: setting(number(50, 99.9), 95, "Probability, %, with which the interval contains the capacity."),
+  PROBES: setting(whole(2, 100), 20, "Maximum of probes of a search."),
   PROBE_TIME: setting(
     positiveDuration,
     300_000,
-    "Longest steady part of a probe; without an answer by then it is undecided.",
+    "Maximum length of a probe's steady part; a probe without a result by then is undecided.",
   ),
   PROBE_REQUESTS: setting(
     whole(100, 1_000_000),
     500,
-    "Fewest requests of a probe. Neighbouring requests influence each other, so a few say little.",
+    "Minimum of requests of a probe. Requests close in time influence each other, so a few requests prove little.",
   ),
   PROBE_MOST_REQUESTS: setting(
     whole(100, 1_000_000),
     20_000,
-    "Most requests of a probe; without an answer by then it is undecided.",
+    "Maximum of requests of a probe; a probe without a result by then is undecided.",
   ),
 
-  BATCH_SIZES: setting(wholes(1, 100_000), [1, 2, 4, 8], "Requests released at once; a level each."),
+  BATCH_SIZES: setting(
+    wholes(1, 100_000),
+    [1, 2, 4, 8],
+    "Number of requests released at once; a level for each number.",
+  ),
   RUNS: setting(whole(1, 10_000), 3, "How often a batch is repeated."),
   STAGGER: setting(duration, 0, "Time between two sends of a batch; 0 releases it at once."),
   REFILL: setting(
@@ -648,14 +664,18 @@ export const settings = {
   DATASET: setting(
     anyText,
     "",
-    "Prompts: a shipped set's name or a file of any format in docs/datasets.md, row after row over warm-up and levels; by default synthetic.",
+    "Prompts: the name of a shipped set, or a file in any format of docs/datasets.md. Its rows are sent one after the other, through warm-up and all levels. By default prompts are synthetic.",
   ),
-  DATASET_LIMIT: setting(optional(whole(1, 1e9)), undefined, "Most rows of DATASET that are used."),
-  DATASET_SHUFFLE: setting(yesNo, false, "Takes DATASET's rows in an order drawn by SEED, before DATASET_LIMIT."),
+  DATASET_LIMIT: setting(optional(whole(1, 1e9)), undefined, "Maximum of DATASET's rows that are used."),
+  DATASET_SHUFFLE: setting(
+    yesNo,
+    false,
+    "Shuffles DATASET's rows, in an order that SEED decides, before DATASET_LIMIT is applied.",
+  ),
   DATASET_COLUMNS: setting(
     columns,
     [],
-    "What the columns of DATASET or TRACE are, where their names do not say it; ignore leaves a column out.",
+    "Roles of DATASET's or TRACE's columns whose names are not known; the role ignore leaves a column out.",
   ),
   TURNS: setting(
     oneOf("auto", "first", "last", "timed"),
@@ -674,7 +694,11 @@ export const settings = {
     "Cuts a dataset's token-id prompts to this length.",
   ),
   MAX_OUTPUT_TOKENS: setting(optional(whole(1, 10_000_000)), undefined, "Upper limit of every output length."),
-  IGNORE_EOS: setting(yesNo, true, "Force the output length: min_tokens and ignore_eos are sent, fewer tokens fail."),
+  IGNORE_EOS: setting(
+    yesNo,
+    true,
+    "Force the output length: min_tokens and ignore_eos are sent, and a request that gets fewer tokens fails.",
+  ),
   SHARED_PREFIX: setting(
     whole(0, 10_000_000),
     0,
@@ -683,9 +707,9 @@ export const settings = {
   PREFIX_GROUPS: setting(
     whole(1, 1_000_000),
     1,
-    "Different beginnings of SHARED_PREFIX tokens; each prompt or session begins with one of them.",
+    "How many different shared prefixes there are; each prompt or session begins with one of them.",
   ),
-  PREFIX_POPULARITY: setting(popularity, { kind: "uniform" }, "How often each of PREFIX_GROUPS is taken."),
+  PREFIX_POPULARITY: setting(popularity, { kind: "uniform" }, "How often each of the PREFIX_GROUPS prefixes is used."),
   TOKEN_IDS: setting(yesNo, false, "Send synthetic prompts as token ids: exact input lengths (completions only)."),
   TEMPERATURE: setting(optional(number(0, 100)), undefined, "Sampling temperature; by default not sent."),
   EXTRA_BODY: setting(jsonObject, {}, "Merged into every request body; null takes a field out."),
@@ -707,13 +731,17 @@ export const settings = {
   CACHE: setting(
     oneOf("cold", "warm"),
     "cold",
-    "What the server's prefix cache may hold. cold: nothing; a run that gets more than 1 % of its input from the cache is CACHE-BOUND and passes no gate. warm: what was sent before; the share is reported. By default warm with SHARED_PREFIX or with a TRACE that names blocks.",
+    "What the server's prefix cache may have of the run's prompts. cold: nothing; a run that gets more than 1 % of its input from the cache is CACHE-BOUND and passes no gate. warm: anything; the share is reported. The default is warm with SHARED_PREFIX or with a TRACE that names blocks, else cold.",
   ),
   LENGTHS: setting(anyText, "", "Text lengths: short, medium, long, mixed, or numbers of words such as 10,500."),
 
   METHOD: setting(oneOf("GET", "POST", "PUT"), "POST", "HTTP method; API=json only."),
   ENDPOINT: setting(urlPath, "", "Path below the host of BASE_URL, or a whole address, instead of the API's own."),
-  TARGETS: setting(anyText, "", "File with a path or address a line, taken in turn; API=json only."),
+  TARGETS: setting(
+    anyText,
+    "",
+    "File with a path or address in each line; requests go to them one after the other. API=json only.",
+  ),
   BODY: setting(anyText, "", "Request body; {{prompt}}, {{model}}, {{max_tokens}} are filled in; API=json only."),
   INPUT_TOKENS_POINTER: setting(jsonPointer, "", "JSON pointer to a reply's input token count; API=json only."),
   OUTPUT_TOKENS_POINTER: setting(jsonPointer, "", "JSON pointer to a reply's output token count; API=json only."),
@@ -721,73 +749,77 @@ export const settings = {
   METRICS_URL: setting(
     metricsUrls,
     [],
-    "Prometheus pages of the server, its GPUs and the like; by default /metrics on BASE_URL's host. Keys go to BASE_URL's own host only.",
+    "Prometheus metrics pages that are polled, such as those of the server and its GPUs; by default /metrics on BASE_URL's host. Keys go to BASE_URL's own host only.",
   ),
-  METRICS: setting(metricNames, "auto", "What is read from METRICS_URL; auto is what all presets name."),
+  METRICS: setting(metricNames, "auto", "Which metrics of METRICS_URL are read; auto reads those of all presets."),
   METRICS_INTERVAL: setting(positiveDuration, 1000, "Time between two polls of METRICS_URL."),
   POWER_METRIC: setting(
     powerMetric,
     "",
-    "Metric of METRICS_URL with the power or energy of all that serves, for joules per token; by default DCGM's or Triton's.",
+    "Metric of METRICS_URL with the power or energy of the whole server, for joules per token; by default DCGM's or Triton's.",
   ),
   SPEED_THRESHOLD: setting(
     number(0, 1e6),
     20,
-    "Least tokens/s of one request that counts as fast enough in the report.",
+    "Minimum of tokens/s of one request that the report counts as fast enough.",
   ),
   PHASE: setting(oneOf("both", "full", "prefill"), "both", "Which half of prefill-decode to run."),
   PAUSE: setting(duration, 0, "Idle time between the phases of prefill-decode."),
   RESET_URL: setting(
     urlPath,
     "",
-    "Sent a POST before each phase of prefill-decode, such as /reset_prefix_cache: it empties the server's prefix cache. On another host than BASE_URL's it gets no key and no headers.",
+    "Gets a POST before each phase of prefill-decode, to empty the server's prefix cache; for example /reset_prefix_cache. On another host than BASE_URL's it gets no key and no headers.",
   ),
   BETWEEN: setting(
     command,
     "",
-    "Run between the phases of prefill-decode, such as a restart, by `npm start` only; never written anywhere.",
+    "Command that `npm start` runs between the phases of prefill-decode, such as a restart of the server; never written anywhere.",
   ),
   BETWEEN_TIMEOUT: setting(
     positiveDuration,
     600_000,
-    "Limit of BETWEEN's command, and again of the wait until BASE_URL answers after it.",
+    "Time limit of BETWEEN's command, and again of the wait until BASE_URL answers after it.",
   ),
 
   SLICES: setting(whole(8, 1000), 10, "Equal parts of a soak's DURATION that are compared."),
   DRIFT_LIMIT: setting(
     number(0, 1000),
     5,
-    "How many percent a soak's TTFT and TPOT may rise and its throughput may fall over DURATION; what chance explains is no drift.",
+    "How many percent a soak's TTFT and TPOT may rise and its throughput may fall over DURATION. A change that may be chance is no drift.",
   ),
   CURVE_PROFILE: setting(
     oneOf("short", "full"),
     "short",
-    "How long each point of endpoints-curve lasts: 10 s the lowest and 20 s the others (or DURATION), or full: 600 s and 1200 s as the rules of MLPerf Endpoints ask.",
+    "How long each point of endpoints-curve lasts. short: 10 s for the lowest concurrency and 20 s for the others, or DURATION for all. full: 600 s and 1200 s, as the rules of MLPerf Endpoints ask.",
   ),
   CURVE_MIN: setting(whole(1, 32), 1, "The lowest concurrency of endpoints-curve, without CONCURRENCY."),
   CURVE_MAX: setting(whole(33, 100_000), 256, "The highest concurrency of endpoints-curve, without CONCURRENCY."),
   PRESET: setting(
     optional(oneOf(...presetNames)),
     undefined,
-    "Lengths and SLOs of a known workload as defaults, [below](#presets).",
+    "Makes the lengths and SLOs of a known workload the defaults, [listed below](#presets).",
   ),
 
-  THRESHOLDS: setting(anyText, "smoke", "Gate profile: smoke, interactive, batch, none, or a JSON file."),
+  THRESHOLDS: setting(
+    anyText,
+    "smoke",
+    "Threshold profile: smoke, interactive, batch, none, or a JSON file, [described below](#threshold-profiles).",
+  ),
   SLO_TTFT: setting(sloMs, undefined, "Limit of the time to first token, ms: gated and counted into goodput."),
   SLO_TPOT: setting(sloMs, undefined, "Limit of the time per output token, ms: gated and counted into goodput."),
   SLO_E2E: setting(sloMs, undefined, "Limit of the end-to-end latency, ms: gated and counted into goodput."),
   SLO_PERCENTILE: setting(number(1, 100), 95, "Percentile of each level that the SLOs above gate."),
-  PRICE_INPUT: setting(optional(number(0, 1e6)), undefined, "Dollars a million input tokens; with PRICE_OUTPUT."),
-  PRICE_OUTPUT: setting(optional(number(0, 1e6)), undefined, "Dollars a million output tokens; with PRICE_INPUT."),
+  PRICE_INPUT: setting(optional(number(0, 1e6)), undefined, "Dollars for a million input tokens; with PRICE_OUTPUT."),
+  PRICE_OUTPUT: setting(optional(number(0, 1e6)), undefined, "Dollars for a million output tokens; with PRICE_INPUT."),
   PRICE_CACHED: setting(
     optional(number(0, 1e6)),
     undefined,
-    "Dollars a million input tokens from the server's prefix cache; by default PRICE_INPUT.",
+    "Dollars for a million input tokens from the server's prefix cache; by default PRICE_INPUT.",
   ),
   PRICE_HOUR: setting(
     optional(number(0, 1e6)),
     undefined,
-    "Dollars an hour of the whole server, instead of the prices of tokens.",
+    "Dollars for an hour of the whole server, instead of prices for tokens.",
   ),
   RUNNERS: setting(
     whole(1, 1000),
@@ -797,18 +829,18 @@ export const settings = {
   COORDINATOR: setting(
     coordinatorUrl,
     "",
-    "Where the instances meet: the address of `k6 x tokenclock coordinate`. Levels, bursts and arrivals of several instances need it.",
+    "Address of `k6 x tokenclock coordinate`, where several instances meet. Levels, bursts and arrivals of several instances need it.",
   ),
   COORDINATOR_TOKEN: setting(
     secret,
     "",
     "The secret that instances and coordinator share, better set in the environment; never written anywhere.",
   ),
-  COORDINATOR_TOKEN_FILE: setting(file, "", "File with that secret instead."),
+  COORDINATOR_TOKEN_FILE: setting(file, "", "File with the secret, instead of COORDINATOR_TOKEN."),
   RESULTS: setting(
     folder,
     "",
-    "Folder of the run's result files, made where it is missing; what an earlier run left in it is moved aside. By default none, and of `npm start` a new folder below results/.",
+    "Folder for the run's result files, created if missing; files of an earlier run in it are moved aside. By default `npm start` creates a new folder below results/, and `bin/k6 run` writes no files.",
   ),
 };
 
