@@ -48,6 +48,12 @@ test("a server that slows by 1 % a minute is found in ten minutes: TTFT, TPOT an
   );
 });
 
+test("replies without tokens have no throughput: its drift is not measured, and passes nothing", () => {
+  const slices = soak(0).map((slice) => ({ ...slice, outputThroughput: 0 }));
+  const throughput = driftLimits({ name: "soak", slices }, 5).find(({ metric }) => metric === "llm_output_throughput");
+  assert.deepEqual([throughput?.result, throughput?.value], ["not measured", undefined]);
+});
+
 test("one that gets faster drifts, but not for the worse", () => {
   for (const { metric, worse, p } of driftOf(soak(-0.02))) {
     assert.ok(!worse && p < 0.01, metric);

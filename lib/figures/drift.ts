@@ -38,7 +38,7 @@ const watched: readonly Watched[] = [
     heading: "tok/s",
     worse: "falling",
     value: ({ outputThroughput }) => outputThroughput,
-    count: ({ completed }) => completed,
+    count: ({ completed, outputThroughput }) => (outputThroughput > 0 ? completed : 0),
   },
 ];
 

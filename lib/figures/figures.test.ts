@@ -1,6 +1,16 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { burstTable, meanPhaseSplit, phaseFigures, phaseSplit, rampFigures, rampLines, secondsCsv } from "./figures";
+import {
+  burstTable,
+  meanPhaseSplit,
+  phaseFigures,
+  phaseSplit,
+  rampFigures,
+  rampLines,
+  requestBenchmark,
+  requestFigures,
+  secondsCsv,
+} from "./figures";
 import type { LevelSummary, Second } from "./level-summary";
 
 function second(t: number, succeeded: number, failed = 0): Second {
@@ -164,5 +174,29 @@ test("seconds become a line each", () => {
 
 test("a burst lasts from its first send, whatever came before it", () => {
   const level = { ...phase("b8", 2, 400), durationS: 3 };
-  assert.match(burstTable([level]), /^b8 +\S+ +2 .* 500 +150$/m);
+  assert.match(burstTable([level]), /^b8 +2 +500 +150$/m);
+});
+
+test("a burst of embeddings has no output, and its table no column of it", () => {
+  const level = { ...phase("b8", 2, 400), outputTokens: 0, durationS: 3 };
+  const lines = burstTable([level]).split("\n");
+  assert.match(lines[0] ?? "", /batch input tok\/s$/);
+  assert.match(lines[1] ?? "", / 500$/);
+});
+
+test("tokens that nobody counted are not zero in a request benchmark", () => {
+  const level = {
+    ...{ ...phase("c8", 2, 400), outputTokens: 0, requests: 10, requestThroughput: 5, outputThroughput: 0 },
+    ...{ statuses: { 200: 10 }, whole: { durationS: 2 }, durationS: 2, e2eMs: { count: 0 } },
+  } as unknown as LevelSummary;
+  const {
+    inputTokensPerRequest = 0,
+    outputTokensPerRequest,
+    outputTokensMixed,
+    outputTokensPerS,
+  } = requestBenchmark(level);
+  assert.ok(inputTokensPerRequest > 0);
+  assert.deepEqual([outputTokensPerRequest, outputTokensMixed, outputTokensPerS], [undefined, undefined, undefined]);
+  assert.match(requestFigures(level), /Average output tokens per request +-$/m);
+  assert.match(requestFigures(level), /Output token throughput +-$/m);
 });

@@ -1,7 +1,7 @@
 /** What single scenarios say of a level beside the common table. Pure: text from summaries. */
 import type { LevelSummary, Second, Stats } from "./level-summary";
 import { fitLine } from "./line";
-import { type Column, percent, shortNumber, textTable } from "./table";
+import { type Column, filledColumns, percent, shortNumber, textTable } from "./table";
 
 /** The figures that request benchmarks print; undefined where nothing gives them. */
 export interface RequestBenchmark {
@@ -15,15 +15,16 @@ export interface RequestBenchmark {
   e2eMs?: Stats;
   /** llm_request_throughput: requests that completed inside the window. */
   requestsPerS: number;
+  /** Tokens are those that were counted: undefined where none was, as without a pointer to the count in the reply. */
   inputTokensPerRequest?: number;
   outputTokensPerRequest?: number;
   /** The same with failed requests mixed in as replies of no tokens, as some benchmarks do. */
   inputTokensMixed?: number;
   outputTokensMixed?: number;
   /** Requests a second times the mean input. */
-  inputTokensPerS: number;
+  inputTokensPerS?: number;
   /** llm_output_throughput: output tokens that arrived inside the window. */
-  outputTokensPerS: number;
+  outputTokensPerS?: number;
 }
 
 /** A level as a request benchmark. A failed request counts in the status codes, the success ratio and the mixed averages only. */
@@ -37,12 +38,16 @@ export function requestBenchmark(level: LevelSummary): RequestBenchmark {
     windowS: level.durationS,
     ...(e2eMs.count > 0 ? { e2eMs } : {}),
     requestsPerS: level.requestThroughput,
-    inputTokensPerRequest: over(inputTokens, completed),
-    outputTokensPerRequest: over(outputTokens, completed),
-    inputTokensMixed: over(inputTokens, requests),
-    outputTokensMixed: over(outputTokens, requests),
-    inputTokensPerS: level.requestThroughput * (over(inputTokens, completed) ?? 0),
-    outputTokensPerS: level.outputThroughput,
+    ...(inputTokens > 0 && {
+      inputTokensPerRequest: over(inputTokens, completed),
+      inputTokensMixed: over(inputTokens, requests),
+      inputTokensPerS: level.requestThroughput * (inputTokens / completed),
+    }),
+    ...(outputTokens > 0 && {
+      outputTokensPerRequest: over(outputTokens, completed),
+      outputTokensMixed: over(outputTokens, requests),
+      outputTokensPerS: level.outputThroughput,
+    }),
   };
 }
 
@@ -52,6 +57,7 @@ export function requestFigures(level: LevelSummary): string {
   const { e2eMs } = figures;
   const number = (value: number | undefined) => (value === undefined ? "-" : shortNumber(value));
   const latency = (ms: number | undefined) => (ms === undefined ? "-" : `${shortNumber(ms / 1000)} s`);
+  const rate = (tokens: number | undefined) => (tokens === undefined ? "-" : `${shortNumber(tokens)} tokens/s`);
   const lines: [string, string][] = [
     ["Status codes", figures.statuses.map(([status, count]) => `${status}: ${count}`).join(", ") || "none"],
     ["Success ratio", figures.successRatio === undefined ? "-" : percent(figures.successRatio)],
@@ -66,8 +72,8 @@ export function requestFigures(level: LevelSummary): string {
     ["Average input tokens per request", number(figures.inputTokensPerRequest)],
     ["Average output tokens per request", number(figures.outputTokensPerRequest)],
     ["... with failures counted as zero", `${number(figures.inputTokensMixed)}, ${number(figures.outputTokensMixed)}`],
-    ["Input token throughput", `${shortNumber(figures.inputTokensPerS)} tokens/s`],
-    ["Output token throughput", `${shortNumber(figures.outputTokensPerS)} tokens/s`],
+    ["Input token throughput", rate(figures.inputTokensPerS)],
+    ["Output token throughput", rate(figures.outputTokensPerS)],
   ];
   const columns: Column<[string, string]>[] = [
     { heading: "", cell: ([name]) => `  ${name}`, left: true },
@@ -301,9 +307,9 @@ export interface BurstFigures {
   /** The shortest and the longest end-to-end latency of a request, each from its own send, s. */
   fastestS: number;
   slowestS: number;
-  /** Tokens of the batch over its total time. */
-  inputTokensPerS: number;
-  outputTokensPerS: number;
+  /** Tokens of the batch over its total time; undefined where no token was counted, as of the output of embeddings. */
+  inputTokensPerS?: number;
+  outputTokensPerS?: number;
 }
 
 /** What the figures of a burst follow from: a level's summary, or the same of some of its requests. */
@@ -312,15 +318,17 @@ export type BurstSource = Pick<LevelSummary, "releaseSpreadMs" | "spanS" | "inpu
 };
 
 export function burstFigures({ releaseSpreadMs, spanS, e2eMs, inputTokens, outputTokens }: BurstSource): BurstFigures {
+  const perS = (tokens: number) => (tokens > 0 ? tokens / spanS : undefined);
   return {
     ...{ releaseSpreadMs, totalS: spanS, fastestS: e2eMs.min / 1000, slowestS: e2eMs.max / 1000 },
-    ...{ inputTokensPerS: inputTokens / spanS, outputTokensPerS: outputTokens / spanS },
+    ...{ inputTokensPerS: perS(inputTokens), outputTokensPerS: perS(outputTokens) },
   };
 }
 
-/** Releases of a batch: how long it took, its fastest and slowest request, and what it gave. */
+/** Releases of a batch: how long it took, its fastest and slowest request, and the tokens that were counted. */
 export function burstTable(levels: readonly LevelSummary[]): string {
-  const cell = (of: (figures: BurstFigures) => number) => (level: LevelSummary) => shortNumber(of(burstFigures(level)));
+  const cell = (of: (figures: BurstFigures) => number | undefined) => (level: LevelSummary) =>
+    shortNumber(of(burstFigures(level)) ?? Number.NaN);
   const columns: Column<LevelSummary>[] = [
     { heading: "batch", left: true, cell: ({ name }) => name },
     { heading: "released in ms", cell: cell(({ releaseSpreadMs }) => releaseSpreadMs) },
@@ -330,8 +338,6 @@ export function burstTable(levels: readonly LevelSummary[]): string {
     { heading: "batch input tok/s", cell: cell(({ inputTokensPerS }) => inputTokensPerS) },
     { heading: "batch output tok/s", cell: cell(({ outputTokensPerS }) => outputTokensPerS) },
   ];
-  return textTable(
-    columns,
-    levels.filter(({ completed }) => completed > 0),
-  );
+  const completed = levels.filter((level) => level.completed > 0);
+  return textTable(filledColumns(columns, completed), completed);
 }

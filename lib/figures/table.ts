@@ -29,6 +29,11 @@ export function textTable<Row>(columns: readonly Column<Row>[], rows: readonly R
   return lines.join("\n");
 }
 
+/** Those columns that say something of at least one row. */
+export function filledColumns<Row>(columns: readonly Column<Row>[], rows: readonly Row[]): Column<Row>[] {
+  return columns.filter((column) => rows.some((row) => !["", "-"].includes(column.cell(row))));
+}
+
 /** A number with three or more significant digits and no needless ones: 0.0123, 1.23, 45.6, 789, 12345. */
 export function shortNumber(value: number): string {
   if (!Number.isFinite(value)) return "-";

@@ -3,6 +3,8 @@ import type { LevelSummary } from "./level-summary";
 import { shortNumber } from "./table";
 
 /** What a run came to, whatever class a request was of, warm-up and drain included. */
-export function togetherLine({ requests, failed, outputThroughput, requestThroughput }: LevelSummary): string {
-  return `all classes together: ${requests} requests, ${failed} failed, ${shortNumber(outputThroughput)} tok/s, ${shortNumber(requestThroughput)} req/s`;
+export function togetherLine(total: LevelSummary): string {
+  const { requests, failed, outputTokens, outputThroughput, requestThroughput } = total;
+  const tokens = outputTokens > 0 ? `, ${shortNumber(outputThroughput)} tok/s` : "";
+  return `all classes together: ${requests} requests, ${failed} failed${tokens}, ${shortNumber(requestThroughput)} req/s`;
 }

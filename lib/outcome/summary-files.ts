@@ -4,7 +4,7 @@ import { withCosts } from "../figures/computed-gauges";
 import type { LevelSummary, OwnResults, RunReport, Summary, Verdict } from "../figures/level-summary";
 import type { Gates } from "../figures/profile";
 import { steadyNotes, steadyStateOf, steadyWord } from "../figures/steady";
-import { type Column, percent, shortNumber, textTable } from "../figures/table";
+import { type Column, filledColumns, percent, shortNumber, textTable } from "../figures/table";
 import type { Config } from "../settings/parse-config";
 import { type Conclusion, conclude, exitCodeOf } from "./conclude";
 import { serverNotes } from "./server-notes";
@@ -190,8 +190,7 @@ const columns: Column<LevelSummary>[] = [
 
 /** The table of levels; columns that no level fills are left out. */
 function levelTable(levels: readonly LevelSummary[]): string {
-  const used = columns.filter((column) => levels.some((level) => !["", "-"].includes(column.cell(level))));
-  return textTable(used, levels);
+  return textTable(filledColumns(columns, levels), levels);
 }
 
 /** What failed in each level, with the first message of each class; one that an earlier level had is not repeated. */

@@ -30,6 +30,12 @@ export interface Table {
   folded?: boolean;
 }
 
+/** A table without the columns that no row fills: what does not exist is no number. */
+export function filled(table: Table): Table {
+  const columns = table.columns.filter(({ key }) => table.rows.some((row) => (row[key] ?? null) !== null));
+  return { ...table, columns };
+}
+
 function cell(column: Column, value: Cell | undefined): string {
   if (typeof value === "string") return value;
   switch (column.format) {

@@ -10,7 +10,7 @@ import { defined, e2eMs, labelNumber, tpotMs, ttftMs } from "../../read/request"
 import { ascending, greatest, least, mean, quantile, sampleStd, sum } from "../../statistics";
 import type { Answer } from "../answer";
 import { draw, levelAxis, type Picture, type Series } from "../chart";
-import type { Table } from "../table";
+import { filled, type Table } from "../table";
 import { failureSentence, failuresTable, levelFigures, percentilesTable, present, statusTable } from "./levels";
 
 /** One release of a batch. */
@@ -198,7 +198,7 @@ function batchResult(group: BatchGroup, embeddings: boolean): BatchResult {
     },
     throughput: {
       batch_tokens_per_second: meanStd(
-        runs.map(({ figures }) => (embeddings ? figures.inputTokensPerS : figures.outputTokensPerS)),
+        runs.map(({ figures }) => (embeddings ? figures.inputTokensPerS : figures.outputTokensPerS) ?? 0),
       ),
       request_tokens_per_second: meanStd(
         completed.filter((row) => e2eMs(row) > 0).map((row) => (1000 * tokens(row)) / e2eMs(row)),
@@ -390,7 +390,7 @@ function occupancyTable(groups: BatchGroup[]): Table {
 }
 
 export function runsTable(groups: BatchGroup[]): Table {
-  return {
+  return filled({
     name: "runs",
     title: "Every run",
     folded: true,
@@ -422,14 +422,14 @@ export function runsTable(groups: BatchGroup[]): Table {
           batch_total_s: each.figures.totalS,
           fastest_s: each.figures.fastestS,
           slowest_s: each.figures.slowestS,
-          batch_input_tokens_per_s: each.figures.inputTokensPerS,
-          batch_output_tokens_per_s: each.figures.outputTokensPerS,
+          batch_input_tokens_per_s: each.figures.inputTokensPerS ?? null,
+          batch_output_tokens_per_s: each.figures.outputTokensPerS ?? null,
           mean_occupancy: occupancy.meanShare,
           release_spread_ms: occupancy.releaseSpreadMs,
         };
       }),
     ),
-  };
+  });
 }
 
 /** Vertical whiskers mean ± std as one series of spans. */

@@ -7,7 +7,7 @@ import { median } from "../../statistics";
 import type { Answer } from "../answer";
 import { draw, failureColor, levelAxis, type Panel, type Picture } from "../chart";
 import { knee, spreadsWide } from "../sections/throughput";
-import type { Table } from "../table";
+import { filled, type Table } from "../table";
 import {
   type DistributionKey,
   failureSentence,
@@ -235,7 +235,7 @@ function benchmarkTables(levels: LevelSummary[], requests: RequestRow[] | undefi
     if (rows) rows.push(row);
     else byLevel.set(row.level, [row]);
   }
-  return [
+  const tables: Table[] = [
     {
       name: "request_benchmark",
       title: "Request benchmark",
@@ -280,8 +280,8 @@ function benchmarkTables(levels: LevelSummary[], requests: RequestRow[] | undefi
           requests_per_s: figures.requestsPerS,
           average_input_tokens_per_request: figures.inputTokensPerRequest ?? null,
           average_output_tokens_per_request: figures.outputTokensPerRequest ?? null,
-          input_token_throughput_per_s: figures.inputTokensPerS,
-          output_token_throughput_per_s: figures.outputTokensPerS,
+          input_token_throughput_per_s: figures.inputTokensPerS ?? null,
+          output_token_throughput_per_s: figures.outputTokensPerS ?? null,
         };
       }),
     },
@@ -322,4 +322,5 @@ function benchmarkTables(levels: LevelSummary[], requests: RequestRow[] | undefi
       }),
     },
   ];
+  return tables.map(filled);
 }

@@ -100,7 +100,7 @@ function limitsTable(levels: readonly LevelSummary[]): Table | undefined {
 
 function togetherTable({ summary }: Results): Table | undefined {
   if (!summary) return undefined;
-  const { requests, failed, outputThroughput, requestThroughput } = summary.total;
+  const { requests, failed, outputTokens, outputThroughput, requestThroughput } = summary.total;
   return {
     name: "together",
     title: "All classes together",
@@ -108,7 +108,7 @@ function togetherTable({ summary }: Results): Table | undefined {
     columns: [
       { key: "requests", title: "Requests", format: "integer" },
       { key: "failed", title: "Failed", format: "integer" },
-      { key: "output_throughput_tokens_per_s", title: "Output", unit: "tok/s" },
+      ...(outputTokens > 0 ? [{ key: "output_throughput_tokens_per_s", title: "Output", unit: "tok/s" }] : []),
       { key: "request_throughput_per_s", title: "Requests", unit: "1/s" },
     ],
     rows: [

@@ -3,7 +3,7 @@ import type { RequestRow } from "../../read/read";
 import { ascending, greatest, least, mean, quantile } from "../../statistics";
 import type { Section } from "../answer";
 import { draw, type Panel, type Picture } from "../chart";
-import type { Cell, Table } from "../table";
+import { type Cell, filled } from "../table";
 import { rounded, rowsByLevel, runColumn, type ShownRun, seriesName } from "./runs";
 
 export function workloadSection(shown: readonly ShownRun[]): Section {
@@ -23,7 +23,7 @@ export function workloadSection(shown: readonly ShownRun[]): Section {
           ];
     });
   });
-  const table: Table = {
+  const table = filled({
     name: "workload",
     title: "Lengths, endings and connections",
     note: "Lengths, endings and cached tokens are those of completed steady requests; connections are those of all steady requests that were sent. A connection is opened by a request that reuses none.",
@@ -45,9 +45,9 @@ export function workloadSection(shown: readonly ShownRun[]): Section {
       { key: "tls_p50_ms", title: "TLS p50", unit: "ms" },
       { key: "finish_reasons", title: "Finish reasons" },
       { key: "sources", title: "Token counts from" },
-    ].filter(({ key }) => rows.some((row) => (row as Record<string, Cell>)[key] !== null)),
+    ],
     rows,
-  };
+  });
   return {
     heading: "The workload as it was",
     pictures: lengths(shown),
