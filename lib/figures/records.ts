@@ -170,6 +170,8 @@ export interface EndLine {
   ended?: RunReport["ended"];
   /** What of the load was not sent, in words. */
   unsent?: string;
+  /** Of an open load: the whole schedule, also where several runners divide it. */
+  schedule?: RunReport["schedule"];
   validity: Validity;
 }
 

@@ -6,6 +6,7 @@ import type { Validity } from "../../lib/figures/level-summary";
 import type { LevelLine, PartLine, RequestLine, RunLine } from "../../lib/figures/records";
 import { randomSource, requestLine, statsOf } from "../../test/support/synthetic";
 import type { PagesLine, PointsLine } from "../read/records";
+import { countsOf } from "./histogram-sum";
 import { type MergeLimits, merge, mergeRefusals, type PartRecords } from "./merge";
 
 const second = 1e9;
@@ -71,6 +72,9 @@ function partsOf(n: number, change: (part: PartRecords, k: number) => PartRecord
     return change(part, k);
   });
 }
+
+/** A level's pooled ITL as the extension writes it: three gaps of 10 ms. */
+const itlOf3Gaps = "HISTFAAAACt42pJpmSzMwMDAwgABzFCakYGB2c1gxwIG+w8QgfbHjGyAAAAA//9kxgXA";
 
 const limits = (parts: number): MergeLimits => ({ parts, offsetMs: 1000, uncertaintyMs: 25 });
 const second2 = (change: (part: PartRecords) => PartRecords) =>
@@ -198,6 +202,43 @@ test("one client that is not valid makes the whole not valid, and one that sent 
   // A word that this version does not know is no better than the worst it knows.
   assert.equal(judged("HAPPY" as Validity["state"]).state, "CLIENT-BOUND");
   assert.equal(judged("CLIENT-BOUND", true).state, "VALID");
+});
+
+test("what the hosts did by level, the schedule and the pooled ITL are those of all runners", () => {
+  const paused = (count: number) => ({ stolenMs: { count, total: 2 * count, longest: count } });
+  const parts = partsOf(3, (part, k) => ({
+    ...part,
+    levels: part.levels.map((each) => ({ ...each, itlHistograms: { steady: itlOf3Gaps } })),
+    end: part.end && {
+      ...part.end,
+      schedule: { digest: "ab", requests: 84 },
+      validity: validity({
+        hostLevels: [{ name: "c5", ...paused(k + 1) }, ...(k === 2 ? [{ name: "c2", ...paused(5) }] : [])],
+      }),
+    },
+  }));
+  assert.deepEqual(mergeRefusals(parts, limits(3)), []);
+  const { report, end } = merge(parts);
+  assert.deepEqual(report.validity.hostLevels, [
+    { name: "c2", ...paused(5) },
+    { name: "c5", stolenMs: { count: 6, total: 12, longest: 3 } },
+  ]);
+  assert.deepEqual([report.schedule, end.schedule], new Array(2).fill({ digest: "ab", requests: 84 }));
+  assert.deepEqual(
+    report.levels.map(({ itlHistograms = {} }) => countsOf(itlHistograms.steady ?? "").filter((count) => count > 0n)),
+    [[9n], [9n]],
+  );
+  // Runners that follow different schedules do not run one load; nor does anyone know what a torn histogram held.
+  const torn = second2((part) => ({
+    ...part,
+    levels: part.levels.map((each) => ({ ...each, itlHistograms: { steady: "HIST" } })),
+    end: part.end && { ...part.end, schedule: { digest: "cd", requests: 84 } },
+  })).map((part, k) =>
+    k === 0 && part.end ? { ...part, end: { ...part.end, schedule: { digest: "ab", requests: 84 } } } : part,
+  );
+  const refusals = mergeRefusals(torn, limits(2)).join("\n");
+  assert.match(refusals, /^runner 2 \(part-2\) followed another schedule than runner 1$/m);
+  assert.match(refusals, /^runner 2 of 2 \(part-2\): the ITL histogram of level c2, steady, is damaged: no histogram/m);
 });
 
 test("a run that one runner did not end is not complete", () => {

@@ -3,11 +3,20 @@
  * a level, one judgement of all clients. Pure.
  */
 import { chunksOf, foldLevel, foldRecords, foldSeconds, type RequestMoments } from "../../lib/figures/fold";
-import type { LevelSummary, Pauses, RunReport, Second, Stats, Validity } from "../../lib/figures/level-summary";
+import type {
+  HostPauses,
+  LevelSummary,
+  Pauses,
+  RunReport,
+  Second,
+  Stats,
+  Validity,
+} from "../../lib/figures/level-summary";
 import type { EndLine, LevelLine, PartLine, RequestLine, RunLine, SessionLine } from "../../lib/figures/records";
 import { joinedSeries, type Polled, withServer } from "../../lib/figures/server-pages";
 import { foldSlices } from "../../lib/figures/slices";
 import type { Damage, PagesLine, PointsLine } from "../read/records";
+import { countsOf, sumOfHistograms } from "./histogram-sum";
 
 /** The records of one runner as they were read. */
 export interface PartRecords {
@@ -55,7 +64,7 @@ const ownSettings = new Set(["RESULTS", "COORDINATOR", "COORDINATOR_TOKEN", "COO
 export function mergeRefusals(parts: readonly PartRecords[], limits: MergeLimits): string[] {
   const lines: string[] = [];
   const seen = new Map<number, string>();
-  for (const { dir, run, clocks, end, damage } of parts) {
+  for (const { dir, run, clocks, levels, end, damage } of parts) {
     const own = clocks[0];
     if (!run || !own) {
       lines.push(`${dir}: its records do not say which part of which run they are`);
@@ -68,7 +77,7 @@ export function mergeRefusals(parts: readonly PartRecords[], limits: MergeLimits
     seen.set(own.part, dir);
     for (const reason of damage) lines.push(`${who}: ${reason}`);
     if (!end) lines.push(`${who}: its records have no end: it was killed, or is still running`);
-    lines.push(...clockRefusals(who, clocks, limits));
+    lines.push(...clockRefusals(who, clocks, limits), ...histogramRefusals(who, levels));
   }
   for (let part = 1; part <= limits.parts; part++) {
     if (!seen.has(part)) lines.push(`runner ${part} of ${limits.parts} is missing`);
@@ -89,6 +98,20 @@ function clockRefusals(who: string, clocks: readonly PartLine[], { offsetMs, unc
       ? [`${who}: its clock is known to ${doubt.toFixed(1)} ms only, limit ${uncertaintyMs} ms`]
       : []),
   ];
+}
+
+/** Histograms that cannot be added up. */
+function histogramRefusals(who: string, levels: readonly LevelLine[]): string[] {
+  return levels.flatMap(({ name, itlHistograms = {} }) =>
+    Object.entries(itlHistograms).flatMap(([phase, text = ""]) => {
+      try {
+        countsOf(text);
+        return [];
+      } catch (error) {
+        return [`${who}: the ITL histogram of level ${name}, ${phase}, is damaged: ${(error as Error).message}`];
+      }
+    }),
+  );
 }
 
 /** What the parts must have in common, and do not. */
@@ -115,6 +138,8 @@ function differences(parts: readonly PartRecords[]): string[] {
       lines.push(`${who} read other files than ${base}: the digests of ${names(other, first)} differ`);
     }
     if (!same(other.run?.profile, first.run?.profile)) lines.push(`${who} has another threshold profile than ${base}`);
+    const [schedule, its] = [other.end?.schedule, first.end?.schedule];
+    if (schedule && its && !same(schedule, its)) lines.push(`${who} followed another schedule than ${base}`);
     return lines;
   });
 }
@@ -180,6 +205,7 @@ export function merge(unordered: readonly PartRecords[]): Merged {
       endNs: Math.max(...parts.map(({ end }) => end?.endNs ?? 0)),
       ended: report.ended,
       ...(report.unsent === undefined ? {} : { unsent: report.unsent }),
+      ...(report.schedule ? { schedule: report.schedule } : {}),
       validity: report.validity,
     },
     report,
@@ -282,6 +308,7 @@ function mergedLine(name: string, parts: readonly PartRecords[]): LevelLine {
   if (!first) throw new Error(`no runner has a line of level ${name}`);
   const all = [first, ...others];
   const { itlHistograms: _, ...line } = first;
+  const itlHistograms = histogramsOf(all);
   const { concurrency = 0 } = line;
   const steady = parts.reduce((sum, { requests }) => sum + steadyOf(requests, name).length, 0);
   const refills = line.batchSize === undefined || concurrency > 0 ? steady > concurrency : false;
@@ -293,7 +320,15 @@ function mergedLine(name: string, parts: readonly PartRecords[]): LevelLine {
     closeNs: refills ? Math.max(Math.max(...opens), Math.min(...closes)) : Math.max(...closes),
     endNs: Math.max(...all.map(({ endNs }) => endNs)),
     clockErrors: all.reduce((sum, { clockErrors = 0 }) => sum + clockErrors, 0),
+    ...(Object.keys(itlHistograms).length > 0 ? { itlHistograms } : {}),
   };
+}
+
+/** The pooled ITL of all runners by phase. */
+function histogramsOf(lines: readonly LevelLine[]): NonNullable<LevelLine["itlHistograms"]> {
+  const phases = new Set(lines.flatMap(({ itlHistograms = {} }) => Object.keys(itlHistograms)));
+  const ofPhase = (phase: string) => lines.flatMap(({ itlHistograms }) => itlHistograms?.[phase] ?? []);
+  return Object.fromEntries([...phases].map((phase) => [phase, sumOfHistograms(ofPhase(phase))]));
 }
 
 function reportOf(run: RunLine, parts: readonly PartRecords[], lines: readonly LevelLine[]): RunReport {
@@ -306,7 +341,7 @@ function reportOf(run: RunLine, parts: readonly PartRecords[], lines: readonly L
     return {
       ...foldLevel(line.name, own, line, run.sloMs, held),
       ...(typeof slices === "number" ? { slices: foldSlices(own, line, slices) } : {}),
-      failureMessages: messagesOf(own),
+      ...messagesOf(own),
     };
   });
   const { total } = foldRecords([run, ...requests, ...sessions]);
@@ -317,27 +352,34 @@ function reportOf(run: RunLine, parts: readonly PartRecords[], lines: readonly L
     : ends.every((how) => how === "complete")
       ? "complete"
       : "cut";
+  const schedule = parts.flatMap(({ end }) => end?.schedule ?? [])[0];
   const unsent = parts.flatMap(({ end, clocks }) => (end?.unsent ? [`runner ${clocks[0]?.part}: ${end.unsent}`] : []));
   const endNs = Math.max(...parts.map(({ end }) => end?.endNs ?? 0));
   return {
     startUnixMs: Math.round(run.startUnixNs / 1e6),
     durationS: endNs / 1e9,
     levels: summaries,
-    total: { ...total, failureMessages: messagesOf(requests) },
+    total: { ...total, ...messagesOf(requests) },
     seconds: secondsOf(requests, zeroNs),
-    validity: validityOf(parts, total),
+    validity: validityOf(
+      parts,
+      total,
+      lines.map(({ name }) => name),
+    ),
     versions: run.versions as RunReport["versions"],
     ended,
     ...(unsent.length > 0 ? { unsent: unsent.join("; ") } : {}),
+    ...(schedule ? { schedule } : {}),
   };
 }
 
-function messagesOf(requests: readonly RequestLine[]): Partial<Record<string, string>> {
+/** The first message of each class of failure; absent where nothing failed. */
+function messagesOf(requests: readonly RequestLine[]): Pick<LevelSummary, "failureMessages"> {
   const messages: Record<string, string> = {};
   for (const request of requests) {
     if (request.outcome === "failed" && request.phase === "steady") messages[request.failure] ??= request.message ?? "";
   }
-  return messages;
+  return Object.keys(messages).length > 0 ? { failureMessages: messages } : {};
 }
 
 /** The seconds of the run from `zeroNs` on, with the output tokens that arrived in each. */
@@ -365,7 +407,7 @@ const worse: readonly Validity["state"][] = ["VALID", "NOT-MEASURED", "CACHE-BOU
  * judged nothing, and takes nothing from the others. Quantities of single requests are folded from all of them in the levels;
  * of what only a runner itself knows, the worst runner's stands for all.
  */
-function validityOf(parts: readonly PartRecords[], total: LevelSummary): Validity {
+function validityOf(parts: readonly PartRecords[], total: LevelSummary, levels: readonly string[]): Validity {
   const all = parts.flatMap(({ end, clocks, requests }) =>
     end ? [{ part: clocks[0]?.part, sent: requests.length, validity: end.validity }] : [],
   );
@@ -396,6 +438,10 @@ function validityOf(parts: readonly PartRecords[], total: LevelSummary): Validit
       mixedRequests: sum(({ ring: r }) => r?.mixedRequests),
     },
   };
+  const hostLevels = levels.flatMap((name) => {
+    const own = values.flatMap((each) => each.hostLevels?.filter((level) => level.name === name) ?? []);
+    return own.length > 0 ? [{ name, ...pausesOf(own) }] : [];
+  });
   const readers = [...new Set(values.flatMap(({ reader }) => reader ?? []))];
   return {
     state: rank(state) >= worse.length ? "CLIENT-BOUND" : state,
@@ -403,6 +449,7 @@ function validityOf(parts: readonly PartRecords[], total: LevelSummary): Validit
     notes: distinct(({ notes }) => notes),
     ...(base.stamps ? { stamps: stampsOf(judged) } : {}),
     ...pausesOf(values),
+    ...(hostLevels.length > 0 ? { hostLevels } : {}),
     ...ring,
     schedulingLagMs: worst(({ schedulingLagMs }) => schedulingLagMs),
     queueDelayMs: total.queueDelayMs,
@@ -445,7 +492,8 @@ function stampsOf(parts: readonly { sent: number; validity: Validity }[]): NonNu
 
 const pauseKinds = ["stoppedMs", "suspendedMs", "throttledMs", "stolenMs"] as const;
 
-function pausesOf(values: readonly Validity[]): Pick<Validity, (typeof pauseKinds)[number]> {
+/** What all hosts did together; of runners on one host the same pause counts once for each. */
+function pausesOf(values: readonly HostPauses[]): HostPauses {
   const sums: Partial<Record<(typeof pauseKinds)[number], Pauses>> = {};
   for (const kind of pauseKinds) {
     const known = values.flatMap((each) => each[kind] ?? []);

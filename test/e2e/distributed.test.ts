@@ -10,6 +10,7 @@ import { distDir } from "../../build/paths";
 import type { Summary } from "../../lib/figures/level-summary";
 import type { RequestLine } from "../../lib/figures/records";
 import { main as merge } from "../../report/cli/merge";
+import { countsOf } from "../../report/judge/histogram-sum";
 import { deploymentOf, manifestsOf } from "../../run/k8s";
 import { withAttempts } from "../support/attempts";
 import { startChild } from "../support/child";
@@ -146,6 +147,42 @@ test("arrivals of three instances are the schedule of one", async (t) => {
     column > 0 && tokens > 0 && tokens <= prompts,
     `${tokens} prompt tokens by the server, ${prompts} were sent`,
   );
+});
+
+/** The places of all values in a JSON value: items of a list are one place. */
+const placesIn = (value: unknown, at = ""): string[] => {
+  if (Array.isArray(value)) return value.flatMap((each) => placesIn(each, `${at}[]`));
+  if (typeof value !== "object" || value === null) return [at];
+  return Object.entries(value).flatMap(([name, each]) => placesIn(each, `${at}.${name}`));
+};
+
+test("a merged summary has every value that one process's has, and no other", async (t) => {
+  const loads: [string, RunSettings][] = [
+    // Long enough for several polls of the server's pages in the window.
+    ["soak", { RATE: 20, DURATION: "3s", WARMUP: "300ms", OUTPUT_TOKENS: 6, SLO_TTFT: 100, PRICE_HOUR: 2 }],
+    ["conversations", { CONCURRENCY: 4, SESSIONS: 8, SESSION_TURNS: 3, THINK_TIME: 0, OUTPUT_TOKENS: 6 }],
+  ];
+  for (const [scenario, settings] of loads) {
+    const own = { ...settings, BASE_URL: server.baseUrl, SALT: "same" };
+    const one = await run(scenario, own);
+    const all = await together(t, scenario, 2, own);
+    // Whether the host paused a process, and what is to be said of that, is chance; clientMB is of one process only.
+    const places = (summary: Summary) =>
+      new Set(
+        placesIn(summary).filter(
+          (at) =>
+            !/^\.(notes|levels\[\]\.slices\[\]\.clientMB|validity\.(hostLevels|notes|reasons)|verdict\.reasons)\b/.test(
+              at,
+            ),
+        ),
+      );
+    assert.deepEqual([...places(all.summary)].sort(), [...places(one.summary)].sort(), scenario);
+    assert.deepEqual(all.summary.schedule, one.summary.schedule);
+    for (const { name, itlMs, itlHistograms = {} } of all.summary.levels) {
+      const pooled = countsOf(itlHistograms.steady ?? "").reduce((sum, count) => sum + count, 0n);
+      assert.equal(Number(pooled), itlMs.count, `${scenario} ${name}`);
+    }
+  }
 });
 
 test("bursts of three instances are released together, each with its own rows of the file", async (t) => {

@@ -75,11 +75,18 @@ type Session struct {
 
 // End is the last line of a run that was not killed.
 type End struct {
-	Type     string `json:"type"`
-	EndNs    int64  `json:"endNs"`
-	Ended    string `json:"ended"`            // complete, cut or interrupted
-	Unsent   string `json:"unsent,omitempty"` // what of the load was not sent, in words
-	Validity any    `json:"validity"`         // run.Validity, which this package does not know
+	Type     string    `json:"type"`
+	EndNs    int64     `json:"endNs"`
+	Ended    string    `json:"ended"`            // complete, cut or interrupted
+	Unsent   string    `json:"unsent,omitempty"` // what of the load was not sent, in words
+	Schedule *Schedule `json:"schedule,omitempty"`
+	Validity any       `json:"validity"` // run.Validity, which this package does not know
+}
+
+// Schedule is what an open load was to send, however much of it was sent: by all instances that divide it.
+type Schedule struct {
+	Digest   string `json:"digest"` // sha256 of the times, in hex
+	Requests int    `json:"requests"`
 }
 
 // Tag is a tag of the script's own.

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/tokenclock/tokenclock/extension/internal/clock"
+	"github.com/tokenclock/tokenclock/extension/internal/records"
 	"github.com/tokenclock/tokenclock/extension/internal/tally"
 	"github.com/tokenclock/tokenclock/extension/internal/version"
 )
@@ -18,27 +19,21 @@ type Report struct {
 	Validity    Validity             `json:"validity"`
 	Versions    version.Versions     `json:"versions"`
 
-	Part         *Part     `json:"part,omitempty"`
-	Schedule     *Schedule `json:"schedule,omitempty"`
-	Ended        string    `json:"ended"`
-	Unsent       string    `json:"unsent,omitempty"`
-	RecordsError string    `json:"recordsError,omitempty"`
-}
-
-// Schedule is what an open load was to send, however much of it was sent.
-type Schedule struct {
-	Digest   string `json:"digest"` // sha256 of the times
-	Requests int    `json:"requests"`
+	Part         *Part             `json:"part,omitempty"`
+	Schedule     *records.Schedule `json:"schedule,omitempty"`
+	Ended        string            `json:"ended"`
+	Unsent       string            `json:"unsent,omitempty"`
+	RecordsError string            `json:"recordsError,omitempty"`
 }
 
 // schedule returns the run's schedule; nil where its load has none.
-func (r *Run) schedule() *Schedule {
+func (r *Run) schedule() *records.Schedule {
 	r.loadsMu.Lock()
 	defer r.loadsMu.Unlock()
 	for _, l := range r.loads {
 		if s, ok := l.(interface{ Schedule() (string, int) }); ok {
 			digest, count := s.Schedule()
-			return &Schedule{digest, count}
+			return &records.Schedule{Digest: digest, Requests: count}
 		}
 	}
 	return nil

@@ -216,7 +216,9 @@ func (r *Run) finish() {
 		}
 	}
 	ended, unsent := r.Ended()
-	r.env.Log.Line(records.End{Type: "end", EndNs: now, Ended: ended, Unsent: unsent, Validity: r.judge(levels, r.tally.Total(now), 0)})
+	r.env.Log.Line(records.End{
+		Type: "end", EndNs: now, Ended: ended, Unsent: unsent, Schedule: r.schedule(), Validity: r.judge(levels, r.tally.Total(now), 0),
+	})
 }
 
 // ExitCode returns what a run ends with for which k6 itself would end with k6Code. k6's own codes stand but for 0 and that
