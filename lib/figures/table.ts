@@ -45,6 +45,22 @@ export function shortNumber(value: number): string {
   return value.toPrecision(size < 0.001 ? 2 : 3);
 }
 
+/**
+ * A value beside the limit that it is held against: as `format` writes it, with more digits where the rounded value would lie
+ * on the limit or on its other side (200.4 beside 200.3 is 200.4, not 200).
+ */
+export function besideLimit(value: number, limit: number, format: (value: number) => string = shortNumber): string {
+  const side = Math.sign(value - limit);
+  const short = format(value);
+  const lies = (text: string) => Math.sign(Number(text.replaceAll(",", "")) - limit) === side;
+  if (!Number.isFinite(value) || lies(short)) return short;
+  for (let digits = 2; digits < 17; digits++) {
+    const text = String(Number(value.toPrecision(digits)));
+    if (lies(text)) return text;
+  }
+  return String(value);
+}
+
 /** A share of 1 in per cent. */
 export function percent(share: number): string {
   return `${shortNumber(share * 100)} %`;

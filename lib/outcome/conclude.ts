@@ -1,7 +1,7 @@
 /** What a run came to: its verdict, every limit with its margin, and the exit code that follows. Pure. */
 
 import type { JudgedLimit, RunReport, Verdict } from "../figures/level-summary";
-import { shortNumber } from "../figures/table";
+import { besideLimit } from "../figures/table";
 import { type ExitCodeName, exitCodes } from "./exit-codes";
 import { type Judged, judge } from "./verdict";
 
@@ -75,7 +75,7 @@ function ownReason({ metric, level, expression, value, result }: JudgedLimit): s
     /^(\w+)([<>=]+)([\d.]+)(%?)$/.exec(expression) ?? [];
   const after = unit === "" ? "" : ` ${unit}`;
   if (result === "not measured" || value === undefined) return `${of} ${what} was not measured`;
-  return `${of} ${what} ${shortNumber(value)}${after}, limit ${comparison} ${bound}${after}`;
+  return `${of} ${what} ${besideLimit(value, Number(bound))}${after}, limit ${comparison} ${bound}${after}`;
 }
 
 /** Why the run says nothing about the server, beside what its client's validity says. */

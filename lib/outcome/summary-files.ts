@@ -1,7 +1,7 @@
 /** What a run leaves behind: the table on stdout and the files in RESULTS. Pure: summary.ts hands in what was measured. */
 
 import { withCosts } from "../figures/computed-gauges";
-import type { LevelSummary, OwnResults, RunReport, Summary, Verdict } from "../figures/level-summary";
+import type { LevelSummary, OwnResults, RunReport, Summary, Validity, Verdict } from "../figures/level-summary";
 import type { Gates } from "../figures/profile";
 import { steadyNotes, steadyStateOf, steadyWord } from "../figures/steady";
 import { type Column, filledColumns, percent, shortNumber, textTable } from "../figures/table";
@@ -136,8 +136,18 @@ function summaryText(
   lines.push(
     verdict.pass ? `PASS, ${verdict.validity}${server}` : verdict.reasons.map((reason) => `FAIL ${reason}`).join("\n"),
   );
+  const next = whatToDo[verdict.validity];
+  if (next !== undefined) lines.push(next);
   return lines.join("\n\n");
 }
+
+/** What a run says that is valid for no server, and where the way out of each reason is. */
+const whatToDo: Readonly<Partial<Record<Validity["state"], string>>> = {
+  "CLIENT-BOUND":
+    "The load generator or its machine was the limit, so the run says nothing about the server. What to do for each reason: docs/troubleshooting.md#client-bound",
+  "CACHE-BOUND":
+    "The server's prefix cache answered a run that was meant to be cold. What to do: docs/troubleshooting.md#cache-bound",
+};
 
 /** What was sent of an open load's schedule; undefined of other loads. */
 function sentLine({ levels, schedule }: RunReport): string | undefined {

@@ -1,6 +1,6 @@
 import type { HostPauses, Pauses, RunReport, Validity, Verdict } from "../figures/level-summary";
 import { isMetricName, metrics } from "../figures/metrics-table";
-import { percent, shortNumber } from "../figures/table";
+import { besideLimit, percent, shortNumber } from "../figures/table";
 
 /** A threshold as k6 judged it. */
 export interface Judged {
@@ -61,7 +61,7 @@ export function describeThreshold({ metric, expression, value }: Judged): string
   const shown = metric.replace(/,phase:steady\}|\{phase:steady\}/, (end) => (end.startsWith(",") ? "}" : ""));
   const name = metric.replace(/\{.*/, "");
   const unit = isMetricName(name) && !["0 or 1", "share"].includes(metrics[name].unit) ? ` ${metrics[name].unit}` : "";
-  const measured = value === undefined ? "not measured" : `${shortNumber(value)}${unit}`;
+  const measured = value === undefined ? "not measured" : `${besideLimit(value, Number(limit))}${unit}`;
   return `${shown} ${aggregate} ${measured}, limit ${comparison} ${limit}${unit}`;
 }
 

@@ -9,6 +9,7 @@
 
 import { studentQuantile } from "../../lib/figures/beta";
 import { compares, type Operator, shareToKeep, type Threshold } from "../../lib/figures/threshold";
+import { besideLimit } from "../../lib/figures/table";
 import { formatNumber, plural } from "../format";
 import { ascending, mean, quantile, sampleStd } from "../statistics";
 import { type Confidence, judgeShare, type LimitVerdict, samplesInAll } from "./early-stopping";
@@ -53,7 +54,9 @@ interface Limit extends Threshold {
   unit: string;
 }
 
-const limitWords = ({ operator, limit, unit }: Limit): string => `limit ${operator} ${formatNumber(limit)}${unit}`;
+/** The limit itself is written in full: rounded, it would be another one. */
+const limitWords = ({ operator, limit, unit }: Limit): string =>
+  `limit ${operator} ${limit.toLocaleString("en-US", { maximumFractionDigits: 20 })}${unit}`;
 
 /**
  * The verdict on an equation from those on its two sides: a value is shown to be the limit when it is shown to be neither
@@ -69,7 +72,7 @@ function bySides(operator: Operator, side: (side: Side) => LimitVerdict): LimitV
 
 function judgePoint(value: number | undefined, limit: Limit): Judged {
   if (value === undefined || !Number.isFinite(value)) return { verdict: "failed", reason: "not measured" };
-  const reason = `${limit.aggregate} ${formatNumber(value)}${limit.unit}, ${limitWords(limit)}`;
+  const reason = `${limit.aggregate} ${besideLimit(value, limit.limit, formatNumber)}${limit.unit}, ${limitWords(limit)}`;
   return { verdict: compares(value, limit.operator, limit.limit) ? "passed" : "failed", reason };
 }
 
@@ -89,7 +92,7 @@ function judgeValues(values: readonly number[], limit: Limit, by: Confidence): J
   const more = verdict === "inconclusive" ? moreNeeded(limit, values.length, beyond(side), share(side), by) : "";
   return {
     verdict,
-    reason: `${limit.aggregate} ${formatNumber(value)}${limit.unit}, ${limitWords(limit)}: ${count}${more}`,
+    reason: `${limit.aggregate} ${besideLimit(value, limit.limit, formatNumber)}${limit.unit}, ${limitWords(limit)}: ${count}${more}`,
   };
 }
 
@@ -124,7 +127,7 @@ function judgeMean(values: readonly number[], limit: Limit, by: Confidence): Jud
     : "one request has no bounds";
   return {
     verdict,
-    reason: `avg ${formatNumber(value)}${limit.unit}, ${limitWords(limit)}: ${bounds} (${plural(n, "request")})`,
+    reason: `avg ${besideLimit(value, limit.limit, formatNumber)}${limit.unit}, ${limitWords(limit)}: ${bounds} (${plural(n, "request")})`,
   };
 }
 
@@ -142,7 +145,7 @@ function judgeRate(evidence: Evidence & { kind: "share" }, limit: Limit, by: Con
   const more = verdict === "inconclusive" ? moreNeeded(limit, requests, over(side), share(side), by) : "";
   return {
     verdict,
-    reason: `rate ${formatNumber(rate)}, ${limitWords(limit)}: ${counted} of ${requests} requests ${words}${more}`,
+    reason: `rate ${besideLimit(rate, limit.limit, formatNumber)}, ${limitWords(limit)}: ${counted} of ${requests} requests ${words}${more}`,
   };
 }
 
@@ -173,7 +176,7 @@ function judgePooled(pool: PooledItl, percentile: number, limit: Limit, by: Conf
       : (verdict === "passed") === below
         ? atMost
         : atLeast;
-  const reason = `${limit.aggregate} ${formatNumber(value)}${unit}, ${limitWords(limit)}: ${bound} (${from})`;
+  const reason = `${limit.aggregate} ${besideLimit(value, limit.limit, formatNumber)}${unit}, ${limitWords(limit)}: ${bound} (${from})`;
   if (verdict !== "inconclusive") return { verdict, reason };
   if (equation) return { verdict, reason: `${reason}; no number of samples shows that it is exactly that` };
   const keeps = (ms: number) => compares(ms, limit.operator, limit.limit);

@@ -2,6 +2,7 @@ package run
 
 import (
 	"fmt"
+	"strconv"
 
 	"github.com/tokenclock/tokenclock/extension/internal/client"
 	"github.com/tokenclock/tokenclock/extension/internal/host"
@@ -149,14 +150,14 @@ func (r *Run) judgePauses(l *tally.LevelSummary, s host.Sums, timeMs float64, bo
 			l.Name, times(n), s.Unseen.Total)
 	}
 	if t := s.Throttled; t != nil && (t.Total > maxPausedShare*timeMs || t.Longest > maxPauseMs) {
-		ofProcess("level %s: its cgroup's CPU quota throttled this process %s, %.0f ms in total (over all processors), which is %.1f %% of the level's time, limit %g %%%s",
-			l.Name, times(t.Count), t.Total, t.Total/timeMs*100, maxPausedShare*100, longest(t))
+		ofProcess("level %s: its cgroup's CPU quota throttled this process %s, %.0f ms in total (over all processors), which is %s %% of the level's time, limit %g %%%s",
+			l.Name, times(t.Count), t.Total, beyond(t.Total/timeMs*100, maxPausedShare*100, 1), maxPausedShare*100, longest(t))
 	}
 	if t := s.Stolen; t != nil {
 		processors := float64(max(s.Processors, 1))
 		if share := t.Total / timeMs / processors; share > maxPausedShare || t.Longest > maxPauseMs {
-			bound("level %s: the hypervisor gave this machine's %d processors to others for %.0f ms in total, which is %.1f %% of their time, limit %g %%%s",
-				l.Name, s.Processors, t.Total, share*100, maxPausedShare*100, longest(t))
+			bound("level %s: the hypervisor gave this machine's %d processors to others for %.0f ms in total, which is %s %% of their time, limit %g %%%s",
+				l.Name, s.Processors, t.Total, beyond(share*100, maxPausedShare*100, 1), maxPausedShare*100, longest(t))
 		}
 	}
 	if n := s.Suspended.Count; n > 0 {
@@ -169,7 +170,18 @@ func longest(s *host.Sum) string {
 	if s.Longest <= maxPauseMs {
 		return ""
 	}
-	return fmt.Sprintf("; once for %.0f ms at a time, limit %g ms", s.Longest, maxPauseMs)
+	return fmt.Sprintf("; once for %s ms at a time, limit %g ms", beyond(s.Longest, maxPauseMs, 0), maxPauseMs)
+}
+
+// beyond writes a value with at least so many decimals and, where it is above its limit, as many more as show that it is: 0.52
+// beside a limit of 0.5, not 0.5.
+func beyond(value, limit float64, decimals int) string {
+	for ; ; decimals++ {
+		text := strconv.FormatFloat(value, 'f', decimals, 64)
+		if shown, _ := strconv.ParseFloat(text, 64); shown > limit || !(value > limit) {
+			return text
+		}
+	}
 }
 
 func times(n int64) string {

@@ -121,13 +121,14 @@ func (r *Run) judge(levels []tally.LevelSummary, total tally.LevelSummary, dropp
 			if n := r.noVUFree.Load(); n > 0 {
 				why = fmt.Sprintf("; %d arrivals of the run found MAX_IN_FLIGHT requests in flight", n)
 			}
-			bound("level %s: one request in ten was sent more than %.1f ms after its scheduled time, limit %.1f ms%s",
-				l.Name, delay.P90, openMs, why)
+			bound("level %s: one request in ten was sent more than %s ms after its scheduled time, limit %.1f ms%s",
+				l.Name, beyond(delay.P90, openMs, 1), openMs, why)
 		case burst && delay.Mean > closedMs:
-			bound("level %s: the requests of a burst were sent %.1f ms after their scheduled time on average, limit %.1f ms",
-				l.Name, delay.Mean, closedMs)
+			bound("level %s: the requests of a burst were sent %s ms after their scheduled time on average, limit %.1f ms",
+				l.Name, beyond(delay.Mean, closedMs, 1), closedMs)
 		case l.Rate == 0 && delay.Mean > closedMs:
-			bound("level %s: clients were idle for %.1f ms before each request on average, limit %.1f ms", l.Name, delay.Mean, closedMs)
+			bound("level %s: clients were idle for %s ms before each request on average, limit %.1f ms",
+				l.Name, beyond(delay.Mean, closedMs, 1), closedMs)
 		}
 	}
 	if n := r.ownLimits.Load(); n > 0 {
@@ -137,10 +138,12 @@ func (r *Run) judge(levels []tally.LevelSummary, total tally.LevelSummary, dropp
 		bound := unlessRing(&l, bound, note) // a busy client reads the ring late, which changes no stamp
 		switch share := r.probe.cpuShareOf(&l); {
 		case share > maxCPUShare:
-			bound("level %s: this process used %.1f %% of its %d cores, limit %g %%", l.Name, share*100, host.Cores(), maxCPUShare*100)
+			bound("level %s: this process used %s %% of its %d cores, limit %g %%",
+				l.Name, beyond(share*100, maxCPUShare*100, 1), host.Cores(), maxCPUShare*100)
 		case share > maxBusyCPUShare && v.SchedulingLagMs.P99 > maxBusyLagMs:
-			bound("level %s: this process used %.1f %% of its %d cores and ran up to %.1f ms late (p99), limits %g %% and %g ms",
-				l.Name, share*100, host.Cores(), v.SchedulingLagMs.P99, maxBusyCPUShare*100, maxBusyLagMs)
+			bound("level %s: this process used %s %% of its %d cores and ran up to %s ms late (p99), limits %g %% and %g ms",
+				l.Name, beyond(share*100, maxBusyCPUShare*100, 1), host.Cores(), beyond(v.SchedulingLagMs.P99, maxBusyLagMs, 1),
+				maxBusyCPUShare*100, maxBusyLagMs)
 		}
 	}
 	// A client stops keeping its connections when a server always closes them: few retries of each are no reason.
@@ -153,25 +156,26 @@ func (r *Run) judge(levels []tally.LevelSummary, total tally.LevelSummary, dropp
 	}
 	// A wait does harm only when chunks came meanwhile and merged, which shows as chunks of one stamp.
 	if v.Stamps.Ring < minRingShare && v.ReaderWaitShare > maxReaderWaitShare && v.CoalescedShare > maxCoalescedShare {
-		bound("the reader thread waited for a core %.1f %% of the time, limit %g %%, and %.1f %% of the chunks share a stamp",
-			v.ReaderWaitShare*100, maxReaderWaitShare*100, v.CoalescedShare*100)
+		bound("the reader thread waited for a core %s %% of the time, limit %g %%, and %s %% of the chunks share a stamp, limit %g %%",
+			beyond(v.ReaderWaitShare*100, maxReaderWaitShare*100, 1), maxReaderWaitShare*100,
+			beyond(v.CoalescedShare*100, maxCoalescedShare*100, 1), maxCoalescedShare*100)
 	}
 	for _, l := range judged {
 		limit := max(maxArrivalUncertainMs, maxArrivalUncertainShare*l.ITLMs.P99)
 		if ms := l.ArrivalUncertaintyP995Ms; ms > limit && l.KernelStampShare >= minKernelStampShare {
-			bound("level %s: one output chunk in two hundred may have arrived more than %.1f ms before its timestamp, limit %.1f ms; "+
-				"STAMPS=auto takes exact times from the packet ring where the process has CAP_NET_RAW", l.Name, ms, limit)
+			bound("level %s: one output chunk in two hundred may have arrived more than %s ms before its timestamp, limit %.1f ms; "+
+				"STAMPS=auto takes exact times from the packet ring where the process has CAP_NET_RAW", l.Name, beyond(ms, limit, 1), limit)
 		}
 	}
 	if n := total.Requests; n > 0 && float64(v.ClockErrors) > maxClockErrorShare*float64(n) {
 		bound("%d of %d requests have a latency below zero, limit %g %%: a clock was wrong", v.ClockErrors, n, maxClockErrorShare*100)
 	}
 	if v.KernelStampShare < minKernelStampShare && v.SchedulingLagMs.P99 > maxUserLagMs && total.Completed > 0 {
-		bound("%.0f %% of the stamps were taken in user space while the process ran up to %.1f ms late (p99), limit %g ms",
-			(1-v.KernelStampShare)*100, v.SchedulingLagMs.P99, maxUserLagMs)
+		bound("%.0f %% of the stamps were taken in user space while the process ran up to %s ms late (p99), limit %g ms",
+			(1-v.KernelStampShare)*100, beyond(v.SchedulingLagMs.P99, maxUserLagMs, 1), maxUserLagMs)
 	}
 	if v.SendUncertaintyMs.P90 > maxSendUncertainMs {
-		bound("send times are uncertain by %.1f ms (p90), limit %g ms", v.SendUncertaintyMs.P90, maxSendUncertainMs)
+		bound("send times are uncertain by %s ms (p90), limit %g ms", beyond(v.SendUncertaintyMs.P90, maxSendUncertainMs, 1), maxSendUncertainMs)
 	}
 	r.judgeHost(&v, judged, &total, bound, note)
 	r.judgeRing(&v, bound)
