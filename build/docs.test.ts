@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 import path from "node:path";
 import { test } from "node:test";
+import ts from "typescript";
 import { type SettingName, settings } from "../lib/settings/settings";
 import { commonSettings } from "../lib/settings/used-settings";
 import { commandsOf } from "../test/support/commands";
@@ -220,6 +221,57 @@ test("docs/formats.md describes no field that results do not have", () => {
   assert.ok(fields.length > 100);
   for (const field of fields)
     assert.match(types, new RegExp(`\\b${field}\\??:|"${field}[",]`), `there is no field ${field}`);
+});
+
+test("docs/formats.md describes every field that the types of summary and records have", () => {
+  const files = ["lib/figures/records.ts", "lib/figures/level-summary.ts", "extension/index.d.ts"];
+  const options = { strict: true, noEmit: true, module: ts.ModuleKind.CommonJS, target: ts.ScriptTarget.ES2022 };
+  const program = ts.createProgram(
+    files.map((file) => path.join(root, file)),
+    options,
+  );
+  const checker = program.getTypeChecker();
+  /** The names of all properties of an exported type, those of a union's members and of an array's elements. */
+  const propertiesOf = (file: string, name: string, property?: string): string[] => {
+    const source = program.getSourceFile(path.join(root, file));
+    const symbol = source && checker.getSymbolAtLocation(source);
+    const found = symbol && checker.getExportsOfModule(symbol).find((each) => each.name === name);
+    assert.ok(found, `${file} exports no ${name}`);
+    let type = checker.getDeclaredTypeOfSymbol(found);
+    if (property !== undefined) {
+      const of = type.getProperty(property);
+      assert.ok(of, `${name} has no ${property}`);
+      type = checker.getIndexTypeOfType(checker.getTypeOfSymbol(of), ts.IndexKind.Number) ?? assert.fail("no array");
+    }
+    const members = type.isUnion() ? type.types : [type];
+    return [...new Set(members.flatMap((each) => each.getProperties().map((field) => field.name)))];
+  };
+  const sections = new Map(
+    read("docs/formats.md")
+      .split(/^##+ /m)
+      .slice(1)
+      .map((part) => [part.slice(0, part.indexOf("\n")), firstCells(part)] as const),
+  );
+  const summaries = "lib/figures/level-summary.ts";
+  const lines = "lib/figures/records.ts";
+  for (const [section, fields] of [
+    ["summary.json", propertiesOf(summaries, "Summary")],
+    ["A level", propertiesOf(summaries, "LevelSummary")],
+    ["A second", propertiesOf(summaries, "Summary", "seconds")],
+    ["Validity", propertiesOf(summaries, "Validity")],
+    ["run", propertiesOf(lines, "RunLine")],
+    ["part", propertiesOf(lines, "PartLine")],
+    ["level", propertiesOf(lines, "LevelLine")],
+    ["request", propertiesOf(lines, "RequestLine")],
+    ["session", propertiesOf(lines, "SessionLine")],
+    ["end", propertiesOf(lines, "EndLine")],
+  ] as const) {
+    assert.ok(fields.length > 3, `${section}: its type was not read`);
+    const cells = sections.get(section)?.join(" ");
+    assert.ok(cells !== undefined, `docs/formats.md has no section ${section}`);
+    const missing = fields.filter((field) => !cells.includes(`\`${field}\``));
+    assert.deepEqual(missing, [], `docs/formats.md, ${section}: not described`);
+  }
 });
 
 for (const page of ["docs/scenarios.md", "docs/servers.md", "docs/getting-started.md"]) {
