@@ -10,7 +10,10 @@ test("a value beside its limit is written short, with more digits where it would
   assert.equal(besideLimit(199.96, 200), "199.96");
   assert.equal(besideLimit(200, 200), "200");
   assert.equal(besideLimit(0.5049, 0.5), "0.505");
-  assert.equal(besideLimit(1234.4, 1234, (value) => Math.round(value).toLocaleString("en-US")), "1234.4");
+  assert.equal(
+    besideLimit(1234.4, 1234, (value) => Math.round(value).toLocaleString("en-US")),
+    "1234.4",
+  );
   assert.equal(besideLimit(Number.NaN, 1), "-");
 });
 

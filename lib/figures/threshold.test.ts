@@ -80,9 +80,3 @@ test("the samples needed are those of early stopping without a sample beyond the
     }
   }
 });
-
-test("a pooled ITL's samples are tokens", () => {
-  assert.equal(samplesNeeded("value<100", 0.99, "llm_itl_p99"), 459);
-  assert.equal(samplesNeeded("value<100", 0.99, "llm_itl_p50"), 7);
-  assert.equal(samplesNeeded("value>100", 0.99, "llm_output_throughput"), 1);
-});

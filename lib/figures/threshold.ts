@@ -103,13 +103,12 @@ export function shareToKeep({ percentile, aggregate, operator, limit }: Threshol
 
 /**
  * How many samples of its metric a threshold needs before `gate` can pass it: that many in a row must keep the limit until
- * MLPerf's early stopping is as sure as `confidence` (0..1). More are needed where some do not keep it. The samples of a
- * pooled ITL (name the metric) are tokens, independent ones. 1 where the threshold is on the run itself: counts,
- * throughputs, extremes, and a share of nothing or everything. Infinity where no number suffices, as for p(95)==100.
+ * MLPerf's early stopping is as sure as `confidence` (0..1); report/judge/early-stopping.ts says how many more where some do
+ * not keep it. 1 where the threshold is on the run itself: counts, throughputs, extremes, and a share of nothing or
+ * everything. Infinity where no number suffices, as for p(95)==100.
  */
-export function samplesNeeded(expression: string, confidence = 0.99, metric?: MetricName): number {
-  const [, aggregate = "", percentText = pooledPercentile(metric), operator = "", limit = ""] =
-    syntax.exec(expression) ?? [];
+export function samplesNeeded(expression: string, confidence = 0.99): number {
+  const [, aggregate = "", percentText, operator = "", limit = ""] = syntax.exec(expression) ?? [];
   if (operator === "") throw new Error(`${JSON.stringify(expression)} is not a threshold such as "p(95)<500"`);
   if (aggregate === "avg") return 2;
   const percentile = percentText === undefined ? percentiles[aggregate] : Number(percentText);

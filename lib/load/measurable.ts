@@ -1,5 +1,6 @@
 import { betweenTokens, isMetricName, needsStream } from "../figures/metrics-table";
 import type { Profile } from "../figures/profile";
+import { pooledPercentile, samplesNeeded } from "../figures/threshold";
 import { repliesWhole } from "../settings/apis";
 import { SettingError } from "../settings/setting-error";
 import type { Settings } from "../settings/settings";
@@ -35,16 +36,6 @@ function limitBy(metric: string, { SLO_TTFT, SLO_TPOT, THRESHOLDS }: Settings): 
 
 /** The confidence with which `npm run gate` judges by default. */
 const gateConfidence = 0.99;
-
-/**
- * The fewest requests of which a share can be shown to keep a limit, all of them keeping it: with fewer the chance that
- * none of them shows what the limit forbids is above 1 %. p(99) takes 459.
- */
-export function requestsNeeded(keptShare: number): number {
-  if (keptShare >= 1) return Number.POSITIVE_INFINITY;
-  // A hair of slack: where it is met exactly, rounding would decide.
-  return Math.ceil(Math.log(1 - gateConfidence) / Math.log(keptShare) - 1e-9);
-}
 
 /** A level as far as it says how many steady requests it will have: their number, or a rate and a time. */
 export interface PlannedLevel {
@@ -82,17 +73,17 @@ export function unreachableLine(
   };
   for (const [key, expressions] of Object.entries(thresholds)) {
     const [, metric = "", level = ""] = /^(\w+)\{level:([^,}]+)/.exec(key) ?? [];
+    // The samples of a pooled metric are tokens, and nobody knows yet how many there will be.
+    if (!isMetricName(metric) || pooledPercentile(metric) !== undefined) continue;
     for (const expression of expressions) {
-      const [, percentile, comparison] = /^p\(([\d.]+)\)\s*([<>])/.exec(expression) ?? [];
-      if (percentile === undefined) continue;
-      const share = Number(percentile) / 100;
-      consider(level, requestsNeeded(comparison === "<" ? share : 1 - share), `${metric} p(${percentile})`);
+      consider(level, samplesNeeded(expression, gateConfidence), `${metric} ${expression}`);
     }
   }
   if (profile && profile.maxFailureShare > 0 && profile.maxFailureShare < 1) {
     const gated = Object.keys(thresholds).flatMap((key) => /^llm_requests\{level:([^,}]+)/.exec(key)?.[1] ?? []);
     for (const level of gated) {
-      consider(level, requestsNeeded(1 - profile.maxFailureShare), `a failure share of ${profile.maxFailureShare}`);
+      const needed = samplesNeeded(`rate<=${profile.maxFailureShare}`, gateConfidence);
+      consider(level, needed, `a failure share of ${profile.maxFailureShare}`);
     }
   }
   if (worst.need === 0) return "";

@@ -18,7 +18,10 @@ export const mlperfConfidence: Confidence = { confidence: 0.99, tolerance: 0 };
 /** The chance of being wrong that is left. A hair of slack, for where it is met exactly rounding would decide. */
 const doubt = (confidence: number): number => (1 - confidence) * (1 + 1e-9);
 
-/** The smallest number of samples within the limit that outweighs `over` samples beyond it, for the share p (0..1). */
+/**
+ * The smallest number of samples within the limit that outweighs `over` samples beyond it, for the share p (0..1). How many a
+ * threshold needs at least, none of them beyond it, is samplesNeeded of lib/figures/threshold.ts, without this arithmetic.
+ */
 export function samplesNeeded(
   over: number,
   p: number,

@@ -8,8 +8,8 @@
  */
 
 import { studentQuantile } from "../../lib/figures/beta";
-import { compares, type Operator, shareToKeep, type Threshold } from "../../lib/figures/threshold";
 import { besideLimit } from "../../lib/figures/table";
+import { compares, type Operator, shareToKeep, type Threshold } from "../../lib/figures/threshold";
 import { formatNumber, plural } from "../format";
 import { ascending, mean, quantile, sampleStd } from "../statistics";
 import { type Confidence, judgeShare, type LimitVerdict, samplesInAll } from "./early-stopping";

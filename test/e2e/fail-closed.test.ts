@@ -11,8 +11,6 @@ import fc from "fast-check";
 import { runCommand } from "../../build/command";
 import { builtK6, distDir, root } from "../../build/paths";
 import type { Summary } from "../../lib/figures/level-summary";
-import { requestsNeeded } from "../../lib/load/measurable";
-import { samplesNeeded } from "../../report/judge/early-stopping";
 import { switches, valued } from "../../run/k6-options";
 import { k6Environment } from "../../run/simulator";
 import { type ChildEnd, startChild } from "../support/child";
@@ -408,7 +406,10 @@ served("too few requests for a verdict are no pass and no failure of the server"
   // A busy machine makes it invalid first.
   assert.ok([96, 98].includes(ended.code ?? -1), ended.stdout);
   assert.match(ended.stdout, /^FAIL llm_requests\{level:c1\} count 3 requests, limit >= 20/m);
-  assert.match(ended.stderr, /REQUESTS=3, level c1 has 3 requests: too few for `npm run gate` .* p\(99\) needs 459/);
+  assert.match(
+    ended.stderr,
+    /REQUESTS=3, level c1 has 3 requests: too few for `npm run gate` .* p\(99\)<\d+ needs 459/,
+  );
 });
 
 served("a profile is kept whole, and every limit with its margin", 60_000, async () => {
@@ -428,12 +429,6 @@ served("a profile is kept whole, and every limit with its margin", 60_000, async
   assert.ok(Math.abs((kept?.value ?? 0) - value) < 1e-6 && Math.abs((kept?.margin ?? 0) - (10_000 - value)) < 1e-6);
   assert.equal(of("avg<0.001")?.result, "violated");
   assert.ok((of("avg<0.001")?.margin ?? 0) < 0);
-});
-
-test("the requests that a percentile is said to need are those that the gate asks for", () => {
-  for (const percent of [50, 90, 95, 99, 99.9]) {
-    assert.equal(requestsNeeded(percent / 100), samplesNeeded(0, percent / 100), `p(${percent})`);
-  }
 });
 
 /** What must never end with 0, whatever else is asked for. */
