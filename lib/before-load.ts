@@ -2,7 +2,6 @@
 export { capacityGates, gates } from "../thresholds/gates";
 export { loadConflict, meetOptions } from "./load/load-options";
 export { requireMeasurable, trendStats, unreachableLine } from "./load/measurable";
-export { ratePoints } from "./load/rate-over-time";
 export { sameHost } from "./settings/address";
 export { ownValue, requireOwn } from "./settings/own";
 export { clientConfig } from "./settings/own-client";

@@ -10,9 +10,66 @@ export function beforeLoad(): typeof import("./before-load") {
   return require("./before-load");
 }
 
-/** For handleSummary: tables, verdict and files. */
+/** For handleSummary of every test: the common table, the verdict and the files. */
 export function afterLoad(): typeof import("./after-load") {
   return require("./after-load");
+}
+
+// Below is what one load shape alone needs: a bundle has what its own shape calls, and nothing of the others.
+
+/** For what concurrency-sweep shows of API=json. */
+export function requestBenchmark(): typeof import("./figures/request-benchmark") {
+  return require("./figures/request-benchmark");
+}
+
+/** For what prefill-decode shows. */
+export function phaseSplit(): typeof import("./figures/phase-split") {
+  return require("./figures/phase-split");
+}
+
+/** For what a load of arrivals or of changing users shows. */
+export function ramp(): typeof import("./figures/ramp") {
+  return require("./figures/ramp");
+}
+
+/** For what batches show. */
+export function burst(): typeof import("./figures/burst") {
+  return require("./figures/burst");
+}
+
+/** For what prompt-ingestion shows. */
+export function ingestion(): typeof import("./figures/ingestion") {
+  return require("./figures/ingestion");
+}
+
+/** For what endpoints-curve shows. */
+export function curve(): typeof import("./figures/curve") {
+  return require("./figures/curve");
+}
+
+/** For what a soak shows. */
+export function drift(): typeof import("./figures/drift") {
+  return require("./figures/drift");
+}
+
+/** For what a search for capacity shows. */
+export function capacityLines(): typeof import("./figures/capacity-lines") {
+  return require("./figures/capacity-lines");
+}
+
+/** For what conversations show. */
+export function sessionTables(): typeof import("./figures/session-tables") {
+  return require("./figures/session-tables");
+}
+
+/** For what classes show that run at once. */
+export function together(): typeof import("./figures/together") {
+  return require("./figures/together");
+}
+
+/** For setup() of a load whose rate RATE_FILE gives. */
+export function rateOverTime(): typeof import("./load/rate-over-time") {
+  return require("./load/rate-over-time");
 }
 
 /** For the APIs whose messages differ from those of OpenAI's chat. */

@@ -1,6 +1,12 @@
 /** All classes of a mix as one. Pure. */
 import type { LevelSummary } from "./level-summary";
+import { sessionTables } from "./session-tables";
 import { shortNumber } from "./table";
+
+/** What a mix shows: all classes as one, and the tables of the classes that hold conversations. */
+export function classTables(total: LevelSummary, levels: readonly LevelSummary[]): string {
+  return [togetherLine(total), sessionTables(levels)].filter(Boolean).join("\n\n");
+}
 
 /** What a run came to, whatever class a request was of, warm-up and drain included. */
 export function togetherLine(total: LevelSummary): string {

@@ -1,6 +1,6 @@
 import { abort } from "../abort";
 import type { OwnResults, RunReport } from "../figures/level-summary";
-import { afterLoad, beforeLoad } from "../lazy";
+import { ramp, rateOverTime } from "../lazy";
 import { type Config, demand, orRefuse, shownSettings, userPath } from "../settings/config";
 import { formatDurationMs } from "../settings/duration";
 import { SettingError } from "../settings/setting-error";
@@ -33,7 +33,7 @@ export const traceReplay: Shape = {
 
 function showSeconds({ seconds }: RunReport, { LOOP: loop }: Config): OwnResults {
   if (seconds.length === 0) return {};
-  return { text: afterLoad().rampLines(seconds, loop), files: { "seconds.csv": afterLoad().secondsCsv(seconds) } };
+  return { text: ramp().rampLines(seconds, loop), files: { "seconds.csv": ramp().secondsCsv(seconds) } };
 }
 
 /**
@@ -55,7 +55,7 @@ export function scheduled(config: Config): Load {
       );
       throw new SettingError(`RATE_FILE=${name} cannot be read: ${reason}`);
     }
-    return beforeLoad().ratePoints(name, text);
+    return rateOverTime().ratePoints(name, text);
   };
   const trace = config.TRACE === "" ? [] : openFileRows(config, "TRACE");
   const stages = trace.length > 0 ? [] : orRefuse(() => stagesOf(config, readRates));

@@ -1,5 +1,5 @@
 import { orAbort } from "../abort";
-import { afterLoad } from "../lazy";
+import { burst as burstTables } from "../lazy";
 import type { Config } from "../settings/config";
 import type { Use } from "../settings/used-settings";
 import { emitLevelMetrics, type LevelSpec, runsHere, Windows } from "../wire/client";
@@ -31,7 +31,7 @@ export function burstsOf(uses: readonly Use[], list: (config: Config) => readonl
 }
 
 function burstFigures({ levels }: Parameters<NonNullable<Shape["shows"]>>[0]): { text?: string } {
-  return { text: afterLoad().burstTable(levels) };
+  return { text: burstTables().burstTable(levels) };
 }
 
 /** Refilled, a batch is a level of constant concurrency that handles as many requests as its runs would. */

@@ -1,5 +1,5 @@
 import { brokenRules, defaultConcurrencies, pointDurationMs } from "../figures/curve";
-import { afterLoad } from "../lazy";
+import { curve as curveFigures } from "../lazy";
 import { type Config, demand } from "../settings/config";
 import { type Level, levelsOf } from "./levels";
 import type { Shape } from "./shape";
@@ -7,7 +7,7 @@ import type { Shape } from "./shape";
 /** The points of MLPerf Endpoints' curve: levels of constant concurrency, each for as long as CURVE_PROFILE says. */
 export const curve: Shape = /* @__PURE__ */ levelsOf(["curve", "prompts", "generation"], pointsOf, {
   // One request a level makes no curve.
-  shows: ({ levels }, { SMOKE: smoke }) => (smoke ? {} : { text: afterLoad().curveText(levels) }),
+  shows: ({ levels }, { SMOKE: smoke }) => (smoke ? {} : { text: curveFigures().curveText(levels) }),
 });
 
 function pointsOf(config: Config): Level[] {

@@ -1,6 +1,6 @@
 import { abort, orAbort } from "../abort";
 import type { OwnResults, RunReport } from "../figures/level-summary";
-import { afterLoad } from "../lazy";
+import { requestBenchmark } from "../lazy";
 import type { Config } from "../settings/config";
 import type { Warmup } from "../settings/settings";
 import type { Use } from "../settings/used-settings";
@@ -67,7 +67,7 @@ export function levelsOf(
 
 /** An API that answers JSON is measured as a request benchmark does. */
 function jsonFigures({ levels: measured }: RunReport, { API: api }: Config): OwnResults {
-  return api === "json" ? { text: measured.map(afterLoad().requestFigures).join("\n\n") } : {};
+  return api === "json" ? { text: measured.map(requestBenchmark().requestFigures).join("\n\n") } : {};
 }
 
 /** The lengths of the workload where they are the same for all requests. */

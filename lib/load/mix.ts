@@ -1,7 +1,7 @@
 import { abort } from "../abort";
 import { gateLabels } from "../figures/gate-labels";
 import type { OwnResults, RunReport } from "../figures/level-summary";
-import { afterLoad, beforeLoad } from "../lazy";
+import { beforeLoad, together } from "../lazy";
 import { type Config, demand, orRefuse, readMix } from "../settings/config";
 import type { ClassSpec, MixClass } from "../settings/parse-config";
 import { Arrivals, emitLevelMetrics, Levels, type Slot } from "../wire/client";
@@ -50,8 +50,7 @@ export function classes(of: Readonly<Record<string, TestClass>>): Shape {
 }
 
 function showsClasses({ levels, total }: RunReport): OwnResults {
-  const { sessionTables, togetherLine } = afterLoad();
-  return { text: [togetherLine(total), sessionTables(levels)].filter(Boolean).join("\n\n") };
+  return { text: together().classTables(total, levels) };
 }
 
 /** The load of all classes. `live` has what the users of a class do, where the script says it. */

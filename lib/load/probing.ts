@@ -2,7 +2,7 @@
 import { Gauge } from "k6/metrics";
 import { setTimeout } from "k6/timers";
 import { abort } from "../abort";
-import { afterLoad, beforeLoad, prober } from "../lazy";
+import { beforeLoad, capacityLines, prober } from "../lazy";
 import { type Config, demand } from "../settings/config";
 import { formatDurationMs } from "../settings/duration";
 import { emitLevelMetrics, type Phase, type Result, type Slot, shared, Windows } from "../wire/client";
@@ -17,7 +17,8 @@ import type { Load, Shape } from "./shape";
 export const search: Shape = {
   uses: ["search", "LOOP", "ARRIVAL", "MAX_IN_FLIGHT", "prompts", "generation"],
   open: openSearch,
-  shows: (_report, { LOOP }) => afterLoad().capacityResults(capacityFound(), LOOP === "closed" ? "clients" : "req/s"),
+  shows: (_report, { LOOP }) =>
+    capacityLines().capacityResults(capacityFound(), LOOP === "closed" ? "clients" : "req/s"),
 };
 
 /** Sends the request of a slot. */

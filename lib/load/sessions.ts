@@ -1,5 +1,5 @@
 import { abort } from "../abort";
-import { afterLoad } from "../lazy";
+import { sessionTables } from "../lazy";
 import { type Config, demand, orRefuse } from "../settings/config";
 import { SettingError } from "../settings/setting-error";
 import { type ArrivalSpec, Arrivals, emitLevelMetrics, type LevelSpec } from "../wire/client";
@@ -26,7 +26,7 @@ export const conversations: Shape = {
       settle: () => awaitFreed(config),
     };
   },
-  shows: ({ levels }) => ({ text: [afterLoad().sessionTables(levels), freedLine()].filter(Boolean).join("\n\n") }),
+  shows: ({ levels }) => ({ text: [sessionTables().sessionTables(levels), freedLine()].filter(Boolean).join("\n\n") }),
 };
 
 /**

@@ -1,4 +1,4 @@
-import { afterLoad } from "../lazy";
+import { drift } from "../lazy";
 import { demand } from "../settings/config";
 import { scheduled } from "./arrivals";
 import { openLevels } from "./levels";
@@ -25,7 +25,7 @@ export const soak: Shape = {
     smoke
       ? {}
       : {
-          text: levels.map((level) => afterLoad().driftText(level, percent)).join("\n\n"),
-          limits: levels.flatMap((level) => afterLoad().driftLimits(level, percent)),
+          text: levels.map((level) => drift().driftText(level, percent)).join("\n\n"),
+          limits: levels.flatMap((level) => drift().driftLimits(level, percent)),
         },
 };

@@ -1,13 +1,13 @@
 /** What a test prints of its levels beside the common table; for `shows`. */
 import type { LevelSummary } from "../figures/level-summary";
-import { afterLoad } from "../lazy";
+import { ingestion, phaseSplit } from "../lazy";
 
 /** The speed at which the server reads prompts: a line through the TTFT of levels of several input lengths. */
 export function ingestionText(levels: readonly LevelSummary[]): string | undefined {
-  return afterLoad().ingestionText(levels);
+  return ingestion().ingestionText(levels);
 }
 
 /** What prefill and decode took, of the levels `full` and `prefill`. */
 export function phaseFigures(levels: readonly LevelSummary[]): string | undefined {
-  return afterLoad().phaseFigures(levels);
+  return phaseSplit().phaseFigures(levels);
 }

@@ -1,6 +1,5 @@
 /** What a reader must know of how the server's own metrics were read. Pure. */
 import type { RunReport } from "../figures/level-summary";
-import { parsePowerMetric } from "../figures/server-presets";
 import { percent, shortNumber } from "../figures/table";
 import type { Settings } from "../settings/settings";
 
@@ -35,10 +34,8 @@ export function serverNotes({ levels, serverPages = [] }: RunReport, config: Set
     ];
   });
   if (config.POWER_METRIC !== "" && levels.length > 0 && levels.every(({ server }) => server?.energyJ === undefined)) {
-    const power = parsePowerMetric(config.POWER_METRIC);
-    const kind = power?.role === "energy" ? "counter" : "gauge";
     notes.push(
-      `the energy is not known: no page of METRICS_URL has ${config.POWER_METRIC} as a ${kind} through half of a level`,
+      `the energy is not known: no page of METRICS_URL has ${config.POWER_METRIC} as a gauge of power or a counter of energy through half of a level`,
     );
   }
   return notes;

@@ -393,15 +393,13 @@ export class Windows {
 
 /** k6 can do nothing beside the load, so nothing is polled. */
 export class MetricsPoller {
-  start(): void {}
-  stop(): void {}
-  series(): never[] {
-    return [];
-  }
-  pages(): never[] {
-    return [];
-  }
+  start = none;
+  stop = none;
+  series = none;
+  pages = none;
 }
+
+const none = (): never[] => [];
 
 /** k6 itself unpacks nothing, so that a file packed by gzip and a Parquet file are refused as no text. */
 export class TextFile {

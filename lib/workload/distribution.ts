@@ -111,9 +111,9 @@ function drawZipf(max: number, exponent: number, rng: Rng): number {
   const density = (x: number) => Math.exp(-exponent * Math.log(x));
   const integral = (x: number) => {
     const log = Math.log(x);
-    return expm1Over((1 - exponent) * log) * log;
+    return over(Math.expm1, (1 - exponent) * log) * log;
   };
-  const inverse = (y: number) => Math.exp(log1pOver(Math.max(-1, y * (1 - exponent))) * y);
+  const inverse = (y: number) => Math.exp(over(Math.log1p, Math.max(-1, y * (1 - exponent))) * y);
   const first = integral(1.5) - 1;
   const last = integral(max + 0.5);
   const shift = 2 - inverse(integral(2.5) - density(2));
@@ -125,14 +125,9 @@ function drawZipf(max: number, exponent: number, rng: Rng): number {
   }
 }
 
-/** (e^x - 1) / x, also near 0. */
-function expm1Over(x: number): number {
-  return Math.abs(x) > 1e-8 ? Math.expm1(x) / x : 1 + x / 2;
-}
-
-/** ln(1 + x) / x, also near 0. */
-function log1pOver(x: number): number {
-  return Math.abs(x) > 1e-8 ? Math.log1p(x) / x : 1 - x / 2;
+/** f(x) / x, also at 0; f is expm1 or log1p, both of which are x itself near 0. */
+function over(f: (x: number) => number, x: number): number {
+  return x === 0 ? 1 : f(x) / x;
 }
 
 function wholeNumber(text: string): number | undefined {

@@ -36,26 +36,23 @@ function open(
   setting: "DATASET" | "TRACE",
   sessions: boolean,
 ): { length: number; at(k: number): unknown } {
+  // Of a mix each class has a file of its own.
+  const name = config.part === undefined ? setting : `${setting} of ${config.part}`;
   let read: ReadFile | undefined;
   const rows = orRefuse(
     () =>
-      new Rows(nameOf(config, setting), (add) => {
-        const file = (name: string, ships: boolean) => new TextFile(ships ? shippedPath(name) : userPath(name));
+      new Rows(name, (add) => {
+        const file = (path: string, ships: boolean) => new TextFile(ships ? shippedPath(path) : userPath(path));
         read = beforeLoad().readNamed(setting, config, file, sessions);
         for (const row of read.rows) add(row);
       }),
   );
-  const about = shared(`about ${nameOf(config, setting)}`, () => ({
+  const about = shared(`about ${name}`, () => ({
     found: read?.found ?? "",
     notes: read?.notes ?? [],
   }));
   opened.push(about);
   return { length: rows.length, at: (index: number) => JSON.parse(rows.at(index)) };
-}
-
-/** Of a mix each class has a file of its own. */
-function nameOf({ part }: Config, setting: string): string {
-  return part === undefined ? setting : `${setting} of ${part}`;
 }
 
 /** Shows what the file turned out to be, and what of it is not sent. For setup(): once a run. */

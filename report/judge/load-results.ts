@@ -2,11 +2,15 @@
  * What a merged run shows and writes beside the table of levels, and the limits of its load's own, as one process does in
  * handleSummary. The load's kind follows from the settings that only such a load echoes, and from its levels. Pure.
  */
+
+import { burstTable } from "../../lib/figures/burst";
 import { curveText } from "../../lib/figures/curve";
 import { driftLimits, driftText } from "../../lib/figures/drift";
-import { burstTable, phaseFigures, rampLines, requestFigures, secondsCsv } from "../../lib/figures/figures";
 import { ingestionText } from "../../lib/figures/ingestion";
 import type { OwnResults, RunReport } from "../../lib/figures/level-summary";
+import { phaseFigures } from "../../lib/figures/phase-split";
+import { rampLines, secondsCsv } from "../../lib/figures/ramp";
+import { requestFigures } from "../../lib/figures/request-benchmark";
 import { sessionTables } from "../../lib/figures/session-tables";
 import { togetherLine } from "../../lib/figures/together";
 

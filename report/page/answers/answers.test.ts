@@ -4,9 +4,10 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
-import { meanPhaseSplit, phaseFigures, phaseSplit, rampFigures, rampLines } from "../../../lib/figures/figures";
 import { type FoldedSecond, foldRecords, foldSeconds } from "../../../lib/figures/fold";
 import type { LevelSummary } from "../../../lib/figures/level-summary";
+import { meanPhaseSplit, phaseFigures, phaseSplit } from "../../../lib/figures/phase-split";
+import { rampFigures, rampLines } from "../../../lib/figures/ramp";
 import {
   batches,
   cache,

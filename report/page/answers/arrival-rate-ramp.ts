@@ -1,6 +1,7 @@
 /** Up to which request rate does a server answer, and what happens beyond? Two runs on one ramp: is version B better? */
-import { keptUpShare, onsetShare, type RampFigures, rampFigures, sustainedS } from "../../../lib/figures/figures";
+
 import { type FoldedSecond, foldSeconds } from "../../../lib/figures/fold";
+import { keptUpShare, onsetShare, type RampFigures, rampFigures, sustainedS } from "../../../lib/figures/ramp";
 import { formatChange, formatMs, formatNumber, formatShare } from "../../format";
 import { type Results, setting } from "../../read/read";
 import { e2eMs } from "../../read/request";

@@ -2,7 +2,7 @@
  * What does a batch of simultaneous requests cost, for chat and for embeddings? Beside our own tables the result goes out
  * in the format of tugot17/tokenomics, so that its plots and older results can be used.
  */
-import { type BurstFigures, burstFigures } from "../../../lib/figures/figures";
+import { type BurstFigures, burstFigures } from "../../../lib/figures/burst";
 import { formatMs, formatNumber, formatShare } from "../../format";
 import type { LevelSummary, RequestRow, Results } from "../../read/read";
 import { setting } from "../../read/read";

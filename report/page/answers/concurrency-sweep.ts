@@ -1,5 +1,5 @@
 /** How do latency and throughput change as more clients wait at once? */
-import { requestBenchmark } from "../../../lib/figures/figures";
+import { requestBenchmark } from "../../../lib/figures/request-benchmark";
 import { formatMs, formatNumber, formatShare } from "../../format";
 import { keepsSlos, levelFails, slosOf, sloWords } from "../../judge/level-state";
 import { type LevelSummary, type RequestRow, type Results, type SloMs, type Stats, setting } from "../../read/read";

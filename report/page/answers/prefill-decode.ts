@@ -2,7 +2,7 @@
  * Prefill and decode apart: the same prompts once with the full output length and once with one output token. What the
  * second phase takes is prefill (summarization), the rest of the first is decode (generation).
  */
-import { meanPhaseSplit, type PhaseSplit, phaseSplit } from "../../../lib/figures/figures";
+import { meanPhaseSplit, type PhaseSplit, phaseSplit } from "../../../lib/figures/phase-split";
 import { formatMs, formatNumber, formatShare } from "../../format";
 import { type GaugeFigures, gauge, gaugeFigures, thinned, within } from "../../read/gauges";
 import type { LevelSummary, RequestRow, Results, Stats } from "../../read/read";

@@ -1,17 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import {
-  burstTable,
-  meanPhaseSplit,
-  phaseFigures,
-  phaseSplit,
-  rampFigures,
-  rampLines,
-  requestBenchmark,
-  requestFigures,
-  secondsCsv,
-} from "./figures";
-import type { LevelSummary, Second } from "./level-summary";
+import type { Second } from "./level-summary";
+import { rampFigures, rampLines, secondsCsv } from "./ramp";
 
 function second(t: number, succeeded: number, failed = 0): Second {
   const scheduled = succeeded + failed;
@@ -26,42 +16,6 @@ function second(t: number, succeeded: number, failed = 0): Second {
   };
   return { t, ...counts, meanMs: 10, p50Ms: 9, p95Ms: t };
 }
-
-/** A phase of ten requests. */
-function phase(name: string, spanS: number, meanE2eMs: number): LevelSummary {
-  const counts = { completed: 10, inputTokens: 1000, outputTokens: 300 };
-  return { name, ...counts, spanS, e2eMs: { mean: meanE2eMs }, queueDelayMs: { mean: 1 } } as LevelSummary;
-}
-
-test("prefill is phase two as a whole, decode what phase one took longer", () => {
-  assert.deepEqual(phaseSplit(phase("full", 5, 900), phase("prefill", 2, 300)), {
-    inputTokens: 1000,
-    outputTokens: 300,
-    e2eLatencyS: 5,
-    summarizationLatencyS: 2,
-    generationLatencyS: 3,
-    summarizationThroughput: 500,
-    e2eThroughput: 60,
-    generationThroughput: 100,
-  });
-});
-
-test("of one request it is the same with means", () => {
-  const { inputTokens, summarizationThroughput, generationLatencyS, generationThroughput } = meanPhaseSplit(
-    phase("full", 5, 900),
-    phase("prefill", 2, 400),
-  );
-  assert.deepEqual(
-    [inputTokens, summarizationThroughput, generationLatencyS, generationThroughput],
-    [100, 250, 0.5, 60],
-  );
-});
-
-test("where phase two took longer there is no generation throughput, neither negative nor zero", () => {
-  const levels = [phase("full", 2, 300), phase("prefill", 2.5, 400)] as const;
-  assert.equal(phaseSplit(...levels).generationThroughput, undefined);
-  assert.match(phaseFigures(levels) ?? "", /\+ generation -0\.500 s\n.* generation - tokens\/s,/);
-});
 
 test("failures begin where more than one per cent fail over five seconds, not at a single slip", () => {
   const seconds = [
@@ -170,33 +124,4 @@ test("seconds become a line each", () => {
     secondsCsv([second(3, 2, 1)]),
     "t_s,scheduled,sent,succeeded,failed,mean_ms,p50_ms,p95_ms,in_flight,output_tokens\n3,3,3,2,1,10,9,3,0,0\n",
   );
-});
-
-test("a burst lasts from its first send, whatever came before it", () => {
-  const level = { ...phase("b8", 2, 400), durationS: 3 };
-  assert.match(burstTable([level]), /^b8 +2 +500 +150$/m);
-});
-
-test("a burst of embeddings has no output, and its table no column of it", () => {
-  const level = { ...phase("b8", 2, 400), outputTokens: 0, durationS: 3 };
-  const lines = burstTable([level]).split("\n");
-  assert.match(lines[0] ?? "", /batch input tok\/s$/);
-  assert.match(lines[1] ?? "", / 500$/);
-});
-
-test("tokens that nobody counted are not zero in a request benchmark", () => {
-  const level = {
-    ...{ ...phase("c8", 2, 400), outputTokens: 0, requests: 10, requestThroughput: 5, outputThroughput: 0 },
-    ...{ statuses: { 200: 10 }, whole: { durationS: 2 }, durationS: 2, e2eMs: { count: 0 } },
-  } as unknown as LevelSummary;
-  const {
-    inputTokensPerRequest = 0,
-    outputTokensPerRequest,
-    outputTokensMixed,
-    outputTokensPerS,
-  } = requestBenchmark(level);
-  assert.ok(inputTokensPerRequest > 0);
-  assert.deepEqual([outputTokensPerRequest, outputTokensMixed, outputTokensPerS], [undefined, undefined, undefined]);
-  assert.match(requestFigures(level), /Average output tokens per request +-$/m);
-  assert.match(requestFigures(level), /Output token throughput +-$/m);
 });
