@@ -39,7 +39,7 @@ export function vulnFinding({ code, stdout, stderr }: Ended): Finding {
 export const reviewed: readonly { rule: string; files: RegExp; why: string }[] = [
   {
     rule: "G103",
-    files: /^internal\/(client|reader|ring|simulate|wiretap)\//,
+    files: /^internal\/(client|clock|reader|ring|simulate|wiretap)\//,
     why: "Memory that is shared with the kernel (rings, io vectors, control messages) and sizes of its structures.",
   },
   {
@@ -49,7 +49,7 @@ export const reviewed: readonly { rule: string; files: RegExp; why: string }[] =
   },
   {
     rule: "G404",
-    files: /^(internal\/(access\/headers|shape\/arrivals|simulate\/schedule)|sse\/retry)\.go$/,
+    files: /^(internal\/(access\/headers|schedule\/schedule|simulate\/schedule)|sse\/retry)\.go$/,
     why: "Seeded schedules, and ids of requests and traces: none of them is a secret.",
   },
   {
@@ -78,6 +78,22 @@ export const reviewed: readonly { rule: string; files: RegExp; why: string }[] =
     rule: "G402",
     files: /^internal\/coordinate\/trust\.go$/,
     why: "VerifyConnection checks the certificate by the token of both ends, instead of by a CA.",
+  },
+  {
+    rule: "G115",
+    files:
+      /^internal\/(client\/http2|coordinate\/command|reader\/(reader|thread)_linux|records\/lines|ring\/(filter|flow|ring_linux)|schedule\/schedule|simulate\/(embeddings|fault|openai|poller_linux|predict|prompt|ring_linux|tickets|truth)|stream\/(outcome|parser|stream|template|wire)|wiretap\/(tap_linux|wiretap))\.go$/,
+    why: "Sequence numbers of TCP, which wrap; hashes; file descriptors, lengths and indices that are bounded before.",
+  },
+  {
+    rule: "G407",
+    files: /^internal\/simulate\/tickets\.go$/,
+    why: "The nonce of a TLS record is its number, by RFC 8446, section 5.3.",
+  },
+  {
+    rule: "G602",
+    files: /^internal\/(reader\/thread_linux|simulate\/distribution|stream\/pointer)\.go$/,
+    why: "Indices of arrays of a fixed length, and of a list that is as long as the one that is gone through.",
   },
   { rule: "G112", files: /^internal\/simulate\/http2\.go$/, why: "The simulated server, on loopback." },
 ];

@@ -18,7 +18,15 @@ export function shownToUser(file: string): string {
 
 /** Files and folders of a run's results, by name; extension/internal/results/results.go has the same. */
 export const resultNames: readonly string[] = [
-  ...["summary.json", "config.json", "records.ndjson", "records.ndjson.gz", "seconds.csv", "server-metrics.json"],
+  ...[
+    "summary.json",
+    "config.json",
+    "records.ndjson",
+    "records.ndjson.gz",
+    "records-rest.ndjson",
+    "seconds.csv",
+    "server-metrics.json",
+  ],
   ...["report.html", "tables", "pictures", "full", "prefill", "start.json", "start.md"],
   ...[
     "start.junit.xml",

@@ -14,6 +14,12 @@ export const exitCodes = {
     means: "Passed: every level was measured and no limit was violated (with `THRESHOLDS=none`: was measured).",
     next: "",
   },
+  endedForAll: {
+    code: 95,
+    means:
+      "Of one of several runners: the run ended early for all, because a runner or the coordinator was lost or refused.",
+    next: "The log names the reason. The coordinator's own exit code is the verdict (98). Start the run again.",
+  },
   inconclusive: {
     code: 96,
     means:

@@ -315,7 +315,7 @@ test("a killed runner ends the run for all, and what it had sent is kept; so is 
   const lost = await killing((_, runners) => runners[1]?.kill());
   assert.equal(lost.judged.code, 98, lost.judged.stderr);
   assert.match(lost.judged.stderr, /runner 2 of 2 is lost: nothing was heard of it for 1s/);
-  assert.equal(lost.ends[0]?.code, 105);
+  assert.equal(lost.ends[0]?.code, 95);
   assert.match(lost.ends[0]?.stderr ?? "", /the run ends for all runners: runner 2 of 2 is lost/);
   const refused = await merged(lost.dirs, 2);
   assert.equal(refused.code, 98);
@@ -323,9 +323,55 @@ test("a killed runner ends the run for all, and what it had sent is kept; so is 
 
   const alone = await killing(({ coordinator }) => coordinator.child.kill("SIGKILL"));
   for (const { code, stderr } of alone.ends) {
-    assert.equal(code, 105, stderr);
+    assert.equal(code, 95, stderr);
     assert.match(stderr, /the coordinator does not take this runner's records/);
   }
+});
+
+test("an open load ends soon after its coordinator was killed, and every request that the server had is in the records", async () => {
+  const [rate, loadS] = [40, 45];
+  const load = { RATE: rate, DURATION: `${loadS}s`, WARMUP: 0, OUTPUT_TOKENS: 4, MAX_IN_FLIGHT: 40 };
+  // Runners lose a coordinator whose port is closed before this.
+  const coordinator = await startCoordinator(2, { args: ["--judge", "none", "--lost-after", "40s"] });
+  const own = { ...load, BASE_URL: server.baseUrl, COORDINATOR: coordinator.address, COORDINATOR_TOKEN: token };
+  await server.reset();
+  const runners = [
+    await startRunner("arrival-rate-ramp", 1, 2, own),
+    await startRunner("arrival-rate-ramp", 2, 2, own),
+  ];
+  for (const runner of runners) await runner.ready();
+  for (const runner of runners) await runner.release();
+  const files = partsOf(coordinator.dir, 2).map((dir) => path.join(dir, "records.ndjson"));
+  while (!files.every((file) => requestsIn(readRecords(file)).length > 5)) {
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+  coordinator.child.kill("SIGKILL");
+  const killedMs = performance.now();
+  const ends = await Promise.all(runners.map(({ child }) => child.ended));
+  const tookMs = performance.now() - killedMs;
+  // After 3 s of refused connections; the rest is this machine's.
+  assert.ok(tookMs < 20_000, `the runners went on for ${tookMs.toFixed(0)} ms`);
+  const ids: string[] = [];
+  for (const [k, { code, stderr }] of ends.entries()) {
+    assert.equal(code, 95, stderr);
+    const [, restFile = "", at = ""] =
+      /they are in (\S+) and follow the first (\d+) bytes of the coordinator's part-\d/.exec(stderr) ?? [];
+    const whole = Buffer.concat([readFileSync(files[k] ?? "").subarray(0, Number(at)), readFileSync(restFile)]);
+    const joined = path.join(scratchDir(), "records.ndjson");
+    writeFileSync(joined, whole);
+    const lines = readRecords(joined);
+    assert.equal(lines.length, whole.toString().trim().split("\n").length, "every line is whole");
+    assert.equal(lines.at(-1)?.type, "end");
+    ids.push(...requestsIn(lines).map(({ id = "" }) => id));
+  }
+  const truth = await server.truth();
+  assert.ok(truth.requestCount < (rate * loadS) / 2, `${truth.requestCount} requests were served`);
+  const kept = new Set(ids);
+  assert.deepEqual(
+    truth.requests.map(({ id }) => id).filter((id) => !kept.has(id)),
+    [],
+  );
+  assert.equal(ids.length, kept.size);
 });
 
 test("the operator's initializer takes the manifests: k6 archive with the runners' arguments, and no line of an error", async () => {

@@ -231,6 +231,38 @@ func TestWaitsHaveAnEnd(t *testing.T) {
 		_, _, err := all[0].Meet(t.Context(), "level c1", 0, true)
 		require.ErrorContains(t, err, "the runners do not run the same load: runner 1 of 2 waits at level c1, runner 2 of 2 waits at level c2")
 	})
+	t.Run("for a coordinator that takes requests and does not reply", func(t *testing.T) {
+		c := config(t, 1)
+		c.LostAfter = time.Second
+		b := serve(t, c)
+		r := b.open(t, 0)
+		told := make(chan string, 1)
+		r.o.Ended = func(reason string) { told <- reason }
+		network := r.http.Transport
+		var mute atomic.Bool
+		r.http.Transport = roundTripper(func(request *http.Request) (*http.Response, error) {
+			if mute.Load() {
+				<-request.Context().Done()
+				return nil, request.Context().Err()
+			}
+			return network.RoundTrip(request)
+		})
+		require.NoError(t, r.Register(t.Context(), 1, 1, facts()))
+		mute.Store(true)
+		r.Add([]byte(`{"type":"request"}`))
+		muteAt := time.Now()
+		select {
+		case reason := <-told:
+			require.Contains(t, reason, "could not be reached for 1s")
+			require.Less(t, time.Since(muteAt), longPoll)
+		case <-time.After(2 * longPoll):
+			t.Fatal("the runner waits for longer than --lost-after")
+		}
+		require.Error(t, r.Close())
+		at, rest := r.Rest()
+		require.Equal(t, int64(0), at)
+		require.Equal(t, "{\"type\":\"request\"}\n", string(rest))
+	})
 	t.Run("for a coordinator that is gone", func(t *testing.T) {
 		c := config(t, 2)
 		c.LostAfter = 300 * time.Millisecond

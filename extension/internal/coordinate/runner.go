@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -24,7 +25,8 @@ type Options struct {
 	StartUnixNs int64
 	// Ended is called once where the run ends early for all, with the reason.
 	Ended func(reason string)
-	// Patience is how long the coordinator is asked again before it is taken for gone; 0 = 20 s.
+	// Patience is how long the coordinator is asked again before it is taken for lost; 0 = 20 s. Registering sets it to the
+	// coordinator's --lost-after: runners and coordinator lose each other after the same time.
 	Patience time.Duration
 }
 
@@ -71,6 +73,10 @@ func (e refused) Error() string { return e.reason }
 const (
 	defaultPatience = 20 * time.Second
 	openPatience    = 2 * time.Minute // the coordinator may start later than the runners
+
+	// gonePatience is how long connections may be refused: the host is there, and nothing listens on its port. A coordinator
+	// that was started again leads another run, so waiting for it is of no use.
+	gonePatience = 3 * time.Second
 )
 
 // Open asks the coordinator for the run. It waits for one that is not there yet.
@@ -133,6 +139,13 @@ func (r *Runner) Register(ctx context.Context, part, of int, facts Facts) error 
 	r.sent = make(chan struct{})
 	go r.send()
 	return nil
+}
+
+// Rest returns the records that the coordinator has not confirmed, which follow its first `at` bytes, once Close has returned.
+func (r *Runner) Rest() (at int64, records []byte) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.at, r.pending
 }
 
 // measure compares the clocks as NTP does: the reading of the coordinator's clock lies in the middle of the exchange, give
@@ -301,8 +314,22 @@ func (r *Runner) insist(ctx context.Context, path string, in, out any) error {
 // insistRaw asks again while the coordinator cannot be reached, for as long as its patience lasts.
 func (r *Runner) insistRaw(ctx context.Context, path, contentType string, body []byte, out any) error {
 	began := time.Now()
+	var refusedSince time.Time
 	for {
-		err := r.ask(ctx, path, contentType, body, out)
+		// A reply to a meeting may take a long poll; all others come at once.
+		most := 2 * longPoll
+		if path != pathMeet {
+			most = min(most, max(r.o.Patience-time.Since(began), heartbeat))
+		}
+		err := r.ask(ctx, most, path, contentType, body, out)
+		switch {
+		case !errors.Is(err, syscall.ECONNREFUSED):
+			refusedSince = time.Time{}
+		case refusedSince.IsZero():
+			refusedSince = time.Now()
+		case r.part > 0 && time.Since(refusedSince) > gonePatience:
+			return fmt.Errorf("nothing has listened at its address for %v: %w", gonePatience, err)
+		}
 		var no refused
 		switch {
 		case err == nil:
@@ -322,8 +349,8 @@ func (r *Runner) insistRaw(ctx context.Context, path, contentType string, body [
 	}
 }
 
-func (r *Runner) ask(ctx context.Context, path, contentType string, body []byte, out any) error {
-	ctx, cancel := context.WithTimeout(ctx, 2*longPoll)
+func (r *Runner) ask(ctx context.Context, most time.Duration, path, contentType string, body []byte, out any) error {
+	ctx, cancel := context.WithTimeout(ctx, most)
 	defer cancel()
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, r.base.Scheme+"://"+r.base.Host+path, bytes.NewReader(body))
 	if err != nil {

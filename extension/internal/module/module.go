@@ -3,7 +3,6 @@ package module
 
 import (
 	"errors"
-	"fmt"
 	"sync"
 	"sync/atomic"
 
@@ -75,12 +74,10 @@ func (r *Root) NewModuleInstance(vu modules.VU) modules.Instance {
 // exitCode returns what the process ends with for which k6 itself would end with k6Code.
 func (r *Root) exitCode(k6Code int) int {
 	// Even where k6 has failed: the other instances must not wait for this one.
-	left := r.leave()
+	if r.leave() {
+		return process.ExitEndedForAll
+	}
 	if run := r.run.Load(); run != nil {
-		if left != nil && k6Code == 0 {
-			run.LogError(fmt.Sprintf("tokenclock: the coordinator has not all records: %v", left))
-			return process.ExitNotValid
-		}
 		return run.ExitCode(k6Code)
 	}
 	return k6Code

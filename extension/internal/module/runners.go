@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"sync"
+	"sync/atomic"
 
 	"github.com/grafana/sobek"
 
@@ -15,6 +17,7 @@ import (
 	"github.com/tokenclock/tokenclock/extension/internal/coordinate"
 	"github.com/tokenclock/tokenclock/extension/internal/part"
 	"github.com/tokenclock/tokenclock/extension/internal/process"
+	"github.com/tokenclock/tokenclock/extension/internal/results"
 	"github.com/tokenclock/tokenclock/extension/internal/run"
 	"github.com/tokenclock/tokenclock/extension/internal/shape"
 )
@@ -28,6 +31,8 @@ type runners struct {
 	part    *part.Part // from setup() on
 	build   string
 	clockNs int64 // when the clock was measured that the records tell of
+
+	ended atomic.Bool // early, for all runners
 }
 
 // partLine tells of an instance's part of the load, and of its clock.
@@ -87,8 +92,11 @@ func (i *instance) joinRunners(v sobek.Value) string {
 	return c.Salt()
 }
 
-// endedForAll ends this instance as a signal would: nothing that it still measures is part of a whole.
+// endedForAll ends this instance as a signal would, once: nothing that it still measures is part of a whole.
 func (r *Root) endedForAll(reason string) {
+	if r.runners.ended.Swap(true) {
+		return
+	}
 	if run := r.run.Load(); run != nil {
 		run.LogError("tokenclock: the run ends for all runners: " + reason)
 	}
@@ -174,14 +182,22 @@ func (r *Root) meet(ctx context.Context, at string, number int, start bool) (sta
 	}
 	startNs, largest, err = c.Meet(ctx, at, number, start)
 	if err != nil {
-		var over coordinate.ErrEnded
-		if ctx.Err() == nil && !errors.As(err, &over) {
-			r.endedForAll(err.Error())
+		if ctx.Err() == nil {
+			r.endedForAll(reasonOf(err))
 		}
 		return 0, 0, err
 	}
 	r.noteClock()
 	return startNs, largest, nil
+}
+
+// reasonOf says why the run ended, by the coordinator's word where it is that.
+func reasonOf(err error) string {
+	var over coordinate.ErrEnded
+	if errors.As(err, &over) {
+		return over.Reason
+	}
+	return err.Error()
 }
 
 // noteClock writes the measurement of the clock into the records, once each.
@@ -200,14 +216,43 @@ func (r *Root) noteClock() {
 	})
 }
 
-// leave sends the last of the records to the coordinator. It returns what kept it from that.
-func (r *Root) leave() error {
+// leave sends the last of the records to the coordinator. It reports whether the run ended early for all runners; what the
+// coordinator did not take is kept in RESULTS.
+func (r *Root) leave() (ended bool) {
 	c := r.runners.coordinator
 	if c == nil {
-		return nil
+		return false
 	}
 	r.log.Finish()
-	return c.Close()
+	if err := c.Close(); err != nil {
+		r.keepRest(err)
+		return true
+	}
+	return r.runners.ended.Load()
+}
+
+// restName is the file in RESULTS of the records that the coordinator did not take.
+const restName = "records-rest.ndjson"
+
+// keepRest writes the records that the coordinator did not take.
+func (r *Root) keepRest(left error) {
+	run := r.run.Load()
+	at, records := r.runners.coordinator.Rest()
+	if run == nil || len(records) == 0 {
+		return
+	}
+	err := errors.New("RESULTS is empty")
+	file := filepath.Join(run.Spec().ResultsDir, restName)
+	if run.Spec().ResultsDir != "" {
+		err = results.WriteWhole(file, string(records))
+	}
+	lacks := fmt.Sprintf("tokenclock: the coordinator lacks the last %d bytes of this runner's records: %v", len(records), left)
+	if err != nil {
+		run.LogError(fmt.Sprintf("%s; they are lost: %v", lacks, err))
+		return
+	}
+	run.LogError(fmt.Sprintf("%s; they are in %s and follow the first %d bytes of the coordinator's %s/records.ndjson",
+		lacks, file, at, coordinate.PartFolder(r.runners.part.Number())))
 }
 
 // own returns this instance's part of a run that several share; nil where it is alone.

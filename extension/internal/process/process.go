@@ -24,6 +24,9 @@ const (
 // ExitNotValid is the exit code of a run that says nothing about the server; docs/ci.md has the table.
 const ExitNotValid = 98
 
+// ExitEndedForAll is the exit code of one of several runners whose run ended early for all of them.
+const ExitEndedForAll = 95
+
 // parentVariable names the process that k6 was started by and shall not outlive. Set by this project's own programs.
 const parentVariable = "K6_TOKENCLOCK_PARENT_PID"
 

@@ -13,7 +13,7 @@ import (
 
 // resultNames are the files and folders of a run's results, by name. run/ and report/ make more of them than k6 does.
 var resultNames = []string{
-	"summary.json", "config.json", "records.ndjson", "records.ndjson.gz", "seconds.csv", "server-metrics.json",
+	"summary.json", "config.json", "records.ndjson", "records.ndjson.gz", "records-rest.ndjson", "seconds.csv", "server-metrics.json",
 	"report.html", "tables", "pictures", "full", "prefill", "start.json", "start.md", "start.junit.xml",
 	"gate.json", "gate.md", "gate.junit.xml", "compare.json", "compare.md", "compare.junit.xml", "compare.html",
 }
