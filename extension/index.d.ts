@@ -106,6 +106,9 @@ declare module "k6/x/tokenclock" {
     /** How a response reads; api `custom` only, which needs it. A description that cannot be used ends the test with exit code
      * 104. The name stands for it in messages. */
     wire?: { readonly name?: string; readonly response: WireResponse };
+    /** Addresses of the servers that may be sent `headers` beside that of `url`; scheme, host and port count. Where it is given,
+     * and where a header holds {{key}} or {{signature}}, a request whose own url is of another server is refused. */
+    keyOrigins?: readonly string[];
   }
 
   export interface RequestSpec {
@@ -114,6 +117,7 @@ declare module "k6/x/tokenclock" {
     /** Overrides of the client's options for this request. */
     url?: string;
     method?: string;
+    /** With the placeholders of ClientOptions.headers, but for {{key}} and {{signature}}. */
     headers?: Record<string, string>;
     /** Forced output length in tokens: a reply with fewer is failure `short`. */
     outputTokens?: number;
@@ -599,7 +603,7 @@ declare module "k6/x/tokenclock" {
 
   /** Keys, TLS and traces of all requests of the run. */
   export interface Access {
-    /** Where keys come from: one of file, command, oauth and aws. A header whose value holds {{key}} carries the key; one that
+    /** Where keys come from: one of file, command, oauth and aws, or aws with file or command. A header whose value holds {{key}} carries the key; one that
      * is {{signature}} has the request signed. A key is renewed before its end and when the server answers 401; such a request
      * is sent once more. */
     keys?: {
@@ -610,7 +614,9 @@ declare module "k6/x/tokenclock" {
       oauth?: {
         tokenUrl: string; clientId: string; clientSecret?: string; secretFile?: string; scope?: string; audience?: string;
       };
-      /** The keys come from the environment: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN. */
+      /** The credentials are the JSON of a credential_process in file or of command, else those of the environment:
+       * AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN. They are also renewed when the server says that they have
+       * expired (403). */
       aws?: { service: string; region: string };
     };
     /** Files in PEM. */

@@ -2,7 +2,8 @@
 export { capacityGates, gates } from "../thresholds/gates";
 export { loadConflict, meetOptions } from "./load/load-options";
 export { requireMeasurable, trendStats, unreachableLine } from "./load/measurable";
-export { sameHost } from "./settings/address";
+export { privateSettings, requireKeyOrigin } from "./settings/access";
+export { mayHaveKey } from "./settings/address";
 export { ownValue, requireOwn } from "./settings/own";
 export { clientConfig } from "./settings/own-client";
 export {

@@ -87,7 +87,12 @@ export function openTest(name: string, defaults: Defaults, shape: Shape): Test {
       serverMetrics: openServerMetrics(config),
       gates() {
         const gates = load.gates?.() ?? beforeLoad().gates(config, load.levels);
-        return { ...gates, thresholds: { ...gates.thresholds, ...thresholds } };
+        if (Object.keys(thresholds).length === 0) return gates;
+        const all = { ...gates.thresholds };
+        for (const [metric, expressions] of Object.entries(thresholds)) {
+          all[metric] = [...new Set([...(all[metric] ?? []), ...expressions])];
+        }
+        return { ...gates, thresholds: all, script: thresholds };
       },
     };
     return opened;

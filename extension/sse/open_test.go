@@ -446,6 +446,40 @@ func TestRedirects(t *testing.T) {
 	assert.JSONEq(t, `[303,[]]`, v.run(open))
 }
 
+func TestRedirectsElsewhereCarryNoKey(t *testing.T) {
+	heads := make(chan http.Header, 4)
+	other, _ := server(t, each(func(p *peer, r *http.Request) {
+		heads <- r.Header.Clone()
+		p.say(streamHead)
+		p.end()
+	}))
+	origin, _ := server(t, each(func(p *peer, r *http.Request) {
+		if r.URL.Path == "/own" {
+			heads <- r.Header.Clone()
+			p.say(streamHead)
+			p.end()
+			return
+		}
+		where := map[string]string{"/events": other + "/x", "/home": "/own"}[r.URL.Path]
+		p.say("HTTP/1.1 307 Temporary Redirect\r\nLocation: " + where + "\r\nContent-Length: 0\r\n\r\n")
+	}))
+	v := newVU(t, origin)
+	open := func(path string) http.Header {
+		v.run(`return sse.open(URL.replace("/events", "` + path + `"), {headers: {Authorization: "Bearer k", "X-Api-Key": "k", "api-key": "k", Cookie: "c=k", "X-Team": "k", Accept: "text/event-stream", "Content-Type": "application/json"}}, () => {}).status`)
+		return <-heads
+	}
+	away := open("/events")
+	for _, name := range []string{"Authorization", "X-Api-Key", "Api-Key", "Cookie", "X-Team"} {
+		assert.Empty(t, away.Get(name), name)
+	}
+	assert.Equal(t, "text/event-stream", away.Get("Accept"))
+	assert.Equal(t, "application/json", away.Get("Content-Type"))
+	home := open("/home")
+	for _, name := range []string{"Authorization", "X-Api-Key", "Api-Key", "X-Team"} {
+		assert.NotEmpty(t, home.Get(name), "the same server is sent all: "+name)
+	}
+}
+
 // values returns the samples of one metric that were emitted since the last call that asked for any.
 func (v *vu) values(metric string) []metrics.Sample {
 	var out []metrics.Sample

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
+	"regexp"
 	"strings"
 	"time"
 
@@ -115,9 +117,15 @@ type hops struct {
 	x    *client.Exchange
 }
 
+// harmless are the headers that a redirect to another server keeps: any other may be a key.
+var harmless = regexp.MustCompile(`^(Accept(-.*)?|Content-(Type|Language|Encoding)|Cache-Control|Last-Event-Id|Referer|User-Agent)$`)
+
 // RoundTrip implements http.RoundTripper.
 func (h *hops) RoundTrip(req *http.Request) (*http.Response, error) {
 	h.end(nil)
+	if client.RedirectedElsewhere(req) {
+		maps.DeleteFunc(req.Header, func(name string, _ []string) bool { return !harmless.MatchString(name) })
+	}
 	var err error
 	h.req = req
 	h.resp, h.x, err = h.transport.Do(req)

@@ -78,6 +78,10 @@ export interface JudgedLimit {
   metric: string;
   /** The level that it is for; absent where it is for the whole run. */
   level?: string;
+  /** The other tags of the samples that it is on, but for phase:steady; absent where there are none. */
+  tags?: Record<string, string>;
+  /** The script named it (test.threshold): k6's judgement is the only one that there is. */
+  script?: true;
   /** Of llm_samples: the metric whose samples are counted. */
   of?: string;
   /** As in the profile, e.g. "p(95)<450". */
@@ -87,6 +91,20 @@ export interface JudgedLimit {
   /** How far the value is on the limit's good side, in the metric's unit; negative where the limit is violated. */
   margin?: number;
   result: "passed" | "violated" | "not measured";
+}
+
+/** A metric of the script's own as k6 aggregated it over the whole run, or over the samples with the tags of a threshold on it. */
+export interface ScriptMetric {
+  name: string;
+  /** Absent where they are all of its samples. */
+  tags?: Record<string, string>;
+  type: "counter" | "gauge" | "rate" | "trend";
+  /** Of its values, where k6 knows it. */
+  unit?: "ms" | "bytes";
+  /** By aggregate, as thresholds name them: count, rate, value, min, avg, p(95), ... */
+  values: Record<string, number>;
+  /** No value was ever added; the values stand for none. */
+  empty?: true;
 }
 
 /** Limits that make a request good; ms. */
@@ -111,6 +129,8 @@ export interface Summary extends RunReport {
   profile?: Profile;
   /** Every limit that k6 judged. */
   thresholds?: JudgedLimit[];
+  /** The metrics of the script's own; absent where it has none. */
+  scriptMetrics?: ScriptMetric[];
   /** sha256 in hex of the files that settings name, by setting. */
   digests?: Record<string, string>;
 }

@@ -17,6 +17,8 @@ export interface Profile {
 export interface Gates {
   /** k6's thresholds option. */
   readonly thresholds: Record<string, string[]>;
+  /** Those among them that the script itself named (test.threshold). */
+  readonly script?: Readonly<Record<string, readonly string[]>>;
   readonly profile: Profile | undefined;
 }
 

@@ -11,7 +11,7 @@ export function resetAndRest(config: Config): Between {
     if (config.RESET_URL === "") return;
     const url = addressOf(config, config.RESET_URL);
     // A key is for the server that is measured, and for no other host.
-    const headers = beforeLoad().sameHost(url, config.BASE_URL) ? requestHeaders(config) : {};
+    const headers = beforeLoad().mayHaveKey(url, config) ? requestHeaders(config) : {};
     const reply = fetch(url, { method: "POST", headers });
     if (reply.status >= 200 && reply.status <= 299) return;
     // Without the reset the second phase would measure what the first one left. The address may hold a secret.

@@ -37,6 +37,24 @@ function evidence(shape: Shape, more: Partial<Evidence> = {}): Evidence {
   return { report: reportOf(shape), judged, expected, unwritten: [], ...more };
 }
 
+test("a limit that the script named keeps its tags, and is not measured where k6 did not judge it", () => {
+  const metric = "answer_tokens{level:c1,phase:steady,turn:t1,metric:x}";
+  const script = { [metric]: ["avg>=-1.5"], other: ["rate<1e-3"] };
+  const judged = [...kept, { metric, expression: "avg>=-1.5", ok: true, value: 2, script: true as const }];
+  const { limits, verdict } = conclude(
+    evidence({}, { judged, script, expected: { ...script, [ttft.metric]: [ttft.expression] } }),
+  );
+  assert.deepEqual(limits.slice(kept.length), [
+    {
+      ...{ metric: "answer_tokens", expression: "avg>=-1.5", result: "passed", level: "c1" },
+      ...{ tags: { turn: "t1", metric: "x" }, script: true, value: 2, margin: 3.5 },
+    },
+    { metric: "other", expression: "rate<1e-3", result: "not measured", script: true },
+  ]);
+  assert.ok(limits.slice(0, kept.length).every((limit) => limit.script === undefined));
+  assert.equal(verdict.pass, false, "one limit was not judged");
+});
+
 const rows: [why: string, evidence: Evidence, code: number, reason: RegExp | undefined][] = [
   ["all kept", evidence({}), 0, undefined],
   [

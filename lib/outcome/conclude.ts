@@ -1,6 +1,7 @@
 /** What a run came to: its verdict, every limit with its margin, and the exit code that follows. Pure. */
 
 import type { JudgedLimit, RunReport, Verdict } from "../figures/level-summary";
+import { selectorOf } from "../figures/selector";
 import { besideLimit } from "../figures/table";
 import { type ExitCodeName, exitCodes } from "./exit-codes";
 import { type Judged, judge } from "./verdict";
@@ -12,6 +13,8 @@ export interface Evidence {
   readonly judged: readonly Judged[] | undefined;
   /** The thresholds that the run was to be judged by. */
   readonly expected: Readonly<Record<string, readonly string[]>>;
+  /** Those among them that the script named (test.threshold). */
+  readonly script?: Readonly<Record<string, readonly string[]>>;
   /** Results that could not be written whole, a line each. */
   readonly unwritten: readonly string[];
   /** Limits that the test itself judged. */
@@ -34,7 +37,7 @@ export function conclude(evidence: Evidence): Conclusion {
   const limits = judged.map(limitOf);
   markUnmeasured(limits);
   const { own = [] } = evidence;
-  limits.push(...own);
+  limits.push(...unjudgedOfScript(evidence), ...own);
   const invalid = flaws(evidence);
   const byThresholds = judge(report, judged);
   const unmeasured = unmeasuredLevels(report).filter(
@@ -51,6 +54,16 @@ export function conclude(evidence: Evidence): Conclusion {
   ];
   const verdict: Verdict = { ...byThresholds, pass: reasons.length === 0, reasons };
   return { verdict, limits, exit: exitOf(evidence, verdict, limits, invalid.length > 0) };
+}
+
+/** Limits of the script that k6 did not judge: whoever judges the run later must know that there were some. */
+function unjudgedOfScript({ judged = [], script = {} }: Evidence): JudgedLimit[] {
+  const known = new Set(judged.map(({ metric, expression }) => `${metric} ${expression}`));
+  return Object.entries(script).flatMap(([metric, expressions]) =>
+    expressions
+      .filter((expression) => !known.has(`${metric} ${expression}`))
+      .map((expression) => limitOf({ metric, expression, ok: false, value: undefined, empty: true, script: true })),
+  );
 }
 
 /** What one of several instances comes to: it never passes by itself, for the merge judges what all of them measured. */
@@ -132,14 +145,17 @@ function countsSamples({ metric }: JudgedLimit): boolean {
   return metric === "llm_requests" || metric === "llm_samples";
 }
 
-function limitOf({ metric: key, expression, ok, value, empty }: Judged): JudgedLimit {
-  const metric = key.replace(/\{.*/, "");
-  const [, level] = /\blevel:([^,}]+)/.exec(key) ?? [];
-  const [, of] = /\bmetric:(\w+)/.exec(key) ?? [];
-  const [, comparison = "", bound = ""] = /([<>=!]+)\s*([\d.]+)$/.exec(expression) ?? [];
+function limitOf({ metric: key, expression, ok, value, empty, script }: Judged): JudgedLimit {
+  const { metric, tags } = selectorOf(key);
+  const { level, metric: of, phase, ...others } = tags;
+  if (phase !== undefined && phase !== "steady") others.phase = phase;
+  const [, comparison = "", bound = ""] = /([<>=!]+)\s*(-?[\d.]+(?:e[+-]?\d+)?)$/i.exec(expression) ?? [];
   const limit: JudgedLimit = { metric, expression, result: empty ? "not measured" : ok ? "passed" : "violated" };
   if (level !== undefined) limit.level = level;
-  if (of !== undefined) limit.of = of;
+  if (of !== undefined && metric === "llm_samples") limit.of = of;
+  else if (of !== undefined) others.metric = of;
+  if (Object.keys(others).length > 0) limit.tags = others;
+  if (script) limit.script = true;
   if (value === undefined || empty) return limit;
   limit.value = value;
   if (comparison.startsWith("<")) limit.margin = Number(bound) - value;

@@ -9,7 +9,7 @@ import type { Config } from "../settings/parse-config";
 import { type Conclusion, conclude, exitCodeOf } from "./conclude";
 import { serverNotes } from "./server-notes";
 import { serverTables } from "./server-table";
-import { clientLines, judgedThresholds, type SummaryMetrics } from "./verdict";
+import { clientLines, judgedThresholds, type SummaryMetrics, scriptMetrics } from "./verdict";
 
 /** What k6 hands to handleSummary, as far as it is read. */
 export interface SummaryData {
@@ -49,10 +49,13 @@ export function concludeRun(run: EndedRun, write: ((path: string, text: string) 
   const { config, shown, metrics, gates, own } = run;
   const { report, unknown } = withCosts(withSteadyStates(run.report), config);
   const unwritten = report.recordsError === undefined ? [] : [`records: ${report.recordsError}`];
-  const judged = metrics && judgedThresholds(metrics);
+  const judged = metrics && judgedThresholds(metrics, gates.script);
   const mayChange = ofChange.includes(config.scenario);
   const conclusion = () =>
-    conclude({ report, judged, expected: gates.thresholds, unwritten, own: own.limits, mayChange });
+    conclude({
+      ...{ report, judged, expected: gates.thresholds, script: gates.script },
+      ...{ unwritten, own: own.limits, mayChange },
+    });
   // What is a reason of the verdict is no note beside it.
   const { reasons } = conclusion().verdict;
   const notes = [...run.notes, ...steadyNotes(report.levels), ...unknown, ...serverNotes(report, config)].filter(
@@ -95,10 +98,11 @@ function withSteadyStates(report: RunReport): RunReport {
 }
 
 function summaryOf(
-  { config, shown, report, gates, digests, notes }: EndedRun,
+  { config, shown, report, gates, digests, notes, metrics = {} }: EndedRun,
   { verdict, limits }: Pick<Conclusion, "verdict" | "limits">,
 ): Summary {
   const starts = report.levels.map(({ windowStartS }) => windowStartS);
+  const ofScript = scriptMetrics(metrics);
   const ends = report.levels.map(({ windowStartS, durationS }) => windowStartS + durationS);
   return {
     schema: 1,
@@ -110,6 +114,7 @@ function summaryOf(
     window: { startS: starts.length ? Math.min(...starts) : 0, endS: ends.length ? Math.max(...ends) : 0 },
     ...(gates.profile ? { profile: gates.profile } : {}),
     thresholds: [...limits],
+    ...(ofScript.length > 0 ? { scriptMetrics: ofScript } : {}),
     digests,
     ...report,
   };

@@ -1,7 +1,16 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { RunReport, Validity } from "../figures/level-summary";
-import { clientLines, describeThreshold, hostTexts, judge, judgedThresholds, pausesText, stampsText } from "./verdict";
+import {
+  clientLines,
+  describeThreshold,
+  hostTexts,
+  judge,
+  judgedThresholds,
+  pausesText,
+  scriptMetrics,
+  stampsText,
+} from "./verdict";
 
 const metrics = {
   "llm_ttft{level:c8,phase:steady}": {
@@ -124,4 +133,41 @@ test("the terminal names stamps, pauses and notes of a run that measured, and of
   assert.deepEqual(stolen(0), [], "a little, now and then");
   assert.deepEqual(stolen(30), ["client: stolen 90 ms in total, 30 ms the longest"]);
   assert.deepEqual(clientLines(report("UNJUDGED", 5)), [], "xk6-sse knows nothing of its stamps");
+});
+
+const noValues = { count: 0, avg: 0, min: 0, max: 0, "p(95)": 0 };
+
+test("a threshold that the script named on a metric of the project is empty under tags that no sample has", () => {
+  const key = "llm_ttft{client:larg}";
+  const of = { [key]: { type: "trend", values: noValues, thresholds: { "p(95)<2000": { ok: true } } } };
+  assert.equal(judgedThresholds(of)[0]?.empty, undefined, "those of a profile have their samples counted");
+  const [judged] = judgedThresholds(of, { [key]: ["p(95)<2000"] });
+  assert.deepEqual([judged?.empty, judged?.script], [true, true]);
+});
+
+test("the script's own metrics are kept with tags, type and unit; k6's and the project's are not", () => {
+  const trend = { count: 2, avg: 3, min: 2, max: 4 };
+  const of = {
+    answer_tokens: { type: "trend", contains: "default", values: trend },
+    "answer_tokens{turn:t1,url:'http://h:1/x'}": { type: "trend", contains: "default", values: noValues },
+    think: { type: "trend", contains: "time", values: trend },
+    orders: { type: "counter", contains: "default", values: { count: 3, rate: 0.5 } },
+    late: { type: "rate", contains: "default", values: { rate: 0.5, passes: 1, fails: 1 } },
+    depth: { type: "gauge", contains: "data", values: { value: 2, min: 1, max: 2 } },
+    http_req_duration: { type: "trend", contains: "time", values: trend },
+    "http_req_duration{expected_response:true}": { type: "trend", contains: "time", values: trend },
+    llm_ttft: { type: "trend", contains: "time", values: trend },
+    data_sent: { type: "counter", contains: "data", values: { count: 1, rate: 1 } },
+    checks: { type: "rate", contains: "default", values: { rate: 1, passes: 1, fails: 0 } },
+    data_quality: { type: "gauge", contains: "default", values: { value: 1, min: 1, max: 1 } },
+  };
+  assert.deepEqual(scriptMetrics(of), [
+    { name: "answer_tokens", type: "trend", values: trend },
+    { name: "answer_tokens", tags: { turn: "t1", url: "http://h:1/x" }, type: "trend", values: noValues, empty: true },
+    { name: "think", type: "trend", unit: "ms", values: trend },
+    { name: "orders", type: "counter", values: { count: 3, rate: 0.5 } },
+    { name: "late", type: "rate", values: { rate: 0.5, passes: 1, fails: 1 } },
+    { name: "depth", type: "gauge", unit: "bytes", values: { value: 2, min: 1, max: 2 } },
+    { name: "data_quality", type: "gauge", values: { value: 1, min: 1, max: 1 } },
+  ]);
 });

@@ -1,5 +1,6 @@
-import type { HostPauses, Pauses, RunReport, Validity, Verdict } from "../figures/level-summary";
+import type { HostPauses, Pauses, RunReport, ScriptMetric, Validity, Verdict } from "../figures/level-summary";
 import { isMetricName, metrics } from "../figures/metrics-table";
+import { selectorOf } from "../figures/selector";
 import { besideLimit, percent, shortNumber } from "../figures/table";
 
 /** A threshold as k6 judged it. */
@@ -11,38 +12,86 @@ export interface Judged {
   readonly ok: boolean;
   /** The value that was compared; undefined where k6 gave none. */
   readonly value: number | undefined;
+  /** The script named it, and no profile or SLO. */
+  readonly script?: true;
   /** The metric has no values, and k6 compared what stands for none. Metrics of this project count theirs in llm_samples. */
   readonly empty?: true;
 }
 
 /** k6's metrics in handleSummary's data, as far as they are read here. */
 export type SummaryMetrics = Readonly<
-  Record<string, { values: Readonly<Record<string, number>>; thresholds?: Readonly<Record<string, { ok: boolean }>> }>
+  Record<
+    string,
+    {
+      type?: string;
+      /** What its values are: "time", "data" or "default". */
+      contains?: string;
+      values: Readonly<Record<string, number>>;
+      thresholds?: Readonly<Record<string, { ok: boolean }>>;
+    }
+  >
 >;
 
-/** Every threshold in handleSummary's data with its value. */
-export function judgedThresholds(of: SummaryMetrics): Judged[] {
+/** Thresholds by metric, as k6 takes them. */
+type Thresholds = Readonly<Record<string, readonly string[]>>;
+
+/** Every threshold in handleSummary's data with its value; `script` holds those that the script named. */
+export function judgedThresholds(of: SummaryMetrics, script: Thresholds = {}): Judged[] {
   return Object.entries(of).flatMap(([metric, { values, thresholds = {} }]) =>
-    Object.entries(thresholds).map(([expression, { ok }]) => ({
-      metric,
-      expression,
-      ok,
-      value: values[/^[^<>=!\s]+/.exec(expression)?.[0] ?? ""],
-      ...(isEmpty(metric, values) && { empty: true as const }),
-    })),
+    Object.entries(thresholds).map(([expression, { ok }]) => {
+      const ofScript = Object.hasOwn(script, metric) && script[metric]?.includes(expression);
+      // Those of the profile count the samples of their metric in llm_samples.
+      const counted = metric.startsWith("llm_") && !ofScript;
+      return {
+        metric,
+        expression,
+        ok,
+        value: values[/^[^<>=!\s]+/.exec(expression)?.[0] ?? ""],
+        ...(ofScript && { script: true as const }),
+        ...(!counted && isEmpty(values) && { empty: true as const }),
+      };
+    }),
   );
 }
 
 /**
- * Whether a metric that is none of this project's has no values. A Counter without any is 0, as it should be. A Gauge that was
- * never set looks to k6 like one that was always 0, and counts as empty.
+ * Whether a metric has no values. A Counter without any is 0, as it should be. A Gauge that was never set looks to k6 like one that
+ * was always 0, and counts as empty.
  */
-function isEmpty(metric: string, values: Readonly<Record<string, number>>): boolean {
-  if (metric.startsWith("llm_")) return false;
+function isEmpty(values: Readonly<Record<string, number>>): boolean {
   const { count, passes, fails, value, min, max } = values;
   if (passes !== undefined && fails !== undefined) return passes + fails === 0;
   if (value !== undefined && min !== undefined && max !== undefined) return value === 0 && min === 0 && max === 0;
   return "avg" in values && count === 0;
+}
+
+/** k6's own metrics, and those of this project, by their names (metrics/builtin.go of k6 2; extension/sse). */
+const notOfScripts =
+  /^(llm_\w+|vus|vus_max|iterations|iteration_duration|dropped_iterations|checks|group_duration|data_sent|data_received|http_reqs|http_req_(failed|duration|blocked|connecting|tls_handshaking|sending|waiting|receiving)|ws_(sessions|msgs_sent|msgs_received|ping|session_duration|connecting)|grpc_req_duration|sse_event)$/;
+
+const units: Readonly<Record<string, "ms" | "bytes">> = { time: "ms", data: "bytes" };
+
+/** The metrics in handleSummary's data that the script itself made. */
+export function scriptMetrics(of: SummaryMetrics): ScriptMetric[] {
+  return Object.entries(of).flatMap(([key, { type, contains = "", values }]): ScriptMetric[] => {
+    const { metric: name, tags } = selectorOf(key);
+    if (notOfScripts.test(name) || !isMetricType(type)) return [];
+    const unit = units[contains];
+    return [
+      {
+        name,
+        ...(Object.keys(tags).length > 0 && { tags }),
+        type,
+        ...(unit && { unit }),
+        values: { ...values },
+        ...(isEmpty(values) && { empty: true as const }),
+      },
+    ];
+  });
+}
+
+function isMetricType(type: string | undefined): type is ScriptMetric["type"] {
+  return type === "counter" || type === "gauge" || type === "rate" || type === "trend";
 }
 
 /** The metric whose samples a threshold counts, with its level; undefined of a threshold on anything else. */

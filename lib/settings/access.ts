@@ -1,8 +1,9 @@
 /** How a run is let in by its server: keys, signatures, TLS, and the headers that carry them. Pure. */
+import { mayHaveKey, showAddress } from "./address";
 import { SettingError } from "./setting-error";
 import type { Environment, Settings } from "./settings";
 
-/** Where the keys of a run come from, as the module takes it. */
+/** Where the keys of a run come from, as the module takes it; with `aws`, `file` or `command` gives the credentials. */
 export interface KeySpec {
   file?: string;
   command?: string;
@@ -47,8 +48,10 @@ const partsOf = {
 /** @throws SettingError for keys from several sources, and for a source that is named by half. */
 export function requireAccess(of: Settings): void {
   const named = sources.filter((name) => of[name] !== "");
-  if (named.length > 1) {
-    throw new SettingError(`${named.join(" and ")} each say where the key comes from; set one of them`);
+  // A signature is made with credentials that a file or a command gives, too.
+  const exclusive = named.filter((name) => name !== "AWS_SERVICE" || !(of.API_KEY_FILE || of.API_KEY_COMMAND));
+  if (exclusive.length > 1) {
+    throw new SettingError(`${exclusive.join(" and ")} each say where the key comes from; set one of them`);
   }
   for (const [source, parts] of Object.entries(partsOf) as [keyof typeof partsOf, readonly (keyof Settings)[]][]) {
     const part = parts.find((name) => of[name] !== "");
@@ -67,6 +70,7 @@ export function requireAccess(of: Settings): void {
   }
   if ((of.TLS_CERT === "") !== (of.TLS_KEY === ""))
     throw new SettingError("TLS_CERT and TLS_KEY go together; set both");
+  if (/^https?:/.test(of.ENDPOINT)) requireKeyOrigin(`ENDPOINT=${showAddress(of.ENDPOINT)}`, of.ENDPOINT, of);
   const names = Object.keys(of.HEADERS);
   const own = names.find((name) => /^authorization$/i.test(name) && !of.HEADERS[name]?.includes(keyPlaceholder));
   if (own !== undefined && renewsKeys(of)) {
@@ -78,6 +82,20 @@ export function requireAccess(of: Settings): void {
       `HEADERS holds {{key}} in ${carriers.join(", ")}, but there is no key; set one of API_KEY, API_KEY_FILE, API_KEY_COMMAND, OAUTH_TOKEN_URL`,
     );
   }
+}
+
+/** The settings that let requests in, of those that are set; what they hold is for BASE_URL's server alone. */
+export function privateSettings(of: Settings): string[] {
+  return [...sources.filter((name) => of[name] !== ""), ...(Object.keys(of.HEADERS).length > 0 ? ["HEADERS"] : [])];
+}
+
+/** @throws SettingError where requests to `url`, which `what` names, would carry the key or HEADERS to a server that they are not for. */
+export function requireKeyOrigin(what: string, url: string, of: Settings): void {
+  const held = privateSettings(of);
+  if (held.length === 0 || of.BASE_URL === "" || mayHaveKey(url, of)) return;
+  throw new SettingError(
+    `${what} is on another server than BASE_URL, which ${held.join(" and ")} ${held.length > 1 || held[0] === "HEADERS" ? "are" : "is"} for; name that server in KEY_ORIGINS if it is to get them, or give it to a class or a client of its own`,
+  );
 }
 
 /** Whether the module puts the key or the signature into each request. */

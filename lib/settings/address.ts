@@ -20,6 +20,22 @@ export function sameHost(url: string, base: string): boolean {
   return origin !== undefined && origin === originOf(base);
 }
 
+/** Whether an address may be sent the key and HEADERS: it is of BASE_URL's server, or of one that KEY_ORIGINS names. */
+export function mayHaveKey(url: string, { BASE_URL: base, KEY_ORIGINS: more }: KeyOrigins): boolean {
+  return [base, ...more].some((each) => sameHost(url, each));
+}
+
+/** The servers that a key is for. */
+export interface KeyOrigins {
+  readonly BASE_URL: string;
+  readonly KEY_ORIGINS: readonly string[];
+}
+
+/** An address without the user name and password it may hold, and without the values of its query: keys are passed there. */
+export function showAddress(address: string): string {
+  return address.replace(/\/\/[^/@]*@/, "//").replace(/([?&][^=&#]*=)[^&#]*/g, "$1****");
+}
+
 function originOf(url: string): string | undefined {
   const socket = /^unix:[^:]+:/.exec(url)?.[0];
   if (socket !== undefined) return socket;

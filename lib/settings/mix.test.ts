@@ -35,6 +35,25 @@ test("a class of a script has the run's settings, and its own over them", () => 
   assert.deepEqual([chat?.config.part, summary?.config.part], ["chat", "summary"]);
 });
 
+test("a server that KEY_ORIGINS names gets the run's key and headers; one with a key of its own names others by itself", () => {
+  const given = { API_KEY: "sk-one", HEADERS: '{"X-Team":"secret"}', MODEL: "m", KEY_ORIGINS: "http://two:8000" };
+  const server = "http://two:8000/v1";
+  const [named, keyed] = parsed(
+    { named: { rate: 1, server, headers: { "X-Class": "a" } }, keyed: { rate: 1, server, key: "sk-two" } },
+    given,
+  );
+  assert.deepEqual(
+    [named?.config.API_KEY, named?.config.HEADERS, named?.config.MODEL],
+    ["sk-one", { "X-Team": "secret", "X-Class": "a" }, ""],
+  );
+  assert.deepEqual([keyed?.config.API_KEY, keyed?.config.KEY_ORIGINS], ["sk-two", []]);
+  const endpoint = { ENDPOINT: "http://three/v1/chat" };
+  assert.throws(
+    () => parsed({ a: { rate: 1, settings: endpoint } }, given),
+    /ENDPOINT=http:\/\/three\/v1\/chat is on another server/,
+  );
+});
+
 test("an SLO that names its percentile is a limit and counts for goodput", () => {
   const [chat] = parsed({
     chat: { rate: 1, slo: { ttft: "p(95) < 300", tpot: 40 }, thresholds: { llm_ttft: "max<900" } },

@@ -1,7 +1,7 @@
 /** A mix of classes of load in one run, read from the JSON that MIX names or from a script. Pure. */
 import type { LevelGate } from "../figures/level-gate";
 import { parseThreshold } from "../figures/threshold";
-import { sameHost } from "./address";
+import { type KeyOrigins, mayHaveKey, sameHost } from "./address";
 import type { Config } from "./parse-config";
 import { SettingError } from "./setting-error";
 import { parseSettings, type SettingName, settings } from "./settings";
@@ -210,7 +210,7 @@ function classConfig(
 const keySettings = ["API_KEY", "API_KEY_FILE", "API_KEY_COMMAND", "OAUTH_TOKEN_URL", "AWS_SERVICE"] as const;
 const keyParts = [
   ...(["API_KEY_LIFETIME", "OAUTH_CLIENT_ID", "OAUTH_CLIENT_SECRET", "OAUTH_CLIENT_SECRET_FILE"] as const),
-  ...(["OAUTH_SCOPE", "OAUTH_AUDIENCE", "AWS_REGION"] as const),
+  ...(["OAUTH_SCOPE", "OAUTH_AUDIENCE", "AWS_REGION", "KEY_ORIGINS"] as const),
 ];
 
 /**
@@ -220,21 +220,23 @@ const keyParts = [
  */
 export function partConfig(config: Config, part: string, given: Readonly<Record<string, string>>): Config {
   const elsewhere = ofAnotherHost(given.BASE_URL, config);
+  const otherServer = given.BASE_URL !== undefined && !sameHost(given.BASE_URL.trim(), config.BASE_URL);
   const initial = (names: readonly SettingName[]) =>
     Object.fromEntries(names.map((name) => [name, settings[name].initial]));
   const base: Config = {
     ...config,
     ...(elsewhere || given.API_KEY !== undefined ? initial([...keySettings, ...keyParts]) : {}),
-    ...(elsewhere ? initial(["HEADERS", "MODEL", "ENDPOINT"]) : {}),
+    ...(elsewhere ? initial(["HEADERS"]) : {}),
+    ...(otherServer ? initial(["MODEL", "ENDPOINT"]) : {}),
   };
   const values = parseSettings(given, base);
   const changed = Object.fromEntries(Object.keys(given).map((each) => [each, values[each as SettingName]]));
   return { ...base, ...changed, TOKEN_IDS: values.TOKEN_IDS, part };
 }
 
-/** Whether an address is of another server than BASE_URL's. */
-function ofAnotherHost(address: string | undefined, { BASE_URL: base }: Pick<Config, "BASE_URL">): boolean {
-  return address !== undefined && !sameHost(address.trim(), base);
+/** Whether an address is of a server that the run's key and HEADERS are not for. */
+function ofAnotherHost(address: string | undefined, of: KeyOrigins): boolean {
+  return address !== undefined && !mayHaveKey(address.trim(), of);
 }
 
 /** SLOs and limits of a class. An SLO that is a percentile's limit is both. */

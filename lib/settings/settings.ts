@@ -14,6 +14,7 @@ import { formatPopularity, type Popularity, parsePopularity } from "../workload/
 import { saltPattern } from "../workload/salt";
 import { type Abandon, formatAbandon, formatWait, parseAbandon, parseWait, type Wait } from "../workload/wait";
 import { requireAccess } from "./access";
+import { showAddress } from "./address";
 import { builtInApis, readyWires } from "./apis";
 import { formatDurationMs, parseDurationMs } from "./duration";
 import { presetNames } from "./presets";
@@ -85,11 +86,6 @@ const command: Kind<string> = {
   show: (value) => (value === "" ? undefined : "(set)"),
 };
 
-/** An address without the user name and password it may hold, and without the values of its query: keys are passed there. */
-function showAddress(address: string): string {
-  return address.replace(/\/\/[^/@]*@/, "//").replace(/([?&][^=&#]*=)[^&#]*/g, "$1****");
-}
-
 const baseUrl: Kind<string> = {
   allowed: "an address such as http://127.0.0.1:8000/v1 (http://, https:// or unix:///socket:/path)",
   // The API's paths are put before the query, which Azure's address has.
@@ -111,6 +107,15 @@ const anyUrl: Kind<string> = {
   allowed: "an address with http:// or https://",
   parse: (text) => (/^https?:\/\/\S+$/.test(text) && hasHost(text) ? text : undefined),
   show: showAddress,
+};
+
+const origins: Kind<readonly string[]> = {
+  allowed: "addresses such as https://other.example.com:8443, without a path, separated by commas",
+  parse: (text) => {
+    const list = text.split(/\s*,\s*/);
+    return list.every((each) => /^https?:\/\/[^\s/?#@\\]+$/.test(each) && hasHost(each)) ? list : undefined;
+  },
+  show: (value) => value.join(",") || undefined,
 };
 
 const coordinatorUrl: Kind<string> = {
@@ -461,13 +466,18 @@ export const settings = {
   AWS_SERVICE: setting(
     word,
     "",
-    "Sign requests for this AWS service (bedrock, execute-api) with Signature Version 4, by the keys in AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN of the environment.",
+    "Sign requests for this AWS service (bedrock, execute-api) with Signature Version 4. The credentials are those of API_KEY_COMMAND or API_KEY_FILE, else of AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN in the environment.",
   ),
   AWS_REGION: setting(word, "", "AWS region of the signatures; with AWS_SERVICE."),
   HEADERS: setting(
     headers,
     {},
     "More headers of every request; their values are never written anywhere. Placeholders such as `{{uuid}}` and `{{key}}` are filled in, see docs/keys.md.",
+  ),
+  KEY_ORIGINS: setting(
+    origins,
+    [],
+    "Servers that are sent the key and HEADERS beside BASE_URL's. No other is, see docs/keys.md.",
   ),
   TRACEPARENT: setting(
     yesNo,

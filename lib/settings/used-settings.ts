@@ -104,6 +104,7 @@ export const commonSettings: readonly SettingName[] = [
     "MODEL",
     "API_KEY",
     "HEADERS",
+    "KEY_ORIGINS",
     "TIMEOUT",
     "HTTP2",
     "EXTRA_BODY",

@@ -245,6 +245,7 @@ export function adaptOptions(options: Options): Options {
     ...options,
     thresholds,
     summaryTrendStats: [...stats],
+    maxRedirects: 0, // another server must not be sent the key
     scenarios: scenarios.size > 0 ? { ...byLevel, ...Object.fromEntries(gaps) } : options.scenarios,
   };
 }

@@ -23,8 +23,9 @@ export interface RequestOptions {
   readonly client?: string;
   /** Fields of the body. */
   readonly body?: Readonly<Record<string, unknown>>;
+  /** Their values may hold placeholders such as {{session}}, see docs/keys.md; the key is for HEADERS alone. */
   readonly headers?: Readonly<Record<string, string>>;
-  /** Path below BASE_URL's host, or an address, instead of the API's. The run's key and HEADERS go there, too: for another server see Test.client. */
+  /** Path below BASE_URL's host, or an address, instead of the API's. Another server is refused where the run has a key or HEADERS and KEY_ORIGINS does not name it; see Test.client. */
   readonly path?: string;
   /** The answer's length; by default OUTPUT_TOKENS. */
   readonly outputTokens?: number;
@@ -83,6 +84,9 @@ export function openClient(config: Config): LlmClient {
     http2: config.HTTP2,
     inputTokensPointer: config.INPUT_TOKENS_POINTER,
     outputTokensPointer: config.OUTPUT_TOKENS_POINTER,
+    keyOrigins: shared(`key origins ${config.part ?? ""}`, () => ({
+      of: beforeLoad().privateSettings(config).length > 0 ? config.KEY_ORIGINS : undefined,
+    })).of,
     wire: wire && { name: wire.description.name, response: wire.response },
   });
   const forced = config.IGNORE_EOS && (wire ? wire.forces : !whole);
@@ -148,7 +152,12 @@ export function specOf(
 ): Partial<RequestSpec> {
   const spec: Partial<RequestSpec> = {};
   if (headers) spec.headers = { ...headers };
-  if (path !== undefined) spec.url = addressOf(config, path);
+  if (path !== undefined) {
+    // Behind the host, ".evil.com" or "@evil.com" would make another one of it.
+    if (!/^(\/|https?:\/\/)/.test(path))
+      throw new Error(`path ${JSON.stringify(path)} is no path that begins with / and no address`);
+    spec.url = addressOf(config, path);
+  }
   if (abortAfterMs !== undefined) spec.abortAfterMs = abortAfterMs;
   if (tags || client !== undefined) spec.tags = { ...(client === undefined ? {} : { client }), ...tags };
   return spec;

@@ -5,7 +5,7 @@ import type { PointsLine } from "../figures/server";
 import type { ServerMetrics } from "../figures/server-metrics";
 import { type PageState, serverFile, shownPages, withServer } from "../figures/server-pages";
 import { wantedMetrics } from "../figures/server-presets";
-import { sameHost } from "../settings/address";
+import { mayHaveKey } from "../settings/address";
 import type { Settings } from "../settings/settings";
 
 /** A page of the server's metrics, and what it is asked for with. */
@@ -37,7 +37,7 @@ interface Module {
 export function metricsPages(config: Settings, headers: Record<string, string>, ownPage: string): Page[] {
   const { METRICS_URL: named, API: api } = config;
   const urls = named === "none" ? [] : named.length > 0 ? named : api === "json" ? [] : [ownPage];
-  return urls.map((url) => ({ url, headers: sameHost(url, config.BASE_URL) ? headers : {} }));
+  return urls.map((url) => ({ url, headers: mayHaveKey(url, config) ? headers : {} }));
 }
 
 /** Opens the poller of these pages. */

@@ -1,3 +1,4 @@
+import { beforeLoad } from "../lazy";
 import { type Config, orRefuse, userPath } from "../settings/config";
 import { SettingError } from "../settings/setting-error";
 import { Rows, type Slot, shared, TextFile } from "../wire/client";
@@ -59,7 +60,8 @@ function datasetPrompts(config: Config, lengths: Lengths): PromptSource["next"] 
 }
 
 /** The addresses of TARGETS in turn: every line is a path or an address, the prompt is what BODY makes of nothing. */
-function targetPrompts({ TARGETS: name }: Config): PromptSource["next"] {
+function targetPrompts(config: Config): PromptSource["next"] {
+  const { TARGETS: name } = config;
   const urls = orRefuse(
     () =>
       new Rows("TARGETS", (add) => {
@@ -79,8 +81,11 @@ function targetPrompts({ TARGETS: name }: Config): PromptSource["next"] {
     shared("targets checked", () => {
       if (urls.length === 0) throw new SettingError(`TARGETS=${name} has no line in it`);
       for (let i = 0; i < urls.length; i++) {
-        if (/^(\/|https?:\/\/)/.test(urls.at(i))) continue;
-        throw new SettingError(`TARGETS=${name}: line ${i + 1} is no path that begins with / and no address`);
+        const url = urls.at(i);
+        if (url.startsWith("/")) continue;
+        if (!/^https?:\/\//.test(url))
+          throw new SettingError(`TARGETS=${name}: line ${i + 1} is no path that begins with / and no address`);
+        beforeLoad().requireKeyOrigin(`TARGETS=${name}: line ${i + 1}`, url, config);
       }
       return true;
     }),

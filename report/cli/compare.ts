@@ -30,6 +30,7 @@ import {
   published,
 } from "../judge/outcome";
 import { figureNames, runFailures, runFigures } from "../judge/run-figures";
+import { type ScriptChange, scriptChanges } from "../judge/script-metrics";
 import { invalidity } from "../judge/validity";
 import { type Results, readResults } from "../read/read";
 import { numberFromZero, parseCommandLine, percentage, runCommandLine } from "./options";
@@ -119,6 +120,15 @@ function cacheNotes(a: readonly Results[], b: readonly Results[]): string[] {
     ];
   });
 }
+
+const scriptNote = ({ metric, unit, changes }: ScriptChange): string => {
+  const after = unit === undefined ? "" : ` ${unit}`;
+  const words = changes.map(
+    ({ aggregate, a, b, change }) =>
+      `${aggregate} ${formatNumber(a)}${after} to ${formatNumber(b)}${after}${change === undefined ? "" : ` (${formatChange(change)})`}`,
+  );
+  return `${metric}, the script's own: ${words.join(", ")}; only aggregates are kept, so that this is shown and not judged`;
+};
 
 const sidesOfRow = ({ a, b, unit }: ComparedMetric): [string, string] => [
   `${formatNumber(a)} ${unit}`,
@@ -382,14 +392,15 @@ function judged(
     return capacities(runsA, runsB, options, end);
   }
   const rows = compareRuns(runsA, runsB, options);
-  const notes = [...cacheNotes(runsA, runsB), ...steadyNotes(runs)];
+  const scriptMetrics = scriptChanges(runsA, runsB);
+  const notes = [...cacheNotes(runsA, runsB), ...steadyNotes(runs), ...scriptMetrics.map(scriptNote)];
   if (runsA.length + runsB.length === 2)
     notes.push(
       `One run a side says nothing of how runs differ: a standard deviation of ${formatShare(options.assumedSd)} is assumed (--run-sd), and changes within it stay unclear.`,
     );
   lines.push(...compareLines(rows, options), ...notes);
   const workload = workloadDigest(identityOf(first));
-  const details = { workload, differences, notes, rows };
+  const details = { workload, differences, notes, rows, scriptMetrics };
   const invalid = runs.flatMap(doubts);
   // Charts are loaded for the page alone, when the verdict is printed.
   const pageOf = (outcome: Outcome) => async () => {

@@ -58,6 +58,40 @@ for (const [n, slow, state] of [
   });
 }
 
+test("limits that the script named are judged as k6 judged them; what was not measured does not pass", async () => {
+  const limit = (more: object) => ({ metric: "answer_tokens", expression: "min>=16", script: true as const, ...more });
+  const stateOf = async (thresholds: object[], slo?: number, only?: string) => {
+    const run = await readResults(write(requestsOf(500, 0)));
+    const whole = { ...run, summary: run.summary && { ...run.summary, thresholds: thresholds as never } };
+    return gate(whole, gateConfig(run, slo === undefined ? {} : { sloTtft: slo, percentile: 95 }), undefined, only);
+  };
+  const passed = await stateOf([limit({ result: "passed", value: 16, margin: 0 })]);
+  assert.equal(passed.state, "passed");
+  const tagged = await stateOf([
+    limit({ tags: { turn: "t1", client: "b" }, result: "violated", value: 8, margin: -8 }),
+    { metric: "llm_ttft", level: "c1", expression: "p(95)<1", result: "violated", value: 100 },
+  ]);
+  assert.equal(tagged.state, "failed");
+  // Limits of a profile are judged from the requests, by what is asked for now.
+  assert.deepEqual(
+    tagged.judgements.map(({ level, metric, reason }) => [level, metric, reason]),
+    [["run", "answer_tokens{turn:t1,client:b}", "min>=16: 8, as k6 judged it"]],
+  );
+  assert.equal((await stateOf([limit({ result: "not measured" })], 200)).state, "failed");
+  assert.equal(
+    (await stateOf([limit({ result: "not measured" })])).judgements[0]?.reason,
+    "min>=16: not measured, as k6 judged it",
+  );
+  assert.equal((await stateOf([limit({ result: "passed", value: 16 })], 200)).state, "passed");
+  assert.equal((await stateOf([], undefined)).state, "refused");
+  const ofLevel = await stateOf(
+    [limit({ result: "violated", value: 8 }), limit({ level: "c1", result: "passed", value: 16 })],
+    undefined,
+    "c1",
+  );
+  assert.deepEqual([ofLevel.state, ofLevel.judgements.length], ["passed", 1]);
+});
+
 /** One client for 80 s whose TTFT at that request is so many ms; requests take about 200 ms. */
 function changing(ttftMs: (index: number) => number): RunSpec {
   const requests: ReturnType<typeof requestLine>[] = [];

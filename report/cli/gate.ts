@@ -9,6 +9,7 @@ import { Command } from "commander";
 import type { Second } from "../../lib/figures/level-summary";
 import { isMetricName, type MetricName, metrics } from "../../lib/figures/metrics-table";
 import { type Profile, parseProfile, profileNames } from "../../lib/figures/profile";
+import { shownSelector } from "../../lib/figures/selector";
 import { type SteadyState, steadyStateOf, zeroOf } from "../../lib/figures/steady";
 import { shortNumber } from "../../lib/figures/table";
 import { gatesEveryRun, parseThreshold, pooledPercentile } from "../../lib/figures/threshold";
@@ -29,11 +30,15 @@ import { parseCommandLine, percentage, positiveNumber, runCommandLine } from "./
 
 /** One limit of one level, judged. */
 export interface Judgement {
+  /** "run" where it is for the whole run. */
   level: string;
-  metric: MetricName;
+  /** One of this project's; of a script, with its tags, also its own or k6's. */
+  metric: string;
   /** As in k6: "p(99)<200". */
   expression: string;
   verdict: LimitVerdict;
+  /** The script named it, and k6 judged it. */
+  script?: true;
   /** One line with value, limit and, of what is estimated, the samples it rests on. */
   reason: string;
 }
@@ -156,7 +161,7 @@ export function gate(run: Results, config: GateConfig, by: Confidence = mlperfCo
       }
     }
   }
-  for (const limit of ownLimits(run, only)) judgements.push(limit);
+  for (const limit of [...ownLimits(run, only), ...scriptLimits(run, only)]) judgements.push(limit);
   if (judgements.length === 0) return { state: "refused", invalid: [noLimit], judgements };
   return { state: stateOf(judgements), invalid: [], judgements };
 }
@@ -172,6 +177,22 @@ function ownLimits({ summary, scenario }: Results, only?: string): Judgement[] {
   if (scenario !== "soak" || own.length > 0) return own;
   const reason = "the run holds no drift: its summary is missing or of another version";
   return [{ level: only ?? "", metric: "llm_tpot", expression: "drift", verdict: "inconclusive", reason }];
+}
+
+/**
+ * The limits that the script named (test.threshold), as k6 judged them on all samples of the run: their values are not in the
+ * records, so that nothing is known of their confidence. What k6 did not measure or judge fails.
+ */
+function scriptLimits({ summary }: Results, only?: string): Judgement[] {
+  return (summary?.thresholds ?? []).flatMap(
+    ({ script, metric, level, tags, expression, value, result }): Judgement[] => {
+      if (!script || (only !== undefined && level !== only)) return [];
+      const verdict = result === "passed" ? "passed" : "failed";
+      const measured = result === "not measured" || value === undefined ? "not measured" : formatNumber(value);
+      const reason = `${expression}: ${measured}, as k6 judged it`;
+      return [{ level: level ?? "run", metric: shownSelector(metric, tags), expression, verdict, reason, script }];
+    },
+  );
 }
 
 /**
@@ -308,8 +329,13 @@ function gateLines(result: GateResult, by: Confidence): string[] {
 function headlineOf({ state, judgements, invalid }: GateResult, by: Confidence): string {
   const sure = formatShare(by.confidence);
   switch (state) {
-    case "passed":
-      return `PASSED: ${judgements.length} thresholds passed, percentiles and shares with ${sure} confidence`;
+    case "passed": {
+      const script = judgements.filter((each) => each.script).length;
+      const own = script > 0 ? `; ${script} of them are the script's, as k6 judged them` : "";
+      return script === judgements.length
+        ? `PASSED: ${script} thresholds of the script passed, as k6 judged them`
+        : `PASSED: ${judgements.length} thresholds passed, percentiles and shares with ${sure} confidence${own}`;
+    }
     case "failed":
       return "FAILED: at least one threshold is violated";
     case "inconclusive":

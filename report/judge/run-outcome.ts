@@ -3,6 +3,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { basename, join, resolve } from "node:path";
 import type { JudgedLimit } from "../../lib/figures/level-summary";
 import { isMetricName, metrics } from "../../lib/figures/metrics-table";
+import { shownSelector } from "../../lib/figures/selector";
 import { formatNumber } from "../format";
 import type { Summary } from "../read/read";
 import { type Check, exitCodes, type Outcome, type OutcomeState, outcomeOf, published } from "./outcome";
@@ -77,7 +78,7 @@ function stateOf(exitCode: number): OutcomeState {
   return known ?? "not valid";
 }
 
-function checkOf({ metric, level, of, expression, value, margin, result }: JudgedLimit, run: string): Check {
+function checkOf({ metric, level, tags, of, expression, value, margin, result }: JudgedLimit, run: string): Check {
   const { unit: own = "" } = isMetricName(metric) ? metrics[metric] : {};
   const unit = own === "" || own === "share" || own === "0 or 1" ? "" : ` ${own}`;
   const values = [
@@ -86,7 +87,7 @@ function checkOf({ metric, level, of, expression, value, margin, result }: Judge
   ];
   return {
     level: [run, level ?? "whole run"].filter((part) => part !== "").join(" "),
-    name: `${metric}${of === undefined ? "" : ` of ${of}`} ${expression}`,
+    name: `${shownSelector(metric, tags)}${of === undefined ? "" : ` of ${of}`} ${expression}`,
     verdict: result === "passed" ? "passed" : "failed",
     text: `${result}: ${values.join(", ")}`,
   };

@@ -163,6 +163,86 @@ test("a setting of one's own is checked, and a metric of one's own gates the run
   assert.match(refused.stderr, /HEAT=3 is not a number from 0 to 2/);
 });
 
+test("a script's own metrics with their tags are in summary, report, gate and compare", limits, async (t) => {
+  const [dir, server] = [await userFolder(), await keepingServer(t)];
+  const own = readFileSync(path.join(dir, "own-requests.ts"), "utf8");
+  const declared = `
+    test.threshold("answer_tokens{tenant:b}", "max<=16");
+    test.threshold("orders", "count>=16");
+    test.threshold("late{tenant:a}", "rate<0.5");
+    test.threshold("depth", "value>0");
+    const orders = new Counter("orders");
+    const late = new Rate("late");
+    const depth = new Gauge("depth");`;
+  const script = own
+    .replace("import { Trend }", "import { Counter, Gauge, Rate, Trend }")
+    .replace(/(const answerTokens = .*)/, `$1${declared}`)
+    .replace(
+      "answerTokens.add(reply.outputTokens);",
+      `const tags = { tenant: second ? "b" : "a" };
+       answerTokens.add(reply.outputTokens, tags);
+       orders.add(1);
+       late.add(second, tags);
+       depth.add(3);`,
+    );
+  writeFileSync(path.join(dir, "own-metrics.ts"), script);
+  const start = async (out: string, ...more: string[]) => {
+    const run = await runScript(dir, "own-metrics", server, out, ["THRESHOLDS=none", "SALT=a", ...more]);
+    return { ...run, summary: run.summary() };
+  };
+  const a = await start("a");
+  const { thresholds = [], scriptMetrics = [] } = a.summary;
+  assert.deepEqual(
+    thresholds
+      .map(({ metric, tags, expression, value, margin, result, script }) => [
+        ...[metric, tags?.tenant, expression, value, margin, result, script],
+      ])
+      .sort(),
+    [
+      ["answer_tokens", undefined, "min>=16", 16, 0, "passed", true],
+      ["answer_tokens", "b", "max<=16", 16, 0, "passed", true],
+      ["depth", undefined, "value>0", 3, 3, "passed", true],
+      ["late", "a", "rate<0.5", 0, 0.5, "passed", true],
+      ["orders", undefined, "count>=16", 16, 0, "passed", true],
+    ],
+  );
+  const kept = (name: string, tenant: string | undefined, aggregate: string) =>
+    scriptMetrics.find((each) => each.name === name && each.tags?.tenant === tenant)?.values[aggregate];
+  assert.deepEqual(
+    [
+      kept("answer_tokens", undefined, "count"),
+      kept("answer_tokens", "b", "count"),
+      kept("orders", undefined, "count"),
+    ],
+    [16, 8, 16],
+  );
+  assert.deepEqual(
+    [kept("late", undefined, "rate"), kept("late", "a", "rate"), kept("depth", undefined, "value")],
+    [0.5, 0, 3],
+  );
+
+  const judged = tool("gate", a.results);
+  const bound = /CLIENT-BOUND|never steady/.test(judged.text);
+  assert.ok(judged.status === 0 || (bound && [96, 98].includes(judged.status ?? 0)), judged.text);
+  if (!bound) {
+    assert.match(judged.text, /^ok {3}run answer_tokens\{tenant:b\} max<=16: 16, as k6 judged it$/m);
+    assert.match(judged.text, /PASSED: 5 thresholds of the script passed, as k6 judged them/);
+  }
+  const page = tool("report", a.results);
+  assert.equal(page.status, 0, page.text);
+  const table = readFileSync(path.join(a.results, "tables", "thresholds.csv"), "utf8");
+  assert.match(table, /passed,the whole run,answer_tokens\{tenant:b\},max<=16,16,0,/);
+  assert.match(readFileSync(path.join(a.results, "tables", "script_metrics.csv"), "utf8"), /late,rate,rate,0\.5/);
+
+  const b = await start("b", "OUTPUT_TOKENS=8");
+  assert.notEqual(b.code, 0);
+  const failed = tool("gate", b.results);
+  assert.ok(failed.status === 99 || /CLIENT-BOUND/.test(failed.text), failed.text);
+  assert.match(failed.text, /FAIL run answer_tokens min>=16: 8, as k6 judged it|CLIENT-BOUND/);
+  const compared = tool("compare", "--anyway", "--output", dir, a.results, b.results);
+  assert.match(compared.text, /answer_tokens, the script's own: avg 16 to 8 \(-50\.0 %\), .*shown and not judged/);
+});
+
 for (const kind of ["Trend", "Rate", "Gauge"]) {
   test(`a ${kind} of one's own that never gets a value passes no gate, as it would in k6`, limits, async (t) => {
     const [dir, server] = [await userFolder(), await serverFor(t, "--ttft", "1ms", "--itl", "100us")];
@@ -285,6 +365,56 @@ test("two clients of a script: each server gets its own requests, and only one o
   const refused = await runScript(dir, "unknown", small, "unknown", settings);
   assert.notEqual(refused.code, 0);
   assert.match(refused.stderr, /client \\"huge\\" is not known; declare it: test\.client\(\\"huge\\"/);
+});
+
+test(
+  "a request's own path that leads to another server ends the run before it is sent there with the key",
+  limits,
+  async (t) => {
+    const [own, other, dir] = [await keepingServer(t), await keepingServer(t), await userFolder(["own-requests"])];
+    const script = readFileSync(path.join(dir, "own-requests.ts"), "utf8");
+    const settings = ["API_KEY=sk-own", "REQUESTS=4", "THRESHOLDS=none"];
+    const withPath = async (name: string, given: string, more: string[] = settings) => {
+      const changed = script.replace("await request.send({", `await request.send({ path: ${JSON.stringify(given)},`);
+      assert.notEqual(changed, script);
+      writeFileSync(path.join(dir, `${name}.ts`), changed);
+      return runScript(dir, name, own, name, more);
+    };
+    const elsewhere = `${other.baseUrl}/chat/completions`;
+    const refused = await withPath("elsewhere", elsewhere);
+    assert.notEqual(refused.code, 0);
+    assert.match(refused.stderr, /is of another server than .*, which the headers of the client are for/);
+    // Behind the host's name it would make another one.
+    for (const [i, given] of ["@127.0.0.1/x", ".example.com/x"].entries()) {
+      const ended = await withPath(`glued${i}`, given);
+      assert.notEqual(ended.code, 0);
+      assert.match(ended.stderr, /is no path that begins with \/ and no address/);
+    }
+    assert.deepEqual([own.requests.length, other.requests.length], [0, 0]);
+    const named = await withPath("named", elsewhere, [...settings, `KEY_ORIGINS=${new URL(elsewhere).origin}`]);
+    assert.equal(named.requests().length, 4, named.stderr);
+    assert.ok(other.requests.every(({ headers }) => headers.authorization === "Bearer sk-own"));
+  },
+);
+
+test("{{session}} is the user in all headers of what a script's users send", limits, async (t) => {
+  const [dir, server] = [await userFolder(["multi-turn"]), await keepingServer(t)];
+  const script = readFileSync(path.join(dir, "multi-turn.ts"), "utf8").replace(
+    "{ tags: {",
+    '{ headers: { "X-Turn": "{{session}}:{{level}}" }, tags: {',
+  );
+  writeFileSync(path.join(dir, "sessions.ts"), script);
+  const settings = ["THINK=10", "CONCURRENCY=2", "SESSIONS=4", "THRESHOLDS=none", 'HEADERS={"X-User":"u-{{session}}"}'];
+  const run = await runScript(dir, "sessions", server, "out", settings);
+  assert.equal(run.code, 0, run.stderr);
+  const records = new Map(run.requests().map((each) => [each.id, each]));
+  assert.ok(server.requests.length >= 12, `${server.requests.length} requests`);
+  for (const { id, headers } of server.requests) {
+    const { session, level } = records.get(String(id)) ?? {};
+    assert.ok(session);
+    assert.deepEqual([headers["x-user"], headers["x-turn"]], [`u-${session}`, `${session}:${level}`]);
+  }
+  assert.ok(new Set(server.requests.map(({ headers }) => headers["x-user"])).size >= 4);
 });
 
 test("the examples type-check in strict mode beside the library, and a wrong setting does not", limits, async () => {

@@ -12,6 +12,8 @@ import (
 	"net/http"
 	"strings"
 	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
 )
 
 // Field is one header line.
@@ -32,7 +34,9 @@ type Credentials interface {
 	// Authorize returns the header fields of one request, and the number of the key in them. It waits only where there is no
 	// key yet or the present one has expired. The error of a key that cannot be had holds no secret.
 	Authorize(ctx context.Context, r Outgoing) (fields []Field, generation uint64, err error)
-	// Renew is called when the server refused the key of that number with 401. It reports whether there is another key, and
+	// Refused reports whether a response with this status and body refuses the key itself, so that another one may do.
+	Refused(status int, body []byte) bool
+	// Renew is called when the server refused the key of that number. It reports whether there is another key, and
 	// waits for one that is on its way.
 	Renew(ctx context.Context, generation uint64) bool
 	// Secrets returns what must be blotted out of messages.
@@ -49,7 +53,7 @@ type Counts struct {
 	Failed   int64 // attempts to get one that failed
 }
 
-// Spec says where keys come from. At most one of File, Command, OAuth and AWS is set.
+// Spec says where keys come from. One of File, Command and OAuth is set; or AWS, alone or with one of File and Command.
 type Spec struct {
 	File       string  `js:"file"`
 	Command    string  `js:"command"`
@@ -68,8 +72,9 @@ type OAuth struct {
 	Audience     string `js:"audience"`
 }
 
-// AWS signs requests with Signature Version 4. The keys come from the environment: AWS_ACCESS_KEY_ID,
-// AWS_SECRET_ACCESS_KEY and, for temporary ones, AWS_SESSION_TOKEN.
+// AWS signs requests with Signature Version 4. The credentials come from the file or the command of the Spec, in the JSON of
+// AWS's credential_process, else from the environment: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and, for temporary ones,
+// AWS_SESSION_TOKEN.
 type AWS struct {
 	Service string `js:"service"`
 	Region  string `js:"region"`
@@ -84,15 +89,25 @@ type Options struct {
 
 // New checks the spec and returns its credentials. No key is asked for before the first request.
 func New(s Spec, o Options) (Credentials, error) {
+	parse := plainKey
 	if s.AWS != nil {
-		return newSigner(*s.AWS, o.Env)
+		if s.AWS.Service == "" || s.AWS.Region == "" {
+			return nil, errors.New("AWS_SERVICE and AWS_REGION go together; set both")
+		}
+		parse = awsKey
 	}
 	var from source
 	switch {
 	case s.File != "":
-		from = &file{path: s.File}
+		from = &file{path: s.File, parse: parse}
 	case s.Command != "":
-		from = command{s.Command}
+		from = command{s.Command, parse}
+	case s.AWS != nil:
+		fixed, err := keyOfEnvironment(o.Env)
+		if err != nil {
+			return nil, err
+		}
+		from = fixed
 	case s.OAuth != nil:
 		if o.HTTP == nil {
 			o.HTTP = http.DefaultClient
@@ -101,7 +116,11 @@ func New(s Spec, o Options) (Credentials, error) {
 	default:
 		return nil, errors.New("no source of keys is named")
 	}
-	return &keys{from: from, lifetime: time.Duration(s.LifetimeMs * 1e6), warn: o.Warn, now: time.Now}, nil
+	k := &keys{from: from, lifetime: time.Duration(s.LifetimeMs * 1e6), warn: o.Warn, now: time.Now}
+	if s.AWS != nil {
+		return newSigner(*s.AWS, k), nil
+	}
+	return k, nil
 }
 
 // Placeholder stands for the key in a header's value.
@@ -111,6 +130,23 @@ const Placeholder = "{{key}}"
 type key struct {
 	secret  string
 	expires time.Time
+	aws     aws.Credentials // where requests are signed; secret is the secret access key then
+}
+
+// same reports whether two keys are one, whatever is known of their end.
+func (k key) same(other key) bool {
+	return k.secret == other.secret && k.aws.AccessKeyID == other.aws.AccessKeyID && k.aws.SessionToken == other.aws.SessionToken
+}
+
+// secrets are what must not be shown of a key.
+func (k key) secrets() []string {
+	out := []string{k.secret}
+	for _, more := range []string{k.aws.SessionToken, k.aws.AccessKeyID} {
+		if more != "" {
+			out = append(out, more)
+		}
+	}
+	return out
 }
 
 // source gets keys from where they are kept.
@@ -121,6 +157,12 @@ type source interface {
 	changed() bool
 	// secrets are its own, beside the keys.
 	secrets() []string
+}
+
+// plainKey is the key that a text of `from` is.
+func plainKey(text, from string) (key, error) {
+	secret, err := checkKey(text, from)
+	return key{secret: secret}, err
 }
 
 // checkKey returns the key in a text that came from a file or a command: one word of visible ASCII. A text with blanks is

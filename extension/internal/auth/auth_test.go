@@ -147,7 +147,7 @@ func TestKey_ValidOneIsGivenDuringRenewal(t *testing.T) {
 		if n > 1 {
 			<-blocked
 		}
-		return key{fmt.Sprintf("key-%d", n), time.Now().Add(time.Hour)}, nil
+		return key{secret: fmt.Sprintf("key-%d", n), expires: time.Now().Add(time.Hour)}, nil
 	}
 	k := newKeys(t, s)
 	authorize(t, k)
@@ -168,7 +168,9 @@ func TestKey_ValidOneIsGivenDuringRenewal(t *testing.T) {
 
 func TestKeysAreRenewedByThemselvesBeforeTheyEnd(t *testing.T) {
 	s := &asked{}
-	s.reply = func(n int64) (key, error) { return key{fmt.Sprintf("key-%d", n), time.Now().Add(time.Second)}, nil }
+	s.reply = func(n int64) (key, error) {
+		return key{secret: fmt.Sprintf("key-%d", n), expires: time.Now().Add(time.Second)}, nil
+	}
 	k := newKeys(t, s)
 	authorize(t, k)
 	// Nothing is sent meanwhile.
@@ -309,13 +311,28 @@ func TestTokensOfOAuth(t *testing.T) {
 	}
 }
 
+func TestOAuth_SecretFollowsNoRedirect(t *testing.T) {
+	other := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { t.Error("the other server was asked") }))
+	defer other.Close()
+	for _, status := range []int{http.StatusFound, http.StatusTemporaryRedirect, http.StatusPermanentRedirect} {
+		endpoint := httptest.NewServer(http.RedirectHandler(other.URL, status))
+		c, err := New(Spec{OAuth: &OAuth{TokenURL: endpoint.URL, ClientID: "me", ClientSecret: secret}}, Options{})
+		require.NoError(t, err)
+		_, _, err = c.Authorize(t.Context(), bearer)
+		require.ErrorContains(t, err, fmt.Sprintf("HTTP %d: it redirects, which is not followed", status))
+		c.Close()
+		endpoint.Close()
+	}
+}
+
 // The cases of AWS's Signature Version 4 test suite, of requests that have no more headers than every request of ours.
 func TestSignaturesAreThoseThatAWSPublished(t *testing.T) {
 	env := map[string]string{"AWS_ACCESS_KEY_ID": "AKIDEXAMPLE", "AWS_SECRET_ACCESS_KEY": "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"}
 	sign := func(method, uri string) []Field {
 		c, err := New(Spec{AWS: &AWS{Service: "service", Region: "us-east-1"}}, Options{Env: func(name string) string { return env[name] }})
+		t.Cleanup(c.Close)
 		require.NoError(t, err)
-		c.(*signer).now = func() time.Time { return time.Date(2015, 8, 30, 12, 36, 0, 0, time.UTC) }
+		c.(*signer).keys.now = func() time.Time { return time.Date(2015, 8, 30, 12, 36, 0, 0, time.UTC) }
 		fields, _, err := c.Authorize(t.Context(), Outgoing{Method: method, Scheme: "https", Host: "example.amazonaws.com", URI: uri})
 		require.NoError(t, err)
 		return fields

@@ -12,7 +12,10 @@ import (
 
 // command is a shell command that prints a key. Its text may hold a secret, so the shell gets it by the environment: the
 // arguments of a process can be read by everyone on the machine.
-type command struct{ text string }
+type command struct {
+	text  string
+	parse func(text, from string) (key, error)
+}
 
 const commandVariable = "TOKENCLOCK_KEY_COMMAND"
 
@@ -34,8 +37,7 @@ func (c command) get(ctx context.Context) (key, error) {
 	case out.left < 0:
 		return key{}, fmt.Errorf("the command of API_KEY_COMMAND printed more than %d bytes, which no key has", keyBytes)
 	}
-	secret, err := checkKey(out.String(), "the command of API_KEY_COMMAND")
-	return key{secret: secret}, err
+	return c.parse(out.String(), "the command of API_KEY_COMMAND")
 }
 
 func (command) changed() bool { return false }

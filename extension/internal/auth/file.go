@@ -15,7 +15,8 @@ const keyBytes = 64 << 10
 
 // file is a key in a file that somebody else rewrites, as Kubernetes does with projected tokens.
 type file struct {
-	path string
+	path  string
+	parse func(text, from string) (key, error)
 
 	mu   sync.Mutex
 	read os.FileInfo
@@ -26,14 +27,14 @@ func (f *file) get(context.Context) (key, error) {
 	if err != nil {
 		return key{}, err
 	}
-	secret, err := checkKey(text, "the file of API_KEY_FILE")
+	got, err := f.parse(text, "the file of API_KEY_FILE")
 	if err != nil {
 		return key{}, err
 	}
 	f.mu.Lock()
 	f.read = info
 	f.mu.Unlock()
-	return key{secret: secret}, nil
+	return got, nil
 }
 
 // changed compares what a rewriting changes: the time, the size or the file itself.

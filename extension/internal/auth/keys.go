@@ -3,6 +3,7 @@ package auth
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 	"sync"
@@ -22,8 +23,8 @@ const (
 	restAfterRenewal = 500 * time.Millisecond
 	// firstBackoff and longestBackoff bound the pause after a failed attempt.
 	firstBackoff, longestBackoff = time.Second, 30 * time.Second
-	// keptSecrets is how many of the last keys are blotted out of messages: answers to older ones are long over.
-	keptSecrets = 16
+	// keptSecrets is how many secrets of the last keys are blotted out of messages: answers to older ones are long over.
+	keptSecrets = 48
 )
 
 // keys hold the present key of a source and renew it.
@@ -66,8 +67,24 @@ func (k *keys) Ready() bool {
 	return c != nil && (c.expires.IsZero() || k.now().Before(c.expires))
 }
 
-// Authorize implements Credentials. Where an expired key cannot be renewed, it is sent all the same: the server's clock decides.
+// Authorize implements Credentials.
 func (k *keys) Authorize(ctx context.Context, r Outgoing) ([]Field, uint64, error) {
+	c, err := k.present(ctx)
+	if err != nil {
+		return nil, 0, err
+	}
+	fields := make([]Field, len(r.Keyed))
+	for i, f := range r.Keyed {
+		fields[i] = Field{f.Name, strings.ReplaceAll(f.Value, Placeholder, c.secret)}
+	}
+	return fields, c.generation, nil
+}
+
+// Refused implements Credentials.
+func (k *keys) Refused(status int, _ []byte) bool { return status == http.StatusUnauthorized }
+
+// present returns the key to send. Where an expired one cannot be renewed, it is sent all the same: the server's clock decides.
+func (k *keys) present(ctx context.Context) (*issued, error) {
 	c := k.current.Load()
 	if c == nil || !k.Ready() {
 		var generation uint64
@@ -79,23 +96,19 @@ func (k *keys) Authorize(ctx context.Context, r Outgoing) ([]Field, uint64, erro
 			select {
 			case <-f.done:
 			case <-ctx.Done():
-				return nil, 0, ctx.Err()
+				return nil, ctx.Err()
 			}
 		}
 		if c = k.current.Load(); c == nil {
 			if f == nil {
-				return nil, 0, fmt.Errorf("no key: an attempt to get one failed just before")
+				return nil, fmt.Errorf("no key: an attempt to get one failed just before")
 			}
-			return nil, 0, fmt.Errorf("no key: %w", f.err)
+			return nil, fmt.Errorf("no key: %w", f.err)
 		}
 	} else if !c.renewAt.IsZero() && !k.now().Before(c.renewAt) {
 		k.begin(c.generation) // the timer may be late
 	}
-	fields := make([]Field, len(r.Keyed))
-	for i, f := range r.Keyed {
-		fields[i] = Field{f.Name, strings.ReplaceAll(f.Value, Placeholder, c.secret)}
-	}
-	return fields, c.generation, nil
+	return c, nil
 }
 
 // Renew implements Credentials.
@@ -157,7 +170,7 @@ func (k *keys) land(f *flight, began time.Time, got key, err error) {
 		if got.expires.IsZero() {
 			got.expires = expiry(got.secret)
 		}
-		if same := last != nil && last.secret == got.secret; !same || !got.expires.Equal(last.expires) {
+		if same := last != nil && last.same(got); !same || !got.expires.Equal(last.expires) {
 			next := &issued{key: got, generation: 1}
 			if got.expires.IsZero() && k.lifetime > 0 {
 				next.expires = began.Add(k.lifetime)
@@ -174,7 +187,7 @@ func (k *keys) land(f *flight, began time.Time, got key, err error) {
 				if last != nil {
 					k.renewals.Add(1)
 				}
-				k.recent = append(k.recent, got.secret)
+				k.recent = append(k.recent, got.secrets()...)
 				k.recent = k.recent[max(0, len(k.recent)-keptSecrets):]
 			}
 			k.current.Store(next)

@@ -21,7 +21,12 @@ type oauth struct {
 	secret atomic.Pointer[string]
 }
 
-func newOAuth(o OAuth, client *http.Client) *oauth { return &oauth{o: o, client: client} }
+// newOAuth returns the source. Its client follows no redirect: the request holds the secret, also in its body.
+func newOAuth(o OAuth, client *http.Client) *oauth {
+	direct := *client
+	direct.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	return &oauth{o: o, client: &direct}
+}
 
 // errorCode is what RFC 6749, 5.2 calls an error. Other words of the server's may quote the request.
 var errorCode = regexp.MustCompile(`^[a-z_]{1,40}$`)
@@ -61,6 +66,8 @@ func reasonOf(ctx context.Context, err error) error {
 		return fmt.Errorf("no answer within %s", getTimeout)
 	case errors.As(err, &refused) && errorCode.MatchString(refused.ErrorCode):
 		return fmt.Errorf("the token endpoint answered HTTP %d, %s", refused.Response.StatusCode, refused.ErrorCode)
+	case errors.As(err, &refused) && refused.Response != nil && refused.Response.StatusCode/100 == 3:
+		return fmt.Errorf("the token endpoint answered HTTP %d: it redirects, which is not followed", refused.Response.StatusCode)
 	case errors.As(err, &refused) && refused.Response != nil:
 		return fmt.Errorf("the token endpoint answered HTTP %d", refused.Response.StatusCode)
 	case errors.As(err, &of):

@@ -34,6 +34,9 @@ type Options struct {
 
 	Credentials auth.Credentials // nil = none but those in the headers and the address
 	Keyed       []auth.Field     // headers that carry their key, see auth.Outgoing
+	// Bound says that the headers are for the server of URL and for those of Origins: a request to another one is refused.
+	Bound   bool
+	Origins []string // addresses, of which scheme, host and port count
 
 	Dial    func(ctx context.Context, network, address string) (Counted, error)
 	TLS     *tls.Config
@@ -66,6 +69,8 @@ type Client struct {
 	t    target
 	head []byte // request head up to X-Request-Id, for requests without overrides
 
+	origins []target // of Options.Origins
+
 	graceNs     int64 // endGrace
 	raceFloorNs int64 // raceFloor
 	lostRaces   atomic.Int32
@@ -93,8 +98,20 @@ func New(o Options) (*Client, error) {
 	if err := errors.Join(checkMethod(o.Method), checkHeader(o.Header), checkHeader(keyed)); err != nil {
 		return nil, err
 	}
+	for _, raw := range o.Origins {
+		origin, err := parseTarget(raw)
+		if err != nil {
+			return nil, err
+		}
+		c.origins = append(c.origins, origin)
+	}
 	c.head = c.appendHead(nil, o.Method, &t, nil)
 	return c, nil
+}
+
+// mayGoTo reports whether a server may be sent the headers of the client.
+func (c *Client) mayGoTo(t *target) bool {
+	return !c.o.Bound || t.sameServer(&c.t) || slices.ContainsFunc(c.origins, func(o target) bool { return t.sameServer(&o) })
 }
 
 // checkMethod refuses what is answered without a body: there is nothing in it to measure.
@@ -249,6 +266,9 @@ func (c *Client) resolve(r *Request) (t *target, method string, err error) {
 		own, err := c.o.target(r.URL)
 		if err != nil {
 			return nil, "", err
+		}
+		if !c.mayGoTo(&own) {
+			return nil, "", fmt.Errorf("address %q is of another server than %q, which the headers of the client are for", Redact(r.URL), Redact(c.o.URL))
 		}
 		t = &own
 	}

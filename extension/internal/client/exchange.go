@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"net/http"
 	"os"
 	"sync"
 	"time"
@@ -338,7 +337,7 @@ func (x *exchange) again() bool {
 // refused reports whether the server refused the request's key before it began to work, so that the request may be sent
 // once more with another one.
 func (x *exchange) refused() bool {
-	if x.c.o.Credentials == nil || x.m.KeyRetries > 0 || x.p.Result().Status != http.StatusUnauthorized {
+	if x.c.o.Credentials == nil || x.m.KeyRetries > 0 || !x.c.o.Credentials.Refused(x.p.Refusal()) {
 		return false
 	}
 	return x.end == endComplete || x.end == endGraceOver || x.end == endConnection

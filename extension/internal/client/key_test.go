@@ -160,6 +160,7 @@ func (always) Ready() bool { return true }
 func (always) Authorize(context.Context, auth.Outgoing) ([]auth.Field, uint64, error) {
 	return []auth.Field{{Name: "Authorization", Value: "Bearer wrong"}}, 1, nil
 }
+func (always) Refused(status int, _ []byte) bool  { return status == http.StatusUnauthorized }
 func (always) Renew(context.Context, uint64) bool { return true }
 func (always) Secrets() []string                  { return nil }
 func (always) Counts() auth.Counts                { return auth.Counts{} }

@@ -51,6 +51,11 @@ func (o *Options) target(raw string) (target, error) {
 	return t, nil
 }
 
+// sameServer reports whether two targets are of one scheme, host and port, or of one socket.
+func (t *target) sameServer(o *target) bool {
+	return t.tls == o.tls && t.network == o.network && (t.address == o.address || t.network == "tcp" && strings.EqualFold(t.address, o.address))
+}
+
 // line is the target as it stands in the request line.
 func (t *target) line() string {
 	if t.forwarded {

@@ -1,6 +1,7 @@
 package module
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -75,7 +76,7 @@ func (r *Root) authorize(t http.RoundTripper, of map[string]string) (http.RoundT
 
 // RoundTrip implements http.RoundTripper.
 func (a *authorized) RoundTrip(r *http.Request) (*http.Response, error) {
-	if elsewhere(r) {
+	if client.RedirectedElsewhere(r) {
 		return a.RoundTripper.RoundTrip(r)
 	}
 	for first := true; ; first = false {
@@ -95,21 +96,28 @@ func (a *authorized) RoundTrip(r *http.Request) (*http.Response, error) {
 			return nil, err
 		}
 		reply, err := a.RoundTripper.RoundTrip(out)
-		if err != nil || !first || a.credentials == nil || reply.StatusCode != http.StatusUnauthorized || !a.credentials.Renew(r.Context(), number) {
+		if err != nil || !first || a.credentials == nil || !a.refused(reply) || !a.credentials.Renew(r.Context(), number) {
 			return reply, err
 		}
 		_ = reply.Body.Close()
 	}
 }
 
-// elsewhere reports whether a redirection leads the request to another host, which is not to see a key.
-func elsewhere(r *http.Request) bool {
-	first := r
-	for first.Response != nil && first.Response.Request != nil {
-		first = first.Response.Request
+// refused reports whether a reply refuses the key. Its body can be read as before.
+func (a *authorized) refused(reply *http.Response) bool {
+	if reply.StatusCode < http.StatusBadRequest || reply.StatusCode >= http.StatusInternalServerError {
+		return false
 	}
-	return first.URL.Host != r.URL.Host || first.URL.Scheme == "https" && r.URL.Scheme != "https"
+	first, _ := io.ReadAll(io.LimitReader(reply.Body, refusalBytes)) // an error comes again to whoever reads on
+	reply.Body = struct {
+		io.Reader
+		io.Closer
+	}{io.MultiReader(bytes.NewReader(first), reply.Body), reply.Body}
+	return a.credentials.Refused(reply.StatusCode, first)
 }
+
+// refusalBytes is how much of a reply is looked at for the reason of a refusal.
+const refusalBytes = 16 << 10
 
 // CloseIdleConnections is what http.Client asks its transport for.
 func (a *authorized) CloseIdleConnections() {

@@ -6,6 +6,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -45,7 +46,7 @@ func TestAccess_OfARun(t *testing.T) {
 			keys: { file: "`+path+`" }, traceparent: true } });
 		const headers = { Authorization: "Bearer {{key}}", "X-Conversation": "{{session}}", "X-Index": "{{index}}" };
 		client = new tc.Client({ url: "`+server.URL+`", api: "completions", headers });
-		ask = (session) => client.request({ body: "{}", session });
+		ask = (session, own = {}) => client.request({ body: "{}", session, headers: own });
 		look = (path) => tc.fetch("`+server.URL+`" + path, { headers });`)
 	recordsTo(t, v.root)
 	t.Cleanup(func() { v.root.access.Load().Close() })
@@ -67,6 +68,18 @@ func TestAccess_OfARun(t *testing.T) {
 	require.Contains(t, last.Get("Traceparent"), "00-"+line["traceId"].(string)+"-")
 	require.NotEqual(t, lines[0]["traceId"], line["traceId"])
 	require.NotContains(t, fmt.Sprint(lines), "sk-")
+
+	for _, path := range []string{elsewhere.URL, strings.Replace(server.URL, "127.0.0.1", "localhost", 1)} {
+		require.Contains(t, v.run(`try { client.request({ body: "{}", url: "`+path+`/v1" }) } catch (e) { return String(e) }`), "is of another server than")
+		require.Contains(t, v.run(`try { client.batch([{ body: "{}", url: "`+path+`/v1" }]) } catch (e) { return String(e) }`), "is of another server than")
+	}
+	require.Equal(t, `"completed"`, v.run(`return client.request({ body: "{}", url: "`+server.URL+`/other" }).outcome`))
+	require.Equal(t, `"completed"`, v.run(`return ask("conversation 8", { "X-Own": "{{session}}/{{vu}}", "X-Conversation": "mine" }).outcome`))
+	own := seen[len(seen)-1]
+	require.Equal(t, []string{"conversation 8/0", "mine"}, []string{own.Get("X-Own"), own.Get("X-Conversation")})
+	for value, why := range map[string]string{"{{sesion}}": "placeholder", "Bearer {{key}}": "for the headers of the client"} {
+		require.Contains(t, v.run(`try { ask("s", { "X-Own": "`+value+`" }) } catch (e) { return String(e) }`), why)
+	}
 
 	require.Contains(t, newScriptVU(t, "").refused(`tc.run({ scenario: "s", config: {}, sloMs: {}, access: { tls: { ca: "none" } } })`), "TLS_CA=none")
 	require.Contains(t, newScriptVU(t, "").refused(`new tc.Client({ url: "http://h", api: "chat", headers: { "X-A": "{{key}}" } })`), "named no keys")

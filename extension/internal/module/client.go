@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -38,6 +37,7 @@ type clientOptions struct {
 	InputTokensPointer  string            `js:"inputTokensPointer"`
 	OutputTokensPointer string            `js:"outputTokensPointer"`
 	Wire                *wireOption       `js:"wire"`
+	KeyOrigins          []string          `js:"keyOrigins"` // nil = not given
 }
 
 // wireOption is the part of WireDescription of index.d.ts that a response is read by.
@@ -200,6 +200,7 @@ func (c *vuClient) engineOptions(state *lib.State) client.Options {
 	}
 	o.Header = headerFields(c.headers.Static)
 	o.Credentials, o.Keyed = c.credentials, c.headers.Keyed
+	o.Bound, o.Origins = c.credentials != nil || c.o.KeyOrigins != nil, c.o.KeyOrigins
 	if state == nil {
 		return o
 	}
@@ -243,12 +244,20 @@ func (c *vuClient) request(spec *requestSpec, s *slot, k int) (*client.Request, 
 		Method: spec.Method, URL: spec.URL, ID: c.i.root.current().NextID(), ExpectedOutputTokens: spec.OutputTokens,
 		KeepText: spec.KeepText, KeepHeader: spec.KeepHeader, AbortAfterNs: int64(spec.AbortAfterMs * 1e6), AbortAfterTokens: spec.AbortTokens,
 	}
-	for _, name := range slices.Sorted(maps.Keys(spec.Headers)) {
-		r.Header = append(r.Header, client.Field{Name: name, Value: spec.Headers[name]})
-	}
-	for _, f := range c.headers.Fill(access.Values{
+	values := access.Values{
 		ID: r.ID, Session: spec.Session, Level: s.Level, Index: s.Index + k, Serial: s.Serial + k, VU: c.vu(),
-	}) {
+	}
+	if len(spec.Headers) > 0 {
+		own, err := access.ParseHeaders(spec.Headers)
+		if err != nil {
+			return nil, err
+		}
+		if own.Authorized {
+			return nil, errors.New("request: a header of one request holds {{key}} or {{signature}}; these are for the headers of the client")
+		}
+		r.Header = headerFields(own.All(values))
+	}
+	for _, f := range c.headers.Fill(values) {
 		if _, own := spec.Headers[f.Name]; !own {
 			r.Header = append(r.Header, client.Field(f))
 		}

@@ -266,6 +266,14 @@ func (p *Parser) brokenOff() string {
 	return oneLine([]byte("the connection broke "+where+": "+p.endErr.Error()), maxMessageBytes)
 }
 
+// Refusal returns the status of the response and, where it is not 2xx, the first bytes of its body, which are valid until Reset.
+func (p *Parser) Refusal() (status int, body []byte) {
+	if status = p.res.Status; status/100 != 2 {
+		body = p.body
+	}
+	return status, body
+}
+
 // refusal returns the server's message in the body of a response that is not 2xx; of a redirect, where it leads.
 func (p *Parser) refusal() string {
 	if location := p.frame.location; location != "" && p.res.Status/100 == 3 {

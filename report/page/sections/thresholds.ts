@@ -1,37 +1,40 @@
 /** Every threshold of the runs, with its value and how far it was from the limit. */
 import { isMetricName, metrics } from "../../../lib/figures/metrics-table";
+import { shownSelector } from "../../../lib/figures/selector";
 import type { Summary } from "../../read/read";
 import type { Section } from "../answer";
+import type { Table } from "../table";
 import { runColumn, type ShownRun } from "./runs";
 
 type Judgement = NonNullable<Summary["thresholds"]>[number];
 
 export function thresholdsSection(shown: readonly ShownRun[]): Section {
   const rows = shown.flatMap(({ run, label }) =>
-    inOrder(run.summary).map(({ metric, level, of, expression, value, margin, result }) => {
+    inOrder(run.summary).map(({ metric, level, tags, of, expression, value, margin, result }) => {
       const limit = limitOf(expression);
       return {
         run: label,
         result,
         level: level ?? "the whole run",
-        metric: of === undefined ? metric : `${metric} of ${of}`,
+        metric: of === undefined ? shownSelector(metric, tags) : `${metric} of ${of}`,
         limit: expression,
         value: value ?? null,
         margin: margin ?? null,
         margin_share: margin !== undefined && limit ? margin / Math.abs(limit) : null,
-        unit: isMetricName(metric) ? metrics[metric].unit : "",
+        unit: isMetricName(metric) ? metrics[metric].unit : (unitOf(run.summary, metric) ?? ""),
       };
     }),
   );
   const none = shown.filter(({ run }) => (run.summary?.thresholds ?? []).length === 0).map(({ label }) => label);
+  const ofScript = scriptTable(shown);
   const words =
     none.length === 0 ? [] : [`No threshold was judged${none.some(Boolean) ? ` in ${none.join(", ")}` : ""}.`];
   return {
     heading: "Thresholds",
     text: words,
     pictures: [],
-    tables:
-      rows.length === 0
+    tables: [
+      ...(rows.length === 0
         ? []
         : [
             {
@@ -51,8 +54,41 @@ export function thresholdsSection(shown: readonly ShownRun[]): Section {
               ],
               rows,
             },
-          ],
+          ]),
+      ...(ofScript ? [ofScript] : []),
+    ],
   };
+}
+
+/** The unit of a metric of the script's own. */
+const unitOf = (summary: Summary | undefined, metric: string): string | undefined =>
+  summary?.scriptMetrics?.find(({ name }) => name === metric)?.unit;
+
+/** The metrics that the scripts of the runs made, with what k6 kept of each; undefined where there are none. */
+function scriptTable(shown: readonly ShownRun[]): Table | undefined {
+  const rows = shown.flatMap(({ run, label }) =>
+    (run.summary?.scriptMetrics ?? []).flatMap(({ name, tags, type, unit = "", values, empty }) =>
+      Object.entries(values).map(([aggregate, value]) => ({
+        ...{ run: label, metric: shownSelector(name, tags), type, aggregate, value: empty ? null : value, unit },
+      })),
+    ),
+  );
+  return rows.length === 0
+    ? undefined
+    : {
+        name: "script_metrics",
+        title: "The script's own metrics",
+        note: "As k6 aggregated them over the whole run, warm-up included; a row with tags has the samples of a threshold on these tags. A metric without a value is empty.",
+        columns: [
+          ...runColumn(shown),
+          { key: "metric", title: "Metric" },
+          { key: "type", title: "Type" },
+          { key: "aggregate", title: "Aggregate" },
+          { key: "value", title: "Value" },
+          { key: "unit", title: "Unit" },
+        ],
+        rows,
+      };
 }
 
 /** A run's thresholds: what was violated first, then those of the whole run and of each level as the run had them. */
