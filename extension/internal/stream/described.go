@@ -16,6 +16,7 @@ type found struct {
 // shape. Errors are found where all APIs have them, too.
 func (s *scanner) described(w *Wire, streamed bool, f *facts) bool {
 	s.streamed = streamed
+	s.passing.began()
 	s.found = found{call: callPiece{index: -1}}
 	if s.peek() == '{' {
 		for key := range s.members {
@@ -29,7 +30,7 @@ func (s *scanner) described(w *Wire, streamed bool, f *facts) bool {
 			case "base_resp", "code", "error_code", "errcode", "success", "msg", "error_msg", "errmsg":
 				s.other(key, f)
 			default:
-				s.pass(key)
+				s.pass(&w.root, key)
 			}
 		}
 	} else {
@@ -71,6 +72,10 @@ func (s *scanner) described(w *Wire, streamed bool, f *facts) bool {
 // place reads the value at p.
 func (s *scanner) place(w *Wire, p *place, f *facts) {
 	opening := s.peek()
+	if p.plain {
+		s.readValue(p, opening, f)
+		return
+	}
 	start := s.i
 	nested := opening == '{' && p.inside != nil || opening == '[' && (p.inside != nil || p.each != nil)
 	switch {
@@ -97,7 +102,7 @@ func (s *scanner) inside(w *Wire, p *place, opening byte, f *facts) {
 			if next := p.member(key); next != nil {
 				s.place(w, next, f)
 			} else {
-				s.skip()
+				s.pass(p, key)
 			}
 		}
 		return
@@ -136,10 +141,15 @@ func (s *scanner) readValue(p *place, opening byte, f *facts) {
 		s.skip()
 	case roleFinish:
 		s.found.other = true
-		if opening != '"' && opening != 'n' {
+		switch opening {
+		case 'n':
+			s.skip()
+		case '"':
+			s.finishReason(f)
+		default:
 			s.found.misfit = true
+			s.skip()
 		}
-		s.finishReason(f)
 	case roleError:
 		s.found.other = true
 		s.failure(f)
@@ -182,8 +192,12 @@ func (s *scanner) output(r role, opening byte, f *facts) {
 		return
 	}
 	before := f.text
-	raw, ok := s.textSlot(kind)
-	if !ok || len(raw) == 0 {
+	raw, _ := s.str()
+	if s.bad {
+		return
+	}
+	s.slots.add(s.i-1-len(raw), s.i-1, kind)
+	if len(raw) == 0 {
 		return
 	}
 	f.setText(kind, raw)

@@ -124,6 +124,22 @@ func TestDialects(t *testing.T) {
 			`{"choices":[{"delta":{"reasoning_details":[{"type":"reasoning.text","text":"hm"}]}}]}`,
 			`{"choices":[{"delta":{"reasoning_details":[{"type":"reasoning.text","text":"","signature":"x"},{"type":"reasoning.encrypted","data":"x"}]}}]}`,
 			delta("a"), finished("stop"))...), said{None, 2, 0, 2, 0, 0, "stop", "a", true}},
+		{"Google's thoughts are content that says so; the first answer has the end of their tag.", Chat, chunkedStream(data(
+			`{"choices":[{"delta":{"content":"<thought>hm","extra_content":{"google":{"thought":true}},"role":"assistant"},"index":0}],"object":"chat.completion.chunk","usage":{"completion_tokens":0,"prompt_tokens":3,"total_tokens":5}}`,
+			`{"choices":[{"delta":{"extra_content":{"google":{"thought_signature":"x","thought":true}},"content":" hm","role":"assistant"},"index":0}]}`,
+			`{"choices":[{"delta":{"content":"</thought>a","role":"assistant","extra_content":null},"index":0}]}`,
+			`{"choices":[{"delta":{"content":"b","extra_content":{"google":{"thought_signature":"x","thought":false}},"role":"assistant"},"finish_reason":"stop","index":0}],`+
+				`"usage":{"completion_tokens":2,"completion_tokens_details":{"reasoning_tokens":4},"extra_properties":{"google":{"traffic_type":"ON_DEMAND"}},"prompt_tokens":3,"total_tokens":9}}`, "[DONE]")...),
+			said{None, 4, 3, 6, 0, 4, "stop", "</thought>ab", true}},
+		{"A thought without content is no output, and beside a tool call it takes nothing away.", Chat, chunkedStream(data(
+			`{"choices":[{"delta":{"content":"","extra_content":{"google":{"thought":true}}}}]}`,
+			`{"choices":[{"delta":{"tool_calls":[{"id":"c","type":"function","function":{"name":"f","arguments":"{}"},"extra_content":{"google":{"thought_signature":"x"}}}],"extra_content":{"google":{"thought":true}}},"finish_reason":"tool_calls"}]}`, "[DONE]")...),
+			said{None, 1, 0, 1, 0, 0, "tool_calls", "", false}},
+		{"Another choice's answer stays one.", Chat, chunkedStream(data(
+			`{"choices":[{"index":0,"delta":{"content":"a"}},{"index":1,"delta":{"content":"hm","extra_content":{"google":{"thought":true}}}}]}`, finished("stop"), "[DONE]")...),
+			said{None, 1, 0, 1, 0, 0, "stop", "a", false}},
+		{"A whole reply has thoughts and answer in one text.", Chat, jsonReply(`{"choices":[{"message":{"content":"<thought>hm</thought>a","extra_content":{"google":{"thought":true}}},"finish_reason":"stop"}],"usage":{"prompt_tokens":3,"completion_tokens":4}}`),
+			said{None, 0, 3, 4, 0, 0, "stop", "<thought>hm</thought>a", false}},
 		{"A block of thinking without text is no output.", Chat, chunkedStream(data(`{"choices":[{"delta":{"content":[{"type":"thinking","thinking":[{"type":"text","text":""}]}]}}]}`,
 			delta("a"), finished("stop"))...), said{None, 1, 0, 1, 0, 0, "stop", "a", false}},
 		{"A block may start with text (not Anthropic's own).", Messages, chunkedStream(typed(`{"type":"content_block_start","index":0,"content_block":{"type":"text","text":"a"}}`,

@@ -164,6 +164,8 @@ func (s *scanner) finishReason(f *facts) (given bool) {
 
 // message reads the delta or the message of a choice.
 func (s *scanner) message(f *facts) {
+	before, text, kept, thought := f.output, f.text, len(s.joined), false
+	f.output = 0
 	for key := range s.members {
 		switch string(key) {
 		case "content":
@@ -199,10 +201,35 @@ func (s *scanner) message(f *facts) {
 			var piece callPiece
 			s.function(f, &piece)
 			s.keepCall(piece)
+		case "extra_content":
+			thought = s.googleThought() || thought
 		default:
 			s.skip()
 		}
 	}
+	// A whole reply has thoughts and answer in one text.
+	if thought && s.streamed && f.output&outContent != 0 {
+		f.output, f.text, s.joined = f.output&^outContent|outReasoning, text, s.joined[:kept]
+		s.slots.off = true
+	}
+	f.output |= before
+}
+
+// googleThought reports whether what Google's APIs add to a delta says that its content is a thought (the thinking of OpenAI's mode
+// of Gemini and Vertex AI, where include_thoughts asks for it).
+func (s *scanner) googleThought() (thought bool) {
+	for key := range s.members {
+		if string(key) != "google" {
+			s.skip()
+			continue
+		}
+		for key := range s.members {
+			c := s.peek()
+			s.skip()
+			thought = thought || string(key) == "thought" && c == 't'
+		}
+	}
+	return thought
 }
 
 // audio reads a piece of speech: its text, its sound, or both. An id and an expiry alone are no output.

@@ -26,8 +26,8 @@ type scanner struct {
 	streamed  bool  // what is read is an event, not a whole reply
 	ofChoices usage // the sum of the usage objects inside the choices, or Groq's own; used where there is none beside them
 
-	found  found    // of the described wire
-	passed []passed // members that it does not name
+	found   found   // of the described wire
+	passing passing // members that it does not name
 
 	keepText bool
 	joined   []byte // text of content that comes as a list of parts

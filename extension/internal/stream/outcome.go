@@ -294,6 +294,9 @@ func bodyMessage(body []byte) string {
 	if data, found := bytes.CutPrefix(text, []byte("data:")); found {
 		text, _, _ = bytes.Cut(data, []byte("\n"))
 	}
+	if list, found := bytes.CutPrefix(text, []byte("[")); found && bytes.HasSuffix(list, []byte("]")) {
+		text = bytes.TrimSpace(list[:len(list)-1]) // Google's OpenAI mode has the error in a list of one
+	}
 	var s scanner
 	var f facts
 	var bare, detail []byte

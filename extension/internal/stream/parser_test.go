@@ -90,6 +90,7 @@ func TestFailures(t *testing.T) {
 		{"Of a page the first text is taken.", withLength("502 Bad Gateway", "text/html", "<html>\r\n<head><title>502 Bad Gateway</title></head>\r\n"), nil, 0, HTTP5xx, "502 Bad Gateway"},
 		{"Of text the first line.", withLength("503 X", "text/plain", "\n upstream  gone \nsecond"), nil, 0, HTTP5xx, "upstream gone"},
 		{"Without a body the status must do.", withLength("500 X", "text/plain", ""), nil, 0, HTTP5xx, "HTTP status 500"},
+		{"Google's OpenAI mode has the error in a list.", withLength("400 Bad Request", "application/json; charset=UTF-8", "[{\n  \"error\": {\"code\": 400, \"message\": \"Unknown name\", \"status\": \"INVALID_ARGUMENT\"}\n}\n]"), nil, 0, HTTP4xx, "Unknown name"},
 		{"A redirect is an answer no API gives.", withLength("302 Found", "text/html", ""), nil, 0, HTTP4xx, "HTTP status 302"},
 		{"It says where to: a slash may be missing.", "HTTP/1.1 307 X\r\nlocation: http://h/v1/\r\nContent-Length: 3\r\n\r\n<a>", nil, 0, HTTP4xx, "HTTP status 307: redirected to http://h/v1/, which is not followed"},
 		{"A place that another answer names is no redirect.", "HTTP/1.1 500 X\r\nLocation: /x\r\nContent-Length: 2\r\n\r\nno", nil, 0, HTTP5xx, "no"},

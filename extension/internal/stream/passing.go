@@ -2,29 +2,66 @@ package stream
 
 // passed is a member of described events that the description does not name, such as an id or a time.
 type passed struct {
+	in         *place // the object that it is a member of
 	name, last []byte
 	varies     bool // it differs from event to event
 }
 
+// passing are the members that mean nothing, of the objects that the description names.
+type passing struct {
+	list  []passed
+	scans int  // of events, while their values are compared
+	quiet bool // none of them is a slot, and none is watched any more
+}
+
 const (
-	maxPassed      = 8  // members that are watched
+	maxPassed      = 16 // members that are watched
 	maxPassedBytes = 64 // of their values
+	// watchedScans is in how many events they are. What was the same in all of them is of no use as a slot: where it changes once
+	// in a while, that event is scanned.
+	watchedScans = 32
 )
 
-// pass steps over the value of a member at the top that means nothing. One that has been seen to differ from event to event
+// began notes that one more event is scanned.
+func (p *passing) began() {
+	if p.scans > watchedScans {
+		return
+	}
+	if p.scans++; p.scans > watchedScans {
+		varying := p.list[:0]
+		for _, m := range p.list {
+			if m.varies {
+				varying = append(varying, m)
+			}
+		}
+		p.list = varying
+		p.quiet = len(varying) == 0
+	}
+}
+
+// pass steps over the value of a member of the object at `in` that means nothing. One that has been seen to differ from event to event
 // becomes a slot of the template: else no event would be like the one before.
-func (s *scanner) pass(key []byte) {
-	c := s.peek()
-	if c != '"' && !isDigit(c) || len(key) > maxPassedBytes {
+func (s *scanner) pass(in *place, key []byte) {
+	if s.passing.quiet {
 		s.skip()
 		return
 	}
 	var m *passed
-	for i := range s.passed {
-		if string(s.passed[i].name) == string(key) {
-			m = &s.passed[i]
+	for i := range s.passing.list {
+		if s.passing.list[i].in == in && string(s.passing.list[i].name) == string(key) {
+			m = &s.passing.list[i]
 			break
 		}
+	}
+	watched := s.passing.scans <= watchedScans
+	if m == nil && !watched {
+		s.skip()
+		return
+	}
+	c := s.peek()
+	if c != '"' && c != '-' && !isDigit(c) || len(key) > maxPassedBytes {
+		s.skip()
+		return
 	}
 	start := s.i
 	if m == nil || !m.varies {
@@ -37,8 +74,8 @@ func (s *scanner) pass(key []byte) {
 		case len(raw) > maxPassedBytes:
 			return
 		case m == nil:
-			if len(s.passed) < maxPassed {
-				s.passed = append(s.passed, passed{name: append([]byte(nil), key...), last: append([]byte(nil), raw...)})
+			if len(s.passing.list) < maxPassed {
+				s.passing.list = append(s.passing.list, passed{in: in, name: append([]byte(nil), key...), last: append([]byte(nil), raw...)})
 			}
 			return
 		case string(m.last) == string(raw):
@@ -49,7 +86,9 @@ func (s *scanner) pass(key []byte) {
 	}
 	if c == '"' {
 		s.textSlot(slotSkipped)
-	} else {
-		s.countSlot(slotCount)
+		return
+	}
+	if s.skip(); !s.bad {
+		s.slots.add(start, s.i, slotNumber)
 	}
 }

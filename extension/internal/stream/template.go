@@ -11,6 +11,7 @@ const (
 	slotMedia                     //
 	slotDelta                     // a string whose meaning the event's type decides; never left in a finished template
 	slotSkipped                   // a string that means nothing here
+	slotNumber                    // any number, which means nothing here
 	slotCount                     // whole numbers: one that means nothing here
 	slotChoice                    // choices[].index
 	slotInput                     // usage
@@ -161,6 +162,10 @@ func (t *template) match(b []byte, from, to int) int {
 			}
 			f.setText(s.kind, b[i:end])
 			i = end
+		} else if s.kind == slotNumber {
+			if i = numberEnd(b, i); i <= 0 {
+				return 0
+			}
 		} else {
 			n, end, ok := wholeNumber(b, i)
 			if !ok {

@@ -88,6 +88,7 @@ type place struct {
 	inside []named
 	each   *place // all items of an array
 	calls  bool   // an item of it is a tool call, or part of one
+	plain  bool   // it has a role, and nothing else is to be known of its value
 }
 
 type named struct {
@@ -105,8 +106,9 @@ type placeTest struct {
 
 func (p *place) member(name []byte) *place {
 	for i := range p.inside {
-		if p.inside[i].name == string(name) {
-			return p.inside[i].place
+		// Most names differ at their end, which saves the call that compares all of them.
+		if in := &p.inside[i]; len(in.name) == len(name) && (len(name) == 0 || in.name[len(name)-1] == name[len(name)-1]) && in.name == string(name) {
+			return in.place
 		}
 	}
 	return nil
@@ -149,6 +151,7 @@ func (p *place) at(pointer string) *place {
 
 // settle checks that items of an array are named by their numbers or all at once, and marks the arrays of tool calls.
 func (p *place) settle() error {
+	p.plain = p.role != roleNone && !p.names && p.tests == nil && p.inside == nil && p.each == nil
 	for _, in := range p.inside {
 		if in.index >= 0 && p.each != nil {
 			return fmt.Errorf(`one pointer names item %d of an array and another all its items ("*"); use one of the two`, in.index)

@@ -273,9 +273,9 @@ func TestDescribedStreamsAllocateNothing(t *testing.T) {
 	require.LessOrEqual(t, testing.AllocsPerRun(20, respond), 1.0) // the head's conversion here
 }
 
-// scannedEvent has a log probability of its own, so that no event is like the one before by either format.
+// scannedEvent has a log probability of its own inside what neither format names, so that no event is like the one before by either.
 func scannedEvent(i int, word string) string {
-	return strings.Replace(chatEvent(i, word), `"logprobs":null`, fmt.Sprintf(`"logprobs":-0.%04d`, i), 1)
+	return strings.Replace(chatEvent(i, word), `"logprobs":null`, fmt.Sprintf(`"logprobs":{"value":-0.%04d}`, i), 1)
 }
 
 // Members that no one asked for may differ in each event, also in kind, without a change in what is read.
@@ -289,11 +289,11 @@ func TestDescribedEventsWithChangingMembers(t *testing.T) {
 		var events []string
 		text := ""
 		for i := range 40 {
-			at, id := value(), `"%d"`
+			at, id, inside := value(), `"%d"`, value()
 			if random.IntN(3) > 0 {
-				at = `"2026-01-01T00:00:00.%dZ"`
+				at, inside = `"2026-01-01T00:00:00.%dZ"`, `-0.%d`
 			}
-			events = append(events, strings.ReplaceAll(fmt.Sprintf(`{"created_at":%s,"message":{"content":"w%d "},"id":%s,"done":false}`, at, i, id), "%d", fmt.Sprint(random.IntN(99999))))
+			events = append(events, strings.ReplaceAll(fmt.Sprintf(`{"created_at":%s,"message":{"p":%s,"content":"w%d "},"id":%s,"done":false}`, at, inside, i, id), "%d", fmt.Sprint(random.IntN(99999))))
 			text += fmt.Sprintf("w%d ", i)
 		}
 		events = append(events, `{"created_at":"x","message":{"content":""},"done":true,"done_reason":"stop","prompt_eval_count":3,"eval_count":40}`)
@@ -303,8 +303,64 @@ func TestDescribedEventsWithChangingMembers(t *testing.T) {
 	}
 }
 
-// BenchmarkDescribed is the cost of an event by the built-in chat format and by its description. Streams of both take turns, so
-// that both see the same machine, and the median of the turns' ratios is reported.
+// What differs in each event of TGI's is known after two of them, at every depth: no other is scanned.
+func TestDescribedEventsAreMatchedThoughUnnamedNumbersChange(t *testing.T) {
+	var p Parser
+	p.Reset(Options{API: Custom, Wire: wireOf(t, tgiWire), KeepText: true})
+	p.Feed([]byte(streamHead), 1)
+	for i, chunk := range chunkEvents(500, tgiEvent) {
+		p.Feed(chunk, int64(i))
+	}
+	require.Equal(t, 500, p.OutputTokensSoFar())
+	require.Less(t, p.scan.passing.scans, 6)
+}
+
+// tgiEvent is an event of TGI's /generate_stream.
+func tgiEvent(i int, word string) string {
+	return fmt.Sprintf(`data:{"index":%d,"token":{"id":%d,"text":"%s","logprob":-0.%04d,"special":false},"generated_text":null,"details":null}`+"\n\n", i, i, word, i)
+}
+
+// sideBySide reports what an event of each of two streams costs, and the median of the ratios. The streams take turns, so that both see
+// the same machine.
+func sideBySide(b *testing.B, options [2]Options, heads [2]string, events [2]func(int, string) string) {
+	const perStream = 1000
+	var parsers [2]Parser
+	var spent [2][]float64
+	var chunks [2][][]byte
+	for k := range chunks {
+		chunks[k] = chunkEvents(perStream, events[k])
+	}
+	stream := func(k int) {
+		p := &parsers[k]
+		p.Reset(options[k])
+		p.Feed([]byte(heads[k]), 1)
+		began := time.Now()
+		for i, chunk := range chunks[k] {
+			p.Feed(chunk, int64(i))
+		}
+		spent[k] = append(spent[k], float64(time.Since(began))/perStream)
+		if p.OutputTokensSoFar() != perStream {
+			b.Fatal("tokens are missing")
+		}
+	}
+	for turn := 0; b.Loop(); turn++ {
+		stream(turn % 2)
+		stream(1 - turn%2)
+	}
+	ratios := make([]float64, len(spent[0]))
+	for i := range ratios {
+		ratios[i] = spent[1][i] / spent[0][i]
+	}
+	middle := func(values []float64) float64 {
+		slices.Sort(values)
+		return values[len(values)/2]
+	}
+	b.ReportMetric(middle(ratios), "described/chat")
+	b.ReportMetric(middle(spent[0]), "chat-ns/event")
+	b.ReportMetric(middle(spent[1]), "described-ns/event")
+}
+
+// BenchmarkDescribed is the cost of an event by the built-in chat format and by its description.
 func BenchmarkDescribed(b *testing.B) {
 	options := [2]Options{{API: Chat}, {API: Custom, Wire: wireOf(b, chatWire)}}
 	for _, bench := range []struct {
@@ -312,38 +368,32 @@ func BenchmarkDescribed(b *testing.B) {
 		event func(int, string) string
 	}{{"chat", chatEvent}, {"continuous usage", continuousEvent}, {"changing id", changingEvent}, {"full scan", scannedEvent}} {
 		b.Run(bench.name, func(b *testing.B) {
-			const perStream = 1000
-			chunks := chunkEvents(perStream, bench.event)
-			var parsers [2]Parser
-			var spent [2][]float64
-			stream := func(k int) {
-				p := &parsers[k]
-				p.Reset(options[k])
-				p.Feed([]byte(streamHead), 1)
-				began := time.Now()
-				for i, chunk := range chunks {
-					p.Feed(chunk, int64(i))
-				}
-				spent[k] = append(spent[k], float64(time.Since(began))/perStream)
-				if p.OutputTokensSoFar() != perStream {
-					b.Fatal("tokens are missing")
-				}
-			}
-			for turn := 0; b.Loop(); turn++ {
-				stream(turn % 2)
-				stream(1 - turn%2)
-			}
-			ratios := make([]float64, len(spent[0]))
-			for i := range ratios {
-				ratios[i] = spent[1][i] / spent[0][i]
-			}
-			middle := func(values []float64) float64 {
-				slices.Sort(values)
-				return values[len(values)/2]
-			}
-			b.ReportMetric(middle(ratios), "described/chat")
-			b.ReportMetric(middle(spent[0]), "chat-ns/event")
-			b.ReportMetric(middle(spent[1]), "described-ns/event")
+			sideBySide(b, options, [2]string{streamHead, streamHead}, [2]func(int, string) string{bench.event, bench.event})
+		})
+	}
+}
+
+// BenchmarkWires is the cost of an event of other wires by their descriptions, beside one of the built-in chat format.
+func BenchmarkWires(b *testing.B) {
+	lineHead := strings.Replace(streamHead, "text/event-stream", "application/x-ndjson", 1)
+	for _, bench := range []struct {
+		name, wire, head string
+		event            func(int, string) string
+	}{
+		{"ollama", ollamaWire, lineHead, func(i int, word string) string {
+			return fmt.Sprintf(`{"model":"m","created_at":"2026-01-01T00:00:00.%06dZ","message":{"role":"assistant","content":"%s"},"done":false}`+"\n", i, word)
+		}},
+		{"tgi", tgiWire, streamHead, tgiEvent},
+		{"triton", tritonWire, streamHead, func(_ int, word string) string {
+			return `data: {"model_name":"ensemble","model_version":"1","sequence_end":false,"sequence_id":0,"sequence_start":false,"text_output":"` + word + `"}` + "\n\n"
+		}},
+		{"converse", converseWire, streamHead, func(_ int, word string) string {
+			return `data: {"contentBlockDelta":{"contentBlockIndex":0,"delta":{"text":"` + word + `"}}}` + "\n\n"
+		}},
+	} {
+		b.Run(bench.name, func(b *testing.B) {
+			sideBySide(b, [2]Options{{API: Chat}, {API: Custom, Wire: wireOf(b, bench.wire)}}, [2]string{streamHead, bench.head},
+				[2]func(int, string) string{chatEvent, bench.event})
 		})
 	}
 }
