@@ -182,6 +182,12 @@ func (p *Parser) secondText(from int, atNs int64) {
 func (p *Parser) feedLines(b []byte, atNs int64) {
 	for len(b) > 0 && p.sse.err == nil && !p.unreadable {
 		p.followed()
+		if n := p.tmpl.matchLine(b); n > 0 && len(p.sse.line) == 0 {
+			p.res.Events++
+			p.apply(&p.tmpl.facts, atNs)
+			b = b[n:]
+			continue
+		}
 		n := bytes.IndexByte(b, '\n')
 		if n < 0 {
 			p.sse.line = append(p.sse.line, b...)

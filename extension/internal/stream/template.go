@@ -137,6 +137,18 @@ func (t *template) matchEvent(b []byte) int {
 	return t.match(b, 0, len(t.bytes))
 }
 
+// matchLine reads the start of b as one line with the data of an event like the template's, with what it says in facts, and returns
+// its length, line break included; 0 = it is none.
+func (t *template) matchLine(b []byte) int {
+	if !t.valid {
+		return 0
+	}
+	if n := t.match(b, t.before, t.before+t.data); n > 0 && n < len(b) && b[n] == '\n' {
+		return n + 1
+	}
+	return 0
+}
+
 // matchData reads data as the data of an event like the template's, with what it says in facts.
 func (t *template) matchData(data []byte) bool {
 	return t.match(data, t.before, t.before+t.data) == len(data)
@@ -160,7 +172,9 @@ func (t *template) match(b []byte, from, to int) int {
 			if end < i {
 				return 0
 			}
-			f.setText(s.kind, b[i:end])
+			if s.kind != slotSkipped {
+				f.setText(s.kind, b[i:end])
+			}
 			i = end
 		} else if s.kind == slotNumber {
 			if i = numberEnd(b, i); i <= 0 {

@@ -29,34 +29,28 @@ export function thresholdsSection(shown: readonly ShownRun[]): Section {
   const ofScript = scriptTable(shown);
   const words =
     none.length === 0 ? [] : [`No threshold was judged${none.some(Boolean) ? ` in ${none.join(", ")}` : ""}.`];
+  const judgements: Table = {
+    name: "thresholds",
+    title: "Every threshold",
+    note: "The margin is how far the value is on the limit's good side, in the metric's unit and as a share of the limit; negative where the threshold was violated. llm_samples counts the values that a metric had: k6 passes a threshold on a metric without values.",
+    columns: [
+      ...runColumn(shown),
+      { key: "result", title: "Result" },
+      { key: "level", title: "Level" },
+      { key: "metric", title: "Metric" },
+      { key: "limit", title: "Threshold" },
+      { key: "value", title: "Value" },
+      { key: "margin", title: "Margin" },
+      { key: "margin_share", title: "Margin", unit: "of the limit", format: "change" },
+      { key: "unit", title: "Unit" },
+    ],
+    rows,
+  };
   return {
     heading: "Thresholds",
     text: words,
     pictures: [],
-    tables: [
-      ...(rows.length === 0
-        ? []
-        : [
-            {
-              name: "thresholds",
-              title: "Every threshold",
-              note: "The margin is how far the value is on the limit's good side, in the metric's unit and as a share of the limit; negative where the threshold was violated. llm_samples counts the values that a metric had: k6 passes a threshold on a metric without values.",
-              columns: [
-                ...runColumn(shown),
-                { key: "result", title: "Result" },
-                { key: "level", title: "Level" },
-                { key: "metric", title: "Metric" },
-                { key: "limit", title: "Threshold" },
-                { key: "value", title: "Value" },
-                { key: "margin", title: "Margin" },
-                { key: "margin_share", title: "Margin", unit: "of the limit", format: "change" },
-                { key: "unit", title: "Unit" },
-              ],
-              rows,
-            },
-          ]),
-      ...(ofScript ? [ofScript] : []),
-    ],
+    tables: [...(rows.length > 0 ? [judgements] : []), ...(ofScript ? [ofScript] : [])],
   };
 }
 
