@@ -13,6 +13,7 @@ import { bundleScenarios } from "../build/bundle";
 import { ensureK6 } from "../build/k6";
 import { distDir, shown } from "../build/paths";
 import { Problem, runProgram } from "../build/program";
+import { exitCodes } from "../lib/outcome/exit-codes";
 import { asEnvironment } from "../lib/settings/given-settings";
 import { exitCodeOf } from "../report/cli/options";
 import { fullCache } from "../report/page/answers/kv-cache-profile";
@@ -61,14 +62,14 @@ function makeFolder(folder: string): void {
   try {
     mkdirSync(folder);
   } catch (error) {
-    throw new Problem(`${folder} cannot be made: ${(error as Error).message}`, 104);
+    throw new Problem(`${folder} cannot be made: ${(error as Error).message}`, exitCodes.settings.code);
   }
 }
 
 /** Makes sure that the suite has where to write and what to read, before anything is started. */
 function prepareFolders({ datasetFolder, outputFolder }: SuiteOptions): void {
   if (datasetFolder !== "" && !existsSync(datasetFolder))
-    throw new Problem(`dataset-folder=${datasetFolder} does not exist`, 104);
+    throw new Problem(`dataset-folder=${datasetFolder} does not exist`, exitCodes.settings.code);
   makeFolder(join(resolve(outputFolder), "raw_results"));
 }
 
@@ -115,7 +116,8 @@ function runStep(k6: string, step: Step, dir: string): Promise<number> {
       process.removeListener("SIGINT", interrupt);
       process.removeListener("SIGTERM", interrupt);
       log.end();
-      if (interrupted) reject(new Problem("interrupted; the same command goes on with this step", 105));
+      if (interrupted)
+        reject(new Problem("interrupted; the same command goes on with this step", exitCodes.interrupted.code));
       else done(code ?? 1);
     });
   });
@@ -143,7 +145,8 @@ class Suite {
    * does not serve its lengths, which are then left out.
    */
   async measure(step: Step): Promise<Done | undefined> {
-    if (this.interrupted) throw new Problem("interrupted; the same command goes on with the next step", 105);
+    if (this.interrupted)
+      throw new Problem("interrupted; the same command goes on with the next step", exitCodes.interrupted.code);
     const dir = join(this.folder, "runs", step.name);
     const raw = join(this.folder, "raw_results", `${step.name}.json`);
     const stepFile = join(dir, "step.json");
@@ -164,7 +167,10 @@ class Suite {
       if (!(run instanceof Error) && this.leaveOut({ step, run })) return undefined;
       const log = (await readFile(join(dir, "k6.log"), "utf8")).trim().split("\n").at(-1) ?? "";
       // k6's own reason, such as 108: the server cannot be reached. A run that passes without a request is not valid.
-      throw new Problem(`${step.name}: no request completed (k6 ended with ${code}): ${log}`, code || 98);
+      throw new Problem(
+        `${step.name}: no request completed (k6 ended with ${code}): ${log}`,
+        code || exitCodes.notValid.code,
+      );
     }
     const durations = this.durationsS.get(step.scenario) ?? [];
     durations.push((Date.now() - startedMs) / 1000);
@@ -333,8 +339,8 @@ function concluded({ done, leftOut }: Suite, say: (line: string) => void): numbe
       `NOT VALID: ${flawed.length} of ${done.length} steps had failed requests or no valid client (named above). ` +
         "Lengths with such a generation_speed step have no thresholds. Without its folder in runs/ a step is measured again.",
     );
-  if (flawed.some(({ run }) => failedLevels(run).length > 0)) return 99;
-  return flawed.length + leftOut.length > 0 ? 98 : 0;
+  if (flawed.some(({ run }) => failedLevels(run).length > 0)) return exitCodes.failed.code;
+  return flawed.length + leftOut.length > 0 ? exitCodes.notValid.code : 0;
 }
 
 /** The time at which the suite in this folder was begun; a resumed one keeps it. */
@@ -394,7 +400,7 @@ export async function main(argv: readonly string[]): Promise<number> {
   try {
     options = suiteOptions(given as Parameters<typeof suiteOptions>[0], process.env, envFile);
   } catch (error) {
-    throw new Problem((error as Error).message, 104);
+    throw new Problem((error as Error).message, exitCodes.settings.code);
   }
   prepareFolders(options);
   let simulator: Simulator | undefined;

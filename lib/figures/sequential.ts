@@ -10,7 +10,7 @@ import { incompleteBeta, logGamma } from "./beta";
 export type Side = "above" | "below";
 
 /**
- * The natural logarithm of the evidence that the true share lies on `side` of `target` (0..1, exclusive), from `kept` samples
+ * The natural logarithm of the evidence that the true share lies on `side` of `target` (0..1, exclusive), from `met` samples
  * within the limit and `missed` beyond it; neither need be whole. If the share is not on that side, the evidence ever exceeds
  * log(1 / alpha) with a chance of at most alpha, however often it is looked at: for each alternative of that side the likelihood
  * ratio against the target has an expectation of at most 1, and so has their mean (a uniform mixture).

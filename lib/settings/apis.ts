@@ -4,13 +4,13 @@
 export const builtInApis = ["chat", "completions", "embeddings", "responses", "messages", "json"] as const;
 
 /** Formats with a description of their own in lib/wire/wires. */
-export const readyWires = [
+export const readyWireNames = [
   ...(["ollama-chat", "ollama-generate", "tgi", "sglang", "triton", "kserve", "llama-completion"] as const),
   ...(["converse", "speech", "rerank", "score"] as const),
 ] as const;
 
 export type BuiltInApi = (typeof builtInApis)[number];
-export type ReadyWire = (typeof readyWires)[number];
+export type ReadyWire = (typeof readyWireNames)[number];
 export type DescribedApi = ReadyWire | "custom";
 export type ApiName = BuiltInApi | DescribedApi;
 

@@ -15,7 +15,7 @@ import { saltPattern } from "../workload/salt";
 import { type Abandon, formatAbandon, formatWait, parseAbandon, parseWait, type Wait } from "../workload/wait";
 import { requireAccess } from "./access";
 import { showAddress } from "./address";
-import { builtInApis, readyWires } from "./apis";
+import { builtInApis, readyWireNames } from "./apis";
 import { formatDurationMs, parseDurationMs } from "./duration";
 import { presetNames } from "./presets";
 import { SettingError } from "./setting-error";
@@ -431,7 +431,7 @@ export const settings = {
     "Load a simulated server, which `npm start` starts for the run, instead of a BASE_URL. `npm start` without arguments does the same.",
   ),
   API: setting(
-    oneOf(...builtInApis, ...readyWires, "custom"),
+    oneOf(...builtInApis, ...readyWireNames, "custom"),
     "chat",
     "The API that the server speaks. custom is one that WIRE describes; json is any endpoint with JSON replies, named by ENDPOINT or TARGETS. docs/servers.md lists which server takes which.",
   ),

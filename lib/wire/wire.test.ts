@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { readyWires as names } from "../settings/apis";
+import { readyWireNames } from "../settings/apis";
 import type { Input, Prompt } from "../workload/prompt";
 import { readyWires } from "./ready-wires";
 import { checkWire, fillText, forces, namesModel, parseWire, requirePlaces, type WireSettings, wireBody } from "./wire";
@@ -204,10 +204,10 @@ test("a setting without a place is refused", () => {
 });
 
 test("every ready wire is one, and says of its requests what there is", () => {
-  assert.deepEqual(Object.keys(readyWires).sort(), [...names].sort());
-  const forced = names.filter((name) => forces(checkWire(name, readyWires[name])));
+  assert.deepEqual(Object.keys(readyWires).sort(), [...readyWireNames].sort());
+  const forced = readyWireNames.filter((name) => forces(checkWire(name, readyWires[name])));
   assert.deepEqual(forced, ["sglang", "triton", "llama-completion"]);
-  const unnamed = names.filter((name) => !namesModel(checkWire(name, readyWires[name])));
+  const unnamed = readyWireNames.filter((name) => !namesModel(checkWire(name, readyWires[name])));
   assert.deepEqual(unnamed, ["tgi", "sglang", "llama-completion"]);
 });
 

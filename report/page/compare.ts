@@ -12,7 +12,7 @@ import { distributionsSection } from "./sections/distributions";
 import { definitionsHtml, repeatHtml, workloadWords } from "./sections/facts";
 import { rounded, type ShownRun } from "./sections/runs";
 import { serverSection } from "./sections/server";
-import { throughputSection } from "./sections/throughput";
+import { throughputSection } from "./sections/throughput-latency";
 import { timelineSection } from "./sections/timeline";
 import type { Table } from "./table";
 

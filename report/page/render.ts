@@ -27,7 +27,7 @@ import { requestsSection } from "./sections/requests";
 import { shownRuns } from "./sections/runs";
 import { serverSection } from "./sections/server";
 import { thresholdsSection } from "./sections/thresholds";
-import { throughputSection } from "./sections/throughput";
+import { throughputSection } from "./sections/throughput-latency";
 import { timelineSection } from "./sections/timeline";
 import { workloadSection } from "./sections/workload";
 import { tableCsv, tableJson } from "./table";

@@ -9,7 +9,7 @@ import type { AddressInfo } from "node:net";
 import path from "node:path";
 import { after, before, test } from "node:test";
 import { root } from "../../build/paths";
-import { readyWires, repliesWhole } from "../../lib/settings/apis";
+import { readyWireNames, repliesWhole } from "../../lib/settings/apis";
 import { describeErrors, errorsOf, pair } from "../support/error";
 import { assertEndedWell, levelOf, type RunSettings, run } from "../support/run";
 import { scratchDir } from "../support/scratch";
@@ -48,7 +48,7 @@ const unsaid: Record<string, { finish?: true; usage?: true }> = {
   speech: { finish: true },
 };
 
-for (const api of readyWires.filter((each) => !repliesWhole(each))) {
+for (const api of readyWireNames.filter((each) => !repliesWhole(each))) {
   test(`API=${api}: times, counts and ends are the server's own`, async (t) => {
     await server.reset();
     const named = api === "triton" || api === "kserve" || api === "converse";

@@ -97,8 +97,8 @@ func (s *Slot) takenBack() {
 }
 
 // backoff is the pause of a closed loop's client after each request that found no connection: 5 ms, doubling to 100 ms. Without
-// it a server that is gone would get ten thousand attempts a second, each with a record. A request that reaches the server
-// ends it.
+// it a server that is gone would get ten thousand attempts a second, each with a record. A request that reaches the server ends it,
+// also one that is refused with 429: a load is what the scenario says, and Retry-After is handed to scripts only.
 type backoff struct{ failures int }
 
 const (

@@ -28,6 +28,8 @@ const maxMessageBytes = 300
 //     finish reason needs another.
 //  8. empty: no output chunk, or in a reply that is not streamed no output token and no text.
 //  9. short: fewer output tokens than were forced.
+//
+// What the client did to the request is decided later, in package client: aborted, timeout and interrupted replace these.
 func (p *Parser) finish() {
 	if p.finished {
 		return

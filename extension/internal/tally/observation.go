@@ -73,7 +73,7 @@ func (o *Observation) OwnDelayNs() int64 {
 	return max(d-o.SetupNs, 0)
 }
 
-// Figure computes the latencies of a completed request; definitions in DESIGN's metric table and docs/metrics.md. A failed
+// Figure computes the latencies of a completed request; definitions in docs/metrics.md. A failed
 // request has the queue delay alone.
 func (o *Observation) Figure() Figures {
 	f := o.figure()

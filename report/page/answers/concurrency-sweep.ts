@@ -6,7 +6,7 @@ import { type LevelSummary, type RequestRow, type Results, type SloMs, type Stat
 import { median } from "../../statistics";
 import type { Answer } from "../answer";
 import { draw, failureColor, levelAxis, type Panel, type Picture } from "../chart";
-import { knee, spreadsWide } from "../sections/throughput";
+import { knee, spreadsWide } from "../sections/throughput-latency";
 import { filled, type Table } from "../table";
 import {
   type DistributionKey,

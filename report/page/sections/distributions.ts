@@ -6,7 +6,7 @@ import { ascending, quantile } from "../../statistics";
 import type { Section } from "../answer";
 import { draw, nines, type Picture, type Series } from "../chart";
 import { drawnLevels, rounded, rowsByLevel, type ShownRun, seriesName } from "./runs";
-import { spreadsWide } from "./throughput";
+import { spreadsWide } from "./throughput-latency";
 
 /** Where a curve has its points. */
 const shares = [

@@ -5,7 +5,7 @@ import { ascending, quantile } from "../../statistics";
 import type { Section } from "../answer";
 import { draw, failureColor, type Panel, type Picture, type Series, scheduledColor } from "../chart";
 import { rounded, type ShownRun, seriesName } from "./runs";
-import { spreadsWide } from "./throughput";
+import { spreadsWide } from "./throughput-latency";
 
 /** Bin widths that a reader can think in, s. */
 const widthsS = [0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1800, 3600, 7200, 21_600, 86_400];
