@@ -37,7 +37,7 @@ export function capacityResults(found: CapacityResult | undefined, unit: string)
 /** The answer in words: the capacity, DistServe's goodput, the knee, and what a reader must know of them. */
 export function capacitySentences(found: FoundCapacity): string[] {
   const { unit, ninety, knee, notes } = found;
-  const lines = [answerLine(found, unit)];
+  const lines = [answerLine(found, unit), ...probedLine(found)];
   if (ninety.low !== undefined || ninety.high !== undefined) {
     lines.push(`goodput (DistServe: 90 % of requests within the SLOs): ${intervalText(ninety, unit)}`);
   }
@@ -46,10 +46,23 @@ export function capacitySentences(found: FoundCapacity): string[] {
 }
 
 function answerLine({ state, interval, confidence, precise }: CapacityResult, unit: string): string {
-  if (state === "none") return "capacity: unknown, no probe was decided";
+  if (interval.low === undefined && interval.high === undefined && state !== "drifted")
+    return "capacity: unknown, no probe showed a bound";
   if (state === "drifted") return "capacity: unknown, the server changed during the search";
   const width = state !== "found" || precise ? "" : ", wider than PRECISION asks for";
   return `capacity: ${intervalText(interval, unit)}, with ${percent(confidence)} confidence${width}`;
+}
+
+/** What the interval is made of; nothing of a search that widened none. */
+function probedLine({ state, probed, probeSd, unit }: FoundCapacity): string[] {
+  // Results of earlier versions have neither.
+  if (state === "drifted" || !probed || !(probeSd > 0)) return [];
+  const bounds = [
+    ...(probed.low === undefined ? [] : [`${shortNumber(probed.low)} passed`]),
+    ...(probed.high === undefined ? [] : [`${shortNumber(probed.high)} failed`]),
+  ];
+  if (bounds.length === 0) return [];
+  return [`${bounds.join(", ")} (${unit}); PROBE_SD: a server differs by ${percent(probeSd)} from probe to probe`];
 }
 
 function intervalText({ low, high }: Interval, unit: string): string {

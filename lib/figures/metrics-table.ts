@@ -200,7 +200,7 @@ export const metrics = {
     unit: "requests/s",
     better: "higher",
     definition:
-      "The highest request rate (LOOP=closed: number of clients) for which a search showed that the share ATTAINMENT of requests meets every SLO; 0 if it found none. Only the scenario `capacity` reports it.",
+      "The lower end of the interval that a search found for the highest request rate (LOOP=closed: number of clients) at which the share ATTAINMENT of requests meets every SLO; 0 where it found none. Only the scenario `capacity` reports it.",
     sameAs: "DistServe's goodput, if ATTAINMENT is 90; this is the lower end of its interval.",
   },
   llm_cached_share: {

@@ -43,6 +43,17 @@ export function trendOf(values: readonly number[], alpha = 0.01): Trend {
   return { direction: p > alpha ? "flat" : score > 0 ? "rising" : "falling", p, slope };
 }
 
+/** The value z >= 0 that a standard normal value exceeds with that chance, up to 0.5. */
+export function normalQuantile(chance: number): number {
+  let [low, high] = [0, 10];
+  for (let i = 0; i < 60; i++) {
+    const middle = (low + high) / 2;
+    if (normalTail(middle) > chance) low = middle;
+    else high = middle;
+  }
+  return high;
+}
+
 /** The chance that a standard normal value exceeds z >= 0; absolute error below 7.5e-8 (Abramowitz and Stegun 26.2.17). */
 export function normalTail(z: number): number {
   const t = 1 / (1 + 0.2316419 * z);

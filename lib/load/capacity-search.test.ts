@@ -8,12 +8,14 @@ import {
   queueing,
   runTrials,
   trueCapacity,
+  wandering,
   waitsLonger,
 } from "../../test/support/capacity-trials";
-import { CapacitySearch, costAtMost, type ProbeOutcome, type SearchPlan } from "./capacity-search";
+import { CapacitySearch, costAtMost, marginOf, type ProbeOutcome, type SearchPlan } from "./capacity-search";
 
 const plan: SearchPlan = {
   ...{ start: 1, target: 0.9, least: 0.5, most: 100, whole: false, precision: 0.1, confidence: 0.95, mostProbes: 16 },
+  probeSd: 0,
 };
 
 const outcome = (state: ProbeOutcome["state"], more: Partial<ProbeOutcome> = {}): ProbeOutcome => ({
@@ -77,6 +79,48 @@ test("a server that fails what it passed has no capacity", () => {
   assert.deepEqual(searching.result().interval, {});
 });
 
+test("verdicts that contradict each other by no more than probes differ widen the interval; by more, the server drifted", () => {
+  const wandering = { ...plan, probeSd: 0.03 };
+  // z of (1 - 0.95) / 8 is 2.498: a factor of 1.078.
+  assert.ok(Math.abs(marginOf(wandering) - Math.exp(0.03 * 2.4977)) < 1e-4);
+  const steady = run(wandering, (level) => outcome(level <= 7 ? "pass" : "fail")).result();
+  const { low = 0, high = 0 } = steady.probed;
+  assert.ok(low <= 7 && high > 7 && high / low <= 1.1, JSON.stringify(steady.probed));
+  assert.deepEqual(steady.interval, {
+    low: Number((low / marginOf(wandering)).toPrecision(3)),
+    high: Number((high * marginOf(wandering)).toPrecision(3)),
+  });
+  // The older bound is probed once more, and then the server carries other loads than before.
+  const confirmedAt = (factor: number, sd: number) => {
+    const seen = new Set<number>();
+    return run({ ...plan, probeSd: sd }, (level) => {
+      const carried = seen.has(level) ? 7 * factor : 7;
+      seen.add(level);
+      return outcome(level <= carried ? "pass" : "fail");
+    }).result();
+  };
+  assert.equal(confirmedAt(0.9, 0).state, "drifted");
+  assert.equal(confirmedAt(0.9, 0.03).state, "found");
+  assert.equal(confirmedAt(0.9, 0.03).probed.low, confirmedAt(0.9, 0.03).probed.high);
+  assert.equal(
+    run({ ...wandering }, (level, nth) => outcome(level <= (nth < 6 ? 7 : 3) ? "pass" : "fail")).result().state,
+    "drifted",
+  );
+});
+
+test("numbers of clients are moved to whole ones, and of one client that passed nothing is left", () => {
+  const clients = { ...plan, whole: true, precision: 0, probeSd: 0.03 };
+  const of = (capacity: number) => run(clients, (level) => outcome(level <= capacity ? "pass" : "fail")).result();
+  assert.deepEqual(
+    [of(13).probed, of(13).interval],
+    [
+      { low: 13, high: 14 },
+      { low: 12, high: 16 },
+    ],
+  );
+  assert.deepEqual([of(1).probed, of(1).interval], [{ low: 1, high: 2 }, { high: 3 }]);
+});
+
 test("the search never makes more probes than its limit, and its cost is bounded beforehand", () => {
   const searching = run({ ...plan, mostProbes: 4 }, () => outcome("undecided"));
   assert.ok(searching.made.length <= 4);
@@ -99,6 +143,7 @@ test("the interval holds the capacity of servers of which it is known", () => {
     [queueing, 4],
     [kvLimited, 4],
     [drifting, 3],
+    [wandering, 3],
     [closed, 10],
   ] as const) {
     const outcome = runTrials(server, trials, trueCapacity(server, 150_000));

@@ -3,6 +3,7 @@
  * then bisection. It assumes that more load never makes more requests good. Pure: it names the next level and takes its verdict.
  */
 import type { Side } from "../figures/sequential";
+import { normalQuantile } from "../figures/trend";
 import type { ProbeFigures } from "./probe";
 
 export interface SearchPlan {
@@ -20,6 +21,11 @@ export interface SearchPlan {
   /** Chance that the interval holds the capacity, 0..1. */
   readonly confidence: number;
   readonly mostProbes: number;
+  /**
+   * Standard deviation of what the server carries from one probe to another, as a share of it (0.03 for 3 %). No probe shows it,
+   * because the server is one and the same for its whole length.
+   */
+  readonly probeSd: number;
 }
 
 /** What a probe came to. void: it tells nothing of the server, for the reason that `why` names. */
@@ -46,11 +52,14 @@ export interface Interval {
 export interface CapacityResult {
   /**
    * found: the interval has two sides. at_least: no level failed. below: the lowest level failed. none: no probe was decided.
-   * drifted: probes contradict each other, so the server is not the one that it was.
+   * drifted: probes contradict each other by more than probeSd explains, so the server is not the one that it was.
    */
   readonly state: "found" | "at_least" | "below" | "none" | "drifted";
-  /** Passing and failing level that enclose the capacity. */
+  /** Holds the capacity with `confidence`: the passing and the failing level, each moved outwards by what probeSd may account for. */
   readonly interval: Interval;
+  /** The highest level that passed and the lowest that failed. */
+  readonly probed: Interval;
+  readonly probeSd: number;
   readonly confidence: number;
   /** Whether the interval is as narrow as PRECISION demands. */
   readonly precise: boolean;
@@ -64,10 +73,24 @@ export interface CapacityResult {
   readonly notes: readonly string[];
 }
 
-/** How sure each verdict must be so that all of them together are as sure as the plan asks for (Bonferroni). */
-export function alphaOf({ confidence, mostProbes }: Pick<SearchPlan, "confidence" | "mostProbes">): number {
-  return (1 - confidence) / mostProbes;
+/**
+ * How sure each verdict must be so that all of them together are as sure as the plan asks for (Bonferroni). Where the server
+ * differs from probe to probe, half of the chance to err is left to that (marginOf).
+ */
+export function alphaOf({ confidence, mostProbes, probeSd }: PlannedErrors): number {
+  return ((1 - confidence) * (probeSd > 0 ? 0.5 : 1)) / mostProbes;
 }
+
+/**
+ * The factor by which what the server carries in one probe may differ from what it carries in the median. A passing or failing
+ * level errs by more only if the server was that much faster or slower just then. Levels further off decide nothing, so the
+ * chance is shared by four probes: the two bounds, and each of them once more.
+ */
+export function marginOf({ confidence, probeSd }: PlannedErrors): number {
+  return probeSd > 0 ? Math.exp(probeSd * normalQuantile((1 - confidence) / 2 / 4)) : 1;
+}
+
+type PlannedErrors = Pick<SearchPlan, "confidence" | "mostProbes" | "probeSd">;
 
 export class CapacitySearch {
   private readonly probes: ProbeAt[] = [];
@@ -78,12 +101,13 @@ export class CapacitySearch {
   /** The level to probe next; undefined when the search is over. */
   next(): number | undefined {
     if (this.probes.length >= this.plan.mostProbes || this.contradiction()) return undefined;
-    const { low, high } = this.interval();
+    const { low, high } = this.probed();
     const retry = this.voided();
     if (retry !== undefined) return retry;
     if (low === undefined && high === undefined) return this.firstStep();
     if (high === undefined) return this.upwards(low ?? this.plan.start);
     if (low === undefined) return this.step(high, 0.5);
+    if (low >= high) return this.beyondDoubt(low, high) ?? this.confirmation(low, high);
     const inside = this.isPrecise(low, high) ? undefined : this.between(low, high);
     return inside ?? this.confirmation(low, high);
   }
@@ -100,7 +124,8 @@ export class CapacitySearch {
   }
 
   result(): CapacityResult {
-    const interval = this.interval();
+    const probed = this.probed();
+    const interval = this.widened(probed);
     const { low, high } = interval;
     const drifted = this.contradiction();
     const state = drifted
@@ -115,24 +140,50 @@ export class CapacitySearch {
     return {
       state,
       interval: drifted ? {} : interval,
+      probed,
+      probeSd: this.plan.probeSd,
       confidence: this.plan.confidence,
-      precise: state === "found" && low !== undefined && high !== undefined && this.isPrecise(low, high),
-      ninety: drifted ? {} : enclosing(this.probes, (probe) => sideOfNinety(probe)),
+      precise: state === "found" && this.isPrecise(probed.low ?? 0, probed.high ?? Number.POSITIVE_INFINITY),
+      ninety: drifted ? {} : this.widened(enclosing(this.probes, (probe) => sideOfNinety(probe))),
       ...kneeOf(this.probes),
       probes: [...this.probes].sort((a, b) => a.level - b.level),
       notes: this.notes(drifted),
     };
   }
 
-  private interval(): Interval {
+  private probed(): Interval {
     return enclosing(this.probes, ({ state }) => (state === "pass" ? "above" : state === "fail" ? "below" : undefined));
   }
 
-  /** Whether a level passed above one that failed, or both. */
+  /** An interval of probed levels for the server as it is in the median, not as it was in those probes. */
+  private widened({ low, high }: Interval): Interval {
+    const margin = marginOf(this.plan);
+    const [down, up] = this.plan.whole ? [Math.floor, Math.ceil] : [rounded3, rounded3];
+    const least = low === undefined ? 0 : down(low / margin);
+    // Of one client that passed nothing is left: a slower server may carry none.
+    return { ...(least > 0 ? { low: least } : {}), ...(high === undefined ? {} : { high: up(high * margin) }) };
+  }
+
+  /** Whether a level passed above one that failed, or both, by more than the server differs from probe to probe. */
   private contradiction(): boolean {
-    const passed = this.probes.filter(({ state }) => state === "pass").map(({ level }) => level);
-    const failed = this.probes.filter(({ state }) => state === "fail").map(({ level }) => level);
-    return passed.length > 0 && failed.length > 0 && Math.max(...passed) >= Math.min(...failed);
+    const { low = 0, high = Number.POSITIVE_INFINITY } = this.probed();
+    return low >= high * this.tolerance();
+  }
+
+  /** The factor by which two probes may differ: the difference of two has a standard deviation of the square root of 2. */
+  private tolerance(): number {
+    return marginOf(this.plan) ** Math.SQRT2;
+  }
+
+  /**
+   * Where verdicts contradict each other by no more than probes differ, a level that decides between that and a server that changed:
+   * if it goes the way of the newest verdict, too, the server is another one. A hundredth further, because levels are rounded.
+   */
+  private beyondDoubt(low: number, high: number): number | undefined {
+    const newest = this.probes.filter(decided).at(-1);
+    const further = 1.01 * this.tolerance();
+    const level = this.clamp(newest?.state === "fail" ? this.down(low / further) : this.up(high * further));
+    return this.probes.some((probe) => probe.level === level) ? undefined : level;
   }
 
   /** A level whose only probe was void: what kept it from being one may be gone. */

@@ -40,6 +40,7 @@ function searchPlanOf(config: Config): SearchPlan {
     precision: config.PRECISION / 100,
     confidence: config.CONFIDENCE / 100,
     mostProbes: config.PROBES,
+    probeSd: config.PROBE_SD / 100,
   };
 }
 

@@ -636,6 +636,11 @@ export const settings = {
   ),
   CONFIDENCE: setting(number(50, 99.9), 95, "Probability, %, with which the interval contains the capacity."),
   PROBES: setting(whole(2, 100), 20, "Maximum of probes of a search."),
+  PROBE_SD: setting(
+    number(0, 20),
+    3,
+    "By how many % what the server carries differs from probe to probe (a standard deviation); the interval is widened by it.",
+  ),
   PROBE_TIME: setting(
     positiveDuration,
     300_000,

@@ -41,7 +41,7 @@ export const settingGroups = {
   /** Probes of a search for capacity. */
   search: [
     ...(["SEARCH_START", "SEARCH_MOST", "ATTAINMENT", "PRECISION", "CONFIDENCE"] as const),
-    ...(["PROBES", "PROBE_TIME", "PROBE_REQUESTS", "PROBE_MOST_REQUESTS"] as const),
+    ...(["PROBES", "PROBE_TIME", "PROBE_REQUESTS", "PROBE_MOST_REQUESTS", "PROBE_SD"] as const),
   ],
   /** Where prompts come from. */
   prompts: [

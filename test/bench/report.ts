@@ -1,7 +1,8 @@
 /**
  * What a report of a large run costs: `node build/bootstrap.cjs test/bench/report.ts [requests] [tokens]` writes the records of
  * such a run (200,000 requests of 200 tokens unless told), renders its report in a process of its own and prints how long
- * that took and how much memory it needed.
+ * that took and how much memory it needed. Beside it stands the floor: a process that decompresses the same records, parses
+ * each line and keeps nothing. No report from these records can cost less.
  */
 import { spawnSync } from "node:child_process";
 import { createWriteStream, mkdtempSync, rmSync, statSync, writeFileSync } from "node:fs";
@@ -88,6 +89,24 @@ function summaryOf(requests: number, tokens: number): object {
   };
 }
 
+/** What a process of its own took to run `work`, an expression that gives a promise. */
+function costOf(work: string): { s: number; cpuS: number; rssMB: number } {
+  const measure = `
+    const since = process.hrtime.bigint();
+    (${work}).then(() => {
+      const s = Number(process.hrtime.bigint() - since) / 1e9;
+      console.log(JSON.stringify({ s, cpuS: process.cpuUsage().user / 1e6, rssMB: process.resourceUsage().maxRSS / 1024 }));
+    });`;
+  const { stdout, stderr, status } = spawnSync(process.execPath, ["-r", loadTypeScript, "-e", measure], {
+    encoding: "utf8",
+    cwd: root,
+  });
+  if (status !== 0) throw new Error(stderr);
+  return JSON.parse(stdout.trim().split("\n").at(-1) ?? "") as ReturnType<typeof costOf>;
+}
+
+const required = (file: string) => `require(${JSON.stringify(path.join(root, file))})`;
+
 void runProgram(async () => {
   const [requests = 200_000, tokens = 200] = process.argv.slice(2).map(Number);
   const dir = mkdtempSync(path.join(tmpdir(), "tokenclock-report-bench-"));
@@ -95,23 +114,19 @@ void runProgram(async () => {
     const records = path.join(dir, "records.ndjson.gz");
     await pipeline(Readable.from(recordLines(requests, tokens)), createGzip({ level: 1 }), createWriteStream(records));
     writeFileSync(path.join(dir, "summary.json"), JSON.stringify(summaryOf(requests, tokens)));
-    const measure = `
-      const { renderReport } = require(${JSON.stringify(path.join(root, "report/page/render.ts"))});
-      const since = process.hrtime.bigint();
-      renderReport(${JSON.stringify(dir)}).then(() => {
-        const s = Number(process.hrtime.bigint() - since) / 1e9;
-        console.log(JSON.stringify({ s, cpuS: process.cpuUsage().user / 1e6, rssMB: process.resourceUsage().maxRSS / 1024 }));
-      });`;
-    const { stdout, stderr, status } = spawnSync(process.execPath, ["-r", loadTypeScript, "-e", measure], {
-      encoding: "utf8",
-      cwd: root,
-    });
-    if (status !== 0) throw new Error(stderr);
-    const { s, cpuS, rssMB } = JSON.parse(stdout.trim().split("\n").at(-1) ?? "{}") as Record<string, number>;
+    const floor = costOf(
+      `(async () => { for await (const _ of ${required("report/read/records.ts")}.readRecords(${JSON.stringify(records)}, [])); })()`,
+    );
+    const report = costOf(`${required("report/page/render.ts")}.renderReport(${JSON.stringify(dir)})`);
     const [recordsMB, pageMB] = [records, path.join(dir, "report.html")].map((file) => statSync(file).size / 1e6);
     console.log(
-      `${requests} requests x ${tokens} tokens: ${s?.toFixed(1)} s (${cpuS?.toFixed(1)} s of processor), ${rssMB?.toFixed(0)} MB at most; records ${recordsMB?.toFixed(0)} MB, page ${pageMB?.toFixed(2)} MB`,
+      `${requests} requests x ${tokens} tokens; records ${recordsMB?.toFixed(0)} MB, page ${pageMB?.toFixed(2)} MB`,
     );
+    for (const [name, { s, cpuS, rssMB }] of Object.entries({ report, floor }))
+      console.log(
+        `${name.padEnd(6)} ${cpuS.toFixed(1)} s of processor, ${rssMB.toFixed(0)} MB at most, ${s.toFixed(1)} s`,
+      );
+    console.log(`the report takes ${(report.cpuS / floor.cpuS).toFixed(1)} times the floor's processor time`);
     return 0;
   } finally {
     rmSync(dir, { recursive: true, force: true });

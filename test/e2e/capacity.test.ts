@@ -22,8 +22,11 @@ test("capacity: the search opens its levels on the way and encloses what the ser
     });
     const found = JSON.parse(readFileSync(path.join(reported.ended.dir, "capacity.json"), "utf8")) as FoundCapacity;
     assert.equal(found.state, "found", JSON.stringify(found));
-    const { low = 0, high = 0 } = found.interval;
-    assert.ok(low >= 40 && low < 62 && high > 45 && high <= 80, JSON.stringify(found.interval));
+    const { low = 0, high = 0 } = found.probed;
+    assert.ok(low >= 40 && low < 62 && high > 45 && high <= 80, JSON.stringify(found.probed));
+    // 80 % confidence and a standard deviation of 3 % move the bounds by exp(0.03 * 1.96), to three digits.
+    assert.ok(Math.abs((found.interval.low ?? 0) * 1.0606 - low) < 0.006 * low, JSON.stringify(found.interval));
+    assert.ok(Math.abs((found.interval.high ?? 0) / 1.0606 - high) < 0.006 * high, JSON.stringify(found.interval));
     assert.match(reported.ended.stderr, /the search takes at most 3 more probes/);
     assert.match(reported.ended.stdout, /capacity: from [\d.]+ to [\d.]+ req\/s, with 80(\.0)? % confidence/);
     // Each probe is a level with its own rate, over before the next began, and its requests are in the records.

@@ -6,7 +6,7 @@
  */
 import { alphaOf, type CapacityResult, CapacitySearch, type SearchPlan } from "../../lib/load/capacity-search";
 import { Probe, type ProbePlan } from "../../lib/load/probe";
-import { type Rng, seededRng } from "../../lib/workload/rng";
+import { type Rng, randomNormal, seededRng } from "../../lib/workload/rng";
 
 /** A server on a clock of its own, in ms. Times must not go back. */
 export interface QueueModel {
@@ -28,6 +28,8 @@ export interface SimulatedServer {
   readonly capacity?: number;
   readonly start: number;
   readonly most: number;
+  /** What the search is told of differences between probes; by default that there are none. */
+  readonly probeSd?: number;
 }
 
 const exponential = (rng: Rng, mean: number) => -mean * Math.log(1 - rng());
@@ -250,6 +252,19 @@ export const slowlyDrifting: SimulatedServer = {
   model: (rng, sinceMs) => slotted(rng, (atMs) => 1 + 0.5 * Math.exp(-(sinceMs + atMs) / 300_000)),
 };
 
+/** A server whose speed is another in each probe, by a standard deviation of 3 %: a machine with neighbours. */
+export const wandering: SimulatedServer = {
+  ...{ name: "speed differs by 3 % a probe", target: 0.9, open: true, start: 1, most: 100, capacity: queueCapacity },
+  probeSd: 0.03,
+  model: (rng) => {
+    const speed = Math.exp(0.03 * randomNormal(rng));
+    return slotted(rng, () => 1 / speed);
+  },
+};
+
+/** The same, and a search that takes probes for equal. */
+export const unforeseen: SimulatedServer = { ...wandering, name: "the same, PROBE_SD=0", probeSd: 0 };
+
 /** A server that loses a third of its speed every hour (5 minutes of the search tell nothing of it). */
 export const fading: SimulatedServer = {
   ...{ name: "ever slower", target: 0.9, open: true, start: 1, most: 100 },
@@ -363,6 +378,7 @@ export function search(server: SimulatedServer, seed: number, plan: Partial<Sear
     least,
     whole,
     ...trialPlan,
+    probeSd: server.probeSd ?? 0,
     ...plan,
   };
   const searching = new CapacitySearch(searchPlan);
@@ -446,7 +462,7 @@ export function fixedSweep(
   // The capacity lies anywhere between two levels of the grid.
   const offset = ratio ** seededRng(seed, 9)();
   let sent = 0;
-  const alpha = alphaOf(trialPlan);
+  const alpha = alphaOf({ ...trialPlan, probeSd: 0 });
   for (let at = server.start * offset; at < capacity * 1.5; at *= ratio) {
     const probe = new Probe({ target: server.target, alpha, open: server.open, ...limits, mostRequests: requests });
     let figures = probe.judge(0);
@@ -494,15 +510,14 @@ function main(): void {
   const percent = (share: number) => `${(100 * share).toFixed(1)} %`;
   console.log("| server | capacity | found | holds the capacity | median width | probes | requests | fixed sweep |");
   console.log("|---|---:|---:|---:|---:|---:|---:|---:|");
-  for (const server of [queueing, kvLimited, kneed, drifting, slowlyDrifting, closed]) {
+  for (const server of [queueing, kvLimited, kneed, drifting, slowlyDrifting, wandering, unforeseen, closed]) {
     if (only !== undefined && server.name !== only) continue;
     const capacity = trueCapacity(server, 1_000_000);
     const outcome = runTrials(server, trials, capacity, firstSeed);
     const { found, holding, medianWidth, meanProbes, meanRequests } = outcome;
-    const sweep =
-      server === drifting || server === slowlyDrifting
-        ? "-"
-        : cheapestSweep(server, medianWidth, capacity, Math.min(trials, 10));
+    const sweep = [drifting, slowlyDrifting, wandering, unforeseen].includes(server)
+      ? "-"
+      : cheapestSweep(server, medianWidth, capacity, Math.min(trials, 10));
     const cells = [capacity.toFixed(2), percent(found / trials), percent(holding / trials), percent(medianWidth)];
     console.log(`| ${[server.name, ...cells, meanProbes.toFixed(1), Math.round(meanRequests), sweep].join(" | ")} |`);
   }
