@@ -1,6 +1,6 @@
 /** No input that is damaged, cut, empty, unknown, without a limit or unmeasured ends with 0: neither in gate nor in compare. */
 import assert from "node:assert/strict";
-import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
@@ -9,6 +9,9 @@ import fc from "fast-check";
 import { sweep, writeRun } from "../../test/support/synthetic";
 import { main as compare } from "./compare";
 import { main as gate } from "./gate";
+import { main as merge } from "./merge";
+import { codeOf as exitCodeOfMain } from "./options";
+import { main as report } from "./report";
 
 const dir = mkdtempSync(join(tmpdir(), "tokenclock-fail-closed-"));
 after(() => rmSync(dir, { recursive: true }));
@@ -264,4 +267,29 @@ test("a level that was not measured, whatever the other one was", async () => {
     });
     await refused(folder, `${requests} requests, none completed`);
   }
+});
+
+test("the same mistake ends with the same code in every command that reads results", async () => {
+  const out = ["--output", join(dir, "codes")];
+  mkdirSync(join(dir, "codes"));
+  mkdirSync(join(dir, "empty"));
+  mkdirSync(join(dir, "unreadable"));
+  writeFileSync(join(dir, "unreadable", "summary.json"), "{");
+  const commands: Record<string, (...args: string[]) => Promise<number>> = {
+    report: (...args) => report([...args, ...out]),
+    gate: (...args) => gate([...args, ...out], quiet),
+    compare: (...args) => compare([whole, ...args, ...out, "--no-page"], quiet),
+    merge: (...args) => merge([...args, "--parts", "2", "--output", join(dir, "merged")], quiet),
+  };
+  const mistakes: Record<string, [args: string[], code: number]> = {
+    "a folder that is not there": [[join(dir, "nowhere")], 98],
+    "a folder without results": [[join(dir, "empty")], 98],
+    "a file in place of a folder": [[join(whole, "summary.json")], 98],
+    "a folder of which nothing can be read": [[join(dir, "unreadable")], 98],
+    "no folder": [[], 104],
+    "an option that does not exist": [[whole, "--quick"], 104],
+  };
+  for (const [command, run] of Object.entries(commands))
+    for (const [mistake, [args, code]] of Object.entries(mistakes))
+      assert.equal(await exitCodeOfMain(command, () => run(...args)), code, `${command}: ${mistake}`);
 });

@@ -1,5 +1,7 @@
 /** What the command lines of gate and compare share: per cents in one unit, and nothing that gets lost on the way. */
 import { type Command, CommanderError, InvalidArgumentError } from "commander";
+import { exitCodes } from "../../lib/outcome/exit-codes";
+import { UnreadableResults } from "../read/read";
 
 /**
  * A parser of per cents, such as "99" or "0.5%", to a share. A bare number between 0 and 1 is refused: it is likely a share,
@@ -49,12 +51,13 @@ export function parseCommandLine(
   program.exitOverride().parse([...argv], { from: "user" });
 }
 
-/** The exit code of an error: 0 of --help, 104 (bad settings) of everything that was asked wrongly. */
+/** The exit code of an error: 0 of --help, 98 of results that are missing or cannot be read, 104 of everything that was asked wrongly. */
 export function exitCodeOf(error: unknown): number {
-  return error instanceof CommanderError && error.exitCode === 0 ? 0 : 104;
+  if (error instanceof UnreadableResults) return exitCodes.notValid.code;
+  return error instanceof CommanderError && error.exitCode === 0 ? exitCodes.passed.code : exitCodes.settings.code;
 }
 
-/** The exit code of a command's main; an error is printed in one line and is 104. */
+/** The exit code of a command's main; an error is printed in one line and ends with exitCodeOf. */
 export async function codeOf(name: string, main: () => Promise<number>): Promise<number> {
   try {
     return await main();

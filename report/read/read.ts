@@ -156,7 +156,10 @@ export interface ReadOptions {
   onProgress?: (share: number) => void;
 }
 
-/** Reads a results folder. Throws when it holds neither a summary nor records. */
+/** A folder without results, or with results of which nothing can be read. The command line is right, so it is not refused: exit code 98. */
+export class UnreadableResults extends Error {}
+
+/** Reads a results folder. @throws UnreadableResults where it holds neither a summary nor records. */
 export async function readResults(
   dir: string,
   { itl: withItl = false, onProgress }: ReadOptions = {},
@@ -179,7 +182,7 @@ export async function readResults(
   };
   const path = recordsPath(dir);
   if (!path && !summary)
-    throw new Error(
+    throw new UnreadableResults(
       damage.length > 0
         ? `${dir} has no records, and ${damage.join("; ")}`
         : `${dir} holds neither summary.json nor records.ndjson(.gz): not a results folder`,
