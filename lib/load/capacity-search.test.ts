@@ -8,8 +8,8 @@ import {
   queueing,
   runTrials,
   trueCapacity,
-  wandering,
   waitsLonger,
+  wandering,
 } from "../../test/support/capacity-trials";
 import { CapacitySearch, costAtMost, marginOf, type ProbeOutcome, type SearchPlan } from "./capacity-search";
 
