@@ -442,6 +442,8 @@ declare module "k6/x/tokenclock" {
     outputThroughput: number;
     /** Memory of this process, MB, when the part's first request ended; absent where it is not known. */
     clientMB?: number;
+    /** Of runners that were merged, whose largest clientMB then is: that of each, in their order. */
+    runnersMB?: number[];
   }
 
   export interface SessionSummary {

@@ -9,6 +9,9 @@ const fewestASlice = 5;
 /** Chance of a false alarm of one run: of the three values together, each tested for a trend in both directions. */
 const falseAlarms = 0.01;
 
+/** The name of the limit on the client's own memory, which is no metric of the server. */
+export const clientMemory = "client_memory";
+
 /** A value that a soak watches. */
 interface Watched {
   readonly metric: string;
@@ -41,6 +44,16 @@ const watched: readonly Watched[] = [
     count: ({ completed, outputThroughput }) => (outputThroughput > 0 ? completed : 0),
   },
 ];
+
+/**
+ * By how many MB each client's memory grows from the first part to the last, by the line of Theil and Sen: one client, or the
+ * runners in their order. Absent where it is not known in every part.
+ */
+export function memoryGrowth(slices: readonly Slice[]): number[] | undefined {
+  const byPart = slices.map(({ clientMB = 0, runnersMB = [clientMB] }) => runnersMB);
+  if (slices.length < fewestSlices || byPart.some((clients) => clients.some((mb) => !(mb > 0)))) return undefined;
+  return (byPart[0] ?? []).map((_, k) => trendOf(byPart.map((clients) => clients[k] ?? 0)).slope * (slices.length - 1));
+}
 
 /** What became of one value over the parts. */
 export interface Drift {
@@ -82,16 +95,45 @@ function median(values: readonly number[]): number {
   return sorted.length % 2 === 1 ? (sorted[middle] ?? 0) : ((sorted[middle - 1] ?? 0) + (sorted[middle] ?? 0)) / 2;
 }
 
+/** What a soak allows. */
+export interface SoakLimits {
+  /** Percent by which a value may get worse over the window. */
+  readonly percent: number;
+  /** MB by which a client's memory may grow over the window. */
+  readonly memoryMB: number;
+}
+
 /**
- * The limits on drift of a level: violated where a value got worse by more than `percent` and by more than chance explains. A
- * value that cannot be judged is not measured, and passes nothing.
+ * The limits on drift of a level: violated where a value got worse by more than `percent` and by more than chance explains, or
+ * a client's memory grew by more than `memoryMB`; of several clients the one that grew most counts. A value that cannot be
+ * judged is not measured, and passes nothing.
  */
-export function driftLimits(level: Pick<LevelSummary, "name" | "slices">, percent: number): JudgedLimit[] {
-  return driftOf(level.slices ?? []).map((drift) => {
+export function driftLimits(
+  level: Pick<LevelSummary, "name" | "slices">,
+  { percent, memoryMB }: SoakLimits,
+): JudgedLimit[] {
+  const { name, slices = [] } = level;
+  const growth = memoryGrowth(slices);
+  const memory: JudgedLimit = {
+    metric: clientMemory,
+    level: name,
+    expression: `growth<=${memoryMB}MB`,
+    result: "not measured",
+  };
+  if (growth) {
+    memory.value = Math.max(...growth);
+    memory.margin = memoryMB - memory.value;
+    memory.result = memory.margin >= 0 ? "passed" : "violated";
+  }
+  return [...timeLimits(name, slices, percent), memory];
+}
+
+function timeLimits(name: string, slices: readonly Slice[], percent: number): JudgedLimit[] {
+  return driftOf(slices).map((drift) => {
     const { worse: bad } = watched.find(({ metric }) => metric === drift.metric) as Watched;
     const limit: JudgedLimit = {
       metric: drift.metric,
-      level: level.name,
+      level: name,
       expression: `drift<=${percent}%`,
       result: "not measured",
     };
@@ -105,7 +147,7 @@ export function driftLimits(level: Pick<LevelSummary, "name" | "slices">, percen
 }
 
 /** The parts of a level in a table, and below it what drifted. */
-export function driftText(level: Pick<LevelSummary, "name" | "slices">, percent: number): string {
+export function driftText(level: Pick<LevelSummary, "name" | "slices">, { percent, memoryMB }: SoakLimits): string {
   const { slices = [] } = level;
   const beginS = slices[0]?.startS ?? 0;
   const columns: Column<Slice>[] = [
@@ -118,7 +160,7 @@ export function driftText(level: Pick<LevelSummary, "name" | "slices">, percent:
         cell: (slice) => (count(slice) > 0 ? shortNumber(value(slice)) : "-"),
       }),
     ),
-    { heading: "client MB", cell: ({ clientMB = 0 }) => (clientMB > 0 ? shortNumber(clientMB) : "-") },
+    ...clientColumns(slices),
   ];
   const lines = driftOf(slices).map(({ metric, percent: by, p, worse, unknown }) => {
     if (unknown !== undefined) return `${metric}: drift is not known, ${unknown}`;
@@ -127,5 +169,25 @@ export function driftText(level: Pick<LevelSummary, "name" | "slices">, percent:
     const grade = worse ? (Math.abs(by) > percent ? "worse" : "worse, within the limit") : "no drift for the worse";
     return `${metric}: ${sign}${by.toFixed(1)} % over the window, ${chance}: ${grade}`;
   });
-  return `${level.name} by part\n${textTable(columns, slices)}\n\n${lines.join("\n")}`;
+  return `${level.name} by part\n${textTable(columns, slices)}\n\n${[...lines, memoryLine(slices, memoryMB)].join("\n")}`;
+}
+
+/** A column with the memory of each client. */
+function clientColumns(slices: readonly Slice[]): Column<Slice>[] {
+  const { runnersMB } = slices[0] ?? {};
+  if (!runnersMB)
+    return [{ heading: "client MB", cell: ({ clientMB = 0 }) => (clientMB > 0 ? shortNumber(clientMB) : "-") }];
+  return runnersMB.map((_, k) => ({
+    heading: `runner ${k + 1} MB`,
+    cell: ({ runnersMB: own = [] }) => shortNumber(own[k] ?? Number.NaN),
+  }));
+}
+
+function memoryLine(slices: readonly Slice[], limitMB: number): string {
+  const growth = memoryGrowth(slices);
+  if (!growth) return `${clientMemory}: growth is not known, a part has no value of it`;
+  const most = Math.max(...growth);
+  const who = growth.length > 1 ? ` (runner ${growth.indexOf(most) + 1}, which grew most)` : "";
+  const grade = most > limitMB ? "more than the limit" : "within the limit";
+  return `${clientMemory}: ${most < 0 ? "" : "+"}${shortNumber(most)} MB over the window${who}: ${grade} of ${limitMB} MB`;
 }

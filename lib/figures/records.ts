@@ -69,6 +69,8 @@ export interface LevelLine {
   clockErrors?: number;
   /** As in the level's summary. */
   itlHistograms?: LevelSummary["itlHistograms"];
+  /** MB of each client (one, or of merged records the runners in their order) by part of the window; 0 is not known. */
+  clientMB?: number[][];
   /** By how much the server's own counters of its prefix cache grew from the level's begin to its end, tokens. */
   cacheHits?: number;
   cacheQueries?: number;

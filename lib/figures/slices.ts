@@ -2,14 +2,14 @@
 import { chunksOf, figuresOf } from "./fold";
 import type { Slice } from "./level-summary";
 import { statsOf } from "./percentile";
-import type { RequestLine } from "./records";
+import type { LevelLine, RequestLine } from "./records";
 
 const nsPerS = 1e9;
 
 /** `count` equal parts of a window, of all requests of its level. */
 export function foldSlices(
   requests: readonly RequestLine[],
-  { openNs, closeNs }: { readonly openNs: number; readonly closeNs: number },
+  { openNs, closeNs, clientMB = [] }: Pick<LevelLine, "openNs" | "closeNs" | "clientMB">,
   count: number,
 ): Slice[] {
   const lengthNs = (closeNs - openNs) / count;
@@ -39,6 +39,13 @@ export function foldSlices(
       ttftMs: statsOf(figures.map(({ ttftMs }) => ttftMs).filter(isMeasured)),
       tpotMs: statsOf(figures.map(({ tpotMs }) => tpotMs).filter(isMeasured)),
       outputThroughput: (tokens[part] ?? 0) / (lengthNs / nsPerS),
+      ...memoryOf(clientMB.map((of) => of[part] ?? 0)),
     };
   });
+}
+
+/** The memory of all clients in one part: of several it is known where each one's is. */
+function memoryOf(clients: readonly number[]): Pick<Slice, "clientMB" | "runnersMB"> {
+  if (clients.length === 0 || clients.includes(0)) return {};
+  return { clientMB: Math.max(...clients), ...(clients.length > 1 && { runnersMB: [...clients] }) };
 }

@@ -21,11 +21,12 @@ export const soak: Shape = {
     );
   },
   // One request has no drift.
-  shows: ({ levels }, { DRIFT_LIMIT: percent, SMOKE: smoke }) =>
-    smoke
-      ? {}
-      : {
-          text: levels.map((level) => drift().driftText(level, percent)).join("\n\n"),
-          limits: levels.flatMap((level) => drift().driftLimits(level, percent)),
-        },
+  shows({ levels }, { DRIFT_LIMIT: percent, CLIENT_MEMORY_LIMIT: memoryMB, SMOKE: smoke }) {
+    if (smoke) return {};
+    const limits = { percent, memoryMB };
+    return {
+      text: levels.map((level) => drift().driftText(level, limits)).join("\n\n"),
+      limits: levels.flatMap((level) => drift().driftLimits(level, limits)),
+    };
+  },
 };

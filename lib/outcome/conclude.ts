@@ -85,7 +85,7 @@ const emptyReason = ({ metric, expression }: Judged) =>
 function ownReason({ metric, level, expression, value, result }: JudgedLimit): string {
   const of = level === undefined ? metric : `${metric}{level:${level}}`;
   const [, what = expression, comparison = "", bound = "", unit = ""] =
-    /^(\w+)([<>=]+)([\d.]+)(%?)$/.exec(expression) ?? [];
+    /^(\w+)([<>=]+)([\d.]+)(%|MB)?$/.exec(expression) ?? [];
   const after = unit === "" ? "" : ` ${unit}`;
   if (result === "not measured" || value === undefined) return `${of} ${what} was not measured`;
   return `${of} ${what} ${besideLimit(value, Number(bound))}${after}, limit ${comparison} ${bound}${after}`;

@@ -802,6 +802,11 @@ export const settings = {
     5,
     "How many percent a soak's TTFT and TPOT may rise and its throughput may fall over DURATION. A change that may be chance is no drift.",
   ),
+  CLIENT_MEMORY_LIMIT: setting(
+    number(0, 1_000_000),
+    256,
+    "How many MB the memory of the client, of each of several runners, may grow over a soak's DURATION.",
+  ),
   CURVE_PROFILE: setting(
     oneOf("short", "full"),
     "short",

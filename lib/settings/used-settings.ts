@@ -32,7 +32,7 @@ export const settingGroups = {
   /** One load for a long time. */
   soak: [
     ...(["CONCURRENCY", "RATE", "DURATION", "ARRIVAL", "MAX_IN_FLIGHT", "CLIENTS_PER_VU"] as const),
-    ...(["SLICES", "DRIFT_LIMIT"] as const),
+    ...(["SLICES", "DRIFT_LIMIT", "CLIENT_MEMORY_LIMIT"] as const),
   ],
   /** The points of a curve of throughput by speed per user. */
   curve: ["CONCURRENCY", "DURATION", "CLIENTS_PER_VU", "CURVE_PROFILE", "CURVE_MIN", "CURVE_MAX"],

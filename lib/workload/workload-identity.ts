@@ -13,7 +13,7 @@ const noWork = new Set([
   // The words of synthetic texts; and the profile, which config.json holds whole.
   ...["SALT", "profile"],
   // What it stands for is in the settings that it gives.
-  ...["PRESET", "SLICES", "DRIFT_LIMIT"],
+  ...["PRESET", "SLICES", "DRIFT_LIMIT", "CLIENT_MEMORY_LIMIT"],
 ]);
 
 /** Families of such settings: how the run is let in, and what tokens cost. */

@@ -6,6 +6,7 @@
 
 import { existsSync, readFileSync } from "node:fs";
 import { Command } from "commander";
+import { clientMemory } from "../../lib/figures/drift";
 import type { Second } from "../../lib/figures/level-summary";
 import { isMetricName, type MetricName, metrics } from "../../lib/figures/metrics-table";
 import { type Profile, parseProfile, profileNames } from "../../lib/figures/profile";
@@ -32,9 +33,9 @@ import { parseCommandLine, percentage, positiveNumber, runCommandLine } from "./
 export interface Judgement {
   /** "run" where it is for the whole run. */
   level: string;
-  /** One of this project's; of a script, with its tags, also its own or k6's. */
+  /** One of this project's; of a script, with its tags, also its own or k6's; client_memory of a soak. */
   metric: string;
-  /** As in k6: "p(99)<200". */
+  /** As in k6: "p(99)<200"; of a soak "drift<=5%" and "growth<=256MB". */
   expression: string;
   verdict: LimitVerdict;
   /** The script named it, and k6 judged it. */
@@ -169,9 +170,11 @@ export function gate(run: Results, config: GateConfig, by: Confidence = mlperfCo
 /** The limits that the run judged by itself, such as the drift of a soak: what they rest on is more than a level as a whole. */
 function ownLimits({ summary, scenario }: Results, only?: string): Judgement[] {
   const own = (summary?.thresholds ?? []).flatMap(({ metric, level = "", expression, value, result }): Judgement[] => {
-    if (!/^drift/.test(expression) || !isMetricName(metric) || (only !== undefined && level !== only)) return [];
+    const unit = /^(?:drift|growth)<=[\d.]+(%|MB)$/.exec(expression)?.[1];
+    if (unit === undefined || !(isMetricName(metric) || metric === clientMemory)) return [];
+    if (only !== undefined && level !== only) return [];
     const verdict = result === "passed" ? "passed" : result === "violated" ? "failed" : "inconclusive";
-    const reason = `${expression}: ${value === undefined ? "was not measured" : `${shortNumber(value)} %`}`;
+    const reason = `${expression}: ${value === undefined ? "was not measured" : `${shortNumber(value)} ${unit}`}`;
     return [{ level, metric, expression, verdict, reason }];
   });
   if (scenario !== "soak" || own.length > 0) return own;

@@ -26,7 +26,8 @@ function report(levels: LevelSummary[]): RunReport {
   return { levels, seconds, total: { ...levels[0], requests: 100 } } as unknown as RunReport;
 }
 
-const window = { type: "level" as const, openNs: 0, closeNs: 100e9, endNs: 101e9 };
+const clientMB = [Array.from({ length: 10 }, () => 80)];
+const window = { type: "level" as const, openNs: 0, closeNs: 100e9, endNs: 101e9, clientMB };
 const level = (name: string, own: Partial<LevelSummary> = {}, slower = 0): LevelSummary => ({
   ...foldLevel(name, requestsOf(name, slower), { ...window, name, concurrency: 1 }, {}),
   slices: foldSlices(requestsOf(name, slower), window, 10),
@@ -34,11 +35,11 @@ const level = (name: string, own: Partial<LevelSummary> = {}, slower = 0): Level
 });
 
 test("the drift of a soak is judged: a merge that left it out would pass a server that gets worse", () => {
-  const soak = { DRIFT_LIMIT: 5, SLICES: 10 };
+  const soak = { DRIFT_LIMIT: 5, CLIENT_MEMORY_LIMIT: 256, SLICES: 10 };
   const steady = loadResults(report([level("c1")]), soak);
   assert.deepEqual(
     steady.limits?.map(({ result }) => result),
-    ["passed", "passed", "passed"],
+    ["passed", "passed", "passed", "passed"],
   );
   const worse = loadResults(report([level("c1", {}, 1)]), soak);
   assert.deepEqual(
@@ -50,7 +51,8 @@ test("the drift of a soak is judged: a merge that left it out would pass a serve
   const blind = loadResults(report([level("c1", { slices: [] })]), soak);
   assert.deepEqual(new Set(blind.limits?.map(({ result }) => result)), new Set(["not measured"]));
   assert.deepEqual(loadResults(report([level("c1", {}, 1)]), { ...soak, SMOKE: true }).limits, []);
-  assert.ok((settingGroups.soak as readonly string[]).includes("DRIFT_LIMIT"));
+  for (const name of ["DRIFT_LIMIT", "CLIENT_MEMORY_LIMIT"])
+    assert.ok((settingGroups.soak as readonly string[]).includes(name));
 });
 
 test("a load that follows a schedule leaves its seconds", () => {

@@ -36,7 +36,10 @@ export function loadResults(report: RunReport, config: Echoed): OwnResults {
   if (has("INPUT_LENGTHS")) texts.push(ingestionText(levels));
   if (has("PHASE")) texts.push(phaseFigures(levels));
   if (config.API === "json" && has("CONCURRENCY")) texts.push(levels.map(requestFigures).join("\n\n"));
-  const drift = has("DRIFT_LIMIT") && !smoke ? Number(config.DRIFT_LIMIT) : undefined;
+  const drift =
+    has("DRIFT_LIMIT") && !smoke
+      ? { percent: Number(config.DRIFT_LIMIT), memoryMB: Number(config.CLIENT_MEMORY_LIMIT) }
+      : undefined;
   if (drift !== undefined) texts.push(...levels.map((level) => driftText(level, drift)));
   return {
     text: texts.filter(Boolean).join("\n\n"),

@@ -251,13 +251,36 @@ test("a run that one runner did not end is not complete", () => {
 
 test("the parts of a soak's window are those of all requests together", () => {
   const soak = { ...run, config: { ...run.config, SLICES: 8, DRIFT_LIMIT: 5 } };
-  const [of1, of3] = [1, 3].map((n) => merge(partsOf(n, (part) => ({ ...part, run: soak }))).report.levels[0]);
+  const merged = (n: number, memory: (k: number) => number[][] | undefined = () => undefined) =>
+    merge(
+      partsOf(n, (part, k) => {
+        const clientMB = memory(k);
+        return {
+          ...{ ...part, run: soak },
+          levels: part.levels.map((level) => ({ ...level, ...(clientMB && { clientMB }) })),
+        };
+      }),
+    );
+  const [of1, of3] = [1, 3].map((n) => merged(n).report.levels[0]);
   assert.equal(of3?.slices?.length, 8);
   assert.deepEqual(of3?.slices, of1?.slices);
   assert.equal(
     of3?.slices?.reduce((sum, { requests }) => sum + requests, 0),
     38,
   );
+  // The memory of each runner, in their order; of one that does not say it, nothing is known of all.
+  const own = (k: number) => [Array.from({ length: 8 }, (_, part) => 100 * (k + 1) + part)];
+  const known = merged(3, own);
+  assert.deepEqual(
+    known.report.levels[0]?.slices?.map(({ clientMB, runnersMB }) => [clientMB, runnersMB]),
+    Array.from({ length: 8 }, (_, part) => [300 + part, [100 + part, 200 + part, 300 + part]]),
+  );
+  assert.deepEqual(
+    known.levels[0]?.clientMB,
+    [0, 1, 2].flatMap((k) => own(k)),
+  );
+  const silent = merged(3, (k) => (k === 1 ? undefined : own(k))).report.levels[0]?.slices ?? [];
+  assert.ok(silent.length === 8 && silent.every(({ clientMB, runnersMB }) => clientMB === undefined && !runnersMB));
 });
 
 const points = (name: string, rows: [number, number][]): PointsLine => ({

@@ -321,6 +321,8 @@ function mergedLine(name: string, parts: readonly PartRecords[]): LevelLine {
     endNs: Math.max(...all.map(({ endNs }) => endNs)),
     clockErrors: all.reduce((sum, { clockErrors = 0 }) => sum + clockErrors, 0),
     ...(Object.keys(itlHistograms).length > 0 ? { itlHistograms } : {}),
+    // A runner that does not say it leaves the memory of all unknown.
+    ...(all.some(({ clientMB }) => clientMB) && { clientMB: all.flatMap(({ clientMB = [[]] }) => clientMB) }),
   };
 }
 

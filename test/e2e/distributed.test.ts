@@ -166,12 +166,12 @@ test("a merged summary has every value that one process's has, and no other", as
     const own = { ...settings, BASE_URL: server.baseUrl, SALT: "same" };
     const one = await run(scenario, own);
     const all = await together(t, scenario, 2, own);
-    // Whether the host paused a process, and what is to be said of that, is chance; clientMB is of one process only.
+    // Whether the host paused a process, and what is to be said of that, is chance; runnersMB is of merged runs only.
     const places = (summary: Summary) =>
       new Set(
         placesIn(summary).filter(
           (at) =>
-            !/^\.(notes|levels\[\]\.slices\[\]\.clientMB|validity\.(hostLevels|notes|reasons)|verdict\.reasons)\b/.test(
+            !/^\.(notes|levels\[\]\.slices\[\]\.runnersMB|validity\.(hostLevels|notes|reasons)|verdict\.reasons)\b/.test(
               at,
             ),
         ),

@@ -55,6 +55,8 @@ type Level struct {
 
 	ITLHistograms map[tally.Phase]string `json:"itlHistograms,omitempty"`
 
+	ClientMB [][]float64 `json:"clientMB,omitempty"` // of each client, one here, by part of the window; 0 = not known
+
 	CacheHits    *float64 `json:"cacheHits,omitempty"` // the server's own counters, from the level's begin to its end
 	CacheQueries *float64 `json:"cacheQueries,omitempty"`
 }

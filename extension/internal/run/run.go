@@ -185,6 +185,9 @@ func (r *Run) LevelOver(s tally.Spec) {
 		Type: "level", Name: s.Name, Concurrency: s.Concurrency, Rate: s.Rate, BatchSize: s.BatchSize, Labels: s.Labels,
 		OpenNs: openNs, CloseNs: closeNs, EndNs: endNs, ClockErrors: r.tally.ClockErrors(s.Name), ITLHistograms: r.tally.ITLHistograms(s.Name),
 	}
+	if memory := r.tally.ClientMB(s.Name); memory != nil {
+		line.ClientMB = [][]float64{memory}
+	}
 	if hits, queries, ok := r.tally.CacheCounts(s.Name); ok {
 		line.CacheHits, line.CacheQueries = &hits, &queries
 	}

@@ -279,6 +279,21 @@ func (r *Run) ClockErrors(name string) int64 {
 	return 0
 }
 
+// ClientMB returns the client's memory by part of a level's window, in MB; nil where the window has no parts.
+func (r *Run) ClientMB(name string) []float64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	l := r.levels[name]
+	if l == nil {
+		return nil
+	}
+	var memory []float64
+	for _, s := range l.sliceFigures() {
+		memory = append(memory, s.ClientMB)
+	}
+	return memory
+}
+
 // Total returns the figures of the whole run, warm-up and drain included.
 func (r *Run) Total(nowNs int64) LevelSummary {
 	r.mu.Lock()

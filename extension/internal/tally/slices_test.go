@@ -36,6 +36,8 @@ func TestSlicesAreEqualPartsOfAWindowWhoseEndIsKnown(t *testing.T) {
 	// One that was scheduled in the window and ended behind it, and one that was scheduled behind it, count to no part beyond the last.
 	r.Add(&Observation{Level: "soak", Phase: Steady, ScheduledNs: 139.5e9, SentNs: 145e9, Result: &stream.Result{EndNs: 146e9}})
 	r.Add(&Observation{Level: "soak", Phase: Drain, ScheduledNs: 141e9, SentNs: 141e9, Result: &stream.Result{EndNs: 142e9}})
+	require.Equal(t, []float64{1, 2, 3, 4}, r.ClientMB("soak"))
+	require.Nil(t, r.ClientMB("counted"))
 	levels := r.Levels(200e9)
 	require.Nil(t, levels[1].Slices)
 	slices := levels[0].Slices

@@ -1,5 +1,5 @@
 /** Does the server stay as fast as it was? The parts of a soak's window beside one another, and whether they drift. */
-import { driftOf } from "../../../lib/figures/drift";
+import { driftOf, memoryGrowth } from "../../../lib/figures/drift";
 import type { Slice } from "../../../lib/figures/level-summary";
 import { formatNumber } from "../../format";
 import type { LevelSummary, Results } from "../../read/read";
@@ -18,12 +18,13 @@ const names: Readonly<Record<string, string>> = {
 export function soak([run]: [Results, ...Results[]]): Answer {
   const levels = run.levelSummaries;
   const limit = Number(setting(run.config, "DRIFT_LIMIT") ?? 0);
+  const limitMB = setting(run.config, "CLIENT_MEMORY_LIMIT");
   // What the client's memory was stands in the summary alone.
   const parts = (run.summary?.levels ?? []).filter(({ slices = [] }) => slices.length > 0);
   return {
     sentences: [
       ...(parts.length > 0
-        ? parts.flatMap((level) => sentences(level, limit))
+        ? parts.flatMap((level) => sentences(level, limit, limitMB === undefined ? undefined : Number(limitMB)))
         : ["The run has no parts to compare: its summary is missing, or the load did not last."]),
       failureSentence(levels),
     ],
@@ -50,8 +51,8 @@ export function soak([run]: [Results, ...Results[]]): Answer {
   };
 }
 
-function sentences({ slices = [] }: LevelSummary, limit: number): string[] {
-  return driftOf(slices).map(({ metric, percent, worse, p, unknown }) => {
+function sentences({ slices = [] }: LevelSummary, limit: number, limitMB?: number): string[] {
+  const drifts = driftOf(slices).map(({ metric, percent, worse, p, unknown }) => {
     const name = names[metric] ?? metric;
     if (unknown !== undefined) return `${name} cannot be judged: ${unknown}.`;
     const by = `${formatNumber(Math.abs(percent))} %`;
@@ -59,12 +60,24 @@ function sentences({ slices = [] }: LevelSummary, limit: number): string[] {
     const size = Math.abs(percent) > limit ? "more than" : "no more than";
     return `${name} ${percent > 0 ? "rises" : "falls"} by ${by} over the window, ${size} the ${formatNumber(limit)} % that are allowed.`;
   });
+  // Runs of earlier versions did not judge it.
+  if (limitMB === undefined) return drifts;
+  const growth = memoryGrowth(slices);
+  if (!growth) return [...drifts, "The client's memory cannot be judged: a part has no value of it."];
+  const most = Math.max(...growth);
+  const who =
+    growth.length > 1 ? `The memory of runner ${growth.indexOf(most) + 1}, which grows most,` : "The client's memory";
+  return [
+    ...drifts,
+    `${who} changes by ${formatNumber(most)} MB over the window, ${most > limitMB ? "more than" : "no more than"} the ${formatNumber(limitMB)} MB that are allowed.`,
+  ];
 }
 
 function picture({ name, slices = [] }: LevelSummary): Picture {
   const beginS = slices[0]?.startS ?? 0;
   const middle = ({ startS, durationS }: Slice) => startS - beginS + durationS / 2;
-  const line = (value: (slice: Slice) => number) => slices.map((slice) => [middle(slice), value(slice)] as const);
+  const line = (value: (slice: Slice) => number | null) =>
+    slices.map((slice) => [middle(slice), value(slice)] as const);
   return draw({
     name: `soak-${name}`,
     title: `${name}: time to first token, time per output token and throughput over the window`,
@@ -85,11 +98,23 @@ function picture({ name, slices = [] }: LevelSummary): Picture {
         right: { title: "Client's memory (MB)", min: 0 },
         series: [
           { name: "Output tokens/s", points: line(({ outputThroughput }) => outputThroughput), symbols: true },
-          { name: "Client's memory", points: line(({ clientMB = 0 }) => clientMB), right: true, dash: "dashed" },
+          ...clients(slices).map(({ name, of }) => ({
+            ...{ name, points: line((slice) => of(slice) ?? null), right: true, dash: "dashed" as const },
+          })),
         ],
       },
     ],
   });
+}
+
+/** The clients whose memory is shown: one, or each runner. */
+function clients(slices: readonly Slice[]): { key: string; name: string; of: (slice: Slice) => number | undefined }[] {
+  const { runnersMB } = slices[0] ?? {};
+  if (!runnersMB) return [{ key: "client_mb", name: "Client's memory", of: ({ clientMB }) => clientMB }];
+  return runnersMB.map((_, k) => ({
+    ...{ key: `runner_${k + 1}_mb`, name: `Memory of runner ${k + 1}` },
+    of: ({ runnersMB: own }) => own?.[k],
+  }));
 }
 
 function table({ name, slices = [] }: LevelSummary): Table {
@@ -106,7 +131,7 @@ function table({ name, slices = [] }: LevelSummary): Table {
       { key: "tpot_p50_ms", title: "TPOT p50", unit: "ms" },
       { key: "tpot_p99_ms", title: "TPOT p99", unit: "ms" },
       { key: "output_tokens_per_s", title: "Output", unit: "tokens/s" },
-      { key: "client_mb", title: "Client's memory", unit: "MB" },
+      ...clients(slices).map(({ key, name }) => ({ key, title: name, unit: "MB" })),
     ],
     rows: slices.map((slice) => ({
       from_s: slice.startS - beginS,
@@ -117,7 +142,7 @@ function table({ name, slices = [] }: LevelSummary): Table {
       tpot_p50_ms: slice.tpotMs.p50,
       tpot_p99_ms: slice.tpotMs.p99,
       output_tokens_per_s: slice.outputThroughput,
-      client_mb: slice.clientMB ?? null,
+      ...Object.fromEntries(clients(slices).map(({ key, of }) => [key, of(slice) ?? null])),
     })),
   };
 }
