@@ -4,6 +4,7 @@ import { type Profile, type ProfileName, parseProfile, profileNames } from "../f
 import { newSalt } from "../workload/salt";
 import type { OwnSetting } from "./own";
 import { type PresetName, presets } from "./presets";
+import { keptDefaults } from "./replaced-defaults";
 import { SettingError } from "./setting-error";
 import {
   type Defaults,
@@ -58,7 +59,7 @@ export function parseConfig(
 ): Config {
   requireUsed(scenario, uses, given);
   const settings = parseSettings(given, withPreset(given.PRESET, defaults, uses));
-  requireEffect(settings, given);
+  requireEffect(settings, given, usedSettings(uses));
   // `npm start` takes it out of what k6 sees. Its value may hold a key.
   if (settings.BETWEEN !== "") {
     throw new SettingError("BETWEEN is set, but only `npm start prefill-decode` can run commands: k6 itself cannot");
@@ -84,7 +85,13 @@ function withPreset(name: string | undefined, defaults: Defaults, uses: readonly
   const own = Object.entries(presets[name.trim() as PresetName]).flatMap(([setting, text]) =>
     used.includes(setting as SettingName) ? [[setting, parseSetting(setting as SettingName, text)]] : [],
   );
-  return { ...defaults, ...Object.fromEntries(own) };
+  return {
+    ...keptDefaults(
+      own.map(([setting]) => setting as SettingName),
+      defaults,
+    ),
+    ...Object.fromEntries(own),
+  };
 }
 
 function unnamedServer({ SIMULATE: simulate }: Settings): string {

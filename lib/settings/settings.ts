@@ -18,6 +18,7 @@ import { showAddress } from "./address";
 import { builtInApis, readyWireNames } from "./apis";
 import { formatDurationMs, parseDurationMs } from "./duration";
 import { presetNames } from "./presets";
+import { boundSettings, keptDefaults, rateSettings } from "./replaced-defaults";
 import { SettingError } from "./setting-error";
 import type { WireDescription } from "./wire-description";
 
@@ -886,12 +887,14 @@ export type Defaults = {
 export type Environment = Readonly<Record<string, string | undefined>>;
 
 /**
- * The effective settings: built-in default < scenario's default < environment. REQUESTS and DURATION bound the same
- * thing, so the environment's one replaces the default's other; RATE and STAGES likewise.
+ * The effective settings: built-in default < scenario's default < environment. A scenario's default that would override a
+ * setting of the environment is none (replaced-defaults.ts).
  * @throws SettingError for the first value that is not allowed.
  */
-export function parseSettings(environment: Environment, defaults: Defaults): Settings {
+export function parseSettings(environment: Environment, ofScenario: Defaults): Settings {
   const values: Record<string, unknown> = {};
+  const names = (Object.keys(environment) as SettingName[]).filter((name) => environment[name] !== undefined);
+  const defaults = keptDefaults(names, ofScenario);
   for (const name of Object.keys(settings) as SettingName[]) {
     const kind = settings[name] as Setting<unknown>;
     const given = environment[name];
@@ -904,35 +907,34 @@ export function parseSettings(environment: Environment, defaults: Defaults): Set
     if (value === undefined) throw new SettingError(`${name}=${shownValue(name, given)} is not ${kind.allowed}`);
     values[name] = value;
   }
-  if (environment.REQUESTS !== undefined && environment.DURATION !== undefined) {
-    throw new SettingError(
-      `REQUESTS=${environment.REQUESTS} and DURATION=${environment.DURATION} both bound a level; set one of them`,
-    );
-  }
-  boundSessions(environment, values);
+  requireOneOf(boundSettings, environment, "both bound a level");
+  requireOneOf(rateSettings, environment, "both say how many requests a second");
+  requireBound(environment, defaults);
   requireUsed(environment, values as Settings);
   requireAccess(values as Settings);
   requirePrices(values as Settings);
   requireFile(environment, values as Settings);
   // A scenario's own choice of token ids is one for the APIs that take them.
   if (!takesTokenIds(values as Settings)) values.TOKEN_IDS = false;
-  if (boundByRate(environment, defaults)) values.STAGES = [];
-  if (environment.REQUESTS !== undefined) values.DURATION = undefined;
-  if (environment.DURATION !== undefined) values.REQUESTS = undefined;
   return Object.freeze(values) as Settings;
 }
 
-/** SESSIONS, REQUESTS and DURATION bound the same thing: the one that is set replaces a default of another. */
-function boundSessions(environment: Environment, values: Record<string, unknown>): void {
-  const given = (["SESSIONS", "REQUESTS", "DURATION"] as const).filter((name) => environment[name] !== undefined);
-  const [one, other] = given;
-  if (one === "SESSIONS" && other !== undefined) {
-    throw new SettingError(
-      `SESSIONS=${environment.SESSIONS} and ${other}=${environment[other]} both bound a level; set one of them`,
-    );
-  }
-  if (one === "SESSIONS") values.REQUESTS = values.DURATION = undefined;
-  else if (one !== undefined) values.SESSIONS = undefined;
+/** @throws SettingError where the environment says one thing in two ways. */
+function requireOneOf(names: readonly SettingName[], environment: Environment, why: string): void {
+  const [one, other] = names.filter((name) => environment[name] !== undefined);
+  if (one === undefined || other === undefined) return;
+  throw new SettingError(`${one}=${environment[one]} and ${other}=${environment[other]} ${why}; set one of them`);
+}
+
+/**
+ * @throws SettingError for a DURATION that a scenario's own ramp would ignore. Other scenarios have no use for STAGES, and their
+ * levels one for DURATION.
+ */
+function requireBound({ DURATION: duration }: Environment, defaults: Defaults): void {
+  if (duration === undefined || defaults.STAGES === undefined) return;
+  throw new SettingError(
+    `DURATION=${duration} is how long a constant RATE or a PATTERN lasts; set one of them, or only STAGES for a ramp`,
+  );
 }
 
 /** @throws SettingError for prices of both kinds, and for half a price list. */
@@ -993,31 +995,6 @@ function requireFile(environment: Environment, values: Settings): void {
     );
   }
 }
-
-/**
- * Whether constant rates take the place of a scenario's own STAGES. RATE and STAGES are two ways to say the same, so the
- * environment's one counts and the other must be the default.
- * @throws SettingError where the environment asks for both, or for a DURATION that a ramp would ignore.
- */
-function boundByRate(environment: Environment, defaults: Defaults): boolean {
-  const { RATE: rate, PATTERN: repeated, DURATION: duration } = environment;
-  const [one, other] = rateSettings.filter((name) => environment[name] !== undefined);
-  if (one !== undefined && other !== undefined) {
-    throw new SettingError(
-      `${one}=${environment[one]} and ${other}=${environment[other]} both say how many requests a second; set one of them`,
-    );
-  }
-  // Other scenarios have no use for STAGES, and their levels one for DURATION.
-  if (duration !== undefined && rate === undefined && repeated === undefined && defaults.STAGES !== undefined) {
-    throw new SettingError(
-      `DURATION=${duration} is how long a constant RATE or a PATTERN lasts; set one of them, or only STAGES for a ramp`,
-    );
-  }
-  return one !== undefined && one !== "STAGES";
-}
-
-/** Ways to say how many requests a second. */
-const rateSettings = ["RATE", "STAGES", "PATTERN", "RATE_FILE"] as const;
 
 /** The value of one setting; undefined where the text is not allowed. */
 export function parseSetting(name: SettingName, text: string): unknown {

@@ -157,7 +157,7 @@ export function requireUsed(scenario: string, uses: readonly Use[], given: Envir
 interface Idle {
   readonly names: readonly SettingName[];
   /** Why they are, in words that follow "has no effect"; "" where they are not. */
-  readonly why: (settings: Settings, given: Environment) => string;
+  readonly why: (settings: Settings, given: Environment, used: readonly SettingName[]) => string;
 }
 
 const { generation } = settingGroups;
@@ -189,8 +189,10 @@ const idle: readonly Idle[] = [
   },
   {
     names: ["CONCURRENCY", "SESSIONS", "REQUESTS"],
-    why: ({ TRACE: trace }, { RATE: rate, STAGES: stages }) => {
-      const one = trace !== "" ? "TRACE" : rate !== undefined ? "RATE" : stages !== undefined ? "STAGES" : "";
+    why: ({ TRACE: trace, RATE: rate, STAGES: stages }, { RATE: given }, used) => {
+      // Of a test that uses it, a default counts as well.
+      const arrives = given !== undefined || (used.includes("RATE") && rate.length > 0);
+      const one = trace !== "" ? "TRACE" : stages.length > 0 ? "STAGES" : arrives ? "RATE" : "";
       return one === "" ? "" : `with ${one}, which says when sessions or requests arrive`;
     },
   },
@@ -279,11 +281,11 @@ const idle: readonly Idle[] = [
   },
 ];
 
-/** @throws SettingError for a setting of the user's that another one makes useless. */
-export function requireEffect(of: Settings, given: Environment): void {
+/** @throws SettingError for a setting of the user's that another one makes useless, in a test that uses these. */
+export function requireEffect(of: Settings, given: Environment, used: readonly SettingName[] = []): void {
   for (const { names, why } of idle) {
     for (const name of names) {
-      const reason = given[name] === undefined ? "" : why(of, given);
+      const reason = given[name] === undefined ? "" : why(of, given, used);
       if (reason !== "") throw new SettingError(`${name} is set and has no effect ${reason}; leave it out`);
     }
   }
