@@ -5,6 +5,8 @@ package tokenclock
 import (
 	"github.com/spf13/cobra"
 	"go.k6.io/k6/v2/cmd/state"
+	"go.k6.io/k6/v2/errext"
+	"go.k6.io/k6/v2/errext/exitcodes"
 	"go.k6.io/k6/v2/js/modules"
 	"go.k6.io/k6/v2/output"
 	"go.k6.io/k6/v2/subcommand"
@@ -33,5 +35,15 @@ func newCommand(*state.GlobalState) *cobra.Command {
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	c.AddCommand(simulate.NewCommand(), calibrate.NewCommand(), coordinate.NewCommand(), coordinate.NewReadyCommand())
+	// What cobra refuses ends with the code of what is asked wrongly; k6 has -1 (255) for it.
+	c.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return refused(err) })
+	for _, each := range append(c.Commands(), c) {
+		args := each.Args
+		each.Args = func(c *cobra.Command, given []string) error { return refused(args(c, given)) }
+	}
 	return c
+}
+
+func refused(err error) error {
+	return errext.WithExitCodeIfNone(err, exitcodes.InvalidConfig)
 }

@@ -1,11 +1,13 @@
 package tokenclock
 
 import (
+	"errors"
 	"io"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"go.k6.io/k6/v2/errext"
 	"go.k6.io/k6/v2/ext"
 )
 
@@ -38,4 +40,32 @@ func TestRoot_RegistersItsOwnNamesOnly(t *testing.T) {
 	assert.Contains(t, ext.Get(ext.OutputExtension), "records")
 	assert.Contains(t, ext.Get(ext.SubcommandExtension), "tokenclock")
 	assert.NotContains(t, ext.Get(ext.JSExtension), "k6/x/sse", "a binary with xk6-sse would panic")
+}
+
+func TestCommands_WhatIsAskedWronglyEndsWith104(t *testing.T) {
+	for _, args := range [][]string{
+		{"cordinate"},
+		{"simulate", "--bogus"},
+		{"simulate", "--port", "eight"},
+		{"simulate", "extra"},
+		{"calibrate", "--bogus"},
+		{"calibrate", "extra"},
+		{"coordinate", "--runners", "two"},
+		{"coordinate", "--runners", "2", "extra"},
+		{"ready", "--bogus"},
+		{"ready", "extra"},
+	} {
+		c := newCommand(nil)
+		c.SetArgs(args)
+		c.SetOut(io.Discard)
+		c.SetErr(io.Discard)
+		err := c.Execute()
+		var coded errext.HasExitCode
+		require.True(t, errors.As(err, &coded), "%v: %v", args, err)
+		require.EqualValues(t, 104, coded.ExitCode(), args)
+	}
+	c := newCommand(nil)
+	c.SetArgs([]string{"coordinate", "--help"})
+	c.SetOut(io.Discard)
+	require.NoError(t, c.Execute())
 }

@@ -76,7 +76,8 @@ export function mergeRefusals(parts: readonly PartRecords[], limits: MergeLimits
     if (twice !== undefined) lines.push(`${who} is the same part as ${twice}`);
     seen.set(own.part, dir);
     for (const reason of damage) lines.push(`${who}: ${reason}`);
-    if (!end) lines.push(`${who}: its records have no end: it was killed, or is still running`);
+    // The reader of a file that breaks off has said so.
+    if (!end && damage.length === 0) lines.push(`${who}: its records have no end: it was killed, or is still running`);
     lines.push(...clockRefusals(who, clocks, limits), ...histogramRefusals(who, levels));
   }
   for (let part = 1; part <= limits.parts; part++) {

@@ -252,7 +252,7 @@ test("what is not one whole run is refused by name", async () => {
   );
   await refused(
     [first, changed((text) => `${text.split("\n").slice(0, -3).join("\n")}\n{"type":"requ`)],
-    /runner 2 of 2 .* its records have no end: it was killed/,
+    /runner 2 of 2 .* the records have no end line: the run was killed/,
   );
 });
 
@@ -319,7 +319,7 @@ test("a killed runner ends the run for all, and what it had sent is kept; so is 
   assert.match(lost.ends[0]?.stderr ?? "", /the run ends for all runners: runner 2 of 2 is lost/);
   const refused = await merged(lost.dirs, 2);
   assert.equal(refused.code, 98);
-  assert.match(refused.said, /runner 2 of 2 .* its records have no end/);
+  assert.match(refused.said, /runner 2 of 2 .* the records have no end line/);
 
   const alone = await killing(({ coordinator }) => coordinator.child.kill("SIGKILL"));
   for (const { code, stderr } of alone.ends) {

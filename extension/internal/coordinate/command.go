@@ -177,7 +177,11 @@ func (f *flags) check() (err error) {
 
 func (f *flags) certificate() (tls.Certificate, error) {
 	if f.certFile != "" {
-		return tls.LoadX509KeyPair(f.certFile, f.keyFile)
+		certificate, err := tls.LoadX509KeyPair(f.certFile, f.keyFile)
+		if err != nil {
+			return certificate, fmt.Errorf("--cert %s and --key %s are no certificate and its key in PEM: %w", f.certFile, f.keyFile, err)
+		}
+		return certificate, nil
 	}
 	return certificateOf(f.Token)
 }

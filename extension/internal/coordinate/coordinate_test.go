@@ -282,6 +282,21 @@ func TestWaitsHaveAnEnd(t *testing.T) {
 	})
 }
 
+func TestOpen_WhatIsNoCoordinatorIsRefusedAtOnce(t *testing.T) {
+	plain := httptest.NewServer(http.NotFoundHandler())
+	t.Cleanup(plain.Close)
+	const token = "0123456789abcdef0123456789abcdef"
+	for address, says := range map[string]string{
+		plain.URL: "is it a coordinator?",
+		strings.Replace(plain.URL, "http:", "https:", 1): "there is no TLS at its address",
+	} {
+		began := time.Now()
+		_, err := Open(t.Context(), Options{Address: address, Token: token, Now: func() int64 { return 1 }})
+		require.ErrorContains(t, err, says, address)
+		require.Less(t, time.Since(began), openPatience/2)
+	}
+}
+
 // A request that comes twice, late or torn leaves the records as they were sent.
 func TestRecordsAreWrittenOnceInOrderAndByWholeLines(t *testing.T) {
 	b := serve(t, config(t, 1))

@@ -3,6 +3,7 @@ package coordinate
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -336,6 +337,8 @@ func (r *Runner) insistRaw(ctx context.Context, path, contentType string, body [
 			return nil
 		case errors.As(err, &no) && no.status == http.StatusGone:
 			return ErrEnded{no.reason}
+		case speaksPlainly(err):
+			return errors.New("there is no TLS at its address: it is no coordinator with a token")
 		case errors.As(err, &no), errors.Is(err, errUntrusted), ctx.Err() != nil:
 			return err
 		case time.Since(began) > r.o.Patience:
@@ -347,6 +350,12 @@ func (r *Runner) insistRaw(ctx context.Context, path, contentType string, body [
 			return ctx.Err()
 		}
 	}
+}
+
+// speaksPlainly reports whether the other end answered a TLS handshake with something else.
+func speaksPlainly(err error) bool {
+	var header tls.RecordHeaderError
+	return errors.Is(err, http.ErrSchemeMismatch) || errors.As(err, &header)
 }
 
 func (r *Runner) ask(ctx context.Context, most time.Duration, path, contentType string, body []byte, out any) error {

@@ -231,28 +231,27 @@ func (r *Root) leave() (ended bool) {
 	return r.runners.ended.Load()
 }
 
-// restName is the file in RESULTS of the records that the coordinator did not take.
-const restName = "records-rest.ndjson"
-
-// keepRest writes the records that the coordinator did not take.
+// keepRest writes the records that the coordinator did not take: into RESULTS, or where that is empty into the folder for
+// temporary files.
 func (r *Root) keepRest(left error) {
 	run := r.run.Load()
 	at, records := r.runners.coordinator.Rest()
 	if run == nil || len(records) == 0 {
 		return
 	}
-	err := errors.New("RESULTS is empty")
-	file := filepath.Join(run.Spec().ResultsDir, restName)
-	if run.Spec().ResultsDir != "" {
-		err = results.WriteWhole(file, string(records))
+	part := coordinate.PartFolder(r.runners.part.Number())
+	file := filepath.Join(run.Spec().ResultsDir, "records-rest.ndjson")
+	if run.Spec().ResultsDir == "" {
+		file = filepath.Join(os.TempDir(), fmt.Sprintf("tokenclock-%s-%s-rest.ndjson", r.runners.coordinator.Run(), part))
 	}
+	err := results.WriteWhole(file, string(records))
 	lacks := fmt.Sprintf("tokenclock: the coordinator lacks the last %d bytes of this runner's records: %v", len(records), left)
 	if err != nil {
 		run.LogError(fmt.Sprintf("%s; they are lost: %v", lacks, err))
 		return
 	}
 	run.LogError(fmt.Sprintf("%s; they are in %s and follow the first %d bytes of the coordinator's %s/records.ndjson",
-		lacks, file, at, coordinate.PartFolder(r.runners.part.Number())))
+		lacks, file, at, part))
 }
 
 // own returns this instance's part of a run that several share; nil where it is alone.
