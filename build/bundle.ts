@@ -38,6 +38,7 @@ const refuseNodeBuiltins: Plugin = {
 const bundleRequired: Plugin = {
   name: "bundle-required",
   setup({ initialOptions, onResolve, onLoad }) {
+    const counterparts = (initialOptions.plugins ?? []).filter(({ name }) => name === useSseClient.name);
     onResolve({ filter: /^(\.|\/|[A-Za-z]:)/ }, ({ kind, path: name, resolveDir }) =>
       kind === "require-call" ? { path: `${path.resolve(resolveDir, name)}.ts`, suffix: "?required" } : undefined,
     );
@@ -48,7 +49,7 @@ const bundleRequired: Plugin = {
         ...{ entryPoints: [file], outdir: resolveDir, format: "cjs", sourcemap: "inline", write: false },
         // It runs once a process, before or after the load; traces have its files and lines by the source map.
         minifyIdentifiers: true,
-        plugins: [apartFromBundle, withoutDocs, refuseNodeBuiltins],
+        plugins: [...counterparts, apartFromBundle, withoutDocs, refuseNodeBuiltins],
       };
       try {
         const { outputFiles = [] } = await build({ ...initialOptions, ...apart });
@@ -110,14 +111,14 @@ const apartFromBundle: Plugin = {
   },
 };
 
-/** Files of lib/wire in whose place one that needs nothing but k6/x/sse stands: client-sse.ts for client.ts. */
-const sseCounterparts = ["client", "open-wire"].map((name) => path.join(root, "lib", "wire", name));
+/** Files of lib in whose place one that needs nothing but k6/x/sse stands: client-sse.ts for client.ts. */
+const sseCounterparts = ["wire/client", "wire/open-wire", "settings/mix"].map((name) => path.join(root, "lib", name));
 
 /** Puts lib/wire/client-sse.ts in the place of lib/wire/client.ts, and the like. */
 export const useSseClient: Plugin = {
   name: "use-sse-client",
   setup({ onResolve }) {
-    onResolve({ filter: /(^|\/)(client|open-wire)$/ }, ({ path: name, resolveDir }) => {
+    onResolve({ filter: /(^|\/)(client|open-wire|mix)$/ }, ({ path: name, resolveDir }) => {
       const file = path.join(resolveDir, name);
       return sseCounterparts.includes(file) ? { path: `${file}-sse.ts` } : undefined;
     });

@@ -163,7 +163,10 @@ test("a setting of one's own is checked, and a metric of one's own gates the run
   assert.match(refused.stderr, /HEAT=3 is not a number from 0 to 2/);
 });
 
-test("a script's own metrics with their tags are in summary, report, gate and compare", limits, async (t) => {
+// Two runs and four commands.
+test("a script's own metrics with their tags are in summary, report, gate and compare", {
+  timeout: 240_000,
+}, async (t) => {
   const [dir, server] = [await userFolder(), await keepingServer(t)];
   const own = readFileSync(path.join(dir, "own-requests.ts"), "utf8");
   const declared = `
@@ -187,7 +190,7 @@ test("a script's own metrics with their tags are in summary, report, gate and co
     );
   writeFileSync(path.join(dir, "own-metrics.ts"), script);
   const start = async (out: string, ...more: string[]) => {
-    const run = await runScript(dir, "own-metrics", server, out, ["THRESHOLDS=none", "SALT=a", ...more]);
+    const run = await runScript(dir, "own-metrics", server, out, ["THRESHOLDS=none", "WARMUP=0", "SALT=a", ...more]);
     return { ...run, summary: run.summary() };
   };
   const a = await start("a");
@@ -373,7 +376,7 @@ test(
   async (t) => {
     const [own, other, dir] = [await keepingServer(t), await keepingServer(t), await userFolder(["own-requests"])];
     const script = readFileSync(path.join(dir, "own-requests.ts"), "utf8");
-    const settings = ["API_KEY=sk-own", "REQUESTS=4", "THRESHOLDS=none"];
+    const settings = ["API_KEY=sk-own", "REQUESTS=4", "WARMUP=0", "THRESHOLDS=none"];
     const withPath = async (name: string, given: string, more: string[] = settings) => {
       const changed = script.replace("await request.send({", `await request.send({ path: ${JSON.stringify(given)},`);
       assert.notEqual(changed, script);

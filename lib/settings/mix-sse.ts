@@ -1,0 +1,10 @@
+/** Stands in for mix.ts in the bundles of dist/xk6-sse/: classes, and clients beside the test's own, need the module. */
+import { SettingError } from "./setting-error";
+
+export type { ClassSpec, MixClass } from "./mix";
+
+function refused(): never {
+  throw new SettingError("classes of load, and clients beside the test's own, need k6/x/tokenclock");
+}
+
+export { refused as asSet, refused as parseClasses, refused as parseMix, refused as partConfig };
