@@ -1,5 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { closed, load } from "../../test/support/capacity-trials";
+import { seededRng } from "../workload/rng";
 import {
   brokenRules,
   type CurvePoint,
@@ -13,7 +15,9 @@ import {
   stepCorners,
   stepOf,
 } from "./curve";
+import { foldLevel } from "./fold";
 import type { LevelSummary, Stats } from "./level-summary";
+import type { RequestLine } from "./records";
 
 test("regions are those of the rules", () => {
   const ends: [min: number, max: number, lowEnd: number, mediumEnd: number][] = [
@@ -161,7 +165,7 @@ test("only points, durations and levels as the rules ask are said to be by them"
     curveText(whole.map((concurrency) => level(concurrency, change(concurrency))));
   assert.match(
     text(() => ({})),
-    /\n\npoints and durations are by the rules$/,
+    /\n\nOffline \(the highest point\): 12800 tok\/s with 256 clients\npoints and durations are by the rules$/,
   );
   assert.match(
     text((at) => (at === 41 ? { durationS: 1000 } : {})),
@@ -180,4 +184,65 @@ test("only points, durations and levels as the rules ask are said to be by them"
     /Low +7 .* no +yes\n[\s\S]*\nnot by the rules: c7: requests failed/,
   );
   assert.match(curveText([level(1), level(64)]), /\nnot by the rules: 2 points; the rules ask for 7/);
+});
+
+/**
+ * A whole full-profile run on a clock of its own: clients whose TPOT is lognormal around a step that grows by 1 ms a client, so that
+ * its p90 and the throughput are known by formula, for as long as the rules ask.
+ */
+test("a full run: durations, percentiles and the step are those of the formula, and by the rules", () => {
+  const spread = 0.1;
+  const tokens = 64;
+  const concurrencies = defaultConcurrencies(1, 64);
+  const levels = concurrencies.map((clients) => {
+    const durationMs = pointDurationMs(clients, 1, "full");
+    const requests: RequestLine[] = [];
+    const model = closed.model(seededRng(clients, 1), 0);
+    load(closed, model, clients, seededRng(clients, 2), (index, scheduledMs, endMs) => {
+      const [sentNs, endNs] = [scheduledMs, endMs].map((ms) => Math.round(ms * 1e6)) as [number, number];
+      // The first token after one step of the 64, the others at the end of the other 63.
+      const stepNs = (endNs - sentNs) / tokens;
+      const arrivals: [number, number][] = [
+        [stepNs, 1],
+        [(tokens - 1) * stepNs, tokens - 1],
+      ];
+      requests.push({
+        ...{ type: "request", level: `c${clients}`, phase: "steady", index, outcome: "completed", status: 200 },
+        ...{ scheduledNs: sentNs, startedNs: sentNs, sentNs: Math.max(1, sentNs), firstOutputNs: sentNs + stepNs },
+        ...{ lastOutputNs: endNs, endNs, arrivals, outputTokens: tokens, inputTokens: 1 },
+      });
+      return endMs >= durationMs;
+    });
+    const window = { type: "level" as const, name: `c${clients}`, concurrency: clients, openNs: 0 };
+    return foldLevel(window.name, requests, { ...window, closeNs: durationMs * 1e6, endNs: durationMs * 1e6 }, {});
+  });
+  assert.deepEqual(
+    levels.map(({ durationS }) => durationS),
+    [600, 1200, 1200, 1200, 1200, 1200, 1200],
+  );
+  const points = curvePoints(levels);
+  const near = (actual: number | undefined, truth: number, share: number, what: string) =>
+    assert.ok(Math.abs((actual ?? Number.NaN) / truth - 1) < share, `${what}: ${actual} for ${truth}`);
+  for (const { concurrency, tpsPerUser, ttftP90Ms, systemTps } of points) {
+    const stepMs = 10 + concurrency;
+    // z of 90 % is 1.28155; the mean of a lognormal is exp(spread^2 / 2) times its median.
+    near(tpsPerUser, 1000 / (stepMs * Math.exp(1.28155 * spread)), 0.02, `tokens/s per user of ${concurrency}`);
+    near(ttftP90Ms, stepMs * Math.exp(1.28155 * spread), 0.02, `TTFT p90 of ${concurrency}`);
+    near(
+      systemTps,
+      (concurrency * 1000) / (stepMs * Math.exp(spread ** 2 / 2)),
+      0.02,
+      `system tokens/s of ${concurrency}`,
+    );
+  }
+  // More clients give more in all and less to each: every point is on the step.
+  assert.deepEqual(
+    points.map(({ onStep }) => onStep),
+    points.map(() => true),
+  );
+  assert.deepEqual(curveDeviations(points), []);
+  assert.match(
+    curveText(levels),
+    /\nOffline \(the highest point\): 8\d\d tok\/s with 64 clients\npoints and durations are by the rules$/,
+  );
 });

@@ -167,6 +167,15 @@ export function stepCorners(step: readonly MeasuredPoint[]): [tpsPerUser: number
   ]);
 }
 
+/**
+ * The point that stands for MLPerf's Offline: the highest concurrency, which the rules let a curve of seven points elect. Undefined
+ * where it was not measured, had a failed request, or the points have no regions.
+ */
+export function offlineOf(points: readonly CurvePoint[]): MeasuredPoint | undefined {
+  const highest = points.at(-1);
+  return highest?.region !== undefined && isMeasured(highest) && highest.failed === 0 ? highest : undefined;
+}
+
 /** In what the measured points are not what the rules ask for, a sentence each. */
 export function curveDeviations(points: readonly CurvePoint[]): string[] {
   const counts = points.map(({ concurrency }) => concurrency);
@@ -212,5 +221,10 @@ export function curveText(levels: readonly LevelSummary[]): string {
     deviations.length > 0
       ? deviations.map((line) => `not by the rules: ${line}`)
       : ["points and durations are by the rules"];
+  const offline = offlineOf(points);
+  if (offline)
+    lines.unshift(
+      `Offline (the highest point): ${number(offline.systemTps)} tok/s with ${offline.concurrency} clients`,
+    );
   return `${textTable(columns, points)}\n\n${lines.join("\n")}`;
 }

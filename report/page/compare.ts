@@ -128,7 +128,7 @@ function figuresTable(rows: readonly ComparedMetric[], { confidence }: CompareOp
   return {
     name: "comparison",
     title: "Every figure",
-    note: `A and B are means over the runs of a side. Each bound of the change is right with ${formatShare(confidence)} confidence; p is the chance that a server that is no worse shows as much. "watched": a pass does not need the figure.`,
+    note: `A and B are geometric means over the runs of a side. Each bound of the change is right with ${formatShare(confidence)} confidence; p is the chance that a server that is no worse shows as much. "watched": a pass does not need the figure.`,
     columns: [
       { key: "level", title: "Level" },
       { key: "metric", title: "Figure" },

@@ -4,6 +4,7 @@ import {
   curveDeviations,
   curvePoints,
   isMeasured,
+  offlineOf,
   rangesText,
   regionsOf,
   stepCorners,
@@ -49,6 +50,7 @@ function sentences(points: CurvePoint[]): string[] {
   const words = ({ concurrency }: CurvePoint) => `${concurrency} client${concurrency === 1 ? "" : "s"}`;
   const most = step[0];
   const fastest = step.at(-1);
+  const offline = offlineOf(points);
   const counts = points.map(({ concurrency }) => concurrency);
   const regions = regionsOf(Math.min(...counts), Math.max(...counts));
   const ttft = ({ ttftP90Ms }: CurvePoint) => (ttftP90Ms === undefined ? "" : `, TTFT p90 ${formatMs(ttftP90Ms)}`);
@@ -60,6 +62,11 @@ function sentences(points: CurvePoint[]): string[] {
           `${step.length} of ${points.length} points are on the step curve.`,
         ]
       : ["No point was measured without a failed request, so there is no curve."]),
+    ...(offline
+      ? [
+          `The highest point, which the rules let a submitter elect as Offline, gives ${formatNumber(offline.systemTps)} tokens/s with ${words(offline)}.`,
+        ]
+      : []),
     ...(regions ? [`The regions are ${rangesText(regions)}.`] : []),
     ...curveDeviations(points).map((line) => `Not by the rules: ${line}.`),
   ];
