@@ -14,8 +14,8 @@ import { root, shown } from "../../build/paths";
 import { Problem, runProgram } from "../../build/program";
 import { startSimulator } from "../../run/simulator";
 import { call } from "../support/simulated";
-import { type BenchCase, cases, type Load } from "./cases";
-import { type BenchClient, compileUsage, type Job, knownClients, left } from "./clients";
+import { type BenchCase, cases, type Load, type RateSearch } from "./cases";
+import { type BenchClient, compileUsage, type Job, knownClients, left, turnsOf } from "./clients";
 import {
   type CaseResult,
   type Cost,
@@ -30,6 +30,7 @@ import {
 } from "./figures";
 import { processors, watchProcessors } from "./processors";
 import { limitCores } from "./quota";
+import { largestValid } from "./search";
 
 /** What is asked for; undefined lists stand for all. */
 export interface BenchOptions {
@@ -75,14 +76,27 @@ async function runOnce(
     throw new Problem(`${client.name} ended with code ${cost.code} and without a result:\n${said}`);
   }
   const asked = client.path ?? each.path;
-  const truth = JSON.parse(await call(`${job.origin}/truth?requests=0&path=${asked}`)) as Truth;
+  const turns = job.load.kind === "sessions";
+  const page = await call(`${job.origin}/truth?requests=${turns ? 1 : 0}&path=${asked}`);
+  const { requests: truths = [], ...truth } = JSON.parse(page) as Truth;
   const measured = client.read(job);
   if (truth.requestCount < measured.requests) {
     const seen = `the server saw ${truth.requestCount} at ${asked}`;
     throw new Problem(`${client.name} reports ${measured.requests} requests where ${seen}`);
   }
-  const figures = figuresOf(job.load, cost, measured, truth);
+  const figures = figuresOf(job.load, cost, measured, truth, turns ? { ...turnsOf(job, truths) } : {});
   return { client: client.name, load: job.load, cost, measured, truth, ...meanwhile, figures };
+}
+
+/** The largest rate at which the client calls itself valid and sends what was scheduled, requests a second. */
+async function searchRate(search: RateSearch, trial: (load: Pick<Load, "streams" | "requests">) => Promise<Run>) {
+  return await largestValid(async (rate) => {
+    const { measured } = await trial({ streams: Math.round(rate), requests: search.trialS });
+    const { validity = "", sentShare = 0, failed } = measured;
+    const valid = /^VALID\b/.test(validity) && failed === 0 && sentShare >= 0.99;
+    process.stderr.write(`bench: ${Math.round(rate)} requests/s: ${valid ? "valid" : "not valid"}\n`);
+    return valid;
+  }, search);
 }
 
 /** Runs a case: every client once, and all over again. */
@@ -122,34 +136,48 @@ export async function runCase(
     before = quota.enter;
     end = () => quota.end();
   }
+  let validRate: number | undefined;
   const simulator = await startSimulator(k6, [...each.simulator, "--parent-pid", String(process.pid)]);
   try {
     for (let run = 1; run <= runs; run++) {
       // Every second round goes the other way, so that what changes over time hits all alike.
       for (const client of run % 2 === 1 ? taking : [...taking].reverse()) {
-        const load: Load = quick ? each.quick : (each.smaller?.[client.name] ?? each.load);
+        let load: Load = quick ? each.quick : (each.smaller?.[client.name] ?? each.load);
         if (result.skipped[client.name] !== undefined) continue;
         process.stderr.write(`bench: ${each.name}, run ${run} of ${runs}: ${client.name}\n`);
-        const dir = mkdtempSync(path.join(os.tmpdir(), "tokenclock-bench-"));
-        try {
+        const once = async (own: Load): Promise<Run> => {
+          const dir = mkdtempSync(path.join(os.tmpdir(), "tokenclock-bench-"));
           const job: Job = {
             k6,
             origin: simulator.baseUrl.replace(/\/v1$/, ""),
             path: each.path,
-            load,
+            load: own,
             records: each.records ?? false,
             http2: each.http2 ?? false,
             dir,
           };
-          result.runs.push(await runOnce(client, each, job, usage, before, simulator.pid));
+          try {
+            return await runOnce(client, each, job, usage, before, simulator.pid);
+          } finally {
+            rmSync(dir, { recursive: true, force: true });
+          }
+        };
+        try {
+          if (each.search) {
+            const whole = load;
+            const search = quick ? { ...each.search, trialS: 1, attempts: 1, most: each.search.from } : each.search;
+            validRate ??= await searchRate(search, (trial) => once({ ...whole, ...trial }));
+            if (validRate === 0) throw new Problem(`${client.name} is valid at no rate`);
+            load = { ...load, streams: Math.floor(each.search.share * validRate) };
+          }
+          const ran = await once(load);
+          result.runs.push(validRate === undefined ? ran : { ...ran, figures: { ...ran.figures, validRate } });
         } catch (error) {
           if (!client.optional) throw error;
           result.skipped[client.name] = (error instanceof Error ? error.message : String(error)).replaceAll(
             "\n",
             " | ",
           );
-        } finally {
-          rmSync(dir, { recursive: true, force: true });
         }
       }
     }

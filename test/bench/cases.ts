@@ -1,22 +1,48 @@
+import type { TurnFigures } from "../support/turns";
+
 /** How a case loads the server. */
 export interface Load {
   /**
    * closed: each of `streams` sends `requests` streamed requests one behind the other. vus: the same, and this project's
    * client has a VU for each. start: all at once, from four VUs that do not wait. batch: `requests` times `streams` requests released at once. json: as closed, without streams.
+   * sessions: `streams` conversations of `requests` turns, `beginsPerS` of which begin a second. rate: `streams` requests a second for `requests` seconds.
    */
-  readonly kind: "closed" | "vus" | "start" | "batch" | "json";
+  readonly kind: "closed" | "vus" | "start" | "batch" | "json" | "sessions" | "rate";
   readonly streams: number;
   readonly requests: number;
   /** Output tokens a request. */
   readonly tokens: number;
   /** What the server takes for one request when nobody is in its way, s; undefined where nothing is paced. */
   readonly requestS?: number;
+  /**
+   * Of sessions: how many begin a second, the words that a turn adds, in tokens, and the time before each but the first, as
+   * THINK_TIME takes it.
+   */
+  readonly beginsPerS?: number;
+  readonly inputTokens?: number;
+  readonly think?: string;
+}
+
+/** A rate that is first searched for: the case runs at a share of the largest at which the client calls itself valid. */
+export interface RateSearch {
+  /** Requests a second: the first one tried, the least and the most. */
+  readonly from: number;
+  readonly least: number;
+  readonly most: number;
+  /** How near the ends of the last interval are to each other. */
+  readonly precision: number;
+  /** Seconds of a trial, and how often one is made before a rate counts as too high. */
+  readonly trialS: number;
+  readonly attempts: number;
+  /** Of the rate that was found. */
+  readonly share: number;
 }
 
 /** Clients of a case, by the names in clients.ts. */
 export type ClientName =
   | "tokenclock"
   | "tokenclock-socket"
+  | "tokenclock-scenario"
   | "xk6-sse"
   | "sse-scenario"
   | "floor"
@@ -65,7 +91,11 @@ export type Figure =
   | "itlP50Allowance"
   | "itlP90Allowance"
   | "itlP99Allowance"
-  | "firstRequestS";
+  | "firstRequestS"
+  | "valid"
+  | "validRate"
+  | "sentShare"
+  | keyof TurnFigures;
 
 export interface BenchCase {
   readonly name: string;
@@ -89,6 +119,8 @@ export interface BenchCase {
   readonly records?: boolean;
   /** This project's client speaks HTTP/2. */
   readonly http2?: boolean;
+  /** The load's rate is not given but found. */
+  readonly search?: RateSearch;
   /** Memory over time is its subject. It takes too long for the default run, so it runs only when it is named. */
   readonly soak?: boolean;
   readonly targets: readonly Target[];
@@ -157,6 +189,32 @@ const soak: Omit<BenchCase, "name" | "what"> = {
   soak: true,
   targets: [{ what: "memory's growth after a tenth", figure: "growthMB", of: "tokenclock", atMost: 10, unit: "MB" }],
 };
+
+const ofScenario = (what: string, figure: Figure, limit: Pick<Target, "atMost" | "atLeast" | "unit">): Target => ({
+  what,
+  figure,
+  of: "tokenclock-scenario",
+  ...limit,
+});
+
+/** What conversations say turn by turn is the truth, and no latency holds a think time. */
+const turnTargets: readonly Target[] = [
+  ofScenario("share of the requests that completed", "completedShare", { atLeast: 1, unit: "" }),
+  ofScenario("requests without their truth", "unmatched", { atMost: 0, unit: "requests" }),
+  ofScenario("TTFT mean error of the worst turn", "turnTtftErrorMs", { atMost: 0.5, unit: "ms" }),
+  ofScenario("requests with other input or cached input than the server counted", "cachedWrong", {
+    ...{ atMost: 0, unit: "requests" },
+  }),
+  ofScenario("error of the cached share, of the worst turn", "turnCachedError", { atMost: 0, unit: "" }),
+  ofScenario("scheduled latency beyond the server's, of the worst turn", "thinkErrorMs", { atMost: 100, unit: "ms" }),
+  ofScenario("shortest mean think time of a turn", "leastThinkMs", { atLeast: 500, unit: "ms" }),
+];
+
+/** Turns of few words with long times between them. */
+const long = { inputTokens: 32, think: "uniform:14000:17000", beginsPerS: 400, requestS: 0.75 } as const;
+
+/** A turn of 64 tokens after one to three seconds. */
+const talk = { inputTokens: 64, think: "uniform:1000:3000", beginsPerS: 200, requestS: 0.1 } as const;
 
 export const cases: readonly BenchCase[] = [
   {
@@ -359,6 +417,62 @@ export const cases: readonly BenchCase[] = [
     quick: { kind: "json", streams: 10, requests: 1000, tokens: 1 },
     clients: ["tokenclock", "floor"],
     targets: [{ what: "requests/s", figure: "requestsPerS", of: "tokenclock", atLeast: 8000, unit: "requests/s" }],
+  },
+  {
+    name: "sessions-1000",
+    what: "1,000 conversations of 8 turns, all open at once, on an engine with a prefix cache",
+    simulator: [
+      ...["--step-time", "5ms", "--sequence-time", "10us", "--prefill-rate", "200000", "--max-num-seqs", "1024"],
+      ...["--max-num-batched-tokens", "8192", "--num-gpu-blocks", "100000"],
+      ...["--enable-prefix-caching", "--enable-prompt-tokens-details"],
+    ],
+    path: chat,
+    load: { kind: "sessions", streams: 1000, requests: 8, tokens: 16, ...talk },
+    quick: { kind: "sessions", streams: 50, requests: 8, tokens: 4, ...talk },
+    clients: ["tokenclock-scenario"],
+    targets: [
+      ...turnTargets,
+      ofScenario("sessions open at once", "mostSessions", { atLeast: 1000, unit: "sessions" }),
+      ofScenario("peak memory", "peakMB", { atMost: 200, unit: "MB" }),
+    ],
+  },
+  {
+    name: "sessions-5000",
+    what: "5,000 conversations open at once, of 2 turns, in one process of four VUs",
+    simulator: ["--ttft", "uniform:300ms,500ms", "--itl", "50ms", "--enable-prompt-tokens-details"],
+    path: chat,
+    load: { kind: "sessions", streams: 5000, requests: 2, tokens: 8, ...long },
+    quick: {
+      kind: "sessions",
+      streams: 200,
+      requests: 2,
+      tokens: 8,
+      ...long,
+      think: "uniform:700:900",
+    },
+    clients: ["tokenclock-scenario"],
+    targets: [
+      ...turnTargets,
+      ofScenario("sessions open at once", "mostSessions", { atLeast: 5000, unit: "sessions" }),
+      ofScenario("VUs that held them", "vus", { atMost: 4, unit: "VUs" }),
+      ofScenario("peak memory", "peakMB", { atMost: 300, unit: "MB" }),
+    ],
+  },
+  {
+    name: "rate-80",
+    what: "requests at 80 % of the largest rate at which the client calls itself valid here",
+    simulator: ["--ttft", "20ms", "--itl", "5ms"],
+    path: chat,
+    load: { kind: "rate", streams: 0, requests: 10, tokens: 4, inputTokens: 16, requestS: 0.035 },
+    quick: { kind: "rate", streams: 0, requests: 2, tokens: 4, inputTokens: 16, requestS: 0.035 },
+    search: { from: 500, least: 50, most: 64_000, precision: 0.1, trialS: 4, attempts: 2, share: 0.8 },
+    clients: ["tokenclock-scenario"],
+    targets: [
+      ofScenario("sent rate, of the scheduled one", "sentShare", { atLeast: 0.99, unit: "" }),
+      ofScenario("runs in which the client calls itself valid", "valid", { atLeast: 1, unit: "" }),
+      ofScenario("requests that completed, of those scheduled", "completedShare", { atLeast: 1, unit: "" }),
+      ofScenario("TTFT mean error", "ttftMeanErrorMs", { atMost: 0.3, unit: "ms" }),
+    ],
   },
   { ...soak, name: "soak", what: "20 million tokens, as fast as the client takes them" },
   { ...soak, name: "soak-records", what: "the same with a record of every request in a file", records: true },

@@ -5,8 +5,12 @@ import { distDir } from "../../build/paths";
 import { Problem } from "../../build/program";
 import type { Summary } from "../../lib/figures/level-summary";
 import { statsOf } from "../../lib/figures/percentile";
+import type { SessionLine } from "../../lib/figures/records";
 import { asEnvironment } from "../../lib/settings/given-settings";
 import { k6Environment } from "../../run/simulator";
+import { readRecords, requestsIn } from "../support/run";
+import type { RequestTruth } from "../support/simulated";
+import { type TurnFigures, turnFigures } from "../support/turns";
 import { bodyOf, type ClientName, type Load } from "./cases";
 import type { Measured } from "./figures";
 import {
@@ -145,6 +149,55 @@ const sseScenario: BenchClient = {
     return { requests: completed, failed, tokens: outputTokens, spanS: durationS, ttftMs, itlMs: chunkGapMs };
   },
 };
+
+/** This project's scenarios as users run them, with a record of every request. */
+const scenario: BenchClient = {
+  name: "tokenclock-scenario",
+  about: "dist/conversations.js and dist/arrival-rate-ramp.js of this project",
+  missing: async (k6) => {
+    if (!/\bk6\/x\/tokenclock\b/.test(await extensionsOf(k6))) return "the k6 binary has no k6/x/tokenclock";
+    return existsSync(path.join(distDir, "conversations.js")) ? undefined : "the bundles are missing (npm run build)";
+  },
+  command: (job) => {
+    const { streams, requests, tokens, beginsPerS = 1, inputTokens = 16, think = "0" } = job.load;
+    const begins = { RATE: beginsPerS, DURATION: `${(streams / beginsPerS) * 1000}ms`, MAX_IN_FLIGHT: streams };
+    const sessions = { ...begins, SESSION_TURNS: requests, THINK_TIME: think };
+    const rate = { RATE: streams, DURATION: `${requests}s`, MAX_IN_FLIGHT: 20_000 };
+    const open = job.load.kind === "rate";
+    const own = Object.entries({ ...(open ? rate : sessions), INPUT_TOKENS: inputTokens, OUTPUT_TOKENS: tokens });
+    return {
+      file: job.k6,
+      args: [
+        ...["run", "--quiet", "--out", `records=${recordsFile(job)}`],
+        path.join(distDir, open ? "arrival-rate-ramp.js" : "conversations.js"),
+      ],
+      env: k6Environment(
+        asEnvironment({
+          ...{ BASE_URL: `${job.origin}/v1`, RESULTS: job.dir, THRESHOLDS: "none", METRICS_URL: "none" },
+          ...Object.fromEntries(own.map(([name, value]) => [name, String(value)])),
+        }),
+      ),
+    };
+  },
+  read: ({ dir }) => {
+    const { levels, total, validity } = JSON.parse(readFileSync(path.join(dir, summaryFile), "utf8")) as Summary;
+    const { sentRate, scheduledRate } = levels[0] ?? {};
+    // Later turns of an open load are sent behind its window: the total has them.
+    const { completed, failed, outputTokens, whole, ttftMs, itlMs } = total;
+    return {
+      ...{ requests: completed, failed, tokens: outputTokens, spanS: whole.durationS, ttftMs, itlMs },
+      validity: [validity.state, ...validity.reasons].join(": "),
+      ...(sentRate !== undefined && scheduledRate !== undefined && { sentShare: sentRate / scheduledRate }),
+    };
+  },
+};
+
+/** The turns of a run of conversations against their truth. */
+export function turnsOf(job: Job, truths: readonly RequestTruth[]): TurnFigures {
+  const lines = readRecords(recordsFile(job));
+  const sessions = lines.filter((line): line is SessionLine => line.type === "session");
+  return turnFigures(requestsIn(lines), sessions, truths);
+}
 
 /** Compiles a program beside this file's into the cache folder; resolves to its path, or throws what the compiler said. */
 async function compile(cache: string, name: string, compiler: string, args: readonly string[]): Promise<string> {
@@ -308,6 +361,7 @@ export function knownClients(cache: string): BenchClient[] {
       "k6/x/sse",
     ),
     sseScenario,
+    scenario,
     k6Client(
       "tokenclock-socket",
       "the same without a packet ring, as without privilege (STAMPS=socket)",

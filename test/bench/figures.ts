@@ -1,5 +1,6 @@
 import { percentile } from "../../lib/figures/percentile";
 import { type Column, shortNumber, textTable } from "../../lib/figures/table";
+import type { RequestTruth } from "../support/simulated";
 import type { ClientName, Figure, Load, Target } from "./cases";
 
 /** Percentiles in ms; NaN where a client keeps none. */
@@ -24,6 +25,8 @@ export interface Measured {
   recordsMB?: number;
   /** The client's own judgement of itself. */
   validity?: string;
+  /** Of an open load: the rate at which it sent, over the scheduled one. */
+  sentShare?: number;
 }
 
 /** What a process cost. */
@@ -52,6 +55,8 @@ export interface Truth {
   windowS: number;
   ttftMs: Latency;
   itlMs: Latency;
+  /** Each request, where it was asked for. */
+  requests?: RequestTruth[];
 }
 
 /** One run of one client. */
@@ -102,7 +107,8 @@ export function relativeError(measured: number, truth: number): number {
  * those of clients that send the next request the moment a response ended.
  */
 export function deliveredShare(load: Load, truth: Truth): number {
-  if (load.requestS === undefined) return Number.NaN;
+  // Between turns users think, and arrivals wait for nobody.
+  if (load.requestS === undefined || load.kind === "sessions" || load.kind === "rate") return Number.NaN;
   const askedPerS = (load.streams * load.tokens) / load.requestS;
   return truth.outputTokens / truth.windowS / askedPerS;
 }
@@ -134,9 +140,15 @@ export function growthOf(residentMB: readonly number[]): { tenthMB: number; late
 }
 
 /** The figures of a run; what its load or client has none of is left out. */
-export function figuresOf(load: Load, cost: Cost, measured: Measured, truth: Truth): Run["figures"] {
+export function figuresOf(
+  load: Load,
+  cost: Cost,
+  measured: Measured,
+  truth: Truth,
+  more: Partial<Record<Figure, number>> = {},
+): Run["figures"] {
   const cpuS = cost.userS + cost.systemS;
-  const all: Record<Figure, number> = {
+  const all: Partial<Record<Figure, number>> = {
     cpuS,
     cpuPerTokenUs: (cpuS / measured.tokens) * 1e6,
     peakMB: cost.peakMB,
@@ -157,6 +169,9 @@ export function figuresOf(load: Load, cost: Cost, measured: Measured, truth: Tru
     itlP90Allowance: allowanceOf(measured.itlMs.p90, truth.itlMs.p90),
     itlP99Allowance: allowanceOf(measured.itlMs.p99, truth.itlMs.p99),
     firstRequestS: firstRequestS(cost, truth),
+    valid: measured.validity === undefined ? Number.NaN : Number(/^VALID\b/.test(measured.validity)),
+    sentShare: measured.sentShare ?? Number.NaN,
+    ...more,
   };
   // Where nothing is paced a token's time is that of a full socket buffer, on either side.
   const latencies = load.requestS !== undefined;
@@ -262,6 +277,13 @@ const figureColumns: readonly FigureColumn[] = [
   { figure: "requestsPerS", heading: "requests/s", write: whole, unpaced: true },
   { figure: "deliveredShare", heading: "load", write: share, ratios: true },
   { figure: "firstRequestS", heading: "first s", write: shortNumber },
+  { figure: "validRate", heading: "valid/s", write: whole },
+  { figure: "sentShare", heading: "sent", write: share },
+  { figure: "mostSessions", heading: "sessions", write: whole },
+  { figure: "vus", heading: "VUs", write: whole },
+  { figure: "turnTtftErrorMs", heading: "turn TTFT +ms", write: milliseconds },
+  { figure: "cachedWrong", heading: "cached wrong", write: whole },
+  { figure: "thinkErrorMs", heading: "think +ms", write: milliseconds },
 ];
 
 /** A time's column: what the client measured, with the truth of the same runs behind it. */
