@@ -2,6 +2,7 @@
  * What a run came to, in numbers: what `report()` of the k6 module gives, by the module's own types, and what lib adds to it. Results of
  * earlier versions and of xk6-sse lack some of it.
  */
+
 import type {
   LevelSummary as MeasuredLevel,
   HostPauses as MeasuredPauses,
@@ -10,6 +11,7 @@ import type {
   Stats,
 } from "k6/x/tokenclock";
 import type { Cost } from "./cost";
+import type { Freed } from "./freed";
 import type { Profile } from "./profile";
 import type { ServerFigures } from "./server";
 import type { SteadyState } from "./steady";
@@ -71,6 +73,8 @@ export interface OwnResults {
   readonly files?: Readonly<Record<string, string>>;
   /** Limits of the test's own, which the verdict rests on beside those that k6 judges. */
   readonly limits?: readonly JudgedLimit[];
+  /** Of a run with ABANDON. */
+  readonly freed?: readonly Freed[];
 }
 
 /** A limit of the run and what became of it. */
@@ -131,6 +135,8 @@ export interface Summary extends RunReport {
   thresholds?: JudgedLimit[];
   /** The metrics of the script's own; absent where it has none. */
   scriptMetrics?: ScriptMetric[];
+  /** Whether each server stopped working on what was abandoned; absent without ABANDON and where no metrics page is read. */
+  freed?: Freed[];
   /** sha256 in hex of the files that settings name, by setting. */
   digests?: Record<string, string>;
 }

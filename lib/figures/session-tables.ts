@@ -2,6 +2,8 @@
 import type { LevelSummary, SessionSummary, TurnSummary } from "./level-summary";
 import { type Column, percent, shortNumber, textTable } from "./table";
 
+export { freedLine } from "./freed";
+
 interface SessionRow extends SessionSummary {
   readonly name: string;
 }

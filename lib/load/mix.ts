@@ -5,12 +5,14 @@ import { beforeLoad, together } from "../lazy";
 import { type Config, demand, orRefuse, readMix } from "../settings/config";
 import type { ClassSpec, MixClass } from "../settings/parse-config";
 import { Arrivals, emitLevelMetrics, Levels, type Slot } from "../wire/client";
+import { awaitFreed } from "../wire/freed";
 import { openClient } from "../wire/llm-client";
 import { planRequests } from "../workload/load-plan";
 import { openPrompts } from "../workload/prompts";
 import { openConversations } from "./conversations";
 import { warmupOf } from "./levels";
 import { clientsPerVU, loadOptions } from "./options";
+import { withFreed } from "./sessions";
 import type { Load, Route, Routes, Send, Shape } from "./shape";
 import { type User, userOf } from "./users";
 
@@ -50,7 +52,7 @@ export function classes(of: Readonly<Record<string, TestClass>>): Shape {
 }
 
 function showsClasses({ levels, total }: RunReport): OwnResults {
-  return { text: together().classTables(total, levels) };
+  return withFreed(together().classTables(total, levels));
 }
 
 /** The load of all classes. `live` has what the users of a class do, where the script says it. */
@@ -76,6 +78,7 @@ function openClasses(
       return Object.fromEntries(apart.map(({ name, client }) => [name, client.ready()]));
     },
     each: (send, routes) => load.each((slot, part) => parts[part]?.carry(slot, send, routes)),
+    settle: () => awaitFreed(list.map((each) => each.config)),
   };
 }
 

@@ -1,9 +1,10 @@
 import { abort } from "../abort";
+import type { OwnResults } from "../figures/level-summary";
 import { sessionTables } from "../lazy";
 import { type Config, demand, orRefuse } from "../settings/config";
 import { SettingError } from "../settings/setting-error";
 import { type ArrivalSpec, Arrivals, emitLevelMetrics, type LevelSpec } from "../wire/client";
-import { awaitFreed, freedLine } from "../wire/freed";
+import { awaitFreed, freedServers } from "../wire/freed";
 import { planRequests } from "../workload/load-plan";
 import { openConversations } from "./conversations";
 import { levelsInTurn, type PlainLoad, warmupOf } from "./levels";
@@ -23,11 +24,18 @@ export const conversations: Shape = {
         const { server, client } = routes();
         load.each((slot) => hold(slot, server, client));
       },
-      settle: () => awaitFreed(config),
+      settle: () => awaitFreed([config]),
     };
   },
-  shows: ({ levels }) => ({ text: [sessionTables().sessionTables(levels), freedLine()].filter(Boolean).join("\n\n") }),
+  shows: ({ levels }) => withFreed(sessionTables().sessionTables(levels)),
 };
+
+/** What is shown of sessions, with whether the server freed what was abandoned. */
+export function withFreed(text: string): OwnResults {
+  const freed = freedServers();
+  const lines = freed.map(sessionTables().freedLine).join("\n");
+  return { text: [text, lines].filter(Boolean).join("\n\n"), freed };
+}
 
 /**
  * So many sessions open at once (CONCURRENCY), or arrivals of sessions: RATE, STAGES, or the begins of a TRACE, `beginsMs`. A level

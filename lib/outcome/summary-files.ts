@@ -98,7 +98,7 @@ function withSteadyStates(report: RunReport): RunReport {
 }
 
 function summaryOf(
-  { config, shown, report, gates, digests, notes, metrics = {} }: EndedRun,
+  { config, shown, report, gates, digests, notes, own, metrics = {} }: EndedRun,
   { verdict, limits }: Pick<Conclusion, "verdict" | "limits">,
 ): Summary {
   const starts = report.levels.map(({ windowStartS }) => windowStartS);
@@ -115,6 +115,7 @@ function summaryOf(
     ...(gates.profile ? { profile: gates.profile } : {}),
     thresholds: [...limits],
     ...(ofScript.length > 0 ? { scriptMetrics: ofScript } : {}),
+    ...(own.freed && own.freed.length > 0 ? { freed: [...own.freed] } : {}),
     digests,
     ...report,
   };

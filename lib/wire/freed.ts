@@ -1,4 +1,5 @@
 import { sleep } from "k6";
+import type { Freed } from "../figures/freed";
 import { gaugeNames } from "../figures/gauge-names";
 import { beforeLoad } from "../lazy";
 import type { Config } from "../settings/config";
@@ -10,38 +11,36 @@ const patienceS = 3;
 const stepS = 0.1;
 
 /**
- * Looks, behind the end of a load with ABANDON, until the server's metrics page says that it works on nothing any more. For
- * teardown(): other VUs read what it found by freedLine().
+ * Looks, behind the end of a load with ABANDON, until the metrics page of each server says that it works on nothing any more. For
+ * teardown(): other VUs read what it found by freedServers(). A class of a mix has settings of its own.
  */
-export function awaitFreed(config: Config): void {
-  if (!config.ABANDON) return;
-  const [page] = beforeLoad().metricsPages(config, requestHeaders(config), addressOf(config, "/metrics"));
-  if (!page) return;
-  const { url, headers } = page;
-  let left: number | undefined;
-  let waitedS = 0;
-  for (; ; waitedS += stepS) {
-    const { status, body } = fetch(url, { headers, timeoutMs: 2000 });
-    left = status === 200 ? requestsIn(body) : undefined;
-    if (left === undefined || left === 0 || waitedS >= patienceS) break;
-    sleep(stepS);
+export function awaitFreed(configs: readonly Config[]): void {
+  const found = new Map<string, Freed>();
+  for (const config of configs) {
+    if (!config.ABANDON) continue;
+    const [page] = beforeLoad().metricsPages(config, requestHeaders(config), addressOf(config, "/metrics"));
+    if (!page || found.has(page.url)) continue;
+    const { url, headers } = page;
+    let left: number | undefined;
+    let waitedS = 0;
+    for (; ; waitedS += stepS) {
+      const { status, body } = fetch(url, { headers, timeoutMs: 2000 });
+      left = status === 200 ? requestsIn(body) : undefined;
+      if (left === undefined || left === 0 || waitedS >= patienceS) break;
+      sleep(stepS);
+    }
+    found.set(url, {
+      ...(config.part !== undefined && { class: config.part }),
+      ...(left !== undefined && { left }),
+      waitedS,
+    });
   }
-  shared("freed", () => ({ line: lineOf(left, waitedS) }));
+  shared("freed", () => ({ servers: [...found.values()] }));
 }
 
-/** What awaitFreed found, in words; "" where nothing was looked for. */
-export function freedLine(): string {
-  return shared("freed", () => ({ line: "" })).line;
-}
-
-function lineOf(left: number | undefined, waitedS: number): string {
-  if (left === undefined)
-    return "whether the server freed abandoned requests is unknown: its metrics page says nothing of running requests";
-  if (left > 0)
-    return `the server still works on ${left} requests ${patienceS} s after the end of the load: it does not notice that a client is gone`;
-  return waitedS === 0
-    ? "the server had freed all abandoned requests when the load ended"
-    : `the server had freed all abandoned requests ${waitedS.toFixed(1)} s after the end of the load`;
+/** What awaitFreed found; nothing where there was nothing to look for. */
+export function freedServers(): readonly Freed[] {
+  return shared("freed", () => ({ servers: [] as Freed[] })).servers;
 }
 
 /** The requests that run or wait by a Prometheus page, of all engines together; undefined where it has no gauge of them. */

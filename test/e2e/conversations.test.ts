@@ -13,6 +13,7 @@ import { near, nearlyEqual } from "../support/near";
 import { assertEndedWell, levelOf, type RunSettings, run } from "../support/run";
 import { scratchDir } from "../support/scratch";
 import { call, startServer } from "../support/simulated";
+import { turnFigures } from "../support/turns";
 
 // biome-ignore lint/suspicious/noExplicitAny: bodies and rows have many shapes
 type Any = any;
@@ -285,6 +286,9 @@ test("users who leave: the server has freed their requests, and no gate is viola
         new RegExp(`vllm:request_success_total\\{[^}]*finished_reason="abort"[^}]*\\} ${abandoned}\\b`),
       );
       assert.match(ended.stdout, /the server had freed all abandoned requests/);
+      const [freed, ...others] = ended.summary.freed ?? [];
+      assert.deepEqual([freed?.left, freed?.class, others], [0, undefined, []]);
+      assert.ok((freed?.waitedS ?? 9) < 3, "it looked until the server was done");
     }
   } finally {
     await server.stop();
@@ -308,6 +312,67 @@ test("a server that goes on for clients who are gone is named", { timeout: 60_00
     ...{ CONCURRENCY: 1, SESSIONS: 1, ABANDON: "1:20ms", THRESHOLDS: "none", SESSION_HEADER: "none" },
   });
   assert.match(ended.stdout, /the server still works on 3 requests 3 s after the end of the load/);
+  assert.deepEqual(
+    (ended.summary.freed ?? []).map(({ left, waitedS }) => [left, Math.round(waitedS)]),
+    [[3, 3]],
+  );
+});
+
+test("a class of a mix whose users leave: its server is looked at, too", { timeout: 60_000 }, async () => {
+  const server = await startServer(...engine, "--sequence-time", "2ms");
+  try {
+    const mix = path.join(scratchDir(), "mix.json");
+    const settings = { SESSION_TURNS: "2", OUTPUT_TOKENS: "40", ABANDON: "0.5:3tokens" };
+    const plain = { OUTPUT_TOKENS: "2" };
+    const talks = { name: "talks", concurrency: 2, sessions: true, settings };
+    writeFileSync(mix, JSON.stringify({ classes: [{ name: "plain", rate: 4, settings: plain }, talks] }));
+    const ended = await run("mixed", {
+      ...{ BASE_URL: server.baseUrl, MIX: mix, DURATION: "600ms", THRESHOLDS: "none" },
+    });
+    assertEndedWell(ended);
+    assert.ok((levelOf(ended.summary, "talks").abandoned ?? 0) > 0);
+    assert.deepEqual(
+      (ended.summary.freed ?? []).map(({ class: of, left }) => [of, left]),
+      [["talks", 0]],
+    );
+    assert.match(ended.stdout, /the server of talks had freed all abandoned requests/);
+  } finally {
+    await server.stop();
+  }
+});
+
+test("800 turns of 100 sessions: each request's input and cached input are the server's, and no latency has a think time", {
+  timeout: 120_000,
+}, async () => {
+  const server = await startServer(
+    ...["--step-time", "1ms", "--sequence-time", "10us", "--prefill-rate", "200000", "--max-num-seqs", "128"],
+    ...["--num-gpu-blocks", "40000", "--enable-prefix-caching", "--enable-prompt-tokens-details"],
+  );
+  try {
+    const ended = await run(
+      "conversations",
+      {
+        ...{ BASE_URL: server.baseUrl, RATE: 50, DURATION: "2s", SESSION_TURNS: 8, THINK_TIME: "uniform:600:1000" },
+        ...{ INPUT_TOKENS: 64, OUTPUT_TOKENS: 4, SHARED_PREFIX: 64, THRESHOLDS: "none" },
+      },
+      { timeoutMs: 110_000 },
+    );
+    assertEndedWell(ended);
+    assert.equal(ended.requests.length, 800);
+    const sessions = ended.records.filter((each): each is SessionLine => each.type === "session");
+    const figures = turnFigures(ended.requests, sessions, (await server.truth()).requests);
+    assert.deepEqual([figures.unmatched, figures.cachedWrong, figures.turnCachedError], [0, 0, 0]);
+    near(figures.turnTtftErrorMs, 0, "TTFT of the worst turn", { absolute: 3 });
+    // A think time in a latency would be in it whole.
+    assert.ok(figures.leastThinkMs > 700 && figures.thinkErrorMs < 500, JSON.stringify(figures));
+    assert.ok(figures.mostSessions > 90 && figures.vus <= 4, "four VUs hold all sessions");
+    const last = ended.requests.filter(({ turn }) => turn === 8);
+    const sum = (of: (request: RequestLine) => number) => last.reduce((total, each) => total + of(each), 0);
+    const share = sum(({ cachedTokens = 0 }) => cachedTokens) / sum(({ inputTokens = 0 }) => inputTokens);
+    assert.ok(last.length === 100 && share > 0.8, `turn 8: ${share} of the input is cached`);
+  } finally {
+    await server.stop();
+  }
 });
 
 test("a tool is called, waited for and answered, and the task lasts until then", { timeout: 60_000 }, async () => {

@@ -285,13 +285,13 @@ test("llama-server: CACHE=warm and a repeated SALT report the share that the ser
 });
 
 /** Prompt tokens that the server has computed so far. */
-async function processed({ origin }: LlamaServer): Promise<number> {
-  const page = await (await fetch(`${origin}/metrics`)).text();
-  return Number(/^llamacpp:prompt_tokens_total (\S+)$/m.exec(page)?.[1]);
-}
+const processed = ({ origin }: LlamaServer) => metricOf(origin, "prompt_tokens_total");
 
-/** A proxy in front of the server that keeps what it says of each request itself: `timings` of the last event, by id. */
-async function openTimings(origin: string) {
+/**
+ * A proxy in front of the server that keeps what it says of each request itself: `timings` of the last event, by id. The end of a
+ * reply goes on to the client when `ended` has.
+ */
+async function openTimings(origin: string, ended: (id: string) => Promise<void> = async () => {}) {
   const timings = new Map<string, { cache_n: number; prompt_n: number }>();
   const proxy = http.createServer((request, response) => {
     const headers = { ...request.headers, host: new URL(origin).host };
@@ -304,9 +304,11 @@ async function openTimings(origin: string) {
         response.write(part);
       });
       reply.on("end", () => {
+        const id = String(request.headers["x-request-id"]);
         const last = /"timings":(\{[^}]*\})/.exec(text)?.[1];
-        if (last) timings.set(String(request.headers["x-request-id"]), JSON.parse(last));
-        response.end();
+        if (!last) return response.end();
+        timings.set(id, JSON.parse(last));
+        void ended(id).finally(() => response.end());
       });
     });
     request.pipe(upstream);
@@ -315,12 +317,90 @@ async function openTimings(origin: string) {
   return { baseUrl: `http://127.0.0.1:${(proxy.address() as AddressInfo).port}/v1`, timings, proxy };
 }
 
+/** A counter or gauge of the server's metrics page. */
+async function metricOf(origin: string, name: string): Promise<number> {
+  const page = await (await fetch(`${origin}/metrics`)).text();
+  return Number(new RegExp(`^llamacpp:${name} (\\S+)$`, "m").exec(page)?.[1]);
+}
+
+onServer(
+  "one conversation: after each turn the server's counters have grown by what was not cached",
+  async (baseUrl) => {
+    const origin = baseUrl.replace(/\/v1$/, "");
+    // The turns do not overlap, and the counters are read after each reply, before the client has its end.
+    const computed = new Map<string, number>();
+    let before = await metricOf(origin, "prompt_tokens_total");
+    const {
+      baseUrl: proxied,
+      timings,
+      proxy,
+    } = await openTimings(origin, async (id) => {
+      const now = await metricOf(origin, "prompt_tokens_total");
+      computed.set(id, now - before);
+      before = now;
+    });
+    try {
+      const ended = await run("conversations", {
+        ...{ ...relaxed, BASE_URL: proxied, CONCURRENCY: 1, SESSIONS: 2, SESSION_TURNS: 6, INPUT_TOKENS: 50 },
+        ...{ OUTPUT_TOKENS: 16, THINK_TIME: "100ms", SHARED_PREFIX: 80, METRICS_URL: "none" },
+      });
+      assertAllCompleted(ended, 12);
+      for (const { id = "", session, turn = 0, inputTokens = 0, cachedTokens } of ended.requests) {
+        const what = `turn ${turn} of ${session}`;
+        assert.equal(inputTokens - (cachedTokens ?? Number.NaN), computed.get(id), `${what}: the counter's growth`);
+        assert.equal(cachedTokens, timings.get(id)?.cache_n, `${what}: timings`);
+        if (turn > 1) assert.ok((cachedTokens ?? 0) > 0.5 * inputTokens, `${what} repeats what came before it`);
+      }
+      const { turns = [] } = levelOf(ended.summary, "c1");
+      for (const { turn, cachedTokens } of turns) {
+        const own = ended.requests.filter((each) => each.turn === turn);
+        assert.equal(
+          cachedTokens,
+          own.reduce((sum, { id = "", inputTokens = 0 }) => sum + inputTokens - (computed.get(id) ?? Number.NaN), 0),
+          `turn ${turn}, by the counters`,
+        );
+      }
+    } finally {
+      proxy.closeAllConnections();
+      proxy.close();
+    }
+  },
+);
+
+onServer("users who leave: the server stops, its gauge is 0 and it has not generated the rest", async (baseUrl) => {
+  const origin = baseUrl.replace(/\/v1$/, "");
+  // Its count of tokens leaves out requests that were given up; that of steps does not, and one client's token is one step.
+  const steps = async () => await metricOf(origin, "n_decode_total");
+  const [sessions, whole, after] = [8, 800, 20];
+  const settings = { ...relaxed, BASE_URL: baseUrl, CONCURRENCY: 1, SESSIONS: sessions, SESSION_TURNS: 1 };
+  // All are answered whole, and then some are given up: the server must not generate the rest of those.
+  const loads: RunSettings[] = [{}, { ABANDON: `0.5:${after}tokens` }];
+  for (const abandon of loads) {
+    const before = await steps();
+    const ended = await run("conversations", { ...settings, INPUT_TOKENS: 20, OUTPUT_TOKENS: whole, ...abandon });
+    assert.equal(await metricOf(origin, "requests_processing"), 0, "nothing runs any more");
+    const grown = (await steps()) - before;
+    assertEndedWell(ended);
+    const { abandoned = 0, completed } = levelOf(ended.summary, "c1");
+    assert.equal(completed + abandoned, sessions);
+    const [least, most] = [after, whole / 2].map((each) => completed * (whole - 1) + abandoned * (each - 1));
+    assert.ok(
+      grown >= (least ?? 0) && grown <= (most ?? 0) + 4 * sessions,
+      `${grown} steps, ${abandoned} of ${sessions} were given up`,
+    );
+    const [freed] = ended.summary.freed ?? [];
+    if ("ABANDON" in abandon) {
+      assert.ok(abandoned > 1 && abandoned < sessions, `${abandoned}`);
+      assert.equal(freed?.left, 0);
+      assert.ok((freed?.waitedS ?? 9) < 3, "within the time that is waited");
+      assert.match(ended.stdout, /the server had freed all abandoned requests/);
+    } else assert.deepEqual([abandoned, freed], [0, undefined]);
+  }
+});
+
 onServer("conversations: cached input by turn is what the server's own counters say", async (baseUrl) => {
   const origin = baseUrl.replace(/\/v1$/, "");
-  const computed = async () => {
-    const page = await (await fetch(`${origin}/metrics`)).text();
-    return Number(/^llamacpp:prompt_tokens_total (\S+)$/m.exec(page)?.[1]);
-  };
+  const computed = async () => await metricOf(origin, "prompt_tokens_total");
   const { baseUrl: proxied, timings, proxy } = await openTimings(origin);
   try {
     const before = await computed();

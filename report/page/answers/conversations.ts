@@ -1,4 +1,5 @@
 /** How does the server serve conversations, turn after turn? */
+import { freedLine } from "../../../lib/figures/freed";
 import { formatMs, formatNumber, formatShare } from "../../format";
 import type { LevelSummary, Results } from "../../read/read";
 import type { Answer } from "../answer";
@@ -9,7 +10,11 @@ import { failureSentence, failuresTable, levelsTable, percentilesTable, present,
 export function conversations([run]: [Results, ...Results[]]): Answer {
   const levels = run.levelSummaries;
   return {
-    sentences: [...levels.flatMap(sessionSentences), failureSentence(levels)],
+    sentences: [
+      ...levels.flatMap(sessionSentences),
+      ...(run.summary?.freed ?? []).map(freedLine).map((line) => `${line[0]?.toUpperCase()}${line.slice(1)}.`),
+      failureSentence(levels),
+    ],
     sections: [
       {
         heading: "Turn by turn",
