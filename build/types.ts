@@ -23,7 +23,7 @@ function declarationsOf(file: string, options: ts.CompilerOptions): Map<string, 
 }
 
 /** Puts what the exports of `file` need into one text, each declaration once. `files` has their texts by path. */
-export function rollUp(files: ReadonlyMap<string, string>, file: string, options: ts.CompilerOptions): string {
+function rollUp(files: ReadonlyMap<string, string>, file: string, options: ts.CompilerOptions): string {
   const host = ts.createCompilerHost(options);
   const { readFile, fileExists, getSourceFile } = host;
   // A source has the name of its declarations; only these are to be found.

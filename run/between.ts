@@ -8,13 +8,8 @@ import https from "node:https";
 import os from "node:os";
 import { Problem } from "../build/program";
 import { exitCodes as allExitCodes } from "../lib/outcome/exit-codes";
-import {
-  type Environment,
-  formatDurationMs,
-  parseSettings,
-  SettingError,
-  type Settings,
-} from "../lib/settings/settings";
+import { type Environment, parseSettings } from "../lib/settings/parse-settings";
+import { formatDurationMs, SettingError, type Settings } from "../lib/settings/settings";
 
 /** What is to happen between the phases. */
 export interface Between {

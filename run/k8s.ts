@@ -9,8 +9,9 @@ import { distDir, root } from "../build/paths";
 import { Problem, runProgram } from "../build/program";
 import { exitCodes } from "../lib/outcome/exit-codes";
 import { asEnvironment, gatherSettings } from "../lib/settings/given-settings";
+import { type Environment, parseSettings } from "../lib/settings/parse-settings";
 import { SettingError } from "../lib/settings/setting-error";
-import { type Environment, parseSettings, type SettingName, settings, shownSettings } from "../lib/settings/settings";
+import { type SettingName, settings, shownSettings } from "../lib/settings/settings";
 
 /** What the manifests are made of. */
 export interface Deployment {

@@ -1,5 +1,4 @@
 import { spawn } from "node:child_process";
-import { createServer } from "node:net";
 import { Problem } from "../build/program";
 
 /** A running simulated server. */
@@ -9,18 +8,6 @@ export interface Simulator {
   /** Of its process. */
   readonly pid: number;
   stop(): Promise<void>;
-}
-
-/** A TCP port of the loopback interface that nobody listens on now. */
-export function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const server = createServer();
-    server.on("error", reject);
-    server.listen(0, "127.0.0.1", () => {
-      const address = server.address();
-      server.close(() => resolve(typeof address === "object" && address ? address.port : 0));
-    });
-  });
 }
 
 /** Starts the simulated server of the k6 binary on a free port; it listens when this resolves. */

@@ -179,13 +179,3 @@ export interface EndLine {
 
 /** Any line of the file. */
 export type RecordLine = RunLine | PartLine | LevelLine | RequestLine | SessionLine | EndLine;
-
-/** The line in a text; undefined for a text that is none, such as the torn last line of a killed run. */
-export function parseRecordLine(text: string): RecordLine | undefined {
-  try {
-    const line: unknown = JSON.parse(text);
-    return typeof line === "object" && line !== null && "type" in line ? (line as RecordLine) : undefined;
-  } catch {
-    return undefined;
-  }
-}

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { parseSettings } from "../settings/settings";
+import { parseSettings } from "../settings/parse-settings";
 import { requireMeasurable, unreachableLine } from "./measurable";
 
 const rows: [environment: Record<string, string>, metric: string, says: RegExp | undefined][] = [

@@ -53,7 +53,7 @@ function openSearch(config: Config): Load {
   );
   demand(
     config.RUNNERS === 1 && config.COORDINATOR === "",
-    `RUNNERS=${config.RUNNERS}: a search decides by what it has measured, which several instances do not know of one another; leave RUNNERS and COORDINATOR out`,
+    `RUNNERS=${config.RUNNERS}: a search for capacity runs in one process, because it decides by what it has measured itself; leave RUNNERS and COORDINATOR out`,
   );
   demand(
     config.PROBE_REQUESTS <= config.PROBE_MOST_REQUESTS,

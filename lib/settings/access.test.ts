@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import { accessOf, secretsAmong, secretsLine } from "./access";
-import { parseSettings, shownSettings } from "./settings";
+import { parseSettings } from "./parse-settings";
+import { shownSettings } from "./settings";
 
 const parse = (given: Record<string, string>) => parseSettings(given, {});
 const oauth = { OAUTH_TOKEN_URL: "https://id/token", OAUTH_CLIENT_ID: "me", OAUTH_CLIENT_SECRET: "s3cret" };

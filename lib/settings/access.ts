@@ -1,7 +1,8 @@
 /** How a run is let in by its server: keys, signatures, TLS, and the headers that carry them. Pure. */
 import { mayHaveKey, showAddress } from "./address";
+import type { Environment } from "./parse-settings";
 import { SettingError } from "./setting-error";
-import type { Environment, Settings } from "./settings";
+import type { Settings } from "./settings";
 
 /** Where the keys of a run come from, as the module takes it; with `aws`, `file` or `command` gives the credentials. */
 export interface KeySpec {

@@ -2,8 +2,9 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
 import { asEnvironment, gatherSettings } from "./given-settings";
+import type { Environment } from "./parse-settings";
 import { isSettingError } from "./setting-error";
-import { type Environment, type SettingName, settings } from "./settings";
+import { type SettingName, settings } from "./settings";
 
 test("an option counts for more than TOKENCLOCK_NAME, and that for more than BASE_URL and API_KEY", () => {
   const environment = { BASE_URL: "a", API_KEY: "k", TOKENCLOCK_BASE_URL: "b", TOKENCLOCK_SEED: "1" };

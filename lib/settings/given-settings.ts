@@ -1,6 +1,8 @@
 /** What the user set for a run, gathered from -e and the environment. Pure: config.ts and `npm start` hand both in. */
+
+import type { Environment } from "./parse-settings";
 import { SettingError } from "./setting-error";
-import { type Environment, editDistance, isSettingName, type SettingName, settings } from "./settings";
+import { editDistance, isSettingName, type SettingName, settings } from "./settings";
 
 /** Variables of the environment with this before a setting's name are meant for a run. */
 export const environmentPrefix = "TOKENCLOCK_";

@@ -3,7 +3,7 @@ import { test } from "node:test";
 import { type ClassSpec, parseClasses, parseMix, partConfig } from "./mix";
 import { clientConfig } from "./own-client";
 import { parseConfig } from "./parse-config";
-import type { Environment } from "./settings";
+import type { Environment } from "./parse-settings";
 
 const configOf = (given: Environment = {}) =>
   parseConfig(

@@ -3,8 +3,9 @@ import type { LevelGate } from "../figures/level-gate";
 import { parseThreshold } from "../figures/threshold";
 import { type KeyOrigins, mayHaveKey, sameHost } from "./address";
 import type { Config } from "./parse-config";
+import { parseSettings } from "./parse-settings";
 import { SettingError } from "./setting-error";
-import { parseSettings, type SettingName, settings } from "./settings";
+import { type SettingName, settings } from "./settings";
 
 /** One class: what it sends, how often, and what it must keep. */
 export interface MixClass extends LevelGate {

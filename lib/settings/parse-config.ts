@@ -3,17 +3,11 @@ import type { SloMs } from "../figures/level-summary";
 import { type Profile, type ProfileName, parseProfile, profileNames } from "../figures/profile";
 import { newSalt } from "../workload/salt";
 import type { OwnSetting } from "./own";
+import { type Environment, parseSettings } from "./parse-settings";
 import { type PresetName, presets } from "./presets";
 import { keptDefaults } from "./replaced-defaults";
 import { SettingError } from "./setting-error";
-import {
-  type Defaults,
-  type Environment,
-  parseSetting,
-  parseSettings,
-  type SettingName,
-  type Settings,
-} from "./settings";
+import { type Defaults, parseSetting, type SettingName, type Settings } from "./settings";
 import { smoked } from "./smoke";
 import { requireEffect, requireUsed, type Use, usedSettings } from "./used-settings";
 

@@ -2,8 +2,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { parseConfig } from "./parse-config";
+import { parseSettings } from "./parse-settings";
 import { replacements } from "./replaced-defaults";
-import { type Defaults, parseSettings, type SettingName, type Settings, settings } from "./settings";
+import { type Defaults, type SettingName, type Settings, settings } from "./settings";
 
 /** A value of each setting as a user writes it. */
 const written: Partial<Record<SettingName, string>> = {

@@ -1,16 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
-import {
-  type Environment,
-  editDistance,
-  formatDurationMs,
-  parseDurationMs,
-  parseSettings,
-  SettingError,
-  settings,
-  shownSettings,
-} from "./settings";
+import { type Environment, parseSettings } from "./parse-settings";
+import { editDistance, formatDurationMs, parseDurationMs, SettingError, settings, shownSettings } from "./settings";
 
 test("built-in default, scenario's default and environment follow one another", () => {
   const defaults = { CONCURRENCY: [1, 2], OUTPUT_TOKENS: 64, REQUESTS: 10 };

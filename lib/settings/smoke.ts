@@ -9,17 +9,15 @@ import { SettingError } from "./setting-error";
  */
 export function smoked(config: Config): Config {
   if (config.LOOP === "closed" && config.used.includes("LOOP")) {
-    throw new SettingError(
-      "SMOKE=true: LOOP=closed has users and no levels, of which one request could be sent; leave LOOP out",
-    );
+    throw new SettingError("SMOKE=true sends one request a level, and LOOP=closed has no levels; leave LOOP out");
   }
   for (const [setting, what] of [
-    ["SEARCH_START", "a search probes until it knows enough"],
-    ["MIX", "the classes of a mix have loads of their own"],
+    ["SEARCH_START", "the probes of a search need many requests"],
+    ["MIX", "the classes of a mix have no single request"],
   ] as const) {
     if (!config.used.includes(setting)) continue;
     throw new SettingError(
-      `SMOKE=true: ${what}, of which one request could not be sent; try the server with concurrency-sweep, and ${config.scenario} with a short run`,
+      `SMOKE=true: ${what}; try the server with concurrency-sweep, and ${config.scenario} with a short run`,
     );
   }
   const isOpen = config.used.includes("RATE") && (config.RATE.length > 0 || config.STAGES.length > 0);

@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { type Environment, parseSettings } from "./parse-settings";
 import { isSettingError } from "./setting-error";
-import { type Environment, parseSettings, type SettingName, settings } from "./settings";
+import { type SettingName, settings } from "./settings";
 import { commonSettings, requireEffect, requireUsed, settingGroups, settingsOf, usedSettings } from "./used-settings";
 
 test("a scenario uses the settings that it declares and those that every scenario uses, and is told of others", () => {

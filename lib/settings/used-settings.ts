@@ -1,7 +1,8 @@
 /** Which settings a scenario uses: it declares them, and one that it does not use is refused. Pure. */
 import { endsAsItLikes, generatesNothing } from "./apis";
+import type { Environment } from "./parse-settings";
 import { SettingError } from "./setting-error";
-import { type Environment, type SettingName, type Settings, settings } from "./settings";
+import { type SettingName, type Settings, settings } from "./settings";
 
 /** Settings that go together, by the part of lib that reads them. */
 export const settingGroups = {
@@ -126,7 +127,7 @@ export type Use = keyof typeof settingGroups | SettingName;
 
 /** The settings that these stand for, in the order in which they are declared. */
 export function settingsOf(uses: readonly Use[]): SettingName[] {
-  return uses.flatMap((use) => [...(isGroup(use) ? settingGroups[use] : [use])]);
+  return [...new Set(uses.flatMap((use) => [...(isGroup(use) ? settingGroups[use] : [use])]))];
 }
 
 function isGroup(use: Use): use is keyof typeof settingGroups {

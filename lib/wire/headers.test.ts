@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import { parseSettings } from "../settings/settings";
+import { parseSettings } from "../settings/parse-settings";
 import { requestHeaders } from "./headers";
 
 const parse = (given: Record<string, string>) => parseSettings(given, {});

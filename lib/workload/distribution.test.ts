@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { statsOf } from "../figures/percentile";
-import { formatDistribution, parseDistribution, sample, upperBound } from "./distribution";
+import { formatDistribution, parseDistribution, sample } from "./distribution";
 import { seededRng } from "./rng";
 
 const draws = 20_000;
@@ -58,20 +58,11 @@ test("what is no distribution is refused", () => {
   }
 });
 
-test("formatting and parsing undo each other; the upper bound is the largest value there can be", () => {
-  const bounds: [string, number | undefined][] = [
-    ["128", 128],
-    ["uniform:3:9", 9],
-    ["normal:10:2", undefined],
-    ["lognormal:10:2", undefined],
-    ["exponential:10", undefined],
-    ["zipf:50:1.1", 50],
-    ["oneof:8:2", 8],
-  ];
-  for (const [text, bound] of bounds) {
+test("formatting and parsing undo each other", () => {
+  const texts = ["128", "uniform:3:9", "normal:10:2", "lognormal:10:2", "exponential:10", "zipf:50:1.1", "oneof:8:2"];
+  for (const text of texts) {
     const parsed = parseDistribution(text);
     assert.ok(parsed);
     assert.equal(formatDistribution(parsed), text);
-    assert.equal(upperBound(parsed), bound, text);
   }
 });

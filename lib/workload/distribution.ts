@@ -68,22 +68,6 @@ export function sample(of: Distribution, rng: Rng): number {
   return Math.max(1, Math.round(draw(of, rng)));
 }
 
-/** The largest value that `sample` gives for fixed and bounded distributions; undefined for unbounded ones. */
-export function upperBound(of: Distribution): number | undefined {
-  switch (of.kind) {
-    case "fixed":
-      return of.value;
-    case "uniform":
-      return of.high;
-    case "zipf":
-      return of.max;
-    case "oneof":
-      return Math.max(...of.values);
-    default:
-      return undefined;
-  }
-}
-
 function draw(of: Distribution, rng: Rng): number {
   switch (of.kind) {
     case "fixed":

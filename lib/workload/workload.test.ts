@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { parseSettings, type Settings } from "../settings/settings";
+import { parseSettings } from "../settings/parse-settings";
+import type { Settings } from "../settings/settings";
 import type { Prompt } from "./prompt";
 import { saltedRngs } from "./rng";
 import { newSalt, saltPattern } from "./salt";

@@ -428,7 +428,8 @@ function capacities<Ended extends { outcome: Outcome }>(
 ): Ended & { page?: () => Promise<string> } {
   try {
     const [runA, runB] = [a[0], b[0]];
-    if (!runA || !runB || a.length + b.length > 2) throw new Error("of capacity one search a side is compared");
+    if (!runA || !runB || a.length + b.length > 2)
+      throw new Error("two searches for capacity can be compared, one on each side; name one folder of each");
     const bounds = [capacityOf(runA), capacityOf(runB)] as const;
     const { verdict, text } = compareCapacities(...bounds, limit);
     const state = { regression: "failed", pass: "passed", unclear: "inconclusive" } as const;

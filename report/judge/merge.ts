@@ -430,7 +430,7 @@ function validityOf(parts: readonly PartRecords[], total: LevelSummary, levels: 
   const worst = (of: (validity: Validity) => Stats): Stats =>
     values.map(of).reduce((a, b) => (b.count > 0 && (a.count === 0 || b.p99 > a.p99) ? b : a));
   const base = values[0];
-  if (!base) throw new Error("no runner judged its client");
+  if (!base) throw new Error("no runner has a validity in its summary.json: the parts are not results of this version");
   const ring = values.some((each) => each.ring) && {
     ring: {
       packets: sum(({ ring: r }) => r?.packets),

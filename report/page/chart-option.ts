@@ -87,7 +87,7 @@ const seriesColors = Object.keys(colors).filter((name) => name.startsWith("serie
 
 /** 0: light, 1: dark. */
 export type Scheme = 0 | 1;
-export const paletteColor = (index: number, scheme: Scheme): string =>
+const paletteColor = (index: number, scheme: Scheme): string =>
   colors[seriesColors[index % seriesColors.length] as ColorName][scheme];
 
 /** Series colours with one meaning in every picture: what was scheduled, and failures (the last: rarely used by number). */

@@ -23,7 +23,7 @@ export function processors(): number[] {
 }
 
 /** Processor time of a process so far, s; undefined where nobody says. */
-export function processCpuS(pid: number): number | undefined {
+function processCpuS(pid: number): number | undefined {
   // The name in parentheses may hold anything; utime and stime are the 12th and 13th field behind it.
   const fields = read(`/proc/${pid}/stat`).split(") ").at(-1)?.split(" ") ?? [];
   const ticks = Number(fields[11]) + Number(fields[12]);
@@ -31,7 +31,7 @@ export function processCpuS(pid: number): number | undefined {
 }
 
 /** Processor time of the whole machine so far in which it was not idle, s; undefined where nobody says. */
-export function machineCpuS(): number | undefined {
+function machineCpuS(): number | undefined {
   const line = /^cpu +(.*)$/m.exec(read("/proc/stat"))?.[1];
   if (line === undefined) return undefined;
   const [user = 0, nice = 0, system = 0, , , irq = 0, softirq = 0, steal = 0] = line.split(" ").map(Number);

@@ -4,8 +4,9 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import path from "node:path";
 import { type TestContext, test } from "node:test";
 import { root } from "../../build/paths";
-import { freePort, k6Environment } from "../../run/simulator";
+import { k6Environment } from "../../run/simulator";
 import { startChild } from "../support/child";
+import { freePort } from "../support/free-port";
 import { scratchDir } from "../support/scratch";
 import { startServer } from "../support/simulated";
 

@@ -401,10 +401,7 @@ test("instances without a coordinator, or of another number than RUNNERS, are re
   const settings = { BASE_URL: server.baseUrl, CONCURRENCY: 2, REQUESTS: 4, OUTPUT_TOKENS: 4 };
   const args = ["--execution-segment", "0:1/2", "--execution-segment-sequence", "0,1/2,1"];
   const cases: [RunSettings, RegExp][] = [
-    [
-      { ...settings, RUNNERS: 2 },
-      /RUNNERS=2 without COORDINATOR: nothing would have the instances begin a level together/,
-    ],
+    [{ ...settings, RUNNERS: 2 }, /RUNNERS=2 without COORDINATOR: the instances cannot begin a level together/],
     [settings, /RUNNERS=1, but k6's execution segments make 2 instances/],
   ];
   for (const [given, line] of cases) {

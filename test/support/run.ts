@@ -5,7 +5,7 @@ import path from "node:path";
 import { constants, gunzipSync } from "node:zlib";
 import { builtK6, distDir } from "../../build/paths";
 import type { LevelSummary, Summary } from "../../lib/figures/level-summary";
-import { parseRecordLine, type RecordLine, type RequestLine } from "../../lib/figures/records";
+import type { RecordLine, RequestLine } from "../../lib/figures/records";
 import { asEnvironment } from "../../lib/settings/given-settings";
 import { k6Environment } from "../../run/simulator";
 import { type Child, startChild } from "./child";
@@ -123,4 +123,14 @@ export function levelOf(summary: Pick<Summary, "levels">, name: string): LevelSu
 export function assertEndedWell(ended: Pick<EndedRun, "code" | "stderr" | "stdout" | "summary">): void {
   if (ended.code === 98 && ended.summary.verdict.validity === "CLIENT-BOUND") return;
   assert.equal(ended.code, 0, ended.stderr + ended.stdout);
+}
+
+/** The line in a text; undefined for a text that is none, such as the torn last line of a killed run. */
+function parseRecordLine(text: string): RecordLine | undefined {
+  try {
+    const line: unknown = JSON.parse(text);
+    return typeof line === "object" && line !== null && "type" in line ? (line as RecordLine) : undefined;
+  } catch {
+    return undefined;
+  }
 }

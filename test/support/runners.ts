@@ -63,7 +63,7 @@ export interface Runner {
 }
 
 /** The operator's arguments of instance i (from 1) of n. */
-export function operatorArguments(i: number, n: number): string[] {
+function operatorArguments(i: number, n: number): string[] {
   const cut = (k: number) => (k === 0 ? "0" : k === n ? "1" : `${k}/${n}`);
   if (n === 1) return [];
   const sequence = Array.from({ length: n + 1 }, (_, k) => cut(k)).join(",");

@@ -66,7 +66,7 @@ func readSecret(path, setting string) (string, os.FileInfo, error) {
 		return "", nil, fmt.Errorf("%s=%s cannot be read: %w", setting, path, reason(err))
 	}
 	if len(b) > keyBytes {
-		return "", nil, fmt.Errorf("%s=%s is larger than %d bytes, which no key is", setting, path, keyBytes)
+		return "", nil, fmt.Errorf("%s=%s is larger than %d bytes: it is not the file of a key", setting, path, keyBytes)
 	}
 	return string(b), info, nil
 }

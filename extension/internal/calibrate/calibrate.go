@@ -157,7 +157,7 @@ one that is true is known within 15 %%. Exit code 98: not true.`, trueTTFTMs, tr
 				err = c.print(out)
 			}
 			if err == nil && (len(c.Trials) == 0 || c.LargestTrue == nil && !c.Trials[0].ok() || c.LargestTrue != nil && *c.LargestTrue == 0) {
-				err = errext.WithExitCodeIfNone(errors.New("this machine does not measure this load truly"), process.ExitNotValid)
+				err = errext.WithExitCodeIfNone(errors.New("this machine measures this load with errors above the limits"), process.ExitNotValid)
 			}
 			return err
 		},

@@ -124,7 +124,7 @@ func (i *instance) meetRunners(v sobek.Value) {
 	}
 	if r.coordinator == nil {
 		if p.Count() > 1 && o.Aligned {
-			i.refuse(fmt.Sprintf("tokenclock: RUNNERS=%d without COORDINATOR: nothing would have the instances begin a level together; "+
+			i.refuse(fmt.Sprintf("tokenclock: RUNNERS=%d without COORDINATOR: the instances cannot begin a level together; "+
 				"start `k6 x tokenclock coordinate --runners %d`, and set COORDINATOR to its address", p.Count(), p.Count()))
 		}
 		return

@@ -168,7 +168,7 @@ func (r *Run) HitOwnLimit(errno syscall.Errno) {
 func (r *Run) WarnWhole() {
 	r.wholeOnce.Do(func() {
 		if r.env.Logger != nil {
-			r.env.Logger.Warn("tokenclock: a stream was asked for and a whole reply came (no text/event-stream): " +
+			r.env.Logger.Warn("tokenclock: STREAM=true, but the server replied without an event stream (its type is not text/event-stream): " +
 				"such requests have no TTFT, TPOT or ITL; does the server or a gateway before it ignore stream: true?")
 		}
 	})

@@ -27,10 +27,10 @@ export const lengthFields = [
 ];
 
 /** Names of the most that an answer may have. */
-export const ceilingFields = ["max_tokens", "max_completion_tokens", "max_output_tokens", "max_new_tokens"];
+const ceilingFields = ["max_tokens", "max_completion_tokens", "max_output_tokens", "max_new_tokens"];
 
 /** Names of a prompt's length. */
-export const inputLengthFields = [
+const inputLengthFields = [
   ...["input_length", "input_len", "prompt_len", "prompt_length", "prompt_tokens", "prompt_tokens_count"],
   ...["input_tokens", "input_tokens_count", "tok_input_length", "tok_input_len", "num_prompt_tokens"],
   ...["input_tokens_total", "contexttokens", "request tokens"],

@@ -6,7 +6,7 @@ import { bodyFields, bodyOf, isMessages } from "./request";
 import type { Format, Json, Row } from "./row";
 
 /** Names under which files keep a prompt's text. */
-export const textFields = ["prompt", "question", "instruction", "text", "content", "input", "text_input", "input_text"];
+const textFields = ["prompt", "question", "instruction", "text", "content", "input", "text_input", "input_text"];
 const idFields = ["prompt_token_ids", "token_ids", "input_ids", "tok_input", "input_tokens"];
 const systemFields = ["system", "system_prompt", "prefix"];
 

@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { defaultReading, fileOfText } from "../../../test/support/file-of-text";
-import { parseSettings, shownSettings } from "../../settings/settings";
+import { parseSettings } from "../../settings/parse-settings";
+import { shownSettings } from "../../settings/settings";
 import { BlockScale } from "./blocks";
 import { type ReadSettings, readFile } from "./read";
 import { originOf, TimeScale, timeMs } from "./time";

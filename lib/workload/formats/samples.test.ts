@@ -7,7 +7,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import path from "node:path";
 import { test } from "node:test";
 import { defaultReading, fileOfText } from "../../../test/support/file-of-text";
-import { parseSettings } from "../../settings/settings";
+import { parseSettings } from "../../settings/parse-settings";
 import { requestBody } from "../../wire/body";
 import { filePrompt } from "../workload";
 import { type ReadSettings, readFile } from "./read";

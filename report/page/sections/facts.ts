@@ -2,7 +2,8 @@
 import type { HostPauses, Pauses } from "../../../lib/figures/level-summary";
 import { metrics } from "../../../lib/figures/metrics-table";
 import { pausesText, stampsText } from "../../../lib/outcome/verdict";
-import { parseSettings, type SettingName, settings, shownSettings } from "../../../lib/settings/settings";
+import { parseSettings } from "../../../lib/settings/parse-settings";
+import { type SettingName, settings, shownSettings } from "../../../lib/settings/settings";
 import { settingGroups } from "../../../lib/settings/used-settings";
 import { formatMs, formatNumber, formatShare, plural } from "../../format";
 import type { Results, Validity } from "../../read/read";
@@ -139,7 +140,7 @@ export const shellWord = (word: string): string =>
  * The command that repeats a run: each setting that has another value than its default, in the form that is read again.
  * `left` names the settings of which the run holds no such form.
  */
-export function repeatCommand(run: Results): { command: string; left: string[] } {
+function repeatCommand(run: Results): { command: string; left: string[] } {
   const left: string[] = [];
   const words = Object.entries(run.config).flatMap(([name, value]) => {
     if (ofOneRun.includes(name) || JSON.stringify(value) === JSON.stringify(defaults[name])) return [];

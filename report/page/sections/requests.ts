@@ -69,7 +69,7 @@ function scatter(shown: readonly ShownRun[]): Picture | undefined {
 }
 
 /** The requests around the slowest steady one, as bars from schedule to end. */
-export function waterfallRowsOf(run: Results): RequestRow[] {
+function waterfallRowsOf(run: Results): RequestRow[] {
   const rows = (run.requests ?? []).filter(({ phase, sentNs }) => phase === "steady" && sentNs > 0);
   rows.sort((a, b) => a.sentNs - b.sentNs);
   let slowest = 0;

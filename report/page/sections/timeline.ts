@@ -37,7 +37,7 @@ interface Binned {
 const dueNs = (row: RequestRow): number => row.scheduledNs || row.startedNs;
 
 /** The width of the bins of some runs that are shown together, each with its length and number of requests; s. */
-export function binWidthS(runs: readonly { lengthS: number; requests: number }[]): number {
+function binWidthS(runs: readonly { lengthS: number; requests: number }[]): number {
   const longest = Math.max(0, ...runs.map(({ lengthS }) => lengthS));
   const calm = Math.max(0, ...runs.map(({ lengthS, requests }) => (fewestRequests * lengthS) / Math.max(1, requests)));
   const least = Math.max(longest / mostBins, Math.min(calm, longest / fewestBins));
@@ -55,7 +55,7 @@ export function spanOfRun({ requests = [] }: Results): { fromNs: number; toNs: n
   return requests.length > 0 ? { fromNs, toNs } : undefined;
 }
 
-export function binned(run: Results, { fromNs, toNs }: { fromNs: number; toNs: number }, widthS: number): Binned {
+function binned(run: Results, { fromNs, toNs }: { fromNs: number; toNs: number }, widthS: number): Binned {
   const widthNs = widthS * 1e9;
   const count = Math.max(1, Math.ceil((toNs - fromNs) / widthNs + 1e-9));
   const zeros = () => new Array<number>(count).fill(0);
