@@ -218,7 +218,10 @@ function echartsSeries(series: Series, index: number, axes: { x: number; y: numb
       : {}),
   };
   if (kind === "bar") return { ...common, type: "bar", barMaxWidth: 56 };
-  if (kind === "scatter") return { ...common, type: "scatter", symbolSize: 5, itemStyle: { color, opacity: 0.6 } };
+  // A cloud is made of small points that shine through; a few are to be seen one by one.
+  const few = series.points.length <= 50;
+  if (kind === "scatter")
+    return { ...common, type: "scatter", symbolSize: few ? 9 : 5, itemStyle: { color, opacity: few ? 0.9 : 0.6 } };
   const showSymbol = hasSymbols(series);
   const widths: Partial<Record<NonNullable<Series["kind"]>, number>> = { spans: 1.5, range: 9, area: 0 };
   return {

@@ -2,7 +2,7 @@
  * report.html: one self-contained page that asks nobody for anything. Its one script runs by the hash in the page's policy,
  * and without it everything can still be read. Everything that a server wrote is escaped.
  */
-import type { Results, Validity } from "../read/read";
+import type { Results, Summary, Validity } from "../read/read";
 import type { Answer, Section } from "./answer";
 import { chartCss, type Picture, pictureHtml } from "./chart";
 import { type Html, html, raw } from "./markup";
@@ -77,6 +77,16 @@ const explained: Record<string, string> = {
   UNJUDGED: "Measured through xk6-sse, which cannot tell whether the client kept up.",
 };
 
+/** The verdict's word and what it means. A run can be no pass without a violated threshold, as one that is CLIENT-BOUND. */
+function verdictWords(pass: boolean, thresholds: Summary["thresholds"]): [word: string, meaning: string] {
+  // Summaries of earlier versions do not list them.
+  if (pass) return ["PASSED", thresholds?.length === 0 ? "No threshold was judged." : "Every threshold passed."];
+  const violated = thresholds?.some(({ result }) => result === "violated") ?? true;
+  return violated
+    ? ["FAILED", "At least one threshold is violated."]
+    : ["NO PASS", "No threshold is violated, but the run is no evidence that the server keeps them."];
+}
+
 function verdictHtml(run: Results, id: string): Html {
   const { summary } = run;
   const validity = summary?.validity ?? run.end?.validity;
@@ -85,12 +95,13 @@ function verdictHtml(run: Results, id: string): Html {
   const judged = summary?.thresholds ?? [];
   const passed = judged.filter(({ result }) => result === "passed").length;
   const counted = judged.length > 0 && ` ${passed} of ${judged.length} thresholds passed.`;
+  const [word, meaning] = verdictWords(pass === true, summary?.thresholds);
   const verdict =
     pass === undefined
       ? html`<div class="doubt" id="verdict${id}"><strong>NO VERDICT</strong>The run wrote no summary; what follows is folded from its records.</div>`
-      : html`<div class="${pass ? "good" : "bad"}" id="verdict${id}"><strong>${pass ? "PASSED" : "FAILED"}</strong>${
-          pass ? "Every threshold passed." : "At least one threshold is violated."
-        }${counted}${list(summary?.verdict.reasons ?? [])}</div>`;
+      : html`<div class="${pass ? "good" : "bad"}" id="verdict${id}"><strong>${word}</strong>${meaning}${counted}${list(
+          summary?.verdict.reasons ?? [],
+        )}</div>`;
   const reasons = list([...(validity?.reasons ?? []), ...(validity?.notes ?? []).map((note) => `Note: ${note}`)]);
   return html`<div class="verdict">${verdict}<div class="${validityClass[state] ?? "bad"}" id="validity${id}"><strong>${state}</strong>${
     explained[state]

@@ -183,6 +183,27 @@ test("a run that failed, or whose client was the limit, says so at the top", asy
     assert.ok(top.includes(words), words);
 });
 
+test("a run that violated nothing and yet is no pass is not said to have failed a threshold", async () => {
+  const bound = { state: "CLIENT-BOUND" as const, reasons: ["scheduling lag p99 31 ms"] };
+  const spec = sweep({ seed: 1, concurrencies: [2], requestsPerLevel: 20, validity: bound });
+  const kept = { metric: "llm_ttft", level: "c2", expression: "p(95)<200", value: 31, margin: 169, result: "passed" };
+  const missed = { ...kept, value: 231, margin: -31, result: "violated" };
+  for (const [pass, thresholds, word, meaning] of [
+    [false, [kept], "NO PASS", "No threshold is violated, but"],
+    [false, [], "NO PASS", "No threshold is violated, but"],
+    [false, [kept, missed], "FAILED", "At least one threshold is violated."],
+    [true, [kept], "PASSED", "Every threshold passed."],
+    [true, [], "PASSED", "No threshold was judged."],
+  ] as const) {
+    const run = writeRun({ ...spec, pass, reasons: ["CLIENT-BOUND"] }, dir, "no-pass");
+    const file = join(run, "summary.json");
+    writeFileSync(file, JSON.stringify({ ...JSON.parse(readFileSync(file, "utf8")), thresholds }));
+    await renderReport(run);
+    const html = readFileSync(join(run, "report.html"), "utf8");
+    assert.match(html, new RegExp(`id="verdict"><strong>${word}</strong>${meaning}`), `${pass} ${thresholds.length}`);
+  }
+});
+
 test("the cached share of each level, a cold run that had one, and the notes on the load are on the page", async () => {
   const spec = sweep({ seed: 3 });
   const reason = "level c8: 62.5 % of the input came from the server's prefix cache (by its usage)";

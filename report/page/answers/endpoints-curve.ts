@@ -85,7 +85,12 @@ function picture(points: CurvePoint[]): Picture {
         y: { title: "System tokens/s", min: 0 },
         series: [
           { name: "step curve", points: stepCorners(stepOf(points)), symbols: false },
-          { name: "points", kind: "scatter", points: known.map((p) => [p.tpsPerUser, p.systemTps] as const) },
+          {
+            name: "points (clients)",
+            kind: "scatter",
+            points: known.map((p) => [p.tpsPerUser, p.systemTps] as const),
+            labels: known.map((p) => String(p.concurrency)),
+          },
         ],
       },
       {
