@@ -1,8 +1,7 @@
 /** Conversations in lines: how sessions ended, and how their turns went. Pure: text from summaries. */
+import { type Freed, withFreed } from "./freed";
 import type { LevelSummary, SessionSummary, TurnSummary } from "./level-summary";
 import { type Column, percent, shortNumber, textTable } from "./table";
-
-export { freedLine } from "./freed";
 
 interface SessionRow extends SessionSummary {
   readonly name: string;
@@ -62,3 +61,7 @@ export function sessionTables(levels: readonly LevelSummary[]): string {
 function filled<T>(columns: readonly Column<T>[], rows: readonly T[]): Column<T>[] {
   return columns.filter((column) => rows.some((row) => !["", "-"].includes(column.cell(row))));
 }
+
+/** What conversations show. */
+export const sessionResults = (levels: readonly LevelSummary[], freed: readonly Freed[]) =>
+  withFreed(sessionTables(levels), freed);

@@ -1,4 +1,5 @@
 /** All classes of a mix as one. Pure. */
+import { type Freed, withFreed } from "./freed";
 import type { LevelSummary } from "./level-summary";
 import { sessionTables } from "./session-tables";
 import { shortNumber } from "./table";
@@ -7,6 +8,10 @@ import { shortNumber } from "./table";
 export function classTables(total: LevelSummary, levels: readonly LevelSummary[]): string {
   return [togetherLine(total), sessionTables(levels)].filter(Boolean).join("\n\n");
 }
+
+/** The same, and what became of abandoned requests. */
+export const classResults = (total: LevelSummary, levels: readonly LevelSummary[], freed: readonly Freed[]) =>
+  withFreed(classTables(total, levels), freed);
 
 /** What a run came to, whatever class a request was of, warm-up and drain included. */
 export function togetherLine(total: LevelSummary): string {

@@ -5,14 +5,13 @@ import { beforeLoad, together } from "../lazy";
 import { type Config, demand, orRefuse, readMix } from "../settings/config";
 import type { ClassSpec, MixClass } from "../settings/parse-config";
 import { Arrivals, emitLevelMetrics, Levels, type Slot } from "../wire/client";
-import { awaitFreed } from "../wire/freed";
+import { awaitFreed, freedServers } from "../wire/freed";
 import { openClient } from "../wire/llm-client";
 import { planRequests } from "../workload/load-plan";
 import { openPrompts } from "../workload/prompts";
 import { openConversations } from "./conversations";
 import { warmupOf } from "./levels";
 import { clientsPerVU, loadOptions } from "./options";
-import { withFreed } from "./sessions";
 import type { Load, Route, Routes, Send, Shape } from "./shape";
 import { type User, userOf } from "./users";
 
@@ -52,7 +51,7 @@ export function classes(of: Readonly<Record<string, TestClass>>): Shape {
 }
 
 function showsClasses({ levels, total }: RunReport): OwnResults {
-  return withFreed(together().classTables(total, levels));
+  return together().classResults(total, levels, freedServers());
 }
 
 /** The load of all classes. `live` has what the users of a class do, where the script says it. */

@@ -1,5 +1,4 @@
 import { abort } from "../abort";
-import type { OwnResults } from "../figures/level-summary";
 import { sessionTables } from "../lazy";
 import { type Config, demand, orRefuse } from "../settings/config";
 import { SettingError } from "../settings/setting-error";
@@ -27,15 +26,8 @@ export const conversations: Shape = {
       settle: () => awaitFreed([config]),
     };
   },
-  shows: ({ levels }) => withFreed(sessionTables().sessionTables(levels)),
+  shows: ({ levels }) => sessionTables().sessionResults(levels, freedServers()),
 };
-
-/** What is shown of sessions, with whether the server freed what was abandoned. */
-export function withFreed(text: string): OwnResults {
-  const freed = freedServers();
-  const lines = freed.map(sessionTables().freedLine).join("\n");
-  return { text: [text, lines].filter(Boolean).join("\n\n"), freed };
-}
 
 /**
  * So many sessions open at once (CONCURRENCY), or arrivals of sessions: RATE, STAGES, or the begins of a TRACE, `beginsMs`. A level

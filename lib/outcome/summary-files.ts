@@ -115,7 +115,7 @@ function summaryOf(
     ...(gates.profile ? { profile: gates.profile } : {}),
     thresholds: [...limits],
     ...(ofScript.length > 0 ? { scriptMetrics: ofScript } : {}),
-    ...(own.freed && own.freed.length > 0 ? { freed: [...own.freed] } : {}),
+    ...(own.freed?.length ? { freed: [...own.freed] } : {}),
     digests,
     ...report,
   };

@@ -20,27 +20,21 @@ export function awaitFreed(configs: readonly Config[]): void {
     if (!config.ABANDON) continue;
     const [page] = beforeLoad().metricsPages(config, requestHeaders(config), addressOf(config, "/metrics"));
     if (!page || found.has(page.url)) continue;
-    const { url, headers } = page;
-    let left: number | undefined;
-    let waitedS = 0;
-    for (; ; waitedS += stepS) {
-      const { status, body } = fetch(url, { headers, timeoutMs: 2000 });
-      left = status === 200 ? requestsIn(body) : undefined;
-      if (left === undefined || left === 0 || waitedS >= patienceS) break;
+    const freed: Freed = { class: config.part, waitedS: 0 };
+    for (; ; freed.waitedS += stepS) {
+      const { status, body } = fetch(page.url, { headers: page.headers, timeoutMs: 2000 });
+      freed.left = status === 200 ? requestsIn(body) : undefined;
+      if (!freed.left || freed.waitedS >= patienceS) break;
       sleep(stepS);
     }
-    found.set(url, {
-      ...(config.part !== undefined && { class: config.part }),
-      ...(left !== undefined && { left }),
-      waitedS,
-    });
+    found.set(page.url, freed);
   }
-  shared("freed", () => ({ servers: [...found.values()] }));
+  shared("freed", () => [...found.values()]);
 }
 
 /** What awaitFreed found; nothing where there was nothing to look for. */
 export function freedServers(): readonly Freed[] {
-  return shared("freed", () => ({ servers: [] as Freed[] })).servers;
+  return shared<Freed[]>("freed", () => []);
 }
 
 /** The requests that run or wait by a Prometheus page, of all engines together; undefined where it has no gauge of them. */
