@@ -4,6 +4,13 @@
 # (baseline).
 set -eu
 
+# true_or_false INPUT VALUE: what is misspelt is no "false".
+true_or_false() {
+  case "$2" in true | false) ;; *) echo "tokenclock: $1 is \"$2\"; it must be true or false" >&2 && exit 104 ;; esac
+}
+true_or_false baseline "$MAKE_BASELINE"
+true_or_false comment "$COMMENT"
+
 folder=$PWD/.tokenclock
 export CI_BASELINE="$folder/baseline" CI_OUT="$folder/results" CI_TOKENCLOCK="$CI_TOKENCLOCK_HOME/tokenclock"
 mkdir -p "$folder"
@@ -20,7 +27,7 @@ for line in $SETTINGS; do
 done
 IFS=$old
 
-# Without a baseline the runs are gated alone.
+# Without a baseline the runs are gated alone. That is no pass: what was to be compared was not.
 mode=check
 if [ "$MAKE_BASELINE" = true ] || [ ! -d "$CI_BASELINE/run-1" ]; then mode=baseline; fi
 code=0
@@ -28,15 +35,19 @@ sh "$CI_TOKENCLOCK_HOME/examples/ci.sh" "$mode" "$@" || code=$?
 
 results=$CI_OUT
 made=none
+missing=
 if [ "$mode" = baseline ] && [ "$code" = 0 ]; then
   results=$CI_BASELINE
-  if [ "$MAKE_BASELINE" = true ]; then made=made; fi
+  if [ "$MAKE_BASELINE" = true ]; then made=made; else missing=true code=96; fi
 fi
 
 comment=$folder/comment.md
 {
   if [ "$code" = 0 ]; then echo "### tokenclock: passed"; else echo "### tokenclock: did not pass (exit code $code)"; fi
-  if [ "$mode" = baseline ] && [ "$MAKE_BASELINE" != true ]; then echo && echo "There is no baseline yet to compare with."; fi
+  if [ -n "$missing" ]; then
+    echo
+    echo "Every run passed its gate, but there is no baseline to compare with: run this job on the default branch, or with baseline: true."
+  fi
   # The last verdicts: the comparison, and the gate of the last run that there is.
   if [ -f "$results/compare.md" ]; then echo && cat "$results/compare.md"; fi
   last=

@@ -123,7 +123,12 @@ export function lintFinding({ code, stdout, stderr }: Ended): Finding {
   return { state: "not checked", text: `golangci-lint did not end its work: ${firstLine(stderr || stdout)}` };
 }
 
-const firstLine = (text: string): string => text.trim().split("\n")[0] ?? "";
+/** The first line that says something of the check: `go run` names what it fetches before. */
+const firstLine = (text: string): string =>
+  text
+    .trim()
+    .split("\n")
+    .find((line) => !line.startsWith("go: downloading ")) ?? "";
 
 const go = (...args: string[]) => runCommand("go", ["run", ...args], { cwd: extensionDir });
 

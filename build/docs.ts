@@ -3,7 +3,7 @@ import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { metricsMarkdown } from "../lib/figures/metrics-table";
 import type { Profile } from "../lib/figures/profile";
-import { exitCodesMarkdown } from "../lib/outcome/exit-codes";
+import { exitCodesMarkdown } from "../lib/outcome/exit-code-texts";
 import { settingsMarkdown } from "../lib/settings/settings";
 import { commonSettings } from "../lib/settings/used-settings";
 import { batch } from "../thresholds/batch";

@@ -52,6 +52,14 @@ case "${CI_OUT:-results/ci}" in /*) out=$CI_OUT ;; *) out=$PWD/${CI_OUT:-results
 gate=${CI_GATE:-}
 compare=${CI_COMPARE:-}
 
+# No run at all would be one that nothing speaks against.
+case "$runs" in
+  "" | 0* | *[!0-9]*)
+    echo "$0: CI_RUNS=$runs is not a whole number from 1" >&2
+    exit 104
+    ;;
+esac
+
 if [ "$mode" = check ] && [ ! -d "$baseline/run-1" ]; then
   echo "$0: there is no baseline in $baseline; make one with: $0 baseline" >&2
   exit 104

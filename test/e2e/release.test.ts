@@ -8,6 +8,7 @@ import path from "node:path";
 import { before, type TestContext, test } from "node:test";
 import { root } from "../../build/paths";
 import { isHost, targets } from "../../build/release/target";
+import { actionStep, defaultInputs, expressionOf, filledIn } from "../support/action";
 import { type ChildEnd, startChild } from "../support/child";
 import { scratchDir } from "../support/scratch";
 import { startServer } from "../support/simulated";
@@ -270,6 +271,42 @@ async function github(t: TestContext, files: string) {
 
 const noAction = skip || (found("curl") ? false : "curl is not installed");
 
+/** Runs a step of action.yml with these inputs; the files that GitHub gives a step are in the folder `temp`. */
+function runStep(
+  name: string,
+  temp: string,
+  given: { inputs?: object; github?: object; steps?: object; env?: NodeJS.ProcessEnv },
+): Promise<ChildEnd> {
+  const { run, env } = actionStep(name);
+  const context = {
+    inputs: { ...defaultInputs(), ...given.inputs },
+    github: { token: "secret", ref_name: "topic", event: { repository: { default_branch: "main" } }, ...given.github },
+    steps: given.steps ?? {},
+  };
+  const own = Object.fromEntries(Object.entries(env).map(([key, value]) => [key, filledIn(value, context)]));
+  const files = { GITHUB_PATH: "path", GITHUB_ENV: "env", GITHUB_OUTPUT: "output" };
+  return startChild("sh", ["-c", run], {
+    cwd: temp,
+    env: {
+      ...process.env,
+      ...{ GITHUB_ACTION_PATH: root, RUNNER_TEMP: temp, GITHUB_REPOSITORY: "o/r" },
+      ...Object.fromEntries(Object.entries(files).map(([key, file]) => [key, path.join(temp, file)])),
+      ...given.env,
+      ...own,
+    },
+    timeoutMs: 120_000,
+  }).ended;
+}
+
+/** The values in a file of NAME=value lines. */
+const valuesIn = (file: string): Record<string, string> =>
+  Object.fromEntries(
+    readFileSync(file, "utf8")
+      .trim()
+      .split("\n")
+      .map((line) => line.split("=", 2)),
+  );
+
 test("the action installs a release, makes a baseline, compares with it and keeps one comment", {
   skip: noAction,
 }, async (t) => {
@@ -277,72 +314,59 @@ test("the action installs a release, makes a baseline, compares with it and keep
   const temp = made("runner");
   mkdirSync(temp);
   const file = (name: string) => path.join(temp, name);
-  const common = {
-    RUNNER_TEMP: temp,
-    GITHUB_PATH: file("path"),
-    GITHUB_ENV: file("env"),
-    GITHUB_OUTPUT: file("output"),
-  };
-  const installed = await script("action/install.sh", [], { ...common, RELEASE_URL: `${url}/download` });
+  const installed = await runStep("Install", temp, { inputs: { "release-url": `${url}/download` } });
   assert.equal(installed.code, 0, installed.stderr);
-  const [, homeOfAction = ""] = /^CI_TOKENCLOCK_HOME=(.+)$/m.exec(readFileSync(file("env"), "utf8")) ?? [];
-  assert.equal(readFileSync(file("path"), "utf8").trim(), homeOfAction);
+  const { CI_TOKENCLOCK_HOME = "" } = valuesIn(file("env"));
+  assert.equal(readFileSync(file("path"), "utf8").trim(), CI_TOKENCLOCK_HOME);
+  const env = { CI_TOKENCLOCK_HOME, GITHUB_API_URL: url };
 
   const server = await startServer("--step-time", "20ms");
   t.after(server.stop);
-  const own = { BASE_URL: server.baseUrl, CI_SCENARIO: "concurrency-sweep", CI_RUNS: "1", CI_COMPARE: "" };
-  const gate = {
-    CI_GATE: "--slo-ttft 60000 --percentile 50",
-    SETTINGS: "CONCURRENCY=2\nREQUESTS=12\nOUTPUT_TOKENS=4\nTHRESHOLDS=none",
+  const inputs = {
+    ...{ "base-url": server.baseUrl, runs: "1", gate: "--slo-ttft 60000 --percentile 50" },
+    settings: "CONCURRENCY=2\nREQUESTS=12\nOUTPUT_TOKENS=4\nTHRESHOLDS=none",
   };
   let said = "";
-  /** A run of the step; its outputs. */
-  const step = async (env: NodeJS.ProcessEnv) => {
+  /** A run of the step that measures; its outputs. */
+  const step = async (own: object, github: object = {}) => {
     writeFileSync(file("output"), "");
-    const { code, stdout, stderr } = await script(
-      "action/run.sh",
-      [],
-      { ...common, ...own, ...gate, CI_TOKENCLOCK_HOME: homeOfAction, ...env },
-      temp,
-    );
+    const given = { inputs: { ...inputs, ...own }, github, env };
+    const { code, stdout, stderr } = await runStep("Run, gate and compare", temp, given);
     said = stdout + stderr;
     assert.equal(code, 0, said);
-    return Object.fromEntries(
-      readFileSync(file("output"), "utf8")
-        .trim()
-        .split("\n")
-        .map((line) => line.split("=", 2)),
-    ) as Record<string, string>;
+    return valuesIn(file("output"));
   };
-  const comment = async (from: string) => {
-    const env = {
-      GITHUB_API_URL: url,
-      GITHUB_REPOSITORY: "o/r",
-      GITHUB_TOKEN: "secret",
-      PULL_REQUEST: "5",
-      MARK: "default",
-      COMMENT_FILE: from,
-    };
-    const bin = path.join(homeOfAction, "bin", "node");
-    const { code, stderr } = await startChild(bin, [path.join(root, "action", "comment.cjs")], {
-      env,
-      timeoutMs: 30_000,
-    }).ended;
+  const comment = async (outputs: Record<string, string>) => {
+    const github = { event: { pull_request: { number: 5 } } };
+    const context = { inputs: defaultInputs(), github, steps: { run: { outputs } } };
+    assert.ok(expressionOf(actionStep("Comment on the pull request").condition ?? "false", context));
+    const { code, stderr } = await runStep("Comment on the pull request", temp, { ...context, env });
     assert.equal(code, 0, stderr);
   };
+  const verdict = async (outputs: Record<string, string>) =>
+    (await runStep("Verdict", temp, { steps: { run: { outputs } } })).code;
 
-  let baseline = await step({ MAKE_BASELINE: "true" });
+  // A run that is no baseline and has none to be compared with is no pass.
+  const first = await step({});
+  assert.ok(["96", "98"].includes(first.code ?? ""), said);
+  assert.equal(first.baseline, "none");
+  assert.equal(await verdict(first), Number(first.code));
+  if (first.code === "96")
+    assert.match(readFileSync(first.comment ?? "", "utf8"), /there is no baseline to compare with/);
+
   // A busy machine makes the client invalid, which makes no baseline.
-  for (let i = 0; i < 2 && baseline.code === "98"; i++) baseline = await step({ MAKE_BASELINE: "true" });
+  let baseline: Record<string, string> = { code: "98" };
+  for (let i = 0; i < 3 && baseline.code === "98"; i++) baseline = await step({}, { ref_name: "main" });
   if (baseline.code === "98") return t.skip("this machine is too busy for the client to judge a server");
   assert.deepEqual([baseline.code, baseline.baseline], ["0", "made"], said);
+  assert.equal(await verdict(baseline), 0);
   assert.ok(existsSync(path.join(temp, ".tokenclock", "baseline", "run-1", "summary.json")));
-  const compared = await step({ MAKE_BASELINE: "false" });
+  const compared = await step({});
   // One run a side leaves changes unclear as a rule; in the next step the job ends with this code.
   assert.ok(["0", "96", "98", "99"].includes(compared.code ?? ""), compared.code);
   assert.equal(compared.baseline, "none");
-  await comment(compared.comment ?? "");
-  await comment(compared.comment ?? "");
+  await comment(compared);
+  await comment(compared);
   assert.equal(comments.length, 1);
   assert.match(comments[0]?.body ?? "", /^<!-- tokenclock default -->\n### tokenclock: (passed|did not pass)/);
   if (compared.code !== "98") assert.match(comments[0]?.body ?? "", /ttft/i);
@@ -351,16 +375,31 @@ test("the action installs a release, makes a baseline, compares with it and keep
     ["GET", "POST", "GET", "PATCH"],
   );
 
-  const dead = await step({ MAKE_BASELINE: "false", BASE_URL: "http://127.0.0.1:9/v1" });
+  const dead = await step({ "base-url": "http://127.0.0.1:9/v1" });
   assert.notEqual(dead.code, "0");
+  assert.equal(await verdict(dead), Number(dead.code));
   assert.match(readFileSync(dead.comment ?? "", "utf8"), /did not pass \(exit code \d+\)/);
-  const bad = await script(
-    "action/run.sh",
-    [],
-    { ...common, ...own, ...gate, CI_TOKENCLOCK_HOME: homeOfAction, MAKE_BASELINE: "false", SETTINGS: "what" },
-    temp,
-  );
-  assert.deepEqual([bad.code, /settings has what, which is not NAME=value/.test(bad.stderr)], [104, true]);
+  for (const [own, line] of [
+    [{ "base-url": "" }, /usage: BASE_URL=/],
+    [{ scenario: "concurency-sweep" }, /concurency-sweep/],
+    [{ runs: "many" }, /CI_RUNS=many is not a whole number from 1/],
+    [{ runs: "0" }, /CI_RUNS=0 is not a whole number from 1/],
+    [{ gate: "--slo-tfft 500" }, /--slo-tfft/],
+    [{ settings: "CONCURENCY=2" }, /CONCURENCY/],
+  ] as const) {
+    const refused = await step(own);
+    assert.match(said, line);
+    assert.notEqual(await verdict(refused), 0, JSON.stringify(own));
+    assert.equal(refused.baseline, "none");
+  }
+  for (const [own, line] of [
+    [{ settings: "what" }, /settings has what, which is not NAME=value/],
+    [{ baseline: "ture" }, /baseline is "ture"; it must be true or false/],
+    [{ comment: "yes" }, /comment is "yes"; it must be true or false/],
+  ] as const) {
+    const bad = await runStep("Run, gate and compare", temp, { inputs: { ...inputs, ...own }, env });
+    assert.deepEqual([bad.code, line.test(bad.stderr)], [104, true], bad.stderr);
+  }
 });
 
 test("the action refuses an archive with other bytes than SHA256SUMS has", { skip: noAction }, async (t) => {
@@ -371,22 +410,38 @@ test("the action refuses an archive with other bytes than SHA256SUMS has", { ski
   const { url } = await github(t, folder);
   const temp = made("runner-damaged");
   mkdirSync(temp);
-  const { code } = await script("action/install.sh", [], {
-    RUNNER_TEMP: temp,
-    GITHUB_PATH: path.join(temp, "p"),
-    GITHUB_ENV: path.join(temp, "e"),
-    RELEASE_URL: `${url}/download`,
-  });
+  const { code } = await runStep("Install", temp, { inputs: { "release-url": `${url}/download` } });
   assert.notEqual(code, 0);
-  assert.ok(!existsSync(path.join(temp, "p")));
+  assert.ok(!existsSync(path.join(temp, "path")));
 });
 
-test("action.yml and the Dockerfile run the scripts that these tests run", () => {
-  const action = readFileSync(path.join(root, "action.yml"), "utf8");
-  const used = [...action.matchAll(/action\/[\w.]+/g)].map(([file]) => file);
-  assert.deepEqual(new Set(used), new Set(["action/install.sh", "action/run.sh", "action/comment.cjs"]));
-  assert.match(
-    readFileSync(path.join(root, "Dockerfile"), "utf8"),
-    /COPY .*image\/install\.sh[\s\S]*RUN sh \S+install\.sh/,
-  );
+test("the Dockerfile's instructions find their files and install the release", { skip: noCapabilities }, async (t) => {
+  // Its absolute folders are below this one; release/ is the one that was made.
+  const image = made("layers");
+  const inside = (words: string) => words.replace(/(^|\s)\/(?=tmp\/|opt\/|usr\/)/g, `$1${image}/`);
+  mkdirSync(path.join(image, "usr", "local", "bin"), { recursive: true });
+  const architecture = target?.name.split("/")[1] ?? "";
+  const run: string[] = [];
+  for (const [, instruction, rest = ""] of readFileSync(path.join(root, "Dockerfile"), "utf8").matchAll(
+    /^(COPY|RUN) (.*)$/gm,
+  )) {
+    if (instruction === "RUN" && !rest.startsWith("apt-get ")) run.push(inside(rest));
+    if (instruction !== "COPY" || rest.startsWith("--from=")) continue;
+    const words = inside(rest.replace(/\$\{TARGETARCH\}/g, architecture)).split(" ");
+    const to = words.pop() ?? "";
+    const from = words.map((word) => (word.startsWith("release/") ? made(word.replace("release", "one")) : word));
+    run.push(`mkdir -p ${to} && cp ${from.join(" ")} ${to}`);
+  }
+  // The copy comes first in the file, as the instruction that needs it follows.
+  const copied = await startChild("sh", ["-ec", run.join("\n")], { cwd: root, timeoutMs: 60_000 }).ended;
+  if (/Operation not supported/.test(copied.stderr)) {
+    t.skip(`the file system of ${image} keeps no capabilities`);
+    return;
+  }
+  assert.equal(copied.code, 0, copied.stderr);
+  const { code, stdout } = await startChild(path.join(image, "usr", "local", "bin", "tokenclock"), ["--version"], {
+    timeoutMs: 60_000,
+    env: { ...process.env, TOKENCLOCK_NODE: path.join(image, "opt", "tokenclock", "bin", "node") },
+  }).ended;
+  assert.deepEqual([code, /^\d+\.\d+\.\d+/.test(stdout)], [0, true], stdout);
 });
