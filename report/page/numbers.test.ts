@@ -48,6 +48,7 @@ const thresholds = [
     margin: 80,
     result: "passed",
   },
+  { metric: "llm_tpot", level: "c8", expression: "drift<=5%", value: 1.5, margin: 3.5, result: "passed" },
   { metric: "llm_request_failed", expression: "rate<=0.01", value: 0.05, margin: -0.04, result: "violated" },
 ];
 
@@ -108,17 +109,18 @@ const firstDueNs = () => Math.min(...lines.map(({ scheduledNs = 0 }) => schedule
 
 test("every threshold stands with its value, limit and margin", () => {
   assert.deepEqual(
-    rows("thresholds").map(({ result, level, metric, limit, value, margin, margin_share: share }) => [
-      ...[result, level, metric, limit, value, margin],
+    rows("thresholds").map(({ result, level, metric, limit, value, margin, unit, margin_share: share }) => [
+      ...[result, level, metric, limit, value, margin, unit],
       Math.round(1e6 * Number(share)) / 1e6,
     ]),
     [
-      ["violated", "the whole run", "llm_request_failed", "rate<=0.01", 0.05, -0.04, -4],
-      ["passed", "c8", "llm_samples of llm_ttft", "count>=20", 100, 80, 4],
-      ["passed", "c8", "llm_ttft", "p(95)<50", 48.5, 1.5, 0.03],
+      ["violated", "the whole run", "llm_request_failed", "rate<=0.01", 0.05, -0.04, "share", -4],
+      ["passed", "c8", "llm_samples of llm_ttft", "count>=20", 100, 80, "samples", 4],
+      ["passed", "c8", "llm_tpot", "drift<=5%", 1.5, 3.5, "%", 0.7],
+      ["passed", "c8", "llm_ttft", "p(95)<50", 48.5, 1.5, "ms", 0.03],
     ],
   );
-  assert.match(html, /2 of 3 thresholds passed/);
+  assert.match(html, /3 of 4 thresholds passed/);
 });
 
 test("what failed is counted by class and message, in the server's words", () => {

@@ -134,7 +134,8 @@ function table({ name, slices = [] }: LevelSummary): Table {
       ...clients(slices).map(({ key, name }) => ({ key, title: name, unit: "MB" })),
     ],
     rows: slices.map((slice) => ({
-      from_s: slice.startS - beginS,
+      // Differences of seconds miss whole ones by their rounding.
+      from_s: Number((slice.startS - beginS).toFixed(3)),
       requests: slice.requests,
       failed: slice.failed,
       ttft_p50_ms: slice.ttftMs.p50,

@@ -21,7 +21,12 @@ export function thresholdsSection(shown: readonly ShownRun[]): Section {
         value: value ?? null,
         margin: margin ?? null,
         margin_share: margin !== undefined && limit ? margin / Math.abs(limit) : null,
-        unit: isMetricName(metric) ? metrics[metric].unit : (unitOf(run.summary, metric) ?? ""),
+        // The limit of a drift is a share of where the metric began.
+        unit: expression.endsWith("%")
+          ? "%"
+          : isMetricName(metric)
+            ? metrics[metric].unit
+            : (unitOf(run.summary, metric) ?? ""),
       };
     }),
   );
@@ -99,6 +104,6 @@ function inOrder(summary: Summary | undefined): Judgement[] {
 
 /** The number behind the operator. */
 function limitOf(expression: string): number | undefined {
-  const [, limit] = /[<>=!]=?\s*(-?[\d.]+(?:e[+-]?\d+)?)\s*$/i.exec(expression) ?? [];
+  const [, limit] = /[<>=!]=?\s*(-?[\d.]+(?:e[+-]?\d+)?)\s*%?\s*$/i.exec(expression) ?? [];
   return limit === undefined ? undefined : Number(limit);
 }
