@@ -6,6 +6,7 @@ import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, utimesSync, wr
 import os from "node:os";
 import path from "node:path";
 import { type TestContext, test } from "node:test";
+import { cycloneDxFaults } from "../../test/support/cyclonedx";
 import { root } from "../paths";
 import { packageOf } from "./cli";
 import { type Component, modulesIn, noticesOf } from "./components";
@@ -92,13 +93,64 @@ test("the bill of materials has licences, hashes and package URLs, and the same 
   const text = sbomOf("0.1.0", "linux/amd64", 1_700_000_000, [echarts, k6]);
   assert.equal(text, sbomOf("0.1.0", "linux/amd64", 1_700_000_000, [k6, echarts]));
   assert.notEqual(text, sbomOf("0.1.0", "linux/arm64", 1_700_000_000, [k6, echarts]));
-  const { bomFormat, specVersion, serialNumber, metadata, components } = JSON.parse(text);
-  assert.deepEqual([bomFormat, specVersion, metadata.timestamp], ["CycloneDX", "1.6", "2023-11-14T22:13:20Z"]);
-  // The pattern of CycloneDX's schema.
-  assert.match(serialNumber, /^urn:uuid:[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/);
+  const document = JSON.parse(text);
+  const { metadata, components } = document;
+  assert.deepEqual(cycloneDxFaults(document), []);
+  assert.equal(metadata.timestamp, "2023-11-14T22:13:20Z");
   assert.equal(components[0].purl, "pkg:golang/go.k6.io/k6/v2@v2.2.0");
   assert.deepEqual(components[1].hashes, [{ alg: "SHA-512", content: "07".repeat(64) }]);
   assert.deepEqual(components[1].licenses, [{ license: { id: "Apache-2.0" } }]);
+  // The check can fail.
+  const [first, second] = components;
+  for (const [changed, fault] of [
+    [{ ...document, specVersion: "1.7" }, "specVersion is not 1.6"],
+    [{ ...document, components: [first, { ...second, licenses: [] }] }, `${second.name}: no licence`],
+    [
+      { ...document, components: [first, { ...second, hashes: [{ alg: "SHA-512", content: "07" }] }] },
+      `${second.name}: hash SHA-512 07`,
+    ],
+    [{ ...document, components: [first, first] }, "go.k6.io/k6/v2: bom-ref is not its own"],
+    [{ ...document, components: [first] }, `a dependency on ${second.purl}, which is no component`],
+  ] as const) {
+    assert.ok(cycloneDxFaults(changed).includes(fault), fault);
+  }
+});
+
+test("the entry for k6's extension registry has its required fields, and names what the extension registers", () => {
+  const read = (...file: string[]) => readFileSync(path.join(root, ...file), "utf8");
+  const [, entry = ""] = /```yaml\n(- module: [\s\S]*?)```/.exec(read("docs", "release.md")) ?? [];
+  const value = (key: string) => new RegExp(`^[- ] ${key}: (.+)$`, "m").exec(entry)?.[1];
+  const values = (key: string) =>
+    (new RegExp(`^  ${key}:\\n((?:    - .*\\n)+)`, "m").exec(entry)?.[1] ?? "")
+      .split("\n")
+      .flatMap((line) => (line === "" ? [] : [line.replace(/^ {4}- "?([^"]*)"?$/, "$1")]));
+  // Fields and values of github.com/grafana/k6registry, docs/registry.schema.yaml.
+  const known = [
+    "module",
+    "description",
+    "tier",
+    "imports",
+    "outputs",
+    "subcommands",
+    "versions",
+    "categories",
+    "products",
+  ];
+  for (const [, key = ""] of entry.matchAll(/^[- ] (\w+):/gm)) assert.ok(known.includes(key), key);
+  assert.equal(value("module"), /^module (.+)$/m.exec(read("extension", "go.mod"))?.[1]);
+  assert.ok((value("description") ?? "").length > 20);
+  assert.ok(["official", "partner", "community"].includes(value("tier") ?? ""), value("tier"));
+  const register = read("extension", "register.go");
+  const registered = (call: string) =>
+    [...register.matchAll(new RegExp(`${call}\\("([^"]+)"`, "g"))].map(([, name]) => name);
+  assert.deepEqual(values("imports"), registered("modules\\.Register"));
+  assert.deepEqual(values("outputs"), registered("output\\.RegisterExtension"));
+  assert.deepEqual(values("subcommands"), registered("subcommand\\.RegisterExtension"));
+  for (const name of values("imports")) assert.match(name, /^k6\/x\//);
+  assert.deepEqual(values("versions"), [`v${JSON.parse(read("package.json")).version}`]);
+  assert.doesNotMatch(read("extension", "go.mod"), /^replace /m);
+  for (const file of ["README.md", "LICENSE", "index.d.ts", "examples/smoke.js"])
+    assert.ok(read("extension", file), file);
 });
 
 test("each licence text stands once, under all that have it", () => {

@@ -10,6 +10,7 @@ import { root } from "../../build/paths";
 import { isHost, targets } from "../../build/release/target";
 import { actionStep, defaultInputs, expressionOf, filledIn } from "../support/action";
 import { type ChildEnd, startChild } from "../support/child";
+import { cycloneDxFaults } from "../support/cyclonedx";
 import { scratchDir } from "../support/scratch";
 import { startServer } from "../support/simulated";
 
@@ -155,7 +156,9 @@ test("help, version, completion and what is misspelt", { skip }, async () => {
 });
 
 test("the archive names what it is made of, with licences", { skip }, () => {
-  const { components } = JSON.parse(readFileSync(path.join(home, "sbom.cdx.json"), "utf8")) as {
+  const bill = JSON.parse(readFileSync(path.join(home, "sbom.cdx.json"), "utf8"));
+  assert.deepEqual(cycloneDxFaults(bill), []);
+  const { components } = bill as {
     components: { name: string; version: string; licenses: { license?: { id: string }; expression?: string }[] }[];
   };
   const licences = new Map(components.map(({ name, licenses: [one] }) => [name, one?.license?.id ?? one?.expression]));
