@@ -7,6 +7,7 @@ import assert from "node:assert/strict";
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { after, before, type TestContext, test } from "node:test";
+import { rootCertificates } from "node:tls";
 import { runCommand } from "../../build/command";
 import { builtK6, root } from "../../build/paths";
 import { parseStartArgs } from "../../run/start";
@@ -37,9 +38,17 @@ function shownFile(name: string): string {
   return path.join(workDir, name);
 }
 
+/** A file with a real authority, in the place of the reader's own. */
+function authority(): string {
+  const file = path.join(workDir, "ca.pem");
+  writeFileSync(file, rootCertificates[0] ?? "");
+  return file;
+}
+
 const shorter: Readonly<Record<string, (value: string) => string>> = {
   BASE_URL: (value) => (value.endsWith("/v1") ? server.baseUrl : server.origin),
   WIRE: (value) => path.join(root, value),
+  TLS_CA: () => authority(),
   CONCURRENCY: (value) => value.split(",").slice(0, 2).join(","),
   REQUESTS: (value) => String(Math.min(Number(value), 20)),
   DURATION: () => "500ms",
