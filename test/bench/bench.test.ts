@@ -77,3 +77,37 @@ for (const [load, path] of loads) {
     assert.equal(peer?.met, undefined);
   });
 }
+
+test("conversations and a searched rate: the figures that their targets judge", { skip }, async () => {
+  const clients = knownClients(cache).filter(({ name }) => name === "tokenclock-scenario");
+  const small: Omit<BenchCase, "load" | "quick"> = {
+    ...{ name: "small", what: "a few turns", simulator: ["--ttft", "20ms", "--itl", "5ms"] },
+    ...{ path: "/v1/chat/completions", clients: ["tokenclock-scenario"], targets: [] },
+  };
+  const talk: Load = {
+    ...{ kind: "sessions", streams: 6, requests: 3, tokens: 4, requestS: 0.035 },
+    ...{ beginsPerS: 12, inputTokens: 16, think: "600ms" },
+  };
+  const talks = await runCase({ ...small, load: talk, quick: talk }, clients, k6, usage, 1, false);
+  const [turns] = talks.runs;
+  assert.deepEqual(
+    [turns?.measured.requests, turns?.figures.unmatched, turns?.figures.cachedWrong, turns?.figures.mostSessions],
+    [18, 0, 0, 6],
+    JSON.stringify(talks.skipped),
+  );
+  assert.ok((turns?.figures.leastThinkMs ?? 0) >= 600);
+  const rate: Load = { kind: "rate", streams: 0, requests: 1, tokens: 2, requestS: 0.025 };
+  const search = { from: 10, least: 5, most: 10, precision: 0.5, trialS: 1, attempts: 3, share: 0.8 };
+  const rates = await runCase({ ...small, load: rate, quick: rate, search }, clients, k6, usage, 1, false).catch(
+    (error: Error) => error,
+  );
+  // A busy machine may be valid at no rate, which must be said.
+  if (rates instanceof Error) assert.match(rates.message, /is valid at no rate/);
+  else {
+    const [run] = rates.runs;
+    const found = run?.figures.validRate ?? 0;
+    assert.ok(found >= 5 && found <= 10);
+    assert.equal(run?.load.streams, Math.floor(0.8 * found));
+    assert.ok((run?.figures.sentShare ?? 0) > 0);
+  }
+});
