@@ -4,7 +4,7 @@ import { mkdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { pathToFileURL } from "node:url";
-import { assertFitForPaper, assertReadable, browserTests, watched } from "../../test/support/browser-page";
+import { assertFitForPaper, assertReadable, browserTests, openPage, watched } from "../../test/support/browser-page";
 import { batches, cache, phases, ramp, sweep, writeRun } from "../../test/support/synthetic";
 import { main as compare } from "../cli/compare";
 import { formatNumber } from "../format";
@@ -22,7 +22,7 @@ for (const [name, spec] of Object.entries({
   test(`no table of a ${name} is wider than a page of 1200 px or than paper`, { skip }, async () => {
     const run = writeRun(spec, dir, `tables-${name}`);
     await renderReport(run);
-    const page = await browser().newPage();
+    const page = await openPage(browser());
     await page.goto(pathToFileURL(join(run, "report.html")).href);
     await page.evaluate("document.querySelectorAll('details').forEach((each) => { each.open = true })");
     // A4 within margins of 10 mm, at 96 px an inch.
@@ -58,6 +58,14 @@ for (const [name, spec] of Object.entries(specs)) {
   });
 }
 
+test("the page of bursts is readable everywhere, silent and fit for paper", { skip }, async () => {
+  const run = writeRun(batches({ seed: 3, sizes: [1, 64], runs: 2 }), dir, "bursts");
+  await renderReport(run);
+  const file = join(run, "report.html");
+  await assertReadable(browser(), file);
+  await assertFitForPaper(browser(), file);
+});
+
 test("the page of a comparison is readable everywhere, silent, fit for paper, and shows the server's metrics", {
   skip,
 }, async () => {
@@ -79,7 +87,7 @@ test("values show by hovering and by keyboard, series switch, a part is zoomed i
   const run = writeRun(specs.sweep, dir, "live");
   await renderReport(run);
   const address = pathToFileURL(join(run, "report.html")).href;
-  const page = await browser().newPage({ viewport: { width: 1280, height: 900 } });
+  const page = await openPage(browser(), { viewport: { width: 1280, height: 900 } });
   const seen = watched(page, address);
   await page.goto(address);
   const { rows } = JSON.parse(readFileSync(join(run, "tables", "levels.json"), "utf8")) as {

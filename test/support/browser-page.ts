@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before } from "node:test";
 import { pathToFileURL } from "node:url";
-import { type Browser, chromium, type Page } from "playwright-core";
+import { type Browser, type BrowserContextOptions, chromium, type Page } from "playwright-core";
 import { chromiumArgs, findChromium } from "./chromium";
 
 /** A browser and a folder for the tests of a file, which end with them. `skip` says why there is no browser. */
@@ -21,6 +21,13 @@ export function browserTests(prefix: string): { skip: string | false; dir: strin
     rmSync(dir, { recursive: true });
   });
   return { skip: "missing" in found && `needs a browser: ${found.missing}`, dir, browser: () => browser as Browser };
+}
+
+/** A page that has time: a busy machine may take a minute to draw what takes a second. */
+export async function openPage(browser: Browser, options: BrowserContextOptions = {}): Promise<Page> {
+  const page = await browser.newPage(options);
+  page.setDefaultTimeout(180_000);
+  return page;
 }
 
 /** Everything that a page said or asked for beside itself. */
@@ -58,10 +65,7 @@ export async function assertReadable(browser: Browser, file: string): Promise<vo
     ["light", 390, false],
   ] as const) {
     const what = `${colorScheme} ${width} ${javaScriptEnabled}`;
-    const context = await browser.newContext({
-      ...{ colorScheme, javaScriptEnabled, viewport: { width, height: 900 } },
-    });
-    const page = await context.newPage();
+    const page = await openPage(browser, { colorScheme, javaScriptEnabled, viewport: { width, height: 900 } });
     const seen = watched(page, address);
     await page.goto(address, { waitUntil: "load" });
     if (javaScriptEnabled) await drawAll(page);
@@ -89,13 +93,13 @@ export async function assertReadable(browser: Browser, file: string): Promise<vo
       return each.clientWidth < 120 && lines > each.textContent.trim().split(/\\s+/).length + 2;
     }).map((each) => each.textContent)`);
     assert.deepEqual(squeezed, [], what);
-    await context.close();
+    await page.close();
   }
 }
 
 /** Fails unless the still pictures are printed, in ink for paper, and nothing that only works on a screen. */
 export async function assertFitForPaper(browser: Browser, file: string): Promise<void> {
-  const page = await browser.newPage({ colorScheme: "dark", viewport: { width: 718, height: 900 } });
+  const page = await openPage(browser, { colorScheme: "dark", viewport: { width: 718, height: 900 } });
   await page.goto(pathToFileURL(file).href);
   await page.emulateMedia({ media: "print", colorScheme: "dark" });
   for (const [selector, visible] of [
