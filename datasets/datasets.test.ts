@@ -2,8 +2,7 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import path from "node:path";
 import { test } from "node:test";
-import { readFile } from "../lib/workload/formats/read";
-import { defaultReading, fileOfText } from "../test/support/file-of-text";
+import { readRows } from "../test/support/file-of-text";
 import { shippedSet, tokenIdLines } from "./generate";
 
 const read = (file: string) => readFileSync(path.join(__dirname, file), "utf8").trimEnd().split("\n");
@@ -18,7 +17,7 @@ for (const { file, kind, count } of sets) {
     const lines = read(file);
     assert.equal(new Set(lines).size, count);
     const API = kind === "messages" ? "chat" : "completions";
-    const { rows } = readFile("DATASET", file, fileOfText(lines.join("\n")), { ...defaultReading, API });
+    const { rows } = readRows("DATASET", file, lines.join("\n"), { API });
     const inputs = rows.map((row) => JSON.parse(row).input);
     assert.equal(inputs.length, count);
     if (kind !== "messages") assert.ok(inputs.every((input) => input.kind === kind));

@@ -287,7 +287,7 @@ declare module "k6/x/tokenclock" {
     cv?: number;
     seed?: number;
     /** Explicit offsets in ms, ascending, instead of stages; then one stage with this name. */
-    traceMs?: number[];
+    traceMs?: readonly number[] | Float64Array;
     traceName?: string;
     /** Most requests in flight at once: checked against this host's limits of descriptors and ports, and the limit of all
      * VUs that call each(). */
@@ -766,15 +766,20 @@ declare module "k6/x/tokenclock" {
     readonly parquet: boolean;
     /** Calls `take` with each line that is not blank and its number from 1, until it returns false. */
     lines(take: (line: string, number: number) => unknown): void;
+    /** Calls `take` with the text in pieces of whole lines with their ends, 64 kB or more each, until it returns false. */
+    pieces(take: (piece: string) => unknown): void;
     /** Calls `take` with the JSON of each element of the array that the file is and its number from 1, until it returns false. */
     elements(take: (element: string, number: number) => unknown): void;
     /** The whole text. */
     text(): string;
   }
 
-  /** Texts that all VUs of the process share: those that the first VU's `fill` adds. For the init context. */
+  /**
+   * Texts that all VUs of the process share: those that the first VU's `fill` adds. They are kept as UTF-8, once, outside of any
+   * VU's heap. Where `fill` returns numbers from 0, these rows are kept, in this order. For the init context.
+   */
   export class Rows {
-    constructor(name: string, fill: (add: (text: string) => void) => void);
+    constructor(name: string, fill: (add: (text: string) => void) => Uint32Array | undefined);
     readonly length: number;
     at(i: number): string;
   }

@@ -57,35 +57,35 @@ export function scheduled(config: Config): Load {
     }
     return rateOverTime().ratePoints(name, text);
   };
-  const trace = config.TRACE === "" ? [] : openFileRows(config, "TRACE");
-  const stages = trace.length > 0 ? [] : orRefuse(() => stagesOf(config, readRates));
-  if (trace.length > 0) refuseWarmup(config, "a trace");
+  const trace = config.TRACE === "" ? undefined : openFileRows(config, "TRACE");
+  const stages = trace ? [] : orRefuse(() => stagesOf(config, readRates));
+  if (trace) refuseWarmup(config, "a trace");
   const spec: ArrivalSpec = {
     arrival: config.ARRIVAL.kind,
     seed: config.SEED,
     maxInFlight: config.MAX_IN_FLIGHT,
   };
   if (config.ARRIVAL.kind === "gamma") spec.cv = config.ARRIVAL.cv;
-  if (trace.length > 0) {
-    // The module reads the schedule of the first VU; the others would go through all rows for nothing.
-    if (__VU === 0) spec.traceMs = Array.from({ length: trace.length }, (_, k) => trace.at(k)?.atMs ?? 0);
+  if (trace) {
+    // The module reads the schedule of the first VU, which has read the file.
+    if (trace.timesMs) spec.traceMs = trace.timesMs;
     spec.traceName = "trace";
   } else {
     spec.stages = stages;
   }
   const schedule = new Arrivals(config.scenario, spec);
-  if (trace.length === 0) planRequests(schedule.count);
+  if (!trace) planRequests(schedule.count);
   const inFlight = Math.ceil(config.MAX_IN_FLIGHT / config.RUNNERS);
   const perVU = clientsPerVU(config.CLIENTS_PER_VU, inFlight);
-  const prompts = trace.length > 0 ? tracePrompts(config, trace) : openPrompts(config);
+  const prompts = trace ? tracePrompts(config, trace) : openPrompts(config);
   return {
-    levels: trace.length > 0 ? [{ name: "trace" }] : stages.filter(({ phase }) => phase !== "warmup"),
+    levels: trace ? [{ name: "trace" }] : stages.filter(({ phase }) => phase !== "warmup"),
     options: (gates) =>
       loadOptions(
         config,
         gates,
         Math.ceil(inFlight / perVU),
-        trace.length > 0 ? [{ name: "trace", requests: trace.length }] : stages,
+        trace ? [{ name: "trace", requests: trace.length }] : stages,
       ),
     each: (send) => schedule.each(perVU, (slot) => send(slot, prompts), abort),
     report: emitLevelMetrics,

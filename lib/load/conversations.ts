@@ -10,8 +10,8 @@ import { openWords } from "../workload/shared-words";
 
 /** The conversations of a run. */
 export interface Conversations {
-  /** Of a TRACE: when each session begins, ms. */
-  readonly beginsMs: readonly number[] | undefined;
+  /** Of a TRACE: when each session begins, ms; empty but in the first VU. */
+  readonly beginsMs: Float64Array | undefined;
   /** Holds the session of a slot from its first turn to its last. */
   hold(slot: Slot, server: Server, client: LlmClient): Promise<void>;
 }
@@ -22,7 +22,7 @@ export function openConversations(config: Config): Conversations {
   const file = config.TRACE !== "" ? "TRACE" : config.DATASET !== "" ? "DATASET" : undefined;
   const words = openWords(config);
   let plans: SessionPlans;
-  let beginsMs: number[] | undefined;
+  let beginsMs: Float64Array | undefined;
   if (file === undefined) {
     plans = syntheticSessions(config, words);
   } else {
@@ -37,9 +37,8 @@ export function openConversations(config: Config): Conversations {
         );
       }
     }
-    // The module reads the schedule of the first VU; the others would go through all rows for nothing.
-    if (file === "TRACE")
-      beginsMs = __VU === 0 ? Array.from({ length: rows.length }, (_, k) => rows.at(k).atMs ?? 0) : [];
+    // The module reads the schedule of the first VU, which has read the file.
+    if (file === "TRACE") beginsMs = rows.timesMs ?? new Float64Array();
     plans = recordedSessions(config, words, rows);
   }
   const hold: Conversations["hold"] = async (slot, server, client) => {

@@ -33,7 +33,7 @@ export const conversations: Shape = {
  * So many sessions open at once (CONCURRENCY), or arrivals of sessions: RATE, STAGES, or the begins of a TRACE, `beginsMs`. A level
  * of CONCURRENCY is bounded by SESSIONS, by their turns (REQUESTS) or by DURATION.
  */
-export function openSessions(config: Config, beginsMs?: readonly number[]): PlainLoad {
+export function openSessions(config: Config, beginsMs?: Float64Array): PlainLoad {
   const apis = ["chat", "responses", "messages"];
   demand(
     apis.includes(config.API),
@@ -54,7 +54,7 @@ function sessionLevel(config: Config, name: string, concurrency: number): LevelS
 }
 
 /** With MAX_IN_FLIGHT sessions open the next one begins late, and its lag is queue delay. */
-function arrivingSessions(config: Config, beginsMs: readonly number[] | undefined): PlainLoad {
+function arrivingSessions(config: Config, beginsMs: Float64Array | undefined): PlainLoad {
   const { WARMUP: warmup } = config;
   const warm = "durationMs" in warmup ? warmup.durationMs > 0 : "perSlot" in warmup || warmup.requests > 0;
   if (beginsMs && warm) {
@@ -70,7 +70,7 @@ function arrivingSessions(config: Config, beginsMs: readonly number[] | undefine
     sessions: true,
   };
   if (config.ARRIVAL.kind === "gamma") spec.cv = config.ARRIVAL.cv;
-  if (beginsMs) Object.assign(spec, { traceMs: [...beginsMs], traceName: "trace" });
+  if (beginsMs) Object.assign(spec, { traceMs: beginsMs, traceName: "trace" });
   else spec.stages = stages;
   const schedule = new Arrivals(config.scenario, spec);
   planRequests(schedule.count);

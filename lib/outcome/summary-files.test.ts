@@ -8,7 +8,15 @@ import { concludeRun } from "./summary-files";
 
 const none = statsOf([]);
 const declaration = { scenario: "concurrency-sweep", defaults: {}, uses: [] };
-const config = { ...parseConfig(declaration, { BASE_URL: "http://127.0.0.1:1/v1" }, () => ""), RESULTS: "out" };
+const config = {
+  ...parseConfig(
+    declaration,
+    { BASE_URL: "http://127.0.0.1:1/v1" },
+    () => "",
+    () => "",
+  ),
+  RESULTS: "out",
+};
 
 /** A run of one level of four clients, whose latency at second t is so many ms. */
 function reportOf(meanMs: (t: number) => number): RunReport {

@@ -1,5 +1,5 @@
 import { beforeLoad } from "../lazy";
-import { clearOld, fileDigest, givenSettings, joinRunners, refuse, run, shared } from "../wire/client";
+import { clearOld, fileDigest, givenSettings, joinRunners, refuse, run, shared, TextFile } from "../wire/client";
 import { shippedDatasets } from "../workload/shipped-datasets";
 import type { OwnSetting } from "./own";
 import type { Config, Declaration, MixClass } from "./parse-config";
@@ -36,7 +36,9 @@ export function readConfig(declaration: Declaration): Config {
     if (secrets !== undefined) console.warn(`tokenclock: ${secrets}`);
     const own = Object.fromEntries((declaration.own ?? []).map((each) => [each.name, readOwn(each)]));
     const given = gatherSettings(options, environment, names);
-    const parsed = { ...parseConfig(declaration, given, (path) => open(userPath(path))), own };
+    const readText = (path: string) => open(userPath(path));
+    const readHead = (path: string) => new TextFile(userPath(path)).head;
+    const parsed = { ...parseConfig(declaration, given, readText, readHead), own };
     const { RUNNERS: runners, COORDINATOR: address, COORDINATOR_TOKEN: token, COORDINATOR_TOKEN_FILE: file } = parsed;
     // Undefined with xk6-sse.
     const salt = joinRunners?.({ runners, address, token, tokenFile: file === "" ? "" : absolute(file) }) ?? "";

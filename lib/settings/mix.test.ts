@@ -10,6 +10,7 @@ const configOf = (given: Environment = {}) =>
     { scenario: "own", defaults: { RATE: [] }, uses: ["classes", "generation"] },
     { BASE_URL: "http://one:8000/v1", ...given },
     () => "",
+    () => "",
   );
 
 const parsed = (of: Record<string, ClassSpec>, given?: Environment) => parseClasses(of, [], configOf(given));

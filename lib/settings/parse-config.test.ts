@@ -22,7 +22,7 @@ const declaration = {
   uses: ["levels", "PHASE", "BETWEEN", "prompts", "TRACE"],
 } as const;
 const named = { BASE_URL: "http://127.0.0.1:1/v1" };
-const parse = (given: Record<string, string>) => parseConfig(declaration, { ...named, ...given }, readFile);
+const parse = (given: Record<string, string>) => parseConfig(declaration, { ...named, ...given }, readFile, readFile);
 
 test("a configuration is the settings and what follows from them", () => {
   const config = parse({ SLO_TTFT: "200" });
@@ -86,7 +86,7 @@ for (const [environment, message] of refused) {
 test("a run whose server is not named is refused, and only `npm start` can bring one", () => {
   const refusedWith = (given: Record<string, string>, message: RegExp) =>
     assert.throws(
-      () => parseConfig(declaration, given, readFile),
+      () => parseConfig(declaration, given, readFile, readFile),
       (error) => isSettingError(error) && message.test(error.message),
     );
   refusedWith({}, /^BASE_URL is not set: name the server, such as -e BASE_URL=http:\/\/127\.0\.0\.1:8000\/v1$/);

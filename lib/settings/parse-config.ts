@@ -43,13 +43,14 @@ export interface Declaration {
 
 /**
  * Reads all settings: built-in default < the scenario's < what the user set (`given`, see gatherSettings). `readFile` gives
- * the text of a file of the user's.
+ * the text of a file of the user's, `readHead` how one begins that may be larger than memory.
  * @throws SettingError for the first value that is not allowed, and for a setting that the scenario does not use.
  */
 export function parseConfig(
   { scenario, defaults, uses }: Declaration,
   given: Environment,
   readFile: (path: string) => string,
+  readHead: (path: string) => string,
 ): Config {
   requireUsed(scenario, uses, given);
   const settings = parseSettings(given, withPreset(given.PRESET, defaults, uses));
@@ -61,7 +62,7 @@ export function parseConfig(
   const config: Config = {
     ...settings,
     SALT: settings.SALT || newSalt(),
-    CACHE: repeatsText(settings, readFile) && given.CACHE === undefined ? "warm" : settings.CACHE,
+    CACHE: repeatsText(settings, readHead) && given.CACHE === undefined ? "warm" : settings.CACHE,
     scenario,
     profile: readProfile(settings.THRESHOLDS, readFile),
     sloMs: { ttft: settings.SLO_TTFT, tpot: settings.SLO_TPOT, e2e: settings.SLO_E2E },
@@ -95,11 +96,11 @@ function unnamedServer({ SIMULATE: simulate }: Settings): string {
 }
 
 /** Whether prompts have beginnings in common on purpose, which a prefix cache is meant to keep. */
-function repeatsText({ SHARED_PREFIX, TRACE }: Settings, readFile: (path: string) => string): boolean {
+function repeatsText({ SHARED_PREFIX, TRACE }: Settings, readHead: (path: string) => string): boolean {
   if (SHARED_PREFIX > 0) return true;
   if (TRACE === "") return false;
   try {
-    return /"hash_ids"\s*:\s*\[\s*\d/.test(readFile(TRACE));
+    return /"hash_ids"\s*:\s*\[\s*\d/.test(readHead(TRACE));
   } catch {
     return false; // whoever reads the trace says what is wrong with it
   }

@@ -77,7 +77,12 @@ const loads: [string, Defaults, Record<string, string>, Partial<Settings>][] = [
 ];
 const uses = ["sessions", "generation"] as const;
 const parse = (defaults: Defaults, given: Record<string, string>) =>
-  parseConfig({ scenario: "own", defaults, uses }, { BASE_URL: "http://127.0.0.1:1/v1", ...given }, () => "");
+  parseConfig(
+    { scenario: "own", defaults, uses },
+    { BASE_URL: "http://127.0.0.1:1/v1", ...given },
+    () => "",
+    () => "",
+  );
 for (const [what, defaults, given, expected] of loads) {
   test(what, () => {
     const config = parse(defaults, given);

@@ -427,6 +427,10 @@ export class TextFile {
     elements.every((element, i) => take(JSON.stringify(element), i + 1) !== false);
   }
 
+  pieces(take: (piece: string) => unknown): void {
+    take(this.#text);
+  }
+
   text(): string {
     return this.#text;
   }
@@ -435,11 +439,11 @@ export class TextFile {
 export class Rows {
   readonly #rows: string[];
 
-  constructor(name: string, fill: (add: (text: string) => void) => void) {
+  constructor(name: string, fill: (add: (text: string) => void) => Uint32Array | undefined) {
     this.#rows = new SharedArray(`tokenclock rows ${name}`, () => {
       const rows: string[] = [];
-      fill((text) => rows.push(text));
-      return rows;
+      const order = fill((text) => rows.push(text));
+      return order ? Array.from(order, (k) => rows[k] ?? "") : rows;
     });
   }
 

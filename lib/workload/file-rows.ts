@@ -5,10 +5,9 @@ import type { KeptRow, ReadFile } from "./formats/read";
 import type { KeptSession } from "./formats/sessions";
 import type { Trace } from "./trace";
 
-/** The rows of a file, shared by all VUs. */
-export interface FileRows {
-  readonly length: number;
-  at(index: number): KeptRow;
+/** The rows of a file, or its sessions, in the order of sending, shared by all VUs. */
+export interface FileRows<Kept = KeptRow> extends Pick<Trace, "length" | "timesMs" | "blockTokens"> {
+  at(index: number): Kept;
 }
 
 const opened: Pick<ReadFile, "found" | "notes">[] = [];
@@ -19,40 +18,38 @@ const opened: Pick<ReadFile, "found" | "notes">[] = [];
  */
 export function openFileRows(config: Config, setting: "TRACE"): Trace;
 export function openFileRows(config: Config, setting: "DATASET"): FileRows;
-export function openFileRows(config: Config, setting: "DATASET" | "TRACE"): FileRows | Trace {
-  return open(config, setting, false) as FileRows | Trace;
+export function openFileRows(config: Config, setting: "DATASET" | "TRACE"): unknown {
+  return open(config, setting, false);
 }
 
 /** The conversations of the file that a setting names, in the order in which they are held. Init context only. */
-export function openSessionRows(
-  config: Config,
-  setting: "DATASET" | "TRACE",
-): { readonly length: number; at(index: number): KeptSession } {
-  return open(config, setting, true) as ReturnType<typeof openSessionRows>;
+export function openSessionRows(config: Config, setting: "DATASET" | "TRACE"): FileRows<KeptSession> {
+  return open<KeptSession>(config, setting, true);
 }
 
-function open(
-  config: Config,
-  setting: "DATASET" | "TRACE",
-  sessions: boolean,
-): { length: number; at(k: number): unknown } {
+function open<Kept>(config: Config, setting: "DATASET" | "TRACE", sessions: boolean): FileRows<Kept> {
   // Of a mix each class has a file of its own.
-  const name = config.part === undefined ? setting : `${setting} of ${config.part}`;
+  const fileOf = config.part === undefined ? setting : `${setting} of ${config.part}`;
   let read: ReadFile | undefined;
   const rows = orRefuse(
     () =>
-      new Rows(name, (add) => {
-        const file = (path: string, ships: boolean) => new TextFile(ships ? shippedPath(path) : userPath(path));
-        read = beforeLoad().readNamed(setting, config, file, sessions);
-        for (const row of read.rows) add(row);
+      new Rows(fileOf, (add) => {
+        const file = (name: string, ships: boolean) => new TextFile(ships ? shippedPath(name) : userPath(name));
+        read = beforeLoad().readNamed(setting, config, file, add, sessions);
+        return read.order;
       }),
   );
-  const about = shared(`about ${name}`, () => ({
-    found: read?.found ?? "",
-    notes: read?.notes ?? [],
-  }));
+  const about = shared(`about ${fileOf}`, () => {
+    const { found = "", notes = [], blockTokens } = read ?? {};
+    return { found, notes, blockTokens };
+  });
   opened.push(about);
-  return { length: rows.length, at: (index: number) => JSON.parse(rows.at(index)) };
+  return {
+    length: rows.length,
+    timesMs: read?.timesMs,
+    blockTokens: about.blockTokens,
+    at: (index) => JSON.parse(rows.at(index)),
+  };
 }
 
 /** Shows what the file turned out to be, and what of it is not sent. For setup(): once a run. */

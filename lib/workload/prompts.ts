@@ -75,6 +75,7 @@ function targetPrompts(config: Config): PromptSource["next"] {
           );
           throw new SettingError(`TARGETS=${name} cannot be read: ${reason}`);
         }
+        return undefined;
       }),
   );
   orRefuse(() =>

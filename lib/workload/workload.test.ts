@@ -120,7 +120,6 @@ test("a text is made as long as the tokenizer needs: so many words as give the t
 });
 
 const row = (inputTokens: number, blockIds: number[]): TraceRow => ({
-  atMs: 0,
   inputTokens,
   outputTokens: 7,
   blockIds,

@@ -81,7 +81,7 @@ export function recordedPrompts(config: Settings, words: WordSource, trace: Trac
       let text = "";
       let left = inputTokens;
       for (const id of blockIds) {
-        const taken = Math.min(left, row.blockTokens ?? blockTokens);
+        const taken = Math.min(left, trace.blockTokens ?? blockTokens);
         text += words.text(wordsFor(taken), blockRngs("block", id));
         left -= taken;
       }

@@ -1,6 +1,6 @@
 /** A file as the readers of lib/workload/formats see it, without k6. */
 import type { TextFile } from "../../lib/workload/formats/container";
-import type { ReadSettings } from "../../lib/workload/formats/read";
+import { type ReadFile, type ReadSettings, readFile } from "../../lib/workload/formats/read";
 
 /** The file that holds this text; a byte order mark is dropped, as the client does. */
 export function fileOfText(whole: string): TextFile {
@@ -9,6 +9,10 @@ export function fileOfText(whole: string): TextFile {
     head: text.slice(0, 65_536),
     parquet: false,
     text: () => text,
+    // A line a piece, so that tests see rows that several pieces make.
+    pieces(take) {
+      (text.match(/[^\n]*\n|[^\n]+$/g) ?? []).every((line) => take(line) !== false);
+    },
     lines(take) {
       text.split(/\r?\n/).every((line, i) => line.trim() === "" || take(line, i + 1) !== false);
     },
@@ -29,3 +33,23 @@ export const defaultReading: ReadSettings = {
   TRACE_UNIT: "auto",
   SPEED: 1,
 };
+
+/** What a file turned out to be, with its rows as the load is given them, in JSON and in the order of sending. */
+export function readRows(
+  kind: "DATASET" | "TRACE",
+  name: string,
+  text: string,
+  set: Partial<ReadSettings> = {},
+  sessions = false,
+): ReadFile & { readonly rows: readonly string[] } {
+  const kept: string[] = [];
+  const read = readFile(kind, name, fileOfText(text), { ...defaultReading, ...set }, (row) => kept.push(row), sessions);
+  const { order, timesMs, blockTokens } = read;
+  const ordered = order ? Array.from(order, (k) => kept[k] ?? "") : kept;
+  return {
+    ...read,
+    rows: ordered.map((row, k) =>
+      timesMs ? JSON.stringify({ atMs: timesMs[k], blockTokens, ...JSON.parse(row) }) : row,
+    ),
+  };
+}

@@ -4,20 +4,57 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"io"
+	"io/fs"
+	"os"
 	"path/filepath"
+	"runtime"
+
+	"go.k6.io/k6/v2/lib/fsext"
 )
 
-// readFile reads a file in the init context; a relative path is one from the script's folder.
-func (i *instance) readFile(path string) ([]byte, error) {
+// findFile returns a file's absolute path and the file system that has it, in the init context; a relative path is one from the
+// script's folder.
+func (i *instance) findFile(path string) (from fsext.Fs, at string, err error) {
 	env := i.vu.InitEnv()
 	if env == nil {
-		return nil, fmt.Errorf("%s: files are read in the init context only", path)
+		return nil, "", fmt.Errorf("%s: files are read in the init context only", path)
 	}
-	at := path
-	if !filepath.IsAbs(at) {
-		at = env.GetAbsFilePath(path)
+	if !filepath.IsAbs(path) {
+		path = env.GetAbsFilePath(path)
 	}
-	f, err := env.FileSystems["file"].Open(at)
+	return env.FileSystems["file"], path, nil
+}
+
+// openData opens a file that may be larger than memory. What is opened through k6's own file system stays in memory for the whole
+// run, for the archive that k6 may make of it: a run that makes none opens the file itself.
+func (i *instance) openData(path string) (opened, error) {
+	from, at, err := i.findFile(path)
+	if err != nil {
+		return nil, err
+	}
+	if _, keeps := from.(fsext.CacheLayerGetter); keeps && !parseCommandLine(os.Args[1:]).packs {
+		from = fsext.NewOsFs()
+		if runtime.GOOS == "windows" {
+			from = fsext.NewTrimFilePathSeparatorFs(from) // as k6's own does
+		}
+	}
+	return from.Open(at)
+}
+
+// opened is what k6 gives for a file.
+type opened interface {
+	io.ReadCloser
+	io.ReaderAt
+	Stat() (fs.FileInfo, error)
+}
+
+// readFile reads a whole file as findFile finds it.
+func (i *instance) readFile(path string) ([]byte, error) {
+	from, at, err := i.findFile(path)
+	if err != nil {
+		return nil, err
+	}
+	f, err := from.Open(at)
 	if err != nil {
 		return nil, err
 	}
@@ -31,9 +68,14 @@ func (i *instance) readFile(path string) ([]byte, error) {
 
 // fileDigest is `fileDigest(path)`: the file's sha256 in hex, "" for one that cannot be read.
 func (i *instance) fileDigest(path string) string {
-	b, err := i.readFile(path)
+	f, err := i.openData(path)
 	if err != nil {
 		return ""
 	}
-	return fmt.Sprintf("%x", sha256.Sum256(b))
+	defer func() { _ = f.Close() }()
+	h := sha256.New()
+	if _, err := io.Copy(h, f); err != nil {
+		return ""
+	}
+	return fmt.Sprintf("%x", h.Sum(nil))
 }

@@ -30,6 +30,7 @@ type commandLine struct {
 	options map[string]string // of -e and --env
 	outputs []string          // of -o and --out
 	run     bool              // the command is one that sends load
+	packs   bool              // the command makes an archive of the files that are read
 	words   []string          // all arguments, for finding an archive among them
 	load    []string          // flags that change the load
 	quiet   bool              // -q
@@ -53,6 +54,7 @@ func parseCommandLine(args []string) commandLine {
 	scenario := flags.StringArray("scenario", nil, "")
 	_ = flags.Parse(args) // k6 itself has refused what cannot be parsed
 	c := commandLine{options: map[string]string{}, outputs: *out, run: slices.Contains(args, "run"), words: args}
+	c.packs = !c.run || slices.Contains(args, "cloud") // which uploads one
 	c.quiet = *quiet
 	if *once {
 		c.load = append(c.load, "--once")

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -31,6 +32,9 @@ func TestOptionsAreReadFromTheCommandLineAsK6ReadsThem(t *testing.T) {
 	require.True(t, parseCommandLine([]string{"--quiet", "run", "x.js"}).quiet)
 	require.False(t, parseCommandLine([]string{"run", "-e", "q=--quiet", "x.js"}).quiet)
 	require.False(t, parseCommandLine([]string{"archive", "-e", "RATE=5", "x.js"}).run)
+	for command, packs := range map[string]bool{"run x.js": false, "archive x.js": true, "inspect x.js": true, "cloud x.js": true, "cloud run --local-execution x.js": true} {
+		require.Equal(t, packs, parseCommandLine(strings.Fields(command)).packs, command)
+	}
 }
 
 func TestSettings_K6sOwnEnvironmentIsNoOption(t *testing.T) {

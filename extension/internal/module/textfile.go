@@ -8,14 +8,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
-	"path/filepath"
 	"strings"
 	"unicode/utf8"
 
 	"github.com/grafana/sobek"
 
 	"github.com/tokenclock/tokenclock/extension/internal/parquet"
+	"github.com/tokenclock/tokenclock/extension/internal/slab"
 )
 
 // headBytes is how much of a file decides its kind.
@@ -67,28 +66,9 @@ func (f *textFile) begin() error {
 	})
 }
 
-// opened is what k6 gives for a file.
-type opened interface {
-	io.ReadCloser
-	io.ReaderAt
-	Stat() (fs.FileInfo, error)
-}
-
-func (f *textFile) open() (opened, error) {
-	env := f.i.vu.InitEnv()
-	if env == nil {
-		return nil, fmt.Errorf("%s: files are read in the init context only", f.path)
-	}
-	at := f.path
-	if !filepath.IsAbs(at) {
-		at = env.GetAbsFilePath(f.path)
-	}
-	return env.FileSystems["file"].Open(at)
-}
-
 // readParquet hands a Parquet file's rows over as package parquet does. It reports whether the file is one.
 func (f *textFile) readParquet(take func(line string, number int) (bool, error)) (is bool, err error) {
-	file, err := f.open()
+	file, err := f.i.openData(f.path)
 	if err != nil {
 		return false, err
 	}
@@ -106,7 +86,7 @@ func (f *textFile) readParquet(take func(line string, number int) (bool, error))
 
 // read opens the file, unpacks gzip, drops a byte order mark and hands the text over.
 func (f *textFile) read(take func(r *bufio.Reader) error) error {
-	file, err := f.open()
+	file, err := f.i.openData(f.path)
 	if err != nil {
 		return err
 	}
@@ -131,6 +111,40 @@ func (f *textFile) Lines(take func(line string, number int) (sobek.Value, error)
 		_, err := f.readParquet(func(line string, number int) (bool, error) { return wantsMore(take(line, number)) })
 		return err
 	}
+	return f.eachLine(func(line string, number int) (bool, error) {
+		line = strings.TrimRight(line, "\r\n")
+		if strings.TrimSpace(line) == "" {
+			return true, nil
+		}
+		return wantsMore(take(line, number))
+	})
+}
+
+// Pieces is `file.pieces(take)`.
+func (f *textFile) Pieces(take func(piece string) (sobek.Value, error)) error {
+	var piece strings.Builder
+	over := false
+	give := func() (more bool, err error) {
+		more, err = wantsMore(take(piece.String()))
+		piece.Reset()
+		over = !more
+		return more, err
+	}
+	err := f.eachLine(func(line string, _ int) (bool, error) {
+		piece.WriteString(line)
+		if piece.Len() < headBytes {
+			return true, nil
+		}
+		return give()
+	})
+	if err == nil && !over && piece.Len() > 0 {
+		_, err = give()
+	}
+	return err
+}
+
+// eachLine hands over each line with its end, and its number from 1, until take reports that it wants no more.
+func (f *textFile) eachLine(take func(line string, number int) (more bool, err error)) error {
 	return f.read(func(r *bufio.Reader) error {
 		for number := 1; ; number++ {
 			line, err := r.ReadString('\n')
@@ -138,12 +152,11 @@ func (f *textFile) Lines(take func(line string, number int) (sobek.Value, error)
 				return fmt.Errorf("line %d: %w", number, err)
 			}
 			ended := err != nil
-			line = strings.TrimRight(line, "\r\n")
-			if strings.TrimSpace(line) != "" {
-				if !utf8.ValidString(line) {
-					return fmt.Errorf("line %d is no UTF-8 text", number)
-				}
-				if more, err := wantsMore(take(line, number)); !more {
+			if !utf8.ValidString(line) {
+				return fmt.Errorf("line %d is no UTF-8 text", number)
+			}
+			if line != "" {
+				if more, err := take(line, number); !more || err != nil {
 					return err
 				}
 			}
@@ -207,46 +220,48 @@ func wantsMore(v sobek.Value, err error) (bool, error) {
 	return !isBool || more, nil
 }
 
-// rows is what Rows of index.d.ts shares: texts that the first VU adds.
-type rows struct {
-	all []string
-}
-
+// rowsOf is Rows of index.d.ts: texts that the first VU adds, and all VUs read.
 type rowsOf struct {
-	r      *rows
+	texts  *slab.Slab
 	Length int `js:"length"`
 }
 
 // newRows is `new Rows(name, fill)`. The first VU's fill is called; it may throw.
 func (i *instance) newRows(call sobek.ConstructorCall) *sobek.Object {
-	rt, root, key := i.vu.Runtime(), i.root, "rows\x00"+call.Argument(0).String()
-	root.mu.Lock()
-	r, _ := root.named[key].(*rows)
-	root.mu.Unlock()
-	if r == nil {
+	rt := i.vu.Runtime()
+	texts, err := oncePerProcess(i.root, "rows", call.Argument(0).String(), func() (*slab.Slab, error) {
 		fill, ok := sobek.AssertFunction(call.Argument(1))
 		if !ok {
-			i.throw(errors.New("new Rows: the second argument is not a function"))
+			return nil, errors.New("the second argument is not a function")
 		}
-		r = &rows{}
-		// Without the lock, as in shareValue.
-		if _, err := fill(sobek.Undefined(), rt.ToValue(func(text string) { r.all = append(r.all, text) })); err != nil {
+		texts := &slab.Slab{}
+		chosen, err := fill(sobek.Undefined(), rt.ToValue(func(call sobek.FunctionCall) sobek.Value {
+			texts.Add(call.Argument(0).String())
+			return sobek.Undefined()
+		}))
+		if err != nil {
 			panic(err) // the script's own exception, or its interruption
 		}
-		root.mu.Lock()
-		if root.named == nil {
-			root.named = map[string]any{}
+		if sobek.IsUndefined(chosen) {
+			return texts, nil
 		}
-		root.named[key] = r
-		root.mu.Unlock()
+		var numbers []uint32
+		if err := rt.ExportTo(chosen, &numbers); err != nil {
+			return nil, fmt.Errorf("fill returned neither undefined nor the numbers of rows: %w", err)
+		}
+		return texts.Keep(numbers)
+	})
+	if err != nil {
+		i.throw(fmt.Errorf("new Rows: %w", err))
 	}
-	return rt.ToValue(&rowsOf{r: r, Length: len(r.all)}).ToObject(rt)
+	return rt.ToValue(&rowsOf{texts: texts, Length: texts.Len()}).ToObject(rt)
 }
 
 // At is `rows.at(i)`.
 func (h *rowsOf) At(k int) (string, error) {
-	if k < 0 || k >= len(h.r.all) {
-		return "", fmt.Errorf("row %d of %d", k, len(h.r.all))
+	text, err := h.texts.At(k)
+	if err != nil {
+		return "", fmt.Errorf("rows: %w", err)
 	}
-	return h.r.all[k], nil
+	return text, nil
 }

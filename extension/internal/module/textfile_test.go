@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -86,7 +87,26 @@ func TestRows_FirstVUFillsThem(t *testing.T) {
 		const rows = new tc.Rows("DATASET", (add) => { filled++; add("one"); add("zwölf"); });`
 	require.Equal(t, `[1,2,"one","zwölf"]`, initVU(t, root, fill+`return [filled, rows.length, rows.at(0), rows.at(1)];`))
 	require.Equal(t, `[0,2,"one","zwölf"]`, initVU(t, root, fill+`return [filled, rows.length, rows.at(0), rows.at(1)];`))
-	require.Contains(t, initVU(t, root, fill+`try { rows.at(2); } catch (error) { return error.message; }`), "row 2 of 2")
+	require.Contains(t, initVU(t, root, fill+`try { rows.at(2); } catch (error) { return error.message; }`), "text 2 of 2")
+}
+
+func TestRows_FillSaysWhichAndInWhatOrder(t *testing.T) {
+	require.Equal(t, `[2,"c","a"]`, initVU(t, New(&records.Log{}), `
+		const rows = new tc.Rows("TRACE", (add) => { add("a"); add("b"); add("c"); return new Uint32Array([2, 0]); });
+		return [rows.length, rows.at(0), rows.at(1)];`))
+	require.Contains(t, initVU(t, New(&records.Log{}), `
+		try { new tc.Rows("TRACE", (add) => { add("a"); return new Uint32Array([1]); }); } catch (error) { return error.message; }`), "text 1 of 1")
+}
+
+func TestTextFile_TextByPieces(t *testing.T) {
+	line := strings.Repeat("ü", 20_000) + "\r\n"
+	got, err := fileVU(t, []byte("\uFEFF"+strings.Repeat(line, 4)+"\n\nend"),
+		`file.pieces((piece) => { got.push([piece.length, piece.slice(-5)]); })`)
+	require.NoError(t, err)
+	require.Equal(t, `[[40004,"üüü\r\n"],[40004,"üüü\r\n"],[5,"\n\nend"]]`, got, "whole lines of 64 kB or more, with their ends")
+	got, err = fileVU(t, []byte(strings.Repeat(line, 6)), `file.pieces(() => { got.push(1); return false; })`)
+	require.NoError(t, err)
+	require.Equal(t, `[1]`, got, "false ends it")
 }
 
 func TestTextFile_ParquetByRows(t *testing.T) {

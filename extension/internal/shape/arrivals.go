@@ -42,7 +42,7 @@ type ArrivalSpec struct {
 type Arrivals struct {
 	stages    []Stage
 	offsetsNs []int64
-	stageOf   []int
+	stageOf   []int // nil = all are of the first
 
 	run      Run
 	own      []int // numbers of the arrivals that are this instance's; nil = all
@@ -146,14 +146,14 @@ func NewArrivals(spec ArrivalSpec) (*Arrivals, error) {
 		if name == "" {
 			name = "trace"
 		}
+		a.offsetsNs = make([]int64, len(spec.TraceMs))
 		last := 0.0
 		for k, ms := range spec.TraceMs {
 			if ms < last || math.IsNaN(ms) {
 				return nil, fmt.Errorf("trace offset %d is %v ms, before the one in front of it", k, ms)
 			}
 			last = ms
-			a.offsetsNs = append(a.offsetsNs, int64(ms*1e6))
-			a.stageOf = append(a.stageOf, 0)
+			a.offsetsNs[k] = int64(ms * 1e6)
 		}
 		rate := 0.0
 		if last > 0 {
@@ -297,7 +297,10 @@ func (s *Stage) phase() tally.Phase {
 // slot is the permission to send arrival k: its index is its place in the schedule, whichever VU wakes first.
 func (a *Arrivals) slot(k int) *Slot {
 	a.given.Add(1)
-	stage := a.stageOf[k]
+	stage := 0
+	if a.stageOf != nil {
+		stage = a.stageOf[k]
+	}
 	s := &Slot{
 		Level: a.stages[stage].Name, Phase: a.stages[stage].phase(), Index: k - a.first[stage], Serial: k,
 		scheduledNs: a.zero + a.offsetsNs[k],

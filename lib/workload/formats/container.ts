@@ -10,6 +10,8 @@ export interface TextFile {
   readonly parquet: boolean;
   lines(take: (line: string, number: number) => unknown): void;
   elements(take: (element: string, number: number) => unknown): void;
+  /** The text in pieces of whole lines with their ends. */
+  pieces(take: (piece: string) => unknown): void;
   text(): string;
 }
 
@@ -163,27 +165,64 @@ function listIn(object: Json): readonly unknown[] {
 
 /** The rows of a table as objects by its heading, whose names are taken in lower case. */
 function tableRecords(ending: string, file: TextFile): Records {
-  const [heading = ""] = file.head.split(/\r?\n/, 1);
+  const [heading = ""] = file.head.split(/\r?\n|\r/, 1);
   const delimiter = ending === "tsv" ? "\t" : delimiterOf(heading);
-  const { data, errors } = tableParser().parse<string[]>(file.text(), { delimiter, skipEmptyLines: "greedy" });
-  const [error] = errors;
-  if (error) throw new Error(`row ${(error.row ?? 0) + 1} of the table: ${error.message}`);
-  const [names = [], ...rows] = data;
-  const keys = names.map((name) => name.trim().toLowerCase());
   return {
     kind: ending.toUpperCase(),
     each(take) {
-      rows.every((cells, i) => {
+      let names: readonly string[] | undefined;
+      let keys: readonly string[] = [];
+      let row = 0;
+      eachCells(file, delimiter, (cells) => {
+        if (!names) {
+          names = cells;
+          keys = names.map((name) => name.trim().toLowerCase());
+          return true;
+        }
+        row++;
         // A sign at the end of a row begins a cell that has nothing in it.
         if (cells.length < keys.length || cells.slice(keys.length).some((cell) => cell !== "")) {
           throw new Error(
-            `row ${i + 1} has ${cells.length} cells for ${keys.length} columns (${names.join(", ")}); put texts with a ${delimiter === "\t" ? "tab" : delimiter} or a quote in them into quotes`,
+            `row ${row} has ${cells.length} cells for ${keys.length} columns (${names.join(", ")}); put texts with a ${delimiter === "\t" ? "tab" : delimiter} or a quote in them into quotes`,
           );
         }
-        return take(Object.fromEntries(keys.map((key, k) => [key, cells[k] ?? ""])), `row ${i + 1}`) !== false;
+        return take(Object.fromEntries(keys.map((key, k) => [key, cells[k] ?? ""])), `row ${row}`) !== false;
       });
     },
   };
+}
+
+/** What Papa's parser makes of a piece: whole rows, and where what is left of it begins. */
+interface Parsed {
+  readonly data: readonly string[][];
+  readonly errors: readonly { readonly row?: number; readonly message: string }[];
+  readonly meta: { readonly cursor: number };
+}
+
+/** Calls `take` with the cells of each row that is not blank, the heading among them, until it returns false. */
+function eachCells(file: TextFile, delimiter: string, take: (cells: readonly string[]) => boolean): void {
+  const [newline = "\n"] = /\r\n|\n|\r/.exec(file.head) ?? [];
+  const { Parser } = tableParser();
+  let rest = "";
+  let rows = 0;
+  const parse = (text: string, last: boolean): boolean => {
+    const { data, errors, meta } = new Parser({ delimiter, newline: newline as "\r\n" }).parse(
+      text,
+      0,
+      !last,
+    ) as Parsed;
+    const [error] = errors;
+    if (error) throw new Error(`row ${rows + (error.row ?? 0) + 1} of the table: ${error.message}`);
+    rows += data.length;
+    rest = text.slice(meta.cursor);
+    return data.every((cells) => cells.every((cell) => cell.trim() === "") || take(cells));
+  };
+  let more = true;
+  file.pieces((piece) => {
+    more = parse(rest + piece, false);
+    return more;
+  });
+  if (more && rest !== "") parse(rest, true);
 }
 
 /** The sign that stands most often in the heading: a text in the rows may hold any. */

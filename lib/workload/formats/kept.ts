@@ -2,17 +2,14 @@
 import type { Input } from "../prompt";
 import type { Notes, Row } from "./row";
 
-/** A row as the load keeps it, in JSON: a prompt, or of a trace lengths with a time. */
+/** A row as the load keeps it, in JSON: a prompt, or of a trace lengths. */
 export interface KeptRow {
   readonly input?: Input;
   readonly body?: Readonly<Record<string, unknown>>;
   readonly inputTokens?: number;
   readonly outputTokens?: number;
   readonly ceiling?: boolean;
-  /** Of a trace: ms from the begin of the load. */
-  readonly atMs?: number;
   readonly blockIds?: readonly number[];
-  readonly blockTokens?: number;
 }
 
 /** Tools and response formats constrain what is generated: forcing a length beside them would break it. */

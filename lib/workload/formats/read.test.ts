@@ -1,20 +1,20 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { defaultReading, fileOfText } from "../../../test/support/file-of-text";
+import { readRows } from "../../../test/support/file-of-text";
 import { parseSettings } from "../../settings/parse-settings";
 import { shownSettings } from "../../settings/settings";
 import { BlockScale } from "./blocks";
-import { type ReadSettings, readFile } from "./read";
+import type { ReadSettings } from "./read";
 import { originOf, TimeScale, timeMs } from "./time";
 
 const lines = (...rows: unknown[]) => rows.map((row) => JSON.stringify(row)).join("\n");
 
 function dataset(name: string, text: string, set: Partial<ReadSettings> = {}) {
-  return readFile("DATASET", name, fileOfText(text), { ...defaultReading, ...set });
+  return readRows("DATASET", name, text, set);
 }
 
 function trace(text: string, set: Partial<ReadSettings> = {}, name = "trace.jsonl") {
-  const read = readFile("TRACE", name, fileOfText(text), { ...defaultReading, ...set });
+  const read = readRows("TRACE", name, text, set);
   return { ...read, atMs: read.rows.map((row) => JSON.parse(row).atMs as number) };
 }
 
@@ -85,7 +85,7 @@ test("TRACE_WINDOW: rows from the first of them, times from where the window beg
   const text = lines(rowAt(900), rowAt(100), rowAt(400), rowAt(600));
   assert.deepEqual(trace(text, { TRACE_WINDOW: { of: "rows", from: 2, to: 3 } }).atMs, [0, 200]);
   assert.deepEqual(trace(text, { TRACE_WINDOW: { of: "time", from: 200, to: 800 } }).atMs, [100, 300]);
-  assert.throws(() => trace(text, { TRACE_WINDOW: { of: "rows", from: 9, to: 12 } }), /has no row to send/);
+  assert.throws(() => trace(text, { TRACE_WINDOW: { of: "rows", from: 9, to: 12 } }), /has no row in TRACE_WINDOW/);
 });
 
 const blocks: { why: string; rows: [tokens: number, ids: number][]; size: number | undefined }[] = [
@@ -374,4 +374,54 @@ test("a setting of a file is refused where no file is set", () => {
     /TURNS=first says how the file of DATASET or TRACE is read/,
   );
   assert.throws(() => parseSettings({ SPEED: "2", DATASET: "d" }, {}), /SPEED=2 says how the file of TRACE is read/);
+});
+
+test("a table is read piece by piece: cells over several lines, blank rows, either line end, the row that an error is in", () => {
+  for (const end of ["\n", "\r\n", "\r"]) {
+    const cells = ['"two,\nlines and a ""quote"""', "plain", '"another\n\nthree"'];
+    const text = ["prompt,output_tokens", `${cells[0]},5`, ",", "", `${cells[1]},6`, `${cells[2]},7`, ""].join(end);
+    assert.deepEqual(
+      dataset("a.csv", text).rows.map((row) => JSON.parse(row).input.text),
+      ['two,\nlines and a "quote"', "plain", "another\n\nthree"],
+    );
+  }
+  assert.throws(() => dataset("a.csv", 'prompt,output_tokens\n"a\nb",5\nc,6,7\n'), /row 2 has 3 cells for 2 columns/);
+  assert.throws(() => dataset("a.csv", 'prompt,output_tokens\na,5\n"b,6\nc,7\n'), /row 3 of the table: .*quote/i);
+  assert.equal(dataset("a.csv", "prompt\na\nb\nc", { DATASET_LIMIT: 2 }).rows.length, 2);
+});
+
+test("times that are longer than a number is exact keep their differences, and rows of a time keep their order", () => {
+  const times = ["1715300000123456789", "1715300000123457789", "1715300000123456790", "1715300000123456790"];
+  const text = lines(...times.map((timestamp, k) => ({ timestamp, input_length: 10 + k, output_length: 5 })));
+  const { atMs, rows } = trace(text);
+  assert.deepEqual(atMs, [0, 1e-6, 1e-6, 1e-3]);
+  assert.deepEqual(
+    rows.map((row) => JSON.parse(row).inputTokens),
+    [10, 12, 13, 11],
+  );
+});
+
+test("a window takes rows in the order of their times, whatever their order in the file, and one with none in it is refused", () => {
+  const text = lines(
+    ...[30, 10, 0, 20, 40].map((timestamp) => ({ timestamp, input_length: 9 + timestamp, output_length: 5 })),
+  );
+  const windowOf = (of: "rows" | "time", from: number, to: number, set: Partial<ReadSettings> = {}) => {
+    const { atMs, rows } = trace(text, { TRACE_WINDOW: { of, from, to }, ...set });
+    return rows.map((row, k) => [atMs[k], JSON.parse(row).inputTokens - 9]);
+  };
+  assert.deepEqual(windowOf("rows", 2, 4), [
+    [0, 10],
+    [10, 20],
+    [20, 30],
+  ]); // prettier-ignore
+  assert.deepEqual(windowOf("time", 15, 40), [
+    [5, 20],
+    [15, 30],
+  ]); // prettier-ignore
+  assert.deepEqual(windowOf("time", 15, 40, { SPEED: 2 }), [
+    [2.5, 20],
+    [7.5, 30],
+  ]); // prettier-ignore
+  assert.throws(() => windowOf("rows", 6, 9), /has no row in TRACE_WINDOW/);
+  assert.throws(() => windowOf("time", 41, 50), /has no row in TRACE_WINDOW/);
 });

@@ -10,9 +10,10 @@ import { messagesFormat } from "./request";
 import { type Format, Notes, type Row, shuffled, type TimeUnit } from "./row";
 import { requireSendable, type SendApi } from "./send";
 import { SessionRows } from "./sessions";
-import { originOf, TimeScale, timeMs } from "./time";
+import { inTime, numbersTo, Times, type Window } from "./times";
 
 export type { KeptRow } from "./kept";
+export type { Window } from "./times";
 
 /** The settings that a file is read by. */
 export interface ReadSettings {
@@ -28,17 +29,21 @@ export interface ReadSettings {
   readonly SPEED: number;
 }
 
-/** A part of a trace: rows by number from 1, or times from its first, ms; `to` is included of rows and left out of times. */
-export interface Window {
-  readonly of: "rows" | "time";
-  readonly from: number;
-  readonly to: number;
+/** Keeps the text of a row: KeptRow or KeptSession in JSON. */
+export type Keep = (text: string) => void;
+
+/** Which of the kept rows are sent, and when. */
+export interface Sending {
+  /** Their numbers from 0 in the order of sending; absent: all, as they were kept. */
+  readonly order?: Uint32Array;
+  /** Of a TRACE: when each is sent, ms from the begin of the load, in the order of sending. */
+  readonly timesMs?: Float64Array;
+  /** Of a TRACE: input tokens that an id of a row's blocks stands for; absent where no row has ids. */
+  readonly blockTokens?: number;
 }
 
-/** What a file turned out to be: its rows in the order of sending, and lines about it. */
-export interface ReadFile {
-  /** KeptRow in JSON. */
-  readonly rows: readonly string[];
+/** What a file turned out to be: how its rows are sent, and lines about it. */
+export interface ReadFile extends Sending {
   /** "GuideLLM JSONL: prompt, output_tokens_count; 5 rows". */
   readonly found: string;
   /** What is not sent or not as one might think, a line each. */
@@ -48,27 +53,41 @@ export interface ReadFile {
 type Kind = "DATASET" | "TRACE";
 
 /**
- * Reads the file that `kind` names, with `sessions` as conversations that are sent turn after turn (KeptSession).
+ * Reads the file that `kind` names and hands each row to `keep`, with `sessions` as conversations that are sent turn after turn.
+ * A file may have millions of rows: of each only what `keep` makes of it and a few numbers in typed arrays outlive its reading.
  * @throws Error that names the row, the field and what to do, for the first row that is not understood.
  */
-export function readFile(kind: Kind, name: string, file: TextFile, settings: ReadSettings, sessions = false): ReadFile {
+export function readFile(
+  kind: Kind,
+  name: string,
+  file: TextFile,
+  settings: ReadSettings,
+  keep: Keep,
+  sessions = false,
+): ReadFile {
   const records = openRecords(name, file, (value) => formats.some((format) => format.matches(value)));
   const notes = new Notes();
-  const take = takerOf(kind, settings, notes, sessions);
+  let kept = 0;
+  const counted: Keep = (text) => {
+    kept++;
+    keep(text);
+  };
+  const take = takerOf(kind, settings, notes, counted, sessions);
   const choose = (rows: readonly Row[], format: Format) =>
     sessions ? rows : chosenTurns(rows, format, settings.TURNS, kind, notes);
   const format = eachRow(records.each, settings, notes, choose, take);
   if (!format) throw new Error("has no row in it");
-  const kept = take.end();
-  if (kept.length === 0) throw new Error("has no row to send: all are empty");
+  const sending = take.end();
+  const count = sending.order?.length ?? kept;
+  if (count === 0) throw new Error("has no row to send: all are empty");
   const used = [...notes.used].join(", ") || "a text a row";
-  const found = `${dialect(format, notes)} ${records.kind}: ${used}; ${kept.length} ${take.item}${kept.length === 1 ? "" : "s"}${take.about}`;
-  return { rows: kept, found, notes: noteLines(notes) };
+  const found = `${dialect(format, notes)} ${records.kind}: ${used}; ${count} ${take.item}${count === 1 ? "" : "s"}${take.about}`;
+  return { ...sending, found, notes: noteLines(notes) };
 }
 
-function takerOf(kind: Kind, settings: ReadSettings, notes: Notes, sessions: boolean): RowTaker {
-  if (sessions) return new SessionRows(settings, notes, kind === "TRACE");
-  return kind === "TRACE" ? new TraceRows(settings, notes) : new PromptRows(settings, notes);
+function takerOf(kind: Kind, settings: ReadSettings, notes: Notes, keep: Keep, sessions: boolean): RowTaker {
+  if (sessions) return new SessionRows(settings, notes, keep, kind === "TRACE");
+  return kind === "TRACE" ? new TraceRows(settings, notes, keep) : new PromptRows(settings, notes, keep);
 }
 
 type Each = (take: (record: unknown, place: string) => unknown) => void;
@@ -77,7 +96,7 @@ type Each = (take: (record: unknown, place: string) => unknown) => void;
 export interface RowTaker {
   /** Takes the rows of one record or conversation; false: enough. */
   take(rows: readonly Row[]): boolean;
-  end(): readonly string[];
+  end(): Sending;
   readonly about: string;
   /** What it makes of the rows, in messages. */
   readonly item: string;
@@ -172,20 +191,22 @@ function chosenTurns(
 class PromptRows implements RowTaker {
   readonly about = "";
   readonly item = "row";
-  private readonly texts: string[] = [];
+  private count = 0;
   private readonly settings: ReadSettings;
   private readonly notes: Notes;
+  private readonly keep: Keep;
 
-  constructor(settings: ReadSettings, notes: Notes) {
+  constructor(settings: ReadSettings, notes: Notes, keep: Keep) {
     this.settings = settings;
     this.notes = notes;
+    this.keep = keep;
   }
 
   take(rows: readonly Row[]): boolean {
     if (rows.length === 0) this.notes.remark("empty rows are left out");
     for (const row of rows) this.add(row);
     const { DATASET_LIMIT: limit, DATASET_SHUFFLE: shuffle } = this.settings;
-    return limit === undefined || shuffle || this.texts.length < limit;
+    return limit === undefined || shuffle || this.count < limit;
   }
 
   private add(row: Row): void {
@@ -202,13 +223,15 @@ class PromptRows implements RowTaker {
       );
     if (row.delayMs !== undefined) this.notes.remark("delays between turns are not kept");
     requireSendable(row, this.settings.API, this.notes);
-    this.texts.push(JSON.stringify(promptOf(row, this.notes)));
+    this.keep(JSON.stringify(promptOf(row, this.notes)));
+    this.count++;
   }
 
-  end(): readonly string[] {
-    const { DATASET_LIMIT: limit, DATASET_SHUFFLE: shuffle, SEED: seed } = this.settings;
-    const texts = shuffle ? shuffled(this.texts, seed) : this.texts;
-    return texts.slice(0, limit);
+  end(): Sending {
+    const { DATASET_LIMIT: limit = this.count, DATASET_SHUFFLE: shuffle, SEED: seed } = this.settings;
+    if (!shuffle && limit >= this.count) return {};
+    const order = numbersTo(this.count);
+    return { order: (shuffle ? shuffled(order, seed) : order).subarray(0, limit) };
   }
 }
 
@@ -216,18 +239,18 @@ class PromptRows implements RowTaker {
 class TraceRows implements RowTaker {
   about = "";
   readonly item = "row";
-  private readonly rows: string[] = [];
-  private readonly times: (number | string)[] = [];
-  private readonly scale = new TimeScale();
+  private readonly times = new Times();
   private readonly blocks = new BlockScale();
   private unit: TimeUnit | undefined;
   private blockTokens: number | undefined;
   private readonly settings: ReadSettings;
   private readonly notes: Notes;
+  private readonly keep: Keep;
 
-  constructor(settings: ReadSettings, notes: Notes) {
+  constructor(settings: ReadSettings, notes: Notes, keep: Keep) {
     this.settings = settings;
     this.notes = notes;
+    this.keep = keep;
   }
 
   take(rows: readonly Row[]): boolean {
@@ -244,67 +267,38 @@ class TraceRows implements RowTaker {
       return;
     }
     if (row.outputTokens === undefined) throw new Error("has no length of its answer (output_length)");
-    this.scale.see(row.time);
+    this.times.add(row.time);
     if (row.blockTokens === undefined && row.blockIds && row.inputTokens)
       this.blocks.see(row.inputTokens, row.blockIds.length);
     if (row.session !== undefined && row.input)
       this.notes.remark("requests of a session are sent at their times, without waiting for the answer before");
     this.unit ??= row.unit;
     this.blockTokens ??= row.blockTokens;
-    this.times.push(row.time);
     if (row.input) requireSendable(row, this.settings.API, this.notes);
     const kept = row.input ? promptOf(row, this.notes) : row;
     const { inputTokens, outputTokens, ceiling, input, body } = kept;
-    this.rows.push(
+    this.keep(
       JSON.stringify({ inputTokens, outputTokens, ceiling, input, body, blockIds: input ? undefined : row.blockIds }),
     );
   }
 
-  end(): readonly string[] {
-    const { TRACE_UNIT: asked, SPEED: speed, TRACE_BLOCK: block } = this.settings;
-    const found = this.scale.unit();
-    if (found === undefined && asked !== "auto" && this.rows.length > 0)
+  end(): Sending {
+    const { TRACE_UNIT: asked, SPEED: speed, TRACE_BLOCK: block, TRACE_WINDOW: window } = this.settings;
+    const found = this.times.unit();
+    if (found === undefined && asked !== "auto" && this.times.length > 0)
       throw new Error(`has dates for times, which have no unit; leave TRACE_UNIT=${asked} out`);
     const unit = found === undefined ? undefined : asked === "auto" ? (this.unit ?? found) : asked;
     const blockTokens = block ?? this.blockTokens ?? this.blocks.tokens();
     if (this.blocks.used && blockTokens === undefined) {
       throw new Error("has hash_ids whose number fits no block size; say how many tokens a block has by TRACE_BLOCK");
     }
-    const baseMs = originOf(this.times[0] ?? 0, unit);
-    const atMs = this.times.map((time) => timeMs(time, unit, baseMs));
-    const order = this.order(atMs);
-    const origin = this.origin(atMs, order);
-    this.about = `${unit ? `, times in ${unit}` : ", dates"}${this.usesBlocks() ? `, blocks of ${blockTokens} tokens` : ""}${speed === 1 ? "" : `, ${speed} times as fast`}`;
-    const blocks = this.usesBlocks() ? `"blockTokens":${blockTokens},` : "";
-    return order.map((k) => `{"atMs":${((atMs[k] ?? 0) - origin) / speed},${blocks}${(this.rows[k] ?? "").slice(1)}`);
-  }
-
-  private usesBlocks(): boolean {
-    return this.blocks.used || this.blockTokens !== undefined;
-  }
-
-  /** The rows' numbers by time, those of the window. */
-  private order(atMs: readonly number[]): number[] {
-    const order = atMs.map((_, k) => k);
-    if (atMs.some((at, k) => k > 0 && at < (atMs[k - 1] ?? at))) {
-      order.sort((a, b) => (atMs[a] ?? 0) - (atMs[b] ?? 0) || a - b);
-      this.notes.remark("rows are not in the order of their times, in which they are sent");
-    }
-    const { TRACE_WINDOW: window } = this.settings;
-    if (!window) return order;
-    if (window.of === "rows") return order.slice(window.from - 1, window.to);
-    const first = atMs[order[0] ?? 0] ?? 0;
-    return order.filter((k) => {
-      const at = (atMs[k] ?? 0) - first;
-      return at >= window.from && at < window.to;
-    });
-  }
-
-  /** The time that the load begins with: the window's, else the first row's. */
-  private origin(atMs: readonly number[], order: readonly number[]): number {
-    const { TRACE_WINDOW: window } = this.settings;
-    const first = atMs.reduce((least, at) => Math.min(least, at), Number.POSITIVE_INFINITY);
-    return window?.of === "time" ? first + window.from : (atMs[order[0] ?? 0] ?? 0);
+    const usesBlocks = this.blocks.used || this.blockTokens !== undefined;
+    this.about = `${unit ? `, times in ${unit}` : ", dates"}${usesBlocks ? `, blocks of ${blockTokens} tokens` : ""}${speed === 1 ? "" : `, ${speed} times as fast`}`;
+    const { timesMs, order } = inTime(this.times.ms(unit), window, speed, () =>
+      this.notes.remark("rows are not in the order of their times, in which they are sent"),
+    );
+    if (window && timesMs.length === 0) throw new Error("has no row in TRACE_WINDOW");
+    return { timesMs, ...(order && { order }), ...(usesBlocks && { blockTokens }) };
   }
 }
 

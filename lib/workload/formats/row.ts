@@ -81,13 +81,14 @@ export interface Format {
   readonly grouped?: boolean;
 }
 
-/** The list in an order drawn by the seed. */
-export function shuffled<T>(items: readonly T[], seed: number): T[] {
+/** Puts the numbers into an order drawn by the seed. */
+export function shuffled(numbers: Uint32Array, seed: number): Uint32Array {
   const rng = seededRng(seed, 0x53485546);
-  const list = [...items];
-  for (let i = list.length - 1; i > 0; i--) {
+  for (let i = numbers.length - 1; i > 0; i--) {
     const k = randomInt(rng, 0, i);
-    [list[i], list[k]] = [list[k] as T, list[i] as T];
+    const last = numbers[i] ?? 0;
+    numbers[i] = numbers[k] ?? 0;
+    numbers[k] = last;
   }
-  return list;
+  return numbers;
 }

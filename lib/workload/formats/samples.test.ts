@@ -6,11 +6,11 @@ import assert from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
 import path from "node:path";
 import { test } from "node:test";
-import { defaultReading, fileOfText } from "../../../test/support/file-of-text";
+import { readRows } from "../../../test/support/file-of-text";
 import { parseSettings } from "../../settings/parse-settings";
 import { requestBody } from "../../wire/body";
 import { filePrompt } from "../workload";
-import { type ReadSettings, readFile } from "./read";
+import type { ReadSettings } from "./read";
 
 const fixtures = path.join(__dirname, "fixtures");
 const textOf = (name: string) => readFileSync(path.join(fixtures, name), "utf8").replace(/^\uFEFF/, "");
@@ -482,7 +482,7 @@ const systemTurn = ({ conversations: [first] }: Any) => (first.from === "system"
 for (const { file, set = {}, found, bodies, notes = [] } of samples) {
   test(`DATASET ${file} ${Object.keys(set)}`, () => {
     const text = textOf(file);
-    const read = readFile("DATASET", file, fileOfText(text), { ...defaultReading, ...set });
+    const read = readRows("DATASET", file, text, set);
     const settings = parseSettings({ API: set.API ?? "chat" }, {});
     const sent = read.rows.map((row) =>
       JSON.parse(
@@ -687,7 +687,7 @@ const traces: TraceSample[] = [
 for (const { file, set = {}, found, rows, input, notes = [] } of traces) {
   test(`TRACE ${file} ${Object.keys(set)}`, () => {
     const text = textOf(file);
-    const read = readFile("TRACE", file, fileOfText(text), { ...defaultReading, ...set });
+    const read = readRows("TRACE", file, text, set);
     const sent = read.rows.map((row) => JSON.parse(row));
     const wanted = typeof rows === "function" ? rows(text) : rows;
     assert.equal(sent.length, wanted.length);
@@ -800,7 +800,7 @@ const refused: Refused[] = [
 
 for (const { file, kind = "DATASET", set = {}, says } of refused) {
   test(`${kind} ${file} ${Object.values(set)} is refused`, () => {
-    assert.throws(() => readFile(kind, file, fileOfText(textOf(file)), { ...defaultReading, ...set }), {
+    assert.throws(() => readRows(kind, file, textOf(file), set), {
       message: says,
     });
   });

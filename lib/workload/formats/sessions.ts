@@ -3,11 +3,12 @@
 import { BlockScale } from "./blocks";
 import { type Message, turnRows } from "./conversation";
 import { promptOf } from "./kept";
-import type { ReadSettings, RowTaker } from "./read";
+import type { Keep, ReadSettings, RowTaker, Sending } from "./read";
 import { sentAsHistory } from "./request";
 import { type Json, type Notes, type Row, shuffled } from "./row";
 import { requireSendable } from "./send";
 import { originOf, TimeScale, timeMs } from "./time";
+import { inTime, numbersTo } from "./times";
 
 /** One turn of a session as the load keeps it, in JSON. */
 export interface KeptTurn {
@@ -37,8 +38,6 @@ export interface KeptTurn {
 export interface KeptSession {
   /** As the file calls it. */
   readonly id?: string;
-  /** Of a trace: ms from the begin of the load. */
-  readonly atMs?: number;
   readonly turns: readonly KeptTurn[];
 }
 
@@ -50,13 +49,15 @@ export class SessionRows implements RowTaker {
   private readonly byName = new Map<string, Row[]>();
   private readonly settings: ReadSettings;
   private readonly notes: Notes;
+  private readonly keep: Keep;
   private readonly timed: boolean;
   private readonly scale = new TimeScale();
   private readonly blocks = new BlockScale();
 
-  constructor(settings: ReadSettings, notes: Notes, timed: boolean) {
+  constructor(settings: ReadSettings, notes: Notes, keep: Keep, timed: boolean) {
     this.settings = settings;
     this.notes = notes;
+    this.keep = keep;
     this.timed = timed;
   }
 
@@ -110,24 +111,28 @@ export class SessionRows implements RowTaker {
     return true;
   }
 
-  end(): readonly string[] {
-    const { DATASET_LIMIT: limit, DATASET_SHUFFLE: shuffle, SEED: seed, SPEED: speed } = this.settings;
+  end(): Sending {
     const unit = this.timeUnit();
     const blockTokens = this.blockSize();
-    let sessions: KeptSession[] = this.sessions.map((rows) => {
+    const { order, timesMs } = this.timed ? this.inTime(unit) : { order: this.drawn(), timesMs: undefined };
+    let turns = 0;
+    for (const k of order) {
+      const rows = this.sessions[k] ?? [];
       const begins = rows[0]?.time;
       const originMs = begins === undefined ? 0 : originOf(begins, unit);
       const at = (time: number | string) => timeMs(time, unit, originMs);
-      return this.session(rows, at, blockTokens);
-    });
-    if (this.timed) sessions = this.inTime(sessions, unit, speed);
-    else {
-      if (shuffle) sessions = shuffled(sessions, seed);
-      sessions = sessions.slice(0, limit);
+      this.keep(JSON.stringify(this.session(rows, at, blockTokens)));
+      turns += rows.length;
     }
-    const turns = sessions.reduce((sum, each) => sum + each.turns.length, 0);
     this.about = `, ${turns} turns${blockTokens === undefined ? "" : `, blocks of ${blockTokens} tokens`}`;
-    return sessions.map((session) => JSON.stringify(session));
+    return timesMs ? { timesMs } : {};
+  }
+
+  /** The sessions of a DATASET that are held, in their order. */
+  private drawn(): Uint32Array {
+    const { DATASET_LIMIT: limit, DATASET_SHUFFLE: shuffle, SEED: seed } = this.settings;
+    const order = numbersTo(this.sessions.length);
+    return (shuffle ? shuffled(order, seed) : order).subarray(0, limit);
   }
 
   private timeUnit() {
@@ -145,8 +150,9 @@ export class SessionRows implements RowTaker {
     return this.blocks.used || told !== undefined ? size : undefined;
   }
 
-  /** The sessions of a trace in the order of their begins. */
-  private inTime(sessions: readonly KeptSession[], unit: ReturnType<TimeScale["unit"]>, speed: number): KeptSession[] {
+  /** The sessions of a TRACE in the order of their begins, those of the window. */
+  private inTime(unit: ReturnType<TimeScale["unit"]>): { order: Uint32Array; timesMs: Float64Array } {
+    const { TRACE_WINDOW: window, SPEED: speed } = this.settings;
     const begins = this.sessions.map(([first]) => {
       if (first?.time !== undefined) return first.time;
       throw new Error(
@@ -154,13 +160,10 @@ export class SessionRows implements RowTaker {
       );
     });
     const origin = originOf(begins[0] ?? 0, unit);
-    const times = begins.map((time) => timeMs(time, unit, origin));
-    const order = times.map((_, k) => k).sort((a, b) => (times[a] ?? 0) - (times[b] ?? 0) || a - b);
-    const zero = times[order[0] ?? 0] ?? 0;
-    return order.map((k) => ({
-      ...(sessions[k] as KeptSession),
-      atMs: ((times[k] ?? 0) - zero) / speed,
-    }));
+    const atMs = Float64Array.from(begins, (time) => timeMs(time, unit, origin));
+    const { order = numbersTo(begins.length), timesMs } = inTime(atMs, window, speed, () => {});
+    if (window && timesMs.length === 0) throw new Error("has no session in TRACE_WINDOW");
+    return { order, timesMs };
   }
 
   private session(rows: readonly Row[], at: (time: number | string) => number, blockTokens: number | undefined) {
