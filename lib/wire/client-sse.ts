@@ -437,6 +437,7 @@ export class TextFile {
 }
 
 export class Rows {
+  readonly length: number;
   readonly #rows: string[];
 
   constructor(name: string, fill: (add: (text: string) => void) => Uint32Array | undefined) {
@@ -445,10 +446,7 @@ export class Rows {
       const order = fill((text) => rows.push(text));
       return order ? Array.from(order, (k) => rows[k] ?? "") : rows;
     });
-  }
-
-  get length(): number {
-    return this.#rows.length;
+    this.length = this.#rows.length;
   }
 
   at(i: number): string {
