@@ -67,9 +67,9 @@ export function together(): typeof import("./figures/together") {
   return require("./figures/together");
 }
 
-/** For setup() of a load whose rate RATE_FILE gives. */
-export function rateOverTime(): typeof import("./load/rate-over-time") {
-  return require("./load/rate-over-time");
+/** For loads of arrivals, whose rate may change over time. */
+export function rates(): typeof import("./load/stages") {
+  return require("./load/stages");
 }
 
 /** For the APIs whose messages differ from those of OpenAI's chat. */

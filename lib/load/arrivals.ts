@@ -1,6 +1,6 @@
 import { abort } from "../abort";
 import type { OwnResults, RunReport } from "../figures/level-summary";
-import { ramp, rateOverTime } from "../lazy";
+import { ramp, rates } from "../lazy";
 import { type Config, demand, orRefuse, shownSettings, userPath } from "../settings/config";
 import { formatDurationMs } from "../settings/duration";
 import { SettingError } from "../settings/setting-error";
@@ -9,9 +9,7 @@ import { openFileRows } from "../workload/file-rows";
 import { planRequests } from "../workload/load-plan";
 import { openPrompts, tracePrompts } from "../workload/prompts";
 import { clientsPerVU, k6Options, loadOptions } from "./options";
-import type { RatePoint } from "./rate-over-time";
 import type { Load, Shape } from "./shape";
-import { stagesOf } from "./stages";
 
 /** The load of RATE, STAGES, PATTERN, RATE_FILE or TRACE: arrivals a second, or with LOOP=closed a changing number of users. */
 export const arrivals: Shape = {
@@ -41,24 +39,9 @@ function showSeconds({ seconds }: RunReport, { LOOP: loop }: Config): OwnResults
  * lag is queue delay.
  */
 export function scheduled(config: Config): Load {
-  // The module reads the schedule of the first VU alone.
-  const readRates = (name: string): RatePoint[] => {
-    if (__VU !== 0) return [];
-    let text: string;
-    try {
-      text = new TextFile(userPath(name)).text();
-    } catch (error) {
-      // Go's errors come with the name of what threw them.
-      const reason = (error instanceof Error ? error.message : String(error)).replace(
-        /^(GoError: )?new TextFile: /,
-        "",
-      );
-      throw new SettingError(`RATE_FILE=${name} cannot be read: ${reason}`);
-    }
-    return rateOverTime().ratePoints(name, text);
-  };
   const trace = config.TRACE === "" ? undefined : openFileRows(config, "TRACE");
-  const stages = trace ? [] : orRefuse(() => stagesOf(config, readRates));
+  const readFile = __VU === 0 ? (file: string) => new TextFile(userPath(file)).text() : undefined;
+  const stages = trace ? [] : orRefuse(() => rates().stagesOf(config, readFile));
   if (trace) refuseWarmup(config, "a trace");
   const spec: ArrivalSpec = {
     arrival: config.ARRIVAL.kind,

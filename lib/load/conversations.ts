@@ -5,7 +5,7 @@ import type { LlmClient, Server } from "../wire/llm-client";
 import type { Sender } from "../workload/converse";
 import { openSessionRows } from "../workload/file-rows";
 import { promptRows } from "../workload/load-plan";
-import type { PlannedTurn, SessionPlans } from "../workload/sessions";
+import type { SessionPlans } from "../workload/sessions";
 import { openWords } from "../workload/shared-words";
 
 /** The conversations of a run. */
@@ -57,7 +57,11 @@ function senderOf(config: Config, session: Session, server: Server, client: LlmC
   return {
     permit: (timing, after) => session.turn(after === undefined ? timing : { ...timing, after }),
     async send(prompt, turn, permitted) {
-      const more: Partial<RequestSpec> = { headers, session: session.id, keepText: true, ...abandoned(config, turn) };
+      const more: Partial<RequestSpec> = { headers, session: session.id, keepText: true };
+      if (config.ABANDON && turn.abandoned) {
+        const { afterMs, afterTokens } = config.ABANDON;
+        Object.assign(more, afterTokens === undefined ? { abortAfterMs: afterMs } : { abortAfterTokens: afterTokens });
+      }
       if (config.SESSION_ECHO !== "") more.keepHeader = config.SESSION_ECHO;
       const result = await client.request(server, prompt, permitted, more);
       if (result.header !== "") headers[config.SESSION_ECHO] = result.header;
@@ -65,10 +69,4 @@ function senderOf(config: Config, session: Session, server: Server, client: LlmC
     },
     added: () => session.plan(1),
   };
-}
-
-function abandoned({ ABANDON: abandon }: Config, turn: PlannedTurn): Partial<RequestSpec> {
-  if (!abandon || !turn.abandoned) return {};
-  const { afterMs, afterTokens } = abandon;
-  return afterTokens === undefined ? { abortAfterMs: afterMs } : { abortAfterTokens: afterTokens };
 }

@@ -1,16 +1,16 @@
 import { abort } from "../abort";
 import { gateLabels } from "../figures/gate-labels";
-import type { OwnResults, RunReport } from "../figures/level-summary";
-import { beforeLoad, together } from "../lazy";
-import { type Config, demand, orRefuse, readMix } from "../settings/config";
+import { beforeLoad, rates, together } from "../lazy";
+import { type Config, demand, orRefuse, readMix, userPath } from "../settings/config";
 import type { ClassSpec, MixClass } from "../settings/parse-config";
-import { Arrivals, emitLevelMetrics, Levels, type Slot } from "../wire/client";
+import { Arrivals, emitLevelMetrics, Levels, type Slot, TextFile } from "../wire/client";
 import { awaitFreed, freedServers } from "../wire/freed";
 import { openClient } from "../wire/llm-client";
 import { planRequests } from "../workload/load-plan";
 import { openPrompts } from "../workload/prompts";
 import { openConversations } from "./conversations";
 import { warmupOf } from "./levels";
+import type { PlannedLevel } from "./measurable";
 import { clientsPerVU, loadOptions } from "./options";
 import type { Load, Route, Routes, Send, Shape } from "./shape";
 import { type User, userOf } from "./users";
@@ -19,7 +19,7 @@ import { type User, userOf } from "./users";
 export const mix: Shape = {
   uses: ["MIX", "classes", "generation"],
   open: (config) => openClasses(config, readMix(config)),
-  shows: showsClasses,
+  shows: ({ levels, total }) => together().classResults(total, levels, freedServers()),
 };
 
 /** A class as a script gives it. */
@@ -46,12 +46,8 @@ export function classes(of: Readonly<Record<string, TestClass>>): Shape {
       const parsed = orRefuse(() => beforeLoad().parseClasses(specs, [...lives.keys()], config));
       return openClasses(config, parsed, (name) => lives.get(name));
     },
-    shows: showsClasses,
+    shows: mix.shows,
   };
-}
-
-function showsClasses({ levels, total }: RunReport): OwnResults {
-  return together().classResults(total, levels, freedServers());
 }
 
 /** The load of all classes. `live` has what the users of a class do, where the script says it. */
@@ -113,15 +109,29 @@ interface MixLoad extends Omit<Load, "each"> {
 /** Each class of the mix for DURATION: arrivals at its rate, or so many clients. Sessions may last longer. */
 function openMix(config: Config, classes: readonly MixClass[]): MixLoad {
   const { DURATION: durationMs = 0, WARMUP: warmup } = config;
-  demand(durationMs > 0, "a mix is bounded by time: set DURATION");
-  demand(
-    !("requests" in warmup) || warmup.requests === 0,
-    "WARMUP counts requests; the warm-up of a mix is a duration, the same for all classes",
-  );
   const warmupMs = "durationMs" in warmup ? warmup.durationMs : 0;
   const specs = classes.map(({ name, ...gate }) => ({ name, labels: gateLabels(gate) }));
+  /** When requests of a class arrive: at its rate, or by its rate over time, which may end before the others do. */
+  const stagesOf = ({ name, rate, config: own }: MixClass) => {
+    if (rate !== undefined) {
+      const of = { name, fromRate: rate, toRate: rate };
+      const warm = warmupMs > 0 ? [{ ...of, durationMs: warmupMs, phase: "warmup" as const }] : [];
+      return [...warm, { ...of, durationMs }];
+    }
+    const readFile = __VU === 0 ? (file: string) => new TextFile(userPath(file)).text() : undefined;
+    const timed = { ...own, RATE: [], STAGES: [], DURATION: durationMs, WARMUP: warmup };
+    const stages = orRefuse(() => rates().stagesOf(timed, readFile));
+    const lastsMs = stages.at(-1)?.durationMs ?? 0;
+    demand(
+      lastsMs <= durationMs,
+      `MIX: class ${name}: rateFile lasts ${lastsMs / 1000} s, and the mix DURATION=${durationMs / 1000}s`,
+    );
+    return stages;
+  };
   let vus = 1;
-  const loads = classes.map(({ name, rate, concurrency, sessions, config: own }, k) => {
+  const planned: PlannedLevel[] = [];
+  const loads = classes.map((each, k) => {
+    const { name, concurrency, sessions, config: own } = each;
     const labels = specs[k]?.labels ?? {};
     planRequests(undefined);
     const most = concurrency ?? config.MAX_IN_FLIGHT;
@@ -132,9 +142,11 @@ function openMix(config: Config, classes: readonly MixClass[]): MixLoad {
       const levels = new Levels(`${config.scenario} ${name}`, [
         { name, concurrency, labels, sessions, durationMs, ...warm },
       ]);
+      planned.push({ name });
       return { load: levels, perVU };
     }
-    const of = { name, fromRate: rate ?? 0, toRate: rate ?? 0, labels };
+    const stages = stagesOf(each).map((stage) => ({ ...stage, name, labels }));
+    planned.push(...stages);
     const arrivals = new Arrivals(`${config.scenario} ${name}`, {
       arrival: own.ARRIVAL.kind,
       ...(own.ARRIVAL.kind === "gamma" ? { cv: own.ARRIVAL.cv } : {}),
@@ -142,22 +154,13 @@ function openMix(config: Config, classes: readonly MixClass[]): MixLoad {
       seed: (config.SEED + k) % 2 ** 31,
       maxInFlight: config.MAX_IN_FLIGHT,
       sessions,
-      stages: [
-        ...(warmupMs > 0 ? [{ ...of, durationMs: warmupMs, phase: "warmup" as const }] : []),
-        { ...of, durationMs },
-      ],
+      stages,
     });
     return { load: arrivals, perVU };
   });
   return {
     levels: specs,
-    options: (gates) =>
-      loadOptions(
-        config,
-        gates,
-        vus,
-        classes.map(({ name, rate }) => ({ name, ...(rate ? { fromRate: rate, toRate: rate, durationMs } : {}) })),
-      ),
+    options: (gates) => loadOptions(config, gates, vus, planned),
     each: (send) => {
       for (const [part, { load, perVU }] of loads.entries()) load.each(perVU, (slot) => send(slot, part), abort);
     },

@@ -1,17 +1,16 @@
 import { abort } from "../abort";
-import { sessionTables } from "../lazy";
-import { type Config, demand, orRefuse } from "../settings/config";
+import { rates, sessionTables } from "../lazy";
+import { type Config, demand, orRefuse, userPath } from "../settings/config";
 import { SettingError } from "../settings/setting-error";
-import { type ArrivalSpec, Arrivals, emitLevelMetrics, type LevelSpec } from "../wire/client";
+import { type ArrivalSpec, Arrivals, emitLevelMetrics, type LevelSpec, TextFile } from "../wire/client";
 import { awaitFreed, freedServers } from "../wire/freed";
 import { planRequests } from "../workload/load-plan";
 import { openConversations } from "./conversations";
 import { levelsInTurn, type PlainLoad, warmupOf } from "./levels";
 import { clientsPerVU, loadOptions } from "./options";
 import type { Shape } from "./shape";
-import { stagesOf } from "./stages";
 
-/** Conversations: of a file, of a trace or of words, so many at once (CONCURRENCY) or as they arrive (RATE, STAGES, TRACE). */
+/** Conversations: of a file, of a trace or of words, so many at once (CONCURRENCY) or as they arrive. */
 export const conversations: Shape = {
   uses: ["sessions", "generation"],
   open(config) {
@@ -30,8 +29,8 @@ export const conversations: Shape = {
 };
 
 /**
- * So many sessions open at once (CONCURRENCY), or arrivals of sessions: RATE, STAGES, or the begins of a TRACE, `beginsMs`. A level
- * of CONCURRENCY is bounded by SESSIONS, by their turns (REQUESTS) or by DURATION.
+ * So many sessions open at once (CONCURRENCY), or arrivals of sessions: RATE, STAGES, PATTERN, RATE_FILE, or the begins of a TRACE,
+ * `beginsMs`. A level of CONCURRENCY is bounded by SESSIONS, by their turns (REQUESTS) or by DURATION.
  */
 export function openSessions(config: Config, beginsMs?: Float64Array): PlainLoad {
   const apis = ["chat", "responses", "messages"];
@@ -39,7 +38,8 @@ export function openSessions(config: Config, beginsMs?: Float64Array): PlainLoad
     apis.includes(config.API),
     `API=${config.API} has no conversations; ${config.scenario} takes one of ${apis.join(", ")}`,
   );
-  if (beginsMs || config.RATE.length > 0 || config.STAGES.length > 0) return arrivingSessions(config, beginsMs);
+  const { RATE: each, STAGES: stages, PATTERN: pattern, RATE_FILE: file } = config;
+  if (beginsMs || each.length + stages.length > 0 || pattern || file !== "") return arrivingSessions(config, beginsMs);
   return levelsInTurn(
     config,
     config.CONCURRENCY.map((concurrency) => sessionLevel(config, `c${concurrency}`, concurrency)),
@@ -62,7 +62,8 @@ function arrivingSessions(config: Config, beginsMs: Float64Array | undefined): P
       throw new SettingError("WARMUP is set, but a trace has no warm-up; leave it out");
     });
   }
-  const stages = beginsMs ? [] : orRefuse(() => stagesOf(config, () => []));
+  const readFile = __VU === 0 ? (file: string) => new TextFile(userPath(file)).text() : undefined;
+  const stages = beginsMs ? [] : orRefuse(() => rates().stagesOf(config, readFile));
   const spec: ArrivalSpec = {
     arrival: config.ARRIVAL.kind,
     seed: config.SEED,

@@ -2,20 +2,20 @@
 import type { Config } from "../settings/parse-config";
 import { SettingError } from "../settings/setting-error";
 import type { StageSpec } from "../wire/client";
-import { patternPoints, type RatePoint } from "./rate-over-time";
+import { patternPoints, type RatePoint, ratePoints } from "./rate-over-time";
 
 /**
- * The stages of RATE (each DURATION long), STAGES, PATTERN or RATE_FILE, whose points `readRates` gives, with a warm-up stage
- * before them where WARMUP is a duration.
+ * The stages of RATE (each DURATION long), STAGES, PATTERN or RATE_FILE, whose text `read` gives, with a warm-up stage before them
+ * where WARMUP is a duration. `read` is undefined but in the first VU, whose schedule is the one that the module reads.
  */
-export function stagesOf(config: Config, readRates: (name: string) => RatePoint[]): StageSpec[] {
+export function stagesOf(config: Config, read: ((file: string) => string) | undefined): StageSpec[] {
   const stages: StageSpec[] = [];
   const stageOfPoints = (name: string, points: RatePoint[]): StageSpec => {
     const [, fromRate] = points[0] ?? [0, 0];
     const [durationMs, toRate] = points.at(-1) ?? [0, 0];
     return { name, fromRate, toRate, durationMs, points };
   };
-  if (config.RATE_FILE !== "") stages.push(stageOfPoints("rates", readRates(config.RATE_FILE)));
+  if (config.RATE_FILE !== "") stages.push(stageOfPoints("rates", read ? pointsOf(config.RATE_FILE, read) : []));
   else if (config.PATTERN) {
     const { PATTERN: pattern, DURATION: durationMs } = config;
     if (durationMs === undefined)
@@ -47,4 +47,16 @@ export function stagesOf(config: Config, readRates: (name: string) => RatePoint[
     stages.unshift({ name: first.name, fromRate: rate, toRate: rate, durationMs: warmup.durationMs, phase: "warmup" });
   }
   return stages;
+}
+
+function pointsOf(name: string, read: (file: string) => string): RatePoint[] {
+  let text: string;
+  try {
+    text = read(name);
+  } catch (error) {
+    // Go's errors come with the name of what threw them.
+    const reason = (error instanceof Error ? error.message : String(error)).replace(/^(GoError: )?new TextFile: /, "");
+    throw new SettingError(`RATE_FILE=${name} cannot be read: ${reason}`);
+  }
+  return ratePoints(name, text);
 }

@@ -18,6 +18,8 @@ export let digests: Record<string, string> | undefined;
  * run. What is not allowed ends the run with one line and exit code 104 before any load.
  */
 export function readConfig(declaration: Declaration): Config {
+  /** A path as the user wrote it, below the folder they are in, for what opens files itself. */
+  const absolute = (path: string) => userPath(path).replace(/^file:\/\//, "");
   const read = (): Config => {
     const { gatherSettings, isSettingName, parseConfig, refuseLoadFlags, secretsLine } = beforeLoad();
     const names = (declaration.own ?? []).map(({ name }) => name);
@@ -48,15 +50,19 @@ export function readConfig(declaration: Declaration): Config {
   // The first runtime's words count, and it has number 0.
   const first = __VU === 0;
   if (first) {
+    const classes = config.MIX === "" ? [] : readMix(config);
     digests = shared("digests", () => {
-      const named = (["DATASET", "TRACE", "TARGETS", "RATE_FILE", "WIRE", "MIX"] as const).flatMap((setting) => {
-        const file = config[setting];
-        return typeof file === "string" && file !== "" ? [{ setting, file }] : [];
-      });
+      const filesOf = (of: Config, part = "") =>
+        (["DATASET", "TRACE", "TARGETS", "RATE_FILE", "WIRE", "MIX"] as const).flatMap((setting) => {
+          const file = of[setting];
+          const inherited = part !== "" && file === config[setting];
+          return typeof file === "string" && file !== "" && !inherited ? [{ setting, file, part }] : [];
+        });
+      const named = [...filesOf(config), ...classes.flatMap(({ name, config: own }) => filesOf(own, `${name}.`))];
       return Object.fromEntries(
-        named.map(({ setting, file }) => {
+        named.map(({ setting, file, part }) => {
           const shipped = setting === "DATASET" ? shippedDatasets[file] : undefined;
-          return [setting, fileDigest(shipped ? shippedPath(shipped) : userPath(file))];
+          return [`${part}${setting}`, fileDigest(shipped ? shippedPath(shipped) : userPath(file))];
         }),
       );
     });
@@ -110,11 +116,6 @@ export function orRefuse<T>(read: () => T): T {
 /** Ends the run with this line and exit code 104 unless the settings hold what it demands. Init context only. */
 export function demand(holds: boolean, line: string): void {
   if (!holds) refuse(`tokenclock: ${line}`);
-}
-
-/** A path as the user wrote it, below the folder they are in, for what opens files itself. */
-function absolute(path: string): string {
-  return userPath(path).replace(/^file:\/\//, "");
 }
 
 /** The classes of the mix that MIX names. What is wrong with it ends the run. Init context only. */

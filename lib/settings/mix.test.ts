@@ -91,7 +91,10 @@ test("another server is sent neither the run's key nor its headers", () => {
 
 test("what is wrong with a class is refused by its name", () => {
   const cases: [Record<string, unknown>, RegExp][] = [
-    [{ a: { rate: 1, concurrency: 2 } }, /classes\(\): class a: it has one of share, rate and concurrency/],
+    [
+      { a: { rate: 1, concurrency: 2 } },
+      /classes\(\): class a: it has one of share, rate, concurrency, pattern, rateFile/,
+    ],
     [{ a: { rate: 1, prompts: { inputs: 3 } } }, /class a: prompts has inputs; it may have input, output and dataset/],
     [{ a: { rate: 1, prompts: { input: "many" } } }, /class a: INPUT_TOKENS=many is not/],
     [{ a: { rate: 1, slo: { ttft: "300ms" } } }, /class a: slo\.ttft "300ms" is no number of ms/],

@@ -10,7 +10,7 @@ import { type SettingName, settings } from "./settings";
 /** One class: what it sends, how often, and what it must keep. */
 export interface MixClass extends LevelGate {
   readonly name: string;
-  /** Requests, or with `sessions` conversations, a second. */
+  /** Requests, or with `sessions` conversations, a second. Without it and `concurrency` the rate is that of config's PATTERN or RATE_FILE. */
   readonly rate?: number;
   /** Clients, or conversations, at once. */
   readonly concurrency?: number;
@@ -29,9 +29,12 @@ const ownSettings: readonly SettingName[] = [
   ...(["TOOL_ROUNDS", "TOOL_TOKENS", "SESSION_HEADER", "SESSION_ECHO"] as const),
 ];
 
-const fields = ["name", "share", "rate", "concurrency", "sessions", "model", "api", "settings", "slo", "thresholds"];
+/** How much a class sends: it has one of these. */
+const amounts = ["share", "rate", "concurrency", "pattern", "rateFile"] as const;
 
-/** A class as a script writes it. One of rate, concurrency and share says how much it sends. */
+const fields = ["name", ...amounts, "sessions", "model", "api", "settings", "slo", "thresholds"];
+
+/** A class as a script writes it. One of rate, concurrency, share, pattern and rateFile says how much it sends. */
 export interface ClassSpec {
   /** Requests, or with `users` sessions, a second. */
   readonly rate?: number;
@@ -39,6 +42,9 @@ export interface ClassSpec {
   readonly concurrency?: number;
   /** Part of RATE; all shares are 1 together. */
   readonly share?: number;
+  /** A rate that changes over time, as the settings PATTERN and RATE_FILE take it. */
+  readonly pattern?: string;
+  readonly rateFile?: string;
   /** Lengths in tokens, a number or a distribution such as "lognormal:200:80", and the file that prompts come from, as DATASET takes it. */
   readonly prompts?: {
     readonly input?: number | string;
@@ -145,9 +151,7 @@ function mixOf(classes: unknown, config: Config, fail: Wrong, more: readonly Set
         : wrong(`${field} ${JSON.stringify(given)} is no number above 0`);
     };
     const [share, rate, concurrency] = [number("share"), number("rate"), number("concurrency")];
-    if ([share, rate, concurrency].filter((each) => each !== undefined).length !== 1) {
-      wrong("it has one of share, rate and concurrency");
-    }
+    if (amounts.filter((field) => of[field] !== undefined).length !== 1) wrong(`it has one of ${amounts.join(", ")}`);
     if (concurrency !== undefined && !Number.isInteger(concurrency))
       wrong(`concurrency ${concurrency} is no whole number`);
     const [total] = config.RATE;
@@ -159,7 +163,8 @@ function mixOf(classes: unknown, config: Config, fail: Wrong, more: readonly Set
     if (typeof sessions !== "boolean") wrong(`sessions ${JSON.stringify(sessions)} is neither true nor false`);
     return {
       name,
-      ...(concurrency === undefined ? { rate: rate ?? (share ?? 0) * (total ?? 0) } : { concurrency }),
+      ...(share !== undefined || rate !== undefined ? { rate: rate ?? (share ?? 0) * (total ?? 0) } : {}),
+      ...(concurrency !== undefined ? { concurrency } : {}),
       sessions: sessions === true,
       config: classConfig(config, name, of, wrong, more),
       ...gateOf(of, wrong),
@@ -194,6 +199,8 @@ function classConfig(
   };
   set("model", "MODEL", of.model);
   set("api", "API", of.api);
+  set("pattern", "PATTERN", of.pattern);
+  set("rateFile", "RATE_FILE", of.rateFile);
   for (const [setting, value] of Object.entries(own)) {
     if (!([...ownSettings, ...more] as readonly string[]).includes(setting)) {
       wrong(`settings has ${setting}; a class may have ${ownSettings.join(", ")}`);

@@ -62,8 +62,8 @@ export const settingGroups = {
   /** Conversations, closed or open. */
   sessions: [
     ...(["CONCURRENCY", "SESSIONS", "REQUESTS", "DURATION", "CLIENTS_PER_VU"] as const),
-    ...(["RATE", "STAGES", "ARRIVAL", "MAX_IN_FLIGHT"] as const),
-    ...(["TRACE", "TRACE_UNIT", "TRACE_BLOCK", "SPEED"] as const),
+    ...(["RATE", "STAGES", "PATTERN", "RATE_FILE", "ARRIVAL", "MAX_IN_FLIGHT"] as const),
+    ...(["TRACE", "TRACE_UNIT", "TRACE_BLOCK", "TRACE_WINDOW", "SPEED"] as const),
     ...(["DATASET", "DATASET_LIMIT", "DATASET_SHUFFLE", "DATASET_COLUMNS"] as const),
     ...(["SESSION_TURNS", "INPUT_TOKENS", "MAX_INPUT_TOKENS", "SHARED_PREFIX"] as const),
     ...(["PREFIX_GROUPS", "PREFIX_POPULARITY", "HISTORY", "THINK_TIME", "TOOL_TIME", "WAIT_CAP"] as const),
@@ -190,10 +190,17 @@ const idle: readonly Idle[] = [
   },
   {
     names: ["CONCURRENCY", "SESSIONS", "REQUESTS"],
-    why: ({ TRACE: trace, RATE: rate, STAGES: stages }, { RATE: given }, used) => {
+    why: ({ TRACE: trace, RATE: rate, STAGES: stages, PATTERN: pattern, RATE_FILE: file }, { RATE: given }, used) => {
       // Of a test that uses it, a default counts as well.
       const arrives = given !== undefined || (used.includes("RATE") && rate.length > 0);
-      const one = trace !== "" ? "TRACE" : stages.length > 0 ? "STAGES" : arrives ? "RATE" : "";
+      const loads = {
+        TRACE: trace !== "",
+        STAGES: stages.length > 0,
+        PATTERN: pattern !== undefined,
+        RATE_FILE: file !== "",
+        RATE: arrives,
+      };
+      const one = Object.entries(loads).find(([, set]) => set)?.[0] ?? "";
       return one === "" ? "" : `with ${one}, which says when sessions or requests arrive`;
     },
   },
@@ -201,7 +208,7 @@ const idle: readonly Idle[] = [
     names: ["ARRIVAL", "MAX_IN_FLIGHT"],
     why: ({ RATE: rate, STAGES: stages, PATTERN: pattern, RATE_FILE: file, TRACE: trace }) =>
       rate.length === 0 && stages.length === 0 && !pattern && file === "" && trace === ""
-        ? "without RATE, STAGES or TRACE"
+        ? "without RATE, STAGES, PATTERN, RATE_FILE or TRACE"
         : "",
   },
   {

@@ -195,6 +195,56 @@ test("sessions of a trace begin at their times, and have the blocks of the file"
   }
 });
 
+test("TRACE_WINDOW of sessions: those with the numbers or the times of the window are sent, and no other", {
+  timeout: 60_000,
+}, async (t) => {
+  const windows: [string, string[]][] = [
+    ["1-1", ["[0]"]],
+    ["2-2", ["[1]"]],
+    ["250ms-1s", ["[1]"]],
+  ];
+  const rows = readFileSync(fixture("51-aiperf-mooncake-session.jsonl"), "utf8").trim().split("\n");
+  for (const [window, blocks] of windows) {
+    const server = await sessionServer(t);
+    const ended = await run("conversations", {
+      ...{ BASE_URL: server.baseUrl, TRACE: fixture("51-aiperf-mooncake-session.jsonl"), THRESHOLDS: "none" },
+      TRACE_WINDOW: window,
+    });
+    assertEndedWell(ended);
+    assert.equal(server.sessions.size, blocks.length, window);
+    const turns = rows.filter((row) => blocks.some((ids) => row.includes(`"hash_ids": ${ids}`))).length;
+    assert.equal(ended.requests.length, turns, window);
+  }
+});
+
+test("sessions arrive by RATE_FILE and PATTERN as requests do: at the times of the same schedule", {
+  timeout: 60_000,
+}, async () => {
+  const server = await startServer(...engine);
+  const rates = path.join(scratchDir(), "rates.csv");
+  writeFileSync(rates, "time,rate\n0,0\n1,40\n1.001,10\n2,10\n");
+  try {
+    const loads: RunSettings[] = [
+      { RATE_FILE: rates },
+      { PATTERN: "sine:5:25:1s", DURATION: "2s", ARRIVAL: "poisson", SEED: 3 },
+    ];
+    for (const load of loads) {
+      const shared = { BASE_URL: server.baseUrl, OUTPUT_TOKENS: 2, INPUT_TOKENS: 8, THRESHOLDS: "none", ...load };
+      const requests = await run("arrival-rate-ramp", shared);
+      const sessions = await run("conversations", { ...shared, SESSION_TURNS: 2 });
+      for (const ended of [requests, sessions]) assertEndedWell(ended);
+      assert.deepEqual(sessions.summary.schedule, requests.summary.schedule);
+      assert.ok((sessions.summary.schedule?.requests ?? 0) > 20);
+      const sinceFirst = (times: number[]) => times.sort((a, b) => a - b).map((ns) => ns - (times[0] ?? 0));
+      const begins = sessions.records.flatMap((each) => (each.type === "session" ? [each.startNs ?? 0] : []));
+      assert.deepEqual(sinceFirst(begins), sinceFirst(requests.requests.map(({ scheduledNs = 0 }) => scheduledNs)));
+      assert.equal(sessions.requests.length, 2 * begins.length);
+    }
+  } finally {
+    await server.stop();
+  }
+});
+
 const engine = ["--step-time", "1ms", "--sequence-time", "10us", "--prefill-rate", "100000"];
 
 test("TTFT and cached input by turn are the server's truth, and the records fold to the summary", {
@@ -418,6 +468,7 @@ const refused: [RunSettings, RegExp][] = [
   ],
   [{ SESSIONS: 3, REQUESTS: 4 }, /SESSIONS=3 and REQUESTS=4 both bound a level/],
   [{ RATE: 1, DURATION: "1s", CONCURRENCY: 3 }, /CONCURRENCY is set and has no effect with RATE/],
+  [{ PATTERN: "sine:1:2:1s", DURATION: "1s", CONCURRENCY: 3 }, /CONCURRENCY is set and has no effect with PATTERN/],
   [{ ABANDON: "2:1s" }, /ABANDON=2:1s is not SHARE:AFTER/],
   [{ THINK_TIME: "often" }, /THINK_TIME=often is not recorded/],
   [

@@ -1,5 +1,6 @@
 /** Several classes of load in one run: each sends its own, and is judged by limits of its own, by k6 and by the report alike. */
 import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
 import { writeFileSync } from "node:fs";
 import path from "node:path";
 import { test } from "node:test";
@@ -29,7 +30,7 @@ test("each class is gated alone: k6's exit code, the verdict, the gate and the r
       levels.map(({ name }) => name),
       ["chat", "agents", "batch"],
     );
-    const violated = thresholds.filter(({ result }) => result === "violated");
+    const violated = thresholds.filter(({ result, metric }) => result === "violated" && metric !== "llm_client_bound");
     assert.deepEqual(
       violated.map(({ metric, level, expression }) => [metric, level, expression]),
       [["llm_e2e_latency", "agents", "p(95)<0.5"]],
@@ -64,6 +65,10 @@ test("each class is gated alone: k6's exit code, the verdict, the gate and the r
     const { code, stdout, stderr } = await runCommand(process.execPath, [
       ...[path.join(root, "build", "bootstrap.cjs"), "report/cli/gate.ts", ended.dir, "--json"],
     ]);
+    if (bound) {
+      assert.equal(code, 98, "a run that is not valid is judged by no gate");
+      return;
+    }
     const gate = JSON.parse(stdout.slice(stdout.indexOf("{"))) as { judgements?: { level: string; verdict: string }[] };
     const failed = (gate.judgements ?? []).filter((each) => each.verdict === "failed");
     assert.deepEqual([...new Set(failed.map(({ level }) => level))], ["agents"], stdout + stderr);
@@ -102,10 +107,52 @@ test("the wire has each class's model, API and prefix groups", { timeout: 60_000
   assert.equal(prefixes.size, 3, "three groups of prompts");
 });
 
+test("a class's rate over time: by a pattern and by a file, whose digest is kept", { timeout: 60_000 }, async (t) => {
+  const server = await keepingServer(t);
+  const [file, rates, prompts] = ["mix.json", "rates.csv", "prompts.jsonl"].map((name) =>
+    path.join(scratchDir(), name),
+  );
+  const texts = {
+    [rates as string]: "time,rate\n0,20\n1,20\n",
+    [prompts as string]: Array.from({ length: 50 }, (_, i) => `${JSON.stringify({ prompt: `text ${i}` })}\n`).join(""),
+  };
+  for (const [name, text] of Object.entries(texts)) writeFileSync(name, text);
+  const settings = { OUTPUT_TOKENS: 2 };
+  const classes = [
+    { name: "spiky", pattern: "spikes:10:60:1s:250ms", settings },
+    { name: "early", rateFile: rates, settings: { ...settings, DATASET: prompts } },
+    { name: "even", rate: 10, settings },
+  ];
+  writeFileSync(file as string, JSON.stringify({ classes }));
+  const load = { BASE_URL: server.baseUrl, MIX: file as string, THRESHOLDS: "none" };
+  const ended = await run("mixed", { ...load, DURATION: "2s" });
+  const times = (level: string) =>
+    ended.requests.filter((each) => each.level === level).map(({ scheduledNs = 0 }) => scheduledNs / 1e9);
+  const beginS = Math.min(...times("even"));
+  const spiky = times("spiky").map((s) => s - beginS);
+  assert.equal(spiky.length, 45, "10/s for 1.5 s and 60/s for 0.5 s");
+  // Each class begins with its own first VU, within some ms.
+  const inSpike = spiky.filter((s) => s % 1 > 0.7 || s % 1 < 0.05).length;
+  assert.ok(inSpike >= 29 && inSpike <= 34, `${inSpike} of 45 in or at the spikes: ${spiky.map((s) => s.toFixed(2))}`);
+  assert.equal(times("early").length, 20, "it ends before the others");
+  assert.equal(times("even").length, 20);
+  const sha256 = (name: string) =>
+    createHash("sha256")
+      .update(texts[name] ?? "")
+      .digest("hex");
+  const { digests = {} } = ended.summary as { digests?: Record<string, string> };
+  assert.equal(digests["early.RATE_FILE"], sha256(rates as string));
+  assert.equal(digests["early.DATASET"], sha256(prompts as string));
+  assert.deepEqual(Object.keys(digests).sort(), ["MIX", "early.DATASET", "early.RATE_FILE"]);
+  const short = await run("mixed", { ...load, DURATION: "500ms" });
+  assert.equal(short.code, 104);
+  assert.match(short.stderr, /class early: rateFile lasts 1 s, and the mix DURATION=0.5s/);
+});
+
 const refused: [string, RegExp][] = [
   ['{"classes": []}', /classes is no list of classes/],
   ['{"classes": [{"name": "a", "rate": 1}], "x": 1}', /x is not known; the file has classes alone/],
-  ['{"classes": [{"name": "a"}]}', /class a: it has one of share, rate and concurrency/],
+  ['{"classes": [{"name": "a"}]}', /class a: it has one of share, rate, concurrency, pattern, rateFile/],
   [
     '{"classes": [{"name": "a", "rate": 1}, {"name": "a", "rate": 1}]}',
     /class 2 has the name \\"a\\"; it is 1 to 40 letters/,
@@ -120,6 +167,8 @@ const refused: [string, RegExp][] = [
     '{"classes": [{"name": "a", "rate": 1, "settings": {"OUTPUT_TOKENS": "many"}}]}',
     /class a: OUTPUT_TOKENS=many is not/,
   ],
+  ['{"classes": [{"name": "a", "rate": 1, "pattern": "sine:1:2:1s"}]}', /class a: it has one of share, rate/],
+  ['{"classes": [{"name": "a", "pattern": "tide:1:2:1s"}]}', /class a: PATTERN=tide:1:2:1s is not sine/],
   ['{"classes": [{"name": "a", "rate": 1, "speed": 1}]}', /class a: speed is not known/],
 ];
 test("a mix that is wrong is refused before any load, with the class and the field", { timeout: 60_000 }, async () => {

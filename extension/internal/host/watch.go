@@ -29,6 +29,7 @@ const (
 	minSuspendNs     = 10_000_000 // the two clocks are read a moment apart
 	refreshNs        = 250_000_000
 	stealNs          = 1_000_000_000 // /proc/stat is slow on large machines
+	longestPeriodNs  = 1_000_000_000 // of a cgroup's quota
 	mostPauses       = 1 << 16
 )
 
@@ -55,6 +56,17 @@ type Watch struct {
 	baseNs, stealReadNs      int64
 	points                   []point
 	pauses                   []Pause
+	doubt                    doubt
+}
+
+// doubt is a stop that may prove to be throttling. The kernel counts a processor's throttling when it is over. The thread that
+// ticks can have left the processor that made it late, which is then throttled still, and in no total.
+type doubt struct {
+	pause       int   // in pauses
+	endNs       int64 // 0 = there is no doubt
+	leftNs      int64 // of the gap, without any throttling that was counted later
+	leastNs     int64
+	throttledNs int64 // of the totals at endNs
 }
 
 type point struct {
@@ -85,9 +97,10 @@ func (w *Watch) Tick(nowNs, cpuNs int64) {
 			w.add(Pause{Kind: Suspended, FromNs: w.tickNs, ToNs: nowNs, Ns: ns})
 		}
 		lateNs := nowNs - w.tickNs - w.periodNs
-		if late := lateNs >= MinPauseNs; late || nowNs-w.baseNs >= refreshNs {
+		if late := lateNs >= MinPauseNs; late || w.doubt.endNs > 0 || nowNs-w.baseNs >= refreshNs {
 			steal := late || nowNs-w.stealReadNs >= stealNs
 			totals := w.source.Totals(steal)
+			w.settle(nowNs, totals)
 			if late {
 				w.explain(lateNs, nowNs, cpuNs, totals)
 			}
@@ -120,8 +133,33 @@ func (w *Watch) explain(lateNs, nowNs, cpuNs int64, t Totals) {
 	if !t.WaitedKnown {
 		least = minUnexplainedNs
 	}
-	if left >= least {
-		take(Stopped, left)
+	if left < least {
+		return
+	}
+	ns, pauses := left, len(w.pauses)
+	take(Stopped, left)
+	if t.ThrottledKnown && len(w.pauses) > pauses {
+		w.doubt = doubt{pauses, nowNs, ns, least, t.ThrottledNs}
+	}
+}
+
+// settle takes from the last stop what was throttling that began before its end and was counted behind it: what the totals grew
+// by since, less the time since, is that at least, if one processor was throttled.
+func (w *Watch) settle(nowNs int64, t Totals) {
+	d := &w.doubt
+	if d.endNs == 0 {
+		return
+	}
+	p := &w.pauses[d.pause]
+	throttledNs := min(t.ThrottledNs-d.throttledNs-(nowNs-d.endNs), d.leftNs)
+	switch left := d.leftNs - max(throttledNs, 0); {
+	case left < d.leastNs:
+		*p = Pause{Kind: Throttled, FromNs: p.FromNs, ToNs: p.ToNs, Ns: throttledNs}
+		*d = doubt{}
+	case nowNs-d.endNs > longestPeriodNs:
+		*d = doubt{}
+	default:
+		p.Ns = min(p.Ns, left)
 	}
 }
 
@@ -140,6 +178,7 @@ func (w *Watch) add(p Pause) {
 		last := &w.pauses[n-1]
 		last.ToNs = p.ToNs
 		last.Ns += p.Ns
+		w.doubt = doubt{} // its pause is no longer one
 		return
 	}
 	w.pauses = append(w.pauses, p)
@@ -192,7 +231,9 @@ func (w *Watch) Between(fromNs, toNs int64) Sums {
 	}
 	points := w.points
 	if !w.closed && toNs > points[len(points)-1].ns {
-		points = append(points[:len(points):len(points)], point{toNs, w.source.Totals(true)})
+		t := w.source.Totals(true)
+		w.settle(toNs, t)
+		points = append(points[:len(points):len(points)], point{toNs, t})
 	}
 	last := points[len(points)-1]
 	grown := func(of func(*Totals) int64) int64 { return at(points, toNs, of) - at(points, fromNs, of) }
@@ -262,7 +303,9 @@ func (w *Watch) Close(nowNs int64) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.begun && !w.closed {
-		w.note(nowNs, w.source.Totals(true))
+		t := w.source.Totals(true)
+		w.settle(nowNs, t)
+		w.note(nowNs, t)
 	}
 	w.closed = true
 }
