@@ -1,16 +1,27 @@
 /** The stages of an open load, from the settings. Pure. */
 import type { Config } from "../settings/parse-config";
 import { SettingError } from "../settings/setting-error";
-import type { StageSpec } from "../wire/client";
 import { patternPoints, type RatePoint, ratePoints } from "./rate-over-time";
+
+/** A stage of arrivals, as the module takes it (StageSpec). */
+export interface Stage {
+  name: string;
+  /** Requests/s at its begin and its end. */
+  fromRate: number;
+  toRate: number;
+  durationMs: number;
+  /** The rate in between, where it is no straight line. */
+  points?: readonly RatePoint[];
+  phase?: "warmup";
+}
 
 /**
  * The stages of RATE (each DURATION long), STAGES, PATTERN or RATE_FILE, whose text `read` gives, with a warm-up stage before them
  * where WARMUP is a duration. `read` is undefined but in the first VU, whose schedule is the one that the module reads.
  */
-export function stagesOf(config: Config, read: ((file: string) => string) | undefined): StageSpec[] {
-  const stages: StageSpec[] = [];
-  const stageOfPoints = (name: string, points: RatePoint[]): StageSpec => {
+export function stagesOf(config: Config, read: ((file: string) => string) | undefined): Stage[] {
+  const stages: Stage[] = [];
+  const stageOfPoints = (name: string, points: RatePoint[]): Stage => {
     const [, fromRate] = points[0] ?? [0, 0];
     const [durationMs, toRate] = points.at(-1) ?? [0, 0];
     return { name, fromRate, toRate, durationMs, points };

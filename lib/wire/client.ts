@@ -17,7 +17,6 @@ export type {
   RequestSpec,
   Result,
   Slot,
-  StageSpec,
   ToolCall,
   TurnOptions,
 } from "k6/x/tokenclock";

@@ -48,24 +48,6 @@ type opened interface {
 	Stat() (fs.FileInfo, error)
 }
 
-// readFile reads a whole file as findFile finds it.
-func (i *instance) readFile(path string) ([]byte, error) {
-	from, at, err := i.findFile(path)
-	if err != nil {
-		return nil, err
-	}
-	f, err := from.Open(at)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = f.Close() }()
-	b, err := io.ReadAll(f)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
-	}
-	return b, nil
-}
-
 // fileDigest is `fileDigest(path)`: the file's sha256 in hex, "" for one that cannot be read.
 func (i *instance) fileDigest(path string) string {
 	f, err := i.openData(path)
