@@ -83,16 +83,24 @@ func TestDeferReads_HTTP2StreamUntilItsEnd(t *testing.T) {
 
 func TestDeferReads_UnforeseenEndIsWaitedForOnce(t *testing.T) {
 	stamps(t, StampsSocket) // the ring has more reasons to look at a connection
-	deferred := make(chan struct{})
-	url, options := serveTLS(t, deferred, func(w io.Writer) {
-		// One record, as large as those before.
-		_, _ = io.WriteString(w, chunk(lastEvents)+"0\r\n\r\n")
-	})
-	c := newClient(t, url, options)
-	conn := deferUntilEnd(t, c, deferred)
-	require.True(t, c.endMissed.Load(), "nothing but deferTime ended the wait")
-	conn.setReadMode(deferUntilRecord)
-	require.Zero(t, conn.endMark, "it is read as it comes from now on")
+	// On a busy machine the thread may look at the connection for another reason first: once in ten times it does not.
+	for attempt := range 10 {
+		deferred := make(chan struct{})
+		url, options := serveTLS(t, deferred, func(w io.Writer) {
+			// One record, as large as those before.
+			_, _ = io.WriteString(w, chunk(lastEvents)+"0\r\n\r\n")
+		})
+		c := newClient(t, url, options)
+		conn := deferUntilEnd(t, c, deferred)
+		if !c.endMissed.Load() {
+			t.Logf("attempt %d: the end was seen before deferTime was over", attempt+1)
+			continue
+		}
+		conn.setReadMode(deferUntilRecord)
+		require.Zero(t, conn.endMark, "it is read as it comes from now on")
+		return
+	}
+	t.Fatal("deferTime never ended the wait")
 }
 
 func TestDeferReads_CutStreamEndsWithItsConnection(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -41,6 +42,11 @@ func TestAccess_OfARun(t *testing.T) {
 		_, _ = fmt.Fprint(w, `{"choices":[{"text":"a","finish_reason":"stop"}],"usage":{"prompt_tokens":1,"completion_tokens":1}}`)
 	}))
 	defer server.Close()
+	headers := func() []http.Header { // the server's own goroutines go on
+		mu.Lock()
+		defer mu.Unlock()
+		return slices.Clone(seen)
+	}
 	v := newScriptVU(t, `
 		tc.run({ scenario: "s", config: {}, sloMs: {}, access: {
 			keys: { file: "`+path+`" }, traceparent: true } });
@@ -60,8 +66,9 @@ func TestAccess_OfARun(t *testing.T) {
 	require.Equal(t, `200`, v.run(`return look("/").status`))
 	require.Equal(t, `"got "`, v.run(`return look("/away").body`), "another host is not shown the key")
 	_, lines := v.emitted()
-	require.Equal(t, "conversation 7", seen[1].Get("X-Conversation"))
-	last := seen[len(seen)-2]
+	got := headers()
+	require.Equal(t, "conversation 7", got[1].Get("X-Conversation"))
+	last := got[len(got)-2]
 	line := lines[len(lines)-1]
 	require.Equal(t, line["id"], last.Get("X-Conversation"), "a request without a conversation is one by itself")
 	require.Equal(t, "0", last.Get("X-Index"))
@@ -75,7 +82,8 @@ func TestAccess_OfARun(t *testing.T) {
 	}
 	require.Equal(t, `"completed"`, v.run(`return client.request({ body: "{}", url: "`+server.URL+`/other" }).outcome`))
 	require.Equal(t, `"completed"`, v.run(`return ask("conversation 8", { "X-Own": "{{session}}/{{vu}}", "X-Conversation": "mine" }).outcome`))
-	own := seen[len(seen)-1]
+	got = headers()
+	own := got[len(got)-1]
 	require.Equal(t, []string{"conversation 8/0", "mine"}, []string{own.Get("X-Own"), own.Get("X-Conversation")})
 	for value, why := range map[string]string{"{{sesion}}": "placeholder", "Bearer {{key}}": "for the headers of the client"} {
 		require.Contains(t, v.run(`try { ask("s", { "X-Own": "`+value+`" }) } catch (e) { return String(e) }`), why)
