@@ -16,7 +16,8 @@ const countOf = (line: string, name: string) => Number(new RegExp(`\\b${name} (\
 test("LIVE=true: lines while the load runs, the last with the summary's counts", async () => {
   const settings = { BASE_URL: server.baseUrl, LIVE: "true", CONCURRENCY: "2", DURATION: "2500ms", OUTPUT_TOKENS: "8" };
   const ended = await run("concurrency-sweep", settings);
-  assert.equal(ended.code, 0, ended.stderr);
+  // A busy machine makes the run not valid, which is no matter of its lines.
+  assert.equal(ended.code, ended.summary.verdict.validity === "CLIENT-BOUND" ? 98 : 0, ended.stderr);
   const lines = liveLines(ended.stderr);
   assert.ok(lines.length >= 2, ended.stderr);
   assert.match(lines.at(-2) ?? "", /in flight \d+, completed [1-9]\d*, failed 0; [1-9]\d* tok\/s/);
