@@ -91,7 +91,10 @@ test("a row of a dataset that holds no prompt is refused before any load, wherev
     ],
     [{ DATASET: fileOf("broken.jsonl", '{"prompt": "hi"}\n{"prompt": "h\n') }, /line 2 is no JSON/],
     [{ DATASET: fileOf("table.csv", "a,b\n1,2\n") }, /row 1 is of no known format: its fields are a, b/],
-    [{ DATASET: "nope" }, /DATASET=nope cannot be read: open .*no such file.*; the sets that ship are prompts, chats, token-ids/],
+    [
+      { DATASET: "nope" },
+      /DATASET=nope cannot be read: open .*no such file.*; the sets that ship are prompts, chats, token-ids/,
+    ],
     [{ DATASET: "token-ids", API: "chat" }, /holds token ids, which API=chat does not take/],
     [{ TARGETS: fileOf("targets.txt", "/predict\npredict\n"), API: "json" }, /line 2 is no path/],
   ];
