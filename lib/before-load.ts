@@ -1,5 +1,6 @@
 /** What is needed once a run, before its load: see lazy.ts. */
 export { capacityGates, gates } from "../thresholds/gates";
+export { requestsIn } from "./figures/gauge-names";
 export { loadConflict, meetOptions } from "./load/load-options";
 export { requireMeasurable, trendStats, unreachableLine } from "./load/measurable";
 export { privateSettings, requireKeyOrigin } from "./settings/access";

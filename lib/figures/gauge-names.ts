@@ -3,7 +3,7 @@
 /** What a gauge says, whatever the server calls it; preemptions count up, kvUsage is 0..1 of the KV cache. */
 export type GaugeName = "kvUsage" | "running" | "waiting" | "preemptions";
 
-/** Names of vLLM (both of its KV gauges), happy_vllm, SGLang and llama.cpp, the preferred ones first. One object: every VU has it. */
+/** Names of vLLM (both of its KV gauges), happy_vllm, SGLang and llama.cpp, the preferred ones first. */
 export const gaugeNames: Readonly<Record<string, GaugeName>> = {
   "vllm:kv_cache_usage_perc": "kvUsage",
   "vllm:gpu_cache_usage_perc": "kvUsage",
@@ -20,3 +20,14 @@ export const gaugeNames: Readonly<Record<string, GaugeName>> = {
   "llamacpp:requests_deferred": "waiting",
   "vllm:num_preemptions_total": "preemptions",
 };
+
+/** The requests that run or wait by a Prometheus page, of all engines together; undefined where it has no gauge of them. */
+export function requestsIn(page: string): number | undefined {
+  let sum: number | undefined;
+  for (const line of page.split("\n")) {
+    const [, name = "", value = ""] = /^([\w:]+)(?:\{[^}]*\})?\s+(\S+)/.exec(line) ?? [];
+    const says = gaugeNames[name];
+    if (says === "running" || says === "waiting") sum = (sum ?? 0) + Number(value);
+  }
+  return sum;
+}

@@ -1,13 +1,14 @@
 import { abort } from "../abort";
 import type { OwnResults, RunReport } from "../figures/level-summary";
-import { ramp, rates } from "../lazy";
-import { type Config, demand, orRefuse, shownSettings, userPath } from "../settings/config";
+import { ramp } from "../lazy";
+import { type Config, demand, orRefuse, shownSettings } from "../settings/config";
 import { formatDurationMs } from "../settings/duration";
 import { SettingError } from "../settings/setting-error";
-import { type ArrivalSpec, Arrivals, emitLevelMetrics, TextFile, Windows } from "../wire/client";
+import { type ArrivalSpec, Arrivals, emitLevelMetrics, Windows } from "../wire/client";
 import { openFileRows } from "../workload/file-rows";
 import { planRequests } from "../workload/load-plan";
 import { openPrompts, tracePrompts } from "../workload/prompts";
+import { openStages } from "./open-stages";
 import { clientsPerVU, k6Options, loadOptions } from "./options";
 import type { Load, Shape } from "./shape";
 
@@ -40,8 +41,7 @@ function showSeconds({ seconds }: RunReport, { LOOP: loop }: Config): OwnResults
  */
 export function scheduled(config: Config): Load {
   const trace = config.TRACE === "" ? undefined : openFileRows(config, "TRACE");
-  const readFile = __VU === 0 ? (file: string) => new TextFile(userPath(file)).text() : undefined;
-  const stages = trace ? [] : orRefuse(() => rates().stagesOf(config, readFile));
+  const stages = trace ? [] : openStages(config);
   if (trace) refuseWarmup(config, "a trace");
   const spec: ArrivalSpec = {
     arrival: config.ARRIVAL.kind,

@@ -1,9 +1,9 @@
 import { abort } from "../abort";
 import { gateLabels } from "../figures/gate-labels";
-import { beforeLoad, rates, together } from "../lazy";
-import { type Config, demand, orRefuse, readMix, userPath } from "../settings/config";
+import { beforeLoad, together } from "../lazy";
+import { type Config, demand, orRefuse, readMix } from "../settings/config";
 import type { ClassSpec, MixClass } from "../settings/parse-config";
-import { Arrivals, emitLevelMetrics, Levels, type Slot, TextFile } from "../wire/client";
+import { Arrivals, emitLevelMetrics, Levels, type Slot } from "../wire/client";
 import { awaitFreed, freedServers } from "../wire/freed";
 import { openClient } from "../wire/llm-client";
 import { planRequests } from "../workload/load-plan";
@@ -11,6 +11,7 @@ import { openPrompts } from "../workload/prompts";
 import { openConversations } from "./conversations";
 import { warmupOf } from "./levels";
 import type { PlannedLevel } from "./measurable";
+import { openStages } from "./open-stages";
 import { clientsPerVU, loadOptions } from "./options";
 import type { Load, Route, Routes, Send, Shape } from "./shape";
 import { type User, userOf } from "./users";
@@ -109,6 +110,11 @@ interface MixLoad extends Omit<Load, "each"> {
 /** Each class of the mix for DURATION: arrivals at its rate, or so many clients. Sessions may last longer. */
 function openMix(config: Config, classes: readonly MixClass[]): MixLoad {
   const { DURATION: durationMs = 0, WARMUP: warmup } = config;
+  demand(durationMs > 0, "a mix is bounded by time: set DURATION");
+  demand(
+    !("requests" in warmup) || warmup.requests === 0,
+    "WARMUP counts requests; the warm-up of a mix is a duration, the same for all classes",
+  );
   const warmupMs = "durationMs" in warmup ? warmup.durationMs : 0;
   const specs = classes.map(({ name, ...gate }) => ({ name, labels: gateLabels(gate) }));
   /** When requests of a class arrive: at its rate, or by its rate over time, which may end before the others do. */
@@ -118,9 +124,7 @@ function openMix(config: Config, classes: readonly MixClass[]): MixLoad {
       const warm = warmupMs > 0 ? [{ ...of, durationMs: warmupMs, phase: "warmup" as const }] : [];
       return [...warm, { ...of, durationMs }];
     }
-    const readFile = __VU === 0 ? (file: string) => new TextFile(userPath(file)).text() : undefined;
-    const timed = { ...own, RATE: [], STAGES: [], DURATION: durationMs, WARMUP: warmup };
-    const stages = orRefuse(() => rates().stagesOf(timed, readFile));
+    const stages = openStages({ ...own, RATE: [], STAGES: [], DURATION: durationMs, WARMUP: warmup });
     const lastsMs = stages.at(-1)?.durationMs ?? 0;
     demand(
       lastsMs <= durationMs,

@@ -1,12 +1,13 @@
 import { abort } from "../abort";
-import { rates, sessionTables } from "../lazy";
-import { type Config, demand, orRefuse, userPath } from "../settings/config";
+import { sessionTables } from "../lazy";
+import { type Config, demand, orRefuse } from "../settings/config";
 import { SettingError } from "../settings/setting-error";
-import { type ArrivalSpec, Arrivals, emitLevelMetrics, type LevelSpec, TextFile } from "../wire/client";
+import { type ArrivalSpec, Arrivals, emitLevelMetrics, type LevelSpec } from "../wire/client";
 import { awaitFreed, freedServers } from "../wire/freed";
 import { planRequests } from "../workload/load-plan";
 import { openConversations } from "./conversations";
 import { levelsInTurn, type PlainLoad, warmupOf } from "./levels";
+import { openStages } from "./open-stages";
 import { clientsPerVU, loadOptions } from "./options";
 import type { Shape } from "./shape";
 
@@ -62,8 +63,7 @@ function arrivingSessions(config: Config, beginsMs: Float64Array | undefined): P
       throw new SettingError("WARMUP is set, but a trace has no warm-up; leave it out");
     });
   }
-  const readFile = __VU === 0 ? (file: string) => new TextFile(userPath(file)).text() : undefined;
-  const stages = beginsMs ? [] : orRefuse(() => rates().stagesOf(config, readFile));
+  const stages = beginsMs ? [] : openStages(config);
   const spec: ArrivalSpec = {
     arrival: config.ARRIVAL.kind,
     seed: config.SEED,

@@ -1,6 +1,5 @@
 import { sleep } from "k6";
 import type { Freed } from "../figures/freed";
-import { gaugeNames } from "../figures/gauge-names";
 import { beforeLoad } from "../lazy";
 import type { Config } from "../settings/config";
 import { fetch, shared } from "./client";
@@ -18,7 +17,8 @@ export function awaitFreed(configs: readonly Config[]): void {
   const found = new Map<string, Freed>();
   for (const config of configs) {
     if (!config.ABANDON) continue;
-    const [page] = beforeLoad().metricsPages(config, requestHeaders(config), addressOf(config, "/metrics"));
+    const { metricsPages, requestsIn } = beforeLoad();
+    const [page] = metricsPages(config, requestHeaders(config), addressOf(config, "/metrics"));
     if (!page || found.has(page.url)) continue;
     const freed: Freed = { class: config.part, waitedS: 0 };
     for (; ; freed.waitedS += stepS) {
@@ -35,15 +35,4 @@ export function awaitFreed(configs: readonly Config[]): void {
 /** What awaitFreed found; nothing where there was nothing to look for. */
 export function freedServers(): readonly Freed[] {
   return shared<Freed[]>("freed", () => []);
-}
-
-/** The requests that run or wait by a Prometheus page, of all engines together; undefined where it has no gauge of them. */
-export function requestsIn(page: string): number | undefined {
-  let sum: number | undefined;
-  for (const line of page.split("\n")) {
-    const [, name = "", value = ""] = /^([\w:]+)(?:\{[^}]*\})?\s+(\S+)/.exec(line) ?? [];
-    const says = gaugeNames[name];
-    if (says === "running" || says === "waiting") sum = (sum ?? 0) + Number(value);
-  }
-  return sum;
 }

@@ -171,6 +171,13 @@ const refused: [string, RegExp][] = [
   ['{"classes": [{"name": "a", "pattern": "tide:1:2:1s"}]}', /class a: PATTERN=tide:1:2:1s is not sine/],
   ['{"classes": [{"name": "a", "rate": 1, "speed": 1}]}', /class a: speed is not known/],
 ];
+test("the warm-up of a mix is a duration, and one that counts requests is refused", { timeout: 60_000 }, async () => {
+  const settings = { BASE_URL: "http://127.0.0.1:1/v1", MIX: mix, RATE: 16, DURATION: "1s" };
+  const ended = await run("mixed", { ...settings, WARMUP: 5 });
+  assert.equal(ended.code, 104, ended.stdout + ended.stderr);
+  assert.match(ended.stderr, /WARMUP counts requests; the warm-up of a mix is a duration/);
+});
+
 test("a mix that is wrong is refused before any load, with the class and the field", { timeout: 60_000 }, async () => {
   await Promise.all(
     refused.map(async ([text, says]) => {
