@@ -1,6 +1,6 @@
 /** Whether a server gets worse while the same load goes on: trends over the parts of a level's window. Pure. */
 import type { JudgedLimit, LevelSummary, Slice } from "./level-summary";
-import { type Column, shortNumber, textTable } from "./table";
+import { besideLimit, type Column, shortNumber, textTable } from "./table";
 import { fewestSlices, trendOf } from "./trend";
 
 /** Fewest completed requests of a part whose median is worth comparing. */
@@ -189,5 +189,5 @@ function memoryLine(slices: readonly Slice[], limitMB: number): string {
   const most = Math.max(...growth);
   const who = growth.length > 1 ? ` (runner ${growth.indexOf(most) + 1}, which grew most)` : "";
   const grade = most > limitMB ? "more than the limit" : "within the limit";
-  return `${clientMemory}: ${most < 0 ? "" : "+"}${shortNumber(most)} MB over the window${who}: ${grade} of ${limitMB} MB`;
+  return `${clientMemory}: ${most < 0 ? "" : "+"}${besideLimit(most, limitMB)} MB over the window${who}: ${grade} of ${limitMB} MB`;
 }

@@ -1,7 +1,7 @@
 /** Conversations in lines: how sessions ended, and how their turns went. Pure: text from summaries. */
 import { type Freed, withFreed } from "./freed";
 import type { LevelSummary, SessionSummary, TurnSummary } from "./level-summary";
-import { type Column, percent, shortNumber, textTable } from "./table";
+import { type Column, filledColumns, percent, shortNumber, textTable } from "./table";
 
 interface SessionRow extends SessionSummary {
   readonly name: string;
@@ -47,19 +47,14 @@ const shownTurns = 20;
 export function sessionTables(levels: readonly LevelSummary[]): string {
   const rows = levels.flatMap(({ name, sessions }) => (sessions ? [{ ...sessions, name }] : []));
   if (rows.length === 0) return "";
-  const table = textTable(filled(sessionColumns, rows), rows);
+  const table = textTable(filledColumns(sessionColumns, rows), rows);
   const turns = levels.flatMap(({ name, turns = [] }) => {
     if (turns.length === 0) return [];
     const shown = turns.slice(0, shownTurns);
     const rest = turns.length > shown.length ? `\n  (${turns.length - shown.length} more turns in summary.json)` : "";
-    return [`${name} by turn\n${textTable(filled(turnColumns, shown), shown)}${rest}`];
+    return [`${name} by turn\n${textTable(filledColumns(turnColumns, shown), shown)}${rest}`];
   });
   return [table, ...turns].join("\n\n");
-}
-
-/** The columns that a row fills. */
-function filled<T>(columns: readonly Column<T>[], rows: readonly T[]): Column<T>[] {
-  return columns.filter((column) => rows.some((row) => !["", "-"].includes(column.cell(row))));
 }
 
 /** What conversations show. */

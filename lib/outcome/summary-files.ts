@@ -53,8 +53,13 @@ export function concludeRun(run: EndedRun, write: ((path: string, text: string) 
   const mayChange = ofChange.includes(config.scenario);
   const conclusion = () =>
     conclude({
-      ...{ report, judged, expected: gates.thresholds, script: gates.script },
-      ...{ unwritten, own: own.limits, mayChange },
+      report,
+      judged,
+      expected: gates.thresholds,
+      script: gates.script,
+      unwritten,
+      own: own.limits,
+      mayChange,
     });
   // What is a reason of the verdict is no note beside it.
   const { reasons } = conclusion().verdict;

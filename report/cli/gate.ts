@@ -12,8 +12,8 @@ import { isMetricName, type MetricName, metrics } from "../../lib/figures/metric
 import { type Profile, parseProfile, profileNames } from "../../lib/figures/profile";
 import { shownSelector } from "../../lib/figures/selector";
 import { type SteadyState, steadyStateOf, zeroOf } from "../../lib/figures/steady";
-import { shortNumber } from "../../lib/figures/table";
-import { gatesEveryRun, parseThreshold, pooledPercentile } from "../../lib/figures/threshold";
+import { besideLimit } from "../../lib/figures/table";
+import { gatesEveryRun, parseThreshold, partsOf, pooledPercentile } from "../../lib/figures/threshold";
 import { settings } from "../../lib/settings/settings";
 import { capacityGates, type GateConfig, type Gated, thresholds } from "../../thresholds/gates";
 import { formatNumber, formatShare } from "../format";
@@ -170,11 +170,11 @@ export function gate(run: Results, config: GateConfig, by: Confidence = mlperfCo
 /** The limits that the run judged by itself, such as the drift of a soak: what they rest on is more than a level as a whole. */
 function ownLimits({ summary, scenario }: Results, only?: string): Judgement[] {
   const own = (summary?.thresholds ?? []).flatMap(({ metric, level = "", expression, value, result }): Judgement[] => {
-    const unit = /^(?:drift|growth)<=[\d.]+(%|MB)$/.exec(expression)?.[1];
+    const [, limit, unit] = /^(?:drift|growth)<=([\d.]+)(%|MB)$/.exec(expression) ?? [];
     if (unit === undefined || !(isMetricName(metric) || metric === clientMemory)) return [];
     if (only !== undefined && level !== only) return [];
     const verdict = result === "passed" ? "passed" : result === "violated" ? "failed" : "inconclusive";
-    const reason = `${expression}: ${value === undefined ? "was not measured" : `${shortNumber(value)} ${unit}`}`;
+    const reason = `${expression}: ${value === undefined ? "was not measured" : `${besideLimit(value, Number(limit))} ${unit}`}`;
     return [{ level, metric, expression, verdict, reason }];
   });
   if (scenario !== "soak" || own.length > 0) return own;
@@ -191,7 +191,9 @@ function scriptLimits({ summary }: Results, only?: string): Judgement[] {
     ({ script, metric, level, tags, expression, value, result }): Judgement[] => {
       if (!script || (only !== undefined && level !== only)) return [];
       const verdict = result === "passed" ? "passed" : "failed";
-      const measured = result === "not measured" || value === undefined ? "not measured" : formatNumber(value);
+      const limit = partsOf(expression)?.limit;
+      const shown = (of: number) => (limit === undefined ? formatNumber(of) : besideLimit(of, limit, formatNumber));
+      const measured = result === "not measured" || value === undefined ? "not measured" : shown(value);
       const reason = `${expression}: ${measured}, as k6 judged it`;
       return [{ level: level ?? "run", metric: shownSelector(metric, tags), expression, verdict, reason, script }];
     },

@@ -35,7 +35,8 @@ GET /truth tells what was really sent and when (?requests=0 only the percentiles
 path); POST /reset forgets it.
 
 --fault adds something that goes wrong, as name=value pairs or JSON, such as --fault status=429,share=0.1 or
---fault cut=20,cutHow=fin; share=0.1 befalls a tenth, drawn with the seed, not each tenth. A request can bring its own in the field "simulate" of its body or the header X-Simulate.
+--fault cut=20,cutHow=fin; share=0.1 befalls a tenth of the requests, drawn with the seed. A request can bring its own in
+the field "simulate" of its body or the header X-Simulate.
 Pace: stall (stallMs, catchUp), burst (oneWrite). Ending: refuse, status, cut (cutHow rst, fin, end), error (errorNoDone), each after so many tokens.
 Shape: malformed, huge (hugeBytes), wide, split (write, chunk, event), lineEnd (crlf, cr), comments, emptyEvents,
 tokensPerChunk, eventsPerChunk, roleWithFirst, contentLength, closeAfter, reasoning, toolCallTokens, outputTokens.

@@ -1,6 +1,7 @@
 /** Does the server stay as fast as it was? The parts of a soak's window beside one another, and whether they drift. */
 import { driftOf, memoryGrowth } from "../../../lib/figures/drift";
 import type { Slice } from "../../../lib/figures/level-summary";
+import { besideLimit } from "../../../lib/figures/table";
 import { formatNumber } from "../../format";
 import type { LevelSummary, Results } from "../../read/read";
 import { setting } from "../../read/read";
@@ -69,7 +70,7 @@ function sentences({ slices = [] }: LevelSummary, limit: number, limitMB?: numbe
     growth.length > 1 ? `The memory of runner ${growth.indexOf(most) + 1}, which grows most,` : "The client's memory";
   return [
     ...drifts,
-    `${who} changes by ${formatNumber(most)} MB over the window, ${most > limitMB ? "more than" : "no more than"} the ${formatNumber(limitMB)} MB that are allowed.`,
+    `${who} changes by ${besideLimit(most, limitMB, formatNumber)} MB over the window, ${most > limitMB ? "more than" : "no more than"} the ${formatNumber(limitMB)} MB that are allowed.`,
   ];
 }
 
