@@ -158,6 +158,8 @@ if (process.argv[1] === __filename) {
       await requireGo();
       await bundleScenarios();
       await ensureK6();
+      // What the tests' own server is measured at is no matter of a hypervisor's other guests; tests of that set it themselves.
+      process.env.TOKENCLOCK_MAX_STOLEN ??= "100";
       const { patient, punctual } = byPatience(endToEnd);
       add(total, await nodeTests("end-to-end tests beside each other", patient, os.availableParallelism()));
       add(total, await nodeTests("end-to-end tests one after the other", punctual, 1));

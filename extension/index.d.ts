@@ -591,6 +591,10 @@ declare module "k6/x/tokenclock" {
     /** A line a second on k6's log of how far the run has come: "auto" where standard error is a terminal and k6 is not --quiet,
      * "true" always, "false" (default) never. */
     live?: "auto" | "true" | "false";
+    /** How many percent of the processors' time a hypervisor may take in a level before the run is CLIENT-BOUND; by default 0.5,
+     * and 20 ms at a time. Where more than 0.5 is allowed, a single pause has no limit of its own, and what was beyond the
+     * default limits is in `notes`. */
+    maxStolen?: number;
     /** handleSummary will call conclude(); a run of which nothing was concluded ends with exit code 98. */
     judged?: boolean;
     /** The threshold profile (its name, or the whole of the user's own) and the sha256 of the files that settings name, by

@@ -75,6 +75,7 @@ export function readConfig(declaration: Declaration): Config {
     resultsDir: first ? config.RESULTS : undefined,
     stamps: config.STAMPS,
     live: config.LIVE,
+    maxStolen: config.MAX_STOLEN,
     judged: true,
     access: first ? beforeLoad().accessOf(config, absolute) : undefined,
     profile: first ? config.profile : undefined,

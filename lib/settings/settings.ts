@@ -175,6 +175,11 @@ export const settings = {
     86_400_000,
     "Limit of the whole run; a run that reaches it is cut short and fails.",
   ),
+  MAX_STOLEN: setting(
+    number(0, 100),
+    0.5,
+    "How many percent of the processors' time a hypervisor may take from the client's machine in a level before the run is CLIENT-BOUND; see docs/troubleshooting.md.",
+  ),
 
   RATE: setting(
     list("numbers", /^\d+(\.\d+)?$/, 0.001, 1e6),

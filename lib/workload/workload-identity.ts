@@ -9,7 +9,7 @@ const noWork = new Set([
   ...["RESULTS", "DESCRIPTION", "THRESHOLDS", "SLO_TTFT", "SLO_TPOT", "SLO_E2E", "SLO_PERCENTILE", "SPEED_THRESHOLD"],
   ...["METRICS_URL", "METRICS", "METRICS_INTERVAL", "POWER_METRIC", "STAMPS", "LIVE", "RUNNERS"],
   ...["COORDINATOR", "COORDINATOR_TOKEN", "COORDINATOR_TOKEN_FILE"],
-  ...["TIMEOUT", "MAX_DURATION", "BETWEEN_TIMEOUT"],
+  ...["TIMEOUT", "MAX_DURATION", "MAX_STOLEN", "BETWEEN_TIMEOUT"],
   // The words of synthetic texts; and the profile, which config.json holds whole.
   ...["SALT", "profile"],
   // What it stands for is in the settings that it gives.

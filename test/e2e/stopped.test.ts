@@ -1,10 +1,12 @@
 /** A client that somebody stops measures its own pause: the verdict says so, and such a run does not pass. */
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
+import { spawnSync } from "node:child_process";
+import { readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { type TestContext, test } from "node:test";
 import type { Summary } from "../../lib/figures/level-summary";
-import { type RunSettings, requestsIn, type StartedRun, startRun } from "../support/run";
+import { type RunSettings, requestsIn, run, type StartedRun, startRun } from "../support/run";
+import { scratchDir } from "../support/scratch";
 import { startServer } from "../support/simulated";
 
 const limits = { timeout: 90_000, skip: process.platform === "win32" && "there is no SIGSTOP on Windows" };
@@ -124,4 +126,38 @@ test("with the packet ring a stop is a note: it moves no arrival time", limits, 
   assert.match(fromRing.stdout, /^note: level c8: this process was stopped once/m);
   for (const reason of validity.reasons) assert.doesNotMatch(reason, /stopped/, "at most that the load was sent late");
   assert.ok(validity.ring && validity.ring.packets > 48 * 256, JSON.stringify(validity.ring));
+});
+
+test("a hypervisor's part of the time is judged by what MAX_STOLEN allows", limits, async (t) => {
+  // The client sees another /proc/stat, in which each of two processors has half of its time stolen.
+  const dir = scratchDir();
+  const faked = path.join(dir, "stat");
+  const beganMs = performance.now();
+  const steal = () => {
+    const ticks = Math.round((performance.now() - beganMs) / 20); // of 10 ms each
+    const line = (name: string, stolen: number) => `${name} 0 0 0 0 0 0 0 ${stolen} 0 0\n`;
+    writeFileSync(faked, line("cpu ", 2 * ticks) + line("cpu0", ticks) + line("cpu1", ticks));
+  };
+  steal();
+  const within = ["unshare", "--mount", "sh", "-c", `mount --bind '${faked}' /proc/stat && exec "$@"`, "sh"];
+  const { error, status, stderr } = spawnSync(within[0] ?? "", [...within.slice(1), "true"], { encoding: "utf8" });
+  if (error || status !== 0) return t.skip(`no mount namespace here: ${error?.message ?? stderr.trim()}`);
+  const timer = setInterval(steal, 100);
+  t.after(() => clearInterval(timer));
+  const server = await startServer("--ttft", "20ms", "--itl", "5ms");
+  t.after(server.stop);
+  const load = { BASE_URL: server.baseUrl, CONCURRENCY: 1, REQUESTS: 10, OUTPUT_TOKENS: 32 };
+  const said = /level c1: the hypervisor gave this machine's 2 processors to others for \d+ ms in total/;
+  const judged = async (maxStolen: string) => {
+    const { code, summary } = await run("concurrency-sweep", { ...load, MAX_STOLEN: maxStolen }, { within });
+    const { reasons, notes } = summary.validity;
+    return { code, reason: reasons.find((text) => said.test(text)), note: notes.find((text) => said.test(text)) };
+  };
+  const refused = await judged("0.5");
+  assert.equal(refused.code, 98);
+  assert.match(refused.reason ?? "", /% of their time, limit 0.5 %/);
+  assert.equal(refused.note, undefined);
+  const allowed = await judged("100");
+  assert.equal(allowed.reason, undefined);
+  assert.match(allowed.note ?? "", /% of their time, limit 100 %/);
 });

@@ -34,6 +34,10 @@ func (i *instance) declareRun(v sobek.Value) {
 		i.refuse(fmt.Sprintf("tokenclock: LIVE=%s is not one of auto, true, false", spec.Live))
 		return
 	}
+	if most := spec.MaxStolen; most != nil && !(*most >= 0 && *most <= 100) {
+		i.refuse(fmt.Sprintf("tokenclock: maxStolen is %g; it must be a percentage from 0 to 100", *most))
+		return
+	}
 	if err := client.CheckReader(); err != nil {
 		i.refuse("tokenclock: " + err.Error())
 		return

@@ -151,24 +151,44 @@ func (r *Run) judgePauses(l *tally.LevelSummary, s host.Sums, timeMs float64, bo
 	}
 	if t := s.Throttled; t != nil && (t.Total > maxPausedShare*timeMs || t.Longest > maxPauseMs) {
 		ofProcess("level %s: its cgroup's CPU quota throttled this process %s, %.0f ms in total (over all processors), which is %s %% of the level's time, limit %g %%%s",
-			l.Name, times(t.Count), t.Total, beyond(t.Total/timeMs*100, maxPausedShare*100, 1), maxPausedShare*100, longest(t))
+			l.Name, times(t.Count), t.Total, beyond(t.Total/timeMs*100, maxPausedShare*100, 1), maxPausedShare*100, longest(t, true))
 	}
 	if t := s.Stolen; t != nil {
 		processors := float64(max(s.Processors, 1))
-		if share := t.Total / timeMs / processors; share > maxPausedShare || t.Longest > maxPauseMs {
-			bound("level %s: the hypervisor gave this machine's %d processors to others for %.0f ms in total, which is %s %% of their time, limit %g %%%s",
-				l.Name, s.Processors, t.Total, beyond(share*100, maxPausedShare*100, 1), maxPausedShare*100, longest(t))
-		}
+		r.judgeStolen(l, t, s.Processors, t.Total/timeMs/processors, bound, note)
 	}
 	if n := s.Suspended.Count; n > 0 {
 		bound("level %s: this machine was suspended %s for %.0f ms, which no clock of the run has counted", l.Name, times(n), s.Suspended.Total)
 	}
 }
 
-// longest names the longest pause where it is beyond the limit.
-func longest(s *host.Sum) string {
+// judgeStolen judges a share of all processors' time that a hypervisor took. Who allows more of it than the default says that
+// such a machine is all there is: then the share is the limit, and what is beyond the default limits is noted.
+func (r *Run) judgeStolen(l *tally.LevelSummary, t *host.Sum, processors int, share float64, bound, note judgement) {
+	const usual = maxPausedShare * 100
+	limit := usual
+	if own := r.spec.MaxStolen; own != nil {
+		limit = *own
+	}
+	percent, tooLong := share*100, t.Longest > maxPauseMs
+	say := note
+	switch {
+	case percent > limit || tooLong && limit <= usual:
+		say = bound
+	case percent <= usual && !tooLong:
+		return
+	}
+	say("level %s: the hypervisor gave this machine's %d processors to others for %.0f ms in total, which is %s %% of their time, limit %g %%%s",
+		l.Name, processors, t.Total, beyond(percent, limit, 1), limit, longest(t, limit <= usual))
+}
+
+// longest names the longest pause where it is beyond its limit, if that counts.
+func longest(s *host.Sum, limited bool) string {
 	if s.Longest <= maxPauseMs {
 		return ""
+	}
+	if !limited {
+		return fmt.Sprintf("; once for %.0f ms at a time", s.Longest)
 	}
 	return fmt.Sprintf("; once for %s ms at a time, limit %g ms", beyond(s.Longest, maxPauseMs, 0), maxPauseMs)
 }

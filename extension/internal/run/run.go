@@ -37,6 +37,8 @@ type Spec struct {
 	Live       string `js:"live"` // auto, true or false; "" = false
 	Profile    any    `js:"profile"`
 
+	MaxStolen *float64 `js:"maxStolen"` // %; nil = 100 * maxPausedShare
+
 	Slices int `js:"slices"`
 
 	Digests map[string]string `js:"digests"`
