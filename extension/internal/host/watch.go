@@ -29,7 +29,6 @@ const (
 	minSuspendNs     = 10_000_000 // the two clocks are read a moment apart
 	refreshNs        = 250_000_000
 	stealNs          = 1_000_000_000 // /proc/stat is slow on large machines
-	longestPeriodNs  = 1_000_000_000 // of a cgroup's quota
 	mostPauses       = 1 << 16
 )
 
@@ -52,21 +51,11 @@ type Watch struct {
 
 	begun, closed            bool
 	tickNs, cpuNs, suspended int64  // of the last tick
-	base                     Totals // read at the last tick, or up to refreshNs before it
-	baseNs, stealReadNs      int64
+	base                     Totals // read before the last tick's time, or up to refreshNs before it
+	read                     Totals // read last. Reading takes a while, in which the process may be held up, too:
+	readNs, stealReadNs      int64  // what the totals grew by then is in the gap behind the time of that tick
 	points                   []point
 	pauses                   []Pause
-	doubt                    doubt
-}
-
-// doubt is a stop that may prove to be throttling. The kernel counts a processor's throttling when it is over. The thread that
-// ticks can have left the processor that made it late, which is then throttled still, and in no total.
-type doubt struct {
-	pause       int   // in pauses
-	endNs       int64 // 0 = there is no doubt
-	leftNs      int64 // of the gap, without any throttling that was counted later
-	leastNs     int64
-	throttledNs int64 // of the totals at endNs
 }
 
 type point struct {
@@ -89,27 +78,30 @@ func (w *Watch) Tick(nowNs, cpuNs int64) {
 	suspended := w.source.SuspendedNs()
 	if !w.begun {
 		w.begun = true
-		w.baseNs, w.stealReadNs = nowNs, nowNs
-		w.base = w.source.Totals(true)
-		w.note(nowNs, w.base)
+		w.readNs, w.stealReadNs = nowNs, nowNs
+		w.read = w.source.Totals(true)
+		w.base = w.read
+		w.note(nowNs, w.read)
 	} else {
 		if ns := suspended - w.suspended; ns >= minSuspendNs {
 			w.add(Pause{Kind: Suspended, FromNs: w.tickNs, ToNs: nowNs, Ns: ns})
 		}
 		lateNs := nowNs - w.tickNs - w.periodNs
-		if late := lateNs >= MinPauseNs; late || w.doubt.endNs > 0 || nowNs-w.baseNs >= refreshNs {
+		late := lateNs >= MinPauseNs
+		before := w.read
+		if late || nowNs-w.readNs >= refreshNs {
 			steal := late || nowNs-w.stealReadNs >= stealNs
 			totals := w.source.Totals(steal)
-			w.settle(nowNs, totals)
 			if late {
 				w.explain(lateNs, nowNs, cpuNs, totals)
 			}
-			w.base, w.baseNs = totals, nowNs
+			w.read, w.readNs = totals, nowNs
 			if steal {
 				w.stealReadNs = nowNs
 			}
 			w.note(nowNs, totals)
 		}
+		w.base = before
 	}
 	w.tickNs, w.cpuNs, w.suspended = nowNs, cpuNs, suspended
 }
@@ -136,31 +128,7 @@ func (w *Watch) explain(lateNs, nowNs, cpuNs int64, t Totals) {
 	if left < least {
 		return
 	}
-	ns, pauses := left, len(w.pauses)
 	take(Stopped, left)
-	if t.ThrottledKnown && len(w.pauses) > pauses {
-		w.doubt = doubt{pauses, nowNs, ns, least, t.ThrottledNs}
-	}
-}
-
-// settle takes from the last stop what was throttling that began before its end and was counted behind it: what the totals grew
-// by since, less the time since, is that at least, if one processor was throttled.
-func (w *Watch) settle(nowNs int64, t Totals) {
-	d := &w.doubt
-	if d.endNs == 0 {
-		return
-	}
-	p := &w.pauses[d.pause]
-	throttledNs := min(t.ThrottledNs-d.throttledNs-(nowNs-d.endNs), d.leftNs)
-	switch left := d.leftNs - max(throttledNs, 0); {
-	case left < d.leastNs:
-		*p = Pause{Kind: Throttled, FromNs: p.FromNs, ToNs: p.ToNs, Ns: throttledNs}
-		*d = doubt{}
-	case nowNs-d.endNs > longestPeriodNs:
-		*d = doubt{}
-	default:
-		p.Ns = min(p.Ns, left)
-	}
 }
 
 // note keeps the totals for Between, those that stay the same once.
@@ -178,7 +146,6 @@ func (w *Watch) add(p Pause) {
 		last := &w.pauses[n-1]
 		last.ToNs = p.ToNs
 		last.Ns += p.Ns
-		w.doubt = doubt{} // its pause is no longer one
 		return
 	}
 	w.pauses = append(w.pauses, p)
@@ -232,7 +199,6 @@ func (w *Watch) Between(fromNs, toNs int64) Sums {
 	points := w.points
 	if !w.closed && toNs > points[len(points)-1].ns {
 		t := w.source.Totals(true)
-		w.settle(toNs, t)
 		points = append(points[:len(points):len(points)], point{toNs, t})
 	}
 	last := points[len(points)-1]
@@ -304,7 +270,6 @@ func (w *Watch) Close(nowNs int64) {
 	defer w.mu.Unlock()
 	if w.begun && !w.closed {
 		t := w.source.Totals(true)
-		w.settle(nowNs, t)
 		w.note(nowNs, t)
 	}
 	w.closed = true

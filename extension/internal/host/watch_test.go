@@ -142,41 +142,6 @@ func TestPausesOfAWindow(t *testing.T) {
 }
 
 // The kernel counts a processor's throttling when it is over, and the ticking thread may run on another one before.
-func TestWatch_ThrottlingThatIsCountedLater(t *testing.T) {
-	for _, tt := range []struct {
-		sentence    string
-		lateMs      int64
-		countedMs   []int64 // how much throttling the totals grew by at each tick behind the gap
-		stopped     Sum
-		throttledMs float64 // the longest
-	}{
-		{"counted at the next tick", 100, []int64{107}, Sum{}, 97},
-		{"counted after four ticks", 100, []int64{0, 0, 0, 135}, Sum{}, 95},
-		{"counted to the last ns", 100, []int64{110}, Sum{}, 100},
-		{"never counted: a stop", 100, []int64{0, 0, 0, 0}, Sum{1, 100, 100}, 0},
-		{"a stop, and then a quota that is short all the time", 1000, []int64{10, 10, 10, 10, 10, 10}, Sum{1, 1000, 1000}, 0},
-		{"a stop in which throttling began", 1000, []int64{210}, Sum{1, 800, 800}, 0},
-		{"too late to have begun in it", 100, append(make([]int64, 120), 1400), Sum{1, 100, 100}, 0},
-	} {
-		t.Run(tt.sentence, func(t *testing.T) {
-			f := told()
-			w := NewWatch(f, 10*ms)
-			w.Tick(ms, 0)
-			nowNs := (11 + tt.lateMs) * ms
-			w.Tick(nowNs, 0)
-			for _, more := range tt.countedMs {
-				nowNs += 10 * ms
-				f.totals.ThrottledNs += more * ms
-				w.Tick(nowNs, 0)
-			}
-			s := w.Between(0, nowNs)
-			require.Equal(t, tt.stopped, s.Stopped)
-			require.InDelta(t, tt.throttledMs, s.Throttled.Longest, 1e-6)
-		})
-	}
-}
-
-// Many short stops, as a tool makes them that holds a process to a share of a core by signals.
 func TestPausesBeyondTheMostAreCountedInTheLast(t *testing.T) {
 	w := NewWatch(told(), 10*ms)
 	now := int64(0)
@@ -240,4 +205,30 @@ func TestStampsShowThatOnlyTheProcessStopped(t *testing.T) {
 			require.Equal(t, tt.unseen2, w.Between(2500*ms, now).Unseen.Count == 1)
 		})
 	}
+}
+
+// A process can be held up while it reads the totals: they have grown then, and the gap follows.
+func TestWatch_TotalsThatGrewWhileTheyWereRead(t *testing.T) {
+	f := told()
+	w := NewWatch(f, 10*ms)
+	nowNs := ms
+	tick := func(lateMs int64) {
+		nowNs += (10 + lateMs) * ms
+		w.Tick(nowNs, 0)
+	}
+	w.Tick(nowNs, 0)
+	for f.reads == 1 { // up to the tick that reads them
+		if nowNs+10*ms-ms >= refreshNs {
+			f.totals.ThrottledNs += 90 * ms
+			f.totals.Throttles++
+		}
+		tick(0)
+	}
+	tick(90)
+	s := w.Between(0, nowNs)
+	require.Zero(t, s.Stopped)
+	require.InDelta(t, 90, s.Throttled.Longest, 1e-6)
+
+	tick(90)
+	require.Equal(t, Sum{Count: 1, Total: 90, Longest: 90}, w.Between(0, nowNs).Stopped, "that explains one gap alone")
 }
