@@ -2,7 +2,7 @@
 import path from "node:path";
 import { runCommand } from "./command";
 import { importViolations } from "./import-rules";
-import { requireGo } from "./k6";
+import { goEnvironment, requireGo } from "./k6";
 import { root } from "./paths";
 import { runProgram } from "./program";
 
@@ -22,19 +22,12 @@ async function complaint(file: string, args: string[], cwd = root, env = process
 
 const node = (script: string, ...args: string[]) => complaint(process.execPath, [bin(script), ...args]);
 const extensionDir = path.join(root, "extension");
-const go = (...args: string[]) => complaint("go", args, extensionDir);
+const go = (...args: string[]) => complaint("go", args, extensionDir, goEnvironment());
 
-/** Compiles for another system; the first time on a machine this includes k6's packages, which takes a minute or more. */
-const compileFor = (system: string, architecture: string, ...packages: string[]): Step => ({
-  what: `extension for ${system}/${architecture} (go build)`,
-  run: () =>
-    complaint("go", ["build", "-mod=readonly", ...packages], extensionDir, {
-      ...process.env,
-      GOOS: system,
-      GOARCH: architecture,
-      CGO_ENABLED: "0",
-    }),
-});
+const toolsDir = path.join(root, "build", "tools");
+
+/** Systems other than this one for which the extension is built, and those whose reader or sockets differ. */
+const otherSystems = ["darwin/arm64", "windows/amd64", "linux/arm64"];
 
 const steps: Step[] = [
   {
@@ -58,7 +51,7 @@ const steps: Step[] = [
     what: "format of Go (gofmt)",
     // gofmt lists the files that are not formatted and still ends with 0.
     run: async () => {
-      const { stdout, stderr } = await runCommand("gofmt", ["-l", "extension"], { cwd: root });
+      const { stdout, stderr } = await runCommand("gofmt", ["-l", "extension", "build"], { cwd: root });
       return `${stdout}${stderr}`.trim();
     },
   },
@@ -68,10 +61,10 @@ const steps: Step[] = [
     what: "go vet with the reader under Go's scheduler",
     run: () => go("vet", "-mod=readonly", "-tags", "tokenclock_attached,tokenclock_debug", "./internal/reader"),
   },
-  compileFor("darwin", "arm64", "./..."),
-  compileFor("windows", "amd64", "./..."),
-  // What differs there from other Linux is the reader.
-  compileFor("linux", "arm64", "./internal/reader", "./internal/client"),
+  {
+    what: `types of the extension for ${otherSystems.join(", ")}`,
+    run: () => complaint("go", ["run", "./typecheck", extensionDir, ...otherSystems], toolsDir, goEnvironment()),
+  },
   { what: "staticcheck", run: () => go("tool", "-modfile=../build/tools/go.mod", "staticcheck", "./...") },
 ];
 

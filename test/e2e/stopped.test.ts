@@ -151,7 +151,7 @@ test("a hypervisor's part of the time is judged by what MAX_STOLEN allows", limi
   const judged = async (maxStolen: string) => {
     const { code, summary } = await run("concurrency-sweep", { ...load, MAX_STOLEN: maxStolen }, { within });
     const { reasons, notes } = summary.validity;
-    return { code, reason: reasons.find((text) => said.test(text)), note: notes.find((text) => said.test(text)) };
+    return { code, reason: reasons.find((text) => said.test(text)), note: notes?.find((text) => said.test(text)) };
   };
   const refused = await judged("0.5");
   assert.equal(refused.code, 98);

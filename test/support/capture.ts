@@ -2,6 +2,7 @@
 import { spawn, spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import path from "node:path";
+import { goEnvironment } from "../../build/k6";
 import { root } from "../../build/paths";
 import { scratchDir } from "./scratch";
 
@@ -30,6 +31,7 @@ function command(): string {
   if (built) return built;
   const file = path.join(scratchDir(), "wiretap");
   const { status, stderr } = spawnSync("go", ["build", "-mod=readonly", "-o", file, "./internal/wiretap/cmd"], {
+    env: goEnvironment(),
     cwd: path.join(root, "extension"),
     encoding: "utf8",
   });
