@@ -17,10 +17,10 @@ import (
 // through atomics only; each field names its writer.
 
 const (
-	maxSlots   = 1 << 16 // connections at once
+	maxCells   = 1 << 16 // connections at once
 	blockBytes = 16 << 10
 	maxBlocks  = 1 << 16 // 1 GiB of address space; pages are touched as they are needed. Each open connection keeps one
-	readySize  = maxSlots
+	readySize  = maxCells
 	eventsSize = 512
 
 	blockHead   = 16  // bytes before a block's data
@@ -31,23 +31,23 @@ const (
 	pauseBytes = 8 << 20
 )
 
-// States of a slot. open -> closing is the owner's step, open -> ended the thread's; whoever finds the other's step
-// already done frees the slot.
+// States of a cell. open -> closing is the owner's step, open -> ended the thread's; whoever finds the other's step
+// already done frees the cell.
 const (
-	slotFree uint32 = iota
-	slotOpen
-	slotClosing // the owner gave it up; the thread closes the descriptor
-	slotEnded   // end of file or an error; the thread no longer touches it
+	cellFree uint32 = iota
+	cellOpen
+	cellClosing // the owner gave it up; the thread closes the descriptor
+	cellEnded   // end of file or an error; the thread no longer touches it
 )
 
-// slot is one connection.
-type slot struct {
+// cell is one connection.
+type cell struct {
 	state    atomic.Uint32
 	fd       int32
 	head     atomic.Uint32 // block to read from next: set by the thread with the first receive, then by the owner
 	tail     uint32        // thread: block being filled; 0 = none yet
 	offset   uint32        // owner: bytes of head block consumed
-	notified atomic.Uint32 // 1 while the slot stands in the ready ring
+	notified atomic.Uint32 // 1 while the cell stands in the ready ring
 	errno    atomic.Int32  // why it ended; 0 = orderly
 	paused   atomic.Uint32 // thread sets, owner clears
 	endMark  atomic.Uint32 // owner: an EndMark: a stream is running: wake when a receive looks like its end
@@ -62,7 +62,7 @@ type slot struct {
 	endNs    int64         // thread: when the end was seen (written before state)
 	sent     [4]sentStamp
 	sentHead atomic.Uint32 // thread: number of transmit stamps written so far
-	link     uint32        // stack of released slots
+	link     uint32        // stack of released cells
 	_        [4]byte
 }
 
@@ -73,11 +73,11 @@ type sentStamp struct {
 	ns     atomic.Int64
 }
 
-// What other code takes for granted: blocks and slots lie one behind the other, with 64-bit atomics in them.
+// What other code takes for granted: blocks and cells lie one behind the other, with 64-bit atomics in them.
 const (
 	_ = unsafe.Sizeof(block{}) - blockBytes
 	_ = blockBytes - unsafe.Sizeof(block{})
-	_ = -(unsafe.Sizeof(slot{}) % 8)
+	_ = -(unsafe.Sizeof(cell{}) % 8)
 	_ = -(unsafe.Offsetof(block{}.data) % 8)
 	_ = segmentHead - unsafe.Sizeof(segment{})
 	_ = unsafe.Sizeof(segment{}) - segmentHead
@@ -110,7 +110,7 @@ type msghdr struct {
 	_          uint32
 }
 
-// sharedState is what both sides know. Slot and block 0 are never used: 0 means none.
+// sharedState is what both sides know. Cell and block 0 are never used: 0 means none.
 type sharedState struct {
 	epfd     int32
 	notifyFd int32
@@ -144,7 +144,7 @@ type sharedState struct {
 	open     atomic.Int32 // connections
 	wall     clock.Offset // thread: of the wall clock, by which the kernel stamps, from it
 
-	released atomic.Uint32 // slots that the thread closed, a stack; Go takes all of it at once
+	released atomic.Uint32 // cells that the thread closed, a stack; Go takes all of it at once
 
 	gapNs       int64 // thread: moving mean of the gap between two receives of one stream
 	windowNs    int64 // thread: begin of the window in which stream events are counted
@@ -161,13 +161,13 @@ type sharedState struct {
 
 type memory struct {
 	sh     *sharedState
-	slots  unsafe.Pointer
+	cells  unsafe.Pointer
 	blocks unsafe.Pointer
 	maps   [][]byte
 }
 
-func (m *memory) slot(i uint32) *slot {
-	return (*slot)(unsafe.Add(m.slots, uintptr(i)*unsafe.Sizeof(slot{})))
+func (m *memory) cell(i uint32) *cell {
+	return (*cell)(unsafe.Add(m.cells, uintptr(i)*unsafe.Sizeof(cell{})))
 }
 func (m *memory) block(i uint32) *block { return (*block)(unsafe.Add(m.blocks, uintptr(i)*blockBytes)) }
 
@@ -189,7 +189,7 @@ func newMemory(h *host) (*memory, error) {
 	p, err := region(unsafe.Sizeof(sharedState{}))
 	if err == nil {
 		m.sh = (*sharedState)(p)
-		m.slots, err = region(maxSlots * unsafe.Sizeof(slot{}))
+		m.cells, err = region(maxCells * unsafe.Sizeof(cell{}))
 	}
 	if err == nil {
 		m.blocks, err = region(uintptr(h.maxBlocks) * blockBytes)

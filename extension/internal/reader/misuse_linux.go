@@ -2,5 +2,5 @@
 
 package reader
 
-// debug makes a Conn that is used after its Close panic: its slot may be another connection's by then.
+// debug makes a Conn that is used after its Close panic: its cell may be another connection's by then.
 const debug = true

@@ -53,7 +53,7 @@ type Reader struct {
 // to see.
 type Conn struct {
 	r     *Reader
-	s     *slot
+	s     *cell
 	id    uint32
 	ready func()
 	wrote int64 // bytes handed to the kernel
@@ -104,7 +104,7 @@ func New() (*Reader, error) {
 // host is what a reader takes from the machine that it runs on.
 type host struct {
 	mmap       func(size int) ([]byte, error)
-	run        func(sh *sharedState, slots, blocks unsafe.Pointer)
+	run        func(sh *sharedState, cells, blocks unsafe.Pointer)
 	maxBlocks  uint32
 	answerTime time.Duration
 }
@@ -119,7 +119,7 @@ func start(mode Mode, h *host) (_ *Reader, err error) {
 		return nil, err
 	}
 	sh := mem.sh
-	r := &Reader{mem: mem, mode: mode, conns: make([]atomic.Pointer[Conn], maxSlots), fresh: 1, wakeFd: -1, notifyFd: -1}
+	r := &Reader{mem: mem, mode: mode, conns: make([]atomic.Pointer[Conn], maxCells), fresh: 1, wakeFd: -1, notifyFd: -1}
 	sh.epfd = -1
 	if mode != Detached {
 		sh.attached = 1
@@ -147,7 +147,7 @@ func start(mode Mode, h *host) (_ *Reader, err error) {
 	r.gone.Add(1)
 	go func() {
 		defer r.gone.Done()
-		h.run(sh, mem.slots, mem.blocks)
+		h.run(sh, mem.cells, mem.blocks)
 	}()
 	if !r.answers(&sh.answered, h.answerTime) {
 		sh.stop.Store(1)
@@ -243,7 +243,7 @@ func (r *Reader) Add(fd int, ready func(*Conn)) (*Conn, error) {
 	r.mu.Lock()
 	if len(r.free) == 0 {
 		for id := sh.released.Swap(0); id != 0; {
-			next := r.mem.slot(id).link
+			next := r.mem.cell(id).link
 			r.free = append(r.free, id)
 			id = next
 		}
@@ -252,17 +252,17 @@ func (r *Reader) Add(fd int, ready func(*Conn)) (*Conn, error) {
 	case len(r.free) > 0:
 		c.id = r.free[len(r.free)-1]
 		r.free = r.free[:len(r.free)-1]
-	case r.fresh < maxSlots:
+	case r.fresh < maxCells:
 		c.id = r.fresh
 		r.fresh++
 	default:
 		r.mu.Unlock()
 		_ = unix.Close(fd)
-		return nil, fmt.Errorf("reader: more than %d connections at once", maxSlots-1)
+		return nil, fmt.Errorf("reader: more than %d connections at once", maxCells-1)
 	}
 	r.open++
 	r.mu.Unlock()
-	s := r.mem.slot(c.id)
+	s := r.mem.cell(c.id)
 	c.s = s
 	s.fd = int32(fd)
 	s.head.Store(0)
@@ -278,13 +278,13 @@ func (r *Reader) Add(fd int, ready func(*Conn)) (*Conn, error) {
 	s.wakeAt.Store(1)
 	s.sentHead.Store(0)
 	for k := range s.sent {
-		s.sent[k].ns.Store(0) // of the slot's last connection
+		s.sent[k].ns.Store(0) // of the cell's last connection
 	}
 	r.conns[c.id].Store(c)
 	sh.open.Add(1)
-	s.state.Store(slotOpen)
+	s.state.Store(cellOpen)
 	if err := unix.EpollCtl(int(sh.epfd), unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(c.id)}); err != nil {
-		s.state.Store(slotEnded) // the thread never saw it
+		s.state.Store(cellEnded) // the thread never saw it
 		c.Close(false)
 		return nil, fmt.Errorf("reader: %w", err)
 	}
@@ -323,7 +323,7 @@ func (r *Reader) dispatch() {
 		}
 		id := sh.ready[h%readySize]
 		sh.readyHead.Store(h + 1)
-		r.mem.slot(id).notified.Store(0)
+		r.mem.cell(id).notified.Store(0)
 		if c := r.conns[id].Load(); c != nil {
 			c.ready()
 		}
@@ -400,7 +400,7 @@ func (c *Conn) Want(bytes int64, mark EndMark) bool {
 		return true
 	}
 	s.wakeAt.Store(bytes)
-	return s.unread.Load() >= bytes || s.state.Load() == slotEnded
+	return s.unread.Load() >= bytes || s.state.Load() == cellEnded
 }
 
 // Wants returns the mark that was wanted last.
@@ -431,7 +431,7 @@ func (c *Conn) Over() {}
 // the thread saw it. Bytes received before may still be unread.
 func (c *Conn) End() (atNs int64, err error) {
 	c.misused()
-	if c.s.state.Load() != slotEnded {
+	if c.s.state.Load() != cellEnded {
 		return 0, nil
 	}
 	if e := c.s.errno.Load(); e != 0 {
@@ -532,7 +532,7 @@ func (c *Conn) SentAt(sent Sent) (atNs int64, ok bool) {
 		st := &c.s.sent[i]
 		if ns := st.ns.Load(); ns != 0 && st.byteID.Load() == uint32(sent.Offset-1) {
 			at := clock.FromMonotonic(ns)
-			// A stamp from before the slot's present connection, or after a step of the wall clock, is no time of this write.
+			// A stamp from before the cell's present connection, or after a step of the wall clock, is no time of this write.
 			if at >= sent.BeforeNs-1_000_000 && at <= sent.AfterNs+1_000_000_000 {
 				return at, true
 			}
@@ -554,10 +554,10 @@ func (c *Conn) Close(abort bool) {
 	if abort {
 		_ = unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
 	}
-	// The hang-up makes the thread look at the slot, whose state then tells it to do the rest. Shut down first: once the
+	// The hang-up makes the thread look at the cell, whose state then tells it to do the rest. Shut down first: once the
 	// state says closing, the descriptor is the thread's to close.
 	_ = unix.Shutdown(fd, unix.SHUT_RDWR)
-	if s.state.CompareAndSwap(slotOpen, slotClosing) {
+	if s.state.CompareAndSwap(cellOpen, cellClosing) {
 		return
 	}
 	_ = unix.Close(fd)
@@ -566,7 +566,7 @@ func (c *Conn) Close(abort bool) {
 		r.mem.giveBack(i)
 		i = next
 	}
-	s.state.Store(slotFree)
+	s.state.Store(cellFree)
 	r.mem.sh.open.Add(-1)
 	r.recycle(c.id)
 }

@@ -870,7 +870,7 @@ func TestReader_WithOpenConnectionsDoesNotClose(t *testing.T) {
 	require.ErrorContains(t, r.Close(), "1 connections are open")
 	c.Close(false)
 	if debug {
-		require.Panics(t, func() { c.Unread() }, "its slot may be another's")
+		require.Panics(t, func() { c.Unread() }, "its cell may be another's")
 	}
 	_ = peer.Close()
 	require.NoError(t, r.Close())

@@ -48,14 +48,14 @@ const (
 )
 
 // runThread is the body of the reader's goroutine; it returns after stop was set.
-func runThread(sh *sharedState, slots, blocks unsafe.Pointer) {
+func runThread(sh *sharedState, cells, blocks unsafe.Pointer) {
 	runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
 	askForPromptness()
 	sh.tid.Store(int32(unix.Gettid()))
 	if sh.attached == 0 {
 		leaveScheduler()
 	}
-	loop(sh, slots, blocks)
+	loop(sh, cells, blocks)
 	if sh.attached == 0 {
 		returnToScheduler()
 	}
@@ -86,7 +86,7 @@ func askForPromptness() {
 //go:noinline
 //go:nosplit
 //go:norace
-func loop(sh *sharedState, slots, blocks unsafe.Pointer) {
+func loop(sh *sharedState, cells, blocks unsafe.Pointer) {
 	napped := false
 	for sh.stop.Load() == 0 {
 		sh.lookNs = rawClock(sh, unix.CLOCK_MONOTONIC)
@@ -112,7 +112,7 @@ func loop(sh *sharedState, slots, blocks unsafe.Pointer) {
 				continue
 			}
 			id := uint32(ev.Fd)
-			s := (*slot)(unsafe.Add(slots, uintptr(id)*unsafe.Sizeof(slot{})))
+			s := (*cell)(unsafe.Add(cells, uintptr(id)*unsafe.Sizeof(cell{})))
 			if serve(sh, s, blocks, id, ev.Events) && s.notified.CompareAndSwap(0, 1) {
 				t := sh.readyTail.Load()
 				sh.ready[t%readySize] = id
@@ -196,10 +196,10 @@ func nap(sh *sharedState, ns int64) {
 //
 //go:nosplit
 //go:norace
-func serve(sh *sharedState, s *slot, blocks unsafe.Pointer, id, events uint32) bool {
+func serve(sh *sharedState, s *cell, blocks unsafe.Pointer, id, events uint32) bool {
 	switch s.state.Load() {
-	case slotOpen:
-	case slotClosing:
+	case cellOpen:
+	case cellClosing:
 		stopListening(sh, s)
 		release(sh, s, blocks, id)
 		return false
@@ -246,7 +246,7 @@ func serve(sh *sharedState, s *slot, blocks unsafe.Pointer, id, events uint32) b
 		case ended:
 			s.endNs = rawClock(sh, unix.CLOCK_MONOTONIC)
 			stopListening(sh, s)
-			if s.state.CompareAndSwap(slotOpen, slotEnded) {
+			if s.state.CompareAndSwap(cellOpen, cellEnded) {
 				return true
 			}
 			release(sh, s, blocks, id)
@@ -266,11 +266,11 @@ const (
 	ended           // end of file or an error
 )
 
-// receive makes one recvmsg call into the slot's current block and publishes the segment with its kernel time.
+// receive makes one recvmsg call into the cell's current block and publishes the segment with its kernel time.
 //
 //go:nosplit
 //go:norace
-func receive(sh *sharedState, s *slot, blocks unsafe.Pointer) int {
+func receive(sh *sharedState, s *cell, blocks unsafe.Pointer) int {
 	b := (*block)(unsafe.Add(blocks, uintptr(s.tail)*blockBytes))
 	used := b.used.Load()
 	if s.tail == 0 || uint32(len(b.data))-used < segmentHead+minRoom {
@@ -347,7 +347,7 @@ func receive(sh *sharedState, s *slot, blocks unsafe.Pointer) int {
 //
 //go:nosplit
 //go:norace
-func breaksRhythm(s *slot, mark uint32, n uintptr) bool {
+func breaksRhythm(s *cell, mark uint32, n uintptr) bool {
 	if EndMark(mark) != RecordEnd && EndMark(mark) != FrameEnd {
 		s.usual = 0
 		return false
@@ -437,7 +437,7 @@ func controlStamp(sh *sharedState) int64 {
 //
 //go:nosplit
 //go:norace
-func readSentStamp(sh *sharedState, s *slot) bool {
+func readSentStamp(sh *sharedState, s *cell) bool {
 	sh.iov.base = uintptr(unsafe.Pointer(&sh.scratch[48]))
 	sh.iov.size = 16
 	resetMsg(sh)
@@ -498,11 +498,11 @@ func takeBlock(sh *sharedState, blocks unsafe.Pointer) uint32 {
 	return i
 }
 
-// release closes a connection that its owner gave up and hands its slot and blocks back.
+// release closes a connection that its owner gave up and hands its cell and blocks back.
 //
 //go:nosplit
 //go:norace
-func release(sh *sharedState, s *slot, blocks unsafe.Pointer, id uint32) {
+func release(sh *sharedState, s *cell, blocks unsafe.Pointer, id uint32) {
 	_, _, _ = syscall.RawSyscall(unix.SYS_CLOSE, uintptr(s.fd), 0, 0)
 	for i := s.head.Load(); i != 0; {
 		b := (*block)(unsafe.Add(blocks, uintptr(i)*blockBytes))
@@ -512,7 +512,7 @@ func release(sh *sharedState, s *slot, blocks unsafe.Pointer, id uint32) {
 		sh.inUse.Add(-1)
 		i = next
 	}
-	s.state.Store(slotFree)
+	s.state.Store(cellFree)
 	sh.open.Add(-1)
 	for {
 		old := sh.released.Load()
@@ -525,7 +525,7 @@ func release(sh *sharedState, s *slot, blocks unsafe.Pointer, id uint32) {
 
 //go:nosplit
 //go:norace
-func listen(sh *sharedState, s *slot, id, events uint32) {
+func listen(sh *sharedState, s *cell, id, events uint32) {
 	ev := (*unix.EpollEvent)(unsafe.Pointer(&sh.scratch[0]))
 	ev.Events = events
 	ev.Fd = int32(id)
@@ -572,11 +572,11 @@ func compareClocks(sh *sharedState) {
 }
 
 // stopListening comes before every close: a descriptor that a system call still uses elsewhere stays in the epoll set
-// when it is closed, and its late event would meet the slot's next connection.
+// when it is closed, and its late event would meet the cell's next connection.
 //
 //go:nosplit
 //go:norace
-func stopListening(sh *sharedState, s *slot) {
+func stopListening(sh *sharedState, s *cell) {
 	_, _, _ = syscall.RawSyscall6(unix.SYS_EPOLL_CTL, uintptr(sh.epfd), unix.EPOLL_CTL_DEL, uintptr(s.fd), uintptr(unsafe.Pointer(&sh.scratch[0])), 0, 0)
 }
 

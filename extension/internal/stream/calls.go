@@ -26,7 +26,7 @@ func (s *scanner) keepCall(piece callPiece) {
 	if s.keepText && (piece.id != nil || piece.name != nil || piece.args != nil) {
 		s.calls = append(s.calls, piece)
 	}
-	s.slots.off = s.slots.off || s.keepText
+	s.blanks.off = s.blanks.off || s.keepText
 }
 
 // takeCalls adds the pieces of one event to the response's calls. whole: the event repeats the answer so far.

@@ -41,7 +41,7 @@ func (s *scanner) described(w *Wire, streamed bool, f *facts) bool {
 	if w.nameInside && a.named && !a.read && !f.failed {
 		*f = facts{shape: shapeEvent}
 		s.joined, s.calls = s.joined[:0], s.calls[:0]
-		s.slots.off = true
+		s.blanks.off = true
 		return s.end()
 	}
 	switch {
@@ -54,7 +54,7 @@ func (s *scanner) described(w *Wire, streamed bool, f *facts) bool {
 	if a.hidden {
 		f.output, f.text = 0, nil
 		s.joined, s.calls = s.joined[:0], s.calls[:0]
-		s.slots.off = true
+		s.blanks.off = true
 	}
 	if a.texts > 1 {
 		f.items = a.texts // the last piece alone does not tell whether the event repeats earlier text
@@ -155,9 +155,9 @@ func (s *scanner) readValue(p *place, opening byte, f *facts) {
 		s.failure(f)
 	case roleToolID:
 		s.found.call.id, _ = s.text()
-		s.slots.off = true
+		s.blanks.off = true
 	case roleToolIndex:
-		if n, ok := s.countSlot(slotCount); ok {
+		if n, ok := s.countBlank(blankCount); ok {
 			s.found.call.index = n
 		}
 	case roleIgnored:
@@ -169,14 +169,14 @@ func (s *scanner) readValue(p *place, opening byte, f *facts) {
 	}
 }
 
-var slotsOfRoles = [...]slotKind{
-	roleText: slotContent, roleReasoning: slotReasoning, roleToolName: slotTool, roleToolArguments: slotTool, roleMedia: slotMedia,
-	roleInput: slotInput, roleOutput: slotOutput, roleCached: slotCached, roleThought: slotThought, roleTotal: slotTotal,
+var blanksOfRoles = [...]blankKind{
+	roleText: blankContent, roleReasoning: blankReasoning, roleToolName: blankTool, roleToolArguments: blankTool, roleMedia: blankMedia,
+	roleInput: blankInput, roleOutput: blankOutput, roleCached: blankCached, roleThought: blankThought, roleTotal: blankTotal,
 }
 
 // output reads a piece of output: a string; of tool calls, whose arguments may be JSON, also an object or a list.
 func (s *scanner) output(r role, opening byte, f *facts) {
-	kind := slotsOfRoles[r]
+	kind := blanksOfRoles[r]
 	if opening != '"' {
 		start := s.i
 		s.skip()
@@ -185,7 +185,7 @@ func (s *scanner) output(r role, opening byte, f *facts) {
 		case r == roleToolArguments && (opening == '{' || opening == '['):
 			f.setText(kind, s.b[start:s.i])
 			s.found.call.args, s.found.call.json = s.b[start:s.i], true
-			s.slots.off = true
+			s.blanks.off = true
 		default:
 			s.found.misfit = true
 		}
@@ -196,7 +196,7 @@ func (s *scanner) output(r role, opening byte, f *facts) {
 	if s.bad {
 		return
 	}
-	s.slots.add(s.i-1-len(raw), s.i-1, kind)
+	s.blanks.add(s.i-1-len(raw), s.i-1, kind)
 	if len(raw) == 0 {
 		return
 	}
@@ -207,11 +207,11 @@ func (s *scanner) output(r role, opening byte, f *facts) {
 	case roleToolArguments:
 		s.found.call.args = raw
 	}
-	if kind != slotContent {
+	if kind != blankContent {
 		return
 	}
 	if s.found.texts++; s.found.texts > 1 {
-		s.slots.off = true
+		s.blanks.off = true
 		if s.keepText {
 			if s.found.texts == 2 {
 				s.joined = appendUnescaped(s.joined[:0], before)
@@ -226,10 +226,10 @@ func (s *scanner) amount(r role, opening byte, f *facts) {
 	u := &f.usage
 	n, ok := 0, false
 	if r < roleCacheRead {
-		n, ok = s.countSlot(slotsOfRoles[r])
+		n, ok = s.countBlank(blanksOfRoles[r])
 	} else {
 		n, ok = s.wholeNumber()
-		s.slots.off = true
+		s.blanks.off = true
 	}
 	if !ok {
 		s.found.misfit = s.found.misfit || opening != 'n'
@@ -256,7 +256,7 @@ func (s *scanner) amount(r role, opening byte, f *facts) {
 // compare tells what a value means by being what it is.
 func (s *scanner) compare(w *Wire, p *place, opening byte, raw []byte, f *facts) {
 	if p.role != roleNone {
-		s.slots.off = true // a slot may hold anything
+		s.blanks.off = true // a blank may hold anything
 	}
 	s.found.other = true
 	text := opening == '"'
@@ -276,7 +276,7 @@ func (s *scanner) compare(w *Wire, p *place, opening byte, raw []byte, f *facts)
 			s.found.hidden = true
 		default:
 			f.done = true
-			s.slots.off = true
+			s.blanks.off = true
 		}
 	}
 	if p.names {

@@ -8,7 +8,7 @@ func (s *scanner) scan(api API, streamed bool, f *facts) bool {
 	switch {
 	case s.peek() != '{':
 		s.skip()
-		s.slots.off = true
+		s.blanks.off = true
 	case api == Responses:
 		s.responses(streamed, f)
 	case api == Messages:
@@ -49,7 +49,7 @@ func (s *scanner) completion(f *facts) {
 		case "message":
 			s.bareMessage(f)
 		case "obfuscation":
-			s.textSlot(slotSkipped)
+			s.textBlank(blankSkipped)
 		case "x_groq":
 			s.groq(f)
 		default:
@@ -70,7 +70,7 @@ func (s *scanner) knownUsage(f *facts) {
 
 func (s *scanner) choice(f *facts) {
 	if f.choices++; f.choices > 1 {
-		s.slots.off = true
+		s.blanks.off = true
 	}
 	if s.peek() != '{' {
 		s.skip()
@@ -82,7 +82,7 @@ func (s *scanner) choice(f *facts) {
 	for key := range s.members {
 		switch string(key) {
 		case "index":
-			if n, ok := s.countSlot(slotChoice); ok {
+			if n, ok := s.countBlank(blankChoice); ok {
 				f.choice = min(n, MaxChoices-1)
 			}
 		case "delta":
@@ -95,10 +95,10 @@ func (s *scanner) choice(f *facts) {
 			}
 			s.peek()
 			message = s.i
-			s.slots.off = true
+			s.blanks.off = true
 			s.skip()
 		case "text":
-			s.delta(slotContent, f)
+			s.delta(blankContent, f)
 		case "finish_reason":
 			ends = s.finishReason(f) || ends
 		case "usage": // Moonshot's API has it here alone
@@ -131,7 +131,7 @@ func (s *scanner) innerUsage() {
 	var u usage
 	if s.usage(&u); u.known {
 		s.ofChoices.add(&u)
-		s.slots.off = true
+		s.blanks.off = true
 	}
 }
 
@@ -158,7 +158,7 @@ func (s *scanner) finishReason(f *facts) (given bool) {
 	if f.finish == nil || !meansFailure(f.finish) {
 		f.finish = reason
 	}
-	s.slots.off = true
+	s.blanks.off = true
 	return true
 }
 
@@ -172,24 +172,24 @@ func (s *scanner) message(f *facts) {
 			if s.peek() == '[' {
 				s.parts(f)
 			} else {
-				s.delta(slotContent, f)
+				s.delta(blankContent, f)
 			}
 		case "reasoning_content", "reasoning", "thinking":
-			s.delta(slotReasoning, f)
+			s.delta(blankReasoning, f)
 		case "reasoning_details":
-			s.slots.off = true
+			s.blanks.off = true
 			for range s.elements {
 				s.thought(f)
 			}
 		case "refusal":
-			s.delta(slotRefusal, f)
+			s.delta(blankRefusal, f)
 		case "audio":
 			s.audio(f)
 		case "images":
 			for range s.elements {
 				if s.peek() == '{' {
 					f.output |= outMedia
-					s.slots.off = true
+					s.blanks.off = true
 				}
 				s.skip()
 			}
@@ -210,7 +210,7 @@ func (s *scanner) message(f *facts) {
 	// A whole reply has thoughts and answer in one text.
 	if thought && s.streamed && f.output&outContent != 0 {
 		f.output, f.text, s.joined = f.output&^outContent|outReasoning, text, s.joined[:kept]
-		s.slots.off = true
+		s.blanks.off = true
 	}
 	f.output |= before
 }
@@ -237,7 +237,7 @@ func (s *scanner) audio(f *facts) {
 	for key := range s.members {
 		switch string(key) {
 		case "data", "transcript":
-			s.delta(slotMedia, f)
+			s.delta(blankMedia, f)
 		default:
 			s.skip()
 		}
@@ -249,7 +249,7 @@ func (s *scanner) thought(f *facts) {
 	switch s.peek() {
 	case '"':
 		if raw, ok := s.text(); ok {
-			f.setText(slotReasoning, raw)
+			f.setText(blankReasoning, raw)
 		}
 	case '[':
 		for range s.elements {
@@ -267,8 +267,8 @@ func (s *scanner) thought(f *facts) {
 	}
 }
 
-func (s *scanner) delta(kind slotKind, f *facts) {
-	if raw, ok := s.textSlot(kind); ok {
+func (s *scanner) delta(kind blankKind, f *facts) {
+	if raw, ok := s.textBlank(kind); ok {
 		f.setText(kind, raw)
 	}
 }
@@ -278,7 +278,7 @@ func (s *scanner) toolCall(f *facts) {
 	for key := range s.members {
 		switch string(key) {
 		case "index":
-			if n, ok := s.countSlot(slotCount); ok {
+			if n, ok := s.countBlank(blankCount); ok {
 				piece.index = n
 			}
 		case "id":
@@ -297,11 +297,11 @@ func (s *scanner) function(f *facts, piece *callPiece) {
 		switch string(key) {
 		case "name", "arguments":
 			name := string(key) == "name"
-			raw, ok := s.textSlot(slotTool)
+			raw, ok := s.textBlank(blankTool)
 			if !ok {
 				continue
 			}
-			f.setText(slotTool, raw)
+			f.setText(blankTool, raw)
 			if name {
 				piece.name = raw
 			} else {
@@ -315,7 +315,7 @@ func (s *scanner) function(f *facts, piece *callPiece) {
 
 // parts reads content that is a list of typed parts: text is content, thinking is reasoning, a tool use is a tool call.
 func (s *scanner) parts(f *facts) {
-	s.slots.off = true
+	s.blanks.off = true
 	for range s.elements {
 		s.part(f)
 	}
@@ -338,20 +338,20 @@ func (s *scanner) part(f *facts) {
 			}
 		case "text":
 			if raw, ok := s.text(); ok {
-				f.setText(slotContent, raw)
+				f.setText(blankContent, raw)
 				if s.keepText {
 					s.joined = appendUnescaped(s.joined, raw)
 				}
 			}
 		case "refusal":
 			if raw, ok := s.text(); ok {
-				f.setText(slotRefusal, raw)
+				f.setText(blankRefusal, raw)
 			}
 		case "thinking":
 			s.thought(f)
 		case "name":
 			if raw, ok := s.text(); ok {
-				f.setText(slotTool, raw)
+				f.setText(blankTool, raw)
 				piece.name = raw
 			}
 		default:
@@ -368,46 +368,46 @@ func (s *scanner) usage(u *usage) {
 	for key := range s.members {
 		switch string(key) {
 		case "prompt_tokens", "input_tokens":
-			if n, ok := s.countSlot(slotInput); ok {
+			if n, ok := s.countBlank(blankInput); ok {
 				u.input, u.known = n, true
 			}
 		case "completion_tokens", "output_tokens":
-			if n, ok := s.countSlot(slotOutput); ok {
+			if n, ok := s.countBlank(blankOutput); ok {
 				u.output, u.known, u.outputKnown = n, true, true
 			}
 		case "total_tokens":
-			u.total, _ = s.countSlot(slotTotal)
+			u.total, _ = s.countBlank(blankTotal)
 		case "prompt_tokens_details", "input_tokens_details":
-			if n, ok := s.nestedCount("cached_tokens", slotCached); ok {
+			if n, ok := s.nestedCount("cached_tokens", blankCached); ok {
 				u.cached, u.cachedKnown = n, true
 			}
 		case "completion_tokens_details", "output_tokens_details":
-			if n, ok := s.nestedCount("reasoning_tokens", slotThought); ok {
+			if n, ok := s.nestedCount("reasoning_tokens", blankThought); ok {
 				u.reasoning = n
 			}
 		case "cached_tokens", "prompt_cache_hit_tokens": // Moonshot's and DeepSeek's names
 			if n, ok := s.wholeNumber(); ok && !u.cachedKnown {
 				u.cached, u.cachedKnown = n, true
 			}
-			s.slots.off = true
+			s.blanks.off = true
 		case "cache_read_input_tokens":
 			n, ok := s.wholeNumber()
 			u.cacheRead = n
 			u.cachedKnown = u.cachedKnown || ok
-			s.slots.off = true
+			s.blanks.off = true
 		case "cache_creation_input_tokens":
 			u.cacheWrite, _ = s.wholeNumber()
-			s.slots.off = true
+			s.blanks.off = true
 		default:
 			s.skip()
 		}
 	}
 }
 
-func (s *scanner) nestedCount(name string, kind slotKind) (n int, ok bool) {
+func (s *scanner) nestedCount(name string, kind blankKind) (n int, ok bool) {
 	for key := range s.members {
 		if string(key) == name {
-			n, ok = s.countSlot(kind)
+			n, ok = s.countBlank(kind)
 		} else {
 			s.skip()
 		}
@@ -449,7 +449,7 @@ func (s *scanner) failure(f *facts) {
 		}
 	}
 	f.failed = true
-	s.slots.off = true
+	s.blanks.off = true
 }
 
 // objectType reads the name of what the object is. {"object": "error", "message": "..."} is an error as vLLM wrote it
@@ -460,7 +460,7 @@ func (s *scanner) objectType(f *facts) {
 	case !ok:
 	case string(raw) == "error":
 		f.failed = true
-		s.slots.off = true
+		s.blanks.off = true
 	case string(raw) == "chat.completion.chunk", bytes.HasPrefix(raw, []byte("chat.completion")), bytes.HasPrefix(raw, []byte("text_completion")):
 		f.shape = max(f.shape, shapeEvent)
 	}
@@ -471,7 +471,7 @@ func (s *scanner) bareMessage(f *facts) {
 	if raw, ok := s.text(); ok && f.message == nil {
 		f.message, f.quoted = raw, true
 	}
-	s.slots.off = true
+	s.blanks.off = true
 }
 
 // embeddings reads https://platform.openai.com/docs/api-reference/embeddings
@@ -514,17 +514,17 @@ func (s *scanner) responses(streamed bool, f *facts) {
 			kind, _ = s.text()
 			f.shape = shapeEvent
 		case "delta":
-			delta, _ = s.textSlot(slotDelta)
+			delta, _ = s.textBlank(blankDelta)
 		case "output_index":
-			if n, ok := s.countSlot(slotCount); ok {
+			if n, ok := s.countBlank(blankCount); ok {
 				piece.index = n
 			}
 		case "sequence_number", "content_index", "summary_index":
-			s.countSlot(slotCount)
+			s.countBlank(blankCount)
 		case "item":
 			s.callItem(&piece)
 		case "obfuscation":
-			s.textSlot(slotSkipped)
+			s.textBlank(blankSkipped)
 		case "response":
 			s.response(f)
 		case "error":
@@ -535,45 +535,45 @@ func (s *scanner) responses(streamed bool, f *facts) {
 			s.other(key, f)
 		}
 	}
-	slot := slotSkipped
+	blank := blankSkipped
 	switch string(kind) {
 	case "response.output_text.delta":
-		slot = slotContent
+		blank = blankContent
 	case "response.refusal.delta":
-		slot = slotRefusal
+		blank = blankRefusal
 	case "response.reasoning_text.delta", "response.reasoning_summary_text.delta", "response.reasoning.delta",
 		"response.reasoning_summary.delta":
-		slot = slotReasoning
+		blank = blankReasoning
 	case "response.function_call_arguments.delta", "response.mcp_call_arguments.delta",
 		"response.custom_tool_call_input.delta", "response.code_interpreter_call_code.delta":
-		slot = slotTool
+		blank = blankTool
 	case "response.audio.delta", "response.audio.transcript.delta", "response.output_audio.delta",
 		"response.output_audio_transcript.delta":
-		slot = slotMedia
+		blank = blankMedia
 	case "response.completed", "response.incomplete":
 		f.done = true
 		f.whole = true // of use where no delta came
-		s.slots.off = true
+		s.blanks.off = true
 		return
 	case "response.failed", "error":
 		f.failed = true
-		s.slots.off = true
+		s.blanks.off = true
 	}
 	f.output, f.text = 0, nil
 	s.joined = s.joined[:0]
-	s.slots.rename(slotDelta, slot)
-	f.setText(slot, delta)
-	if slot == slotTool {
+	s.blanks.rename(blankDelta, blank)
+	f.setText(blank, delta)
+	if blank == blankTool {
 		piece.args = delta
 	}
-	if slot == slotTool || piece.name != nil {
+	if blank == blankTool || piece.name != nil {
 		s.keepCall(piece)
 	}
 }
 
 // callItem reads what an event says of an item of the output that it begins or ends: of a call its name and id.
 func (s *scanner) callItem(piece *callPiece) {
-	s.slots.off = true
+	s.blanks.off = true
 	for key := range s.members {
 		switch string(key) {
 		case "call_id":
@@ -591,7 +591,7 @@ func (s *scanner) callItem(piece *callPiece) {
 
 // response reads the response object.
 func (s *scanner) response(f *facts) {
-	s.slots.off = true
+	s.blanks.off = true
 	for key := range s.members {
 		switch string(key) {
 		case "status":
@@ -653,7 +653,7 @@ func (s *scanner) outputItem(f *facts) {
 		case "name", "arguments":
 			name := string(key) == "name"
 			if raw, ok := s.text(); ok {
-				f.setText(slotTool, raw)
+				f.setText(blankTool, raw)
 				if name {
 					piece.name = raw
 				} else {
@@ -683,7 +683,7 @@ func (s *scanner) messages(streamed bool, f *facts) {
 			kind, _ = s.text()
 			f.shape = max(f.shape, shapeEvent)
 		case "index":
-			if n, ok := s.countSlot(slotCount); ok {
+			if n, ok := s.countBlank(blankCount); ok {
 				piece.index = n
 			}
 		case "delta":
@@ -724,12 +724,12 @@ func (s *scanner) messages(streamed bool, f *facts) {
 		f.done = true
 	case "error":
 		f.failed = true
-		s.slots.off = true
+		s.blanks.off = true
 	}
 }
 
 func (s *scanner) startedMessage(u *usage) {
-	s.slots.off = true
+	s.blanks.off = true
 	for key := range s.members {
 		if string(key) == "usage" {
 			s.usage(u)
@@ -744,12 +744,12 @@ func (s *scanner) blockDelta(f *facts, piece *callPiece) {
 	for key := range s.members {
 		switch string(key) {
 		case "text":
-			s.delta(slotContent, f)
+			s.delta(blankContent, f)
 		case "thinking":
-			s.delta(slotReasoning, f)
+			s.delta(blankReasoning, f)
 		case "partial_json":
-			if raw, ok := s.textSlot(slotTool); ok {
-				f.setText(slotTool, raw)
+			if raw, ok := s.textBlank(blankTool); ok {
+				f.setText(blankTool, raw)
 				piece.args = raw
 			}
 		case "stop_reason":
@@ -762,13 +762,13 @@ func (s *scanner) blockDelta(f *facts, piece *callPiece) {
 
 // blockStart reads the block of content_block_start. Anthropic's own holds no text yet; a tool's name is none either.
 func (s *scanner) blockStart(f *facts, piece *callPiece) {
-	s.slots.off = true
+	s.blanks.off = true
 	for key := range s.members {
 		switch string(key) {
 		case "text":
-			s.delta(slotContent, f)
+			s.delta(blankContent, f)
 		case "thinking":
-			s.delta(slotReasoning, f)
+			s.delta(blankReasoning, f)
 		case "id":
 			piece.id, _ = s.text()
 		case "name":

@@ -210,7 +210,7 @@ func TestTemplatesChangeNothing(t *testing.T) {
 func sameWithoutTemplates(t *rapid.T, api API, event func(int, string) string, mangle string) {
 	o := Options{API: api, KeepText: true}
 	ending := rapid.SampledFrom([]string{"\n", "\r\n", "\r"}).Draw(t, "line break")
-	// What an event says beside its slots must not be carried over to the next one: a few events of the same kinds.
+	// What an event says beside its blanks must not be carried over to the next one: a few events of the same kinds.
 	variants := rapid.SliceOfN(rapid.Custom(func(t *rapid.T) func(string) string {
 		finish := rapid.SampledFrom([]string{`null`, `"stop"`, `"length"`}).Draw(t, "finish")
 		choice := rapid.SampledFrom([]string{"", `{"index":1,"delta":{"content":"b"}},`, `{"index":2},`}).Draw(t, "choice")

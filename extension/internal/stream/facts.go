@@ -89,39 +89,39 @@ const (
 // MaxChoices is how many choices of one response are distinguished; higher indices share the last place.
 const MaxChoices = 64
 
-func (f *facts) setText(kind slotKind, raw []byte) {
+func (f *facts) setText(kind blankKind, raw []byte) {
 	if len(raw) == 0 {
 		return
 	}
 	switch kind {
-	case slotContent:
+	case blankContent:
 		f.output |= outContent
 		f.text = raw
-	case slotRefusal:
+	case blankRefusal:
 		f.output |= outContent
-	case slotReasoning:
+	case blankReasoning:
 		f.output |= outReasoning
-	case slotTool:
+	case blankTool:
 		f.output |= outTool
-	case slotMedia:
+	case blankMedia:
 		f.output |= outMedia
 	}
 }
 
-func (f *facts) setCount(kind slotKind, n int) {
+func (f *facts) setCount(kind blankKind, n int) {
 	switch kind {
-	case slotChoice:
+	case blankChoice:
 		f.choice = min(n, MaxChoices-1)
 		f.seen = 1 << f.choice
-	case slotInput:
+	case blankInput:
 		f.usage.input = n
-	case slotOutput:
+	case blankOutput:
 		f.usage.output = n
-	case slotCached:
+	case blankCached:
 		f.usage.cached = n
-	case slotThought:
+	case blankThought:
 		f.usage.reasoning = n
-	case slotTotal:
+	case blankTotal:
 		f.usage.total = n
 	}
 }

@@ -20,8 +20,8 @@ type scanner struct {
 	bad   bool
 	short bool // it is bad because the text ended too early
 
-	slots slots
-	key   []byte // last key with its escapes resolved, where it had any
+	blanks blanks
+	key    []byte // last key with its escapes resolved, where it had any
 
 	streamed  bool  // what is read is an event, not a whole reply
 	ofChoices usage // the sum of the usage objects inside the choices, or Groq's own; used where there is none beside them
@@ -36,7 +36,7 @@ type scanner struct {
 
 func (s *scanner) reset(b []byte) {
 	s.b, s.i, s.depth, s.bad, s.short = b, 0, 0, false, false
-	s.slots.reset()
+	s.blanks.reset()
 	s.joined, s.calls = s.joined[:0], s.calls[:0]
 }
 

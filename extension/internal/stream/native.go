@@ -4,7 +4,7 @@ package stream
 // name: Ollama's /api/generate and /api/chat, TGI's /generate_stream, llama-server's /completion, Triton's generate_stream.
 // The shape stays unknown where it is none of them.
 func (s *scanner) native(f *facts) bool {
-	s.slots.off = true
+	s.blanks.off = true
 	s.streamed = true
 	isOllama, isTGI, isLlama, isTriton := false, false, false, false
 	ended := false
@@ -13,9 +13,9 @@ func (s *scanner) native(f *facts) bool {
 		case "error":
 			s.failure(f)
 		case "response": // Ollama
-			s.delta(slotContent, f)
+			s.delta(blankContent, f)
 		case "thinking":
-			s.delta(slotReasoning, f)
+			s.delta(blankReasoning, f)
 		case "message":
 			if s.peek() == '{' {
 				s.message(f)
@@ -36,7 +36,7 @@ func (s *scanner) native(f *facts) bool {
 		case "details":
 			ended = s.details(f) || ended
 		case "content": // llama-server
-			s.delta(slotContent, f)
+			s.delta(blankContent, f)
 		case "stop":
 			var ok bool
 			if ended, ok = s.flag(); ok {
@@ -48,7 +48,7 @@ func (s *scanner) native(f *facts) bool {
 			}
 		case "text_output": // Triton
 			isTriton = isTriton || s.peek() == '"'
-			s.delta(slotContent, f)
+			s.delta(blankContent, f)
 		default:
 			s.other(key, f)
 		}
@@ -81,7 +81,7 @@ func (s *scanner) token(f *facts) {
 		}
 	}
 	if !special {
-		f.setText(slotContent, text)
+		f.setText(blankContent, text)
 	}
 }
 

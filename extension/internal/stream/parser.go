@@ -471,7 +471,7 @@ func (p *Parser) data(e received, atNs int64) {
 			p.strange = oneLine(trimmed, maxMessageBytes)
 		}
 		p.apply(f, atNs)
-		p.tmpl.learn(&p.scan.slots, e.data, e.event, e.dataAt, f)
+		p.tmpl.learn(&p.scan.blanks, e.data, e.event, e.dataAt, f)
 	case e.atEnd: // cut off in the middle
 	case p.problem == "":
 		p.problem = "an event's data is not JSON: " + oneLine(e.data, maxMessageBytes)

@@ -11,13 +11,13 @@ type passed struct {
 type passing struct {
 	list  []passed
 	scans int  // of events, while their values are compared
-	quiet bool // none of them is a slot, and none is watched any more
+	quiet bool // none of them is a blank, and none is watched any more
 }
 
 const (
 	maxPassed      = 16 // members that are watched
 	maxPassedBytes = 64 // of their values
-	// watchedScans is in how many events they are. What was the same in all of them is of no use as a slot: where it changes once
+	// watchedScans is in how many events they are. What was the same in all of them is of no use as a blank: where it changes once
 	// in a while, that event is scanned.
 	watchedScans = 32
 )
@@ -40,7 +40,7 @@ func (p *passing) began() {
 }
 
 // pass steps over the value of a member of the object at `in` that means nothing. One that has been seen to differ from event to event
-// becomes a slot of the template: else no event would be like the one before.
+// becomes a blank of the template: else no event would be like the one before.
 func (s *scanner) pass(in *place, key []byte) {
 	if s.passing.quiet {
 		s.skip()
@@ -85,10 +85,10 @@ func (s *scanner) pass(in *place, key []byte) {
 		s.i = start
 	}
 	if c == '"' {
-		s.textSlot(slotSkipped)
+		s.textBlank(blankSkipped)
 		return
 	}
 	if s.skip(); !s.bad {
-		s.slots.add(start, s.i, slotNumber)
+		s.blanks.add(start, s.i, blankNumber)
 	}
 }

@@ -1,54 +1,54 @@
 package stream
 
-// slotKind says what stands in a slot of a template.
-type slotKind uint8
+// blankKind says what stands in a blank of a template.
+type blankKind uint8
 
 const (
-	slotContent   slotKind = iota // strings
-	slotReasoning                 //
-	slotRefusal                   //
-	slotTool                      //
-	slotMedia                     //
-	slotDelta                     // a string whose meaning the event's type decides; never left in a finished template
-	slotSkipped                   // a string that means nothing here
-	slotNumber                    // any number, which means nothing here
-	slotCount                     // whole numbers: one that means nothing here
-	slotChoice                    // choices[].index
-	slotInput                     // usage
-	slotOutput                    //
-	slotCached                    //
-	slotThought                   // reasoning tokens of the usage
-	slotTotal                     //
+	blankContent   blankKind = iota // strings
+	blankReasoning                  //
+	blankRefusal                    //
+	blankTool                       //
+	blankMedia                      //
+	blankDelta                      // a string whose meaning the event's type decides; never left in a finished template
+	blankSkipped                    // a string that means nothing here
+	blankNumber                     // any number, which means nothing here
+	blankCount                      // whole numbers: one that means nothing here
+	blankChoice                     // choices[].index
+	blankInput                      // usage
+	blankOutput                     //
+	blankCached                     //
+	blankThought                    // reasoning tokens of the usage
+	blankTotal                      //
 )
 
-func (k slotKind) isString() bool { return k <= slotSkipped }
+func (k blankKind) isString() bool { return k <= blankSkipped }
 
-type slot struct {
+type blank struct {
 	start, end int32 // in the event's data; of a string without its quotes
-	kind       slotKind
+	kind       blankKind
 }
 
-const maxSlots = 12
+const maxBlanks = 12
 
-// slots are the values of an event that may differ in the next one of its kind, in the order they stand.
-type slots struct {
-	list [maxSlots]slot
+// blanks are the values of an event that may differ in the next one of its kind, in the order they stand.
+type blanks struct {
+	list [maxBlanks]blank
 	n    int
-	off  bool // the event is no template: it means more than its slots say
+	off  bool // the event is no template: it means more than its blanks say
 }
 
-func (s *slots) reset() { s.n, s.off = 0, false }
+func (s *blanks) reset() { s.n, s.off = 0, false }
 
-func (s *slots) add(start, end int, kind slotKind) {
-	if s.n == maxSlots {
+func (s *blanks) add(start, end int, kind blankKind) {
+	if s.n == maxBlanks {
 		s.off = true
 		return
 	}
-	s.list[s.n] = slot{int32(start), int32(end), kind} // an event has 64 MB at most
+	s.list[s.n] = blank{int32(start), int32(end), kind} // an event has 64 MB at most
 	s.n++
 }
 
-func (s *slots) rename(from, to slotKind) {
+func (s *blanks) rename(from, to blankKind) {
 	for i := range s.list[:s.n] {
 		if s.list[i].kind == from {
 			s.list[i].kind = to
@@ -56,25 +56,25 @@ func (s *slots) rename(from, to slotKind) {
 	}
 }
 
-// textSlot is text, and notes where it was.
-func (s *scanner) textSlot(kind slotKind) (raw []byte, ok bool) {
+// textBlank is text, and notes where it was.
+func (s *scanner) textBlank(kind blankKind) (raw []byte, ok bool) {
 	raw, ok = s.text()
 	if ok {
-		s.slots.add(s.i-1-len(raw), s.i-1, kind)
+		s.blanks.add(s.i-1-len(raw), s.i-1, kind)
 	}
 	return raw, ok
 }
 
-// countSlot is count, and notes where it was if it is a plain whole number.
-func (s *scanner) countSlot(kind slotKind) (n int, ok bool) {
+// countBlank is count, and notes where it was if it is a plain whole number.
+func (s *scanner) countBlank(kind blankKind) (n int, ok bool) {
 	s.peek()
 	start := s.i
 	n, ok = s.wholeNumber()
 	if ok {
 		if _, end, plain := wholeNumber(s.b, start); plain && end == s.i {
-			s.slots.add(start, end, kind)
+			s.blanks.add(start, end, kind)
 		} else {
-			s.slots.off = true
+			s.blanks.off = true
 		}
 	}
 	return n, ok
@@ -92,13 +92,13 @@ func wholeNumber(b []byte, i int) (n, end int, ok bool) {
 }
 
 // template is the last event that was scanned in full. Events of a stream differ in little but the text: where all
-// bytes outside the template's slots are the same, and each slot holds a valid string or whole number again, the event
-// is valid JSON of the same structure, so that its facts are those of the template with the new slots. That is
-// exact, and costs a comparison instead of a scan. The shared bytes are cut into literals, one before each slot and one
+// bytes outside the template's blanks are the same, and each blank holds a valid string or whole number again, the event
+// is valid JSON of the same structure, so that its facts are those of the template with the new blanks. That is
+// exact, and costs a comparison instead of a scan. The shared bytes are cut into literals, one before each blank and one
 // after the last.
 type template struct {
 	bytes  []byte
-	slots  slots
+	blanks blanks
 	before int   // bytes in front of the data within the event
 	data   int   // bytes of the data
 	facts  facts // what the event that matched last says
@@ -108,7 +108,7 @@ type template struct {
 
 // learn takes over the event in data if it is an output chunk; an event in between does not displace it. raw is the whole event with its line breaks and holds data at dataAt; nil =
 // unknown.
-func (t *template) learn(s *slots, data, raw []byte, dataAt int, f *facts) {
+func (t *template) learn(s *blanks, data, raw []byte, dataAt int, f *facts) {
 	if s.off || f.output == 0 {
 		return
 	}
@@ -119,11 +119,11 @@ func (t *template) learn(s *slots, data, raw []byte, dataAt int, f *facts) {
 	}
 	t.bytes = append(t.bytes[:0], raw...)
 	t.before, t.data = dataAt, len(data)
-	t.slots.n = s.n
-	for i, slot := range s.list[:s.n] {
-		slot.start += int32(dataAt)
-		slot.end += int32(dataAt)
-		t.slots.list[i] = slot
+	t.blanks.n = s.n
+	for i, blank := range s.list[:s.n] {
+		blank.start += int32(dataAt)
+		blank.end += int32(dataAt)
+		t.blanks.list[i] = blank
 	}
 	t.facts = *f
 }
@@ -159,8 +159,8 @@ func (t *template) match(b []byte, from, to int) int {
 	i := 0
 	f := &t.facts
 	f.output, f.text = 0, nil
-	for k := range t.slots.list[:t.slots.n] {
-		s := &t.slots.list[k]
+	for k := range t.blanks.list[:t.blanks.n] {
+		s := &t.blanks.list[k]
 		literal := t.bytes[from:s.start]
 		if len(b)-i < len(literal) || string(b[i:i+len(literal)]) != string(literal) {
 			return 0
@@ -172,11 +172,11 @@ func (t *template) match(b []byte, from, to int) int {
 			if end < i {
 				return 0
 			}
-			if s.kind != slotSkipped {
+			if s.kind != blankSkipped {
 				f.setText(s.kind, b[i:end])
 			}
 			i = end
-		} else if s.kind == slotNumber {
+		} else if s.kind == blankNumber {
 			if i = numberEnd(b, i); i <= 0 {
 				return 0
 			}

@@ -22,7 +22,7 @@ func (s *scanner) other(key []byte, f *facts) {
 		if raw, ok := s.text(); ok && f.message == nil {
 			f.message, f.quoted = raw, true
 		}
-		s.slots.off = true
+		s.blanks.off = true
 	default:
 		s.skip()
 	}
@@ -45,7 +45,7 @@ func (s *scanner) baseResponse(f *facts) {
 	if failed {
 		f.failed = true
 		f.message, f.quoted = message, true
-		s.slots.off = true
+		s.blanks.off = true
 	}
 }
 
@@ -64,7 +64,7 @@ func (s *scanner) vendorFailure(f *facts) {
 		return
 	}
 	f.failed = true
-	s.slots.off = true
+	s.blanks.off = true
 	if len(f.message) == 0 {
 		f.message, f.quoted = s.b, false
 	}
