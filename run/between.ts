@@ -7,7 +7,7 @@ import http from "node:http";
 import https from "node:https";
 import os from "node:os";
 import { Problem } from "../build/program";
-import { exitCodes as allExitCodes } from "../lib/outcome/exit-codes";
+import { exitCodes } from "../lib/outcome/exit-codes";
 import { type Environment, parseSettings } from "../lib/settings/parse-settings";
 import { formatDurationMs, SettingError, type Settings } from "../lib/settings/settings";
 
@@ -17,12 +17,6 @@ export interface Between {
   /** Limit of the command, and again of the wait for the server after it. */
   readonly timeoutMs: number;
 }
-
-const exitCodes = {
-  settings: allExitCodes.settings.code,
-  aborted: allExitCodes.aborted.code,
-  interrupted: allExitCodes.interrupted.code,
-};
 
 const notRun = "so the prefill phase was not run";
 

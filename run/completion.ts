@@ -24,10 +24,7 @@ export function completionScript(shell: string, commands: readonly Completed[]):
     case "fish":
       return fish(commands);
     default:
-      throw new Problem(
-        `completion is for ${shells.join(", ")}, not for ${shell || "no shell"}`,
-        exitCodes.settings.code,
-      );
+      throw new Problem(`completion is for ${shells.join(", ")}, not for ${shell || "no shell"}`, exitCodes.settings);
   }
 }
 

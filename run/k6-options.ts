@@ -70,5 +70,5 @@ function unknownOption(option: string): string {
 }
 
 function refused(message: string): Problem {
-  return new Problem(message, exitCodes.settings.code);
+  return new Problem(message, exitCodes.settings);
 }

@@ -194,7 +194,7 @@ export function manifestFile(deployment: Deployment): string {
 }
 
 /** What is asked wrongly, with exit code 104. */
-const refused = (message: string) => new Problem(message, exitCodes.settings.code);
+const refused = (message: string) => new Problem(message, exitCodes.settings);
 
 /** Settings that the manifests set themselves. */
 const ownSettings: readonly string[] = [
@@ -319,7 +319,7 @@ export async function main(argv: readonly string[]): Promise<number> {
     deployment = deploymentOf(argv);
   } catch (error) {
     // Commander has printed its own.
-    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : exitCodes.settings.code;
+    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : exitCodes.settings;
     throw error;
   }
   if (deployment.configMap) {

@@ -76,7 +76,7 @@ function requireResult(dir: string, name: string): void {
   if (has("schema", "scenario") || has("THRESHOLDS", "RESULTS")) return;
   throw new Problem(
     `RESULTS=${dir} cannot be used: its ${name} is not a result of tokenclock; name another folder`,
-    exitCodes.settings.code,
+    exitCodes.settings,
   );
 }
 
@@ -122,7 +122,7 @@ export function makeFolder(dir: string): string[] {
   } catch (error) {
     throw new Problem(
       `RESULTS=${dir} cannot be made: ${error instanceof Error ? error.message : error}`,
-      exitCodes.settings.code,
+      exitCodes.settings,
     );
   }
   return made;
@@ -145,6 +145,6 @@ export function removeEmpty(dirs: readonly string[]): boolean {
 function refused(dir: string, error: unknown): Problem {
   return new Problem(
     `RESULTS=${dir} cannot be used: ${error instanceof Error ? error.message : error}`,
-    exitCodes.settings.code,
+    exitCodes.settings,
   );
 }

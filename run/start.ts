@@ -75,7 +75,7 @@ export function parseStartArgs(argv: readonly string[], command: StartCommand = 
 
 /** A problem with the command line. */
 function refused(message: string): Problem {
-  return new Problem(message, exitCodes.settings.code);
+  return new Problem(message, exitCodes.settings);
 }
 
 /** The result of `read`; a setting that cannot be used is a problem with exit code 104. */
@@ -167,7 +167,7 @@ interface Run {
 const { passed, inconclusive, notValid, failed } = exitCodes;
 
 /** The exit codes of a run that was judged. */
-const verdicts: readonly number[] = [passed.code, inconclusive.code, notValid.code, failed.code];
+const verdicts: readonly number[] = [passed, inconclusive, notValid, failed];
 
 /** Runs the scenario into a folder; resolves to k6's exit code, or to that of a run whose results are not whole. */
 async function runScenario({ k6, scenario, script, given, k6Args }: Run, dir: string): Promise<number> {
@@ -184,13 +184,13 @@ async function runScenario({ k6, scenario, script, given, k6Args }: Run, dir: st
   const code = await runK6(k6, ["run", ...quiet, file, "--out", `records=${records}`, ...k6Args], env);
   if (!verdicts.includes(code) || summaryIn(dir) !== undefined) return code;
   console.error(`tokenclock: ${shownToUser(path.join(dir, "summary.json"))} is missing or not whole`);
-  return notValid.code;
+  return notValid;
 }
 
 /** The exit code of several runs, or of a run and its report, that are one to the user: what makes one invalid counts for all. */
 export function together(...codes: number[]): number {
-  const worst = [notValid.code, failed.code, inconclusive.code].find((code) => codes.includes(code));
-  return codes.find((code) => !verdicts.includes(code)) ?? worst ?? passed.code;
+  const worst = [notValid, failed, inconclusive].find((code) => codes.includes(code));
+  return codes.find((code) => !verdicts.includes(code)) ?? worst ?? passed;
 }
 
 /**
@@ -215,7 +215,7 @@ async function runPhases(run: Run, between: Between, dir: string): Promise<numbe
   const levels = [full, prefill].flatMap((each) => summaryIn(each)?.levels ?? []);
   const figures = phaseFigures(levels);
   if (figures !== undefined) console.log(`\n${figures}\n`);
-  return together(first, second, whole ? passed.code : notValid.code);
+  return together(first, second, whole ? passed : notValid);
 }
 
 /** Writes the verdict for pipelines into the run's folder; resolves to the exit code, which is no pass where that fails. */
@@ -308,7 +308,7 @@ export async function start(argv: readonly string[], command: StartCommand = "np
   const names = scenarioNames();
   if (k6Args.some((arg) => arg === "--help" || arg === "-h")) {
     console.log(named ? await helpOn(scenario, names, command) : usage(names, command));
-    return passed.code;
+    return passed;
   }
   // First of all: whatever ends the run from here on, nobody finds an earlier one's results in its folder.
   const taken = takenByNpm();
@@ -347,7 +347,7 @@ export async function start(argv: readonly string[], command: StartCommand = "np
     }
     const run = { k6, scenario, script, given: { ...given, ...own }, k6Args };
     let code = between ? await runPhases(run, between, dir) : await runScenario(run, dir);
-    if (!between && !(await renderReport([dir], dir))) code = together(code, notValid.code);
+    if (!between && !(await renderReport([dir], dir))) code = together(code, notValid);
     const published = await publishVerdict(dir, code);
     // k6 refused the settings and has logged why.
     if (!removeEmpty(made)) console.log(`tokenclock: results are in ${shownToUser(dir)}`);

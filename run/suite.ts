@@ -62,14 +62,14 @@ function makeFolder(folder: string): void {
   try {
     mkdirSync(folder);
   } catch (error) {
-    throw new Problem(`${folder} cannot be made: ${(error as Error).message}`, exitCodes.settings.code);
+    throw new Problem(`${folder} cannot be made: ${(error as Error).message}`, exitCodes.settings);
   }
 }
 
 /** Makes sure that the suite has where to write and what to read, before anything is started. */
 function prepareFolders({ datasetFolder, outputFolder }: SuiteOptions): void {
   if (datasetFolder !== "" && !existsSync(datasetFolder))
-    throw new Problem(`dataset-folder=${datasetFolder} does not exist`, exitCodes.settings.code);
+    throw new Problem(`dataset-folder=${datasetFolder} does not exist`, exitCodes.settings);
   makeFolder(join(resolve(outputFolder), "raw_results"));
 }
 
@@ -117,7 +117,7 @@ function runStep(k6: string, step: Step, dir: string): Promise<number> {
       process.removeListener("SIGTERM", interrupt);
       log.end();
       if (interrupted)
-        reject(new Problem("interrupted; the same command goes on with this step", exitCodes.interrupted.code));
+        reject(new Problem("interrupted; the same command goes on with this step", exitCodes.interrupted));
       else done(code ?? 1);
     });
   });
@@ -146,7 +146,7 @@ class Suite {
    */
   async measure(step: Step): Promise<Done | undefined> {
     if (this.interrupted)
-      throw new Problem("interrupted; the same command goes on with the next step", exitCodes.interrupted.code);
+      throw new Problem("interrupted; the same command goes on with the next step", exitCodes.interrupted);
     const dir = join(this.folder, "runs", step.name);
     const raw = join(this.folder, "raw_results", `${step.name}.json`);
     const stepFile = join(dir, "step.json");
@@ -169,7 +169,7 @@ class Suite {
       // k6's own reason, such as 108: the server cannot be reached. A run that passes without a request is not valid.
       throw new Problem(
         `${step.name}: no request completed (k6 ended with ${code}): ${log}`,
-        code || exitCodes.notValid.code,
+        code || exitCodes.notValid,
       );
     }
     const durations = this.durationsS.get(step.scenario) ?? [];
@@ -339,8 +339,8 @@ function concluded({ done, leftOut }: Suite, say: (line: string) => void): numbe
       `NOT VALID: ${flawed.length} of ${done.length} steps had failed requests or no valid client (named above). ` +
         "Lengths with such a generation_speed step have no thresholds. Without its folder in runs/ a step is measured again.",
     );
-  if (flawed.some(({ run }) => failedLevels(run).length > 0)) return exitCodes.failed.code;
-  return flawed.length + leftOut.length > 0 ? exitCodes.notValid.code : 0;
+  if (flawed.some(({ run }) => failedLevels(run).length > 0)) return exitCodes.failed;
+  return flawed.length + leftOut.length > 0 ? exitCodes.notValid : 0;
 }
 
 /** The time at which the suite in this folder was begun; a resumed one keeps it. */
@@ -400,7 +400,7 @@ export async function main(argv: readonly string[]): Promise<number> {
   try {
     options = suiteOptions(given as Parameters<typeof suiteOptions>[0], process.env, envFile);
   } catch (error) {
-    throw new Problem((error as Error).message, exitCodes.settings.code);
+    throw new Problem((error as Error).message, exitCodes.settings);
   }
   prepareFolders(options);
   let simulator: Simulator | undefined;

@@ -135,13 +135,13 @@ export async function tokenclock(argv: readonly string[]): Promise<number> {
   }
   if (name === undefined || name === "--help" || name === "-h" || (name === "help" && rest[0] === undefined)) {
     console.log((await helpOf()).trimEnd());
-    return name === undefined ? exitCodes.settings.code : 0;
+    return name === undefined ? exitCodes.settings : 0;
   }
   if (name === "help") return tokenclock([...rest, "--help"]);
   const command = Object.hasOwn(subcommands, name) ? subcommands[name] : undefined;
   if (!command) {
     const known = Object.keys(subcommands).join(", ");
-    throw new Problem(`there is no command ${name}; there are ${known}`, exitCodes.settings.code);
+    throw new Problem(`there is no command ${name}; there are ${known}`, exitCodes.settings);
   }
   if (command.describe && asksForHelp(rest)) {
     console.log((await helpOf(name)).trimEnd());

@@ -178,5 +178,5 @@ function markUnmeasured(limits: JudgedLimit[]): void {
 
 /** The exit code of a conclusion. */
 export function exitCodeOf({ exit }: Conclusion): number {
-  return exitCodes[exit].code;
+  return exitCodes[exit];
 }

@@ -52,7 +52,7 @@ const exitCodeTexts: Readonly<Record<ExitCodeName, ExitCodeText>> = {
 /** The section's table of docs/ci.md, in Markdown. */
 export function exitCodesMarkdown(): string {
   const rows = Object.entries(exitCodeTexts).map(
-    ([name, { means, next }]) => `| ${exitCodes[name as ExitCodeName].code} | ${means} | ${next} |`,
+    ([name, { means, next }]) => `| ${exitCodes[name as ExitCodeName]} | ${means} | ${next} |`,
   );
   return ["| code | meaning | what to do |", "|---:|---|---|", ...rows].join("\n");
 }

@@ -53,8 +53,8 @@ export function parseCommandLine(
 
 /** The exit code of an error: 0 of --help, 98 of results that are missing or cannot be read, 104 of everything that was asked wrongly. */
 export function exitCodeOf(error: unknown): number {
-  if (error instanceof UnreadableResults) return exitCodes.notValid.code;
-  return error instanceof CommanderError && error.exitCode === 0 ? exitCodes.passed.code : exitCodes.settings.code;
+  if (error instanceof UnreadableResults) return exitCodes.notValid;
+  return error instanceof CommanderError && error.exitCode === 0 ? exitCodes.passed : exitCodes.settings;
 }
 
 /** The exit code of a command's main; an error is printed in one line and ends with exitCodeOf. */

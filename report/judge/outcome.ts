@@ -8,11 +8,11 @@ export type OutcomeState = "passed" | "failed" | "not valid" | "inconclusive" | 
 
 /** The exit code of each state. */
 export const exitCodes: Readonly<Record<OutcomeState, number>> = {
-  passed: table.passed.code,
-  failed: table.failed.code,
-  "not valid": table.notValid.code,
-  inconclusive: table.inconclusive.code,
-  refused: table.settings.code,
+  passed: table.passed,
+  failed: table.failed,
+  "not valid": table.notValid,
+  inconclusive: table.inconclusive,
+  refused: table.settings,
 };
 
 /** One thing that was judged. */
