@@ -171,14 +171,13 @@ func (r *Run) judgeStolen(l *tally.LevelSummary, t *host.Sum, processors int, sh
 		limit = *own
 	}
 	percent, tooLong := share*100, t.Longest > maxPauseMs
-	say := note
-	switch {
-	case percent > limit || tooLong && limit <= usual:
-		say = bound
-	case percent <= usual && !tooLong:
-		return
+	if percent <= limit && (!tooLong || limit > usual) {
+		if percent <= usual && !tooLong {
+			return
+		}
+		bound = note
 	}
-	say("level %s: the hypervisor gave this machine's %d processors to others for %.0f ms in total, which is %s %% of their time, limit %g %%%s",
+	bound("level %s: the hypervisor gave this machine's %d processors to others for %.0f ms in total, which is %s %% of their time, limit %g %%%s",
 		l.Name, processors, t.Total, beyond(percent, limit, 1), limit, longest(t, limit <= usual))
 }
 
