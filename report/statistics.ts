@@ -1,41 +1,53 @@
 /** Statistics of samples; all pure. Percentiles as everywhere in the project: linearly interpolated. */
 import { percentile } from "../lib/figures/percentile";
 
-export function sum(values: readonly number[]): number {
-  return values.reduce((total, value) => total + value, 0);
+/** Samples: an array, or the eight bytes each that a column of a million takes. */
+export type Numbers = ArrayLike<number> & Iterable<number>;
+
+export function sum(values: Numbers): number {
+  let total = 0;
+  for (let i = 0; i < values.length; i++) total += values[i] as number;
+  return total;
 }
 
 /** Arithmetic mean; NaN of nothing. */
-export function mean(values: readonly number[]): number {
+export function mean(values: Numbers): number {
   return values.length === 0 ? Number.NaN : sum(values) / values.length;
 }
 
 /** Standard deviation of a sample (divisor n - 1); 0 for fewer than two values. */
-export function sampleStd(values: readonly number[]): number {
+export function sampleStd(values: Numbers): number {
   if (values.length < 2) return 0;
   const centre = mean(values);
-  return Math.sqrt(sum(values.map((value) => (value - centre) ** 2)) / (values.length - 1));
+  let squares = 0;
+  for (let i = 0; i < values.length; i++) squares += ((values[i] as number) - centre) ** 2;
+  return Math.sqrt(squares / (values.length - 1));
 }
 
 /** The least of values; Infinity of nothing. Not by spreading them: a call takes some hundred thousand arguments at most. */
-export function least(values: readonly number[]): number {
-  return values.reduce((lowest, value) => Math.min(lowest, value), Number.POSITIVE_INFINITY);
+export function least(values: Numbers): number {
+  let lowest = Number.POSITIVE_INFINITY;
+  for (let i = 0; i < values.length; i++) lowest = Math.min(lowest, values[i] as number);
+  return lowest;
 }
 
 /** The greatest of values; -Infinity of nothing. */
-export function greatest(values: readonly number[]): number {
-  return values.reduce((highest, value) => Math.max(highest, value), Number.NEGATIVE_INFINITY);
+export function greatest(values: Numbers): number {
+  let highest = Number.NEGATIVE_INFINITY;
+  for (let i = 0; i < values.length; i++) highest = Math.max(highest, values[i] as number);
+  return highest;
 }
 
-export function ascending(values: readonly number[]): number[] {
-  return [...values].sort((a, b) => a - b);
+/** A sorted copy. Typed: an array sorts by a function, for which it keeps each number as an object of its own. */
+export function ascending(values: Numbers): Float64Array {
+  return new Float64Array(values).sort();
 }
 
 /** The q-quantile (0..1) of ascending values; NaN of nothing. */
-export function quantile(sorted: readonly number[], q: number): number {
+export function quantile(sorted: ArrayLike<number>, q: number): number {
   return sorted.length === 0 ? Number.NaN : percentile(sorted, q);
 }
 
-export function median(values: readonly number[]): number {
+export function median(values: Numbers): number {
   return quantile(ascending(values), 0.5);
 }

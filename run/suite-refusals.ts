@@ -3,7 +3,9 @@
  * left out of the suite with the server's words, and the others are measured. Pure.
  */
 import { plural } from "../report/format";
-import type { LevelSummary, RequestRow, Results } from "../report/read/read";
+import type { LevelSummary, Results } from "../report/read/read";
+import { Rows } from "../report/read/rows";
+import { greatest } from "../report/statistics";
 import type { Lengths } from "./suite-plan";
 
 /** Lengths that were not measured, and why. */
@@ -29,8 +31,8 @@ const aboutLength = /context|max_model_len|too (long|large)|maximum.*(length|tok
  * fewer tokens than it was forced to. Undefined where a request completed, or one failed for another reason.
  */
 export function refusalOf(run: Results, level: LevelSummary): Pick<LeftOut, "status" | "words"> | undefined {
-  const rows = (run.requests ?? []).filter((row) => row.level === level.name && row.failure !== "interrupted");
-  const [first] = rows;
+  const rows = (run.requests ?? Rows.of([])).filter((row) => row.level === level.name && row.failure !== "interrupted");
+  const first = rows.at(0);
   if (!first || level.completed > 0 || rows.some(({ completed }) => completed)) return undefined;
   if (rows.every(({ failure }) => failure === "short")) return { status: first.status, words: cutWords(rows) };
   if (!rows.every(({ failure }) => failure === first.failure)) return undefined;
@@ -42,8 +44,8 @@ export function refusalOf(run: Results, level: LevelSummary): Pick<LeftOut, "sta
   return { status: first.status, words: words || "(no message)" };
 }
 
-function cutWords(rows: readonly RequestRow[]): string {
-  const most = rows.reduce((longest, { outputTokens }) => Math.max(longest, outputTokens), 0);
+function cutWords(rows: Rows): string {
+  const most = greatest(rows.numbers(({ outputTokens }) => outputTokens));
   const reasons = [...new Set(rows.map(({ finishReason }) => finishReason || "none"))];
   return `the server ended every response after ${plural(most, "token")} or fewer (finish_reason ${reasons.join(", ")})`;
 }

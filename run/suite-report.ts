@@ -21,6 +21,7 @@ import { picturePng } from "../report/page/png";
 import { type GaugePoint, gaugeFigures, within } from "../report/read/gauges";
 import type { LevelSummary, RequestRow, Results } from "../report/read/read";
 import { type Combination, speedFromBeginning, speedWithoutWaiting, ttftMs } from "../report/read/request";
+import { Rows } from "../report/read/rows";
 import { ascending, mean, quantile, sum } from "../report/statistics";
 import { type SuiteProfile, type SuiteSpeeds, suitePageHtml } from "./suite-page";
 import type { Lengths, Step, SuiteOptions } from "./suite-plan";
@@ -109,8 +110,8 @@ const aggregated = [
 ];
 const percentiles = [1, 5, 10, 25, 75, 90, 95, 99];
 
-function steady(run: Results): RequestRow[] {
-  return (run.requests ?? []).filter((row) => row.phase === "steady" && row.level !== "");
+function steady(run: Results): Rows {
+  return (run.requests ?? Rows.of([])).filter((row) => row.phase === "steady" && row.level !== "");
 }
 
 /** Gauge points of the measured part of a run. */
@@ -244,7 +245,7 @@ export async function writeSuiteReport(
   const ingestions = done.filter(({ step }) => step.scenario === "prompt-ingestion").map(({ run }) => run);
   const ingestion = ingestionOf(
     ingestions.flatMap((run) => run.levelSummaries),
-    ingestions.flatMap(steady),
+    ingestions.flatMap((run) => [...steady(run)]),
   );
   const ingestionPictures = ingestion.points.length > 0 ? [ingestionPicture(ingestion)] : [];
   for (const picture of ingestionPictures) {

@@ -357,16 +357,17 @@ export interface RequestMoments {
 /** A second as records tell it without the arrivals of single chunks. */
 export type FoldedSecond = Omit<Second, "outputTokens">;
 
-/** The seconds of a run, counted from `zeroNs`: the opening of its first steady window. */
-export function foldSeconds(all: readonly RequestMoments[], zeroNs: number): FoldedSecond[] {
+/** The seconds of a run, counted from `zeroNs`: the opening of its first steady window. Goes through the requests twice. */
+export function foldSeconds(all: Iterable<RequestMoments>, zeroNs: number): FoldedSecond[] {
   const dueNs = ({ scheduledNs, startedNs }: RequestMoments) => scheduledNs || startedNs;
-  const requests = all.filter((request) => dueNs(request) >= zeroNs);
   const secondOf = (ns: number) => Math.floor(Math.max(0, ns - zeroNs) / nsPerS);
-  const last = requests.reduce((latest, each) => Math.max(latest, secondOf(dueNs(each)), secondOf(each.endNs)), -1);
+  let last = -1;
+  for (const each of all) if (dueNs(each) >= zeroNs) last = Math.max(last, secondOf(dueNs(each)), secondOf(each.endNs));
   const zero = { scheduled: 0, sent: 0, left: 0, succeeded: 0, failed: 0, scheduledFailed: 0 };
   const counts = Array.from({ length: last + 1 }, () => ({ ...zero, e2eNs: [] as number[] }));
   const at = (ns: number) => counts[secondOf(ns)] ?? { ...zero, e2eNs: [] };
-  for (const request of requests) {
+  for (const request of all) {
+    if (dueNs(request) < zeroNs) continue;
     const { sentNs, lastOutputNs, endNs, completed } = request;
     at(dueNs(request)).scheduled++;
     if (sentNs > 0) {

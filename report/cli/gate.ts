@@ -25,8 +25,9 @@ import { levelValues } from "../judge/level-values";
 import { type Evidence, judgeLimit } from "../judge/limit";
 import { type Outcome, outcomeJson, outcomeOf, published } from "../judge/outcome";
 import { invalidity } from "../judge/validity";
-import { type LevelSummary, type RequestRow, type Results, readResults, setting } from "../read/read";
-import { defined, e2eMs, pooledItl, queueDelayMs, steadyRows, tpotMs, ttftMs, ttftScheduledMs } from "../read/request";
+import { type LevelSummary, type Results, type Rows, readResults, setting } from "../read/read";
+import { e2eMs, pooledItl, queueDelayMs, steadyRows, tpotMs, ttftMs, ttftScheduledMs } from "../read/request";
+import { type Numbers, sum } from "../statistics";
 import { parseCommandLine, percentage, positiveNumber, runCommandLine } from "./options";
 
 /** One limit of one level, judged. */
@@ -55,31 +56,29 @@ export interface GateResult {
 }
 
 /** Values of the metrics that have one a request. */
-const perRequest: Partial<Record<MetricName, (rows: RequestRow[]) => number[]>> = {
-  llm_ttft: (rows) => defined(completed(rows).map(ttftMs)),
-  llm_ttfo: (rows) => defined(completed(rows).map((row) => row.ttfoMs)),
-  llm_ttft_scheduled: (rows) => defined(completed(rows).map(ttftScheduledMs)),
-  llm_tpot: (rows) => defined(completed(rows).map(tpotMs)),
-  llm_e2e_latency: (rows) => completed(rows).map(e2eMs),
-  llm_e2e_scheduled: (rows) => completed(rows).map((row) => e2eMs(row) + queueDelayMs(row)),
-  llm_itl_max: (rows) =>
-    completed(rows)
-      .filter((row) => row.maxStallNs > 0)
-      .map((row) => row.maxStallNs / 1e6),
-  llm_queue_delay: (rows) => rows.filter((row) => row.sentNs > 0).map(queueDelayMs),
+const perRequest: Partial<Record<MetricName, (rows: Rows) => Numbers>> = {
+  llm_ttft: (rows) => completed(rows).numbers(ttftMs),
+  llm_ttfo: (rows) => completed(rows).numbers((row) => row.ttfoMs),
+  llm_ttft_scheduled: (rows) => completed(rows).numbers(ttftScheduledMs),
+  llm_tpot: (rows) => completed(rows).numbers(tpotMs),
+  llm_e2e_latency: (rows) => completed(rows).numbers(e2eMs),
+  llm_e2e_scheduled: (rows) => completed(rows).numbers((row) => e2eMs(row) + queueDelayMs(row)),
+  llm_itl_max: (rows) => completed(rows).numbers(({ maxStallNs }) => (maxStallNs > 0 ? maxStallNs / 1e6 : undefined)),
+  llm_queue_delay: (rows) => rows.numbers((row) => (row.sentNs > 0 ? queueDelayMs(row) : undefined)),
   llm_output_speed: (rows) =>
-    defined(completed(rows).map(tpotMs))
+    completed(rows)
+      .numbers(tpotMs)
       .filter((ms) => ms > 0)
       .map((ms) => 1000 / ms),
 };
 
-const completed = (rows: RequestRow[]): RequestRow[] => rows.filter((row) => row.completed);
+const completed = (rows: Rows): Rows => rows.filter((row) => row.completed);
 
 /** Values of the metrics that have one a level. */
-const perLevel: Partial<Record<string, (level: LevelSummary, rows: RequestRow[]) => number | undefined>> = {
+const perLevel: Partial<Record<string, (level: LevelSummary, rows: Rows) => number | undefined>> = {
   ...levelValues,
   llm_cached_tokens: ({ cachedShare, cachedTokens = 0 }) => (cachedShare === undefined ? undefined : cachedTokens),
-  llm_chunks: (_, rows) => completed(rows).reduce((sum, { chunks }) => sum + chunks, 0),
+  llm_chunks: (_, rows) => sum(completed(rows).numbers(({ chunks }) => chunks)),
 };
 
 /** Requests that a rate counts. */
@@ -92,7 +91,7 @@ const perShare: Partial<Record<MetricName, (level: LevelSummary) => Evidence>> =
 };
 
 /** What a metric of a level is judged by. Throws for a metric that is not known here: nothing unknown passes. */
-function evidenceOf(metric: MetricName, level: LevelSummary, rows: RequestRow[], itl: () => PooledItl): Evidence {
+function evidenceOf(metric: MetricName, level: LevelSummary, rows: Rows, itl: () => PooledItl): Evidence {
   const percentile = pooledPercentile(metric);
   if (percentile !== undefined) return { kind: "pooled", pool: itl(), percentile: Number(percentile) };
   const values = perRequest[metric]?.(rows);
@@ -213,7 +212,7 @@ function steadyOf({ scenario, summary, levelSummaries }: Results, level: LevelSu
  * A level that is steady from a time on, as far as limits are judged by its figures: the requests that were scheduled from then
  * on, and throughputs of the whole seconds since.
  */
-function steadyPart(run: Results, level: LevelSummary, rows: RequestRow[], fromS: number): LevelSummary {
+function steadyPart(run: Results, level: LevelSummary, rows: Rows, fromS: number): LevelSummary {
   const zeroS = zeroOf(run.levelSummaries);
   const seconds = (run.summary?.seconds ?? []).filter(
     ({ t }) => zeroS + t >= fromS - 1e-3 && zeroS + t + 1 <= level.windowStartS + level.durationS + 1e-3,
@@ -235,8 +234,8 @@ function steadyPart(run: Results, level: LevelSummary, rows: RequestRow[], fromS
     ...level,
     ...{ requests: rows.length, completed: done.length, failed: rows.length - done.length - abandoned },
     ...{ requestThroughput, outputThroughput: perSecond(({ outputTokens }) => outputTokens) },
-    inputTokens: done.reduce((sum, { inputTokens }) => sum + inputTokens, 0),
-    outputTokens: done.reduce((sum, { outputTokens }) => sum + outputTokens, 0),
+    inputTokens: sum(done.numbers(({ inputTokens }) => inputTokens)),
+    outputTokens: sum(done.numbers(({ outputTokens }) => outputTokens)),
     ...(level.goodShare === undefined
       ? {}
       : { goodShare: share, requestGoodput: done.length > 0 ? (requestThroughput * good) / done.length : 0 }),

@@ -2,8 +2,8 @@
 import type { Profile } from "../../lib/figures/profile";
 import { formatMs } from "../format";
 import { type LevelSummary, type Results, type SloMs, setting } from "../read/read";
-import { defined, e2eMs, steadyRows, tpotMs, ttftMs } from "../read/request";
-import { ascending, quantile } from "../statistics";
+import { e2eMs, steadyRows, tpotMs, ttftMs } from "../read/request";
+import { ascending, type Numbers, quantile } from "../statistics";
 
 /** Without any limit: the share of failed requests from which on a level is none to praise. */
 const mostFailed = 0.01;
@@ -37,13 +37,13 @@ export function keepsSlos(run: Results, level: LevelSummary): boolean {
   const allowed = (run.summary?.profile as Profile | undefined)?.maxFailureShare ?? 0;
   if (completed.length === 0 || level.failed > allowed * level.requests) return false;
   const slo = slosOf(run);
-  const meets = (limit: number | undefined, values: number[]) =>
+  const meets = (limit: number | undefined, values: Numbers) =>
     limit === undefined || (values.length > 0 && quantile(ascending(values), sloPercentile(run) / 100) < limit);
   // A single token has no TPOT to limit.
   const single = level.outputTokens === level.completed;
   return (
-    meets(slo.ttft, defined(completed.map(ttftMs))) &&
-    (single || meets(slo.tpot, defined(completed.map(tpotMs)))) &&
-    meets(slo.e2e, completed.map(e2eMs))
+    meets(slo.ttft, completed.numbers(ttftMs)) &&
+    (single || meets(slo.tpot, completed.numbers(tpotMs))) &&
+    meets(slo.e2e, completed.numbers(e2eMs))
   );
 }

@@ -11,14 +11,14 @@ import { studentQuantile } from "../../lib/figures/beta";
 import { besideLimit } from "../../lib/figures/table";
 import { compares, type Operator, shareToKeep, type Threshold } from "../../lib/figures/threshold";
 import { formatNumber, plural } from "../format";
-import { ascending, mean, quantile, sampleStd } from "../statistics";
+import { ascending, mean, type Numbers, quantile, sampleStd } from "../statistics";
 import { type Confidence, judgeShare, type LimitVerdict, samplesInAll } from "./early-stopping";
 import type { PooledItl } from "./itl";
 
 /** What a threshold is judged by. */
 export type Evidence =
   /** One value a request. */
-  | { kind: "values"; values: readonly number[] }
+  | { kind: "values"; values: Numbers }
   /** How many requests are what the rate counts (failed, good), in words for the others. */
   | { kind: "share"; requests: number; counted: number; words: string }
   /** The percentile of pooled inter-token latencies that the metric is. */
@@ -76,7 +76,7 @@ function judgePoint(value: number | undefined, limit: Limit): Judged {
   return { verdict: compares(value, limit.operator, limit.limit) ? "passed" : "failed", reason };
 }
 
-function judgeValues(values: readonly number[], limit: Limit, by: Confidence): Judged {
+function judgeValues(values: Numbers, limit: Limit, by: Confidence): Judged {
   if (values.length === 0) return judgePoint(undefined, limit);
   if (limit.aggregate === "avg") return judgeMean(values, limit, by);
   const { percentile = Number.NaN } = limit;
@@ -84,7 +84,7 @@ function judgeValues(values: readonly number[], limit: Limit, by: Confidence): J
   const value = quantile(sorted, percentile / 100);
   // The least and the greatest of a run are the run's own.
   if (!(percentile > 0 && percentile < 100)) return judgePoint(value, limit);
-  const beyond = (side: Side) => values.filter((each) => !compares(each, side, limit.limit)).length;
+  const beyond = (side: Side) => sorted.reduce((count, each) => count + (compares(each, side, limit.limit) ? 0 : 1), 0);
   const share = (side: Side) => shareToKeep({ ...limit, operator: side }) ?? Number.NaN;
   const verdict = bySides(limit.operator, (side) => judgeShare(values.length, beyond(side), share(side), by));
   const side = sideShown(limit.operator, value, limit.limit);
@@ -112,7 +112,7 @@ function moreNeeded({ operator }: Limit, n: number, over: number, share: number,
 }
 
 /** A mean: by the bound that Student's t gives it. Requests count as independent. */
-function judgeMean(values: readonly number[], limit: Limit, by: Confidence): Judged {
+function judgeMean(values: Numbers, limit: Limit, by: Confidence): Judged {
   const value = mean(values);
   const n = values.length;
   const slack =

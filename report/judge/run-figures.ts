@@ -1,8 +1,8 @@
 /** What two servers are compared by: each figure of a level as one run measured it, and how far that run alone pins it down. */
 
-import type { LevelSummary, RequestRow, Results } from "../read/read";
-import { defined, e2eMs, pooledItl, steadyRows, tpotMs, ttftMs } from "../read/request";
-import { ascending, quantile } from "../statistics";
+import type { LevelSummary, Results, Rows } from "../read/read";
+import { e2eMs, pooledItl, steadyRows, tpotMs, ttftMs } from "../read/request";
+import { ascending, type Numbers, quantile } from "../statistics";
 import type { PooledItl } from "./itl";
 
 /** One figure of one run. */
@@ -32,11 +32,11 @@ export interface RunFailures {
 }
 
 /** Quantities with one value a request; all ms, lower is better. */
-const perRequest: [string, (rows: RequestRow[]) => number[]][] = [
-  ["TTFT", (rows) => defined(rows.map(ttftMs))],
-  ["TPOT", (rows) => defined(rows.map(tpotMs))],
-  ["max stall", (rows) => rows.filter((row) => row.maxStallNs > 0).map((row) => row.maxStallNs / 1e6)],
-  ["e2e latency", (rows) => rows.map(e2eMs)],
+const perRequest: [string, (rows: Rows) => Numbers][] = [
+  ["TTFT", (rows) => rows.numbers(ttftMs)],
+  ["TPOT", (rows) => rows.numbers(tpotMs)],
+  ["max stall", (rows) => rows.numbers(({ maxStallNs }) => (maxStallNs > 0 ? maxStallNs / 1e6 : undefined))],
+  ["e2e latency", (rows) => rows.numbers(e2eMs)],
 ];
 
 const quantiles = [0.5, 0.9, 0.99];
@@ -71,7 +71,7 @@ export function runFailures(run: Results): RunFailures[] {
   return run.levelSummaries.map(({ name, failed, requests }) => ({ level: name, failed, requests }));
 }
 
-function percentiles(level: string, name: string, sorted: readonly number[]): RunFigure[] {
+function percentiles(level: string, name: string, sorted: Numbers): RunFigure[] {
   const { length } = sorted;
   if (length === 0) return [];
   return quantiles.map((q) => {
@@ -86,7 +86,7 @@ function percentiles(level: string, name: string, sorted: readonly number[]): Ru
  * Standard error of a quantile's logarithm: half the distance between the quantiles a standard deviation of the share below
  * and above it (Woodruff 1952). Requests count as independent.
  */
-export function quantileError(sorted: readonly number[], q: number): number {
+export function quantileError(sorted: Numbers, q: number): number {
   const sd = Math.sqrt((q * (1 - q)) / sorted.length);
   return (Math.log(quantile(sorted, Math.min(1, q + sd))) - Math.log(quantile(sorted, Math.max(0, q - sd)))) / 2;
 }

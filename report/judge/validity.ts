@@ -40,7 +40,7 @@ function smokeReasons({ summary }: Results): string[] {
 }
 
 /** Whether the run came to its end: what was under way when it stopped was cut by the client, not by the server. */
-function endReasons({ summary, end, requests = [] }: Results): string[] {
+function endReasons({ summary, end, requests }: Results): string[] {
   const reasons: string[] = [];
   const ended = [summary?.ended, ...(end ? [end.ended] : [])];
   if (ended.some((how) => how !== "complete")) {
@@ -49,7 +49,7 @@ function endReasons({ summary, end, requests = [] }: Results): string[] {
       .map((how) => (how === undefined ? "it does not say how it ended" : String(how)));
     reasons.push(`the run did not come to its end (${words.join(", ")})`);
   }
-  const cut = requests.filter(({ failure, phase }) => failure === "interrupted" && phase === "steady").length;
+  const cut = requests?.filter(({ failure, phase }) => failure === "interrupted" && phase === "steady").length ?? 0;
   if (cut > 0) reasons.push(`the run was cut: ${cut} requests were under way when it ended`);
   if (summary?.recordsError !== undefined) reasons.push(`the records were not written whole: ${summary.recordsError}`);
   return reasons;

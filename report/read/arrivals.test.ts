@@ -5,7 +5,7 @@ import { seededRng } from "../../lib/workload/rng";
 import { median } from "../statistics";
 import { ArrivalFold, pausesNs, type TimeHistogram, Timeline } from "./arrivals";
 import type { RequestLine } from "./records";
-import { RequestTable } from "./rows";
+import { type RequestRow, RequestTable } from "./rows";
 
 const rng = seededRng(5);
 
@@ -36,7 +36,8 @@ const lines = [1, 3].flatMap((choices) =>
 test("a row's figures are those that lib folds, whatever its chunks and choices", () => {
   const table = new RequestTable();
   for (const each of lines) {
-    const row = table.add(each, new ArrivalFold().add(each));
+    table.add(each, new ArrivalFold().add(each));
+    const row = table.rows.at(table.length - 1) as RequestRow;
     const { ttftMs, ttfoMs, tpotMs, maxStallMs = 0 } = figuresOf(each);
     assert.deepEqual([row.ttftMs, row.ttfoMs, row.tpotMs], [ttftMs, ttfoMs, tpotMs]);
     assert.equal(row.maxStallNs, Math.round(maxStallMs * 1e6));
@@ -52,13 +53,14 @@ test("a row's figures are those that lib folds, whatever its chunks and choices"
 
 test("a table keeps its rows as it grows", () => {
   const table = new RequestTable();
-  const rows = Array.from({ length: 5000 }, (_, index) =>
-    table.add(
-      { ...(lines[0] as RequestLine), index, cachedTokens: index },
-      new ArrivalFold().add(lines[0] as RequestLine),
-    ),
-  );
-  assert.ok(rows.every((row, index) => row.index === index && row.cachedTokens === index && row.level === "c1"));
+  const { rows } = table;
+  const [own] = lines as [RequestLine];
+  const cachedOf = (index: number) => (index > 6000 && index % 3 === 0 ? index : undefined);
+  for (let index = 0; index < 10_000; index++)
+    table.add({ ...own, index, cachedTokens: cachedOf(index) }, new ArrivalFold().add(own));
+  assert.equal(rows.length, 10_000);
+  const kept = rows.map((row, i) => row.index === i && row.cachedTokens === cachedOf(i) && row.level === "c1");
+  assert.ok(kept.every(Boolean));
 });
 
 test("pooled inter-token latencies and tokens over time are those of the single gaps and chunks", () => {

@@ -23,9 +23,9 @@ import {
   readRecords,
   recordsPath,
 } from "./records";
-import { type RequestRow, RequestTable } from "./rows";
+import { RequestTable, type Rows } from "./rows";
 
-export type { RequestRow } from "./rows";
+export type { RequestRow, Rows } from "./rows";
 export type { LevelSummary, Second, SloMs, Stats, Summary, Validity };
 
 /** A results folder. `summary` is absent when the run was killed before it could write one. */
@@ -40,7 +40,7 @@ export interface Results {
   levelSummaries: LevelSummary[];
   levels: LevelLine[];
   /** undefined: the folder has no records. */
-  requests?: RequestRow[];
+  requests?: Rows;
   /** Inter-token latencies by level and output tokens over time; undefined where the folder has no records. */
   arrivals?: ArrivalFold;
   /** What failed requests of all phases reported, the commonest first. */
@@ -117,9 +117,9 @@ function levelProblems(levels: readonly unknown[]): string[] {
 }
 
 /** Levels of which the records hold other numbers than the run counted: a file that was cut or changed, or another run's. */
-function checkCounts({ levelSummaries, requests = [], damage }: Results): void {
+function checkCounts({ levelSummaries, requests, damage }: Results): void {
   const held = new Map<string, { requests: number; completed: number; inputTokens: number; outputTokens: number }>();
-  for (const { level, phase, completed, inputTokens, outputTokens } of requests) {
+  for (const { level, phase, completed, inputTokens, outputTokens } of requests ?? []) {
     if (phase !== "steady") continue;
     const counts = held.get(level) ?? { requests: 0, completed: 0, inputTokens: 0, outputTokens: 0 };
     counts.requests++;
@@ -191,8 +191,8 @@ export async function readResults(
     damage.push("the folder has no records: what is folded from single requests is missing");
     return results;
   }
-  results.requests = [];
   const table = new RequestTable();
+  results.requests = table.rows;
   const arrivals = new ArrivalFold();
   const failures = new FailureFold();
   results.arrivals = arrivals;
@@ -214,7 +214,7 @@ export async function readResults(
         results.levels.push(line);
         break;
       case "request":
-        results.requests.push(table.add(line, arrivals.add(line)));
+        table.add(line, arrivals.add(line));
         if (line.outcome === "failed") failures.add(line);
         if (results.itl && line.outcome === "completed" && line.phase === "steady") {
           const level = results.itl.get(line.level) ?? [];

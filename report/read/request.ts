@@ -1,6 +1,7 @@
 /** What single requests say, by the definitions of the metric table; ms and tokens/s. Only of completed requests. */
 import { PooledItl } from "../judge/itl";
 import type { LevelSummary, RequestRow, Results } from "./read";
+import { Rows } from "./rows";
 
 /** Time to the first token; undefined where the request has none, as of a reply that was not streamed. */
 export const ttftMs = (row: RequestRow): number | undefined => row.ttftMs;
@@ -29,12 +30,10 @@ export function speedWithoutWaiting(row: RequestRow): number | undefined {
   return row.shownTokens > 1 && ms > 0 ? (1000 * (row.shownTokens - 1)) / ms : undefined;
 }
 
-export const defined = <T>(values: (T | undefined)[]): T[] => values.filter((value): value is T => value !== undefined);
-
 /** Steady requests of a level; with `fromS` (seconds from the run's start) those that were scheduled from then on. */
-export function steadyRows(run: Results, level: string, fromS?: number): RequestRow[] {
+export function steadyRows(run: Results, level: string, fromS?: number): Rows {
   const fromNs = fromS === undefined ? Number.NEGATIVE_INFINITY : fromS * 1e9;
-  return (run.requests ?? []).filter(
+  return (run.requests ?? Rows.of([])).filter(
     (row) => row.level === level && row.phase === "steady" && row.scheduledNs >= fromNs,
   );
 }

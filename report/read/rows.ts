@@ -1,6 +1,6 @@
 /**
- * The requests of a run, a column a field: a million of them take some 170 MB, where objects of their own would take three
- * times that. A row is a view of two words that reads its columns.
+ * The requests of a run, a column a field: a million of them take 102 MB, 150 where every field is used, where objects of
+ * their own would take four times that. A row is a view of two words that reads its columns, made when it is asked for.
  */
 import type { Phase, RequestLine } from "./records";
 
@@ -58,84 +58,108 @@ const wide = [
   "firstOutputNs",
   "lastOutputNs",
   "endNs",
-  "ttftMs",
-  "ttfoMs",
   "tpotMs",
   "maxStallNs",
   "medianGapNs",
-  "pausesNs",
-  "cachedTokens",
-  "connectNs",
-  "tlsNs",
 ] as const;
-const whole = ["index", "status", "inputTokens", "outputTokens", "shownTokens", "chunks"] as const;
+/** Fields that most requests, or all of a run, have at one value; NaN stands for it. */
+const rare = ["firstNonReasonNs", "pausesNs", "cachedTokens", "connectNs", "tlsNs", "hiddenTokens"] as const;
+const whole = ["index", "status", "inputTokens", "outputTokens", "chunks"] as const;
 const words = ["level", "phase", "failure", "finishReason"] as const;
 const flags = ["completed", "reused"] as const;
 type Wide = (typeof wide)[number];
+type Rare = (typeof rare)[number];
 type Whole = (typeof whole)[number];
 type Word = (typeof words)[number];
 
+const columns = <K extends string, A>(names: readonly K[], make: () => A) =>
+  Object.fromEntries(names.map((name) => [name, make()])) as Record<K, A>;
+
+/** Rows of a block: a power of two. Blocks are never copied, and only the last one has room that is not used. */
+const blockBits = 12;
+const blockRows = 1 << blockBits;
+
+/** The columns of some rows that follow each other. */
+class Block {
+  readonly numbers = columns(wide, () => new Float64Array(blockRows));
+  readonly counts = columns(whole, () => new Int32Array(blockRows));
+  readonly codes = columns(words, () => new Uint16Array(blockRows));
+  readonly flags = columns(flags, () => new Uint8Array(blockRows));
+  /** Only the columns in which a row of the block has a value. */
+  readonly rare: Partial<Record<Rare, Float64Array>> = {};
+  readonly texts: readonly string[];
+
+  constructor(texts: readonly string[]) {
+    this.texts = texts;
+  }
+
+  setRare(name: Rare, i: number, value: number | undefined, usual: number | undefined): void {
+    if (value === usual) return;
+    this.rare[name] ??= new Float64Array(blockRows).fill(Number.NaN);
+    this.rare[name][i] = value as number;
+  }
+}
+
+/** Where rows come from. */
+interface RowSource {
+  readonly length: number;
+  row(i: number): RequestRow;
+}
+
 /** Rows that are kept in columns. */
-export class RequestTable {
+export class RequestTable implements RowSource {
   #length = 0;
-  #capacity = 1024;
-  readonly numbers: Record<Wide, Float64Array>;
-  readonly counts: Record<Whole, Int32Array>;
-  readonly codes: Record<Word, Uint16Array>;
-  readonly flags: Record<(typeof flags)[number], Uint8Array>;
+  readonly #blocks: Block[] = [];
   readonly #texts: string[] = [];
   readonly #codeOf = new Map<string, number>();
 
-  constructor() {
-    const of = <K extends string, A>(names: readonly K[], make: () => A) =>
-      Object.fromEntries(names.map((name) => [name, make()])) as Record<K, A>;
-    this.numbers = of(wide, () => new Float64Array(this.#capacity));
-    this.counts = of(whole, () => new Int32Array(this.#capacity));
-    this.codes = of(words, () => new Uint16Array(this.#capacity));
-    this.flags = of(flags, () => new Uint8Array(this.#capacity));
+  get length(): number {
+    return this.#length;
+  }
+
+  /** All rows in the order in which they were added, those that are still to come included. */
+  get rows(): Rows {
+    return new Rows(this);
+  }
+
+  row(i: number): RequestRow {
+    return new Row(this.#blocks[i >> blockBits] as Block, i & (blockRows - 1));
   }
 
   /** Adds the request of a line; what its arrivals come to is given, as they are not kept. */
-  add(line: RequestLine, figures: ChunkFigures): RequestRow {
-    if (this.#length === this.#capacity) this.#grow();
-    const i = this.#length++;
-    const { numbers, counts, codes } = this;
+  add(line: RequestLine, figures: ChunkFigures): void {
+    const i = this.#length++ & (blockRows - 1);
+    if (i === 0) this.#blocks.push(new Block(this.#texts));
+    const block = this.#blocks.at(-1) as Block;
+    const { numbers, counts, codes } = block;
     const completed = line.outcome === "completed";
-    const { sentNs = 0, firstOutputNs = 0, firstNonReasonNs = 0, arrivals = [] } = line;
-    // Of a whole reply the first output is the last byte.
-    const streamed = completed && arrivals.length > 0;
+    const { firstOutputNs = 0, firstNonReasonNs = 0, arrivals = [] } = line;
     numbers.scheduledNs[i] = line.scheduledNs ?? 0;
     numbers.startedNs[i] = line.startedNs ?? 0;
-    numbers.sentNs[i] = sentNs;
+    numbers.sentNs[i] = line.sentNs ?? 0;
     numbers.firstOutputNs[i] = firstOutputNs;
     numbers.lastOutputNs[i] = line.lastOutputNs ?? 0;
     numbers.endNs[i] = line.endNs ?? 0;
-    numbers.ttftMs[i] = streamed && firstOutputNs > 0 ? (firstOutputNs - sentNs) / 1e6 : Number.NaN;
-    numbers.ttfoMs[i] = streamed && firstNonReasonNs > 0 ? (firstNonReasonNs - sentNs) / 1e6 : Number.NaN;
     numbers.tpotMs[i] = completed ? (figures.tpotMs ?? Number.NaN) : Number.NaN;
     numbers.maxStallNs[i] = figures.maxStallNs;
     numbers.medianGapNs[i] = figures.medianGapNs;
-    numbers.pausesNs[i] = figures.pausesNs;
-    numbers.cachedTokens[i] = line.cachedTokens ?? Number.NaN;
-    numbers.connectNs[i] = line.connectNs ?? 0;
-    numbers.tlsNs[i] = line.tlsNs ?? 0;
+    block.setRare("firstNonReasonNs", i, firstNonReasonNs, firstOutputNs);
+    block.setRare("pausesNs", i, figures.pausesNs, 0);
+    block.setRare("cachedTokens", i, line.cachedTokens ?? undefined, undefined);
+    block.setRare("connectNs", i, line.connectNs ?? 0, 0);
+    block.setRare("tlsNs", i, line.tlsNs ?? 0, 0);
+    block.setRare("hiddenTokens", i, line.hiddenTokens ?? 0, 0);
     counts.index[i] = line.index ?? 0;
     counts.status[i] = line.status ?? 0;
     counts.inputTokens[i] = line.inputTokens ?? 0;
     counts.outputTokens[i] = line.outputTokens ?? 0;
-    counts.shownTokens[i] = (line.outputTokens ?? 0) - (line.hiddenTokens ?? 0);
     counts.chunks[i] = arrivals.length;
     codes.level[i] = this.#code(line.level);
     codes.phase[i] = this.#code(line.phase);
     codes.failure[i] = this.#code(line.outcome === "failed" ? line.failure : "");
     codes.finishReason[i] = this.#code(line.finishReason ?? "");
-    this.flags.completed[i] = completed ? 1 : 0;
-    this.flags.reused[i] = line.reused ? 1 : 0;
-    return new Row(this, i);
-  }
-
-  text(code: number): string {
-    return this.#texts[code] as string;
+    block.flags.completed[i] = completed ? 1 : 0;
+    block.flags.reused[i] = line.reused ? 1 : 0;
   }
 
   #code(text: string): number {
@@ -146,45 +170,145 @@ export class RequestTable {
     this.#codeOf.set(text, this.#texts.length);
     return this.#texts.push(text) - 1;
   }
+}
 
-  #grow(): void {
-    this.#capacity *= 2;
-    const grow = <A extends Float64Array | Int32Array | Uint16Array | Uint8Array>(of: Record<string, A>) => {
-      for (const [name, column] of Object.entries(of)) {
-        const larger = new (column.constructor as new (length: number) => A)(this.#capacity);
-        larger.set(column);
-        of[name] = larger;
+/**
+ * Some rows, in an order: four bytes for each that was chosen, none for all of a table. A list of views would take twelve times
+ * that, and a list of numbers twice what `numbers` takes.
+ */
+export class Rows implements Iterable<RequestRow> {
+  readonly #source: RowSource;
+  /** Which rows of the source; undefined: all. */
+  readonly #chosen?: Uint32Array;
+
+  constructor(source: RowSource, chosen?: Uint32Array) {
+    this.#source = source;
+    this.#chosen = chosen;
+  }
+
+  static of(rows: readonly RequestRow[]): Rows {
+    return new Rows({ length: rows.length, row: (i) => rows[i] as RequestRow });
+  }
+
+  get length(): number {
+    return this.#chosen?.length ?? this.#source.length;
+  }
+
+  at(i: number): RequestRow | undefined {
+    return i >= 0 && i < this.length ? this.#row(i) : undefined;
+  }
+
+  *[Symbol.iterator](): IterableIterator<RequestRow> {
+    for (let i = 0; i < this.length; i++) yield this.#row(i);
+  }
+
+  filter(keep: (row: RequestRow, i: number) => boolean): Rows {
+    const kept = new Uint32Array(this.length);
+    let count = 0;
+    for (let i = 0; i < this.length; i++) if (keep(this.#row(i), i)) kept[count++] = this.#index(i);
+    return new Rows(this.#source, kept.slice(0, count));
+  }
+
+  /** The rows by what `keyOf` makes of each; keys and rows in the order in which they are found. */
+  groupBy<K>(keyOf: (row: RequestRow, i: number) => K): Map<K, Rows> {
+    const groupOf = new Map<K, number>();
+    const counts: number[] = [];
+    const groups = new Uint32Array(this.length);
+    for (let i = 0; i < this.length; i++) {
+      const key = keyOf(this.#row(i), i);
+      let group = groupOf.get(key);
+      if (group === undefined) {
+        group = counts.push(0) - 1;
+        groupOf.set(key, group);
       }
-    };
-    grow(this.numbers);
-    grow(this.counts);
-    grow(this.codes);
-    grow(this.flags);
+      groups[i] = group;
+      counts[group] = (counts[group] as number) + 1;
+    }
+    const chosen = counts.map((count) => new Uint32Array(count));
+    const filled = counts.map(() => 0);
+    for (let i = 0; i < groups.length; i++) {
+      const group = groups[i] as number;
+      const at = filled[group] as number;
+      (chosen[group] as Uint32Array)[at] = this.#index(i);
+      filled[group] = at + 1;
+    }
+    return new Map([...groupOf].map(([key, group]) => [key, new Rows(this.#source, chosen[group])]));
+  }
+
+  /** The rows by a number of theirs, the least first; equal ones stay in their order. */
+  sortedBy(keyOf: (row: RequestRow) => number): Rows {
+    const keys = Float64Array.from({ length: this.length }, (_, i) => keyOf(this.#row(i)));
+    const order = Uint32Array.from({ length: this.length }, (_, i) => i);
+    order.sort((a, b) => (keys[a] as number) - (keys[b] as number) || a - b);
+    return new Rows(
+      this.#source,
+      order.map((i) => this.#index(i)),
+    );
+  }
+
+  map<T>(of: (row: RequestRow, i: number) => T): T[] {
+    return Array.from({ length: this.length }, (_, i) => of(this.#row(i), i));
+  }
+
+  /** A number of each row that has it. */
+  numbers(of: (row: RequestRow) => number | undefined): Float64Array {
+    const values = new Float64Array(this.length);
+    let count = 0;
+    for (let i = 0; i < this.length; i++) {
+      const value = of(this.#row(i));
+      if (value !== undefined) values[count++] = value;
+    }
+    return count === values.length ? values : values.slice(0, count);
+  }
+
+  some(holds: (row: RequestRow) => boolean): boolean {
+    for (let i = 0; i < this.length; i++) if (holds(this.#row(i))) return true;
+    return false;
+  }
+
+  every(holds: (row: RequestRow) => boolean): boolean {
+    return !this.some((row) => !holds(row));
+  }
+
+  #index(i: number): number {
+    return this.#chosen ? (this.#chosen[i] as number) : i;
+  }
+
+  #row(i: number): RequestRow {
+    return this.#source.row(this.#index(i));
   }
 }
 
-/** A view of one row of a table. */
+/** A view of one row of a block. */
 class Row implements RequestRow {
-  readonly #table: RequestTable;
+  readonly #block: Block;
   readonly #i: number;
 
-  constructor(table: RequestTable, i: number) {
-    this.#table = table;
+  constructor(block: Block, i: number) {
+    this.#block = block;
     this.#i = i;
   }
 
   #number(name: Wide): number {
-    return this.#table.numbers[name][this.#i] as number;
+    return this.#block.numbers[name][this.#i] as number;
   }
-  #measured(name: Wide): number | undefined {
-    const value = this.#number(name);
-    return Number.isNaN(value) ? undefined : value;
+
+  #rare<U extends number | undefined>(name: Rare, usual: U): number | U {
+    const value = this.#block.rare[name]?.[this.#i];
+    return value === undefined || Number.isNaN(value) ? usual : value;
   }
+
   #count(name: Whole): number {
-    return this.#table.counts[name][this.#i] as number;
+    return this.#block.counts[name][this.#i] as number;
   }
+
   #word(name: Word): string {
-    return this.#table.text(this.#table.codes[name][this.#i] as number);
+    return this.#block.texts[this.#block.codes[name][this.#i] as number] as string;
+  }
+
+  /** Of a whole reply the first output is the last byte. */
+  get #streamed() {
+    return this.completed && this.chunks > 0;
   }
 
   get level() {
@@ -215,7 +339,7 @@ class Row implements RequestRow {
     return this.#number("endNs");
   }
   get completed() {
-    return this.#table.flags.completed[this.#i] === 1;
+    return this.#block.flags.completed[this.#i] === 1;
   }
   get failure() {
     return this.#word("failure");
@@ -230,16 +354,19 @@ class Row implements RequestRow {
     return this.#count("outputTokens");
   }
   get shownTokens() {
-    return this.#count("shownTokens");
+    return this.outputTokens - this.#rare("hiddenTokens", 0);
   }
   get ttftMs() {
-    return this.#measured("ttftMs");
+    const { firstOutputNs } = this;
+    return this.#streamed && firstOutputNs > 0 ? (firstOutputNs - this.sentNs) / 1e6 : undefined;
   }
   get ttfoMs() {
-    return this.#measured("ttfoMs");
+    const firstNs = this.#rare("firstNonReasonNs", this.firstOutputNs);
+    return this.#streamed && firstNs > 0 ? (firstNs - this.sentNs) / 1e6 : undefined;
   }
   get tpotMs() {
-    return this.#measured("tpotMs");
+    const value = this.#number("tpotMs");
+    return Number.isNaN(value) ? undefined : value;
   }
   get chunks() {
     return this.#count("chunks");
@@ -251,21 +378,21 @@ class Row implements RequestRow {
     return this.#number("medianGapNs");
   }
   get pausesNs() {
-    return this.#number("pausesNs");
+    return this.#rare("pausesNs", 0);
   }
   get cachedTokens() {
-    return this.#measured("cachedTokens");
+    return this.#rare("cachedTokens", undefined);
   }
   get finishReason() {
     return this.#word("finishReason");
   }
   get reused() {
-    return this.#table.flags.reused[this.#i] === 1;
+    return this.#block.flags.reused[this.#i] === 1;
   }
   get connectNs() {
-    return this.#number("connectNs");
+    return this.#rare("connectNs", 0);
   }
   get tlsNs() {
-    return this.#number("tlsNs");
+    return this.#rare("tlsNs", 0);
   }
 }

@@ -7,6 +7,7 @@ import { comparisonState } from "../../report/cli/compare";
 import { type CompareOptions, compareSides, defaultOptions, type Side } from "../../report/judge/comparison";
 import { runFailures, runFigures } from "../../report/judge/run-figures";
 import type { RequestRow, Results } from "../../report/read/read";
+import { Rows } from "../../report/read/rows";
 import { randomSource } from "../support/synthetic";
 
 export interface Simulation {
@@ -80,7 +81,7 @@ function simulatedRun(
   const durationS = rows.reduce((sum, { endNs }) => sum + endNs / 1e9, 0) / clients;
   const level = { name: "c8", requests, completed: requests, failed: 0 } as LevelSummary;
   const throughput = { requestThroughput: requests / durationS, outputThroughput: (tokens * requests) / durationS };
-  return { levelSummaries: [{ ...level, ...throughput }], requests: rows } as Partial<Results> as Results;
+  return { levelSummaries: [{ ...level, ...throughput }], requests: Rows.of(rows) } as Partial<Results> as Results;
 }
 
 function main(pairs: number): void {

@@ -15,7 +15,7 @@ import { failureSentence, failuresTable, levelsTable, percentilesTable, present,
 function beginNs(run: Results): number {
   if (run.levels.length > 0) return least(run.levels.map(({ openNs }) => openNs));
   // A killed run has no level lines.
-  return least((run.requests ?? []).filter(({ phase }) => phase === "steady").map(({ scheduledNs }) => scheduledNs));
+  return least(run.requests?.numbers((row) => (row.phase === "steady" ? row.scheduledNs : undefined)) ?? []);
 }
 
 /** The seconds of a run: from its records, or without them those of its summary, which are the same. */
@@ -24,12 +24,12 @@ function secondsOf(run: Results): FoldedSecond[] {
 }
 
 /** Response times of the completed requests that were scheduled in the first `untilS` of the ramp, ascending, ms. */
-function latenciesMs(run: Results, untilS: number): number[] {
+function latenciesMs(run: Results, untilS: number): Float64Array {
   const fromNs = beginNs(run);
-  const rows = (run.requests ?? []).filter(
+  const rows = run.requests?.filter(
     ({ completed, scheduledNs }) => completed && scheduledNs >= fromNs && scheduledNs < fromNs + untilS * 1e9,
   );
-  return ascending(rows.map(e2eMs));
+  return ascending(rows?.numbers(e2eMs) ?? []);
 }
 
 /** Whether arrivals or users made the load. */
@@ -255,7 +255,7 @@ function compareRamps(a: Results, b: Results): { sentences: string[]; pictures: 
   if (Number.isFinite(firstOnsetS)) spans.push([`before the first failure onset (${firstOnsetS} s)`, firstOnsetS]);
   const rows = spans.flatMap(([span, untilS]) => {
     const latencies = [a, b].map((run) => latenciesMs(run, untilS));
-    const statistics: [string, (values: number[]) => number][] = [
+    const statistics: [string, (values: Float64Array) => number][] = [
       ["average", mean],
       ["p50", (values) => quantile(values, 0.5)],
       ["p95", (values) => quantile(values, 0.95)],

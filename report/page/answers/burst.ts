@@ -4,12 +4,13 @@
  */
 import { type BurstFigures, burstFigures } from "../../../lib/figures/burst";
 import { formatMs, formatNumber, formatShare } from "../../format";
-import type { LevelSummary, RequestRow, Results } from "../../read/read";
+import type { LevelSummary, RequestRow, Results, Rows } from "../../read/read";
 import { setting } from "../../read/read";
-import { defined, e2eMs, labelNumber, tpotMs, ttftMs } from "../../read/request";
+import { e2eMs, labelNumber, tpotMs, ttftMs } from "../../read/request";
 import { ascending, greatest, least, mean, quantile, sampleStd, sum } from "../../statistics";
 import type { Answer } from "../answer";
 import { draw, levelAxis, type Picture, type Series } from "../chart";
+import { rowsByLevel } from "../sections/runs";
 import { filled, type Table } from "../table";
 import { failureSentence, failuresTable, levelFigures, percentilesTable, present, statusTable } from "./levels";
 
@@ -17,8 +18,8 @@ import { failureSentence, failuresTable, levelFigures, percentilesTable, present
 export interface BatchRun {
   level: string;
   run: number;
-  rows: RequestRow[];
-  completed: RequestRow[];
+  rows: Rows;
+  completed: Rows;
   /** First send of a completed request, ns; of any where none completed. */
   startNs: number;
   /** As the run prints them; NaN where no request completed. */
@@ -64,18 +65,18 @@ function isContinuous(level: LevelSummary): boolean {
   );
 }
 
-function batchRun(level: string, run: number, rows: RequestRow[]): BatchRun {
+function batchRun(level: string, run: number, rows: Rows): BatchRun {
   const completed = rows.filter((row) => row.completed);
-  const sends = (of: RequestRow[]) => of.map((row) => row.sentNs).filter((sentNs) => sentNs > 0);
-  const startNs = least(completed.length > 0 ? sends(completed) : rows.map((row) => row.sentNs || row.startedNs));
-  const lastNs = completed.reduce((last, row) => Math.max(last, endNs(row)), startNs);
-  const latenciesMs = completed.map(e2eMs);
+  const sends = (of: Rows) => of.numbers(({ sentNs }) => (sentNs > 0 ? sentNs : undefined));
+  const startNs = least(completed.length > 0 ? sends(completed) : rows.numbers((row) => row.sentNs || row.startedNs));
+  const lastNs = Math.max(startNs, greatest(completed.numbers(endNs)));
+  const latenciesMs = completed.numbers(e2eMs);
   const figures = burstFigures({
     releaseSpreadMs: (greatest(sends(rows)) - least(sends(rows))) / 1e6,
     spanS: (lastNs - startNs) / 1e9,
     e2eMs: { min: least(latenciesMs), max: greatest(latenciesMs) },
-    inputTokens: sum(completed.map((row) => row.inputTokens)),
-    outputTokens: sum(completed.map((row) => row.outputTokens)),
+    inputTokens: sum(completed.numbers((row) => row.inputTokens)),
+    outputTokens: sum(completed.numbers((row) => row.outputTokens)),
   });
   return { level, run, rows, completed, startNs, figures, totalS: figures.totalS };
 }
@@ -83,29 +84,17 @@ function batchRun(level: string, run: number, rows: RequestRow[]): BatchRun {
 /** Batches by size and variant. A level is one release, or several with `batchSize` requests each in the order of index. */
 export function batchGroups(run: Results): BatchGroup[] {
   const groups = new Map<string, BatchGroup>();
-  const rowsOf = new Map<string, RequestRow[]>();
-  for (const row of run.requests ?? []) {
-    if (row.phase !== "steady") continue;
-    const rows = rowsOf.get(row.level);
-    if (rows) rows.push(row);
-    else rowsOf.set(row.level, [row]);
-  }
+  const rowsOf = rowsByLevel(run, ({ phase }) => phase === "steady");
   for (const level of run.levelSummaries) {
     const batchSize = batchSizeOf(level);
-    const rows = [...(rowsOf.get(level.name) ?? [])].sort((a, b) => a.index - b.index);
-    if (rows.length === 0 || !(batchSize > 0)) continue;
+    const rows = rowsOf.get(level.name)?.sortedBy(({ index }) => index);
+    if (!rows || !(batchSize > 0)) continue;
     const continuous = isContinuous(level);
     const variant = variantOf(level);
     const key = `${variant}/${batchSize}`;
     const group = groups.get(key) ?? { batchSize, variant, continuous, runs: [] };
-    const firstIndex = rows[0]?.index ?? 0;
-    const releases = new Map<number, RequestRow[]>();
-    for (const row of rows) {
-      const release = continuous ? 0 : Math.floor((row.index - firstIndex) / batchSize);
-      const released = releases.get(release);
-      if (released) released.push(row);
-      else releases.set(release, [row]);
-    }
+    const firstIndex = rows.at(0)?.index ?? 0;
+    const releases = rows.groupBy(({ index }) => (continuous ? 0 : Math.floor((index - firstIndex) / batchSize)));
     for (const released of releases.values()) group.runs.push(batchRun(level.name, group.runs.length + 1, released));
     groups.set(key, group);
   }
@@ -114,8 +103,6 @@ export function batchGroups(run: Results): BatchGroup[] {
 
 /** How long the batch really was a batch. */
 export interface Occupancy {
-  /** [ns since the release, requests in flight], a step at each change. */
-  steps: [number, number][];
   /** Mean requests in flight over the batch's size. */
   meanShare: number;
   /** Share of the total time in which all requests of the batch were in flight. */
@@ -124,28 +111,53 @@ export interface Occupancy {
   releaseSpreadMs: number;
 }
 
+/** [ns since the release, requests in flight], a step at each change. */
+function* stepsOf({ completed, startNs }: BatchRun): Generator<[number, number]> {
+  const sends = ascending(completed.numbers(({ sentNs }) => sentNs - startNs));
+  const ends = ascending(completed.numbers((row) => endNs(row) - startNs));
+  for (let sent = 0, ended = 0; sent + ended < 2 * completed.length; ) {
+    const [sendNs = Number.POSITIVE_INFINITY, endedNs = Number.POSITIVE_INFINITY] = [sends[sent], ends[ended]];
+    // At one moment ends come first.
+    if (sendNs < endedNs) sent++;
+    else ended++;
+    yield [Math.min(sendNs, endedNs), sent - ended];
+  }
+}
+
+/** More steps than a picture has columns for hide each other. */
+const mostSteps = 4000;
+
+/** The steps of a batch; of many the lowest and the highest of each slice of them, so that the line's outline stays. */
+function drawnSteps(batch: BatchRun): [number, number][] {
+  const size = Math.ceil((4 * batch.completed.length) / mostSteps);
+  if (2 * batch.completed.length <= mostSteps) return [...stepsOf(batch)];
+  const drawn: [number, number][] = [];
+  let slice: [number, number][] = [];
+  const flush = () => {
+    const counts = slice.map(([, inFlight]) => inFlight);
+    const extremes = [counts.indexOf(least(counts)), counts.indexOf(greatest(counts))].sort((a, b) => a - b);
+    drawn.push(...[...new Set(extremes)].map((i) => slice[i] as [number, number]));
+    slice = [];
+  };
+  for (const step of stepsOf(batch)) if (slice.push(step) === size) flush();
+  // The line ends with the last request.
+  if (slice.length > 0) drawn.push(slice.at(-1) as [number, number]);
+  return drawn;
+}
+
 function occupancyOf(batch: BatchRun, batchSize: number): Occupancy {
-  const changes = batch.completed
-    .flatMap((row): [number, number][] => [
-      [row.sentNs - batch.startNs, 1],
-      [endNs(row) - batch.startNs, -1],
-    ])
-    .sort(([a, up], [b, down]) => a - b || up - down);
-  const steps: [number, number][] = [];
-  let inFlight = 0;
   let busyNs = 0;
   let fullNs = 0;
   let beforeNs = 0;
-  for (const [ns, change] of changes) {
-    busyNs += inFlight * (ns - beforeNs);
-    if (inFlight >= batchSize) fullNs += ns - beforeNs;
-    inFlight += change;
+  let before = 0;
+  for (const [ns, inFlight] of stepsOf(batch)) {
+    busyNs += before * (ns - beforeNs);
+    if (before >= batchSize) fullNs += ns - beforeNs;
+    before = inFlight;
     beforeNs = ns;
-    steps.push([ns, inFlight]);
   }
   const totalNs = batch.totalS * 1e9;
   return {
-    steps,
     meanShare: totalNs > 0 ? busyNs / (batchSize * totalNs) : Number.NaN,
     fullShare: totalNs > 0 ? fullNs / totalNs : Number.NaN,
     releaseSpreadMs: batch.figures.releaseSpreadMs,
@@ -158,7 +170,7 @@ export interface MeanStd {
 }
 
 /** Mean and sample standard deviation (divisor n - 1, 0 for one value): Python's statistics.stdev, which that tool uses. */
-function meanStd(values: number[]): MeanStd {
+function meanStd(values: readonly number[]): MeanStd {
   return { mean: values.length === 0 ? 0 : mean(values), std: sampleStd(values) };
 }
 
@@ -173,6 +185,10 @@ export interface BatchResult {
   throughput: { batch_tokens_per_second: MeanStd; request_tokens_per_second: MeanStd };
 }
 
+/** A number of each completed request of some runs that has it. */
+const ofCompleted = (runs: readonly BatchRun[], of: (row: RequestRow) => number | undefined): number[] =>
+  runs.flatMap(({ completed }) => [...completed.numbers(of)]);
+
 /**
  * One batch size in that tool's terms. Ends are counted from the release; timings and the batch's throughput have one value
  * a run, tokens and the requests' throughput one a request of all runs. Failed requests are left out (there they are zeros).
@@ -181,14 +197,13 @@ export interface BatchResult {
 function batchResult(group: BatchGroup, embeddings: boolean): BatchResult {
   const runs = group.runs.filter(({ completed }) => completed.length > 0);
   const tokens = (row: RequestRow): number => (embeddings ? row.inputTokens : row.outputTokens);
-  const ends = runs.map((run) => run.completed.map((row) => (endNs(row) - run.startNs) / 1e9));
-  const fastest = ends.map((seconds) => least(seconds));
-  const slowest = ends.map((seconds) => greatest(seconds));
-  const completed = runs.flatMap((run) => run.completed);
+  const endsS = (run: BatchRun) => run.completed.numbers((row) => (endNs(row) - run.startNs) / 1e9);
+  const fastest = runs.map((run) => least(endsS(run)));
+  const slowest = runs.map((run) => greatest(endsS(run)));
   return {
     tokens: {
-      input_per_request: meanStd(completed.map((row) => row.inputTokens)),
-      output_per_request: meanStd(completed.map((row) => row.outputTokens)),
+      input_per_request: meanStd(ofCompleted(runs, (row) => row.inputTokens)),
+      output_per_request: meanStd(ofCompleted(runs, (row) => row.outputTokens)),
     },
     timings: {
       batch_total_seconds: meanStd(runs.map(({ totalS }) => totalS)),
@@ -201,7 +216,7 @@ function batchResult(group: BatchGroup, embeddings: boolean): BatchResult {
         runs.map(({ figures }) => (embeddings ? figures.inputTokensPerS : figures.outputTokensPerS) ?? 0),
       ),
       request_tokens_per_second: meanStd(
-        completed.filter((row) => e2eMs(row) > 0).map((row) => (1000 * tokens(row)) / e2eMs(row)),
+        ofCompleted(runs, (row) => (e2eMs(row) > 0 ? (1000 * tokens(row)) / e2eMs(row) : undefined)),
       ),
     },
   };
@@ -338,9 +353,8 @@ function batchTable(groups: BatchGroup[], embeddings: boolean): Table {
     rows: groups.map((group) => {
       const result = batchResult(group, embeddings);
       const measured = group.runs.filter((each) => each.completed.length > 0);
-      const completed = measured.flatMap((each) => each.completed);
-      const ttft = ascending(defined(completed.map(ttftMs)));
-      const tpot = ascending(defined(completed.map(tpotMs)));
+      const ttft = ascending(ofCompleted(measured, ttftMs));
+      const tpot = ascending(ofCompleted(measured, tpotMs));
       return {
         variant: group.variant,
         batch_size: group.batchSize,
@@ -507,9 +521,7 @@ function occupancyPictures(groups: BatchGroup[], variants: string[]): Picture[] 
                 color: index,
                 points: [
                   [0, 0] as const,
-                  ...occupancyOf(run, group.batchSize).steps.map(
-                    ([ns, inFlight]) => [ns / 1e9, (100 * inFlight) / group.batchSize] as const,
-                  ),
+                  ...drawnSteps(run).map(([ns, inFlight]) => [ns / 1e9, (100 * inFlight) / group.batchSize] as const),
                 ],
               };
             }),
@@ -522,9 +534,7 @@ function occupancyPictures(groups: BatchGroup[], variants: string[]): Picture[] 
 
 function peakPercent(group: BatchGroup): number {
   const run = group.runs.find(({ completed }) => completed.length > 0) as BatchRun;
-  const peak = occupancyOf(run, group.batchSize).steps.reduce(
-    (highest, [, inFlight]) => Math.max(highest, inFlight),
-    0,
-  );
+  let peak = 0;
+  for (const [, inFlight] of stepsOf(run)) peak = Math.max(peak, inFlight);
   return (100 * peak) / group.batchSize;
 }

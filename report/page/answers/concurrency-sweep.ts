@@ -2,10 +2,11 @@
 import { requestBenchmark } from "../../../lib/figures/request-benchmark";
 import { formatMs, formatNumber, formatShare } from "../../format";
 import { keepsSlos, levelFails, slosOf, sloWords } from "../../judge/level-state";
-import { type LevelSummary, type RequestRow, type Results, type SloMs, type Stats, setting } from "../../read/read";
-import { median } from "../../statistics";
+import { type LevelSummary, type Results, type SloMs, type Stats, setting } from "../../read/read";
+import { mean, median } from "../../statistics";
 import type { Answer } from "../answer";
 import { draw, failureColor, levelAxis, type Panel, type Picture } from "../chart";
+import { rowsByLevel } from "../sections/runs";
 import { knee, spreadsWide } from "../sections/throughput-latency";
 import { filled, type Table } from "../table";
 import {
@@ -40,7 +41,7 @@ export function concurrencySweep([run]: [Results, ...Results[]]): Answer {
           ),
         ],
       },
-      ...(json ? [{ heading: "Request benchmark", pictures: [], tables: benchmarkTables(levels, run.requests) }] : []),
+      ...(json ? [{ heading: "Request benchmark", pictures: [], tables: benchmarkTables(levels, run) }] : []),
       {
         heading: "Failures and details",
         pictures: failurePictures(levels, axisTitle),
@@ -227,14 +228,8 @@ function failurePictures(levels: LevelSummary[], axisTitle: string): Picture[] {
  * The report of a plain request benchmark, level by level: first with failed requests left out, then with them mixed in as
  * replies of no tokens, which is how such a benchmark often averages and why its averages look better than they are.
  */
-function benchmarkTables(levels: LevelSummary[], requests: RequestRow[] | undefined): Table[] {
-  const byLevel = new Map<string, RequestRow[]>();
-  for (const row of requests ?? []) {
-    if (row.phase !== "steady") continue;
-    const rows = byLevel.get(row.level);
-    if (rows) rows.push(row);
-    else byLevel.set(row.level, [row]);
-  }
+function benchmarkTables(levels: LevelSummary[], run: Results): Table[] {
+  const byLevel = rowsByLevel(run, ({ phase }) => phase === "steady");
   const tables: Table[] = [
     {
       name: "request_benchmark",
@@ -302,18 +297,21 @@ function benchmarkTables(levels: LevelSummary[], requests: RequestRow[] | undefi
         { key: "average_output_tokens_mixed", title: "mixed" },
       ],
       rows: levels.map((level) => {
-        const rows = byLevel.get(level.name) ?? [];
         const figures = requestBenchmark(level);
-        const latenciesMs = rows.map(
-          (row) => ((row.completed ? row.lastOutputNs || row.endNs : row.endNs) - (row.sentNs || row.startedNs)) / 1e6,
-        );
+        const latenciesMs =
+          byLevel
+            .get(level.name)
+            ?.numbers(
+              (row) =>
+                ((row.completed ? row.lastOutputNs || row.endNs : row.endNs) - (row.sentNs || row.startedNs)) / 1e6,
+            ) ?? new Float64Array();
         return {
           concurrency: level.concurrency ?? level.name,
           failed: level.failed,
           average_latency_ms: measured(level, "e2eMs")?.mean ?? null,
-          average_latency_mixed_ms: rows.length > 0 ? latenciesMs.reduce((a, b) => a + b, 0) / rows.length : null,
+          average_latency_mixed_ms: latenciesMs.length > 0 ? mean(latenciesMs) : null,
           median_latency_ms: measured(level, "e2eMs")?.p50 ?? null,
-          median_latency_mixed_ms: rows.length > 0 ? median(latenciesMs) : null,
+          median_latency_mixed_ms: latenciesMs.length > 0 ? median(latenciesMs) : null,
           average_input_tokens: figures.inputTokensPerRequest ?? null,
           average_input_tokens_mixed: figures.inputTokensMixed ?? null,
           average_output_tokens: figures.outputTokensPerRequest ?? null,

@@ -2,8 +2,10 @@
 
 import { formatNumber, formatShare } from "../../format";
 import { type GaugePoint, gauge, gaugeFigures, thinned, within } from "../../read/gauges";
-import type { LevelSummary, RequestRow, Results } from "../../read/read";
+import type { LevelSummary, Results } from "../../read/read";
 import { type Combination, combinations, labelNumber } from "../../read/request";
+import { Rows } from "../../read/rows";
+import { mean } from "../../statistics";
 import type { Answer } from "../answer";
 import { draw, type Picture } from "../chart";
 import type { Table } from "../table";
@@ -58,17 +60,16 @@ export function spanOf(run: Results, levels: readonly LevelSummary[]): [number, 
  * Tokens that fit into the KV cache, extrapolated from the fullest moment: mean tokens of a request x running requests /
  * usage. An upper estimate, for running requests are not complete yet (benchmark_llm_serving's rule).
  */
-function cacheTokens(rows: readonly RequestRow[], gauges: Gauges): number | undefined {
-  const completed = rows.filter((row) => row.completed);
+function cacheTokens({ requests }: Results, gauges: Gauges): number | undefined {
+  const lengths = requests?.numbers((row) => (row.completed ? row.inputTokens + row.outputTokens : undefined)) ?? [];
   const fullest = gauges.kvUsage.reduce<GaugePoint | undefined>(
     (best, point) => (!best || point.value > best.value ? point : best),
     undefined,
   );
-  if (!fullest || fullest.value <= 0 || completed.length === 0) return undefined;
+  if (!fullest || fullest.value <= 0 || lengths.length === 0) return undefined;
   const running = [...gauges.running].reverse().find(({ tNs }) => tNs <= fullest.tNs)?.value;
   if (!running) return undefined;
-  const tokens = completed.reduce((total, row) => total + row.inputTokens + row.outputTokens, 0) / completed.length;
-  return (tokens * running) / fullest.value;
+  return (mean(lengths) * running) / fullest.value;
 }
 
 export function kvCacheProfile([run]: [Results, ...Results[]]): Answer {
@@ -130,7 +131,7 @@ function sentences(run: Results, gauges: Gauges, found: Combination[]): string[]
     ].filter((part) => part !== "");
     result.push(`${prefix}${parts.join("; ")}.`.replace(/^./, (letter) => letter.toUpperCase()));
   }
-  const tokens = cacheTokens(run.requests ?? [], gauges);
+  const tokens = cacheTokens(run, gauges);
   if (tokens !== undefined)
     result.push(`By the fullest moment, the KV cache holds about ${formatNumber(tokens)} tokens.`);
   return result;
@@ -176,6 +177,9 @@ export function profileTable(run: Results, gauges: Gauges, found: readonly Combi
   };
 }
 
+/** Of more requests, which a picture has no lines for, evenly chosen ones are drawn. */
+const mostLifetimes = 2000;
+
 /** Gauges above, below them every request from send to first token (waiting and prefill) and from there to its end. */
 export function profilePicture(
   run: Results,
@@ -188,14 +192,16 @@ export function profilePicture(
   const points = (all: GaugePoint[], scale = 1) =>
     thinned(within(all, fromNs, toNs)).map(({ tNs, value }) => [seconds(tNs), value * scale] as const);
   const names = new Set(combination.levels.map(({ name }) => name));
-  const rows = (run.requests ?? [])
+  const rows = (run.requests ?? Rows.of([]))
     .filter((row) => names.has(row.level) && row.completed)
-    .sort((a, b) => a.sentNs - b.sentNs);
+    .sortedBy(({ sentNs }) => sentNs);
+  const every = Math.ceil(rows.length / mostLifetimes);
+  const drawn = rows.filter((_, i) => i % every === 0);
   const x = { title: "Time since the first requests (s)", min: 0, max: Math.ceil(seconds(toNs) * 10) / 10 };
   const spans = (from: "sentNs" | "firstOutputNs", to: "firstOutputNs" | "lastOutputNs") =>
-    rows.flatMap((row, i) => [
-      [seconds(row[from]), i + 1] as const,
-      [seconds(row[to]), i + 1] as const,
+    [...drawn].flatMap((row, i) => [
+      [seconds(row[from]), i * every + 1] as const,
+      [seconds(row[to]), i * every + 1] as const,
       [seconds(row[to]), null] as const,
     ]);
   return draw({

@@ -5,8 +5,8 @@
 import { meanPhaseSplit, type PhaseSplit, phaseSplit } from "../../../lib/figures/phase-split";
 import { formatMs, formatNumber, formatShare } from "../../format";
 import { type GaugeFigures, gauge, gaugeFigures, thinned, within } from "../../read/gauges";
-import type { LevelSummary, RequestRow, Results, Stats } from "../../read/read";
-import { defined, e2eMs, steadyRows, tpotMs, ttftMs } from "../../read/request";
+import type { LevelSummary, Results, Rows, Stats } from "../../read/read";
+import { e2eMs, steadyRows, tpotMs, ttftMs } from "../../read/request";
 import { ascending, greatest, least, mean, quantile } from "../../statistics";
 import type { Answer } from "../answer";
 import { draw, type Picture } from "../chart";
@@ -17,7 +17,7 @@ import { failureSentence, failuresTable, levelFigures, percentilesTable, present
 interface Phase {
   run: Results;
   level: LevelSummary;
-  completed: RequestRow[];
+  completed: Rows;
 }
 
 function phaseOf(runs: readonly Results[], name: string): Phase | undefined {
@@ -50,8 +50,8 @@ interface Queueing {
 
 function queueingOf(phase: Phase): Queueing {
   const level = phase.run.levels.find(({ name }) => name === phase.level.name);
-  const fromNs = level?.openNs ?? least(phase.completed.map((row) => row.sentNs));
-  const toNs = level?.endNs ?? greatest(phase.completed.map((row) => row.endNs));
+  const fromNs = level?.openNs ?? least(phase.completed.numbers((row) => row.sentNs));
+  const toNs = level?.endNs ?? greatest(phase.completed.numbers((row) => row.endNs));
   const figures = (name: "waiting" | "running") => gaugeFigures(within(gauge(phase.run.points, name), fromNs, toNs));
   return {
     delay: phase.level.queueDelayMs,
@@ -168,10 +168,10 @@ function splitTable(whole: PhaseSplit, each: PhaseSplit): Table {
 }
 
 function latencyTable(full: Phase, prefill: Phase): Table {
-  const metrics: [string, (phase: Phase) => number[]][] = [
-    ["TTFT", (phase) => defined(phase.completed.map(ttftMs))],
-    ["TPOT", (phase) => defined(phase.completed.map(tpotMs))],
-    ["e2e latency", (phase) => phase.completed.map(e2eMs)],
+  const metrics: [string, (phase: Phase) => Float64Array][] = [
+    ["TTFT", (phase) => phase.completed.numbers(ttftMs)],
+    ["TPOT", (phase) => phase.completed.numbers(tpotMs)],
+    ["e2e latency", (phase) => phase.completed.numbers(e2eMs)],
   ];
   return {
     name: "phase_latencies",
@@ -279,7 +279,7 @@ function queuePictures(full: Phase, prefill: Phase): Picture[] {
             x: { title: "Time since the run began (s)" },
             y: { title: "Requests", min: 0, whole: true },
             height: 200,
-            marks: phases.map((phase) => [least(phase.completed.map((row) => row.sentNs)) / 1e9, phase.level.name]),
+            marks: phases.map((phase) => [least(phase.completed.numbers((row) => row.sentNs)) / 1e9, phase.level.name]),
             series: [
               {
                 name: "running",

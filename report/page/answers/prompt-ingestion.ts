@@ -25,20 +25,23 @@ export interface Ingestion {
   cleanedPoints: [number, number][];
 }
 
-export function ingestionOf(levels: readonly LevelSummary[], rows: readonly RequestRow[]): Ingestion {
-  const points = rows
-    .filter((row) => row.completed && row.phase === "steady" && row.inputTokens > 0)
-    .flatMap((row): [number, number][] => {
-      const ms = ttftMs(row);
-      return ms === undefined ? [] : [[row.inputTokens, ms]];
-    });
+export function ingestionOf(levels: readonly LevelSummary[], rows: Iterable<RequestRow>): Ingestion {
+  const points: [number, number][] = [];
+  for (const row of rows) {
+    const ms = ttftMs(row);
+    if (row.phase === "steady" && row.inputTokens > 0 && ms !== undefined) points.push([row.inputTokens, ms]);
+  }
   const all = fitLine(points);
   const cleanedPoints = all ? points.filter(([x, y]) => Math.abs(all.intercept + all.slope * x - y) / y < 0.05) : [];
   return { medians: ingestionLine(levels), points, all, cleaned: fitLine(cleanedPoints), cleanedPoints };
 }
 
+/** Of more requests, whose points hide each other, evenly chosen ones are drawn; the lines are fitted to all. */
+const mostPoints = 5000;
+
 /** The points, and the line that a speed is reported from: that of the medians, unless `line` is another. */
 export function ingestionPicture({ points, medians }: Ingestion, line = medians): Picture {
+  const every = Math.ceil(points.length / mostPoints);
   const longest = points.reduce((longest, [x]) => Math.max(longest, x), 0);
   const speed = ingestionSpeed(line);
   return draw({
@@ -50,7 +53,7 @@ export function ingestionPicture({ points, medians }: Ingestion, line = medians)
         x: { title: "Prompt length (tokens)", min: 0 },
         y: { title: "TTFT (ms)", min: 0 },
         series: [
-          { name: "requests", kind: "scatter", points },
+          { name: "requests", kind: "scatter", points: points.filter((_, i) => i % every === 0) },
           ...(line
             ? [
                 {

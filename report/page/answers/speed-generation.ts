@@ -6,7 +6,6 @@ import { type LevelSummary, type Results, setting } from "../../read/read";
 import {
   type Combination,
   combinations,
-  defined,
   speedFromBeginning,
   speedWithoutWaiting,
   steadyRows,
@@ -41,7 +40,7 @@ export interface SpeedPoint {
   totalSpeed: number;
 }
 
-function quartiles(values: number[]): Quartiles {
+function quartiles(values: Float64Array): Quartiles {
   const sorted = ascending(values);
   return { p25: quantile(sorted, 0.25), median: quantile(sorted, 0.5), p75: quantile(sorted, 0.75) };
 }
@@ -56,9 +55,9 @@ export function speedPoints(run: Results, levels: readonly LevelSummary[]): Spee
         parallelRequests: simultaneous(level),
         level,
         completed: rows.length,
-        fromBeginning: quartiles(defined(rows.map(speedFromBeginning))),
-        withoutWaiting: quartiles(defined(rows.map(speedWithoutWaiting))),
-        ttftMs: quartiles(defined(rows.map(ttftMs))),
+        fromBeginning: quartiles(rows.numbers(speedFromBeginning)),
+        withoutWaiting: quartiles(rows.numbers(speedWithoutWaiting)),
+        ttftMs: quartiles(rows.numbers(ttftMs)),
         maxKvUsage: gaugeFigures(within(gauges.kvUsage, from, to))?.max,
         maxWaiting: gaugeFigures(within(gauges.waiting, from, to))?.max,
         totalSpeed: level.outputThroughput,

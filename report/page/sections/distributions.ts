@@ -1,7 +1,7 @@
 /** Percentile curves: how latencies are distributed, level by level. */
 import { slosOf } from "../../judge/level-state";
 import type { RequestRow } from "../../read/read";
-import { defined, e2eMs, tpotMs, ttftMs } from "../../read/request";
+import { e2eMs, tpotMs, ttftMs } from "../../read/request";
 import { ascending, quantile } from "../../statistics";
 import type { Section } from "../answer";
 import { draw, nines, type Picture, type Series } from "../chart";
@@ -35,7 +35,7 @@ export function distributionsSection(shown: readonly ShownRun[]): Section {
     const series = shown.flatMap(({ run, label }, i) =>
       drawnLevels(run.levelSummaries).flatMap(({ name }): Series[] => {
         const points = of
-          ? curve(defined((rows[i]?.get(name) ?? []).map(of)))
+          ? curve(rows[i]?.get(name)?.numbers(of) ?? new Float64Array())
           : (() => {
               const histogram = run.arrivals?.itl.get(name);
               const at = sharesOf(histogram?.total ?? 0);
@@ -94,7 +94,7 @@ export function distributionsSection(shown: readonly ShownRun[]): Section {
   };
 }
 
-function curve(values: readonly number[]): (readonly [number, number])[] {
+function curve(values: Float64Array): (readonly [number, number])[] {
   const sorted = ascending(values.filter((ms) => ms >= 0));
   return sorted.length === 0
     ? []

@@ -1,7 +1,8 @@
 /** Single requests: a point each, and a waterfall around the slowest one. */
 import type { RequestRow, Results } from "../../read/read";
 import { e2eMs } from "../../read/request";
-import { greatest } from "../../statistics";
+import { Rows } from "../../read/rows";
+import { ascending, greatest } from "../../statistics";
 import type { Section } from "../answer";
 import { draw, failureColor, type Panel, type Picture, type Series } from "../chart";
 import { drawnLevels, rounded, rowsByLevel, type ShownRun, seriesName } from "./runs";
@@ -17,12 +18,22 @@ export function requestsSection(shown: readonly ShownRun[]): Section {
 }
 
 /** Evenly chosen rows, and the slowest hundredth of all: what a scatter is looked at for. */
-function chosen(rows: readonly RequestRow[], most: number, slowness: (row: RequestRow) => number): RequestRow[] {
-  if (rows.length <= most) return [...rows];
-  const slowest = new Set([...rows].sort((a, b) => slowness(b) - slowness(a)).slice(0, Math.floor(most / 4)));
-  const step = rows.length / (most - slowest.size);
-  for (let i = 0; i < rows.length; i += step) slowest.add(rows[Math.floor(i)] as RequestRow);
-  return rows.filter((row) => slowest.has(row));
+function chosen(rows: Rows, most: number, slowness: (row: RequestRow) => number): Rows {
+  if (rows.length <= most) return rows;
+  const slowest = Math.floor(most / 4);
+  const all = rows.numbers(slowness);
+  const sorted = ascending(all);
+  const leastMs = sorted[sorted.length - slowest] as number;
+  // Of equally slow ones the first.
+  let ofEqual = sorted.subarray(sorted.length - slowest).filter((ms) => ms === leastMs).length;
+  const step = rows.length / (most - slowest);
+  let next = 0;
+  return rows.filter((_, i) => {
+    const isNext = i === Math.floor(next);
+    if (isNext) next += step;
+    const ms = all[i] as number;
+    return ms > leastMs || (ms === leastMs && ofEqual-- > 0) || isNext;
+  });
 }
 
 function scatter(shown: readonly ShownRun[]): Picture | undefined {
@@ -31,17 +42,17 @@ function scatter(shown: readonly ShownRun[]): Picture | undefined {
   const latencyOf = (row: RequestRow): number => (row.completed ? (streamed ? (row.ttftMs ?? 0) : e2eMs(row)) : 0);
   const series = shown.flatMap(({ run, label }, runIndex): Series[] => {
     const fromNs = spanOfRun(run)?.fromNs ?? 0;
-    const levels = rowsByLevel(run, ({ sentNs }) => sentNs > 0);
+    const levels = rowsByLevel(run, ({ sentNs, completed }) => completed && sentNs > 0);
     const names = [...new Set([...drawnLevels(run.levelSummaries).map(({ name }) => name)])];
     const each = Math.max(50, Math.floor(mostPoints / Math.max(1, names.length) / shown.length));
     const at = (row: RequestRow) => rounded((row.sentNs - fromNs) / 1e9);
     const ofLevels = names.flatMap((name, i): Series[] => {
-      const rows = (levels.get(name) ?? []).filter((row) => row.completed && latencyOf(row) > 0);
+      const rows = (levels.get(name) ?? Rows.of([])).filter((row) => row.completed && latencyOf(row) > 0);
       const points = chosen(rows, each, latencyOf).map((row) => [at(row), rounded(latencyOf(row))] as const);
       const color = [0, 1, 2, 3, 4, 5][(i + runIndex) % 6];
       return points.length > 0 ? [{ name: seriesName(label, name), kind: "scatter", points, color }] : [];
     });
-    const failed = [...levels.values()].flat().filter(({ completed }) => !completed);
+    const failed = (run.requests ?? Rows.of([])).filter(({ sentNs, completed }) => !completed && sentNs > 0);
     const points = chosen(failed, 300, () => 0).map(
       (row) => [at(row), rounded(Math.max(1e-3, (row.endNs - row.sentNs) / 1e6))] as const,
     );
@@ -68,17 +79,29 @@ function scatter(shown: readonly ShownRun[]): Picture | undefined {
   });
 }
 
-/** The requests around the slowest steady one, as bars from schedule to end. */
+/** The requests around the slowest steady one in the order of their send, as bars from schedule to end. */
 function waterfallRowsOf(run: Results): RequestRow[] {
-  const rows = (run.requests ?? []).filter(({ phase, sentNs }) => phase === "steady" && sentNs > 0);
-  rows.sort((a, b) => a.sentNs - b.sentNs);
-  let slowest = 0;
-  for (const [i, row] of rows.entries()) {
-    const best = rows[slowest] as RequestRow;
-    if (row.completed && (!best.completed || e2eMs(row) > e2eMs(best))) slowest = i;
-  }
-  const from = Math.min(Math.max(0, slowest - waterfallRows / 2), Math.max(0, rows.length - waterfallRows));
-  return rows.slice(from, from + waterfallRows);
+  const rows = (run.requests ?? Rows.of([])).filter(({ phase, sentNs }) => phase === "steady" && sentNs > 0);
+  const sends = rows.numbers(({ sentNs }) => sentNs);
+  const latencies = rows.numbers((row) => (row.completed ? e2eMs(row) : Number.NEGATIVE_INFINITY));
+  const slowestMs = greatest(latencies);
+  // The first that was sent of equally slow ones.
+  const slowest = latencies.reduce(
+    (best, ms, i) => (ms === slowestMs && (best < 0 || (sends[i] as number) < (sends[best] as number)) ? i : best),
+    -1,
+  );
+  const slowestNs = sends[slowest] as number;
+  const before =
+    slowestMs > Number.NEGATIVE_INFINITY
+      ? sends.reduce((count, ns, i) => count + (ns < slowestNs || (ns === slowestNs && i < slowest) ? 1 : 0), 0)
+      : 0;
+  const from = Math.min(Math.max(0, before - waterfallRows / 2), Math.max(0, rows.length - waterfallRows));
+  // Only what stands around the slowest is put in order: a sort of rows takes more memory than one of numbers.
+  sends.sort();
+  const [firstNs = 0, lastNs = 0] = [sends[from], sends[Math.min(from + waterfallRows, rows.length) - 1]];
+  const around = rows.filter(({ sentNs }) => sentNs >= firstNs && sentNs <= lastNs).sortedBy(({ sentNs }) => sentNs);
+  const skipped = from - sends.indexOf(firstNs);
+  return [...around].slice(skipped, skipped + waterfallRows);
 }
 
 function waterfall({ run, label }: ShownRun): Picture | undefined {

@@ -1,5 +1,5 @@
 /** What the sections of a page need of the runs that it shows, one or several. */
-import type { LevelSummary, RequestRow, Results } from "../../read/read";
+import type { LevelSummary, RequestRow, Results, Rows } from "../../read/read";
 import type { Column } from "../table";
 
 /** A run with the name that it has on the page: "" where it is the only one. */
@@ -31,16 +31,8 @@ export function drawnLevels(levels: readonly LevelSummary[]): LevelSummary[] {
 export const seriesName = (label: string, name: string): string => [label, name].filter(Boolean).join(" ");
 
 /** The rows of each level, of the phases that are asked for, in the order of the records. */
-export function rowsByLevel(run: Results, keep: (row: RequestRow) => boolean): Map<string, RequestRow[]> {
-  const byLevel = new Map<string, RequestRow[]>();
-  for (const row of run.requests ?? []) {
-    if (!keep(row)) continue;
-    const { level } = row;
-    const rows = byLevel.get(level);
-    if (rows) rows.push(row);
-    else byLevel.set(level, [row]);
-  }
-  return byLevel;
+export function rowsByLevel(run: Results, keep: (row: RequestRow) => boolean): Map<string, Rows> {
+  return run.requests?.filter(keep).groupBy(({ level }) => level) ?? new Map();
 }
 
 /** Numbers as a chart keeps them: six digits are more than a screen shows. */

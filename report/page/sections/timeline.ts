@@ -1,7 +1,7 @@
 /** The run over time: requests, tokens, concurrency, latencies, failures and the server's own metrics. */
 import type { RequestRow, Results } from "../../read/read";
 import { e2eMs } from "../../read/request";
-import { ascending, quantile } from "../../statistics";
+import { quantile } from "../../statistics";
 import type { Section } from "../answer";
 import { draw, failureColor, type Panel, type Picture, type Series, scheduledColor } from "../chart";
 import { rounded, type ShownRun, seriesName } from "./runs";
@@ -45,14 +45,15 @@ function binWidthS(runs: readonly { lengthS: number; requests: number }[]): numb
 }
 
 /** First and last moment of a run's requests, ns; undefined where it has none. */
-export function spanOfRun({ requests = [] }: Results): { fromNs: number; toNs: number } | undefined {
+export function spanOfRun({ requests }: Results): { fromNs: number; toNs: number } | undefined {
+  if (!requests?.length) return undefined;
   let fromNs = Number.POSITIVE_INFINITY;
   let toNs = 0;
   for (const row of requests) {
     fromNs = Math.min(fromNs, dueNs(row));
     toNs = Math.max(toNs, row.endNs, dueNs(row));
   }
-  return requests.length > 0 ? { fromNs, toNs } : undefined;
+  return { fromNs, toNs };
 }
 
 function binned(run: Results, { fromNs, toNs }: { fromNs: number; toNs: number }, widthS: number): Binned {
@@ -65,8 +66,6 @@ function binned(run: Results, { fromNs, toNs }: { fromNs: number; toNs: number }
   };
   const [scheduled, sent, completed, failed, tokens, inFlight] = [zeros(), zeros(), zeros(), zeros(), zeros(), zeros()];
   const failures = new Map<string, number[]>();
-  const ttft = Array.from({ length: count }, (): number[] => []);
-  const e2e = Array.from({ length: count }, (): number[] => []);
   for (const row of run.requests ?? []) {
     const { sentNs, endNs } = row;
     add(scheduled, dueNs(row));
@@ -81,9 +80,6 @@ function binned(run: Results, { fromNs, toNs }: { fromNs: number; toNs: number }
     }
     if (row.completed) {
       add(completed, endNs);
-      const { ttftMs } = row;
-      if (ttftMs !== undefined && ttftMs >= 0) ttft[at(sentNs)]?.push(ttftMs);
-      if (e2eMs(row) >= 0) e2e[at(sentNs)]?.push(e2eMs(row));
     } else {
       add(failed, endNs);
       const bins = failures.get(row.failure) ?? zeros();
@@ -93,25 +89,55 @@ function binned(run: Results, { fromNs, toNs }: { fromNs: number; toNs: number }
   }
   const { amounts, widthNs: finerNs } = run.arrivals?.tokens ?? { amounts: [], widthNs: widthNs };
   for (const [bin, amount] of amounts.entries()) if (amount > 0) add(tokens, (bin + 0.5) * finerNs, amount);
-  const percentiles = (values: number[][]) => {
-    const sorted = values.map(ascending);
-    const of = (q: number) => sorted.map((each) => (each.length > 0 ? quantile(each, q) : null));
-    return { p50: of(0.5), p95: of(0.95) };
+  const latencies = (of: (row: RequestRow) => number | undefined) => {
+    const measured = (row: RequestRow) => {
+      const ms = row.completed ? of(row) : undefined;
+      return ms !== undefined && ms >= 0 ? ms : undefined;
+    };
+    const sorted = sortedInBins(run, count, measured, ({ sentNs }) => at(sentNs));
+    const percentile = (q: number) => sorted.map((each) => (each.length > 0 ? quantile(each, q) : null));
+    return { p50: percentile(0.5), p95: percentile(0.95) };
   };
   return {
     ...{ widthS, scheduled, sent, completed, failed, failures, tokens, inFlight, zeroNs: fromNs },
     atS: Array.from({ length: count }, (_, i) => (i + 0.5) * widthS),
-    ttft: percentiles(ttft),
-    e2e: percentiles(e2e),
+    ttft: latencies(({ ttftMs }) => ttftMs),
+    e2e: latencies(e2eMs),
   };
+}
+
+/** The values of the requests that have one, ascending, by bin: parts of one array, which is all that is kept of them. */
+function sortedInBins(
+  { requests }: Results,
+  count: number,
+  measuredOf: (row: RequestRow) => number | undefined,
+  binOf: (row: RequestRow) => number,
+): Float64Array[] {
+  // How many values stand in front of each bin; while they are filled in, of the next one.
+  const filled = new Uint32Array(count + 1);
+  const add = (bin: number) => {
+    filled[bin] = (filled[bin] as number) + 1;
+  };
+  for (const row of requests ?? []) if (measuredOf(row) !== undefined) add(binOf(row) + 1);
+  for (let bin = 0; bin < count; bin++) filled[bin + 1] = (filled[bin] as number) + (filled[bin + 1] as number);
+  const begins = filled.slice();
+  const all = new Float64Array(filled[count] as number);
+  for (const row of requests ?? []) {
+    const value = measuredOf(row);
+    if (value === undefined) continue;
+    const bin = binOf(row);
+    all[filled[bin] as number] = value;
+    add(bin);
+  }
+  return Array.from({ length: count }, (_, bin) => all.subarray(begins[bin], begins[bin + 1]).sort());
 }
 
 export function timelineSection(shown: readonly ShownRun[]): Section {
   const spans = shown.map(({ run }) => spanOfRun(run));
   const widthS = binWidthS(
-    shown.map(({ run: { requests = [] } }, i) => {
+    shown.map(({ run: { requests } }, i) => {
       const { fromNs, toNs } = spans[i] ?? { fromNs: 0, toNs: 0 };
-      return { lengthS: (toNs - fromNs) / 1e9, requests: requests.length };
+      return { lengthS: (toNs - fromNs) / 1e9, requests: requests?.length ?? 0 };
     }),
   );
   const runs = shown.flatMap(({ run, label }, i) => {

@@ -1,6 +1,6 @@
 /** The workload as it was: lengths, finish reasons, cached input, connections. */
-import type { RequestRow } from "../../read/read";
-import { ascending, greatest, least, mean, quantile } from "../../statistics";
+import { Rows } from "../../read/rows";
+import { ascending, greatest, least, mean, type Numbers, quantile, sum } from "../../statistics";
 import type { Section } from "../answer";
 import { draw, type Panel, type Picture } from "../chart";
 import { type Cell, filled } from "../table";
@@ -10,7 +10,7 @@ export function workloadSection(shown: readonly ShownRun[]): Section {
   const rows = shown.flatMap(({ run, label }) => {
     const steady = rowsByLevel(run, ({ phase }) => phase === "steady");
     return run.levelSummaries.flatMap((level) => {
-      const own = steady.get(level.name) ?? [];
+      const own = steady.get(level.name) ?? Rows.of([]);
       return own.length === 0
         ? []
         : [
@@ -55,14 +55,14 @@ export function workloadSection(shown: readonly ShownRun[]): Section {
   };
 }
 
-function figures(rows: readonly RequestRow[]): Record<string, Cell> {
+function figures(rows: Rows): Record<string, Cell> {
   const completed = rows.filter((row) => row.completed);
   const sent = rows.filter(({ sentNs }) => sentNs > 0);
   const opened = sent.filter(({ reused }) => !reused);
-  const connects = ascending(opened.map(({ connectNs }) => connectNs / 1e6).filter((ms) => ms > 0));
-  const tls = ascending(opened.map(({ tlsNs }) => tlsNs / 1e6).filter((ms) => ms > 0));
-  const withCachedTokens = completed.filter(({ cachedTokens }) => cachedTokens !== undefined);
-  const input = completed.reduce((sum, { inputTokens }) => sum + inputTokens, 0);
+  const connects = ascending(opened.numbers(({ connectNs }) => connectNs / 1e6).filter((ms) => ms > 0));
+  const tls = ascending(opened.numbers(({ tlsNs }) => tlsNs / 1e6).filter((ms) => ms > 0));
+  const cached = completed.numbers(({ cachedTokens }) => cachedTokens);
+  const input = sum(completed.numbers(({ inputTokens }) => inputTokens));
   const reasons = new Map<string, number>();
   for (const { finishReason } of completed) {
     if (finishReason !== "") reasons.set(finishReason, (reasons.get(finishReason) ?? 0) + 1);
@@ -70,16 +70,13 @@ function figures(rows: readonly RequestRow[]): Record<string, Cell> {
   return {
     ...lengthFigures(
       "input",
-      completed.map(({ inputTokens }) => inputTokens),
+      completed.numbers(({ inputTokens }) => inputTokens),
     ),
     ...lengthFigures(
       "output",
-      completed.map(({ outputTokens }) => outputTokens),
+      completed.numbers(({ outputTokens }) => outputTokens),
     ),
-    cached_share:
-      withCachedTokens.length > 0 && input > 0
-        ? withCachedTokens.reduce((sum, { cachedTokens = 0 }) => sum + cachedTokens, 0) / input
-        : null,
+    cached_share: cached.length > 0 && input > 0 ? sum(cached) / input : null,
     connections: opened.length,
     reused_share: sent.length > 0 ? (sent.length - opened.length) / sent.length : null,
     connect_p50_ms: connects.length > 0 ? quantile(connects, 0.5) : null,
@@ -89,7 +86,7 @@ function figures(rows: readonly RequestRow[]): Record<string, Cell> {
   };
 }
 
-function lengthFigures(side: string, tokens: number[]): Record<string, Cell> {
+function lengthFigures(side: string, tokens: Numbers): Record<string, Cell> {
   const sorted = ascending(tokens);
   const known = sorted.length > 0 && (sorted.at(-1) as number) > 0;
   const of = (value: number) => (known ? value : null);
@@ -114,12 +111,12 @@ const mostBars = 24;
 /** How long inputs and outputs were, over all levels; nothing where all have one length. */
 function lengths(shown: readonly ShownRun[]): Picture[] {
   const panels = (["inputTokens", "outputTokens"] as const).flatMap((key): Panel[] => {
-    const values = shown.map(({ run }) =>
-      (run.requests ?? []).filter(({ phase, completed }) => completed && phase === "steady").map((row) => row[key]),
+    const values = shown.map(
+      ({ run }) =>
+        run.requests?.numbers((row) => (row.completed && row.phase === "steady" ? row[key] : undefined)) ?? [],
     );
-    const all = values.flat();
-    const [low, high] = [least(all), greatest(all)];
-    if (all.length === 0 || high <= 0 || low === high) return [];
+    const [low, high] = [least(values.map(least)), greatest(values.map(greatest))];
+    if (values.every(({ length }) => length === 0) || high <= 0 || low === high) return [];
     const width = Math.max(1, Math.ceil((high - low + 1) / mostBars));
     const count = Math.ceil((high - low + 1) / width);
     const begin = (i: number) => low + i * width;
