@@ -72,7 +72,8 @@ export function openTest(name: string, defaults: Defaults, shape: Shape): Test {
   let opened: OpenTest | undefined;
   const open = () => {
     if (opened) return opened;
-    const config = readConfig({ scenario: name, defaults: { ...shape.defaults, ...defaults }, uses, own });
+    const declaration = { scenario: name, defaults: { ...shape.defaults, ...defaults }, uses, own };
+    const config = readConfig(declaration, shape.classes);
     const load = shape.open(config);
     opened = {
       config,
@@ -84,7 +85,7 @@ export function openTest(name: string, defaults: Defaults, shape: Shape): Test {
           return [of, { config: own, client: openClient(own) }];
         }),
       ),
-      serverMetrics: openServerMetrics(config),
+      serverMetrics: openServerMetrics(config, shape.classes !== undefined),
       gates() {
         const gates = load.gates?.() ?? beforeLoad().gates(config, load.levels);
         if (Object.keys(thresholds).length === 0) return gates;

@@ -19,6 +19,7 @@ import { type User, userOf } from "./users";
 /** Classes of load that run at once, each of which is a level with limits of its own: those of the file MIX. */
 export const mix: Shape = {
   uses: ["MIX", "classes", "generation"],
+  classes: readMix,
   open: (config) => openClasses(config, readMix(config)),
   shows: ({ levels, total }) => together().classResults(total, levels, freedServers()),
 };
@@ -34,19 +35,18 @@ export interface TestClass extends ClassSpec {
  * `server` on a server of its own. A request's `slot.level` is the name of its class.
  */
 export function classes(of: Readonly<Record<string, TestClass>>): Shape {
+  const lives = new Map<string, TestClass["users"]>();
+  const specs: Record<string, ClassSpec> = {};
+  for (const [name, { users, ...spec }] of Object.entries(of)) {
+    specs[name] = spec;
+    if (users) lives.set(name, users);
+  }
+  const parsed = (config: Config) => orRefuse(() => beforeLoad().parseClasses(specs, [...lives.keys()], config));
   return {
     uses: ["classes", "generation"],
     defaults: { DURATION: 30_000, RATE: [], WARMUP: { requests: 0 } },
-    open(config) {
-      const lives = new Map<string, TestClass["users"]>();
-      const specs: Record<string, ClassSpec> = {};
-      for (const [name, { users, ...spec }] of Object.entries(of)) {
-        specs[name] = spec;
-        if (users) lives.set(name, users);
-      }
-      const parsed = orRefuse(() => beforeLoad().parseClasses(specs, [...lives.keys()], config));
-      return openClasses(config, parsed, (name) => lives.get(name));
-    },
+    classes: parsed,
+    open: (config) => openClasses(config, parsed(config), (name) => lives.get(name)),
     shows: mix.shows,
   };
 }

@@ -2,6 +2,7 @@
 import type { OwnResults, RunReport } from "../figures/level-summary";
 import type { Gates } from "../figures/profile";
 import type { Config } from "../settings/config";
+import type { MixClass } from "../settings/parse-config";
 import type { Defaults } from "../settings/settings";
 import type { Use } from "../settings/used-settings";
 import type { Slot } from "../wire/client";
@@ -15,6 +16,8 @@ export interface Shape {
   readonly uses: readonly Use[];
   /** Defaults of settings that fit the load; those of the test come over them. */
   readonly defaults?: Defaults;
+  /** The classes that it is made of, which have settings of their own. Init context only. */
+  classes?(config: Config): readonly MixClass[];
   /** Makes the load. Init context only. */
   open(config: Config): Load;
   /** What a run shows and writes beside the table of levels and summary.json. */

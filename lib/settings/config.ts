@@ -15,9 +15,10 @@ export let digests: Record<string, string> | undefined;
 
 /**
  * Reads all settings (built-in default < the scenario's < the user's, see docs/settings.md), checks them and declares the
- * run. What is not allowed ends the run with one line and exit code 104 before any load.
+ * run. What is not allowed ends the run with one line and exit code 104 before any load. `classesOf` gives the classes of the
+ * load, whose files count like the run's.
  */
-export function readConfig(declaration: Declaration): Config {
+export function readConfig(declaration: Declaration, classesOf?: (config: Config) => readonly MixClass[]): Config {
   /** A path as the user wrote it, below the folder they are in, for what opens files itself. */
   const absolute = (path: string) => userPath(path).replace(/^file:\/\//, "");
   const read = (): Config => {
@@ -50,7 +51,7 @@ export function readConfig(declaration: Declaration): Config {
   // The first runtime's words count, and it has number 0.
   const first = __VU === 0;
   if (first) {
-    const classes = config.MIX === "" ? [] : readMix(config);
+    const classes = classesOf?.(config) ?? [];
     digests = shared("digests", () => {
       const filesOf = (of: Config, part = "") =>
         (["DATASET", "TRACE", "TARGETS", "RATE_FILE", "WIRE", "MIX"] as const).flatMap((setting) => {

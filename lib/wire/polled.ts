@@ -20,7 +20,8 @@ interface Module {
     name: string,
     options: { pages: Page[]; intervalMs: number; metrics: string[] },
   ) => { start(): void; stop(): void; series(): PointsLine[]; pages(): PageState[] };
-  watchCache(options: Page & { counters: { hits: string[]; queries: string }[] }): void;
+  /** Reads the prefix cache's counters where a level begins and ends; undefined where they would say nothing of a level. */
+  readonly watchCache: ((options: Page & { counters: { hits: string[]; queries: string }[] }) => void) | undefined;
   fetch(
     url: string,
     options: { headers: Record<string, string>; timeoutMs: number },
@@ -50,8 +51,7 @@ export function openPolled(
   const { METRICS_URL: named } = config;
   const pages = metricsPages(config, headers, ownPage);
   const [first] = pages;
-  // Of a mix nobody could tell which class the server's counters are of.
-  if (first && config.MIX === "") watchCache({ ...first, counters: cacheCounters });
+  if (first) watchCache?.({ ...first, counters: cacheCounters });
   const poller =
     first &&
     new MetricsPoller(config.scenario, {

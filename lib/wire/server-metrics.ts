@@ -6,12 +6,14 @@ import { addressOf, requestHeaders } from "./llm-client";
 
 /**
  * Has the server's metrics pages polled, and the counters of its prefix cache read where a level begins and ends. Init context
- * only. VUs that send requests have none of it: it is for setup(), teardown() and handleSummary().
+ * only. VUs that send requests have none of it: it is for setup(), teardown() and handleSummary(). Of `classes`, which load the
+ * server at once, nobody could tell whose those counters are: they are not read.
  */
-export function openServerMetrics(config: Config): ServerMetrics | undefined {
+export function openServerMetrics(config: Config, classes: boolean): ServerMetrics | undefined {
   if (__VU !== 0) return undefined;
   return beforeLoad().openPolled(config, requestHeaders(config), addressOf(config, "/metrics"), {
-    ...{ fetch, MetricsPoller, runReport, watchCache },
+    ...{ fetch, MetricsPoller, runReport },
+    watchCache: classes ? undefined : watchCache,
     shown: shownSettings(config).METRICS_URL,
   });
 }

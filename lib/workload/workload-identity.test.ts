@@ -48,6 +48,12 @@ test("a file counts by its content, not by its path; a set that ships by its nam
   assert.equal(workloadIdentity({ ...base, config: { DATASET: "a.jsonl" } }).DATASET, "content unknown");
 });
 
+test("the files of classes count, which only the digests name", () => {
+  const of = (content: string) => digest({ DURATION: 1000 }, { "chat.DATASET": content });
+  assert.equal(of("12ab"), of("12ab"));
+  assert.notEqual(of("12ab"), of("34cd"));
+});
+
 test("the digest is FNV-1a of 64 bits", () => {
   // Of the text [] with two bytes a character; by hand: h = (h ^ byte) * 0x100000001b3 over 5b 00 5d 00.
   let hash = 0xcbf29ce484222325n;

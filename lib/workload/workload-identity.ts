@@ -20,7 +20,7 @@ const noWork = new Set([
 const noWorkNames = /^(API_KEY|OAUTH|AWS|TLS|PRICE)_|^TRACEPARENT$/;
 
 /** Settings that name a file: its content counts, not its path. */
-const files = ["DATASET", "TRACE", "TARGETS", "RATE_FILE", "MIX"];
+const files = ["DATASET", "TRACE", "TARGETS", "RATE_FILE", "WIRE", "MIX"];
 
 /** The sets that ship: their names stand for their contents. */
 const shipped = ["prompts", "chats", "token-ids"];
@@ -50,6 +50,8 @@ export function workloadIdentity({ scenario, config, digests = {} }: WorkloadSou
     else if (digests[name]) identity[name] = `digest ${digests[name]}`;
     else identity[name] = shipped.includes(String(value)) ? value : unknownContent;
   }
+  // Files of a class, which the settings of the run do not name.
+  for (const [name, digest] of Object.entries(digests)) if (name.includes(".")) identity[name] = `digest ${digest}`;
   return identity;
 }
 

@@ -1,12 +1,14 @@
 /** Scripts of a user's own, as docs/own-scenarios.md shows them: in a folder outside the project, beside the library and nothing else. */
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
+import { createHash } from "node:crypto";
 import { copyFileSync, cpSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { type TestContext, test } from "node:test";
 import { packLibrary } from "../../build/pack";
 import { builtK6, loadTypeScript, root } from "../../build/paths";
 import type { Summary } from "../../lib/figures/level-summary";
+import type { RunLine } from "../../lib/figures/records";
 import { k6Environment } from "../../run/simulator";
 import { whenValid } from "../support/attempts";
 import { startChild } from "../support/child";
@@ -73,6 +75,7 @@ async function runScript(dir: string, name: string, server: { baseUrl: string },
   return {
     ...{ code, stdout, stderr, results },
     summary: () => JSON.parse(readFileSync(path.join(results, "summary.json"), "utf8")) as Summary,
+    head: () => readRecords(records).find(({ type }) => type === "run") as RunLine | undefined,
     requests: () => requestsIn(readRecords(records)),
   };
 }
@@ -302,8 +305,13 @@ test(
     const [dir, server] = [await userFolder(), await keepingServer(t, () => ({ pauseMs: 5 }))];
     const settings = ["DURATION=1500ms", "SALT=a", "THRESHOLDS=none"];
     const run = await runScript(dir, "classes", server, "out", settings);
-    const { levels, thresholds = [], verdict } = run.summary();
+    const { levels, thresholds = [], verdict, digests } = run.summary();
     assert.equal(run.code, verdict.validity === "VALID" ? 0 : 98, run.stdout + run.stderr);
+    const articles = createHash("sha256")
+      .update(readFileSync(path.join(dir, "articles.jsonl")))
+      .digest("hex");
+    assert.deepEqual(digests, { "summary.DATASET": articles });
+    assert.deepEqual(run.head()?.digests, digests, "in the records' first line, too");
     assert.deepEqual(
       levels.map(({ name }) => name),
       ["chat", "summary"],
