@@ -1,4 +1,5 @@
 /** Metrics of a level that k6 gets as gauges and that follow from other values: its cost and energy. One definition for run, gate and merge. Pure. */
+import { atOnce } from "./at-once";
 import { costOf, type PriceSettings, pricesOf } from "./cost";
 import type { LevelSummary, RunReport } from "./level-summary";
 import type { MetricName } from "./metrics-table";
@@ -27,8 +28,11 @@ export function withCosts(report: RunReport, config: PriceSettings): { report: R
   const prices = pricesOf(config);
   if (!prices) return { report, unknown: [] };
   const unknown: string[] = [];
+  const shared = prices.hour === undefined ? [] : atOnce(report.levels);
   const levels = report.levels.map((level) => {
-    const cost = costOf(level, prices);
+    const cost = shared.includes(level)
+      ? "PRICE_HOUR is the whole server's, which other levels loaded at the same time; set PRICE_INPUT and PRICE_OUTPUT"
+      : costOf(level, prices);
     if (typeof cost !== "string") return { ...level, cost };
     unknown.push(`the cost of ${level.name} is not known: ${cost}`);
     return level;

@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
 import test from "node:test";
+import { withCosts } from "./computed-gauges";
 import { costOf } from "./cost";
+import type { RunReport } from "./level-summary";
 
 const level = {
   requests: 120,
@@ -55,4 +57,13 @@ test("what is not known is said, and not guessed", () => {
   const counters = { ...level, cachedTokens: 100_000, cachedSource: "server" as const };
   assert.match(String(costOf(counters, { ...prices, cached: 0.3 })), /does not report cached tokens/);
   assert.match(String(costOf({ ...level, requestThroughput: 0 }, { hour: 1 })), /steady window/);
+});
+
+test("an hour of the server is no class's own: of levels that ran at once it is not known, by tokens it is", () => {
+  const at = (name: string, windowStartS: number) => ({ ...level, name, windowStartS });
+  const report = { levels: [at("chat", 0), at("batch", 1), at("c8", 60)] } as unknown as RunReport;
+  const known = (prices: object) => withCosts(report, prices).report.levels.map(({ cost }) => cost !== undefined);
+  assert.deepEqual(known({ PRICE_HOUR: 7.2 }), [false, false, true]);
+  assert.match(withCosts(report, { PRICE_HOUR: 7.2 }).unknown[0] ?? "", /^the cost of chat is not known: PRICE_HOUR/);
+  assert.deepEqual(known({ PRICE_INPUT: 3, PRICE_OUTPUT: 15 }), [true, true, true]);
 });

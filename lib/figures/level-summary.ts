@@ -35,7 +35,7 @@ export interface LevelSummary extends Since<Omit<MeasuredLevel, ByName>, "cached
   cost?: Cost;
   /** Whether its steady window was steady; absent where it need not be (ramps, bursts) and in runs of earlier versions. */
   steady?: SteadyState;
-  /** What the server says of itself in the steady window; absent where it was not polled. */
+  /** What the server says of itself in the steady window; absent where it was not polled, and where another level ran at once. */
   server?: ServerFigures;
 }
 
@@ -61,6 +61,8 @@ export interface RunReport extends Since<Omit<Report, "levels" | "total" | "vali
   /** Everything outside a level's steady window included. */
   total: LevelSummary;
   validity: Validity;
+  /** Of levels that ran at once: what the server says of itself through all their steady windows, which is none's own. */
+  server?: ServerFigures;
   /** How the server's metrics pages were polled; absent where it has none. */
   serverPages?: PolledPage[];
 }

@@ -72,38 +72,59 @@ test("the file has each page under its address, and there is none where nothing 
   assert.equal(serverFile(settings, { series: [], states }), undefined);
 });
 
-test("levels that loaded the server at the same time are not held against its latencies", () => {
-  const histogram: PointsLine = {
-    ...{ type: "points", name: "s", page: 0, what: "histograms" },
-    metrics: ["count", "sum"].map((part) => `vllm:time_to_first_token_seconds_${part}`),
-    kinds: ["histogram", "histogram"],
-    points: Array.from({ length: 31 }, (_, t) => [t * 1e9, t, t / 10]),
-  };
+test("what the server says of levels that ran at once is none's own: it stands once, over all their windows", () => {
+  const of = (
+    what: "values" | "histograms",
+    metrics: string[],
+    kind: "gauge" | "histogram",
+    at: (t: number) => number[],
+  ) => ({
+    ...{ type: "points" as const, name: "s", page: 0, what, metrics, kinds: metrics.map(() => kind) },
+    points: Array.from({ length: 31 }, (_, t): [number, ...number[]] => [t * 1e9, ...at(t)]),
+  });
+  const ttft = ["count", "sum"].map((part) => `vllm:time_to_first_token_seconds_${part}`);
+  const series = [
+    of("histograms", ttft, "histogram", (t) => [t, t / 10]),
+    of("values", ["vllm:num_requests_running"], "gauge", (t) => [t]),
+  ];
   const state = { polls: 31, failed: 0, skipped: 0, error: "", bytes: 9, seconds: 30, cpuShare: 0 };
   const states = [{ ...state, pageMs: statsOf([]), readMs: statsOf([]) }];
-  const levels = (windows: readonly (readonly [fromS: number, durationS: number])[]) =>
-    windows.map(([windowStartS, durationS]) => ({
-      ...{ windowStartS, durationS, outputThroughput: 1, ttftMs: statsOf(Array(10).fill(110)), itlMs: statsOf([]) },
+  const latencies = (count: number) => ({ ttftMs: statsOf(Array(count).fill(110)), itlMs: statsOf([]) });
+  const said = (...windows: readonly (readonly [fromS: number, durationS: number])[]) => {
+    const levels = windows.map(([windowStartS, durationS]) => ({
+      ...{ windowStartS, durationS, outputThroughput: 2, ...latencies(10) },
     }));
-  const held = (windows: Parameters<typeof levels>[0]) => {
-    const report = { levels: levels(windows) } as unknown as RunReport;
-    return withServer(report, {}, { series: [histogram], states }).levels.map(({ server }) => server?.ttft?.meanMs);
+    const report = { levels, total: latencies(20) } as unknown as RunReport;
+    const { levels: own, server } = withServer(report, {}, { series, states });
+    const figures = [...own.map((level) => level.server), server];
+    return figures.map((each) => each && [each.running?.mean, each.ttft && Math.round(each.ttft.meanMs)]);
   };
-  const rounded = (windows: Parameters<typeof levels>[0]) => held(windows).map((ms) => ms && Math.round(ms));
-  assert.deepEqual(
-    rounded([
-      [0, 10],
-      [10, 10],
-      [20, 10],
-    ]),
-    [100, 100, 100],
-  );
-  assert.deepEqual(
-    rounded([
-      [0, 10],
-      [1, 8],
-      [20, 10],
-    ]),
-    [undefined, undefined, 100],
-  );
+  assert.deepEqual(said([0, 10], [10, 10], [20, 10]), [[4.5, 100], [14.5, 100], [24.5, 100], undefined]);
+  // From 0 to 15 s.
+  assert.deepEqual(said([0, 10], [5, 10]), [undefined, undefined, [7, 100]]);
+  // The run's TTFT is also that of a level that was alone.
+  assert.deepEqual(said([0, 10], [1, 8], [20, 10]), [undefined, undefined, [24.5, 100], [4.5, undefined]]);
+});
+
+test("energy of levels that ran at once is over the tokens of all of them", () => {
+  const points = Array.from({ length: 21 }, (_, t): [number, number] => [t * 1e9, 40]);
+  const power: PointsLine = {
+    type: "points",
+    name: "s",
+    page: 0,
+    what: "values",
+    metrics: ["rack_power_watts"],
+    kinds: ["gauge"],
+    points,
+  };
+  const state = { polls: 21, failed: 0, skipped: 0, error: "", bytes: 9, seconds: 20, cpuShare: 0 };
+  const states = [{ ...state, pageMs: statsOf([]), readMs: statsOf([]) }];
+  const none = { ttftMs: statsOf([]), itlMs: statsOf([]) };
+  const levels = [
+    { windowStartS: 0, durationS: 20, outputThroughput: 6, ...none },
+    { windowStartS: 0, durationS: 10, outputThroughput: 8, ...none },
+  ];
+  const report = { levels, total: none } as unknown as RunReport;
+  const { server } = withServer(report, { POWER_METRIC: "rack_power_watts" }, { series: [power], states });
+  assert.equal(server?.joulesPerOutputToken, (40 * 20) / (6 * 20 + 8 * 10));
 });

@@ -1,6 +1,8 @@
 /** What polled pages of the server add to a run: figures of each level, and server-metrics.json. For one process and for a merge. Pure. */
-import type { PolledPage, RunReport } from "./level-summary";
-import { type PointsLine, pagesOf, serverFigures } from "./server";
+import { atOnce } from "./at-once";
+import type { LevelSummary, PolledPage, RunReport } from "./level-summary";
+import { statsOf } from "./percentile";
+import { type Measured, type PointsLine, pagesOf, serverFigures } from "./server";
 import { parsePowerMetric } from "./server-presets";
 
 /** How a page was polled, as the module reports it. */
@@ -63,29 +65,40 @@ export function shownPages({ METRICS_URL: shown }: PageSettings): string[] {
 
 const wasNamed = (shown: unknown): shown is string => typeof shown === "string" && shown !== "";
 
-/** The report with what the server says of each level, and how its pages were polled. */
+/** The report with what the server says of each level, of those that ran at once together, and how its pages were polled. */
 export function withServer(report: RunReport, settings: PageSettings, { series, states }: Polled): RunReport {
   // A server without such a page needs no word, unless one was named.
   if (states.length === 0 || (series.length === 0 && !wasNamed(settings.METRICS_URL))) return report;
   const { POWER_METRIC: named } = settings;
   const pages = pagesOf(series);
   const power = typeof named === "string" && named !== "" ? parsePowerMetric(named) : undefined;
+  const figures = (level: Measured) => serverFigures(pages, level, power);
+  const shared = new Set(atOnce(report.levels));
   const levels = report.levels.map((level) => {
-    const alone = !report.levels.some((other) => other !== level && overlap(other, level));
-    const server = serverFigures(pages, level, { alone, ...(power ? { power } : {}) });
+    const server = shared.has(level) ? undefined : figures(level);
     return server ? { ...level, server } : level;
   });
+  const server = shared.size > 0 ? figures(together([...shared], report)) : undefined;
   const urls = shownPages(settings);
-  return { ...report, levels, serverPages: states.map((state, i) => ({ url: urls[i] ?? "", ...state })) };
+  return {
+    ...report,
+    levels,
+    ...(server ? { server } : {}),
+    serverPages: states.map((state, i) => ({ url: urls[i] ?? "", ...state })),
+  };
 }
 
-type Windowed = Pick<RunReport["levels"][number], "windowStartS" | "durationS">;
-
-/** Whether two levels loaded the server at the same time, as the classes of a mix do. */
-function overlap(a: Windowed, b: Windowed): boolean {
-  const [first, second] = a.windowStartS <= b.windowStartS ? [a, b] : [b, a];
-  return second.windowStartS < first.windowStartS + first.durationS - 1e-6;
+/** Levels that ran at once as one, from the first opening to the last close of their windows. */
+function together(levels: readonly LevelSummary[], { total, levels: all }: RunReport): Measured {
+  const windowStartS = Math.min(...levels.map((level) => level.windowStartS));
+  const durationS = Math.max(...levels.map((level) => level.windowStartS + level.durationS)) - windowStartS;
+  const tokens = levels.reduce((sum, level) => sum + level.outputThroughput * level.durationS, 0);
+  // The run's own latencies are those of all levels, and of these no others are known.
+  const { ttftMs, itlMs } = levels.length === all.length ? total : { ttftMs: noStats, itlMs: noStats };
+  return { windowStartS, durationS, outputThroughput: durationS > 0 ? tokens / durationS : 0, ttftMs, itlMs };
 }
+
+const noStats = statsOf([]);
 
 /** server-metrics.json: by page how it was polled, and what was read; undefined where nothing was. */
 export function serverFile(settings: PageSettings, { series, states }: Polled): string | undefined {

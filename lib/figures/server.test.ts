@@ -103,14 +103,11 @@ test("energy is the counter's, else power over the window; POWER_METRIC is taken
   const pages = pagesOf([line]);
   const said = serverFigures(pages, level(0, 2));
   assert.deepEqual([said?.energyJ, said?.powerW, said?.joulesPerOutputToken], [600, 100, 3]);
-  const rack = serverFigures(pages, level(0, 2), { power: { name: "rack_watts", role: "power", scale: 1 } });
+  const rack = serverFigures(pages, level(0, 2), { name: "rack_watts", role: "power", scale: 1 });
   assert.deepEqual([rack?.energyJ, rack?.joulesPerOutputToken], [2000, 10]);
-  assert.equal(
-    serverFigures(pages, level(0, 2), { power: { name: "gone", role: "power", scale: 1 } })?.energyJ,
-    undefined,
-  );
+  assert.equal(serverFigures(pages, level(0, 2), { name: "gone", role: "power", scale: 1 })?.energyJ, undefined);
   const counted = { name: "rack_watts", role: "energy", scale: 1 } as const;
-  assert.equal(serverFigures(pages, level(0, 2), { power: counted })?.energyJ, undefined, "a gauge is no sum");
+  assert.equal(serverFigures(pages, level(0, 2), counted)?.energyJ, undefined, "a gauge is no sum");
 });
 
 test("a histogram's percentile is known to a bucket, and its mean is held against ours", () => {

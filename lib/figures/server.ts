@@ -262,16 +262,14 @@ function figuresOf(page: Page, name: string, fromNs: number, toNs: number): Metr
   return grown === undefined ? undefined : { kind: "counter", increase: grown, rate: (grown / (toNs - fromNs)) * 1e9 };
 }
 
-type Measured = Pick<LevelSummary, "windowStartS" | "durationS" | "outputThroughput" | "ttftMs" | "itlMs">;
+/** What the server's pages are held against. */
+export type Measured = Pick<LevelSummary, "windowStartS" | "durationS" | "outputThroughput" | "ttftMs" | "itlMs">;
 
-/**
- * What polled pages say of a level's steady window; undefined where they say nothing. The latencies and the energy are the whole
- * server's: of a level that was not alone they are not held against its own.
- */
+/** What polled pages say of a level's steady window; undefined where they say nothing. */
 export function serverFigures(
   pages: readonly Page[],
   level: Measured,
-  { power, alone = true }: { power?: PowerMetric; alone?: boolean } = {},
+  power?: PowerMetric,
   known: readonly KnownMetric[] = knownMetrics,
 ): ServerFigures | undefined {
   const fromNs = level.windowStartS * 1e9;
@@ -286,9 +284,7 @@ export function serverFigures(
     return figures;
   });
   if (all.every((figures) => Object.keys(figures).length === 0)) return undefined;
-  const found = roles(all, level, power, known);
-  const { ttft: _, itl: __, joulesPerOutputToken: ___, ...shared } = found;
-  return { ...(alone ? found : shared), pages: all };
+  return { ...roles(all, level, power, known), pages: all };
 }
 
 interface Found {

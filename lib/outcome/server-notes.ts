@@ -16,7 +16,7 @@ function spanS(levels: RunReport["levels"]): number {
 }
 
 /** What a reader must know of how the server was polled, a line each. */
-export function serverNotes({ levels, serverPages = [] }: RunReport, config: Settings): string[] {
+export function serverNotes({ levels, server: together, serverPages = [] }: RunReport, config: Settings): string[] {
   const notes = serverPages.flatMap(({ url, polls, failed, skipped, error, cpuShare, pageMs, bytes }) => {
     const of = `the metrics page ${url}`;
     return [
@@ -33,7 +33,8 @@ export function serverNotes({ levels, serverPages = [] }: RunReport, config: Set
         : []),
     ];
   });
-  if (config.POWER_METRIC !== "" && levels.length > 0 && levels.every(({ server }) => server?.energyJ === undefined)) {
+  const polled = [...levels.map(({ server }) => server), together];
+  if (config.POWER_METRIC !== "" && levels.length > 0 && polled.every((server) => server?.energyJ === undefined)) {
     notes.push(
       `the energy is not known: no page of METRICS_URL has ${config.POWER_METRIC} as a gauge of power or a counter of energy through half of a level`,
     );

@@ -1,6 +1,6 @@
 /** What the server says of itself, for the terminal. Pure. */
-import type { LevelSummary } from "../figures/level-summary";
-import type { BucketedPercentile, HeldAgainst } from "../figures/server";
+import type { RunReport } from "../figures/level-summary";
+import type { BucketedPercentile, HeldAgainst, ServerFigures } from "../figures/server";
 import { type Column, percent, shortNumber, textTable } from "../figures/table";
 
 const optional = (value: number | undefined, shown: (value: number) => string = shortNumber): string =>
@@ -11,7 +11,13 @@ const both = (gauge: { mean: number; max: number } | undefined, shown: (value: n
 
 const whole = (value: number) => shortNumber(Math.round(value * 10) / 10);
 
-const columns: Column<LevelSummary>[] = [
+/** A level, or all that ran at once. */
+interface Polled {
+  readonly name: string;
+  readonly server?: ServerFigures;
+}
+
+const columns: Column<Polled>[] = [
   { heading: "server", left: true, cell: ({ name }) => name },
   { heading: "running mean, max", cell: ({ server }) => both(server?.running, whole) },
   { heading: "waiting mean, max", cell: ({ server }) => both(server?.waiting, whole) },
@@ -47,11 +53,12 @@ const heldColumns: Column<Held>[] = [
 ];
 
 /**
- * Tables of what the server says of each level: its load, cache and power; and its own TTFT and ITL beside ours. The difference is
+ * Tables of what the server says of each level, and of levels that ran at once together: its load, cache and power; and its own TTFT and ITL beside ours. The difference is
  * what passes outside of its clock: the network, its HTTP server, and with some servers the tokenizer. Nothing where it says nothing.
  */
-export function serverTables(levels: readonly LevelSummary[]): string[] {
-  const polled = levels.filter(({ server }) => server !== undefined);
+export function serverTables({ levels, server: shared }: Pick<RunReport, "levels" | "server">): string[] {
+  const rows: readonly Polled[] = shared ? [...levels, { name: "together", server: shared }] : levels;
+  const polled = rows.filter(({ server }) => server !== undefined);
   const used = columns.filter((column) => polled.some((level) => column.cell(level) !== ""));
   const held = polled.flatMap(({ name: level, server }) => [
     ...(server?.ttft ? [{ level, what: "TTFT", held: server.ttft }] : []),

@@ -134,7 +134,7 @@ function summaryText(
 ): string {
   const lines: string[] = [];
   if (report.total.requests > 0) lines.push(levelTable(report.levels));
-  lines.push(...serverTables(report.levels));
+  lines.push(...serverTables(report));
   for (const line of failureLines(report.levels)) lines.push(line);
   const client = clientLines(report);
   if (client.length > 0) lines.push(client.join("\n"));

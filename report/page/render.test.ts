@@ -259,6 +259,17 @@ test("what the server says of each level, its latencies beside ours and the cost
   });
   const html = readFileSync(join(run, "report.html"), "utf8");
   for (const id of ["server", "server_latencies", "costs"]) assert.ok(html.includes(`id="table-${id}"`), id);
+  // Levels that ran at once are one row.
+  summary.server = { running: { mean: 4, max: 6 }, pages: [] };
+  delete summary.levels[1]?.server;
+  writeFileSync(file, JSON.stringify(summary));
+  await renderReport(run);
+  const polled = rows("server").map((row: Record<string, unknown>) => [row.level, row.running_mean, row.running_max]);
+  assert.deepEqual(polled, [
+    ["c2", 1.5, 2],
+    ["together", 4, 6],
+  ]);
+  assert.equal(rows("costs").length, 2);
   // Of a server that says nothing, without prices, there is no such section.
   await renderReport(plain);
   assert.doesNotMatch(readFileSync(join(plain, "report.html"), "utf8"), /and costs</);

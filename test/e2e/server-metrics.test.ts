@@ -131,6 +131,44 @@ test("each level has what the server and its GPUs say of its window, and what th
   assert.ok((file.pages[1]?.values.points.length ?? 0) >= 8);
 });
 
+test("what runs in the server is no class's own: it stands once, for all of them", { timeout: 60_000 }, async (t) => {
+  const server = await startServer("--ttft", "100ms", "--itl", "10ms", "--max-num-seqs", "8");
+  t.after(() => server.stop());
+  const file = path.join(scratchDir(), "mix.json");
+  const settings = { INPUT_TOKENS: 16, OUTPUT_TOKENS: 20 };
+  const classes = [
+    { name: "a", concurrency: 3, settings },
+    { name: "b", concurrency: 2, settings },
+  ];
+  writeFileSync(file, JSON.stringify({ classes }));
+  const { summary, stdout } = await run("mixed", {
+    ...{ BASE_URL: server.baseUrl, MIX: file, DURATION: "3s", THRESHOLDS: "none", METRICS_INTERVAL: "100ms" },
+  });
+  assert.deepEqual(
+    summary.levels.map((level) => [level.name, level.server]),
+    [
+      ["a", undefined],
+      ["b", undefined],
+    ],
+    stdout,
+  );
+  assert.equal(summary.server?.running?.max, 5);
+  near(summary.server?.running?.mean, 5, "running", { relative: 0.2 });
+  const counted = summary.levels.reduce((sum, { requests }) => sum + requests, 0);
+  near(summary.server?.ttft?.count, counted, "requests by both", { relative: 0.25 });
+  assert.equal(summary.server?.ttft?.ours.count, summary.total.ttftMs.count);
+  const [, table = ""] = /^(server +running mean, max.*\n(?:.+\n)+)/m.exec(stdout) ?? [];
+  assert.deepEqual(
+    table
+      .trim()
+      .split("\n")
+      .slice(1)
+      .map((line) => line.split(/ +/)[0]),
+    ["together"],
+    stdout,
+  );
+});
+
 test("a gate on energy that nobody tells does not pass, and says why", { timeout: 60_000 }, async (t) => {
   const server = await startServer("--ttft", "5ms", "--itl", "1ms");
   t.after(() => server.stop());

@@ -129,9 +129,13 @@ type Summary = Reported["ended"]["summary"];
 
 const tenth = (value: number) => Math.round(value * 10) / 10;
 
+/** What the server says of a level, or of those that ran at once together. */
+const serverOf = ({ levels, server }: Summary, level: string) =>
+  level === "together" ? server : levels.find(({ name }) => name === level)?.server;
+
 /** A cell of the table of what the server says of a level, from summary.json. */
-function serverCell({ levels }: Summary, level: string, column: string) {
-  const server = levels.find(({ name }) => name === level)?.server;
+function serverCell(summary: Summary, level: string, column: string) {
+  const server = serverOf(summary, level);
   const pair = (gauge: { mean: number; max: number } | undefined, shown: (value: number) => string) =>
     gauge && `${shown(gauge.mean)}, ${shown(gauge.max)}`;
   const count = (value: number) => shortNumber(tenth(value));
@@ -152,13 +156,13 @@ function serverCell({ levels }: Summary, level: string, column: string) {
 }
 
 /** A line of the server's TTFT or ITL beside ours. */
-function checkHeld(line: string, { levels }: Summary, same: Same): void {
+function checkHeld(line: string, summary: Summary, same: Same): void {
   const match = /^(\S+) (TTFT|ITL) +(\S+) +(\S+) +(\S+) +(\S+ to \S+) +(\S+) +(\S+ to \S+) +(\S+) +(\S+) +(\S+)$/.exec(
     line,
   );
   assert.ok(match, line);
   const [, name = "", what, ...shown] = match;
-  const server = levels.find((level) => level.name === name)?.server;
+  const server = serverOf(summary, name);
   const held = what === "TTFT" ? server?.ttft : server?.itl;
   assert.ok(held, line);
   const bucket = (of: typeof held.p50Ms) =>

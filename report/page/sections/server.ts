@@ -5,8 +5,11 @@ import type { Section } from "../answer";
 import type { Cell, Column, Table } from "../table";
 import { runColumn, type ShownRun } from "./runs";
 
+/** A level, or all that ran at once. */
+type Row = Pick<LevelSummary, "name" | "server" | "cost">;
+
 interface LevelColumn extends Column {
-  readonly of: (level: LevelSummary) => number | undefined;
+  readonly of: (level: Row) => number | undefined;
 }
 
 const gauge = (key: "running" | "waiting" | "kvUsage", name: string, title: string): LevelColumn[] =>
@@ -52,13 +55,21 @@ const costs: readonly LevelColumn[] = [
   },
 ];
 
+/** What the server says something of: the levels, or where they ran at once all of them together. */
+function polledOf({ levelSummaries, summary }: ShownRun["run"]): readonly Row[] {
+  const server = summary?.server;
+  if (!server) return levelSummaries;
+  return [...levelSummaries.filter((level) => level.server), { name: "together", server }];
+}
+
 /** A line a level, of the columns that have a value; undefined where none has. */
 function levelTable(
   shown: readonly ShownRun[],
+  rowsOf: (run: ShownRun["run"]) => readonly Row[],
   wanted: readonly LevelColumn[],
   about: Omit<Table, "columns" | "rows">,
 ) {
-  const levels = shown.flatMap(({ run, label }) => run.levelSummaries.map((level) => ({ level, label })));
+  const levels = shown.flatMap(({ run, label }) => rowsOf(run).map((level) => ({ level, label })));
   const used = wanted.filter(({ of }) => levels.some(({ level }) => of(level) !== undefined));
   if (used.length === 0) return [];
   const rows = levels.map(
@@ -74,7 +85,7 @@ function levelTable(
 /** TTFT and ITL by the server's own histograms beside ours. */
 function heldTable(shown: readonly ShownRun[]): Table[] {
   const rows = shown.flatMap(({ run, label }) =>
-    run.levelSummaries.flatMap(({ name, server }) => [
+    polledOf(run).flatMap(({ name, server }) => [
       ...heldRow(label, name, "TTFT", server?.ttft),
       ...heldRow(label, name, "ITL", server?.itl),
     ]),
@@ -120,13 +131,13 @@ export function serverSection(shown: readonly ShownRun[]): Section {
     heading: "The server's side, and costs",
     pictures: [],
     tables: [
-      ...levelTable(shown, columns, {
+      ...levelTable(shown, polledOf, columns, {
         name: "server",
         title: "What the server says of each level",
-        note: "From its metrics pages, in the steady window of each level.",
+        note: "From its metrics pages, in the steady window of each level. Levels that ran at once, as classes do, are one row: the pages do not tell them apart.",
       }),
       ...heldTable(shown),
-      ...levelTable(shown, costs, {
+      ...levelTable(shown, ({ levelSummaries }) => levelSummaries, costs, {
         name: "costs",
         title: "Costs",
         note: "By the PRICE settings. A request that met every SLO has to pay for those that did not.",
