@@ -8,9 +8,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { gunzipSync } from "node:zlib";
-import type { RequestLine } from "../../lib/figures/records";
-import { mean, quantile, sum } from "../../test/support/statistics";
-import { type RunSpec, requestLine, sweep, writeRun } from "../../test/support/synthetic";
+import type { LevelLine, RecordLine, RequestLine } from "../../lib/figures/records";
+import type { PointsLine } from "../../lib/figures/server";
+import { writeFolded } from "../../test/support/folded-run";
+import { largest, mean, quantile, sum } from "../../test/support/statistics";
+import { lasting, metricsPages, type RunSpec, requestLine, sweep, writeRun } from "../../test/support/synthetic";
 import type { ChartSpec } from "./chart";
 import { renderReport } from "./render";
 
@@ -352,4 +354,258 @@ test("the command repeats what was set, in the form that is read again", () => {
   assert.match(command, /^npm start concurrency-sweep -- \\\n/);
   assert.ok(command.includes("-e CONCURRENCY=2,8"), command);
   assert.ok(command.includes("-e REQUESTS=120"), command);
+});
+
+/** The page of a run whose summary is folded from its records, and these records. */
+class Page {
+  readonly html: string;
+  readonly lines: (RecordLine | PointsLine)[];
+  readonly requests: RequestLine[];
+
+  constructor(private readonly run: string) {
+    this.html = readFileSync(join(run, "report.html"), "utf8");
+    this.lines = gunzipSync(readFileSync(join(run, "records.ndjson.gz")))
+      .toString()
+      .split("\n")
+      .flatMap((text) => (text === "" ? [] : [JSON.parse(text)]));
+    this.requests = this.lines.filter((line): line is RequestLine => line.type === "request");
+  }
+
+  static async of(spec: RunSpec, name: string): Promise<Page> {
+    const run = writeFolded(spec, dir, name);
+    await renderReport(run);
+    return new Page(run);
+  }
+
+  rows(table: string): Cells[] {
+    return JSON.parse(readFileSync(join(this.run, "tables", `${table}.json`), "utf8")).rows;
+  }
+
+  points(chart: string, series: string, panel = 0): [number, number | null][] {
+    const all = JSON.parse(/id="charts">([^<]*)</.exec(this.html)?.[1] ?? "{}") as Record<string, ChartSpec>;
+    return (all[chart]?.panels[panel]?.series.find(({ name }) => name === series)?.points ?? []).map(([x, y]) => [
+      x,
+      y,
+    ]);
+  }
+
+  window(level: string): LevelLine {
+    const found = this.lines.find((line): line is LevelLine => line.type === "level" && line.name === level);
+    assert.ok(found);
+    return found;
+  }
+
+  steady(level: string): RequestLine[] {
+    return this.requests.filter((line) => line.level === level && line.phase === "steady");
+  }
+
+  /** The polls of a metric: [ns, value]. */
+  polls(metric: string): [number, number][] {
+    return this.lines.flatMap((line) => {
+      if (line.type !== "points" || !line.metrics.includes(metric)) return [];
+      const column = 1 + line.metrics.indexOf(metric);
+      return line.points.map((row): [number, number] => [row[0], row[column] as number]);
+    });
+  }
+
+  /** By how much a counter grew in a window, between two polls evenly. */
+  grown(metric: string, { openNs, closeNs }: LevelLine): number {
+    const at = (ns: number): number => {
+      const polls = this.polls(metric);
+      const after = polls.findIndex(([pollNs]) => pollNs >= ns);
+      const [[fromNs, from], [toNs, to]] = [polls[after - 1], polls[after]] as [[number, number], [number, number]];
+      return from + ((to - from) * (ns - fromNs)) / (toNs - fromNs);
+    };
+    return at(closeNs) - at(openNs);
+  }
+
+  /** A gauge in a window, each poll holding until the next: its mean over time, and its most. */
+  held(metric: string, { openNs, closeNs }: LevelLine): { mean: number; max: number } {
+    const polls = this.polls(metric);
+    const spans = polls.map(([ns, value], i) => ({
+      value,
+      ns: Math.min(closeNs, polls[i + 1]?.[0] ?? closeNs) - Math.max(openNs, ns),
+    }));
+    const within = spans.filter(({ ns }) => ns > 0);
+    return {
+      mean: sum(within.map(({ value, ns }) => value * ns)) / (closeNs - openNs),
+      max: largest(within.map(({ value }) => value)),
+    };
+  }
+
+  /** The output tokens of a level that arrived in a span of time. */
+  tokens(level: string, fromNs: number, toNs: number): number {
+    return sum(
+      completed(this.requests.filter((line) => line.level === level)).flatMap(({ sentNs = 0, arrivals = [] }) => {
+        let atNs = sentNs;
+        return arrivals.map(([delta, tokens]) => {
+          atNs += delta;
+          return atNs > fromNs && atNs <= toNs ? tokens : 0;
+        });
+      }),
+    );
+  }
+}
+
+/** The text of the answer that stands on top of a page. */
+const answerOf = ({ html }: Page): string => /id="answer">(.*?)<\/section>/s.exec(html)?.[1] ?? "";
+
+test("a soak's parts: requests, latencies, throughput and memory of each tenth, and the drift over all", async () => {
+  const page = await Page.of(lasting({ seed: 50 }), "soak");
+  const { openNs, closeNs, clientMB = [] } = page.window("c4");
+  const lengthNs = (closeNs - openNs) / 10;
+  const rows = page.rows("parts_c4");
+  assert.equal(rows.length, 10);
+  const medians: Record<string, number[]> = { TTFT: [], TPOT: [] };
+  for (const [part, row] of rows.entries()) {
+    const fromNs = openNs + part * lengthNs;
+    const own = page
+      .steady("c4")
+      .filter(({ scheduledNs = 0 }) => scheduledNs >= fromNs && scheduledNs < fromNs + lengthNs);
+    const done = completed(own);
+    assert.ok(done.length > 20);
+    near(row.from_s, (fromNs - openNs) / 1e9, "from", 1e-3);
+    assert.deepEqual([row.requests, row.failed], [own.length, own.length - done.length], `part ${part}`);
+    for (const [name, of] of Object.entries({ ttft, tpot }))
+      for (const q of [0.5, 0.99]) near(row[`${name}_p${100 * q}_ms`], quantile(done.map(of), q), `${name} of ${part}`);
+    near(row.output_tokens_per_s, (1e9 * page.tokens("c4", fromNs, fromNs + lengthNs)) / lengthNs, `tokens of ${part}`);
+    near(row.client_mb, clientMB[0]?.[part] ?? 0, `memory of ${part}`);
+    medians.TTFT?.push(quantile(done.map(ttft), 0.5));
+    medians.TPOT?.push(quantile(done.map(tpot), 0.5));
+    for (const [panel, series, key] of [
+      [0, "TTFT p50", "ttft_p50_ms"],
+      [0, "TPOT p50", "tpot_p50_ms"],
+      [1, "Output tokens/s", "output_tokens_per_s"],
+      [1, "Client's memory", "client_mb"],
+    ] as const) {
+      const [x, y] = page.points("soak-c4", series, panel)[part] ?? [];
+      near(x, (part + 0.5) * (lengthNs / 1e9), `${series}, middle of part ${part}`);
+      near(y, Number(row[key]), `${series} of part ${part}, drawn`);
+    }
+  }
+  // Theil and Sen: the median slope of all pairs, and the line through the medians.
+  for (const [name, values] of Object.entries(medians)) {
+    const slopes = values.flatMap((a, i) => values.slice(i + 1).map((b, k) => (b - a) / (k + 1)));
+    const slope = quantile(slopes, 0.5);
+    const begin = quantile(
+      values.map((value, i) => value - slope * i),
+      0.5,
+    );
+    const [, percent] = new RegExp(`The median ${name} rises by ([0-9.]+) %`).exec(answerOf(page)) ?? [];
+    near(Number(percent), (900 * slope) / begin, `drift of the ${name}`, 0.006);
+  }
+});
+
+test("the server's side and what it costs in energy: from the polls and the requests of each window", async () => {
+  const spec = sweep({ seed: 51, concurrencies: [2, 8], requestsPerLevel: 90, tokens: 12 });
+  const polled: RunSpec = {
+    ...{ ...spec, points: metricsPages(spec, 130) },
+    config: { ...spec.config, METRICS_URL: "http://127.0.0.1:8000/metrics" },
+  };
+  const page = await Page.of(polled, "polled");
+  const [rows, latencies] = [page.rows("server"), page.rows("server_latencies")];
+  assert.deepEqual(
+    latencies.map(({ level, latency }) => `${level} ${latency}`),
+    ["c2 TTFT", "c2 ITL", "c8 TTFT", "c8 ITL"],
+  );
+  for (const [i, level] of ["c2", "c8"].entries()) {
+    const window = page.window(level);
+    const row = rows[i] ?? {};
+    const grown = (metric: string) => page.grown(`vllm:${metric}_total`, window);
+    const held = (metric: string) => page.held(metric, window);
+    const power = held("DCGM_FI_DEV_POWER_USAGE").mean;
+    const joules = (power * (window.closeNs - window.openNs)) / 1e9;
+    const truths = {
+      running_mean: held("vllm:num_requests_running").mean,
+      running_max: held("vllm:num_requests_running").max,
+      waiting_mean: held("vllm:num_requests_waiting").mean,
+      waiting_max: held("vllm:num_requests_waiting").max,
+      kv_usage_mean: held("vllm:kv_cache_usage_perc").mean,
+      kv_usage_max: held("vllm:kv_cache_usage_perc").max,
+      preemptions: grown("num_preemptions"),
+      prefix_hit_share: grown("prefix_cache_hits") / grown("prefix_cache_queries"),
+      draft_acceptance: grown("spec_decode_num_accepted_tokens") / grown("spec_decode_num_draft_tokens"),
+      gpu_use: held("DCGM_FI_DEV_GPU_UTIL").mean / 100,
+      power_w: power,
+      energy_j: joules,
+      joules_per_output_token: joules / page.tokens(level, window.openNs, window.closeNs),
+    };
+    assert.deepEqual(Object.keys(row), ["level", ...Object.keys(truths)]);
+    for (const [key, truth] of Object.entries(truths)) near(row[key], truth, `${level} ${key}`);
+
+    const done = completed(page.steady(level));
+    for (const [k, [name, ours]] of (
+      [
+        ["time_to_first_token", done.map(ttft)],
+        ["inter_token_latency", done.flatMap(({ arrivals = [] }) => arrivals.slice(1).map(([ns]) => ms(ns)))],
+      ] as const
+    ).entries()) {
+      const told = latencies[2 * i + k] ?? {};
+      const part = (suffix: string) => page.grown(`vllm:${name}_seconds_${suffix}`, window);
+      const [count, meanMs] = [part("count"), (1000 * part("sum")) / part("count")];
+      near(told.server_count, count, `${level} ${name}, count`);
+      near(told.server_mean_ms, meanMs, `${level} ${name}, mean`);
+      near(told.client_mean_ms, mean(ours), `${level} ${name}, our mean`);
+      near(told.client_p50_ms, quantile(ours, 0.5), `${level} ${name}, our p50`, k === 0 ? 1e-5 : 2e-3);
+      assert.equal(told.client_count, ours.length);
+      near(told.outside_ms, mean(ours) - meanMs, `${level} ${name}, outside`);
+      const bounds = [0.01, 0.025, 0.05, 0.1, 0.25, 1];
+      const half = bounds.findIndex((bound) => part(`bucket{le="${bound}"}`) >= count / 2);
+      near(told.server_p50_from_ms, 1000 * (bounds[half - 1] ?? 0), `${level} ${name}, p50 from`);
+      near(told.server_p50_to_ms, 1000 * (bounds[half] ?? Number.NaN), `${level} ${name}, p50 to`);
+    }
+  }
+});
+
+test("costs: by the prices of tokens and by the hour, of all requests and of those that met the SLOs", async () => {
+  const base = sweep({
+    ...{ seed: 52, concurrencies: [2, 8], requestsPerLevel: 90, tokens: 12, failBeyond: 6 },
+    sloMs: { ttft: 40, e2e: 190 },
+  });
+  const spec: RunSpec = {
+    ...base,
+    requests: base.requests.map((line, i) => ({ ...line, tokenSource: "usage", cachedTokens: i % 50 })),
+  };
+  const isGood = (line: RequestLine) => line.outcome === "completed" && ttft(line) <= 40 && e2e(line) <= 190;
+  for (const [name, prices] of Object.entries({
+    tokens: { PRICE_INPUT: 0.5, PRICE_CACHED: 0.05, PRICE_OUTPUT: 1.5 },
+    hour: { PRICE_HOUR: 3.6 },
+  })) {
+    const page = await Page.of({ ...spec, config: { ...spec.config, ...prices } }, `costs-${name}`);
+    const rows = page.rows("costs");
+    assert.equal(rows.length, 2);
+    for (const [i, level] of ["c2", "c8"].entries()) {
+      const { openNs, closeNs } = page.window(level);
+      const own = page.steady(level);
+      const done = completed(own);
+      const good = own.filter(isGood);
+      assert.ok(good.length > 0 && (level === "c2" || good.length < done.length), `${good.length} of ${done.length}`);
+      const tokens = (key: "inputTokens" | "outputTokens" | "cachedTokens", of: RequestLine[]) =>
+        sum(of.map((line) => line[key] ?? 0));
+      const dollars =
+        (0.5 * (tokens("inputTokens", done) - tokens("cachedTokens", done)) +
+          0.05 * tokens("cachedTokens", done) +
+          1.5 * tokens("outputTokens", done)) /
+        1e6;
+      // The server's time costs 0.1 cent a second: over what ended, or arrived, in the window.
+      const windowS = (closeNs - openNs) / 1e9;
+      const ended = completed(page.requests).filter(
+        (line) => line.level === level && (line.endNs ?? 0) > openNs && (line.endNs ?? 0) <= closeNs,
+      );
+      const perRequest = name === "tokens" ? dollars / done.length : (0.001 * windowS) / ended.length;
+      const perToken =
+        name === "tokens"
+          ? dollars / tokens("outputTokens", done)
+          : (0.001 * windowS) / page.tokens(level, openNs, closeNs);
+      const row = rows[i] ?? {};
+      near(row.cost_per_request, perRequest, `${name} ${level}, a request`);
+      near(row.cost_per_good_request, (perRequest * done.length) / good.length, `${name} ${level}, a good request`);
+      near(row.cost_per_million_output_tokens, 1e6 * perToken, `${name} ${level}, a million tokens`);
+      near(
+        row.cost_per_million_good_output_tokens,
+        (1e6 * perToken * tokens("outputTokens", done)) / tokens("outputTokens", good),
+        `${name} ${level}, a million good tokens`,
+      );
+    }
+  }
 });

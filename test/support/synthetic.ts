@@ -9,7 +9,7 @@ import { gzipSync } from "node:zlib";
 import type { LevelSummary, Second, Stats, Validity } from "../../lib/figures/level-summary";
 import { randomNormal, seededRng } from "../../lib/workload/rng";
 import { hashText } from "../../lib/workload/workload";
-import type { LevelLine, PointsLine, RecordLine, RequestLine } from "../../report/read/records";
+import type { LevelLine, PointsLine, RecordLine, RequestLine, SessionLine } from "../../report/read/records";
 
 const msToNs = (ms: number): number => Math.round(ms * 1e6);
 
@@ -114,6 +114,8 @@ export interface LevelSpec {
   labels?: Record<string, string | number>;
   openMs: number;
   closeMs: number;
+  /** MB of each client, by part of the window. */
+  clientMB?: number[][];
 }
 
 const requestNs = (
@@ -269,6 +271,7 @@ export interface RunSpec {
   config?: Record<string, unknown>;
   sloMs?: { ttft?: number; tpot?: number; e2e?: number };
   points?: PointsLine[];
+  sessions?: SessionLine[];
   validity?: Partial<Validity>;
   pass?: boolean;
   reasons?: string[];
@@ -334,6 +337,7 @@ export function writeRun(
     },
     ...levelLines,
     ...spec.requests,
+    ...(spec.sessions ?? []),
     ...(spec.points ?? []),
     { type: "end", endNs, ended: "complete", validity },
   ];
@@ -701,4 +705,162 @@ export function cache(options: {
     requests,
     points: [points],
   };
+}
+
+/** One load for a while, in which a server's times grow by the share `slowsBy` from the first request to the last. */
+export function lasting(options: { seed: number; clients?: number; lastsS?: number; slowsBy?: number }): RunSpec {
+  const random = randomSource(options.seed);
+  const { clients = 4, lastsS = 30, slowsBy = 0.4 } = options;
+  const level = `c${clients}`;
+  const [openMs, closeMs] = [1000, 1000 * (1 + lastsS)];
+  const ready = Array.from({ length: clients }, (_, i) => openMs + 20 * i);
+  const requests: RequestLine[] = [];
+  for (;;) {
+    const client = ready.indexOf(Math.min(...ready));
+    const scheduledMs = ready[client] as number;
+    if (scheduledMs >= closeMs) break;
+    const by = 1 + (slowsBy * (scheduledMs - openMs)) / (closeMs - openMs);
+    const failed = random.uniform() < 0.02;
+    const line = requestLine({
+      ...{ level, index: requests.length, scheduledMs, sentMs: scheduledMs + 0.1 * random.uniform() },
+      ...(failed
+        ? { failure: "http_5xx", status: 500, failedAfterMs: 40 }
+        : {
+            ttftMs: by * random.normal(60, 4),
+            gapsMs: Array.from({ length: 11 }, () => by * random.normal(20, 1)),
+            inputTokens: 60 + Math.floor(30 * random.uniform()),
+          }),
+    });
+    requests.push(line);
+    ready[client] = (line.endNs ?? 0) / 1e6;
+  }
+  const parts = 10;
+  const clientMB = [Array.from({ length: parts }, (_, part) => 80 + 0.3 * part + 0.1 * random.uniform())];
+  return {
+    scenario: "soak",
+    requests,
+    levels: [{ name: level, concurrency: clients, openMs, closeMs, clientMB }],
+    config: { DURATION: 1000 * lastsS, SLICES: parts, DRIFT_LIMIT: 5, CLIENT_MEMORY_LIMIT: 20 },
+  };
+}
+
+/** Conversations of several turns at once, every other turn handing over results of tools; a server that caches what it knows. */
+export function talks(options: { seed: number; sessions?: number; turns?: number }): RunSpec {
+  const random = randomSource(options.seed);
+  const turns = options.turns ?? 4;
+  const level = "s6";
+  const requests: RequestLine[] = [];
+  const sessions: SessionLine[] = [];
+  let closeMs = 0;
+  for (let i = 0; i < (options.sessions ?? 24); i++) {
+    const id = `talk-${i}`;
+    const beginMs = 500 + 300 * i;
+    let nowMs = beginMs;
+    let known = 0;
+    let waitMs = 0;
+    for (let turn = 1; turn <= turns; turn++) {
+      const inputTokens = known + 40 + Math.floor(20 * random.uniform());
+      const tokens = 8 + Math.floor(8 * random.uniform());
+      const line = requestLine({
+        ...{ level, index: i, scheduledMs: nowMs, sentMs: nowMs + 0.05, inputTokens },
+        ttftMs: 10 + (inputTokens - known) / 4 + 2 * random.uniform(),
+        gapsMs: Array.from({ length: tokens - 1 }, () => random.normal(12, 1)),
+      });
+      requests.push({ ...line, session: id, turn, tool: turn % 2 === 0, cachedTokens: known });
+      known = inputTokens + tokens;
+      const thinkMs = turn < turns ? 50 + 100 * random.uniform() : 0;
+      waitMs += thinkMs;
+      nowMs = (line.endNs ?? 0) / 1e6 + thinkMs;
+    }
+    closeMs = Math.max(closeMs, nowMs);
+    const times = { startNs: msToNs(beginMs), endNs: requests.at(-1)?.endNs, waitNs: msToNs(waitMs) };
+    sessions.push({ type: "session", id, level, phase: "steady", outcome: "completed", turns, ...times });
+  }
+  return {
+    ...{ scenario: "conversations", requests, sessions },
+    levels: [{ name: level, concurrency: 6, openMs: 500, closeMs }],
+  };
+}
+
+/** Two kinds of load at the same time: short chats with SLOs of their own, and long batches. */
+export function classes(options: { seed: number; lastsS?: number }): RunSpec {
+  const random = randomSource(options.seed);
+  const lastsS = options.lastsS ?? 10;
+  const kinds = [
+    { name: "chat", rate: 20, ttftMs: 30, gapMs: 8, tokens: 16, inputTokens: 80 },
+    { name: "batch", rate: 4, ttftMs: 180, gapMs: 14, tokens: 48, inputTokens: 900 },
+  ];
+  const requests = kinds.flatMap(({ name, rate, ttftMs, gapMs, tokens, inputTokens }) =>
+    Array.from({ length: rate * lastsS }, (_, index) => {
+      const scheduledMs = 1000 + (1000 * (index + random.uniform())) / rate;
+      return requestLine({
+        ...{ level: name, index, scheduledMs, sentMs: scheduledMs + 0.1 * random.uniform() },
+        ttftMs: Math.max(2, random.normal(ttftMs, ttftMs / 6)),
+        gapsMs: Array.from({ length: tokens - 1 }, () => Math.max(1, random.normal(gapMs, 1))),
+        inputTokens: inputTokens + Math.floor(20 * random.uniform()),
+      });
+    }),
+  );
+  return {
+    scenario: "mixed",
+    requests: requests.sort((a, b) => (a.sentNs ?? 0) - (b.sentNs ?? 0)),
+    levels: kinds.map(({ name, rate }, i) => ({
+      ...{ name, rate, openMs: 1000, closeMs: 1000 * (1 + lastsS) },
+      ...(i === 0 ? { labels: { ownGate: 1, sloTtftMs: 40, limits: "llm_ttft p(95)<60" } } : {}),
+    })),
+    config: { DURATION: 1000 * lastsS },
+  };
+}
+
+/** What a vLLM and its GPU say of a run's requests on their metrics pages, polled so often; its times are 2 ms and half a ms shorter. */
+export function metricsPages(spec: RunSpec, everyMs = 200): PointsLine[] {
+  const completed = spec.requests.filter(({ outcome }) => outcome === "completed");
+  const lastMs = Math.max(...spec.requests.map(({ endNs = 0 }) => endNs)) / 1e6;
+  const polls = Array.from({ length: Math.ceil(lastMs / everyMs) + 2 }, (_, i) => msToNs(i * everyMs));
+  const endedBy = (ns: number) => completed.filter(({ endNs = 0 }) => endNs <= ns);
+  const input = (lines: RequestLine[]) => lines.reduce((sum, { inputTokens = 0 }) => sum + inputTokens, 0);
+  const running = (ns: number) =>
+    spec.requests.filter(({ sentNs = 0, endNs = 0 }) => sentNs <= ns && endNs > ns).length;
+  const values: [name: string, kind: "gauge" | "counter", at: (ns: number) => number][] = [
+    ["vllm:num_requests_running", "gauge", (ns) => Math.min(6, running(ns))],
+    ["vllm:num_requests_waiting", "gauge", (ns) => Math.max(0, running(ns) - 6)],
+    ["vllm:kv_cache_usage_perc", "gauge", (ns) => Math.min(1, running(ns) / 10)],
+    ["vllm:num_preemptions_total", "counter", (ns) => Math.floor(endedBy(ns).length / 20)],
+    ["vllm:prefix_cache_queries_total", "counter", (ns) => 1000 + input(endedBy(ns))],
+    ["vllm:prefix_cache_hits_total", "counter", (ns) => 300 + Math.floor(0.4 * input(endedBy(ns)))],
+    ["vllm:spec_decode_num_draft_tokens_total", "counter", (ns) => 5 * endedBy(ns).length],
+    ["vllm:spec_decode_num_accepted_tokens_total", "counter", (ns) => 3 * endedBy(ns).length],
+    ["DCGM_FI_DEV_GPU_UTIL", "gauge", (ns) => (running(ns) > 0 ? 80 : 5)],
+    ["DCGM_FI_DEV_POWER_USAGE", "gauge", (ns) => 90 + 30 * running(ns)],
+  ];
+  const boundsS = [0.01, 0.025, 0.05, 0.1, 0.25, 1];
+  const latencies: [name: string, of: (line: RequestLine) => number[]][] = [
+    ["vllm:time_to_first_token_seconds", (line) => [((line.firstOutputNs ?? 0) - (line.sentNs ?? 0)) / 1e9 - 0.002]],
+    ["vllm:inter_token_latency_seconds", (line) => (line.arrivals ?? []).slice(1).map(([ns]) => ns / 1e9 - 0.0005)],
+  ];
+  const histograms = latencies.flatMap(([name, of]): [string, (ns: number) => number][] => {
+    const all = (ns: number) => endedBy(ns).flatMap(of);
+    return [
+      [`${name}_count`, (ns) => all(ns).length],
+      [`${name}_sum`, (ns) => all(ns).reduce((sum, value) => sum + value, 0)],
+      ...boundsS.map((bound): [string, (ns: number) => number] => [
+        `${name}_bucket{le="${bound}"}`,
+        (ns) => all(ns).filter((value) => value <= bound).length,
+      ]),
+    ];
+  });
+  return [
+    {
+      ...{ type: "points", name: "server", page: 0, what: "values" },
+      metrics: values.map(([name]) => name),
+      kinds: values.map(([, kind]) => kind),
+      points: polls.map((ns) => [ns, ...values.map(([, , at]) => at(ns))]),
+    },
+    {
+      ...{ type: "points", name: "server", page: 0, what: "histograms" },
+      metrics: histograms.map(([name]) => name),
+      kinds: histograms.map(() => "histogram" as const),
+      points: polls.map((ns) => [ns, ...histograms.map(([, at]) => at(ns))]),
+    },
+  ];
 }
