@@ -3,6 +3,7 @@
  * scripts, and for the live ones of a page. Pure; the page's own script is bundled from it.
  */
 import { formatNumber } from "../format";
+import { type Box, labelSides, type Place, roomInRow, type Side } from "./label-places";
 
 export interface Axis {
   /** Title with its unit: "TTFT (ms)". */
@@ -112,6 +113,10 @@ function textWidth(text: string): number {
   );
 }
 
+/** Size of the texts at points and marks. */
+const labelSize = 11;
+const labelWidth = (text: string): number => (textWidth(text) * labelSize) / 12;
+
 /** Rows that a legend of these names takes in a picture of this width. */
 export function legendRows(names: string[], width: number): number {
   let rows = 1;
@@ -193,24 +198,40 @@ export function hasSymbols({ kind = "line", symbols, points }: Series): boolean 
   return symbols ?? (kind === "line" && points.length <= 60);
 }
 
-function echartsSeries(series: Series, index: number, axes: { x: number; y: number }, { scheme }: Look) {
+/** The points of a series as they are drawn: a log axis has no place for 0, as the gap between two tokens that came together. */
+function drawnPoints({ points, right }: Series, panel: Panel): Series["points"] {
+  const axis = right && panel.right ? panel.right : panel.y;
+  return axis.scale === "log" ? points.map(([x, y]) => [x, y !== null && y > 0 ? y : null]) : points;
+}
+
+/** Whether the texts of a series stand beside its points, where there is room; those of bars stand on them. */
+const isLabelled = ({ labels, quiet, kind }: Series): boolean => labels !== undefined && !quiet && kind !== "bar";
+
+function echartsSeries(
+  series: Series,
+  index: number,
+  axes: { x: number; y: number },
+  { scheme }: Look,
+  sides: readonly (Side | undefined)[] = [],
+) {
   const color = paletteColor(series.color ?? index, scheme);
   const kind = series.kind ?? "line";
+  const text = { color: colors.muted[scheme], fontFamily, fontSize: labelSize };
   const common = {
     name: series.name,
     xAxisIndex: axes.x,
     yAxisIndex: axes.y,
-    data: series.points.map(([x, y]) => [x, y]),
+    data: series.points.map(([x, y], i) => {
+      const position = sides[i];
+      if (position === undefined) return [x, y];
+      return { value: [x, y], label: { ...text, show: true, position, distance: 5, formatter: series.labels?.[i] } };
+    }),
     itemStyle: { color },
     ...(series.stack ? { stack: series.stack } : {}),
-    ...(series.labels && !series.quiet
+    ...(series.labels && !series.quiet && kind === "bar"
       ? {
           label: {
-            show: true,
-            position: "top",
-            color: colors.muted[scheme],
-            fontFamily,
-            fontSize: 11,
+            ...{ ...text, show: true, position: "top" },
             formatter: ({ dataIndex }: { dataIndex: number }) => series.labels?.[dataIndex] ?? "",
           },
           labelLayout: { hideOverlap: true },
@@ -246,12 +267,12 @@ function echartsSeries(series: Series, index: number, axes: { x: number; y: numb
   };
 }
 
-function markings(panel: Panel, { scheme }: Look) {
-  const text = { color: colors.muted[scheme], fontFamily, fontSize: 11 };
+function markings(panel: Panel, { scheme }: Look, shown: readonly boolean[] = []) {
+  const text = { color: colors.muted[scheme], fontFamily, fontSize: labelSize };
   const data = [
-    ...(panel.marks ?? []).map(([x, words]) => ({
+    ...(panel.marks ?? []).map(([x, words], i) => ({
       xAxis: x,
-      label: { formatter: words, position: "end", rotate: 0, ...text },
+      label: { show: shown[i] ?? false, formatter: words, position: "end", rotate: 0, ...text },
     })),
     ...(panel.limits ?? []).map(([y, words]) => ({
       yAxis: y,
@@ -269,18 +290,26 @@ function markings(panel: Panel, { scheme }: Look) {
   };
 }
 
-/** The panels of a chart as ECharts wants them, under each other from `top`; `heights` have room for a legend a panel. */
-export function panelOptions(
-  panels: readonly Panel[],
-  look: Look,
-  place: { left: number; right: number },
-  tops: readonly number[],
-) {
+/** Where the panels of a chart stand, px: each below its own place in `tops`. */
+export interface PanelPlaces {
+  readonly left: number;
+  readonly right: number;
+  readonly tops: readonly number[];
+}
+
+/** The texts that have room in a chart: the side of each point's by series, and by panel which marks have theirs. */
+interface Texts {
+  readonly sides: readonly (readonly (Side | undefined)[])[];
+  readonly marks: readonly (readonly boolean[])[];
+}
+
+/** The panels of a chart as ECharts wants them; without `texts` none stands at points and marks. */
+export function panelOptions(panels: readonly Panel[], look: Look, { left, right, tops }: PanelPlaces, texts?: Texts) {
   const xAxis: object[] = [];
   const yAxis: object[] = [];
   const series: object[] = [];
   const grid = panels.map((panel, i) => ({
-    ...{ left: place.left, right: place.right, top: tops[i], height: plotHeight(panel), outerBoundsMode: "none" },
+    ...{ left, right, top: tops[i], height: plotHeight(panel), outerBoundsMode: "none" },
   }));
   for (const [panelIndex, panel] of panels.entries()) {
     const yIndex = yAxis.length;
@@ -289,17 +318,135 @@ export function panelOptions(
     if (panel.right) yAxis.push(echartsAxis(panel.right, panelIndex, "right", look));
     for (const [index, each] of panel.series.entries()) {
       const axes = { x: panelIndex, y: each.right ? yIndex + 1 : yIndex };
-      const option = echartsSeries({ ...each, name: panelName(panelIndex, each.name) }, index, axes, look);
-      series.push({ ...option, ...(index === 0 ? markings(panel, look) : {}) });
+      const named = { ...each, name: panelName(panelIndex, each.name), points: drawnPoints(each, panel) };
+      const option = echartsSeries(named, index, axes, look, texts?.sides[series.length]);
+      series.push({ ...option, ...(index === 0 ? markings(panel, look, texts?.marks[panelIndex]) : {}) });
     }
   }
   return { grid, xAxis, yAxis, series };
+}
+
+/** What is asked of an ECharts chart to place texts: where its axes put a value. */
+interface Drawing {
+  convertToPixel(finder: { xAxisIndex: number; yAxisIndex: number }, value: [number, number]): number | number[];
+  getWidth(): number;
+}
+
+/** The texts that have room in a chart which shows its panels already; undefined where it has none. */
+export function placedTexts(
+  chart: Drawing,
+  panels: readonly Panel[],
+  { left, right, tops }: PanelPlaces,
+): Texts | undefined {
+  if (!panels.some(({ marks = [], series }) => marks.length > 0 || series.some(isLabelled))) return undefined;
+  const sides: (readonly (Side | undefined)[])[] = [];
+  const marksShown: boolean[][] = [];
+  let yAxes = 0;
+  for (const [panelIndex, panel] of panels.entries()) {
+    const { marks = [], limits = [] } = panel;
+    const top = tops[panelIndex] ?? 0;
+    const area = { left: 4, right: chart.getWidth() - 4, top, bottom: top + plotHeight(panel) };
+    const plot = { ...area, left, right: chart.getWidth() - right };
+    const yAxis = yAxes;
+    yAxes += panel.right ? 2 : 1;
+    const at = (value: [number, number], onRight = false): Place =>
+      [chart.convertToPixel({ xAxisIndex: panelIndex, yAxisIndex: yAxis + (onRight ? 1 : 0) }, value)].flat() as [
+        number,
+        number,
+      ];
+    const beside = ([x, y]: Place): boolean => x < plot.left || x > plot.right || y < plot.top || y > plot.bottom;
+    const someY = panel.series.flatMap(({ points }) => points.flatMap(([, y]) => y ?? []))[0] ?? 1;
+    const markX = marks.map(([x]) => at([x, someY])[0]);
+    const seen = markX.map((x) => x >= plot.left - 1 && x <= plot.right + 1);
+    marksShown.push(
+      roomInRow(marks.map(([, words], i) => ({ x: markX[i] as number, width: seen[i] ? labelWidth(words) : 0 }))),
+    );
+    if (!panel.series.some(isLabelled)) {
+      sides.push(...panel.series.map(() => []));
+      continue;
+    }
+    // A limit's text stands above its line, at the left.
+    const limitY = limits.map(([y]) => at([panel.series[0]?.points[0]?.[0] ?? 0, y])[1]);
+    const texts = limits.map(([, words], i): Box => {
+      const bottom = limitY[i] as number;
+      return { left: plot.left, right: plot.left + labelWidth(words) + 6, top: bottom - 18, bottom };
+    });
+    const places = panel.series.map((series) =>
+      drawnPoints(series, panel).map(([x, y]) => (y === null ? undefined : at([x, y], series.right))),
+    );
+    const labelled = panel.series.flatMap((series, s) =>
+      isLabelled(series)
+        ? (places[s] ?? []).flatMap((place, i) => {
+            const width = labelWidth(series.labels?.[i] ?? "");
+            return place && width > 0 && !beside(place) ? [{ s, i, at: place, width }] : [];
+          })
+        : [],
+    );
+    const found = labelSides({
+      ...{ area, labels: labelled, texts },
+      points: panel.series.flatMap((series, s) =>
+        hasSymbols(series) ? (places[s] ?? []).flatMap((place) => (place ? [place] : [])) : [],
+      ),
+      lines: [
+        ...panel.series.flatMap((series, s) => (isLine(series) ? segments(places[s] ?? []) : [])),
+        ...markX.map((x): [Place, Place] => [
+          [x, plot.top],
+          [x, plot.bottom],
+        ]),
+        ...limitY.map((y): [Place, Place] => [
+          [plot.left, y],
+          [plot.right, y],
+        ]),
+      ],
+    });
+    for (const [s, { points }] of panel.series.entries())
+      sides.push(points.map((_, i) => found[labelled.findIndex((each) => each.s === s && each.i === i)]));
+  }
+  return { sides, marks: marksShown };
+}
+
+const isLine = ({ kind = "line" }: Series): boolean => kind !== "bar" && kind !== "scatter";
+
+/** The parts of a line between points that follow one another. */
+function segments(places: readonly (Place | undefined)[]): [Place, Place][] {
+  return places.flatMap((to, i): [Place, Place][] => {
+    const from = places[i - 1];
+    return from && to ? [[from, to]] : [];
+  });
 }
 
 export const plotHeight = ({ height = 250 }: Panel): number => height;
 
 /** A legend matches series by name; the invisible prefix keeps panels apart. */
 export const panelName = (panel: number, name: string): string => "\u2063".repeat(panel) + name;
+
+/**
+ * Axis of latencies: from 0, or on a log scale where the values (or their limits) spread so far that the small ones would lie on
+ * the x axis. That begins and ends at the next 1, 2 or 5 of a power of ten, near the values: ECharts would add up to a whole power.
+ */
+export function latencyAxis(title: string, values: readonly number[], limits: readonly number[] = []): Axis {
+  const low = leastAbove0(values);
+  const high = greatestOf(values);
+  if (!(high / low > 50)) return { title, min: 0 };
+  return {
+    ...{ title, scale: "log" },
+    min: nice(Math.min(low, leastAbove0(limits)), "below"),
+    max: nice(Math.max(high, greatestOf(limits)), "above"),
+  };
+}
+
+const leastAbove0 = (values: readonly number[]): number =>
+  values.reduce((least, value) => (value > 0 && value < least ? value : least), Number.POSITIVE_INFINITY);
+const greatestOf = (values: readonly number[]): number => values.reduce((most, value) => Math.max(most, value), 0);
+
+/** The 1, 2 or 5 of a power of ten that is next to a value above 0, on that side of it or equal. */
+function nice(value: number, side: "below" | "above"): number {
+  const power = Math.floor(Math.log10(value));
+  const steps = [-1, 0, 1].flatMap((by) => [1, 2, 5].map((step) => Number(`${step}e${power + by}`)));
+  return side === "below"
+    ? (steps.filter((step) => step <= value).at(-1) ?? value)
+    : (steps.find((step) => step >= value) ?? value);
+}
 
 /** Axis of measured levels: on a log scale when they span a factor of sixteen or more, ticks at the levels themselves. */
 export function levelAxis(title: string, values: number[]): Axis {

@@ -15,6 +15,7 @@ import {
   legendRows,
   panelName,
   panelOptions,
+  placedTexts,
   plotHeight,
   type Series,
   titleHeight,
@@ -22,7 +23,7 @@ import {
 import { type Html, html, raw } from "./markup";
 
 export type { Axis, ChartSpec, Panel, Series } from "./chart-option";
-export { failureColor, levelAxis, nines, scheduledColor } from "./chart-option";
+export { failureColor, latencyAxis, levelAxis, nines, scheduledColor } from "./chart-option";
 
 export interface Picture {
   name: string;
@@ -73,6 +74,8 @@ export function draw(spec: ChartSpec): Picture {
     top += plotHeight(panel) + axisHeight + 10;
   }
   const height = Math.round(top);
+  const look = { scheme: 0 } as const;
+  const places = { left: 88, right, tops };
   const chart = init(null, null, { renderer: "svg", ssr: true, width, height });
   try {
     chart.setOption({
@@ -86,8 +89,13 @@ export function draw(spec: ChartSpec): Picture {
         textStyle: { color: colors.ink[0], fontFamily, fontSize: 15, fontWeight: "bold" },
       },
       legend: legends,
-      ...panelOptions(spec.panels, { scheme: 0 }, { left: 88, right }, tops),
+      ...panelOptions(spec.panels, look, places),
     } as Parameters<typeof chart.setOption>[0]);
+    const texts = placedTexts(chart, spec.panels, places);
+    if (texts) {
+      const { series } = panelOptions(spec.panels, look, places, texts);
+      chart.setOption({ series } as Parameters<typeof chart.setOption>[0]);
+    }
     const { name, title, alt, pageOnly } = spec;
     return { name, title, alt, width, height, svg: ownIds(chart.renderToSVGString(), name), spec, pageOnly };
   } finally {

@@ -7,7 +7,7 @@ import { type Results, setting } from "../../read/read";
 import { e2eMs } from "../../read/request";
 import { ascending, least, mean, quantile } from "../../statistics";
 import type { Answer } from "../answer";
-import { draw, failureColor, type Panel, type Picture, scheduledColor } from "../chart";
+import { draw, failureColor, latencyAxis, type Picture, scheduledColor } from "../chart";
 import type { Table } from "../table";
 import { failureSentence, failuresTable, levelsTable, percentilesTable, present, statusTable } from "./levels";
 
@@ -169,15 +169,6 @@ function secondsTable(name: string, seconds: readonly FoldedSecond[]): Table {
   };
 }
 
-const positive = (values: readonly number[]): number[] => values.filter((value) => value > 0);
-
-/** A response-time axis; logarithmic where the values span more than a factor of fifty. */
-function latencyAxis(values: readonly number[]): Panel["y"] {
-  const known = positive(values);
-  const wide = known.length > 0 && Math.max(...known) / Math.min(...known) > 50;
-  return { title: "Response time (ms)", ...(wide ? { scale: "log" as const } : { min: 0 }) };
-}
-
 const orNull = (value: number): number | null => (value > 0 ? value : null);
 
 /** Seconds fit to be drawn: without the run's last, broken-off second, which would look like a collapse. */
@@ -218,7 +209,10 @@ function rampPicture(name: string, title: string, all: readonly FoldedSecond[], 
       },
       {
         x,
-        y: latencyAxis(seconds.flatMap(({ meanMs, p50Ms, p95Ms }) => [meanMs, p50Ms, p95Ms])),
+        y: latencyAxis(
+          "Response time (ms)",
+          seconds.flatMap(({ meanMs, p50Ms, p95Ms }) => [meanMs, p50Ms, p95Ms]),
+        ),
         marks: marks.map(([at]) => [at, ""]),
         series: (
           [
@@ -315,10 +309,10 @@ function compareRamps(a: Results, b: Results): { sentences: string[]; pictures: 
           },
           {
             x: { title: "Time since the ramp began (s)", min: 0, max: Math.max(drawn[0].length, drawn[1].length) },
-            y: {
-              ...latencyAxis(drawn.flatMap((each) => each.map(({ p95Ms }) => p95Ms))),
-              title: "p95 response time (ms)",
-            },
+            y: latencyAxis(
+              "p95 response time (ms)",
+              drawn.flatMap((each) => each.map(({ p95Ms }) => p95Ms)),
+            ),
             series: [
               {
                 name: "A p95",

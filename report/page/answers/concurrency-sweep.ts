@@ -5,9 +5,9 @@ import { keepsSlos, levelFails, slosOf, sloWords } from "../../judge/level-state
 import { type LevelSummary, type Results, type SloMs, type Stats, setting } from "../../read/read";
 import { mean, median } from "../../statistics";
 import type { Answer } from "../answer";
-import { draw, failureColor, levelAxis, type Panel, type Picture } from "../chart";
+import { draw, failureColor, latencyAxis, levelAxis, type Panel, type Picture } from "../chart";
 import { rowsByLevel } from "../sections/runs";
-import { knee, spreadsWide } from "../sections/throughput-latency";
+import { knee } from "../sections/throughput-latency";
 import { filled, type Table } from "../table";
 import {
   type DistributionKey,
@@ -140,11 +140,11 @@ function latencyPictures(run: Results, levels: LevelSummary[], axisTitle: string
       color: index,
       points: known.map((level) => [concurrencyOf(level), measured(level, key)?.[p] ?? null] as const),
     }));
-    const values = series.flatMap(({ points }) => points.map(([, y]) => y ?? 0)).filter((y) => y > 0);
+    const values = series.flatMap(({ points }) => points.map(([, y]) => y ?? 0));
     const slo = sloName && slosOf(run)[sloName];
     const panel: Panel = {
       x: levelAxis(axisTitle, known.map(concurrencyOf)),
-      y: { title: `${title} (ms)`, ...(spreadsWide(values) ? { scale: "log" as const } : {}) },
+      y: latencyAxis(`${title} (ms)`, values, slo === undefined ? [] : [slo]),
       series,
       ...(slo === undefined ? {} : { limits: [[slo, `SLO ${slo} ms`]] as [number, string][] }),
     };

@@ -14,7 +14,9 @@ import {
   colors,
   fontFamily,
   type Panel,
+  type PanelPlaces,
   panelOptions,
+  placedTexts,
   plotHeight,
   type Scheme,
   type Series,
@@ -142,6 +144,7 @@ class LiveChart {
     chart.on("datazoom", (event) => {
       const zoomed = (chart.getOption() as { dataZoom?: { start: number; end: number }[] }).dataZoom?.[0];
       if (event && zoomed) [this.#from, this.#to] = [zoomed.start, zoomed.end];
+      this.#placeTexts();
     });
     this.#draw();
     this.#select(chart);
@@ -153,23 +156,47 @@ class LiveChart {
     this.figure.dataset.drawn = "yes";
   }
 
-  #draw(): void {
-    const chart = this.#chart;
-    if (!chart) return;
-    const look = { scheme: scheme(), narrow: this.#plot.clientWidth < 560 };
-    const panels = this.spec.panels.map((panel) => ({
+  #look(): { scheme: Scheme; narrow: boolean } {
+    return { scheme: scheme(), narrow: this.#plot.clientWidth < 560 };
+  }
+
+  /** The panels with the series that are not switched off. */
+  #panels(): Panel[] {
+    return this.spec.panels.map((panel) => ({
       ...panel,
       series: panel.series
         .map((series, i) => ({ ...series, color: series.color ?? i }))
         .filter(({ name }) => !this.#hidden.has(name)),
     }));
-    this.#drawn = panels.flatMap((panel) => panel.series.map((series) => ({ panel, series })));
+  }
+
+  #places(): PanelPlaces {
     let top = 22;
-    const tops = panels.map((panel) => {
+    const tops = this.spec.panels.map((panel) => {
       const own = top;
       top += plotHeight(panel) + axisHeight + 26;
       return own;
     });
+    return { ...this.#margins(this.#look().narrow), tops };
+  }
+
+  /** Texts at points and marks stand where the part that is seen has room for them. */
+  #placeTexts(): void {
+    const chart = this.#chart;
+    if (!chart) return;
+    const [panels, places] = [this.#panels(), this.#places()];
+    const texts = placedTexts(chart, panels, places);
+    if (!texts) return;
+    const { series } = panelOptions(panels, this.#look(), places, texts);
+    chart.setOption({ series } as Parameters<typeof chart.setOption>[0]);
+  }
+
+  #draw(): void {
+    const chart = this.#chart;
+    if (!chart) return;
+    const look = this.#look();
+    const panels = this.#panels();
+    this.#drawn = panels.flatMap((panel) => panel.series.map((series) => ({ panel, series })));
     chart.dispatchAction({ type: "hideTip" });
     const item = this.spec.hover === "point";
     const axis = this.spec.hover === "y" ? "y" : "x";
@@ -177,7 +204,7 @@ class LiveChart {
       {
         animation: false,
         textStyle: { fontFamily },
-        ...panelOptions(panels, look, this.#margins(look.narrow), tops),
+        ...panelOptions(panels, look, this.#places()),
         dataZoom: {
           ...{ type: "inside", xAxisIndex: panels.map((_, i) => i), filterMode: "none" },
           ...{ zoomOnMouseWheel: "ctrl", moveOnMouseMove: "shift", moveOnMouseWheel: false },
@@ -201,6 +228,7 @@ class LiveChart {
       // A tooltip that is open would ask for a series that is gone.
       { notMerge: true },
     );
+    this.#placeTexts();
   }
 
   #margins(narrow: boolean): { left: number; right: number } {

@@ -4,9 +4,8 @@ import type { RequestRow } from "../../read/read";
 import { e2eMs, tpotMs, ttftMs } from "../../read/request";
 import { ascending, quantile } from "../../statistics";
 import type { Section } from "../answer";
-import { draw, nines, type Picture, type Series } from "../chart";
+import { draw, latencyAxis, nines, type Picture, type Series } from "../chart";
 import { drawnLevels, rounded, rowsByLevel, type ShownRun, seriesName } from "./runs";
-import { spreadsWide } from "./throughput-latency";
 
 /** Where a curve has its points. */
 const shares = [
@@ -70,7 +69,7 @@ export function distributionsSection(shown: readonly ShownRun[]): Section {
         panels: [
           {
             x: { title: "Percentile", scale: "nines", ticks, min: 0, max: Math.max(most, nines(0.9)) },
-            y: { title: `${title} (ms)`, ...(spreadsWide(values) ? { scale: "log" as const } : {}) },
+            y: latencyAxis(`${title} (ms)`, values, limits),
             series,
             height: 220,
             limits: limits.map((ms) => [ms, `SLO ${ms} ms`] as [number, string]),

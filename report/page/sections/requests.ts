@@ -4,7 +4,7 @@ import { e2eMs } from "../../read/request";
 import { Rows } from "../../read/rows";
 import { ascending, greatest } from "../../statistics";
 import type { Section } from "../answer";
-import { draw, failureColor, type Panel, type Picture, type Series } from "../chart";
+import { draw, failureColor, latencyAxis, type Panel, type Picture, type Series } from "../chart";
 import { drawnLevels, rounded, rowsByLevel, type ShownRun, seriesName } from "./runs";
 import { spanOfRun } from "./timeline";
 
@@ -62,7 +62,6 @@ function scatter(shown: readonly ShownRun[]): Picture | undefined {
   });
   if (series.length === 0) return undefined;
   const values = series.flatMap(({ points }) => points.map(([, y]) => y ?? 0));
-  const wide = greatest(values) / Math.min(...values.filter((value) => value > 0)) > 50;
   return draw({
     name: "requests-scatter",
     title: `${metric} of single requests`,
@@ -70,7 +69,7 @@ function scatter(shown: readonly ShownRun[]): Picture | undefined {
     panels: [
       {
         x: { title: "Sent (s since the first request was scheduled)", min: 0 },
-        y: { title: `${metric} (ms)`, ...(wide ? { scale: "log" as const } : { min: 0 }) },
+        y: latencyAxis(`${metric} (ms)`, values),
         series,
       },
     ],

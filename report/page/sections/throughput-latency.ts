@@ -1,10 +1,9 @@
 /** Throughput against latency: a point a level, with the SLO's line and the knee. */
 import { levelFails, slosOf } from "../../judge/level-state";
 import type { LevelSummary } from "../../read/read";
-import { greatest, least } from "../../statistics";
 import type { Section } from "../answer";
 import { type DistributionKey, measured } from "../answers/levels";
-import { draw, type Panel } from "../chart";
+import { draw, latencyAxis, type Panel } from "../chart";
 import { rounded, type ShownRun, seriesName } from "./runs";
 
 /** The level of highest throughput, and the one from which more load buys little: the first that reaches nine tenths of it. */
@@ -16,12 +15,6 @@ export function knee(
   if (!first) return undefined;
   const peak = rest.reduce((best, level) => (throughput(level) > throughput(best) ? level : best), first);
   return { peak, knee: levels.find((level) => throughput(level) >= 0.9 * throughput(peak)) ?? peak };
-}
-
-/** Whether a value spreads so far that a linear axis would hide the small ones. */
-export function spreadsWide(values: readonly number[]): boolean {
-  const above = values.filter((value) => value > 0);
-  return above.length > 0 && greatest(above) / least(above) > 50;
 }
 
 const loadOf = (level: LevelSummary): number => level.concurrency ?? level.rate ?? level.batchSize ?? 0;
@@ -50,7 +43,7 @@ export function throughputSection(shown: readonly ShownRun[]): Section {
     const limits = [...new Set(known.flatMap((each) => each.slo[slo] ?? []))];
     return {
       x: { title: `Throughput (${unit})`, min: 0 },
-      y: { title: `${title} (ms)`, ...(spreadsWide(values) ? { scale: "log" as const } : {}) },
+      y: latencyAxis(`${title} (ms)`, values, limits),
       series: known.flatMap((each, i) =>
         (["p50", "p99"] as const).map((p, j) => ({
           name: seriesName(each.label, p),

@@ -3,9 +3,8 @@ import type { RequestRow, Results } from "../../read/read";
 import { e2eMs } from "../../read/request";
 import { quantile } from "../../statistics";
 import type { Section } from "../answer";
-import { draw, failureColor, type Panel, type Picture, type Series, scheduledColor } from "../chart";
+import { draw, failureColor, latencyAxis, type Panel, type Picture, type Series, scheduledColor } from "../chart";
 import { rounded, type ShownRun, seriesName } from "./runs";
-import { spreadsWide } from "./throughput-latency";
 
 /** Bin widths that a reader can think in, s. */
 const widthsS = [0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1800, 3600, 7200, 21_600, 86_400];
@@ -179,9 +178,7 @@ export function timelineSection(shown: readonly ShownRun[]): Section {
     );
     const values = series.flatMap(({ points }) => points.map(([, y]) => y ?? 0));
     if (!values.some((value) => value > 0)) return [];
-    return [
-      panel(title, series, { y: { title, ...(spreadsWide(values) ? { scale: "log" as const } : { min: 0 }) }, marks }),
-    ];
+    return [panel(title, series, { y: latencyAxis(title, values), marks })];
   });
   return {
     heading,

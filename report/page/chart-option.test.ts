@@ -1,0 +1,81 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { draw } from "./chart";
+import { latencyAxis, type Panel, panelOptions } from "./chart-option";
+
+const rows: [what: string, values: number[], limits: number[], axis: { scale?: string; min?: number; max?: number }][] =
+  [
+    ["values that lie close begin at 0", [20, 40, 900], [], { min: 0 }],
+    ["values that spread wide begin and end near them", [0.034, 3, 18], [], { scale: "log", min: 0.02, max: 20 }],
+    ["a value that is a tick is an end", [0.1, 50], [], { scale: "log", min: 0.1, max: 50 }],
+    ["0 has no place on a log axis", [0, 0.7, 80], [], { scale: "log", min: 0.5, max: 100 }],
+    ["a limit is on it", [0.5, 80], [300], { scale: "log", min: 0.5, max: 500 }],
+    ["values of 0 alone have an axis", [0, 0], [], { min: 0 }],
+    ["no value has one, too", [], [5], { min: 0 }],
+  ];
+for (const [what, values, limits, axis] of rows)
+  test(`latencies: ${what}`, () => assert.deepEqual(latencyAxis("ms", values, limits), { title: "ms", ...axis }));
+
+test("what a log axis cannot show breaks the line", () => {
+  const panel: Panel = {
+    x: { title: "x" },
+    y: latencyAxis("ms", [0, 0.1, 40]),
+    series: [
+      {
+        name: "ITL",
+        points: [
+          [0, 0],
+          [1, 0.1],
+          [2, 40],
+        ],
+      },
+    ],
+  };
+  const { series } = panelOptions([panel], { scheme: 0 }, { left: 0, right: 0, tops: [0] });
+  assert.deepEqual((series[0] as { data: unknown }).data, [
+    [0, null],
+    [1, 0.1],
+    [2, 40],
+  ]);
+  const { svg } = draw({ name: "log", title: "ITL", alt: "ITL", panels: [panel] });
+  assert.doesNotMatch(svg, /NaN|Infinity/);
+  const ticks = [...svg.matchAll(/>([\d.]+)<\/text>/g)].map(([, text]) => text);
+  assert.ok(ticks.includes("0.1") && ticks.includes("50") && !ticks.includes("0.01"), ticks.join(" "));
+});
+
+/** The texts of a picture with their places, by the words that they have. */
+function places(svg: string, words: RegExp): { text: string; x: number; y: number }[] {
+  return [...svg.matchAll(/<text[^>]*transform="translate\(([-\d.]+) ([-\d.]+)\)"[^>]*>([^<]*)</g)]
+    .map(([, x, y, text = ""]) => ({ text, x: Number(x), y: Number(y) }))
+    .filter(({ text }) => words.test(text));
+}
+
+test("names of points and marks that would lie on one another move aside or are left out", () => {
+  const points = Array.from({ length: 12 }, (_, i): [number, number] => [800 + 4 * i, 100 + 3 * i]);
+  const { svg } = draw({
+    ...{ name: "knee", title: "Knee", alt: "knee" },
+    panels: [
+      {
+        x: { title: "x", min: 0 },
+        y: { title: "y", min: 0 },
+        series: [{ name: "p99", points, labels: points.map((_, i) => `c${i + 8}`) }],
+        marks: [
+          [800, "knee A"],
+          [806, "knee B"],
+          [300, "knee C"],
+        ],
+      },
+    ],
+  });
+  const found = places(svg, /^c\d+$/);
+  assert.ok(found.length > 1 && found.length < points.length, `${found.length} names`);
+  for (const [i, a] of found.entries())
+    for (const b of found.slice(i + 1))
+      assert.ok(Math.abs(a.x - b.x) > 14 || Math.abs(a.y - b.y) > 10, `${a.text} and ${b.text} are apart`);
+  assert.deepEqual(
+    places(svg, /^knee/)
+      .map(({ text }) => text)
+      .sort(),
+    ["knee A", "knee C"],
+  );
+});
