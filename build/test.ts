@@ -175,7 +175,7 @@ if (process.argv[1] === __filename) {
     }
     const units = testFiles(["lib", "thresholds", "build", "run", "datasets", "report"], pattern);
     const endToEnd = testFiles(["test"], pattern);
-    add(total, await nodeTests("unit tests", units, Math.max(1, os.availableParallelism() - 1)));
+    add(total, await nodeTests("unit tests", units, os.availableParallelism()));
     if (endToEnd.length > 0) {
       await requireGo();
       await bundleScenarios();
