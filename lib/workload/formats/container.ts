@@ -19,8 +19,10 @@ export interface TextFile {
 export interface Records {
   /** "JSONL", "JSON", "Parquet", "CSV", "TSV" or "text". */
   readonly kind: string;
-  /** Calls `take` with each record and what to call it in messages ("line 3"), until it returns false. */
-  each(take: (record: unknown, place: string) => unknown): void;
+  /** What a record is called in messages, before its number: "line" or "row". */
+  readonly place: string;
+  /** Calls `take` with each record and its number, until it returns false. */
+  each(take: (record: unknown, number: number) => unknown): void;
 }
 
 const endings = ["jsonl", "ndjson", "json", "har", "csv", "tsv", "txt"];
@@ -64,10 +66,9 @@ function refuseBinary(head: string): void {
 function textRecords(file: TextFile): Records {
   return {
     kind: "text",
+    place: "line",
     each: (take) =>
-      file.lines((line, number) =>
-        take(/^\s*(\{|\[\s*[\d{])/.test(line) ? parsed(line, number) : line, `line ${number}`),
-      ),
+      file.lines((line, number) => take(/^\s*(\{|\[\s*[\d{])/.test(line) ? parsed(line, number) : line, number)),
   };
 }
 
@@ -104,6 +105,7 @@ function isJson(text: string): boolean {
 function jsonLines(file: TextFile, kind = "JSONL", place = "line"): Records {
   return {
     kind,
+    place,
     each: (take) =>
       file.lines((line, number) => {
         let record: unknown;
@@ -112,7 +114,7 @@ function jsonLines(file: TextFile, kind = "JSONL", place = "line"): Records {
         } catch {
           throw new Error(`${place} ${number} is no JSON; a file of plain prompts is named .txt`);
         }
-        return take(record, `${place} ${number}`);
+        return take(record, number);
       }),
   };
 }
@@ -123,8 +125,8 @@ function arrayElements(file: TextFile, isRecord: (value: unknown) => boolean, wh
   const single = Array.isArray(only) && only.length > 0 && isRecord(only) && !only.every((each) => isRecord(each));
   return {
     kind: "JSON",
-    each: (take) =>
-      single ? take(only, "row 1") : file.elements((element, number) => take(JSON.parse(element), `row ${number}`)),
+    place: "row",
+    each: (take) => (single ? take(only, 1) : file.elements((element, number) => take(JSON.parse(element), number))),
   };
 }
 
@@ -138,8 +140,9 @@ function objectRecords(file: TextFile, isRecord: (value: unknown) => boolean): R
   const records = isRecord(whole) ? [whole] : listIn(whole as Json);
   return {
     kind: "JSON",
+    place: "row",
     each(take) {
-      records.every((record, i) => take(record, `row ${i + 1}`) !== false);
+      records.every((record, i) => take(record, i + 1) !== false);
     },
   };
 }
@@ -169,6 +172,7 @@ function tableRecords(ending: string, file: TextFile): Records {
   const delimiter = ending === "tsv" ? "\t" : delimiterOf(heading);
   return {
     kind: ending.toUpperCase(),
+    place: "row",
     each(take) {
       let names: readonly string[] | undefined;
       let keys: readonly string[] = [];
@@ -186,7 +190,9 @@ function tableRecords(ending: string, file: TextFile): Records {
             `row ${row} has ${cells.length} cells for ${keys.length} columns (${names.join(", ")}); put texts with a ${delimiter === "\t" ? "tab" : delimiter} or a quote in them into quotes`,
           );
         }
-        return take(Object.fromEntries(keys.map((key, k) => [key, cells[k] ?? ""])), `row ${row}`) !== false;
+        const record: Record<string, string> = {};
+        for (let k = 0; k < keys.length; k++) record[keys[k] as string] = cells[k] ?? "";
+        return take(record, row) !== false;
       });
     },
   };

@@ -130,7 +130,7 @@ export const numberedTurns: Format = {
     for (let k = 0; fields.has(`prompt_${k}`); k++) {
       messages.push({ role: "user", content: String(fields.get(`prompt_${k}`)) });
       outputs.push(fields.count(lengthFields.map((name) => `${name}_${k}`)));
-      fields.skip(`prompt_tokens_count_${k}`);
+      fields.skip([`prompt_tokens_count_${k}`]);
     }
     fields.close();
     return turnRows(messages).map((row, k) => withOutput(row, outputs[k]));
@@ -158,7 +158,7 @@ export const aiperfTurns: Format = {
     const asked = turns.filter((_, k) => messages[k]?.role !== "assistant");
     return turnRows(messages).map((row, k) => {
       const turn = new Fields(asked[k] ?? {}, notes);
-      turn.skip("timestamp");
+      turn.skip(["timestamp"]);
       const delay = turn.get("delay");
       return {
         ...withOutput(row, turn.count(lengthFields)),

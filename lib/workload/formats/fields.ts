@@ -1,4 +1,5 @@
 import type { Json, Notes, Row } from "./row";
+import type { Shape } from "./shape";
 
 /** Whether a value is a JSON object. */
 export function isObject(value: unknown): value is Json {
@@ -36,30 +37,29 @@ const inputLengthFields = [
   ...["input_tokens_total", "contexttokens", "request tokens"],
 ];
 
-/** Names of a request's time. */
-const timeFields = new Set(["timestamp", "ts", "time", "startTime", "start_time"]);
-
-type Kind = "input" | "output" | "ceiling";
-
-/** What a field's number is: one look a field, where a trace has a million rows. */
-const lengthKinds = new Map<string, Kind>([
-  ...inputLengthFields.map((name) => [name, "input"] as const),
-  ...lengthFields.map((name) => [name, "output"] as const),
-  ...ceilingFields.map((name) => [name, "ceiling"] as const),
-]);
-
 /** A count of tokens and the field that had it. */
 type Found = { readonly name: string; readonly tokens: number } | undefined;
 
-/** A record's fields; which of them are read is kept, so that the others can be listed. */
+/**
+ * A record's fields; which of them are read is kept, so that the others can be listed. A file may have a million records, and what
+ * reads JavaScript in k6 takes its time for each step: loops go by number and over the fields that are there.
+ */
 export class Fields {
-  private readonly record: Json;
-  private readonly notes: Notes;
-  private readonly read = new Set<string>();
+  declare private readonly record: Json;
+  declare private readonly notes: Notes;
+  declare private readonly read: string[];
+  declare private readonly shape: Shape;
 
   constructor(record: Json, notes: Notes) {
     this.record = record;
     this.notes = notes;
+    this.read = [];
+    this.shape = notes.shapeOf(record);
+  }
+
+  /** Those of these names, in their order, that the record has, with whatever value. */
+  among(names: readonly string[]): readonly string[] {
+    return this.shape.among(names);
   }
 
   /** Whether the field is there and not null or empty. */
@@ -70,16 +70,20 @@ export class Fields {
 
   /** The field's value, which is then one that the row is made of; undefined where it is null or empty. */
   get(name: string): unknown {
-    this.read.add(name);
-    if (!this.has(name)) return undefined;
+    const value = this.record[name];
+    // What is not there or empty is listed nowhere, read or not.
+    if (value === undefined || value === null || value === "") return undefined;
+    this.read.push(name);
     this.notes.used.add(name);
-    return this.record[name];
+    return value;
   }
 
   /** Says that the field is known and not sent. */
-  skip(...names: string[]): void {
-    for (const name of names) {
-      this.read.add(name);
+  skip(names: readonly string[]): void {
+    const there = names.length > 1 ? this.shape.among(names) : names;
+    for (let i = 0; i < there.length; i++) {
+      const name = there[i] as string;
+      this.read.push(name);
       if (this.has(name)) this.notes.unsent.add(name);
     }
   }
@@ -97,12 +101,17 @@ export class Fields {
 
   /** The names that nobody has read. */
   rest(): string[] {
-    return Object.keys(this.record).filter((name) => !this.read.has(name) && this.has(name));
+    return this.shape.names.filter((name) => !this.read.includes(name) && this.has(name));
   }
 
   /** Lists what nobody has read as not sent. */
   close(): void {
-    for (const name in this.record) if (!this.read.has(name) && this.has(name)) this.notes.unsent.add(name);
+    const { names } = this.shape;
+    // Mostly all of them have been read.
+    for (let i = 0; i < names.length; i++) {
+      const name = names[i] as string;
+      if (!this.read.includes(name) && this.has(name)) this.notes.unsent.add(name);
+    }
   }
 
   /**
@@ -110,30 +119,37 @@ export class Fields {
    * @throws Error where it is no whole number from 0, or two names disagree.
    */
   count(names: readonly string[]): number | undefined {
+    const there = this.shape.among(names);
     let found: Found;
-    for (const name of names) if (this.has(name)) found = this.agreeing(found, name);
+    for (let i = 0; i < there.length; i++) {
+      const name = there[i] as string;
+      if (this.has(name)) found = this.agreeing(found, name);
+    }
     return found?.tokens;
   }
 
   /** The lengths of a request and its answer; recorded usage counts for more than a ceiling. */
   lengths(): Pick<Row, "inputTokens" | "outputTokens" | "ceiling"> {
-    let input: Found;
-    let output: Found;
-    let ceiling: Found;
-    for (const name in this.record) {
-      const kind = lengthKinds.get(name);
-      // A list under such a name holds token ids.
-      if (kind === undefined || !this.has(name) || typeof this.record[name] === "object") continue;
-      if (kind === "input") input = this.agreeing(input, name);
-      else if (kind === "output") output = this.agreeing(output, name);
-      else ceiling = this.agreeing(ceiling, name);
-    }
+    const input = this.known(inputLengthFields);
+    const output = this.known(lengthFields);
+    const ceiling = this.known(ceilingFields);
     const outputTokens = output?.tokens ?? this.usage();
     const row: { inputTokens?: number; outputTokens?: number; ceiling?: boolean } = {};
     if (input) row.inputTokens = input.tokens;
     if (outputTokens !== undefined) row.outputTokens = outputTokens;
     else if (ceiling && ceiling.tokens > 0) [row.outputTokens, row.ceiling] = [ceiling.tokens, true];
     return row;
+  }
+
+  /** The count that these names agree on; a list under such a name holds token ids. */
+  private known(names: readonly string[]): Found {
+    const there = this.shape.among(names);
+    let found: Found;
+    for (let i = 0; i < there.length; i++) {
+      const name = there[i] as string;
+      if (this.has(name) && typeof this.record[name] !== "object") found = this.agreeing(found, name);
+    }
+    return found;
   }
 
   private agreeing(before: Found, name: string): Found {
@@ -157,8 +173,9 @@ export class Fields {
 
   /** The time under one of its names. */
   time(): Pick<Row, "time"> {
+    const there = this.shape.timed;
     let name: string | undefined;
-    for (const each in this.record) if (timeFields.has(each) && this.has(each)) name ??= each;
+    for (let i = 0; i < there.length && name === undefined; i++) if (this.has(there[i] as string)) name = there[i];
     if (name === undefined) return {};
     const value = this.record[name];
     // A field that is called so and holds no time is one of those that are listed.

@@ -44,7 +44,7 @@ export const spans: Format = {
     }
     const start = span.get("start_time");
     const parent = span.get("parent_span_id");
-    span.skip("span_id", "name", "kind", "end_time", "status", "trace_id");
+    span.skip(aboutSpan);
     if (parent !== undefined)
       throw new Error(
         `parent_span_id=${shown(parent)}: the span waits for another, which cannot be sent yet; take parent_span_id out to send each by itself`,
@@ -62,6 +62,8 @@ export const spans: Format = {
     ];
   },
 };
+
+const aboutSpan = ["span_id", "name", "kind", "end_time", "status", "trace_id"];
 
 const requestAttributes: Readonly<Record<string, string>> = {
   "gen_ai.request.model": "model",

@@ -24,13 +24,20 @@ const contexts: readonly { text: string; context: string; first: boolean }[] = [
   { text: "prompt", context: "context", first: true },
 ];
 
+/** What belongs to another field's text. */
+const contextFields = ["input", "context"];
+const places = ["delay", "session_id"];
+const promptFields = [...textFields, ...idFields, "texts"];
+
+function hasPrompt(record: Json): boolean {
+  for (let i = 0; i < promptFields.length; i++) if (record[promptFields[i] as string] !== undefined) return true;
+  return false;
+}
+
 /** A text, a list of token ids, or an object with one of the names above. */
 export const promptFormat: Format = {
   name: "prompts",
-  matches: (record) =>
-    typeof record === "string" ||
-    isTokenIds(record) ||
-    (isObject(record) && [...textFields, ...idFields, "texts"].some((name) => record[name] !== undefined)),
+  matches: (record) => typeof record === "string" || isTokenIds(record) || (isObject(record) && hasPrompt(record)),
   read(record, notes) {
     if (typeof record === "string") return record === "" ? [] : [{ input: { kind: "text", text: record } }];
     if (isTokenIds(record)) return [{ input: { kind: "tokenIds", tokenIds: record }, inputTokens: record.length }];
@@ -38,18 +45,21 @@ export const promptFormat: Format = {
     const fields = new Fields(record, notes);
     const input = inputIn(record, fields);
     if (input === undefined) return [];
-    const body = { ...bodyOf(record, fields, notes, isBody(record)), ...extraIn(fields) };
-    const known = { ...fields.lengths(), ...fields.time() };
-    fields.skip("delay", "session_id");
+    let body = bodyOf(record, fields, notes, isBody(record));
+    if (fields.has("extra")) body = { ...body, ...extraIn(fields) };
+    const { inputTokens, outputTokens, ceiling } = fields.lengths();
+    const { time } = fields.time();
+    fields.skip(places);
     fields.close();
-    const ids = input.kind === "tokenIds" ? { inputTokens: input.tokenIds.length } : {};
-    return [{ ...ids, ...known, input, ...(Object.keys(body).length > 0 ? { body } : {}), ...unit(record) }];
+    const counted = inputTokens ?? (input.kind === "tokenIds" ? input.tokenIds.length : undefined);
+    const row: Row = { inputTokens: counted, outputTokens, ceiling, time, input, unit: unitOf(record) };
+    return [Object.keys(body).length > 0 ? { ...row, body } : row];
   },
 };
 
 /** SGLang's token traces count in seconds. */
-function unit(record: Json): Pick<Row, "unit"> {
-  return record.ts !== undefined && Array.isArray(record.input_tokens) ? { unit: "s" } : {};
+function unitOf(record: Json): Row["unit"] {
+  return record.ts !== undefined && Array.isArray(record.input_tokens) ? "s" : undefined;
 }
 
 /** Whether the row is a body of /completions. */
@@ -66,15 +76,13 @@ function extraIn(fields: Fields): Json {
 }
 
 function inputIn(record: Json, fields: Fields): Input | undefined {
-  for (const name of attachments) {
-    if (fields.has(name))
-      throw new Error(
-        `has ${name}: files are not sent from a row; write images as OpenAI messages with data: addresses, or ${ignoring(name)}`,
-      );
-  }
-  for (const name of idFields) {
-    if (isTokenIds(record[name])) return { kind: "tokenIds", tokenIds: fields.get(name) as number[] };
-  }
+  const attached = fields.among(attachments).find((name) => fields.has(name));
+  if (attached !== undefined)
+    throw new Error(
+      `has ${attached}: files are not sent from a row; write images as OpenAI messages with data: addresses, or ${ignoring(attached)}`,
+    );
+  const ids = fields.among(idFields).find((name) => isTokenIds(record[name]));
+  if (ids !== undefined) return { kind: "tokenIds", tokenIds: fields.get(ids) as number[] };
   const parts = textParts(record, fields);
   if (parts === undefined) return undefined;
   if (typeof parts !== "string") return parts;
@@ -83,7 +91,7 @@ function inputIn(record: Json, fields: Fields): Input | undefined {
 
 /** The prompt's text (or, where prompt holds them, ids or messages); undefined where it is empty. */
 function textParts(record: Json, fields: Fields): string | Input | undefined {
-  const present = textFields.filter((name) => record[name] !== undefined);
+  const present = fields.among(textFields).filter((name) => record[name] !== undefined);
   const broken = present.find((name) => record[name] === null || !isPrompt(record[name]));
   if (broken !== undefined) {
     throw new Error(
@@ -91,7 +99,8 @@ function textParts(record: Json, fields: Fields): string | Input | undefined {
     );
   }
   const filled = present.filter((name) => record[name] !== "");
-  for (const { text, context, first } of contexts) {
+  for (let i = 0; i < contexts.length && fields.among(contextFields).length > 0; i++) {
+    const { text, context, first } = contexts[i] as (typeof contexts)[number];
     if (record[text] === undefined || record[context] === undefined) continue;
     const others = filled.filter((name) => name !== text && name !== context);
     if (others.length > 0) break;
@@ -106,7 +115,7 @@ function textParts(record: Json, fields: Fields): string | Input | undefined {
   if (filled.length === 0 && isTexts(texts)) {
     return { kind: "messages", messages: [{ role: "user", content: textsOf(fields.get("texts") as string[]) }] };
   }
-  const [name] = filled;
+  const name = filled[0];
   if (name === undefined) {
     if (present.length > 0) return undefined;
     throw new Error(`has none of ${textFields.join(", ")}; name the column by DATASET_COLUMNS=prompt=COLUMN`);
@@ -125,14 +134,16 @@ function isPrompt(value: unknown): boolean {
 const textsOf = (texts: readonly string[]) => texts.map((text) => ({ type: "text", text }));
 
 function systemIn(fields: Fields): string | undefined {
-  const name = systemFields.find((each) => fields.has(each));
+  const name = fields.among(systemFields).find((each) => fields.has(each));
   const value = name === undefined ? undefined : fields.get(name);
   if (value !== undefined && typeof value !== "string") throw new Error(`${name}=${shown(value)} is no text`);
   return value;
 }
 
 function withImages(text: string, system: string | undefined, fields: Fields): Input {
-  const urls = imageFields.filter((name) => fields.has(name)).flatMap((name) => imagesIn(fields.json(name), name));
+  const images = fields.among(imageFields);
+  if (images.length === 0 && system === undefined) return { kind: "text", text };
+  const urls = images.filter((name) => fields.has(name)).flatMap((name) => imagesIn(fields.json(name), name));
   const content =
     urls.length === 0 ? text : [...textsOf([text]), ...urls.map((url) => ({ type: "image_url", image_url: { url } }))];
   const user = { role: "user", content };

@@ -85,6 +85,14 @@ test("TRACE_WINDOW: rows from the first of them, times from where the window beg
   const text = lines(rowAt(900), rowAt(100), rowAt(400), rowAt(600));
   assert.deepEqual(trace(text, { TRACE_WINDOW: { of: "rows", from: 2, to: 3 } }).atMs, [0, 200]);
   assert.deepEqual(trace(text, { TRACE_WINDOW: { of: "time", from: 200, to: 800 } }).atMs, [100, 300]);
+  // From a time to another one, which is left out, and beyond the last.
+  for (const [from, to, atMs] of [
+    [0, 300, [0]],
+    [300, 500, [0]],
+    [301, 9000, [199, 499]],
+  ] as const)
+    assert.deepEqual(trace(text, { TRACE_WINDOW: { of: "time", from, to } }).atMs, atMs, `${from}-${to}`);
+  assert.throws(() => trace(text, { TRACE_WINDOW: { of: "time", from: 801, to: 900 } }), /has no row in TRACE_WINDOW/);
   assert.throws(() => trace(text, { TRACE_WINDOW: { of: "rows", from: 9, to: 12 } }), /has no row in TRACE_WINDOW/);
 });
 
@@ -323,6 +331,49 @@ test("DATASET_COLUMNS: a path into the row, and a column that is left out, also 
     { API: "completions", DATASET_COLUMNS: [{ role: "ignore", column: "tools" }] },
   );
   assert.deepEqual(JSON.parse(without.rows[0] ?? "").body, { model: "m" });
+});
+
+test("rows of many different fields: each is read by its own, and every field that is not sent is listed", () => {
+  const rows = Array.from({ length: 200 }, (_, k) => ({
+    [`extra${k % 100}`]: k,
+    prompt: `p${k}`,
+    output_tokens: k + 1,
+  }));
+  const { rows: read, notes } = dataset("a.jsonl", lines(...rows));
+  assert.deepEqual(
+    read.map((row) => JSON.parse(row)),
+    rows.map(({ prompt, output_tokens }) => ({ input: { kind: "text", text: prompt }, outputTokens: output_tokens })),
+  );
+  assert.deepEqual(notes, [
+    `not sent: ${rows
+      .slice(0, 100)
+      .map((_, k) => `extra${k}`)
+      .join(", ")}`,
+  ]);
+  // One name with a line break is not two names.
+  const { notes: broken } = dataset(
+    "a.jsonl",
+    lines({ prompt: "a", b: 1, c: 1 }, { "prompt\nb": 1, c: 2, prompt: "d" }),
+  );
+  assert.deepEqual(broken, ["not sent: b, c, prompt\nb"]);
+  const same = dataset("a.jsonl", lines({ a: 1, b: 2, prompt: "x" }, { "a\nb": 3, prompt: "y" }));
+  assert.deepEqual(same.notes, ["not sent: a, b, a\nb"]);
+});
+
+test("a row without a length is not given that of the row before it", () => {
+  const { rows } = dataset(
+    "a.jsonl",
+    lines(
+      { prompt: "a", output_tokens: 4 },
+      { prompt: "b", output_tokens: null },
+      { prompt: "c", output_tokens: "" },
+      { prompt: "d" },
+    ),
+  );
+  assert.deepEqual(
+    rows.map((row) => JSON.parse(row).outputTokens),
+    [4, undefined, undefined, undefined],
+  );
 });
 
 test("DATASET_LIMIT stops reading: what stands behind is not looked at", () => {

@@ -1,7 +1,7 @@
 /** Reads a file of prompts or a trace, whatever its format is, into rows to be sent. Pure. */
 import { BlockScale } from "./blocks";
 import { type Column, renamed } from "./columns";
-import { openRecords, type TextFile } from "./container";
+import { openRecords, type Records, type TextFile } from "./container";
 import { joinMessageRows } from "./conversation";
 import { formats, unknownRecord } from "./formats";
 import { promptOf } from "./kept";
@@ -75,7 +75,7 @@ export function readFile(
   const take = takerOf(kind, settings, notes, counted, sessions);
   const choose = (rows: readonly Row[], format: Format) =>
     sessions ? rows : chosenTurns(rows, format, settings.TURNS, kind, notes);
-  const format = eachRow(records.each, settings, notes, choose, take);
+  const format = eachRow(records, settings, notes, choose, take);
   if (!format) throw new Error("has no row in it");
   const sending = take.end();
   const count = sending.order?.length ?? kept;
@@ -90,8 +90,6 @@ function takerOf(kind: Kind, settings: ReadSettings, notes: Notes, keep: Keep, s
   return kind === "TRACE" ? new TraceRows(settings, notes, keep) : new PromptRows(settings, notes, keep);
 }
 
-type Each = (take: (record: unknown, place: string) => unknown) => void;
-
 /** Makes of a file's rows what the load keeps. */
 export interface RowTaker {
   /** Takes the rows of one record or conversation; false: enough. */
@@ -104,7 +102,7 @@ export interface RowTaker {
 
 /** Reads all records; the file's format is that of its first. */
 function eachRow(
-  each: Each,
+  records: Records,
   settings: ReadSettings,
   notes: Notes,
   choose: (rows: readonly Row[], format: Format) => readonly Row[],
@@ -113,7 +111,7 @@ function eachRow(
   let format: Format | undefined;
   const groups = new Map<string, Row[]>();
   const give = (rows: readonly Row[]) => taker.take(choose(rows, format as Format));
-  each((record, place) => {
+  records.each((record, number) => {
     try {
       const named = renamed(record, settings.DATASET_COLUMNS);
       format ??= formats.find((candidate) => candidate.matches(named));
@@ -124,7 +122,7 @@ function eachRow(
       for (const row of rows) groups.set(row.session ?? "", [...(groups.get(row.session ?? "") ?? []), row]);
       return true;
     } catch (error) {
-      throw new Error(`${place} ${error instanceof Error ? error.message : error}`);
+      throw new Error(`${records.place} ${number} ${error instanceof Error ? error.message : error}`);
     }
   });
   for (const [session, rows] of groups) {
@@ -155,8 +153,8 @@ function chosenTurns(
   kind: Kind,
   notes: Notes,
 ): readonly Row[] {
-  const [first] = rows;
-  const last = rows.at(-1);
+  const first = rows[0];
+  const last = rows[rows.length - 1];
   if (!first || !last || (rows.length === 1 && (first.turn ?? 0) === 0)) return rows;
   if (turns === "first") return first.turn === 0 ? [first] : [];
   if (rows.some(({ after }) => after !== undefined))
@@ -204,7 +202,7 @@ class PromptRows implements RowTaker {
 
   take(rows: readonly Row[]): boolean {
     if (rows.length === 0) this.notes.remark("empty rows are left out");
-    for (const row of rows) this.add(row);
+    for (let i = 0; i < rows.length; i++) this.add(rows[i] as Row);
     const { DATASET_LIMIT: limit, DATASET_SHUFFLE: shuffle } = this.settings;
     return limit === undefined || shuffle || this.count < limit;
   }
@@ -254,7 +252,7 @@ class TraceRows implements RowTaker {
   }
 
   take(rows: readonly Row[]): boolean {
-    for (const row of rows) this.add(row);
+    for (let i = 0; i < rows.length; i++) this.add(rows[i] as Row);
     return true;
   }
 

@@ -20,6 +20,8 @@ export const bodyFields = new Set([
   ...["min_tokens", "ignore_eos", "continue_final_message", "add_generation_prompt", "stop_sequences", "thinking"],
 ]);
 
+const passedFields: readonly string[] = [...bodyFields];
+
 /** Fields that hold JSON in a text where the row comes from a table. */
 const jsonFields = new Set([
   "tools",
@@ -33,7 +35,8 @@ const jsonFields = new Set([
 
 /** What the load itself decides, and what an answer recorded in the row holds. */
 const ownFields = new Set(["stream", "stream_options"]);
-const recordedFields = ["usage", "id", "object", "created", "response", "choices"];
+const recordedFields = ["usage", "id", "object", "created", "response", "choices", "metadata", "endTime"];
+const batchFields = ["method", "custom_id"];
 
 /** OpenAI rows: `messages` and what goes with them, or the list of messages alone. */
 export const messagesFormat: Format = {
@@ -50,7 +53,7 @@ export const messagesFormat: Format = {
     const whole = fields.has("model") && !isLog(record);
     // Times and lengths first: in a body they would be no fields of it.
     const known = { ...fields.lengths(), ...fields.time() };
-    fields.skip(...recordedFields, "metadata", "endTime");
+    fields.skip(recordedFields);
     const delay = fields.get("delay");
     const session = fields.get("session_id");
     const body = bodyOf(record, fields, notes, whole);
@@ -96,7 +99,7 @@ export const wrapped: Format = {
       body = capturedBody(body);
     }
     const url = fields.get("url") ?? fields.get("path");
-    fields.skip("method", "custom_id");
+    fields.skip(batchFields);
     const row = bodyRow(body, where, notes, typeof url === "string" ? url : undefined);
     const { wire, ...known } = { ...row, ...fields.lengths(), ...fields.time() };
     fields.close();
@@ -176,18 +179,19 @@ function wireOf(url: string | undefined, where: string, field = "messages"): Wir
 /** The fields to pass on: of a whole body all, of another row those that bodies are known to have. */
 export function bodyOf(record: Json, fields: Fields, notes: Notes, whole: boolean): Json {
   const body: Record<string, unknown> = {};
-  const names = whole ? [...fields.rest(), ...("model" in record ? ["model"] : [])] : [...bodyFields];
-  for (const name of names) {
+  const names = whole ? [...fields.rest(), ...("model" in record ? ["model"] : [])] : fields.among(passedFields);
+  for (let i = 0; i < names.length; i++) {
+    const name = names[i] as string;
     if (!fields.has(name) || name === "messages") continue;
     if (ownFields.has(name)) {
-      fields.skip(name);
+      fields.skip([name]);
       notes.remark(`${name} is decided by the setting STREAM`);
       continue;
     }
     body[name] = jsonFields.has(name) ? fields.json(name) : fields.get(name);
   }
   // Under its own name, or the server would be told of a limit twice.
-  for (const name of ["max_completion_tokens"]) if (fields.has(name)) body[name] = record[name];
+  if (fields.has("max_completion_tokens")) body.max_completion_tokens = record.max_completion_tokens;
   return body;
 }
 

@@ -1,5 +1,6 @@
 import type { Input } from "../prompt";
 import { randomInt, seededRng } from "../rng";
+import { type Shape, Shapes } from "./shape";
 
 /** A JSON object of a file. */
 export type Json = Readonly<Record<string, unknown>>;
@@ -50,6 +51,13 @@ export class Notes {
   readonly unsent = new Set<string>();
   /** Other things to know, with the number of rows that each is true of. */
   readonly remarks = new Map<string, number>();
+
+  private readonly shapes = new Shapes();
+
+  /** The names of a record's fields. */
+  shapeOf(record: Json): Shape {
+    return this.shapes.of(record);
+  }
 
   /** Counts the field as one that rows were made of. */
   uses(field: string): this {

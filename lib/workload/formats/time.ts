@@ -39,6 +39,11 @@ export class TimeScale {
       throw new Error(`the time ${shown(time)} ${zoned ? "has" : "lacks"} an offset from UTC, unlike those before it`);
   }
 
+  /** Whether the times are dates. */
+  get ofDates(): boolean {
+    return this.kind === "date";
+  }
+
   /** The unit of the numbers; undefined for dates. */
   unit(): TimeUnit | undefined {
     if (this.kind !== "number") return undefined;
@@ -53,6 +58,7 @@ function isNumber(time: number | string): boolean {
 
 /** ms of a time in `unit` since `originMs`, exact to some ns: of ms since 1970 a number holds no more than every 250 ns. */
 export function timeMs(time: number | string, unit: TimeUnit | undefined, originMs: number): number {
+  if (typeof time === "number" && unit !== undefined && Number.isFinite(time)) return time * unitMs[unit] - originMs;
   if (unit === undefined || !isNumber(time)) return dateMs(String(time), originMs);
   const digits = String(time).trim();
   if (unit === "ns" && typeof time === "string" && /^\d{7,}$/.test(digits)) {

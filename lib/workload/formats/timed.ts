@@ -8,27 +8,38 @@ const lengthNames = ["input_length", "contexttokens", "request tokens", "input_t
 export const timedLengths: Format = {
   name: "trace",
   turnsIn: "session_id",
-  matches: (record) => isObject(record) && lengthNames.some((name) => record[name] !== undefined) && !hasText(record),
+  matches: (record) => isObject(record) && hasLength(record) && !hasText(record),
   read(record, notes) {
     if (!isObject(record)) throw new Error("is no JSON object, unlike the rows before it");
-    if (hasText(record)) throw new Error("has a text, unlike the rows before it");
     const fields = new Fields(record, notes);
+    if (fields.among(textNames).length > 0 && hasText(record)) throw new Error("has a text, unlike the rows before it");
     const { inputTokens, outputTokens, ceiling } = fields.lengths();
     if (inputTokens === undefined) throw new Error(`has no ${lengthNames.join(", ")}`);
     if (outputTokens === undefined || ceiling) throw new Error("has no length of the answer (output_length)");
-    const row: Row = { inputTokens, outputTokens, ...fields.time(), ...blocksIn(fields), ...placeIn(record, fields) };
-    fields.skip("chat_id", "parent_chat_id", "turn", "type");
+    const { time } = fields.time();
+    const { blockIds } = blocksIn(fields);
+    const row: Row = { inputTokens, outputTokens, time, blockIds };
+    const place = fields.among(placeNames).length > 0 ? placeIn(record, fields) : undefined;
+    fields.skip(aboutChat);
     fields.close();
-    return [row];
+    // A round's own time counts for more than the row's.
+    return [place ? { ...row, ...place } : row];
   },
 };
 
+const aboutChat = ["chat_id", "parent_chat_id", "turn", "type"];
+
 const textNames = ["prompt", "text", "text_input", "input_text", "messages", "input_tokens"];
+
+function hasLength(record: Json): boolean {
+  for (let i = 0; i < lengthNames.length; i++) if (record[lengthNames[i] as string] !== undefined) return true;
+  return false;
+}
 
 /** A loop without functions: a trace may have a million rows. */
 function hasText(record: Json): boolean {
-  for (const name of textNames) {
-    const value = record[name];
+  for (let i = 0; i < textNames.length; i++) {
+    const value = record[textNames[i] as string];
     if (value !== undefined && value !== "" && typeof value !== "number") return true;
   }
   return false;
@@ -38,10 +49,12 @@ function blocksIn(fields: Fields): Pick<Row, "blockIds"> {
   const ids = fields.json("hash_ids");
   if (ids === undefined) return {};
   if (!Array.isArray(ids)) throw new Error(`hash_ids=${shown(ids)} is no list of whole numbers`);
-  for (const id of ids)
-    if (!Number.isInteger(id)) throw new Error(`hash_ids has ${shown(id)}, which is no whole number`);
+  for (let i = 0; i < ids.length; i++)
+    if (!Number.isInteger(ids[i])) throw new Error(`hash_ids has ${shown(ids[i])}, which is no whole number`);
   return { blockIds: ids };
 }
+
+const placeNames = ["request tokens", "round_index", "session_id", "delay"];
 
 /** Its place in a session: AIPerf's later turns have a delay in the place of a time, TraceLab's a round. */
 function placeIn(record: Json, fields: Fields): Partial<Row> {
@@ -141,7 +154,7 @@ function requestRow(
   const idle = typeof time === "number" && before ? Math.max(0, time - before.t - before.took) : undefined;
   const seconds = think === undefined ? idle : Number(think);
   const types = fields.get("input_types");
-  fields.skip("api_time");
+  fields.skip(["api_time"]);
   const row = {
     ...session,
     turn,

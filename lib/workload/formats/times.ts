@@ -35,7 +35,9 @@ export class Times {
   }
 
   private valueOf(time: number | string): number {
-    if (this.scale.unit() === undefined) {
+    // Fewer than 16 digits: most files are of such times.
+    if (typeof time === "number" && this.first === undefined && (this.count > 0 || time < 1e15)) return time;
+    if (this.scale.ofDates) {
       if (this.count === 0) this.origin = originOf(time, undefined);
       return timeMs(time, undefined, this.origin);
     }
@@ -103,8 +105,13 @@ function bounds(sorted: Float64Array, window: Window): [from: number, to: number
   if (window.of === "rows") return [Math.min(window.from - 1, sorted.length), Math.min(window.to, sorted.length)];
   const first = sorted[0] ?? 0;
   const before = (ms: number) => {
-    const at = sorted.findIndex((time) => time - first >= ms);
-    return at < 0 ? sorted.length : at;
+    let [low, high] = [0, sorted.length];
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if ((sorted[middle] ?? 0) - first >= ms) high = middle;
+      else low = middle + 1;
+    }
+    return low;
   };
   return [before(window.from), before(window.to)];
 }
