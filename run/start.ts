@@ -73,6 +73,9 @@ export function parseStartArgs(argv: readonly string[], command: StartCommand = 
   return request;
 }
 
+/** Settings that say something of the client's machine and nothing of a run, so that `npm start` alone stays what it is beside them. */
+const ofMachine: ReadonlySet<string> = new Set(["MAX_STOLEN"]);
+
 /** A problem with the command line. */
 function refused(message: string): Problem {
   return new Problem(message, exitCodes.settings);
@@ -89,7 +92,7 @@ function orRefused<T>(read: () => T): T {
 }
 
 /**
- * Whether the load goes to the simulated server: where SIMULATE=true says so, or the command line is empty.
+ * Whether the load goes to the simulated server: where SIMULATE=true says so, or nothing at all is said.
  * @throws Problem with exit code 104 where no server is named although something was, or two are.
  */
 export function isSimulated(bare: boolean, given: Environment): boolean {
@@ -327,7 +330,7 @@ export async function start(argv: readonly string[], command: StartCommand = "np
   };
   const secrets = secretsLine(options);
   if (secrets !== undefined) console.error(`tokenclock: ${secrets}`);
-  const bare = !named && k6Args.length === 0 && Object.keys(given).length === 0;
+  const bare = !named && k6Args.length === 0 && Object.keys(given).every((name) => ofMachine.has(name));
   const simulated = isSimulated(bare, given);
   const between = readBetween(scenario, given);
   if (script === undefined) await bundleScenarios();

@@ -97,7 +97,8 @@ test("run, report, gate and compare work with neither Node nor Go, and say by ex
   );
   assert.match(readFileSync(path.join(cwd, "page", "report.html"), "utf8"), /ECharts/);
 
-  if (ran.code === 0) {
+  const { verdict } = JSON.parse(readFileSync(path.join(cwd, "out", "summary.json"), "utf8"));
+  if (verdict.validity === "VALID") {
     const kept = await tokenclock(["gate", "out", "--slo-ttft", "60000", "--percentile", "50"], cwd);
     assert.equal(kept.code, 0, kept.stdout + kept.stderr);
     const broken = await tokenclock(["gate", "out", "--slo-ttft", "0.001", "--percentile", "50"], cwd);

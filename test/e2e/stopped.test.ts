@@ -5,6 +5,7 @@ import { readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { type TestContext, test } from "node:test";
 import type { Summary } from "../../lib/figures/level-summary";
+import { withAttempts } from "../support/attempts";
 import { type RunSettings, requestsIn, run, type StartedRun, startRun } from "../support/run";
 import { scratchDir } from "../support/scratch";
 import { startServer } from "../support/simulated";
@@ -42,48 +43,50 @@ async function runWith(
 }
 
 test("a client that is stopped twice is CLIENT-BOUND, and the reason names the stops", limits, async (t) => {
-  const stopMs = 1500;
-  let heldMs = 0;
-  const { code, stdout, summary, records } = await runWith(t, { STAMPS: "socket" }, async (started) => {
-    let seen = 0;
-    for (let stop = 1; stop <= 2; stop++) {
-      seen = await steadyRequests(started, 8, seen);
-      const fromMs = performance.now();
-      started.child.kill("SIGSTOP");
-      await after(stopMs);
-      started.child.kill("SIGCONT");
-      heldMs += performance.now() - fromMs;
-    }
-  });
-  const { validity, verdict } = summary;
-  assert.equal(code, 98);
-  assert.deepEqual([verdict.pass, verdict.validity], [false, "CLIENT-BOUND"]);
-  const { count, total, longest } = validity.stoppedMs ?? { count: 0, total: 0, longest: 0 };
-  // A virtual machine that its host pauses for some tens of milliseconds looks like one stop more.
-  assert.ok(count >= 2 && count <= 4, `${count} stops`);
-  // What the process ran and waited for a core in the same gaps is taken off, which is little.
-  assert.ok(total > 0.6 * 2 * stopMs && total < heldMs + 1000, `${total} ms of ${heldMs}`);
-  assert.ok(longest > 0.6 * stopMs && longest < total, `${longest} ms`);
-  assert.ok(
-    validity.reasons.some((reason) =>
-      new RegExp(`^level c8: this process was stopped ${count} times, \\d+ ms in total, \\d+ ms the longest`).test(
-        reason,
+  await withAttempts(t, async () => {
+    const stopMs = 1500;
+    let heldMs = 0;
+    const { code, stdout, summary, records } = await runWith(t, { STAMPS: "socket" }, async (started) => {
+      let seen = 0;
+      for (let stop = 1; stop <= 2; stop++) {
+        seen = await steadyRequests(started, 8, seen);
+        const fromMs = performance.now();
+        started.child.kill("SIGSTOP");
+        await after(stopMs);
+        started.child.kill("SIGCONT");
+        heldMs += performance.now() - fromMs;
+      }
+    });
+    const { validity, verdict } = summary;
+    assert.equal(code, 98);
+    assert.deepEqual([verdict.pass, verdict.validity], [false, "CLIENT-BOUND"]);
+    const { count, total, longest } = validity.stoppedMs ?? { count: 0, total: 0, longest: 0 };
+    // A virtual machine that its host pauses for some tens of milliseconds looks like one stop more.
+    assert.ok(count >= 2 && count <= 4, `${count} stops`);
+    // What the process ran and waited for a core in the same gaps is taken off, which is little where the machine is not crowded.
+    assert.ok(total > 0.6 * 2 * stopMs && total < heldMs + 1000, `${total} ms of ${heldMs}`);
+    assert.ok(longest > 0.6 * stopMs && longest < total, `${longest} ms`);
+    assert.ok(
+      validity.reasons.some((reason) =>
+        new RegExp(`^level c8: this process was stopped ${count} times, \\d+ ms in total, \\d+ ms the longest`).test(
+          reason,
+        ),
       ),
-    ),
-    validity.reasons.join("\n"),
-  );
-  assert.deepEqual(
-    validity.hostLevels?.map(({ name, stoppedMs }) => [name, stoppedMs?.count]),
-    [["c8", count]],
-  );
-  assert.match(stdout, new RegExp(`^client: stopped ${count} times, \\d+ ms in total`, "m"));
-  assert.match(stdout, new RegExp(`^FAIL CLIENT-BOUND: level c8: this process was stopped ${count} times`, "m"));
-  const end = records.find((line) => line.type === "end");
-  assert.deepEqual(
-    [end?.validity.state, end?.validity.stoppedMs?.count],
-    ["CLIENT-BOUND", count],
-    "the records say it, too",
-  );
+      validity.reasons.join("\n"),
+    );
+    assert.deepEqual(
+      validity.hostLevels?.map(({ name, stoppedMs }) => [name, stoppedMs?.count]),
+      [["c8", count]],
+    );
+    assert.match(stdout, new RegExp(`^client: stopped ${count} times, \\d+ ms in total`, "m"));
+    assert.match(stdout, new RegExp(`^FAIL CLIENT-BOUND: level c8: this process was stopped ${count} times`, "m"));
+    const end = records.find((line) => line.type === "end");
+    assert.deepEqual(
+      [end?.validity.state, end?.validity.stoppedMs?.count],
+      ["CLIENT-BOUND", count],
+      "the records say it, too",
+    );
+  });
 });
 
 test(

@@ -82,7 +82,7 @@ export const dividedLoads: Readonly<
   search: {
     scenario: "capacity",
     settings: () => ({ SLO_TTFT: 100, OUTPUT_TOKENS: 2 }),
-    refused: /RUNNERS=\d: a search decides by what it has measured/,
+    refused: /RUNNERS=\d: a search for capacity runs in one process/,
   },
   "turns of sessions": {
     scenario: "conversations",
