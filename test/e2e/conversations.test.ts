@@ -62,6 +62,12 @@ const live = (questions: Any[][]): Any[][] =>
     questions.slice(0, k + 1).flatMap((said, i) => [...(i > 0 ? [assistant(`LIVE ${i}`)] : []), ...said]),
   );
 
+const names: Record<string, string> = { human: "user", user: "user", gpt: "assistant", system: "system" };
+
+/** What is sent for each question of a recorded conversation: all before it. */
+const recordedTurns = (messages: Any[]): Any[][] =>
+  messages.flatMap(({ role }, k) => (role === "user" ? [messages.slice(0, k + 1)] : []));
+
 const mlperf = () => {
   const rows = jsonl("32c-mlperf-agentic.jsonl");
   return [...new Set(rows.map((row) => row.conversation_id))].map((id) =>
@@ -112,6 +118,31 @@ const samples: Sample[] = [
       live(turns.map(({ messages }: Any) => messages)),
     ),
     waits: [40, 40],
+  },
+  {
+    file: "01-sharegpt-v3.json",
+    turns: json("01-sharegpt-v3.json").map(({ conversations }: Any) => {
+      const messages = conversations.map(({ from, value }: Any) => ({ role: names[from], content: value }));
+      // An answer in front of every question belongs to none.
+      return recordedTurns(messages[0].role === "assistant" ? messages.slice(1) : messages);
+    }),
+    waits: [],
+  },
+  {
+    file: "07-specbench-question.jsonl",
+    turns: jsonl("07-specbench-question.jsonl").map(({ turns }) => live(turns.map((each: string) => [user(each)]))),
+    waits: [],
+  },
+  {
+    file: "19-aiperf-inputs.json",
+    turns: json("19-aiperf-inputs.json").data.map(({ payloads }: Any) => payloads.map(({ messages }: Any) => messages)),
+    lengths: [undefined, undefined], // max_tokens is a ceiling
+    waits: [],
+  },
+  {
+    file: "31d-evalscope-multi-turn.jsonl",
+    turns: jsonl("31d-evalscope-multi-turn.jsonl").map(recordedTurns),
+    waits: [],
   },
   {
     file: "51b-aiperf-mooncake-messages.jsonl",
