@@ -263,16 +263,18 @@ function echartsSeries(
     },
     ...(kind === "area" ? { areaStyle: { color, opacity: 0.5 } } : {}),
     connectNulls: false,
-    silent: true,
+    // Points show their values where they are pointed at; nothing else about a line changes then.
+    silent: !showSymbol,
+    emphasis: { disabled: true },
   };
 }
 
-function markings(panel: Panel, { scheme }: Look, shown: readonly boolean[] = []) {
+function markings(panel: Panel, { scheme }: Look, aligns: readonly (MarkAlign | undefined)[] = []) {
   const text = { color: colors.muted[scheme], fontFamily, fontSize: labelSize };
   const data = [
     ...(panel.marks ?? []).map(([x, words], i) => ({
       xAxis: x,
-      label: { show: shown[i] ?? false, formatter: words, position: "end", rotate: 0, ...text },
+      label: { show: aligns[i] !== undefined, align: aligns[i], formatter: words, position: "end", rotate: 0, ...text },
     })),
     ...(panel.limits ?? []).map(([y, words]) => ({
       yAxis: y,
@@ -297,11 +299,14 @@ export interface PanelPlaces {
   readonly tops: readonly number[];
 }
 
-/** The texts that have room in a chart: the side of each point's by series, and by panel which marks have theirs. */
+/** The texts that have room in a chart: the side of each point's by series, and by panel how the marks' ones stand. */
 interface Texts {
   readonly sides: readonly (readonly (Side | undefined)[])[];
-  readonly marks: readonly (readonly boolean[])[];
+  readonly marks: readonly (readonly (MarkAlign | undefined)[])[];
 }
+
+/** Centred above its mark, or beginning or ending there, where an axis stands on one side. */
+type MarkAlign = "center" | "left" | "right";
 
 /** The panels of a chart as ECharts wants them; without `texts` none stands at points and marks. */
 export function panelOptions(panels: readonly Panel[], look: Look, { left, right, tops }: PanelPlaces, texts?: Texts) {
@@ -340,7 +345,7 @@ export function placedTexts(
 ): Texts | undefined {
   if (!panels.some(({ marks = [], series }) => marks.length > 0 || series.some(isLabelled))) return undefined;
   const sides: (readonly (Side | undefined)[])[] = [];
-  const marksShown: boolean[][] = [];
+  const aligned: (MarkAlign | undefined)[][] = [];
   let yAxes = 0;
   for (const [panelIndex, panel] of panels.entries()) {
     const { marks = [], limits = [] } = panel;
@@ -358,9 +363,19 @@ export function placedTexts(
     const someY = panel.series.flatMap(({ points }) => points.flatMap(([, y]) => y ?? []))[0] ?? 1;
     const markX = marks.map(([x]) => at([x, someY])[0]);
     const seen = markX.map((x) => x >= plot.left - 1 && x <= plot.right + 1);
-    marksShown.push(
-      roomInRow(marks.map(([, words], i) => ({ x: markX[i] as number, width: seen[i] ? labelWidth(words) : 0 }))),
+    const aligns = marks.map(([, words], i): MarkAlign => {
+      const half = labelWidth(words) / 2;
+      const x = markX[i] as number;
+      return x - half < plot.left - 4 ? "left" : x + half > plot.right + 4 ? "right" : "center";
+    });
+    const middle = { left: 0.5, center: 0, right: -0.5 };
+    const room = roomInRow(
+      marks.map(([, words], i) => {
+        const width = seen[i] ? labelWidth(words) : 0;
+        return { x: (markX[i] as number) + middle[aligns[i] as MarkAlign] * width, width };
+      }),
     );
+    aligned.push(aligns.map((align, i) => (room[i] ? align : undefined)));
     if (!panel.series.some(isLabelled)) {
       sides.push(...panel.series.map(() => []));
       continue;
@@ -402,7 +417,7 @@ export function placedTexts(
     for (const [s, { points }] of panel.series.entries())
       sides.push(points.map((_, i) => found[labelled.findIndex((each) => each.s === s && each.i === i)]));
   }
-  return { sides, marks: marksShown };
+  return { sides, marks: aligned };
 }
 
 const isLine = ({ kind = "line" }: Series): boolean => kind !== "bar" && kind !== "scatter";

@@ -137,6 +137,15 @@ test("values show by hovering and by keyboard, series switch, a part is zoomed i
   assert.ok((await ticks()) < before);
   await page.keyboard.press("Escape");
   await last.waitFor({ state: "attached" });
+
+  // A point of a line that no axis is followed along shows its own values.
+  const curve = page.locator("#picture-throughput-against-latency");
+  await curve.scrollIntoViewIfNeeded();
+  await page.locator("#picture-throughput-against-latency[data-drawn]").waitFor();
+  const point = await curve.locator(".plot svg path[transform]").last().boundingBox();
+  assert.ok(point);
+  await page.mouse.move(point.x + point.width / 2, point.y + point.height / 2);
+  await curve.locator(".plot > div", { hasText: /^Throughput \(output tokens\/s\): [\d,.]+p99 / }).waitFor();
   assert.deepEqual(seen, []);
   await page.close();
 });
