@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { writeFileSync } from "node:fs";
 import path from "node:path";
 import { type TestContext, test } from "node:test";
-import { whenValid } from "../support/attempts";
+import { whenValid, withAttempts } from "../support/attempts";
 import { freePort } from "../support/free-port";
 import { type EndedRun, levelOf, type RunSettings, requestsIn, run, startRun } from "../support/run";
 import { scratchDir } from "../support/scratch";
@@ -199,29 +199,32 @@ for (const how of ["process", "listener", "engine"]) {
   test(`a server that dies half-way (${how}): the gate fails, what was measured before is kept`, {
     timeout: 60_000,
   }, async (t) => {
-    const flags = [...fast, "--die-after-tokens", "250", "--die-how", how];
-    const load = { ...tiny, CONCURRENCY: "4,8", REQUESTS: 40, WARMUP: 0 };
-    const ended = await judgedRun(t, flags, "concurrency-sweep", load);
-    if (!ended) return;
-    const { code, summary, requests } = ended;
-    assert.equal(code, 99);
-    const completed = requests.filter(({ outcome }) => outcome === "completed");
-    // 250 tokens are 25 requests, of which up to four streams were cut; more where the server fell behind.
-    assert.ok(completed.length >= 21 && completed.length < 40, `${completed.length} completed`);
-    for (const request of completed) assert.equal(request.arrivals?.length, 10);
-    const [first, second] = [levelOf(summary, "c4"), levelOf(summary, "c8")];
-    assert.equal(first.completed, completed.length);
-    assert.equal(first.completed + first.failed, 40);
-    const classes = Object.keys(first.failures);
-    assert.ok(
-      classes.every((name) => ["connect", "reset", "truncated", "error_event", "http_5xx"].includes(name)),
-      `${classes}`,
-    );
-    // vLLM whose engine died answers with 500 for a while; the other two are gone at once.
-    if (how === "engine") assert.ok((first.failures.error_event ?? 0) > 0, "open streams got an error event");
-    else assert.equal(second.failures.connect, 40, "connections are refused");
-    assert.deepEqual([second.completed, second.ttftMs.count, second.outputThroughput], [0, 0, 0]);
-    assert.equal(summary.verdict.pass, false);
+    // That streams are open when it dies depends on the machine: one that stalls may have ended them all.
+    await withAttempts(t, async () => {
+      const flags = [...fast, "--die-after-tokens", "250", "--die-how", how];
+      const load = { ...tiny, CONCURRENCY: "4,8", REQUESTS: 40, WARMUP: 0 };
+      const ended = await judgedRun(t, flags, "concurrency-sweep", load);
+      if (!ended) return;
+      const { code, summary, requests } = ended;
+      assert.equal(code, 99);
+      const completed = requests.filter(({ outcome }) => outcome === "completed");
+      // 250 tokens are 25 requests, of which up to four streams were cut; more where the server fell behind.
+      assert.ok(completed.length >= 21 && completed.length < 40, `${completed.length} completed`);
+      for (const request of completed) assert.equal(request.arrivals?.length, 10);
+      const [first, second] = [levelOf(summary, "c4"), levelOf(summary, "c8")];
+      assert.equal(first.completed, completed.length);
+      assert.equal(first.completed + first.failed, 40);
+      const classes = Object.keys(first.failures);
+      assert.ok(
+        classes.every((name) => ["connect", "reset", "truncated", "error_event", "http_5xx"].includes(name)),
+        `${classes}`,
+      );
+      // vLLM whose engine died answers with 500 for a while; the other two are gone at once.
+      if (how === "engine") assert.ok((first.failures.error_event ?? 0) > 0, "open streams got an error event");
+      else assert.equal(second.failures.connect, 40, "connections are refused");
+      assert.deepEqual([second.completed, second.ttftMs.count, second.outputThroughput], [0, 0, 0]);
+      assert.equal(summary.verdict.pass, false);
+    });
   });
 }
 
