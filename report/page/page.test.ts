@@ -4,7 +4,15 @@ import { mkdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { pathToFileURL } from "node:url";
-import { assertFitForPaper, assertReadable, browserTests, openPage, watched } from "../../test/support/browser-page";
+import {
+  assertFitForPaper,
+  assertPage,
+  assertReadable,
+  browserTests,
+  openPage,
+  watched,
+} from "../../test/support/browser-page";
+import { pageKinds } from "../../test/support/page-kinds";
 import { batches, cache, phases, ramp, sweep, writeRun } from "../../test/support/synthetic";
 import { main as compare } from "../cli/compare";
 import { formatNumber } from "../format";
@@ -82,6 +90,14 @@ test("the page of a comparison is readable everywhere, silent, fit for paper, an
   for (const picture of ["server-metrics", "change-1"])
     assert.ok(readFileSync(file, "utf8").includes(`id="picture-${picture}"`), picture);
 });
+
+for (const [name, make] of Object.entries(pageKinds)) {
+  test(`the page of ${name}: silent, live by mouse and keyboard, readable on every screen, without scripts and on paper`, {
+    skip,
+  }, async () => {
+    await assertPage(browser(), await make(dir));
+  });
+}
 
 test("values show by hovering and by keyboard, series switch, a part is zoomed in and out", { skip }, async () => {
   const run = writeRun(specs.sweep, dir, "live");
