@@ -4,7 +4,7 @@ import path from "node:path";
 import type { Interval } from "../../lib/load/capacity-search";
 import { renderReport } from "../../report/page/render";
 import { writeFolded } from "./folded-run";
-import { sweep, talks, writeRun } from "./synthetic";
+import { classes, sweep, talks, writeRun } from "./synthetic";
 
 /** The page of a run. */
 async function pageOf(run: string): Promise<string> {
@@ -31,4 +31,7 @@ function capacityRun(dir: string, name: string, seed: number, interval: Interval
 export const pageKinds: Readonly<Record<string, (dir: string) => Promise<string>>> = {
   capacity: (dir) => pageOf(capacityRun(dir, "capacity", 33, { low: 5.8, high: 9.3 })),
   conversations: (dir) => pageOf(writeFolded(talks({ seed: 36 }), dir, "conversations")),
+  mixed: (dir) => pageOf(writeFolded(classes({ seed: 37 }), dir, "mixed")),
+  "own script": (dir) =>
+    pageOf(writeRun({ ...sweep({ seed: 38, concurrencies: [1, 4] }), scenario: "my-own-chat" }, dir, "own-script")),
 };
