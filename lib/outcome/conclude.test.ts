@@ -55,6 +55,19 @@ test("a limit that the script named keeps its tags, and is not measured where k6
   assert.equal(verdict.pass, false, "one limit was not judged");
 });
 
+test("a smoke run passes whatever its client was, and none whose requests failed", () => {
+  const failures = { metric: "llm_request_failed{level:c1,phase:steady}", expression: "rate<0.01" };
+  const bound = { metric: "llm_client_bound", expression: "value<1", ok: false, value: 1 };
+  const of = (ok: boolean, smoke: boolean) =>
+    conclude(evidence({ state: "CLIENT-BOUND" }, { judged: [{ ...failures, ok, value: ok ? 0 : 1 }, bound], smoke }));
+  assert.deepEqual([exitCodeOf(of(true, true)), of(true, true).verdict.pass], [0, true]);
+  assert.equal(of(true, true).verdict.validity, "CLIENT-BOUND", "what it was is said");
+  assert.deepEqual([exitCodeOf(of(false, true)), of(false, true).verdict.pass], [99, false]);
+  assert.equal(exitCodeOf(of(true, false)), 98);
+  const nothing = conclude(evidence({ state: "NOT-MEASURED", completed: [0] }, { judged: [bound], smoke: true }));
+  assert.notEqual(exitCodeOf(nothing), 0);
+});
+
 const rows: [why: string, evidence: Evidence, code: number, reason: RegExp | undefined][] = [
   ["all kept", evidence({}), 0, undefined],
   [

@@ -4,7 +4,7 @@ import type { JudgedLimit, RunReport, Verdict } from "../figures/level-summary";
 import { selectorOf } from "../figures/selector";
 import { besideLimit } from "../figures/table";
 import { type ExitCodeName, exitCodes } from "./exit-codes";
-import { type Judged, judge } from "./verdict";
+import { isOfValidity, type Judged, judge } from "./verdict";
 
 /** What a verdict rests on. */
 export interface Evidence {
@@ -21,6 +21,8 @@ export interface Evidence {
   readonly own?: readonly JudgedLimit[];
   /** The test judges by itself how its levels change, as a soak and a search for capacity do: a level need not be steady. */
   readonly mayChange?: boolean;
+  /** A smoke run: only failures are judged, and not how well the client measured what nobody judges. */
+  readonly smoke?: boolean;
 }
 
 /** The verdict of a run with its exit code. */
@@ -32,14 +34,15 @@ export interface Conclusion {
 
 /** Judges a run. It passes when it is complete and valid, every level was measured, and no limit was violated or unjudged. */
 export function conclude(evidence: Evidence): Conclusion {
-  const { report, judged = [] } = evidence;
+  const { report, smoke = false } = evidence;
+  const judged = (evidence.judged ?? []).filter(({ metric }) => !(smoke && isOfValidity(metric)));
   if (report.part) return partOf(report.part, evidence);
   const limits = judged.map(limitOf);
   markUnmeasured(limits);
   const { own = [] } = evidence;
   limits.push(...unjudgedOfScript(evidence), ...own);
   const invalid = flaws(evidence);
-  const byThresholds = judge(report, judged);
+  const byThresholds = judge(report, judged, smoke);
   const unmeasured = unmeasuredLevels(report).filter(
     // A violated threshold of the level, or the verdict, reports it already.
     (name) => !byThresholds.reasons.some((reason) => reason.includes(`level:${name}}`) || /^no request/.test(reason)),
@@ -129,7 +132,10 @@ function exitOf(evidence: Evidence, { pass }: Verdict, limits: readonly JudgedLi
   const { report } = evidence;
   const { state } = report.validity;
   if (report.ended === "interrupted") return "interrupted";
-  if (invalid || (gated(evidence) && state !== "VALID" && state !== "UNJUDGED" && state !== "NOT-MEASURED"))
+  if (
+    invalid ||
+    (gated(evidence) && !evidence.smoke && state !== "VALID" && state !== "UNJUDGED" && state !== "NOT-MEASURED")
+  )
     return "notValid";
   const violated = limits.filter(({ result }) => result === "violated");
   if (violated.some((limit) => !countsSamples(limit))) return "failed";

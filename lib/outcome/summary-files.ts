@@ -60,6 +60,7 @@ export function concludeRun(run: EndedRun, write: ((path: string, text: string) 
       unwritten,
       own: own.limits,
       mayChange,
+      smoke: config.SMOKE,
     });
   // What is a reason of the verdict is no note beside it.
   const { reasons } = conclusion().verdict;
