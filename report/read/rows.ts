@@ -79,6 +79,9 @@ const columns = <K extends string, A>(names: readonly K[], make: () => A) =>
 const blockBits = 12;
 const blockRows = 1 << blockBits;
 
+/** Finish reasons that are told apart; all further ones are "other". */
+const mostReasons = 1000;
+
 /** The columns of some rows that follow each other. */
 class Block {
   readonly numbers = columns(wide, () => new Float64Array(blockRows));
@@ -112,6 +115,7 @@ export class RequestTable implements RowSource {
   readonly #blocks: Block[] = [];
   readonly #texts: string[] = [];
   readonly #codeOf = new Map<string, number>();
+  readonly #reasons = new Set<string>();
 
   get length(): number {
     return this.#length;
@@ -157,16 +161,24 @@ export class RequestTable implements RowSource {
     codes.level[i] = this.#code(line.level);
     codes.phase[i] = this.#code(line.phase);
     codes.failure[i] = this.#code(line.outcome === "failed" ? line.failure : "");
-    codes.finishReason[i] = this.#code(line.finishReason ?? "");
+    codes.finishReason[i] = this.#codeOfReason(line.finishReason ?? "");
     block.flags.completed[i] = completed ? 1 : 0;
     block.flags.reused[i] = line.reused ? 1 : 0;
+  }
+
+  /** The code of a finish reason: a server can send one of its own with every reply, where levels, phases and failures are few. */
+  #codeOfReason(text: string): number {
+    if (!this.#reasons.has(text)) {
+      if (this.#reasons.size === mostReasons) return this.#code("other");
+      this.#reasons.add(text);
+    }
+    return this.#code(text);
   }
 
   #code(text: string): number {
     const known = this.#codeOf.get(text);
     if (known !== undefined) return known;
-    // A server can send a finish reason of its own with every reply; levels, phases and failures are few.
-    if (this.#texts.length >= 0xffff) return this.#code("other");
+    if (this.#texts.length > 0xffff) throw new RangeError(`more than ${0xffff} names of levels, phases and failures`);
     this.#codeOf.set(text, this.#texts.length);
     return this.#texts.push(text) - 1;
   }
