@@ -52,8 +52,9 @@ test("a request costs its columns in memory, however many tokens it had", async 
   const each = (ofMany - ofFew) / 30_000;
   t.diagnostic(`${each.toFixed(0)} bytes a request`);
   assert.ok(each > 50 && each <= mostBytes, `${each} bytes a request`);
+  // Kept arrivals would be 300 bytes at least; what a process keeps of its own differs by a third of a megabyte from read to read.
   assert.ok(
-    Math.abs(ofLonger - ofFew) / 10_000 <= 30,
+    Math.abs(ofLonger - ofFew) / 10_000 <= 100,
     `${(ofLonger - ofFew) / 10_000} bytes more with twenty times the tokens`,
   );
 });
