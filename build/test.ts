@@ -183,7 +183,8 @@ if (process.argv[1] === __filename) {
       // What the tests' own server is measured at is no matter of a hypervisor's other guests; tests of that set it themselves.
       process.env.TOKENCLOCK_MAX_STOLEN ??= "100";
       const { patient, punctual } = byPatience(endToEnd);
-      add(total, await nodeTests("end-to-end tests beside each other", patient, os.availableParallelism()));
+      // They mostly wait.
+      add(total, await nodeTests("end-to-end tests beside each other", patient, os.availableParallelism() + 1));
       add(total, await nodeTests("end-to-end tests one after the other", punctual, 1));
     }
     if (total.skipped > 0) console.log(`${total.skipped} skipped`);
