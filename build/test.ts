@@ -148,7 +148,7 @@ async function nodeTests(what: string, files: string[], concurrency: number): Pr
 
 /**
  * The end-to-end tests in two parts. Those of a file that repeats a measurement (test/support/attempts.ts) depend on how punctually
- * the machine runs their processes, so that they get it alone; all others mostly wait, and do that beside each other.
+ * the machine runs their processes, so that few of them run at once; all others mostly wait, and more of them do it beside each other.
  */
 export function byPatience(
   files: readonly string[],
@@ -185,7 +185,7 @@ if (process.argv[1] === __filename) {
       const { patient, punctual } = byPatience(endToEnd);
       // They mostly wait.
       add(total, await nodeTests("end-to-end tests beside each other", patient, os.availableParallelism() + 1));
-      add(total, await nodeTests("end-to-end tests one after the other", punctual, 1));
+      add(total, await nodeTests("end-to-end tests that repeat a measurement", punctual, os.availableParallelism()));
     }
     if (total.skipped > 0) console.log(`${total.skipped} skipped`);
     console.log(`${total.passed} passed, ${total.failed} failed`);

@@ -102,3 +102,14 @@ test("a search for capacity is gated by its result alone, and fails without one"
     llm_capacity: ["value>0", "value>=50"],
   });
 });
+
+test("a smoke run has no limit on how its client measured, and the profile of that name has", () => {
+  const of = (SMOKE: boolean) =>
+    Object.keys(thresholds({ profile: "smoke", SLO_PERCENTILE: 95, SMOKE }, [{ name: "c1" }]));
+  const bounds = ["llm_client_bound", "llm_cache_bound"];
+  assert.deepEqual(
+    of(false).filter((name) => !of(true).includes(name)),
+    bounds,
+  );
+  assert.ok(of(true).includes("llm_request_failed{level:c1,phase:steady}"), of(true).join());
+});

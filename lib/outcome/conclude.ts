@@ -4,7 +4,7 @@ import type { JudgedLimit, RunReport, Verdict } from "../figures/level-summary";
 import { selectorOf } from "../figures/selector";
 import { besideLimit } from "../figures/table";
 import { type ExitCodeName, exitCodes } from "./exit-codes";
-import { isOfValidity, type Judged, judge } from "./verdict";
+import { type Judged, judge } from "./verdict";
 
 /** What a verdict rests on. */
 export interface Evidence {
@@ -34,8 +34,7 @@ export interface Conclusion {
 
 /** Judges a run. It passes when it is complete and valid, every level was measured, and no limit was violated or unjudged. */
 export function conclude(evidence: Evidence): Conclusion {
-  const { report, smoke = false } = evidence;
-  const judged = (evidence.judged ?? []).filter(({ metric }) => !(smoke && isOfValidity(metric)));
+  const { report, judged = [], smoke = false } = evidence;
   if (report.part) return partOf(report.part, evidence);
   const limits = judged.map(limitOf);
   markUnmeasured(limits);

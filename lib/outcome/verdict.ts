@@ -114,9 +114,6 @@ export function describeThreshold({ metric, expression, value }: Judged): string
   return `${shown} ${aggregate} ${measured}, limit ${comparison} ${limit}${unit}`;
 }
 
-/** Whether a metric is one of the gauges that only carry the validity into k6's exit code. */
-export const isOfValidity = (metric: string): boolean => metric === "llm_client_bound" || metric === "llm_cache_bound";
-
 /**
  * The verdict of a run: it passes when it is valid, something was measured and no threshold was crossed. k6's exit code
  * follows the thresholds alone; llm_client_bound carries the validity into them. A smoke run needs not be valid: it measures nothing.
@@ -127,8 +124,9 @@ export function judge(report: RunReport, judged: readonly Judged[], smoke = fals
   if (report.total.requests === 0) return { pass: false, validity: state, reasons: ["no request was sent"] };
   const order = new Map(report.levels.map(({ name }, i) => [name, i]));
   const placeOf = ({ metric }: Judged) => order.get(/level:([^,}]+)/.exec(metric)?.[1] ?? "") ?? -1;
-  // The validity's own reasons say more than its gauges.
-  const failed = judged.filter(({ ok, metric }) => !ok && !(isOfValidity(metric) && state !== "VALID"));
+  // The gauges only carry the validity into k6's exit code; its own reasons say more.
+  const ofValidity = (metric: string) => metric === "llm_client_bound" || metric === "llm_cache_bound";
+  const failed = judged.filter(({ ok, metric }) => !ok && !(ofValidity(metric) && state !== "VALID"));
   // Where no request of a level completed, its other gates say so once for all.
   const empty = new Set(report.levels.flatMap(({ completed }, i) => (completed === 0 ? [i] : [])));
   const violatedPlaces = new Set(failed.filter(({ metric }) => !samplesOf(metric)).map(placeOf));
