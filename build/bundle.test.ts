@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { closeSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import { after, test } from "node:test";
@@ -47,6 +47,22 @@ test("k6's own modules stay outside", async () => {
     dir,
   );
   assert.match(readFileSync(file, "utf8"), /from\s*"k6\/http"/);
+});
+
+test("a bundle takes its place whole: who reads the old one goes on with it, and one that is the same stays", async () => {
+  const made = path.join(dir, "whole");
+  const write = (words: string) => entry("whole", `export default () => ${JSON.stringify(words)};\n`);
+  const [file = ""] = await bundle([write("old".repeat(100))], made);
+  const old = readFileSync(file, "utf8");
+  const inode = statSync(file).ino;
+  await bundle([write("old".repeat(100))], made);
+  assert.equal(statSync(file).ino, inode);
+  const reader = openSync(file, "r");
+  await bundle([write("new")], made);
+  assert.equal(readFileSync(reader, "utf8"), old);
+  closeSync(reader);
+  assert.match(readFileSync(file, "utf8"), /"new"/);
+  assert.deepEqual(readdirSync(made).sort(), ["whole.js", "whole.js.map"]);
 });
 
 test("a bundle above the limit is refused with its size", async () => {

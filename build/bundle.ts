@@ -1,4 +1,4 @@
-import { copyFileSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, statSync, writeFileSync } from "node:fs";
 import { builtinModules } from "node:module";
 import path from "node:path";
 import { type BuildFailure, type BuildOptions, build, type Plugin } from "esbuild";
@@ -152,6 +152,14 @@ export function sseScenarioNames(): string[] {
   return scenarioNames().filter((name) => !moduleOnly.has(name));
 }
 
+/** Puts a file in its place whole: a k6 that starts beside this process reads the old one or the new one. One that is the same stays. */
+function replaceFile(file: string, contents: Uint8Array): void {
+  if (existsSync(file) && Buffer.compare(readFileSync(file), contents) === 0) return;
+  const fresh = `${file}.${process.pid}`;
+  writeFileSync(fresh, contents);
+  renameSync(fresh, file);
+}
+
 /**
  * Bundles entry files into `outDir`, one ES module each, by default with source maps ("external": which the bundle does not name);
  * returns the paths of the bundles. `entries` are paths, or paths by the names of their bundles. They find the datasets that ship in
@@ -171,10 +179,11 @@ export async function bundle(
   const datasetsPath = `${path.relative(outDir, datasetsDir).replaceAll("\\", "/")}/`;
   mkdirSync(outDir, { recursive: true });
   try {
-    await build({
+    const { outputFiles } = await build({
       absWorkingDir: root,
       entryPoints: { ...named },
       outdir: outDir,
+      write: false,
       bundle: true,
       format: "esm",
       // What k6's engine understands without the slower path of its own transpiler.
@@ -195,6 +204,7 @@ export async function bundle(
       logLevel: "silent",
       plugins: [...plugins, bundleRequired, withoutDocs, refuseNodeBuiltins],
     });
+    for (const { path: file, contents } of outputFiles) replaceFile(file, contents);
   } catch (error) {
     const { errors } = error as Partial<BuildFailure>;
     if (!errors) throw error;
@@ -227,9 +237,9 @@ export async function bundleLibrary(outDir = distDir, datasetsDir?: string): Pro
   );
   // TypeScript itself, which is slow to load.
   const { rolledUpTypes } = await import("./types");
-  writeFileSync(path.join(outDir, "tokenclock.d.ts"), rolledUpTypes());
+  replaceFile(path.join(outDir, "tokenclock.d.ts"), Buffer.from(rolledUpTypes()));
   // For scripts that import the module itself, which only a file of its own can describe.
-  copyFileSync(path.join(root, "extension", "index.d.ts"), path.join(outDir, "k6-x-tokenclock.d.ts"));
+  replaceFile(path.join(outDir, "k6-x-tokenclock.d.ts"), readFileSync(path.join(root, "extension", "index.d.ts")));
   return library;
 }
 
