@@ -51,12 +51,12 @@ const kept = {
 
 function concluded(
   meanMs: (t: number) => number,
-  { report = reportOf(meanMs), scenario = config.scenario, gated = false } = {},
+  { report = reportOf(meanMs), scenario = config.scenario, gated = false, smoke = false } = {},
 ): { summary: Summary; stdout: string; exitCode: number } {
   const files: Record<string, string> = {};
   const { output, exitCode } = concludeRun(
     {
-      config: { ...config, scenario },
+      config: { ...config, scenario, SMOKE: smoke },
       ...{ shown: {}, report, metrics: gated ? kept : {}, digests: {}, own: {}, notes: [] },
       gates: { thresholds: gated ? gate : {} } as never,
     },
@@ -111,6 +111,18 @@ test("limits that passed in a level that was never steady are inconclusive, but 
     assert.equal(exitCode, 0, stdout);
     assert.match(stdout, /note: c4 was never steady/);
   }
+});
+
+test("what a client's invalidity means stands below a run that it spoils, and a smoke run has nothing to spoil", () => {
+  const validity = { state: "CLIENT-BOUND", reasons: ["late"] } as unknown as RunReport["validity"];
+  const of = (smoke: boolean) =>
+    concluded(() => 100, { report: { ...reportOf(() => 100), validity }, gated: true, smoke });
+  const meaning = /so the run says nothing about the server/;
+  assert.equal(of(false).exitCode, 98);
+  assert.match(of(false).stdout, meaning);
+  assert.equal(of(true).exitCode, 0);
+  assert.match(of(true).stdout, /^PASS, CLIENT-BOUND$/m);
+  assert.doesNotMatch(of(true).stdout, meaning);
 });
 
 const pageOf = (cpuShare: number, skipped = 0) => ({
