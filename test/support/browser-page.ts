@@ -99,10 +99,12 @@ const overlaidTexts = (shown: string) => `[...document.querySelectorAll(${JSON.s
   }));
 })`;
 
-/** Fails unless all pictures are drawn, nothing scrolls sideways but boxes of their own, and every text can be read. */
-async function assertLook(page: Page, what: string, scripts: boolean): Promise<void> {
+/** The pictures that a reader sees: the live ones, or the still ones without scripts. */
+const picturesOf = (scripts: boolean) => (scripts ? "figure .plot svg" : "figure .still svg");
+
+/** Fails unless all pictures are drawn, nothing scrolls sideways but boxes of their own, and no text is squeezed. Unfolds all details. */
+async function assertFits(page: Page, what: string, shown: string): Promise<void> {
   const width = page.viewportSize()?.width ?? Number.NaN;
-  const shown = scripts ? "figure .plot svg" : "figure .still svg";
   const boxes = (await page.evaluate(
     `[...document.querySelectorAll(${JSON.stringify(shown)})].map((each) => [each.getBoundingClientRect().width, each.getBoundingClientRect().height])`,
   )) as [number, number][];
@@ -120,9 +122,16 @@ async function assertLook(page: Page, what: string, scripts: boolean): Promise<v
     return each.clientWidth < 120 && lines > each.textContent.trim().split(/\\s+/).length + 2;
   }).map((each) => each.textContent)`);
   assert.deepEqual(squeezed, [], what);
+}
+
+/** Fails unless the page fits its width, and every text can be read. */
+async function assertLook(page: Page, what: string, scripts: boolean): Promise<void> {
+  const shown = picturesOf(scripts);
+  await assertFits(page, what, shown);
   assert.deepEqual(await page.evaluate(paleTexts), [], `${what}: pale texts`);
   assert.deepEqual(await page.evaluate(overlaidTexts(shown)), [], `${what}: texts on one another`);
-  if (width > 1200) assert.deepEqual(await page.evaluate(wideTables), [], `${what}: wide tables`);
+  if ((page.viewportSize()?.width ?? 0) > 1200)
+    assert.deepEqual(await page.evaluate(wideTables), [], `${what}: wide tables`);
 }
 
 /** Tables that are wider than their box. Runs in the page. */
@@ -341,28 +350,12 @@ export async function assertReadable(browser: Browser, file: string): Promise<vo
     if (javaScriptEnabled) await drawAll(page);
     assert.deepEqual(seen, [], what);
 
-    const shown = javaScriptEnabled ? "figure .plot svg" : "figure .still svg";
-    const pictures = await page.locator(shown).all();
-    assert.equal(pictures.length, await page.locator("figure").count(), what);
-    for (const picture of pictures) {
-      const box = await picture.boundingBox();
-      assert.ok(box && box.width > (width === 390 ? 330 : 600) && box.height > 110, `${what} ${JSON.stringify(box)}`);
-    }
+    const shown = picturesOf(javaScriptEnabled);
     const background = await page.evaluate("getComputedStyle(document.body).backgroundColor");
     const ink = await page.evaluate(`getComputedStyle(document.querySelector('${shown} text')).fill`);
     assert.ok(colorScheme === "dark" ? brightness(background) < 150 : brightness(background) > 600, what);
     assert.ok(Math.abs(brightness(background) - brightness(ink)) > 200, `${what}: ${ink} on ${background}`);
-    // Wide tables and pictures scroll in their own boxes: the page itself does not.
-    assert.equal(await page.evaluate("document.documentElement.scrollWidth"), width, what);
-    // No text stands in a narrow column, broken within its words.
-    await page.evaluate("document.querySelectorAll('details').forEach((each) => { each.open = true })");
-    const squeezed = await page.evaluate(`[...document.querySelectorAll("td, th")].filter((each) => {
-      const text = document.createRange();
-      text.selectNodeContents(each);
-      const lines = new Set([...text.getClientRects()].map(({ top }) => Math.round(top))).size;
-      return each.clientWidth < 120 && lines > each.textContent.trim().split(/\\s+/).length + 2;
-    }).map((each) => each.textContent)`);
-    assert.deepEqual(squeezed, [], what);
+    await assertFits(page, what, shown);
     await page.close();
   }
 }
