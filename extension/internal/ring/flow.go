@@ -13,18 +13,21 @@ type flow struct {
 	next  int64  // every byte before this offset has arrived
 	marks []mark // arrivals of [previous end, end), oldest first; those before head were taken
 	head  int
-	early []span // arrived ahead of a hole, in order, apart from each other
+	early []span // arrived ahead of a hole, in order, apart from each other; touching ones have times of their own
+	// lastNs is the latest time of an arrival so far. Processors hand their packets on in any order, so a time may lie before it.
+	lastNs int64
 
 	duplicates, reordered, lost int64 // segments that brought nothing new; segments ahead of a hole; bytes without a time
 }
 
-// mark says that all bytes before end had arrived at atNs, and not before.
+// mark says that all bytes before end had arrived at atNs, and not before: it is the latest time of a packet with one of them,
+// whatever the order in which the packets were seen.
 type mark struct{ end, atNs int64 }
 
 // unknownNs is the time of bytes whose packet the ring did not keep.
 const unknownNs = math.MinInt64
 
-type span struct{ from, to int64 }
+type span struct{ from, to, atNs int64 }
 
 const (
 	// maxEarly bounds what is remembered of segments behind a hole. A hole that long is not the network's: the packet was
@@ -53,26 +56,39 @@ func (f *flow) add(seq uint32, n int, atNs int64) bool {
 		return false
 	case from > f.next:
 		f.reordered++
-		f.insert(span{from, to})
+		f.insert(span{from, to, atNs})
 		return false
 	}
 	f.advance(to, atNs)
 	return true
 }
 
-// advance moves next to a byte that arrived at atNs, and past what had come early behind it.
+// advance moves next to a byte that arrived at atNs, and past what had come early before and behind it, by its own times.
 func (f *flow) advance(to, atNs int64) {
 	taken := 0
-	for taken < len(f.early) && f.early[taken].from <= to {
-		to = max(to, f.early[taken].to)
+	for _, s := range f.early {
+		if s.from > max(to, f.next) {
+			break
+		}
 		taken++
+		f.noteTo(min(s.from, to), atNs)
+		f.noteTo(s.to, s.atNs)
 	}
 	f.early = slices.Delete(f.early, 0, taken)
-	// Processors stamp on their own: an arrival behind another can carry a time some microseconds before it.
-	if n := len(f.marks); n > 0 {
-		atNs = max(atNs, f.marks[n-1].atNs)
+	f.noteTo(to, atNs)
+}
+
+// noteTo notes that the bytes before an offset came at atNs, where they had not come before.
+func (f *flow) noteTo(to, atNs int64) {
+	if to <= f.next {
+		return
 	}
-	f.note(mark{to, atNs})
+	f.lastNs = max(f.lastNs, atNs)
+	if n := len(f.marks); n > f.head && f.marks[n-1].atNs == f.lastNs {
+		f.marks[n-1].end, f.next = to, to
+		return
+	}
+	f.note(mark{to, f.lastNs})
 }
 
 // note appends a mark.
@@ -85,26 +101,31 @@ func (f *flow) note(m mark) {
 	f.next = m.end
 }
 
-// insert remembers a segment that came ahead of a hole.
+// insert remembers a segment that came ahead of a hole. Of bytes that came twice the first time counts.
 func (f *flow) insert(s span) {
-	k, _ := slices.BinarySearchFunc(f.early, s, func(a, b span) int {
-		switch {
-		case a.to < b.from:
+	k, _ := slices.BinarySearchFunc(f.early, s.from, func(e span, from int64) int {
+		if e.to <= from {
 			return -1
-		case a.from > b.from:
-			return 1
 		}
-		return 0
+		return 1
 	})
-	last := k
-	for last < len(f.early) && f.early[last].from <= s.to {
-		s.from, s.to = min(s.from, f.early[last].from), max(s.to, f.early[last].to)
-		last++
+	for ; s.from < s.to; k++ {
+		part := s
+		if k < len(f.early) {
+			part.to = min(s.to, f.early[k].from)
+			s.from = f.early[k].to
+		} else {
+			s.from = s.to
+		}
+		if part.from >= part.to {
+			continue
+		}
+		if len(f.early) == maxEarly {
+			return // skip will tell of it
+		}
+		f.early = slices.Insert(f.early, k, part)
+		k++
 	}
-	if last == k && len(f.early) == maxEarly {
-		return // skip will tell of it
-	}
-	f.early = slices.Replace(f.early, k, last, s)
 }
 
 // skip gives up on bytes before offset to that no packet covered.

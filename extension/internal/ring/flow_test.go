@@ -8,7 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// arrivals is the definition, byte by byte: a byte has arrived when it and all before it have.
+// arrivals is the definition, byte by byte: a byte has arrived at the latest of its own time and those of all before it.
 type arrivals struct {
 	came   []int64 // when a byte came first; unknownNs = not yet
 	nextAt []int64 // when it had arrived
@@ -28,8 +28,12 @@ func (a *arrivals) add(from, n int, atNs int64) {
 			a.came[k] = atNs
 		}
 	}
-	for len(a.nextAt) < len(a.came) && a.came[len(a.nextAt)] != unknownNs {
-		a.nextAt = append(a.nextAt, atNs)
+	for k := len(a.nextAt); k < len(a.came) && a.came[k] != unknownNs; k++ {
+		ns := a.came[k]
+		if k > 0 {
+			ns = max(ns, a.nextAt[k-1])
+		}
+		a.nextAt = append(a.nextAt, ns)
 	}
 }
 
@@ -108,6 +112,32 @@ func TestFlowTimesDoNotGoBack(t *testing.T) {
 	ns, _, ok := f.arrived(1)
 	require.True(t, ok)
 	require.EqualValues(t, 2000, ns)
+	f.arrived(2) // all was taken
+	f.add(2, 1, 1995)
+	ns, _, _ = f.arrived(2)
+	require.EqualValues(t, 2000, ns)
+}
+
+// Two processors may hand two packets on in either order, whatever the packets' times: a processor that is held up between
+// two sockets shows each socket another order. The times are the same.
+func TestFlowTimesAreThoseOfThePacketsInAnyOrder(t *testing.T) {
+	for name, order := range map[string][]int{
+		"in order": {0, 1, 2, 3}, "the first held up": {1, 2, 3, 0}, "the second held up": {0, 2, 3, 1}, "backwards": {3, 2, 1, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := &flow{}
+			f.start(0)
+			for _, k := range order {
+				f.add(uint32(10*k), 10, int64(1000*(k+1)))
+			}
+			require.EqualValues(t, 40, f.next)
+			want := make([]int64, 40)
+			for k := range want {
+				want[k] = int64(1000 * (k/10 + 1))
+			}
+			requireArrivals(t, f, want)
+		})
+	}
 }
 
 func TestFlowSkips(t *testing.T) {
@@ -193,7 +223,7 @@ func FuzzFlow(f *testing.F) {
 		taken := int64(0)
 		got := []int64{}
 		for k, s := range segments {
-			atNs := int64(k+1) * 10
+			atNs := int64(k+1)*10 + rng.Int64N(100) // stamped and handed on in two orders
 			fl.add(first+uint32(s.from), s.n, atNs)
 			a.add(s.from, s.n, atNs)
 			if int64(len(a.nextAt)) != fl.next {

@@ -51,6 +51,32 @@ func TestBytes(t *testing.T) {
 	})
 }
 
+// The order in which segments are handed on moves no time: a byte came at the latest time of a packet up to it.
+func TestTheOrderOfPacketsMovesNoTime(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		const size = 3
+		times := rapid.SliceOfN(rapid.Int64Range(1, 50), 1, 20).Draw(rt, "times")
+		order := make([]int, len(times))
+		for k := range order {
+			order[k] = k
+		}
+		var b Bytes
+		b.begin(0)
+		for _, k := range rapid.Permutation(order).Draw(rt, "order") {
+			b.add(uint32(size*k), []byte("abc"), times[k])
+		}
+		latest := int64(0)
+		for k, atNs := range times {
+			latest = max(latest, atNs)
+			for i := range size {
+				if got := b.TimeNs(size*k + i); got != latest {
+					rt.Fatalf("byte %d of segment %d at %d for %d", i, k, got, latest)
+				}
+			}
+		}
+	})
+}
+
 func TestDuplicatesAreCounted(t *testing.T) {
 	var b Bytes
 	b.add(100, []byte("abc"), 1)

@@ -49,7 +49,7 @@ type Bytes struct {
 	Duplicates int
 
 	ends    []int   // of what came at once: offsets in Data ...
-	times   []int64 // ... and when all bytes up to there had come
+	times   []int64 // ... and the latest time of a packet with one of the bytes up to there
 	started bool
 	base    uint32 // sequence number of Data[0]
 	early   []segment
@@ -59,6 +59,7 @@ type Bytes struct {
 type segment struct {
 	from    int64 // offset
 	payload []byte
+	atNs    int64
 }
 
 // TimeNs returns when the byte at an offset had come and every byte before it; 0 where it never did.
@@ -78,7 +79,8 @@ func (b *Bytes) TimeNs(offset int) int64 {
 // begin sets the sequence number of the first byte.
 func (b *Bytes) begin(sequence uint32) { b.base, b.started = sequence, true }
 
-// add takes a segment's payload as it was captured at atNs. It keeps a copy.
+// add takes a segment's payload as it was captured at atNs. It keeps a copy. Packets may be handed on in another order than
+// the one in which they were stamped, by different processors: that moves no time.
 func (b *Bytes) add(sequence uint32, payload []byte, atNs int64) {
 	if len(payload) == 0 {
 		return
@@ -90,29 +92,33 @@ func (b *Bytes) add(sequence uint32, payload []byte, atNs int64) {
 	end := int64(len(b.Data))
 	from := end + int64(int32(sequence-b.base-uint32(end)))
 	if from > end {
-		b.early = append(b.early, segment{from, slices.Clone(payload)})
+		b.early = append(b.early, segment{from, slices.Clone(payload), atNs})
 		return
 	}
 	if from+int64(len(payload)) <= end {
 		b.Duplicates++
 		return
 	}
-	b.Data = append(b.Data, payload[end-from:]...)
-	for again := true; again; {
-		again = false
-		for i, s := range b.early {
-			end = int64(len(b.Data))
-			if s.from > end {
-				continue
-			}
-			if s.from+int64(len(s.payload)) > end {
-				b.Data = append(b.Data, s.payload[end-s.from:]...)
-			}
-			b.early = slices.Delete(b.early, i, i+1)
-			again = true
-			break
+	b.early = append([]segment{{from, payload, atNs}}, b.early...)
+	for {
+		end = int64(len(b.Data))
+		k := slices.IndexFunc(b.early, func(s segment) bool { return s.from <= end })
+		if k < 0 {
+			return
+		}
+		s := b.early[k]
+		b.early = slices.Delete(b.early, k, k+1)
+		if s.from+int64(len(s.payload)) > end {
+			b.append(s.payload[end-s.from:], s.atNs)
 		}
 	}
+}
+
+func (b *Bytes) append(payload []byte, atNs int64) {
+	if n := len(b.times); n > 0 {
+		atNs = max(atNs, b.times[n-1])
+	}
+	b.Data = append(b.Data, payload...)
 	b.ends = append(b.ends, len(b.Data))
 	b.times = append(b.times, atNs)
 }
