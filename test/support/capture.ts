@@ -49,7 +49,9 @@ export async function startCapture(
   const out = path.join(scratchDir(), "capture.json");
   const [file = "", ...args] = [...within, command(), "-port", String(port), "-interface", device, "-out", out];
   const child = spawn(file, args, { stdio: ["pipe", "pipe", "pipe"] });
-  process.once("exit", () => child.kill("SIGKILL"));
+  const kill = () => child.kill("SIGKILL");
+  process.once("exit", kill);
+  child.once("close", () => process.off("exit", kill));
   let said = "";
   child.stderr.on("data", (text) => {
     said += text;

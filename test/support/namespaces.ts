@@ -2,10 +2,11 @@
 import { spawnSync } from "node:child_process";
 
 export interface Namespaces {
-  /** What runs a command on the client's host, and the name of its interface. */
+  /** What runs a command on a host, and the name of its interface. */
   readonly client: readonly string[];
   readonly server: readonly string[];
   readonly clientDevice: string;
+  readonly serverDevice: string;
   /** The server's addresses. */
   readonly address: { ipv4: string; ipv6: string };
   remove(): void;
@@ -16,6 +17,7 @@ export function makeNamespaces(): Namespaces | { refused: string } {
   const [client, server] = [`tc${process.pid}c`, `tc${process.pid}s`];
   const ip = (...args: string[]) => spawnSync("ip", args, { encoding: "utf8" });
   const remove = () => {
+    process.off("exit", remove);
     for (const name of [client, server]) ip("netns", "delete", name);
   };
   process.once("exit", remove);
@@ -43,6 +45,7 @@ export function makeNamespaces(): Namespaces | { refused: string } {
     client: ["ip", "netns", "exec", client],
     server: ["ip", "netns", "exec", server],
     clientDevice: "tc-c",
+    serverDevice: "tc-s",
     address: { ipv4: "192.0.2.2", ipv6: "fd00:7c::2" },
     remove,
   };
