@@ -162,7 +162,7 @@ const scenario: BenchClient = {
     const { streams, requests, tokens, beginsPerS = 1, inputTokens = 16, think = "0" } = job.load;
     const begins = { RATE: beginsPerS, DURATION: `${(streams / beginsPerS) * 1000}ms`, MAX_IN_FLIGHT: streams };
     const sessions = { ...begins, SESSION_TURNS: requests, THINK_TIME: think };
-    const rate = { RATE: streams, DURATION: `${requests}s`, MAX_IN_FLIGHT: 20_000 };
+    const rate = { RATE: streams, DURATION: `${requests}s`, MAX_IN_FLIGHT: 8_000 };
     const open = job.load.kind === "rate";
     const own = Object.entries({ ...(open ? rate : sessions), INPUT_TOKENS: inputTokens, OUTPUT_TOKENS: tokens });
     return {
