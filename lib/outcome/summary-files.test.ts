@@ -125,6 +125,17 @@ test("what a client's invalidity means stands below a run that it spoils, and a 
   assert.doesNotMatch(of(true).stdout, meaning);
 });
 
+test("a run without thresholds that would fail says that its exit code is 0", () => {
+  const validity = { state: "CLIENT-BOUND", reasons: ["late"] } as unknown as RunReport["validity"];
+  const of = (gated: boolean, report = { ...reportOf(() => 100), validity }) => concluded(() => 100, { report, gated });
+  const said = /exit code is 0 all the same: THRESHOLDS=none/;
+  assert.equal(of(false).exitCode, 0);
+  assert.match(of(false).stdout, /^FAIL CLIENT-BOUND/m);
+  assert.match(of(false).stdout, said);
+  assert.doesNotMatch(of(true).stdout, said);
+  assert.doesNotMatch(of(false, reportOf(() => 100) as never).stdout, said);
+});
+
 const pageOf = (cpuShare: number, skipped = 0) => ({
   ...{ url: "/metrics", polls: 100, failed: 0, skipped, error: "", cpuShare, bytes: 20_000 },
   pageMs: { p50: 40 },

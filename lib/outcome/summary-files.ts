@@ -86,6 +86,7 @@ export function concludeRun(run: EndedRun, write: ((path: string, text: string) 
   const text = summaryText(report, concluded.verdict, {
     simulated: config.SIMULATE,
     notes,
+    unjudged: exitCodeOf(concluded) === 0,
   });
   output.stdout = `\n${[text, own.text ?? ""].filter((part) => part !== "").join("\n\n")}\n`;
   return { output, exitCode: exitCodeOf(concluded) };
@@ -131,7 +132,11 @@ function summaryOf(
 function summaryText(
   report: RunReport,
   verdict: Verdict,
-  { simulated = false, notes = [] }: { simulated?: boolean; notes?: readonly string[] } = {},
+  {
+    simulated = false,
+    notes = [],
+    unjudged = false,
+  }: { simulated?: boolean; notes?: readonly string[]; unjudged?: boolean },
 ): string {
   const lines: string[] = [];
   if (report.total.requests > 0) lines.push(levelTable(report.levels));
@@ -151,6 +156,7 @@ function summaryText(
   // A smoke run passes whatever its client was.
   const next = verdict.pass ? undefined : whatToDo[verdict.validity];
   if (next !== undefined) lines.push(next);
+  if (!verdict.pass && unjudged) lines.push("The exit code is 0 all the same: THRESHOLDS=none judges nothing.");
   return lines.join("\n\n");
 }
 
