@@ -27,10 +27,8 @@ func (s *scanner) described(w *Wire, streamed bool, f *facts) bool {
 			switch string(key) {
 			case "error":
 				s.failure(f)
-			case "base_resp", "code", "error_code", "errcode", "success", "msg", "error_msg", "errmsg":
-				s.other(key, f)
 			default:
-				s.pass(&w.root, key)
+				s.other(&w.root, key, f)
 			}
 		}
 	} else {

@@ -5,6 +5,7 @@ import "bytes"
 // scan reads one JSON object of the API into f: an event's data, or a whole reply. false = it is not valid JSON.
 func (s *scanner) scan(api API, streamed bool, f *facts) bool {
 	s.streamed = streamed
+	s.passing.began()
 	switch {
 	case s.peek() != '{':
 		s.skip()
@@ -29,7 +30,7 @@ func (s *scanner) completion(f *facts) {
 	for key := range s.members {
 		switch string(key) {
 		case "id", "created", "model":
-			s.skip()
+			s.pass(&ofCompletion, key)
 		case "choices":
 			switch s.peek() {
 			case '[':
@@ -53,7 +54,7 @@ func (s *scanner) completion(f *facts) {
 		case "x_groq":
 			s.groq(f)
 		default:
-			s.other(key, f)
+			s.other(&ofCompletion, key, f)
 		}
 	}
 	if s.ofChoices.known && !f.usage.known {
@@ -106,7 +107,7 @@ func (s *scanner) choice(f *facts) {
 		case "error": // OpenRouter's, beside the finish reason
 			s.failure(f)
 		default:
-			s.skip()
+			s.pass(&ofChoice, key)
 		}
 	}
 	if message > 0 && !hasDelta && !s.bad {
@@ -204,7 +205,7 @@ func (s *scanner) message(f *facts) {
 		case "extra_content":
 			thought = s.googleThought() || thought
 		default:
-			s.skip()
+			s.pass(&ofDelta, key)
 		}
 	}
 	// A whole reply has thoughts and answer in one text.
@@ -495,7 +496,7 @@ func (s *scanner) embeddings(f *facts) {
 		case "message":
 			s.bareMessage(f)
 		default:
-			s.other(key, f)
+			s.other(nil, key, f)
 		}
 	}
 }
@@ -532,7 +533,7 @@ func (s *scanner) responses(streamed bool, f *facts) {
 		case "message":
 			s.bareMessage(f)
 		default:
-			s.other(key, f)
+			s.other(&ofResponses, key, f)
 		}
 	}
 	blank := blankSkipped
@@ -627,7 +628,7 @@ func (s *scanner) response(f *facts) {
 		case "message":
 			s.bareMessage(f)
 		default:
-			s.other(key, f)
+			s.other(nil, key, f)
 		}
 	}
 }
@@ -710,7 +711,7 @@ func (s *scanner) messages(streamed bool, f *facts) {
 		case "error":
 			s.failure(f)
 		default:
-			s.other(key, f)
+			s.other(&ofMessages, key, f)
 		}
 	}
 	if piece.name != nil || piece.args != nil {

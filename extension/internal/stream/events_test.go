@@ -285,11 +285,15 @@ func TestTemplatesAreUsed(t *testing.T) {
 			var p Parser
 			p.Reset(Options{API: bench.api})
 			p.Feed([]byte(streamHead), 1)
+			known := 1 // events after which the next one is known
+			if bench.name == "changing id" {
+				known = 2
+			}
 			for i, chunk := range chunkEvents(1000, bench.event) {
 				_, event, _ := strings.Cut(string(chunk), "\r\n")
 				event = strings.TrimSuffix(event, "\r\n")
 				_, text, _ := strings.Cut(event, "data: ")
-				if i > 0 {
+				if i >= known {
 					require.Equal(t, len(event), p.tmpl.matchEvent([]byte(event+"more")))
 					require.True(t, p.tmpl.matchData([]byte(strings.TrimSpace(text))))
 				}

@@ -50,7 +50,7 @@ func (s *scanner) native(f *facts) bool {
 			isTriton = isTriton || s.peek() == '"'
 			s.delta(blankContent, f)
 		default:
-			s.other(key, f)
+			s.other(nil, key, f)
 		}
 	}
 	switch {

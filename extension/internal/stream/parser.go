@@ -92,6 +92,10 @@ func (p *Parser) Reset(o Options) {
 	if cap(arrivals)*int(unsafe.Sizeof(Arrival{})) > keepBytes {
 		arrivals = nil
 	}
+	if o.API != p.options.API || o.Wire != p.options.Wire {
+		p.scan.passing = passing{}
+	}
+	p.scan.passing.reset()
 	p.options = o
 	p.res = Result{Arrivals: arrivals}
 	p.frame.reset()

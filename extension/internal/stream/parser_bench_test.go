@@ -56,7 +56,8 @@ var benchmarkStreams = []struct {
 	{"continuous usage", Chat, continuousEvent},
 	{"responses", Responses, responsesEvent},
 	{"messages", Messages, messagesEvent},
-	{"full scan", Chat, changingEvent},
+	{"changing id", Chat, changingEvent},
+	{"full scan", Chat, scannedEvent},
 }
 
 // BenchmarkEvent is the cost of one event that arrives in a receive of its own, framing included.

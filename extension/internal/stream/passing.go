@@ -1,13 +1,16 @@
 package stream
 
-// passed is a member of described events that the description does not name, such as an id or a time.
+// passed is a member of events that means nothing to the reader, such as an id or a time.
 type passed struct {
 	in         *place // the object that it is a member of
-	name, last []byte
-	varies     bool // it differs from event to event
+	name, last []byte // last is that of the present stream; none = it had none yet
+	varies     bool   // it differs from event to event of a stream
 }
 
-// passing are the members that mean nothing, of the objects that the description names.
+// The objects of the built-in APIs, as far as they are told apart here.
+var ofCompletion, ofChoice, ofDelta, ofResponses, ofMessages place
+
+// passing are the members that mean nothing, of the objects whose other members are known.
 type passing struct {
 	list  []passed
 	scans int  // of events, while their values are compared
@@ -21,6 +24,13 @@ const (
 	// in a while, that event is scanned.
 	watchedScans = 32
 )
+
+// reset begins another stream: an id that differs from stream to stream only is no blank.
+func (p *passing) reset() {
+	for i := range p.list {
+		p.list[i].last = p.list[i].last[:0]
+	}
+}
 
 // began notes that one more event is scanned.
 func (p *passing) began() {
@@ -39,10 +49,10 @@ func (p *passing) began() {
 	}
 }
 
-// pass steps over the value of a member of the object at `in` that means nothing. One that has been seen to differ from event to event
+// pass steps over the value of a member of the object at `in` that means nothing; nil = an object whose members are not watched. One that has been seen to differ from event to event
 // becomes a blank of the template: else no event would be like the one before.
 func (s *scanner) pass(in *place, key []byte) {
-	if s.passing.quiet {
+	if in == nil || s.passing.quiet || !s.streamed {
 		s.skip()
 		return
 	}
@@ -77,6 +87,9 @@ func (s *scanner) pass(in *place, key []byte) {
 			if len(s.passing.list) < maxPassed {
 				s.passing.list = append(s.passing.list, passed{in: in, name: append([]byte(nil), key...), last: append([]byte(nil), raw...)})
 			}
+			return
+		case len(m.last) == 0:
+			m.last = append(m.last, raw...)
 			return
 		case string(m.last) == string(raw):
 			return

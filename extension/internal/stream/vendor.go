@@ -4,7 +4,7 @@ package stream
 // as an event: MiniMax {"base_resp": {"status_code": 1004, "status_msg": "..."}}, Baidu {"error_code": 110, "error_msg":
 // "..."}, DashScope {"code": "InvalidParameter", "message": "..."}, SiliconFlow {"code": 20012, "message": "..."}. All else
 // is skipped.
-func (s *scanner) other(key []byte, f *facts) {
+func (s *scanner) other(in *place, key []byte, f *facts) {
 	switch string(key) {
 	case "base_resp":
 		s.baseResponse(f)
@@ -24,7 +24,7 @@ func (s *scanner) other(key []byte, f *facts) {
 		}
 		s.blanks.off = true
 	default:
-		s.skip()
+		s.pass(in, key)
 	}
 }
 

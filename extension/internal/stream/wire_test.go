@@ -279,14 +279,15 @@ func scannedEvent(i int, word string) string {
 }
 
 // Members that no one asked for may differ in each event, also in kind, without a change in what is read.
-func TestDescribedEventsWithChangingMembers(t *testing.T) {
+func TestEventsWithChangingMembers(t *testing.T) {
 	random := rand.New(rand.NewPCG(4, 4))
 	value := func() string {
 		return []string{`"2026-01-01T00:00:00.%dZ"`, `%d`, `-%d.5`, `"a\"%d"`, `null`, `{"n":%d}`, `"%d\u00e9"`}[random.IntN(7)]
 	}
-	var p Parser
+	var p, builtIn Parser
+	wire := wireOf(t, ollamaWire)
 	for range 50 {
-		var events []string
+		var events, chunks []string
 		text := ""
 		for i := range 40 {
 			at, id, inside := value(), `"%d"`, value()
@@ -294,12 +295,18 @@ func TestDescribedEventsWithChangingMembers(t *testing.T) {
 				at, inside = `"2026-01-01T00:00:00.%dZ"`, `-0.%d`
 			}
 			events = append(events, strings.ReplaceAll(fmt.Sprintf(`{"created_at":%s,"message":{"p":%s,"content":"w%d "},"id":%s,"done":false}`, at, inside, i, id), "%d", fmt.Sprint(random.IntN(99999))))
+			chunks = append(chunks, chunk("data: "+strings.ReplaceAll(fmt.Sprintf(`{"id":%s,"t":%s,"choices":[{"p":%s,"delta":{"content":"w%d ","q":%s}}]}`, id, at, inside, i, at), "%d", fmt.Sprint(random.IntN(99999)))+"\n\n"))
 			text += fmt.Sprintf("w%d ", i)
 		}
 		events = append(events, `{"created_at":"x","message":{"content":""},"done":true,"done_reason":"stop","prompt_eval_count":3,"eval_count":40}`)
-		p.Reset(Options{API: Custom, Wire: wireOf(t, ollamaWire), KeepText: true})
+		p.Reset(Options{API: Custom, Wire: wire, KeepText: true})
 		require.True(t, p.Feed([]byte(ndjson(events...)), 1))
 		require.Equal(t, said{None, 40, 3, 40, 0, 0, "stop", text, false}, saidBy(*p.Result()), p.Result().Message)
+		builtIn.Reset(Options{API: Chat, KeepText: true})
+		builtIn.Feed([]byte(streamHead+strings.Join(chunks, "")), 1)
+		require.Equal(t, 40, builtIn.OutputTokensSoFar())
+		require.Equal(t, text, string(builtIn.text))
+		require.Empty(t, builtIn.problem)
 	}
 }
 
@@ -313,6 +320,62 @@ func TestDescribedEventsAreMatchedThoughUnnamedNumbersChange(t *testing.T) {
 	}
 	require.Equal(t, 500, p.OutputTokensSoFar())
 	require.Less(t, p.scan.passing.scans, 6)
+}
+
+// The same of the built-in APIs: what differs from event to event and means nothing is no reason to scan each of them.
+func TestBuiltInEventsAreMatchedThoughUnnamedMembersChange(t *testing.T) {
+	for name, tt := range map[string]struct {
+		api   API
+		event func(int, string) string
+	}{
+		"an id":                  {Chat, changingEvent},
+		"a time":                 {Chat, replaced(chatEvent, `"created":`, func(i int) string { return fmt.Sprintf(`"sent":%d,"created":`, i) })},
+		"an unknown text":        {Chat, replaced(chatEvent, `"choices":`, func(i int) string { return fmt.Sprintf(`"p":"%s","choices":`, strings.Repeat("x", i%20)) })},
+		"a member of a choice":   {Chat, replaced(chatEvent, `"index":`, func(i int) string { return fmt.Sprintf(`"score":-0.%d,"index":`, i) })},
+		"a member of a delta":    {Chat, replaced(chatEvent, `"content":`, func(i int) string { return fmt.Sprintf(`"n":%d,"content":`, i) })},
+		"Messages with padding":  {Messages, replaced(messagesEvent, `"index":`, func(i int) string { return fmt.Sprintf(`"p":"%s","index":`, strings.Repeat("x", i%20)) })},
+		"Responses with a trace": {Responses, replaced(responsesEvent, `"type":`, func(i int) string { return fmt.Sprintf(`"trace":"%d","type":`, i) })},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var p Parser
+			p.Reset(Options{API: tt.api, KeepText: true})
+			p.Feed([]byte(streamHead), 1)
+			want := ""
+			for i := range 200 {
+				word := fmt.Sprintf(" w%d", i)
+				want += word
+				p.Feed([]byte(chunk(tt.event(i, word))), int64(i))
+			}
+			require.Equal(t, 200, p.OutputTokensSoFar())
+			require.Equal(t, want, string(p.text))
+			require.Less(t, p.scan.passing.scans, 6)
+		})
+	}
+}
+
+// replaced puts a text of its own into each event.
+func replaced(event func(int, string) string, old string, by func(i int) string) func(int, string) string {
+	return func(i int, word string) string { return strings.Replace(event(i, word), old, by(i), 1) }
+}
+
+// A blank costs a comparison more in each event. An id of the stream, which is the same in all of its events, is none.
+func TestAMemberThatDiffersByStreamIsNoBlank(t *testing.T) {
+	for name, o := range map[string]Options{"built-in": {API: Chat}, "described": {API: Custom, Wire: wireOf(t, chatWire)}} {
+		t.Run(name, func(t *testing.T) {
+			var p Parser
+			blanks := map[int]int{}
+			for stream := range 6 {
+				p.Reset(o)
+				p.Feed([]byte(streamHead), 1)
+				for range 10 {
+					p.Feed([]byte(chunk(changingEvent(stream, " a"))), 1)
+				}
+				require.Equal(t, 10, p.OutputTokensSoFar())
+				blanks[p.tmpl.blanks.n]++
+			}
+			require.Len(t, blanks, 1)
+		})
+	}
 }
 
 // tgiEvent is an event of TGI's /generate_stream.
@@ -397,3 +460,6 @@ func BenchmarkWires(b *testing.B) {
 		})
 	}
 }
+
+// chunk is an event in an HTTP chunk of its own.
+func chunk(event string) string { return fmt.Sprintf("%x\r\n%s\r\n", len(event), event) }
