@@ -2,11 +2,12 @@
  * From records to the summary of a level: the definitions of every figure, once more and independent of the extension.
  * Reports use it, and tests hold it against what the extension folded while the run went on.
  */
+import { Column } from "./column";
 import { gateOf } from "./level-gate";
 import type { LevelSummary, Second, SloMs, Stats } from "./level-summary";
 import { statsOf } from "./percentile";
 import type { LevelLine, RecordLine, RequestLine, SessionLine } from "./records";
-import { foldSessions, foldTurns } from "./sessions";
+import { foldSessions, TurnFold, TurnTimes } from "./sessions";
 
 const nsPerMs = 1e6;
 const nsPerS = 1e9;
@@ -174,6 +175,56 @@ export function itlGaps(request: RequestLine): ItlGap[] {
   return all.filter(({ gapNs }) => gapNs >= 0);
 }
 
+/** The window of a level, ns from the run's start, and what its requests are held against. */
+export interface LevelWindow {
+  readonly openNs: number;
+  readonly closeNs: number;
+  /** Missing of a run that was killed before the level ended. */
+  readonly line?: LevelLine;
+  readonly slo: SloMs;
+}
+
+/** Values of which the statistics of a level are made; each counts `weight` times. */
+export interface Pool {
+  add(value: number, weight?: number): void;
+  stats(): Stats;
+}
+
+/** Keeps every value. */
+class ExactPool implements Pool {
+  readonly #values = new Column();
+  readonly #weights = new Column();
+  #plain = true;
+
+  add(value: number, weight = 1): void {
+    this.#values.push(value);
+    this.#weights.push(weight);
+    if (weight !== 1) this.#plain = false;
+  }
+
+  stats(): Stats {
+    const { values } = this.#values;
+    if (this.#plain) return statsOf(values);
+    const weights = this.#weights.values;
+    return weightedStats(Array.from(values, (value, i) => ({ value, weight: weights[i] ?? 0 })));
+  }
+}
+
+const figureNames = [
+  ...["ttftMs", "ttfoMs", "tpotMs", "outputSpeed", "maxStallMs"],
+  ...["e2eMs", "queueDelayMs", "ttftScheduledMs", "e2eScheduledMs"],
+] as readonly (keyof RequestFigures)[];
+
+/** Where a level begins and ends, and the SLOs that are its own or the run's. Without a line it lasts from its first steady request to its last. */
+export function levelWindow(
+  line: LevelLine | undefined,
+  runSlo: SloMs,
+  steady: { readonly firstNs: number; readonly lastNs: number },
+): LevelWindow {
+  const slo = gateOf(line?.labels)?.sloMs ?? runSlo;
+  return { openNs: line?.openNs ?? steady.firstNs, closeNs: line?.closeNs ?? steady.lastNs, line, slo };
+}
+
 /** The summary of one level from its line and its requests. Without a line (a killed run) the window is that of its steady requests. */
 export function foldLevel(
   name: string,
@@ -182,128 +233,236 @@ export function foldLevel(
   runSlo: SloMs,
   sessions: readonly SessionLine[] = [],
 ): LevelSummary {
-  const slo = gateOf(line?.labels)?.sloMs ?? runSlo;
   const steady = requests.filter(({ phase }) => phase === "steady");
-  const openNs = line?.openNs ?? least(steady.map(({ scheduledNs = 0 }) => scheduledNs));
-  const closeNs = line?.closeNs ?? most(steady.map(({ endNs = 0 }) => endNs));
-  const own = sessions.filter(({ phase }) => phase !== "warmup");
-  return foldWindow(name, requests, steady, { openNs, closeNs }, { line, slo, sessions: own });
+  const window = levelWindow(line, runSlo, {
+    firstNs: least(steady.map(({ scheduledNs = 0 }) => scheduledNs)),
+    lastNs: most(steady.map(({ endNs = 0 }) => endNs)),
+  });
+  const fold = new LevelFold(name, window);
+  for (const request of requests) fold.add(request);
+  return fold.summary(sessions.filter(({ phase }) => phase !== "warmup"));
 }
 
-function foldWindow(
-  name: string,
-  all: readonly RequestLine[],
-  steady: readonly RequestLine[],
-  { openNs, closeNs }: { openNs: number; closeNs: number },
-  { line, slo, sessions }: { line?: LevelLine; slo: SloMs; sessions: readonly SessionLine[] },
-): LevelSummary {
-  const figures = steady.map(figuresOf);
-  const completed = steady.filter(({ outcome }) => outcome === "completed");
-  const durationS = (closeNs - openNs) / nsPerS;
-  const perSecond = (amount: number) => (durationS > 0 ? amount / durationS : 0);
-  // The warm-up request whose end opened the window ended before it.
-  const inside = (atNs: number) => atNs > openNs && atNs <= closeNs;
-  const stats = (name: keyof RequestFigures) => statsOf(figures.map((each) => each[name]).filter(isMeasured));
-
-  // Throughputs count what happened inside the window, whoever sent the request: warm-up hands over without draining.
-  const endedInside = all.filter(({ outcome, endNs = 0 }) => outcome === "completed" && inside(endNs));
-  const haveSlo = Object.values(slo).some(isNumber);
-  const good = (request: RequestLine) => isGood(request, figuresOf(request), slo);
-  const stamped = steady.filter(({ stamp }) => stamp !== undefined);
-  const sends = steady.map(({ sentNs = 0 }) => sentNs).filter((sentNs) => sentNs > 0);
-  const wholeS =
-    (most(all.map(({ endNs = 0 }) => endNs)) - least(all.map(({ scheduledNs = 0 }) => scheduledNs))) / nsPerS;
-  const abandoned = steady.filter((each) => each.outcome === "failed" && each.failure === "aborted").length;
-  const cached = cachedOf(completed, line);
-  const allCompleted = all.filter(({ outcome }) => outcome === "completed");
-
-  return {
-    name,
-    concurrency: line?.concurrency,
-    rate: line?.rate,
-    batchSize: line?.batchSize,
-    labels: line?.labels ?? {},
-    requests: steady.length,
-    completed: completed.length,
-    failed: steady.length - completed.length - abandoned,
-    ...(abandoned > 0 ? { abandoned } : {}),
-    failures: countBy(steady, (each) => (each.outcome === "failed" ? each.failure : undefined)),
-    statuses: countBy(steady, ({ status }) => (status ? String(status) : undefined)),
-    inputTokens: sumOf(completed.map(({ inputTokens = 0 }) => inputTokens)),
-    outputTokens: sumOf(completed.map(({ outputTokens = 0 }) => outputTokens)),
-    ...cached,
-    windowStartS: openNs / nsPerS,
-    durationS,
-    ...(line?.rate
-      ? {
-          scheduledRate: perSecond(steady.length),
-          sentRate: perSecond(sends.filter((sentNs) => sentNs >= openNs && sentNs <= closeNs).length),
-        }
-      : {}),
-    requestThroughput: perSecond(endedInside.length),
-    outputThroughput: perSecond(sumOf(all.map((each) => tokensInside(each, inside)))),
-    requestGoodput: haveSlo ? perSecond(endedInside.filter(good).length) : undefined,
-    goodOutputTokens: haveSlo ? sumOf(steady.filter(good).map(({ outputTokens = 0 }) => outputTokens)) : undefined,
-    goodShare: haveSlo ? steady.filter(good).length / Math.max(1, steady.length - abandoned) : undefined,
-    outputSpeed: stats("outputSpeed"),
-    ttftMs: stats("ttftMs"),
-    ttftScheduledMs: stats("ttftScheduledMs"),
-    ttfoMs: stats("ttfoMs"),
-    tpotMs: stats("tpotMs"),
-    itlMs: weightedStats(
-      completed.flatMap(itlGaps).map(({ gapNs, tokens }) => ({ value: gapNs / nsPerMs / tokens, weight: tokens })),
-    ),
-    chunkGapMs: statsOf(
-      completed
-        .flatMap(gapsOf)
-        .map(({ gapNs }) => gapNs / nsPerMs)
-        .filter(isMeasured),
-    ),
-    maxStallMs: stats("maxStallMs"),
-    e2eMs: stats("e2eMs"),
-    e2eScheduledMs: stats("e2eScheduledMs"),
-    queueDelayMs: stats("queueDelayMs"),
-    releaseSpreadMs: sends.length > 0 ? (most(sends) - least(sends)) / nsPerMs : 0,
-    spanS:
-      completed.length > 0
-        ? (most(completed.map(({ lastOutputNs = 0 }) => lastOutputNs)) -
-            least(completed.map(({ sentNs = 0 }) => sentNs))) /
-          nsPerS
-        : 0,
-    tokenSources: countBy(completed, ({ tokenSource }) => tokenSource),
-    tokenMismatches: steady.filter(({ tokenMismatch }) => tokenMismatch).length,
-    coalescedShare: shareOf(
-      sumOf(completed.map(({ coalesced = 0 }) => coalesced)),
-      sumOf(completed.map(({ arrivals = [] }) => arrivals.length)),
-    ),
-    ringStampShare: shareOf(stamped.filter(({ stamp }) => stamp === "ring").length, stamped.length),
-    kernelStampShare: shareOf(stamped.filter(({ stamp = "" }) => kernelStamps.has(stamp)).length, stamped.length),
-    arrivalUncertaintyMs: statsOf(completed.flatMap(chunksOf).map(({ widthNs }) => widthNs / nsPerMs)),
-    clockErrors: steady.filter((request, i) => hasClockError(request, figures[i] ?? {})).length,
-    warmupRequests: all.filter(({ phase }) => phase === "warmup").length,
-    whole: {
-      requests: all.length,
-      completed: allCompleted.length,
-      durationS: wholeS,
-      outputTokens: sumOf(allCompleted.map(({ outputTokens = 0 }) => outputTokens)),
-      outputThroughput: wholeS > 0 ? sumOf(allCompleted.map(shownTokens)) / wholeS : 0,
-    },
-    itlHistograms: line?.itlHistograms,
-    ...foldSessions(sessions, all),
-    ...foldTurns(steady, cached.cachedSource === "usage", figuresOf),
+/**
+ * A level's summary from its requests, one by one: of each it keeps 72 bytes of figures at most, and of a turn of a session its
+ * times. What every token has goes into the pools.
+ */
+export class LevelFold {
+  readonly #name: string;
+  readonly #window: LevelWindow;
+  readonly #haveSlo: boolean;
+  readonly #isSteady: (request: RequestLine) => boolean;
+  readonly #figures = new Map(figureNames.map((name) => [name, new Column()]));
+  readonly #itl: Pool;
+  readonly #chunkGap: Pool;
+  readonly #uncertainty: Pool;
+  readonly #failures: Record<string, number> = {};
+  readonly #statuses: Record<string, number> = {};
+  readonly #tokenSources: Record<string, number> = {};
+  readonly #cached: Cached = { inputTokens: 0, cachedTokens: 0, known: false };
+  readonly #turns = new TurnFold();
+  readonly #turnTimes = new TurnTimes();
+  readonly #sends = { count: 0, inWindow: 0, firstNs: Number.POSITIVE_INFINITY, lastNs: 0 };
+  readonly #completedSpan = { firstNs: Number.POSITIVE_INFINITY, lastNs: 0 };
+  readonly #all = {
+    ...{ requests: 0, completed: 0, outputTokens: 0, shownTokens: 0, warmup: 0 },
+    ...{ firstNs: Number.POSITIVE_INFINITY, lastNs: 0 },
   };
+  readonly #inWindow = { ended: 0, good: 0, tokens: 0 };
+  readonly #steady = {
+    ...{ requests: 0, completed: 0, abandoned: 0, outputTokens: 0, good: 0, goodOutputTokens: 0 },
+    ...{ tokenMismatches: 0, coalesced: 0, chunks: 0, clockErrors: 0, stamped: 0, ring: 0, kernel: 0 },
+  };
+
+  /** `isSteady` says which requests the level is judged by: those of its steady phase, of a whole run all. */
+  constructor(
+    name: string,
+    window: LevelWindow,
+    {
+      pool = () => new ExactPool(),
+      isSteady = ({ phase }) => phase === "steady",
+    }: { pool?: () => Pool; isSteady?: (request: RequestLine) => boolean } = {},
+  ) {
+    this.#name = name;
+    this.#window = window;
+    this.#isSteady = isSteady;
+    this.#haveSlo = Object.values(window.slo).some(isNumber);
+    this.#itl = pool();
+    this.#chunkGap = pool();
+    this.#uncertainty = pool();
+  }
+
+  add(request: RequestLine): void {
+    const { scheduledNs = 0, endNs = 0, outputTokens = 0 } = request;
+    const { slo } = this.#window;
+    const all = this.#all;
+    const figures = figuresOf(request);
+    const good = this.#haveSlo && isGood(request, figures, slo);
+    all.requests++;
+    all.firstNs = Math.min(all.firstNs, scheduledNs);
+    all.lastNs = Math.max(all.lastNs, endNs);
+    if (request.phase === "warmup") all.warmup++;
+    if (request.outcome === "completed") {
+      all.completed++;
+      all.outputTokens += outputTokens;
+      all.shownTokens += shownTokens(request);
+      // Throughputs count what happened inside the window, whoever sent the request: warm-up hands over without draining.
+      if (this.#inside(endNs)) {
+        this.#inWindow.ended++;
+        if (good) this.#inWindow.good++;
+      }
+      this.#inWindow.tokens += tokensInside(request, (atNs) => this.#inside(atNs));
+    }
+    this.#turnTimes.add(request);
+    if (this.#isSteady(request)) this.#addSteady(request, figures, good);
+  }
+
+  // The warm-up request whose end opened the window ended before it.
+  #inside(atNs: number): boolean {
+    return atNs > this.#window.openNs && atNs <= this.#window.closeNs;
+  }
+
+  #addSteady(request: RequestLine, figures: RequestFigures, good: boolean): void {
+    const { sentNs = 0, status, stamp, outputTokens = 0 } = request;
+    const [steady, sends] = [this.#steady, this.#sends];
+    const { openNs, closeNs } = this.#window;
+    steady.requests++;
+    for (const [name, column] of this.#figures) {
+      const value = figures[name];
+      if (isMeasured(value)) column.push(value);
+    }
+    if (sentNs > 0) {
+      sends.count++;
+      sends.firstNs = Math.min(sends.firstNs, sentNs);
+      sends.lastNs = Math.max(sends.lastNs, sentNs);
+      if (sentNs >= openNs && sentNs <= closeNs) sends.inWindow++;
+    }
+    if (status) count(this.#statuses, String(status));
+    if (stamp !== undefined) {
+      steady.stamped++;
+      if (stamp === "ring") steady.ring++;
+      if (kernelStamps.has(stamp)) steady.kernel++;
+    }
+    if (request.tokenMismatch) steady.tokenMismatches++;
+    if (hasClockError(request, figures)) steady.clockErrors++;
+    if (good) {
+      steady.good++;
+      steady.goodOutputTokens += outputTokens;
+    }
+    this.#turns.add(request, figures);
+    if (request.outcome === "completed") {
+      this.#addCompleted(request);
+    } else {
+      count(this.#failures, request.failure);
+      if (request.failure === "aborted") steady.abandoned++;
+    }
+  }
+
+  #addCompleted(request: RequestLine): void {
+    const { sentNs = 0, lastOutputNs = 0, inputTokens = 0, outputTokens = 0, arrivals = [] } = request;
+    const [steady, span, cached] = [this.#steady, this.#completedSpan, this.#cached];
+    steady.completed++;
+    steady.outputTokens += outputTokens;
+    steady.coalesced += request.coalesced ?? 0;
+    steady.chunks += arrivals.length;
+    span.firstNs = Math.min(span.firstNs, sentNs);
+    span.lastNs = Math.max(span.lastNs, lastOutputNs);
+    cached.inputTokens += inputTokens;
+    cached.cachedTokens += request.cachedTokens ?? 0;
+    cached.known ||= request.cachedTokens !== undefined;
+    if (request.tokenSource !== undefined) count(this.#tokenSources, request.tokenSource);
+    for (const { gapNs, tokens } of itlGaps(request)) this.#itl.add(gapNs / nsPerMs / tokens, tokens);
+    for (const { gapNs } of gapsOf(request)) if (gapNs >= 0) this.#chunkGap.add(gapNs / nsPerMs);
+    for (const { widthNs } of chunksOf(request)) this.#uncertainty.add(widthNs / nsPerMs);
+  }
+
+  /** What the requests so far come to. `sessions` are those of the level. */
+  summary(sessions: readonly SessionLine[] = []): LevelSummary {
+    const { line, openNs, closeNs } = this.#window;
+    const [all, inWindow, steady, sends, span] = [
+      this.#all,
+      this.#inWindow,
+      this.#steady,
+      this.#sends,
+      this.#completedSpan,
+    ];
+    const durationS = (closeNs - openNs) / nsPerS;
+    const perSecond = (amount: number) => (durationS > 0 ? amount / durationS : 0);
+    const stats = (name: keyof RequestFigures) => statsOf(this.#figures.get(name)?.values ?? []);
+    const haveSlo = this.#haveSlo;
+    const wholeS = all.requests > 0 ? (all.lastNs - all.firstNs) / nsPerS : 0;
+    const cached = cachedOf(this.#cached, line);
+    return {
+      name: this.#name,
+      concurrency: line?.concurrency,
+      rate: line?.rate,
+      batchSize: line?.batchSize,
+      labels: line?.labels ?? {},
+      requests: steady.requests,
+      completed: steady.completed,
+      failed: steady.requests - steady.completed - steady.abandoned,
+      ...(steady.abandoned > 0 ? { abandoned: steady.abandoned } : {}),
+      failures: this.#failures,
+      statuses: this.#statuses,
+      inputTokens: this.#cached.inputTokens,
+      outputTokens: steady.outputTokens,
+      ...cached,
+      windowStartS: openNs / nsPerS,
+      durationS,
+      ...(line?.rate ? { scheduledRate: perSecond(steady.requests), sentRate: perSecond(sends.inWindow) } : {}),
+      requestThroughput: perSecond(inWindow.ended),
+      outputThroughput: perSecond(inWindow.tokens),
+      requestGoodput: haveSlo ? perSecond(inWindow.good) : undefined,
+      goodOutputTokens: haveSlo ? steady.goodOutputTokens : undefined,
+      goodShare: haveSlo ? steady.good / Math.max(1, steady.requests - steady.abandoned) : undefined,
+      outputSpeed: stats("outputSpeed"),
+      ttftMs: stats("ttftMs"),
+      ttftScheduledMs: stats("ttftScheduledMs"),
+      ttfoMs: stats("ttfoMs"),
+      tpotMs: stats("tpotMs"),
+      itlMs: this.#itl.stats(),
+      chunkGapMs: this.#chunkGap.stats(),
+      maxStallMs: stats("maxStallMs"),
+      e2eMs: stats("e2eMs"),
+      e2eScheduledMs: stats("e2eScheduledMs"),
+      queueDelayMs: stats("queueDelayMs"),
+      releaseSpreadMs: sends.count > 0 ? (sends.lastNs - sends.firstNs) / nsPerMs : 0,
+      spanS: steady.completed > 0 ? (span.lastNs - span.firstNs) / nsPerS : 0,
+      tokenSources: this.#tokenSources,
+      tokenMismatches: steady.tokenMismatches,
+      coalescedShare: shareOf(steady.coalesced, steady.chunks),
+      ringStampShare: shareOf(steady.ring, steady.stamped),
+      kernelStampShare: shareOf(steady.kernel, steady.stamped),
+      arrivalUncertaintyMs: this.#uncertainty.stats(),
+      clockErrors: steady.clockErrors,
+      warmupRequests: all.warmup,
+      whole: {
+        requests: all.requests,
+        completed: all.completed,
+        durationS: wholeS,
+        outputTokens: all.outputTokens,
+        outputThroughput: wholeS > 0 ? all.shownTokens / wholeS : 0,
+      },
+      itlHistograms: line?.itlHistograms,
+      ...foldSessions(sessions, this.#turnTimes.all),
+      ...this.#turns.summary(cached.cachedSource === "usage"),
+    };
+  }
+}
+
+/** What the completed requests say of the server's prefix cache; known where the usage of any reports it. */
+interface Cached {
+  inputTokens: number;
+  cachedTokens: number;
+  known: boolean;
 }
 
 /** What the server took from its prefix cache: by usage where any request's usage tells it, else by its own counters. */
 function cachedOf(
-  completed: readonly RequestLine[],
+  { inputTokens, cachedTokens, known }: Cached,
   line: LevelLine | undefined,
 ): Pick<LevelSummary, "cachedTokens" | "cachedShare" | "cachedSource"> {
-  const input = sumOf(completed.map(({ inputTokens = 0 }) => inputTokens));
-  if (input > 0 && completed.some(({ cachedTokens }) => cachedTokens !== undefined)) {
-    const cachedTokens = sumOf(completed.map(({ cachedTokens = 0 }) => cachedTokens));
-    return { cachedTokens, cachedShare: cachedTokens / input, cachedSource: "usage" };
-  }
+  if (inputTokens > 0 && known) return { cachedTokens, cachedShare: cachedTokens / inputTokens, cachedSource: "usage" };
   const { cacheHits, cacheQueries = 0 } = line ?? {};
   if (cacheHits === undefined || cacheQueries <= 0) return { cachedTokens: 0 };
   return { cachedTokens: Math.round(cacheHits), cachedShare: cacheHits / cacheQueries, cachedSource: "server" };
@@ -340,8 +499,11 @@ export function foldRecords(lines: Iterable<RecordLine>): { levels: LevelSummary
   const window = {
     openNs: least(all.map(({ scheduledNs = 0 }) => scheduledNs)),
     closeNs: most(all.map(({ endNs = 0 }) => endNs)),
+    slo,
   };
-  return { levels, total: foldWindow("total", all, all, window, { slo, sessions }) };
+  const total = new LevelFold("total", window, { isSteady: () => true });
+  for (const request of all) total.add(request);
+  return { levels, total: total.summary(sessions) };
 }
 
 /** A request as far as the seconds of a run need it: ns from the run's start, 0 where the moment never came. */
@@ -469,11 +631,6 @@ function shareOf(part: number, whole: number): number {
   return whole > 0 ? part / whole : 0;
 }
 
-function countBy<T>(values: readonly T[], keyOf: (value: T) => string | undefined): Record<string, number> {
-  const counts: Record<string, number> = {};
-  for (const value of values) {
-    const key = keyOf(value);
-    if (key !== undefined) counts[key] = (counts[key] ?? 0) + 1;
-  }
-  return counts;
+function count(counts: Record<string, number>, key: string): void {
+  counts[key] = (counts[key] ?? 0) + 1;
 }

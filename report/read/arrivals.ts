@@ -9,10 +9,13 @@ import type { ChunkFigures } from "./rows";
 const perOctave = 128;
 const leastNs = 1000;
 const octaves = 33;
+const lastBucket = octaves * perOctave - 1;
 
-/** Counts of times from a microsecond to two hours, in buckets whose widths are a constant share of their value. */
+/** Counts of times from a microsecond to two hours, in buckets whose widths are a constant share of their value; 1 kB an octave that is used. */
 export class TimeHistogram {
-  readonly #counts = new Float64Array(octaves * perOctave + 1);
+  readonly #octaves: (Float64Array | undefined)[] = [];
+  /** Below a microsecond. */
+  #least = 0;
   #total = 0;
 
   get total(): number {
@@ -21,23 +24,34 @@ export class TimeHistogram {
 
   /** Adds a time `weight` times; below a microsecond it counts as 0. */
   add(ns: number, weight = 1): void {
-    const bucket = ns < leastNs ? 0 : 1 + Math.floor(Math.log2(ns / leastNs) * perOctave);
-    const at = Math.min(bucket, octaves * perOctave);
-    this.#counts[at] = (this.#counts[at] as number) + weight;
     this.#total += weight;
+    if (ns < leastNs) {
+      this.#least += weight;
+      return;
+    }
+    const bucket = Math.min(lastBucket, Math.floor(Math.log2(ns / leastNs) * perOctave));
+    const octave = Math.floor(bucket / perOctave);
+    this.#octaves[octave] ??= new Float64Array(perOctave);
+    const counts = this.#octaves[octave];
+    const at = bucket % perOctave;
+    counts[at] = (counts[at] as number) + weight;
   }
 
   /** The value, ns, at each of ascending shares (0..1): the middle of the bucket that holds the nearest rank. */
   quantiles(shares: readonly number[]): number[] {
     const values: number[] = [];
-    let bucket = 0;
-    let upTo = this.#counts[0] as number;
+    let bucket = -1;
+    let upTo = this.#least;
     for (const share of shares) {
       const rank = share * (this.#total - 1);
-      while (upTo <= rank && bucket < octaves * perOctave) upTo += this.#counts[++bucket] as number;
-      values.push(bucket === 0 ? 0 : leastNs * 2 ** ((bucket - 0.5) / perOctave));
+      while (upTo <= rank && bucket < lastBucket) upTo += this.#countOf(++bucket);
+      values.push(bucket < 0 ? 0 : leastNs * 2 ** ((bucket + 0.5) / perOctave));
     }
     return values;
+  }
+
+  #countOf(bucket: number): number {
+    return this.#octaves[Math.floor(bucket / perOctave)]?.[bucket % perOctave] ?? 0;
   }
 }
 

@@ -6,12 +6,11 @@
 import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
-import { foldRecords } from "../../lib/figures/fold";
 import type { LevelSummary, Second, SloMs, Stats, Summary, Validity } from "../../lib/figures/level-summary";
-import type { RecordLine as CommonLine } from "../../lib/figures/records";
 import { type RequestItl, requestItl } from "../judge/itl";
 import { ArrivalFold } from "./arrivals";
 import { FailureFold, type FailureWords } from "./failures";
+import { foldLevels } from "./levels";
 import {
   checkCompression,
   type Damage,
@@ -197,11 +196,11 @@ export async function readResults(
   const failures = new FailureFold();
   results.arrivals = arrivals;
   if (withItl) results.itl = new Map();
-  const unfolded: CommonLine[] = [];
   let unknown = 0;
   let part: PartLine | undefined;
-  for await (const line of readRecords(path, damage, onProgress)) {
-    if (!summary && line.type !== "points" && line.type !== "pages") unfolded.push(line);
+  // Without a summary they are read once more, to fold the levels.
+  const share = (from: number, part: number) => onProgress && ((read: number) => onProgress(from + part * read));
+  for await (const line of readRecords(path, damage, share(0, summary ? 1 : 0.5))) {
     switch (line.type) {
       case "run":
         if (results.run) damage.push("the records hold the first line of more than one run");
@@ -254,7 +253,7 @@ export async function readResults(
         ? "the levels are folded from the records"
         : "there is no summary.json: the run was killed before it wrote one; the levels are folded from the records",
     );
-    results.levelSummaries = foldRecords(unfolded).levels;
+    results.levelSummaries = await foldLevels(path, results, share(0.5, 0.5));
   }
   return results;
 }
