@@ -4,7 +4,7 @@ import { fullCache, gaugesOf, profileTable } from "../report/page/answers/kv-cac
 import { present } from "../report/page/answers/levels";
 import { fitsTable, type Ingestion, ingestionSentences } from "../report/page/answers/prompt-ingestion";
 import { type SpeedPoint, speedSentence, speedTable, type ThresholdRow } from "../report/page/answers/speed-generation";
-import type { Picture } from "../report/page/chart";
+import { hasCurves, type Picture } from "../report/page/chart";
 import { html } from "../report/page/markup";
 import { documentHtml, navHtml, sectionHtml } from "../report/page/page";
 import { definitionsHtml, definitionTable, settingRows, shellWord } from "../report/page/sections/facts";
@@ -63,12 +63,12 @@ export function suitePageHtml(
       text: [
         `The largest number of parallel requests, of those that were measured, that each get a median of ${formatNumber(options.speedThreshold)} tokens/s, waiting included, and the largest with the KV cache below ${100 * fullCache} %; 0 where none does. A pair without thresholds was not measured, or a step of it does not count.`,
       ],
-      pictures: total,
+      pictures: total.filter(hasCurves),
       tables: thresholds.length > 0 ? [thresholdsTable(thresholds)] : [],
     },
     {
       heading: "Prompt ingestion",
-      pictures: ingestionPictures,
+      pictures: ingestionPictures.filter(hasCurves),
       tables: ingestion.points.length > 0 ? [fitsTable(ingestion)] : [],
     },
     {
@@ -79,7 +79,7 @@ export function suitePageHtml(
           : [
               "With waiting: output tokens over the time from send to the last token. Without waiting: tokens after the first over the time they took, standstills (gaps beyond the median plus three standard deviations) taken out.",
             ],
-      pictures: speeds.map(({ picture }) => picture),
+      pictures: speeds.map(({ picture }) => picture).filter(hasCurves),
       tables: speeds.length > 0 ? [speedTable(speeds)] : [],
     },
     {

@@ -13,6 +13,7 @@ import {
   legendGap,
   legendLine,
   legendRows,
+  type Panel,
   panelName,
   panelOptions,
   placedTexts,
@@ -101,6 +102,22 @@ export function draw(spec: ChartSpec): Picture {
   } finally {
     chart.dispose(); // else ECharts keeps Node alive
   }
+}
+
+/**
+ * Whether a panel shows how something changes along its x axis: a series has values at two places of it. What has one place, as
+ * the figures of a run of one level, is a dot that says less than its row in a table.
+ */
+const hasCurve = ({ series }: Panel): boolean =>
+  series.some(({ points }) => new Set(points.flatMap(([x, y]) => (y === null ? [] : [x]))).size > 1);
+
+/** Whether a panel of a picture has a curve. */
+export const hasCurves = ({ spec }: Picture): boolean => spec.panels.some(hasCurve);
+
+/** The picture of the panels that have a curve; none where no panel has one. */
+export function drawCurves(spec: ChartSpec): Picture[] {
+  const panels = spec.panels.filter(hasCurve);
+  return panels.length > 0 ? [draw({ ...spec, panels })] : [];
 }
 
 /**

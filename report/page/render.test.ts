@@ -158,7 +158,7 @@ test("what a server or a user wrote is text, in the page and in spreadsheets", a
   const html = readFileSync(join(run, "report.html"), "utf8");
   const { markup, data } = parts(html);
   assert.deepEqual(markup.match(/<script|<img/gi), null);
-  assert.ok(JSON.parse(data)["ttft-by-concurrency"]);
+  assert.ok(JSON.parse(data)["requests-scatter"]);
   assert.ok(html.includes("&lt;script&gt;"));
   // A column of failures is named by the class; spreadsheets must not run it.
   assert.doesNotMatch(readFileSync(join(run, "tables", "failures.csv"), "utf8"), /(^|,)=/m);

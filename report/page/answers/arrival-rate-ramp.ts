@@ -7,7 +7,7 @@ import { type Results, setting } from "../../read/read";
 import { e2eMs } from "../../read/request";
 import { ascending, least, mean, quantile } from "../../statistics";
 import type { Answer } from "../answer";
-import { draw, failureColor, latencyAxis, type Picture, scheduledColor } from "../chart";
+import { drawCurves, failureColor, latencyAxis, type Picture, scheduledColor } from "../chart";
 import type { Table } from "../table";
 import { failureSentence, failuresTable, levelsTable, percentilesTable, present, statusTable } from "./levels";
 
@@ -52,7 +52,7 @@ export function arrivalRateRamp(runs: [Results, ...Results[]]): Answer {
         text: [
           `Sustained means over ${sustainedS} s. The failure onset is the first second from which on more than ${formatShare(onsetShare)} of the requests fail, and go on failing; its rate is the one scheduled for in that second. A failure counts for the second in which its request was scheduled for. The p95 at the onset is that of the requests that succeeded in its first second. The server falls behind where, from then on to the end, requests scheduled for twice the shortest median response time before have not ended; it keeps up where at least ${formatShare(keptUpShare)} as many end in the last ${sustainedS} s as are scheduled for.`,
         ],
-        pictures: [rampPicture("ramp", "Requests per second and response times", seconds, figures)],
+        pictures: rampPictures("ramp", "Requests per second and response times", seconds, figures),
         tables: [figuresTable([["ramp", figures]])],
       },
       {
@@ -176,7 +176,7 @@ function drawable(seconds: readonly FoldedSecond[]): readonly FoldedSecond[] {
   return seconds.at(-1)?.scheduled === 0 ? seconds.slice(0, -1) : seconds;
 }
 
-function rampPicture(name: string, title: string, all: readonly FoldedSecond[], figures: RampFigures): Picture {
+function rampPictures(name: string, title: string, all: readonly FoldedSecond[], figures: RampFigures): Picture[] {
   const seconds = drawable(all);
   const x = { title: "Time since the ramp began (s)", min: 0, max: seconds.length };
   // A second's count is drawn in the middle of the second.
@@ -185,7 +185,7 @@ function rampPicture(name: string, title: string, all: readonly FoldedSecond[], 
   const marks: [number, string][] = [];
   if (figures.onset) marks.push([figures.onset.t, "failure onset"]);
   if (figures.fallingBehind) marks.push([figures.fallingBehind.t, "falls behind"]);
-  return draw({
+  return drawCurves({
     name,
     title,
     alt: "Requests scheduled, succeeded and failed per second, and the response times of each second",
@@ -277,7 +277,7 @@ function compareRamps(a: Results, b: Results): { sentences: string[]; pictures: 
       `A begins to fail at ${onset(figures[0])}, B at ${onset(figures[1])}; A's highest sustained success rate is ${formatNumber(figures[0].highestSuccessRate)} requests/s, B's ${formatNumber(figures[1].highestSuccessRate)}.${behind("A", figures[0])}${behind("B", figures[1])}`,
     ],
     pictures: [
-      draw({
+      ...drawCurves({
         name: "ramp-a-against-b",
         title: "Version A against version B on the same ramp",
         alt: "Successful requests per second and p95 response times of both versions",
@@ -330,7 +330,7 @@ function compareRamps(a: Results, b: Results): { sentences: string[]; pictures: 
           },
         ],
       }),
-      rampPicture("ramp-b", "Version B: requests per second and response times", seconds[1], figures[1]),
+      ...rampPictures("ramp-b", "Version B: requests per second and response times", seconds[1], figures[1]),
     ],
     tables: [
       {

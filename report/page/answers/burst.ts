@@ -9,7 +9,7 @@ import { setting } from "../../read/read";
 import { e2eMs, labelNumber, tpotMs, ttftMs } from "../../read/request";
 import { ascending, greatest, least, mean, quantile, sampleStd, sum } from "../../statistics";
 import type { Answer } from "../answer";
-import { draw, levelAxis, type Picture, type Series } from "../chart";
+import { draw, drawCurves, levelAxis, type Picture, type Series } from "../chart";
 import { rowsByLevel } from "../sections/runs";
 import { filled, type Table } from "../table";
 import { failureSentence, failuresTable, levelFigures, percentilesTable, present, statusTable } from "./levels";
@@ -127,10 +127,28 @@ function* stepsOf({ completed, startNs }: BatchRun): Generator<[number, number]>
 /** More steps than a picture has columns for hide each other. */
 const mostSteps = 4000;
 
+const isOutlined = ({ completed }: BatchRun): boolean => 2 * completed.length > mostSteps;
+
+/** What the page says of batches whose steps are not all drawn. */
+function outlineWords(groups: readonly BatchGroup[]): string[] {
+  const runs = groups.flatMap((group) => firstRun(group) ?? []).filter(isOutlined);
+  if (runs.length === 0) return [];
+  const steps = runs.map(
+    (run) =>
+      `${drawnSteps(run).length.toLocaleString("en-US")} of ${(2 * run.completed.length).toLocaleString("en-US")}`,
+  );
+  return [
+    `Of a large batch not each begin and end of a request is drawn, but the lowest and the highest of each slice of them: ${steps.join(", ")}.`,
+  ];
+}
+
+/** The run of a batch size that is drawn. */
+const firstRun = ({ runs }: BatchGroup): BatchRun | undefined => runs.find(({ completed }) => completed.length > 0);
+
 /** The steps of a batch; of many the lowest and the highest of each slice of them, so that the line's outline stays. */
 function drawnSteps(batch: BatchRun): [number, number][] {
   const size = Math.ceil((4 * batch.completed.length) / mostSteps);
-  if (2 * batch.completed.length <= mostSteps) return [...stepsOf(batch)];
+  if (!isOutlined(batch)) return [...stepsOf(batch)];
   const drawn: [number, number][] = [];
   let slice: [number, number][] = [];
   const flush = () => {
@@ -269,12 +287,13 @@ export function burst([run]: [Results, ...Results[]]): Answer {
       {
         heading: "Throughput by batch size",
         tables: [batchTable(groups, embeddings)],
-        pictures: groups.length > 0 ? [throughputPicture(groups, variants, embeddings, unit)] : [],
+        pictures: throughputPictures(groups, variants, embeddings, unit),
       },
       {
         heading: "How long the batch really was a batch",
         text: [
           "Mean occupancy is the mean number of requests in flight over the batch's size; it falls when some end early, and throughput then is that of a smaller batch.",
+          ...outlineWords(groups),
         ],
         tables: [occupancyTable(groups)],
         pictures: occupancyPictures(groups, variants),
@@ -461,7 +480,7 @@ function whiskers(name: string, color: number, right: boolean, points: [number, 
   };
 }
 
-function throughputPicture(groups: BatchGroup[], variants: string[], embeddings: boolean, unit: string): Picture {
+function throughputPictures(groups: BatchGroup[], variants: string[], embeddings: boolean, unit: string): Picture[] {
   // With several variants a line and its whiskers share one entry of the legend.
   const several = variants.length > 1;
   const panel = (key: "batch_tokens_per_second" | "request_tokens_per_second", title: string) => ({
@@ -482,7 +501,7 @@ function throughputPicture(groups: BatchGroup[], variants: string[], embeddings:
       ];
     }),
   });
-  return draw({
+  return drawCurves({
     name: "throughput-by-batch-size",
     title: "Throughput by batch size",
     alt: `Throughput of the whole batch and of one request in ${unit} against the batch size, with standard deviations`,
@@ -514,7 +533,7 @@ function occupancyPictures(groups: BatchGroup[], variants: string[]): Picture[] 
               max: Math.max(100, ...own.map((group) => peakPercent(group))),
             },
             series: own.map((group, index): Series => {
-              const run = group.runs.find(({ completed }) => completed.length > 0) as BatchRun;
+              const run = firstRun(group) as BatchRun;
               return {
                 name: `batch of ${group.batchSize}`,
                 kind: "step",
@@ -533,7 +552,7 @@ function occupancyPictures(groups: BatchGroup[], variants: string[]): Picture[] 
 }
 
 function peakPercent(group: BatchGroup): number {
-  const run = group.runs.find(({ completed }) => completed.length > 0) as BatchRun;
+  const run = firstRun(group) as BatchRun;
   let peak = 0;
   for (const [, inFlight] of stepsOf(run)) peak = Math.max(peak, inFlight);
   return (100 * peak) / group.batchSize;

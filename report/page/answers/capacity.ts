@@ -4,7 +4,7 @@ import path from "node:path";
 import { capacitySentences, type FoundCapacity } from "../../../lib/figures/capacity-lines";
 import type { LevelSummary, Results } from "../../read/read";
 import type { Answer } from "../answer";
-import { draw } from "../chart";
+import { drawCurves } from "../chart";
 import { failureSentence, failuresTable, levelsTable, percentilesTable, present, statusTable } from "./levels";
 
 export function capacity([run]: [Results, ...Results[]]): Answer {
@@ -18,23 +18,21 @@ export function capacity([run]: [Results, ...Results[]]): Answer {
       {
         heading: "Goodput curve",
         text: ["A point is a probe. Good requests met every SLO; the rest of the throughput did not."],
-        pictures: [
-          draw({
-            name: "goodput-by-load",
-            title: "Throughput and goodput by load",
-            alt: "Completed and good requests a second against the load that was offered",
-            panels: [
-              {
-                x: { title },
-                y: { title: "Requests/s", min: 0 },
-                series: [
-                  { name: "completed", symbols: true, points: levels.map((l) => [loadOf(l), l.requestThroughput]) },
-                  { name: "good", symbols: true, points: levels.map((l) => [loadOf(l), l.requestGoodput ?? null]) },
-                ],
-              },
-            ],
-          }),
-        ],
+        pictures: drawCurves({
+          name: "goodput-by-load",
+          title: "Throughput and goodput by load",
+          alt: "Completed and good requests a second against the load that was offered",
+          panels: [
+            {
+              x: { title },
+              y: { title: "Requests/s", min: 0 },
+              series: [
+                { name: "completed", symbols: true, points: levels.map((l) => [loadOf(l), l.requestThroughput]) },
+                { name: "good", symbols: true, points: levels.map((l) => [loadOf(l), l.requestGoodput ?? null]) },
+              ],
+            },
+          ],
+        }),
         tables: [
           levelsTable(levels, { key: "load", title: clients ? "Clients" : "Rate", format: "number" }, (l) => loadOf(l)),
         ],

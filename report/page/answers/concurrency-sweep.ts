@@ -5,7 +5,7 @@ import { keepsSlos, levelFails, slosOf, sloWords } from "../../judge/level-state
 import { type LevelSummary, type Results, type SloMs, type Stats, setting } from "../../read/read";
 import { mean, median } from "../../statistics";
 import type { Answer } from "../answer";
-import { draw, failureColor, latencyAxis, levelAxis, type Panel, type Picture } from "../chart";
+import { drawCurves, failureColor, latencyAxis, levelAxis, type Panel, type Picture } from "../chart";
 import { rowsByLevel } from "../sections/runs";
 import { knee } from "../sections/throughput-latency";
 import { filled, type Table } from "../table";
@@ -134,7 +134,6 @@ function latencyPictures(run: Results, levels: LevelSummary[], axisTitle: string
   ];
   return metrics.flatMap(([key, title, sloName]) => {
     const known = levels.filter((level) => level.concurrency !== undefined && measured(level, key));
-    if (known.length === 0) return [];
     const series = (["p50", "p90", "p99"] as (keyof Stats)[]).map((p, index) => ({
       name: p,
       color: index,
@@ -149,50 +148,45 @@ function latencyPictures(run: Results, levels: LevelSummary[], axisTitle: string
       ...(slo === undefined ? {} : { limits: [[slo, `SLO ${slo} ms`]] as [number, string][] }),
     };
     const name = `${key.replace("Ms", "")}-by-concurrency`;
-    return [
-      draw({
-        name,
-        title: `${title} by concurrency`,
-        alt: `${title} p50, p90 and p99 in ms against the number of clients`,
-        panels: [panel],
-      }),
-    ];
+    return drawCurves({
+      name,
+      title: `${title} by concurrency`,
+      alt: `${title} p50, p90 and p99 in ms against the number of clients`,
+      panels: [panel],
+    });
   });
 }
 
 function throughputPictures(levels: LevelSummary[], axisTitle: string): Picture[] {
   const known = levels.filter((level) => level.concurrency !== undefined && level.completed > 0);
-  if (known.length === 0) return [];
   const tokens = known.some((level) => level.outputTokens > 0);
   const throughput = (level: LevelSummary) => (tokens ? level.outputThroughput : level.requestThroughput);
   const unit = tokens ? "output tokens/s" : "requests/s";
-  return [
-    draw({
-      name: "throughput-by-concurrency",
-      title: "Throughput by concurrency",
-      alt: `Throughput in ${unit} against the number of clients`,
-      panels: [
-        {
-          x: levelAxis(axisTitle, known.map(concurrencyOf)),
-          y: { title: `Throughput (${unit})`, min: 0 },
-          series: [
-            { name: "all", points: known.map((level) => [concurrencyOf(level), throughput(level)]) },
-            ...(known.some((level) => level.requestGoodput !== undefined)
-              ? [
-                  {
-                    name: tokens ? "of requests within the SLOs" : "within SLOs",
-                    dash: "dashed" as const,
-                    points: known.map(
-                      (level) => [concurrencyOf(level), (level.goodShare ?? 0) * throughput(level)] as const,
-                    ),
-                  },
-                ]
-              : []),
-          ],
-        },
-      ],
-    }),
-  ];
+  return drawCurves({
+    name: "throughput-by-concurrency",
+    title: "Throughput by concurrency",
+    alt: `Throughput in ${unit} against the number of clients`,
+    panels: [
+      {
+        x: levelAxis(axisTitle, known.map(concurrencyOf)),
+        y: { title: `Throughput (${unit})`, min: 0 },
+        series: [
+          { name: "all", points: known.map((level) => [concurrencyOf(level), throughput(level)]) },
+          ...(known.some((level) => level.requestGoodput !== undefined)
+            ? [
+                {
+                  name: tokens ? "of requests within the SLOs" : "within SLOs",
+                  dash: "dashed" as const,
+                  points: known.map(
+                    (level) => [concurrencyOf(level), (level.goodShare ?? 0) * throughput(level)] as const,
+                  ),
+                },
+              ]
+            : []),
+        ],
+      },
+    ],
+  });
 }
 
 function failurePictures(levels: LevelSummary[], axisTitle: string): Picture[] {
@@ -200,28 +194,26 @@ function failurePictures(levels: LevelSummary[], axisTitle: string): Picture[] {
   if (names.length === 0) return [];
   const share = (level: LevelSummary, name: string) =>
     (100 * ((level.failures as Record<string, number>)[name] ?? 0)) / Math.max(1, level.requests);
-  return [
-    draw({
-      name: "failures-by-concurrency",
-      // One class needs no legend, but a name.
-      title: `Failed requests by concurrency${names.length === 1 ? ` (${names[0]})` : ""}`,
-      alt: "Share of failed requests by class against the number of clients",
-      panels: [
-        {
-          x: { title: axisTitle, categories: levels.map((level) => String(level.concurrency ?? level.name)) },
-          y: { title: "Failed requests (%)", min: 0 },
-          series: names.map((name, index) => ({
-            name,
-            kind: "bar",
-            stack: "failures",
-            color: failureColor + index,
-            points: levels.map((level, i) => [i, share(level, name)]),
-          })),
-          height: 180,
-        },
-      ],
-    }),
-  ];
+  return drawCurves({
+    name: "failures-by-concurrency",
+    // One class needs no legend, but a name.
+    title: `Failed requests by concurrency${names.length === 1 ? ` (${names[0]})` : ""}`,
+    alt: "Share of failed requests by class against the number of clients",
+    panels: [
+      {
+        x: { title: axisTitle, categories: levels.map((level) => String(level.concurrency ?? level.name)) },
+        y: { title: "Failed requests (%)", min: 0 },
+        series: names.map((name, index) => ({
+          name,
+          kind: "bar",
+          stack: "failures",
+          color: failureColor + index,
+          points: levels.map((level, i) => [i, share(level, name)]),
+        })),
+        height: 180,
+      },
+    ],
+  });
 }
 
 /**

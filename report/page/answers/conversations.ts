@@ -3,7 +3,7 @@ import { freedLine } from "../../../lib/figures/freed";
 import { formatMs, formatNumber, formatShare } from "../../format";
 import type { LevelSummary, Results } from "../../read/read";
 import type { Answer } from "../answer";
-import { draw, type Picture } from "../chart";
+import { drawCurves, type Picture } from "../chart";
 import type { Table } from "../table";
 import { failureSentence, failuresTable, levelsTable, percentilesTable, present, statusTable } from "./levels";
 
@@ -69,44 +69,42 @@ function turnPictures(levels: readonly LevelSummary[]): Picture[] {
   const x = { title: "Turn" };
   const several = known.length > 1;
   const cached = known.filter(({ turns = [] }) => turns.some(({ cachedShare }) => cachedShare !== undefined));
-  return [
-    draw({
-      name: "turns",
-      title: cached.length > 0 ? "TTFT and cached input by turn" : "TTFT by turn",
-      alt: "Time to first token p50 and p99, and the share of the input that the server had cached, against the turn",
-      panels: [
-        {
-          x,
-          y: { title: "TTFT (ms)", min: 0 },
-          series: known.flatMap(({ name, turns = [] }, color) =>
-            (["p50", "p99"] as const).map((p) => ({
-              name: several ? `${name} ${p}` : p,
-              color: several ? color : undefined,
-              dash: p === "p99" ? ("dashed" as const) : ("solid" as const),
-              symbols: true,
-              points: turns.map(({ turn, ttftMs }) => [turn, ttftMs.count > 0 ? ttftMs[p] : null] as const),
-            })),
-          ),
-        },
-        ...(cached.length > 0
-          ? [
-              {
-                x,
-                y: { title: "Cached input (%)", min: 0, max: 100 },
-                series: cached.map(({ name, turns = [] }) => ({
-                  name,
-                  symbols: true,
-                  points: turns.map(
-                    ({ turn, cachedShare }) => [turn, cachedShare === undefined ? null : 100 * cachedShare] as const,
-                  ),
-                })),
-                height: 160,
-              },
-            ]
-          : []),
-      ],
-    }),
-  ];
+  return drawCurves({
+    name: "turns",
+    title: cached.length > 0 ? "TTFT and cached input by turn" : "TTFT by turn",
+    alt: "Time to first token p50 and p99, and the share of the input that the server had cached, against the turn",
+    panels: [
+      {
+        x,
+        y: { title: "TTFT (ms)", min: 0 },
+        series: known.flatMap(({ name, turns = [] }, color) =>
+          (["p50", "p99"] as const).map((p) => ({
+            name: several ? `${name} ${p}` : p,
+            color: several ? color : undefined,
+            dash: p === "p99" ? ("dashed" as const) : ("solid" as const),
+            symbols: true,
+            points: turns.map(({ turn, ttftMs }) => [turn, ttftMs.count > 0 ? ttftMs[p] : null] as const),
+          })),
+        ),
+      },
+      ...(cached.length > 0
+        ? [
+            {
+              x,
+              y: { title: "Cached input (%)", min: 0, max: 100 },
+              series: cached.map(({ name, turns = [] }) => ({
+                name,
+                symbols: true,
+                points: turns.map(
+                  ({ turn, cachedShare }) => [turn, cachedShare === undefined ? null : 100 * cachedShare] as const,
+                ),
+              })),
+              height: 160,
+            },
+          ]
+        : []),
+    ],
+  });
 }
 
 function sessionsTable(levels: readonly LevelSummary[]): Table | undefined {

@@ -13,7 +13,7 @@ import {
 import { formatMs, formatNumber } from "../../format";
 import type { Results } from "../../read/read";
 import type { Answer } from "../answer";
-import { draw, levelAxis, type Picture } from "../chart";
+import { drawCurves, levelAxis, type Picture } from "../chart";
 import type { Table } from "../table";
 import { failureSentence, failuresTable, levelFigures, percentilesTable, present, statusTable } from "./levels";
 
@@ -28,7 +28,7 @@ export function endpointsCurve([run]: [Results, ...Results[]]): Answer {
         text: [
           "The shape is that of MLPerf Endpoints, by the draft of its rules v1.0; it is no result of MLPerf. System tokens/s are the output tokens of all clients a second, tokens/s per user are 1000 / TPOT p90. The step curve says what the system gives where each user must get at least so many tokens/s: between two points it is what the faster one gives, without interpolation.",
         ],
-        pictures: points.some(isMeasured) ? [picture(points)] : [],
+        pictures: pictures(points),
         tables: [table(points)],
       },
       {
@@ -72,10 +72,12 @@ function sentences(points: CurvePoint[]): string[] {
   ];
 }
 
-function picture(points: CurvePoint[]): Picture {
+function pictures(points: CurvePoint[]): Picture[] {
   const known = points.filter(isMeasured);
+  // The corners of one point's step would pass for a curve.
+  if (known.length < 2) return [];
   const timed = points.filter(({ ttftP90Ms }) => ttftP90Ms !== undefined);
-  return draw({
+  return drawCurves({
     name: "endpoints-curve",
     title: "System tokens/s by tokens/s per user, and time to first token",
     alt: `Step curve of ${known.length} points: system tokens/s against tokens/s per user; below it TTFT p90 against the number of clients`,

@@ -2,12 +2,13 @@
 
 import { formatNumber, formatShare } from "../../format";
 import { type GaugePoint, gauge, gaugeFigures, thinned, within } from "../../read/gauges";
-import type { LevelSummary, Results } from "../../read/read";
+import type { LevelSummary, RequestRow, Results } from "../../read/read";
 import { type Combination, combinations, labelNumber } from "../../read/request";
 import { Rows } from "../../read/rows";
 import { mean } from "../../statistics";
 import type { Answer } from "../answer";
-import { draw, type Picture } from "../chart";
+import { draw, type Picture, type Series } from "../chart";
+import { drawnWords, evenly } from "../evenly";
 import type { Table } from "../table";
 import { batchGroups, runsTable } from "./burst";
 import {
@@ -180,7 +181,7 @@ export function profileTable(run: Results, gauges: Gauges, found: readonly Combi
 /** Of more requests, which a picture has no lines for, evenly chosen ones are drawn. */
 const mostLifetimes = 2000;
 
-/** Gauges above, below them every request from send to first token (waiting and prefill) and from there to its end. */
+/** The gauges that the server has above, below them every request from send to first token (waiting and prefill) and from there to its end. */
 export function profilePicture(
   run: Results,
   gauges: Gauges,
@@ -195,31 +196,37 @@ export function profilePicture(
   const rows = (run.requests ?? Rows.of([]))
     .filter((row) => names.has(row.level) && row.completed)
     .sortedBy(({ sentNs }) => sentNs);
-  const every = Math.ceil(rows.length / mostLifetimes);
-  const drawn = rows.filter((_, i) => i % every === 0);
+  const drawn = evenly(rows.length, mostLifetimes).map((i) => ({ row: rows.at(i) as RequestRow, number: i + 1 }));
   const x = { title: "Time since the first requests (s)", min: 0, max: Math.ceil(seconds(toNs) * 10) / 10 };
   const spans = (from: "sentNs" | "firstOutputNs", to: "firstOutputNs" | "lastOutputNs") =>
-    [...drawn].flatMap((row, i) => [
-      [seconds(row[from]), i * every + 1] as const,
-      [seconds(row[to]), i * every + 1] as const,
+    drawn.flatMap(({ row, number }) => [
+      [seconds(row[from]), number] as const,
+      [seconds(row[to]), number] as const,
       [seconds(row[to]), null] as const,
     ]);
+  const series = (
+    [
+      { name: "KV cache", kind: "step", color: 2, points: points(gauges.kvUsage, 100) },
+      { name: "running", kind: "step", color: 0, right: true, points: points(gauges.running) },
+      { name: "waiting", kind: "step", color: 1, right: true, points: points(gauges.waiting) },
+    ] satisfies Series[]
+  ).filter((each) => each.points.length > 0);
   return draw({
     name: ["kv-cache-profile", combination.stem.replaceAll("_", "-")].filter((part) => part !== "").join("-"),
-    title: `${title}${combination.words ? ` (${combination.words})` : ""}`,
+    title: `${title}${combination.words ? ` (${combination.words})` : ""}${drawnWords(drawn.length, rows.length)}`,
     alt: "KV cache usage, running and waiting requests over time, and below every request's lifetime",
     panels: [
-      {
-        x,
-        y: { title: "KV cache in use (%)", min: 0, max: 100 },
-        right: { title: "Requests", min: 0, whole: true },
-        height: 210,
-        series: [
-          { name: "KV cache", kind: "step", color: 2, points: points(gauges.kvUsage, 100) },
-          { name: "running", kind: "step", color: 0, right: true, points: points(gauges.running) },
-          { name: "waiting", kind: "step", color: 1, right: true, points: points(gauges.waiting) },
-        ],
-      },
+      ...(series.length > 0
+        ? [
+            {
+              x,
+              y: { title: "KV cache in use (%)", min: 0, max: 100 },
+              right: { title: "Requests", min: 0, whole: true },
+              height: 210,
+              series,
+            },
+          ]
+        : []),
       {
         x,
         y: { title: "Request number", min: 0, max: rows.length + 1 },

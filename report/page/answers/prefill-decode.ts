@@ -9,7 +9,7 @@ import type { LevelSummary, Results, Rows, Stats } from "../../read/read";
 import { e2eMs, steadyRows, tpotMs, ttftMs } from "../../read/request";
 import { ascending, greatest, least, mean, quantile } from "../../statistics";
 import type { Answer } from "../answer";
-import { draw, type Picture } from "../chart";
+import { draw, drawCurves, type Picture } from "../chart";
 import type { Cell, Table } from "../table";
 import { failureSentence, failuresTable, levelFigures, percentilesTable, present, statusTable } from "./levels";
 
@@ -269,35 +269,33 @@ function queuePictures(full: Phase, prefill: Phase): Picture[] {
     const running = thinned(gauge(run.points, "running"));
     if (waiting.length + running.length === 0) return [];
     const phases = [full, prefill].filter((phase) => phase.run === run);
-    return [
-      draw({
-        name: runs.length > 1 ? `queueing-${index === 0 ? "a" : "b"}` : "queueing",
-        title: "Requests running and waiting in the server",
-        alt: "The server's gauges of running and waiting requests over time",
-        panels: [
-          {
-            x: { title: "Time since the run began (s)" },
-            y: { title: "Requests", min: 0, whole: true },
-            height: 200,
-            marks: phases.map((phase) => [least(phase.completed.numbers((row) => row.sentNs)) / 1e9, phase.level.name]),
-            series: [
-              {
-                name: "running",
-                kind: "step",
-                symbols: false,
-                points: running.map(({ tNs, value }) => [tNs / 1e9, value]),
-              },
-              {
-                name: "waiting",
-                kind: "step",
-                symbols: false,
-                color: 1,
-                points: waiting.map(({ tNs, value }) => [tNs / 1e9, value]),
-              },
-            ],
-          },
-        ],
-      }),
-    ];
+    return drawCurves({
+      name: runs.length > 1 ? `queueing-${index === 0 ? "a" : "b"}` : "queueing",
+      title: "Requests running and waiting in the server",
+      alt: "The server's gauges of running and waiting requests over time",
+      panels: [
+        {
+          x: { title: "Time since the run began (s)" },
+          y: { title: "Requests", min: 0, whole: true },
+          height: 200,
+          marks: phases.map((phase) => [least(phase.completed.numbers((row) => row.sentNs)) / 1e9, phase.level.name]),
+          series: [
+            {
+              name: "running",
+              kind: "step",
+              symbols: false,
+              points: running.map(({ tNs, value }) => [tNs / 1e9, value]),
+            },
+            {
+              name: "waiting",
+              kind: "step",
+              symbols: false,
+              color: 1,
+              points: waiting.map(({ tNs, value }) => [tNs / 1e9, value]),
+            },
+          ],
+        },
+      ],
+    });
   });
 }

@@ -6,7 +6,8 @@ import type { LevelSummary, RequestRow, Results } from "../../read/read";
 import { ttftMs } from "../../read/request";
 import { greatest, least } from "../../statistics";
 import type { Answer } from "../answer";
-import { draw, type Picture } from "../chart";
+import { draw, hasCurves, type Picture } from "../chart";
+import { drawnWords, evenly } from "../evenly";
 import type { Table } from "../table";
 import { failureSentence, failuresTable, levelsTable, percentilesTable, present, statusTable } from "./levels";
 
@@ -41,19 +42,19 @@ const mostPoints = 5000;
 
 /** The points, and the line that a speed is reported from: that of the medians, unless `line` is another. */
 export function ingestionPicture({ points, medians }: Ingestion, line = medians): Picture {
-  const every = Math.ceil(points.length / mostPoints);
+  const drawn = evenly(points.length, mostPoints).map((i) => points[i] as [number, number]);
   const longest = points.reduce((longest, [x]) => Math.max(longest, x), 0);
   const speed = ingestionSpeed(line);
   return draw({
     name: "prompt-ingestion",
-    title: speed !== undefined ? `Prompt ingestion: ${formatNumber(speed)} tokens/s` : "Prompt ingestion",
+    title: `Prompt ingestion${speed === undefined ? "" : `: ${formatNumber(speed)} tokens/s`}${drawnWords(drawn.length, points.length)}`,
     alt: "TTFT in ms against the prompt's length in tokens, with the fitted line",
     panels: [
       {
         x: { title: "Prompt length (tokens)", min: 0 },
         y: { title: "TTFT (ms)", min: 0 },
         series: [
-          { name: "requests", kind: "scatter", points: points.filter((_, i) => i % every === 0) },
+          { name: "requests", kind: "scatter", points: drawn },
           ...(line
             ? [
                 {
@@ -112,7 +113,7 @@ export function promptIngestion([run]: [Results, ...Results[]]): Answer {
       {
         heading: "Prompt ingestion",
         tables: [fitsTable(ingestion)],
-        pictures: ingestion.points.length > 0 ? [ingestionPicture(ingestion)] : [],
+        pictures: [ingestionPicture(ingestion)].filter(hasCurves),
       },
       {
         heading: "Details",

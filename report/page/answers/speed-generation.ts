@@ -13,7 +13,7 @@ import {
 } from "../../read/request";
 import { ascending, quantile } from "../../statistics";
 import type { Answer } from "../answer";
-import { draw, levelAxis, type Picture, type Series } from "../chart";
+import { draw, hasCurves, levelAxis, type Picture, type Series } from "../chart";
 import type { Table } from "../table";
 import { fullCache, gaugesOf, simultaneous, spanOf } from "./kv-cache-profile";
 import { failureSentence, failuresTable, levelFigures, percentilesTable, present, statusTable } from "./levels";
@@ -136,8 +136,8 @@ export function speedGeneration([run]: [Results, ...Results[]]): Answer {
         tables: [speedTable(found)],
         pictures: [
           ...found.map(({ combination, points }) => speedPicture(combination, points, minSpeed)),
-          ...(found.length > 0 ? [totalSpeedPicture(found)] : []),
-        ],
+          totalSpeedPicture(found),
+        ].filter(hasCurves),
       },
       {
         heading: "Details",

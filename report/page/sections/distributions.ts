@@ -43,7 +43,8 @@ export function distributionsSection(shown: readonly ShownRun[]): Section {
                 : [];
             })();
         const color = names.indexOf(name);
-        return points.length > 0
+        // One request has no percentiles.
+        return points.length > 1
           ? [
               {
                 name: seriesName(label, name),

@@ -1,5 +1,6 @@
 /** What the sections of a page need of the runs that it shows, one or several. */
 import type { LevelSummary, RequestRow, Results, Rows } from "../../read/read";
+import { evenly } from "../evenly";
 import type { Column } from "../table";
 
 /** A run with the name that it has on the page: "" where it is the only one. */
@@ -22,9 +23,7 @@ const mostLevels = 12;
 
 /** The levels that charts draw: of many, evenly chosen ones, the first and the last among them. */
 export function drawnLevels(levels: readonly LevelSummary[]): LevelSummary[] {
-  if (levels.length <= mostLevels) return [...levels];
-  const step = (levels.length - 1) / (mostLevels - 1);
-  return Array.from({ length: mostLevels }, (_, i) => levels[Math.round(i * step)] as LevelSummary);
+  return evenly(levels.length, mostLevels).map((i) => levels[i] as LevelSummary);
 }
 
 /** "A c8" or "c8". */

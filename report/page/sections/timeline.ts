@@ -3,7 +3,7 @@ import type { RequestRow, Results } from "../../read/read";
 import { e2eMs } from "../../read/request";
 import { quantile } from "../../statistics";
 import type { Section } from "../answer";
-import { draw, failureColor, latencyAxis, type Panel, type Picture, type Series, scheduledColor } from "../chart";
+import { drawCurves, failureColor, latencyAxis, type Panel, type Picture, type Series, scheduledColor } from "../chart";
 import { rounded, type ShownRun, seriesName } from "./runs";
 
 /** Bin widths that a reader can think in, s. */
@@ -161,8 +161,8 @@ export function timelineSection(shown: readonly ShownRun[]): Section {
     ...more,
   });
   const perSecond = (values: number[]) => values.map((value) => value / widthS);
-  const picture = (name: string, title: string, alt: string, panels: Panel[]): Picture =>
-    draw({ name, title, alt, panels, group: "time", pageOnly: true });
+  const picture = (name: string, title: string, alt: string, panels: Panel[]): Picture[] =>
+    drawCurves({ name, title, alt, panels, group: "time", pageOnly: true });
   const panel = (title: string, series: Series[], more: Partial<Panel> = {}): Panel => ({
     ...{ x, y: { title, min: 0 }, series, height: 170 },
     ...more,
@@ -180,72 +180,76 @@ export function timelineSection(shown: readonly ShownRun[]): Section {
     if (!values.some((value) => value > 0)) return [];
     return [panel(title, series, { y: latencyAxis(title, values), marks })];
   });
+  const pictures = [
+    ...picture("requests-over-time", "Requests per second", "Requests scheduled, sent, completed and failed a second", [
+      panel(
+        "Requests/s",
+        runs.flatMap((each, i) =>
+          several
+            ? [
+                line(each, "completed", perSecond(each.bins.completed), { color: i }),
+                line(each, "failed", perSecond(each.bins.failed), { color: i, dash: "dotted" }),
+              ]
+            : [
+                line(each, "scheduled", perSecond(each.bins.scheduled), { color: scheduledColor, dash: "dashed" }),
+                line(each, "sent", perSecond(each.bins.sent), { color: 0 }),
+                line(each, "completed", perSecond(each.bins.completed), { color: 2 }),
+                line(each, "failed", perSecond(each.bins.failed), { color: failureColor }),
+              ],
+        ),
+        { marks },
+      ),
+    ]),
+    ...(tokens
+      ? [
+          ...picture("tokens-over-time", "Output tokens per second", "Output tokens of completed requests a second", [
+            panel(
+              "Tokens/s",
+              runs.map((each, i) => line(each, "output tokens", perSecond(each.bins.tokens), { color: i })),
+              { marks },
+            ),
+          ]),
+        ]
+      : []),
+    ...picture("in-flight-over-time", "Requests in flight", "Mean number of requests in flight", [
+      panel(
+        "In flight",
+        runs.map((each, i) => line(each, "in flight", each.bins.inFlight, { color: i })),
+        { marks },
+      ),
+    ]),
+    ...(latencies.length > 0
+      ? picture("latency-over-time", "Latency over time", "TTFT and e2e latency, p50 and p95, over time", latencies)
+      : []),
+    ...(classes.length > 0
+      ? [
+          ...picture("failures-over-time", "Failed requests by class", "Failed requests a second by class", [
+            panel(
+              "Failed/s",
+              runs.flatMap((each, i) =>
+                classes.flatMap((name, j) => {
+                  const bins = each.bins.failures.get(name);
+                  return bins
+                    ? [line(each, name, perSecond(bins), { color: failureColor + i * classes.length + j })]
+                    : [];
+                }),
+              ),
+              { marks },
+            ),
+          ]),
+        ]
+      : []),
+    ...serverPictures(runs, x, marks),
+  ];
   return {
     heading,
-    text: [
-      `In bins of ${widthS} s. Latencies stand where their requests were sent, failures and completed requests where they ended, tokens where they arrived; in flight is the mean number of requests between send and end. Warm-up and drain are included.`,
-    ],
-    pictures: [
-      picture("requests-over-time", "Requests per second", "Requests scheduled, sent, completed and failed a second", [
-        panel(
-          "Requests/s",
-          runs.flatMap((each, i) =>
-            several
-              ? [
-                  line(each, "completed", perSecond(each.bins.completed), { color: i }),
-                  line(each, "failed", perSecond(each.bins.failed), { color: i, dash: "dotted" }),
-                ]
-              : [
-                  line(each, "scheduled", perSecond(each.bins.scheduled), { color: scheduledColor, dash: "dashed" }),
-                  line(each, "sent", perSecond(each.bins.sent), { color: 0 }),
-                  line(each, "completed", perSecond(each.bins.completed), { color: 2 }),
-                  line(each, "failed", perSecond(each.bins.failed), { color: failureColor }),
-                ],
-          ),
-          { marks },
-        ),
-      ]),
-      ...(tokens
-        ? [
-            picture("tokens-over-time", "Output tokens per second", "Output tokens of completed requests a second", [
-              panel(
-                "Tokens/s",
-                runs.map((each, i) => line(each, "output tokens", perSecond(each.bins.tokens), { color: i })),
-                { marks },
-              ),
-            ]),
-          ]
-        : []),
-      picture("in-flight-over-time", "Requests in flight", "Mean number of requests in flight", [
-        panel(
-          "In flight",
-          runs.map((each, i) => line(each, "in flight", each.bins.inFlight, { color: i })),
-          { marks },
-        ),
-      ]),
-      ...(latencies.length > 0
-        ? [picture("latency-over-time", "Latency over time", "TTFT and e2e latency, p50 and p95, over time", latencies)]
-        : []),
-      ...(classes.length > 0
-        ? [
-            picture("failures-over-time", "Failed requests by class", "Failed requests a second by class", [
-              panel(
-                "Failed/s",
-                runs.flatMap((each, i) =>
-                  classes.flatMap((name, j) => {
-                    const bins = each.bins.failures.get(name);
-                    return bins
-                      ? [line(each, name, perSecond(bins), { color: failureColor + i * classes.length + j })]
-                      : [];
-                  }),
-                ),
-                { marks },
-              ),
-            ]),
-          ]
-        : []),
-      ...serverPictures(runs, x, marks),
-    ],
+    text:
+      pictures.length === 0
+        ? []
+        : [
+            `In bins of ${widthS} s. Latencies stand where their requests were sent, failures and completed requests where they ended, tokens where they arrived; in flight is the mean number of requests between send and end. Warm-up and drain are included.`,
+          ],
+    pictures,
     tables: [],
   };
 }
@@ -283,17 +287,14 @@ function serverPictures(
       marks,
     }),
   );
-  if (panels.length === 0) return [];
-  return [
-    draw({
-      name: "server-metrics",
-      title: "The server's own metrics",
-      alt: `Polled from the server over time: ${[...series.keys()].join(", ")}`,
-      panels,
-      group: "time",
-      pageOnly: true,
-    }),
-  ];
+  return drawCurves({
+    name: "server-metrics",
+    title: "The server's own metrics",
+    alt: `Polled from the server over time: ${[...series.keys()].join(", ")}`,
+    panels,
+    group: "time",
+    pageOnly: true,
+  });
 }
 
 /** vllm:num_requests_running{...} -> num_requests_running. */
