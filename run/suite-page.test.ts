@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { join } from "node:path";
 import { test } from "node:test";
 import { readResults } from "../report/read/read";
-import { assertFitForPaper, assertReadable, browserTests } from "../test/support/browser-page";
+import { assertPage, browserTests } from "../test/support/browser-page";
 import { cache, ingestion, type RunSpec, writeRun } from "../test/support/synthetic";
 import { ingestionStep, profileStep, type Step, speedStep, suiteOptions } from "./suite-plan";
 import { type Done, writeSuiteReport } from "./suite-report";
@@ -15,7 +15,9 @@ const done = async (step: Step, spec: RunSpec): Promise<Done> => ({
   run: await readResults(writeRun(spec, join(dir, "runs"), step.name)),
 });
 
-test("the suite's page is silent, readable on every screen and fit for paper", { skip }, async () => {
+test("the suite's page is silent, live by mouse and keyboard, readable on every screen, without scripts and on paper", {
+  skip,
+}, async () => {
   const options = suiteOptions({ baseUrl: "http://127.0.0.1:8000", outputFolder: dir, quick: true }, {}, {});
   const lengths = { inputTokens: 128, outputTokens: 64 };
   const common = { seed: 30, cacheTokens: 1600, slots: 16, lengths: [[128, 64]] as [number, number][] };
@@ -38,8 +40,7 @@ test("the suite's page is silent, readable on every screen and fit for paper", {
   const parameters = { model: "org/tiny", model_name: "tiny", suite_id: "suite-1" };
   await writeSuiteReport(dir, steps, options, parameters, [left]);
   const file = join(dir, "report", "report.html");
-  await assertReadable(browser(), file);
-  await assertFitForPaper(browser(), file);
+  await assertPage(browser(), file);
   const page = await browser().newPage();
   await page.goto(`file://${file}`);
   assert.equal(await page.locator("#table-left_out b").count(), 0, "what the server wrote is text");

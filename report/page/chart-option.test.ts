@@ -79,3 +79,42 @@ test("names of points and marks that would lie on one another move aside or are 
     ["knee A", "knee C"],
   );
 });
+
+test("the name of a point beside an axis stands on none of its numbers", () => {
+  // The point at the axis has neighbours above, below and to the right: left of it are the numbers.
+  const at = (x: number, y: number): [number, number] => [x, y];
+  const around = [at(0, 54), at(0, 46), at(2, 52), at(2, 48), at(2, 50), at(4, 50), at(100, 100)];
+  const series = (right: boolean) => ({
+    ...{ name: "p99", kind: "scatter" as const, right },
+    points: [at(right ? 100 : 0, 50), ...around.map(([x, y]) => at(right ? 100 - x : x, y))],
+    labels: ["b16.1", ...around.map(() => "")],
+  });
+  for (const right of [false, true]) {
+    const { svg } = draw({
+      ...{ name: "beside", title: "Beside", alt: "beside" },
+      panels: [
+        {
+          ...{ x: { title: "x", min: 0, max: 100 }, y: { title: "y", min: 0, max: 100 } },
+          ...(right ? { right: { title: "right", min: 0, max: 100 } } : {}),
+          series: [series(right)],
+        },
+      ],
+    });
+    const numbers = places(svg, /^\d+$/);
+    const [name] = places(svg, /^b16/);
+    assert.ok(numbers.length > 8, "there are numbers");
+    assert.equal(name, undefined, `right: ${right}: no room for the name but on the numbers`);
+  }
+  // One with room stands.
+  const { svg } = draw({
+    ...{ name: "free", title: "Free", alt: "free" },
+    panels: [
+      {
+        ...{ x: { title: "x", min: 0, max: 100 }, y: { title: "y", min: 0, max: 100 } },
+        series: [{ name: "p99", kind: "scatter", points: [at(0, 50), at(100, 80)], labels: ["b16.1", ""] }],
+      },
+    ],
+  });
+  const [free] = places(svg, /^b16/);
+  assert.ok(free && free.x > 88, `at ${free?.x}`);
+});

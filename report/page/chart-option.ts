@@ -175,6 +175,9 @@ function echartsAxis(axis: Axis, gridIndex: number, side: "x" | "y" | "right", l
   };
 }
 
+/** What a tooltip says of a place at which no series has a value. */
+export const noValue = "no value";
+
 /** A value of an axis as its ticks and tooltips show it. */
 export function axisText(axis: Axis, value: number): string {
   if (axis.categories) return axis.categories[value] ?? "";
@@ -350,8 +353,9 @@ export function placedTexts(
   for (const [panelIndex, panel] of panels.entries()) {
     const { marks = [], limits = [] } = panel;
     const top = tops[panelIndex] ?? 0;
-    const area = { left: 4, right: chart.getWidth() - 4, top, bottom: top + plotHeight(panel) };
-    const plot = { ...area, left, right: chart.getWidth() - right };
+    const plot = { left, right: chart.getWidth() - right, top, bottom: top + plotHeight(panel) };
+    // The numbers of an axis are further out than its line by 8 px.
+    const area = { ...plot, left: left - 6, right: panel.right ? plot.right + 6 : chart.getWidth() - 4 };
     const yAxis = yAxes;
     yAxes += panel.right ? 2 : 1;
     const at = (value: [number, number], onRight = false): Place =>

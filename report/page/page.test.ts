@@ -74,7 +74,7 @@ test("the page of bursts is readable everywhere, silent and fit for paper", { sk
   await assertFitForPaper(browser(), file);
 });
 
-test("the page of a comparison is readable everywhere, silent, fit for paper, and shows the server's metrics", {
+test("the page of a comparison keeps what every page does, and shows the server's metrics", {
   skip,
 }, async () => {
   const [a, b] = [1, 2].map((seed) =>
@@ -85,8 +85,7 @@ test("the page of a comparison is readable everywhere, silent, fit for paper, an
   const code = await compare([a, b, "--output", output], () => undefined);
   assert.ok([0, 96, 99].includes(code), `${code}`);
   const file = join(output, "compare.html");
-  await assertReadable(browser(), file);
-  await assertFitForPaper(browser(), file);
+  await assertPage(browser(), file);
   for (const picture of ["server-metrics", "change-1"])
     assert.ok(readFileSync(file, "utf8").includes(`id="picture-${picture}"`), picture);
 });

@@ -54,7 +54,7 @@ pre{margin:0;white-space:pre-wrap;overflow-wrap:anywhere;font:12px/1.5 ui-monosp
 .pictures{display:grid;gap:8px;grid-template-columns:minmax(0,1fr)}
 details{margin:16px 0}summary{cursor:pointer;font-weight:600}
 @media screen and (max-width:640px){body{padding:12px 12px 48px}.verdict div{flex-basis:100%}table.facts,table.facts tbody,table.facts tr,table.facts td{display:block;width:auto}table.facts td{border:0;padding:0;white-space:normal;overflow-wrap:anywhere;max-width:none}table.facts tr{border-bottom:1px solid var(--line);padding:6px 0}table.facts td:first-child{color:var(--muted);font-size:12px}.scroll td:first-child,.scroll th:first-child{position:sticky;left:0}.scroll td:first-child{background:var(--paper)}}
-@media print{nav,.live{display:none!important}details::details-content{content-visibility:visible;block-size:auto}.is-live .still{display:block!important}.still{overflow:visible}.still svg{min-width:0}body{max-width:none;padding:0;font-size:11px}h2{break-after:avoid}figure,tr,.verdict{break-inside:avoid}.scroll{overflow:visible}table{font-size:11px}th,td{padding:2px 5px}}
+@media print{nav,.live{display:none!important}details::details-content{content-visibility:visible;block-size:auto}.is-live .still{display:block!important}.still{overflow:visible}.still svg{min-width:0}body{max-width:none;padding:0;font-size:11px}h2{break-after:avoid}figure,tr,.verdict{break-inside:avoid}.scroll{overflow:visible}table{font-size:11px}th,td{padding:2px 5px}td.text.wrap{min-width:14ch}}
 `;
 
 const list = (items: readonly unknown[]): Html | undefined =>

@@ -4,12 +4,24 @@ import path from "node:path";
 import type { Interval } from "../../lib/load/capacity-search";
 import { renderReport } from "../../report/page/render";
 import { writeFolded } from "./folded-run";
-import { classes, sweep, talks, writeRun } from "./synthetic";
+import { batches, classes, lasting, metricsPages, phases, sweep, talks, writeRun } from "./synthetic";
 
-/** The page of a run. */
-async function pageOf(run: string): Promise<string> {
-  await renderReport(run);
-  return path.join(run, "report.html");
+/** The page of a run, or of several in a folder of their own. */
+async function pageOf(run: string, ...others: string[]): Promise<string> {
+  const outputDir = others.length === 0 ? run : `${run}-and-${others.length}`;
+  await renderReport([run, ...others], { outputDir });
+  return path.join(outputDir, "report.html");
+}
+
+/** Versions of a server on the same load, each slower than the one before, and the last one polled. */
+function versions(dir: string, count: number): [string, ...string[]] {
+  return Array.from({ length: count }, (_, i) => {
+    const spec = sweep({
+      ...{ seed: 40 + i, concurrencies: [1, 4, 16], requestsPerLevel: 40, tokens: 8, slower: 1 + 0.2 * i },
+      ...{ sloMs: { ttft: 60 }, failBeyond: i === 0 ? undefined : 12 },
+    });
+    return writeRun({ ...spec, points: i === 1 ? metricsPages(spec) : [] }, dir, `version-${count}-${i + 1}`);
+  }) as [string, ...string[]];
 }
 
 function capacityRun(dir: string, name: string, seed: number, interval: Interval): string {
@@ -27,6 +39,11 @@ function capacityRun(dir: string, name: string, seed: number, interval: Interval
   return run;
 }
 
+function curveRun(dir: string): string {
+  const spec = sweep({ seed: 39, concurrencies: [1, 2, 4, 8, 16, 32, 64], requestsPerLevel: 64, tokens: 6 });
+  return writeRun({ ...spec, scenario: "endpoints-curve" }, dir, "endpoints-curve");
+}
+
 /** Writes the page of a kind into a folder and returns its path. */
 export const pageKinds: Readonly<Record<string, (dir: string) => Promise<string>>> = {
   capacity: (dir) => pageOf(capacityRun(dir, "capacity", 33, { low: 5.8, high: 9.3 })),
@@ -34,4 +51,12 @@ export const pageKinds: Readonly<Record<string, (dir: string) => Promise<string>
   mixed: (dir) => pageOf(writeFolded(classes({ seed: 37 }), dir, "mixed")),
   "own script": (dir) =>
     pageOf(writeRun({ ...sweep({ seed: 38, concurrencies: [1, 4] }), scenario: "my-own-chat" }, dir, "own-script")),
+  soak: (dir) => pageOf(writeFolded(lasting({ seed: 41, lastsS: 10 }), dir, "soak")),
+  "endpoints-curve": (dir) => pageOf(curveRun(dir)),
+  "prefill-decode": (dir) => pageOf(writeRun(phases({ seed: 42, prompts: 12, tokens: 10 }), dir, "prefill-decode")),
+  embeddings: (dir) => pageOf(writeRun(batches({ seed: 43, sizes: [1, 8, 64], embeddings: true }), dir, "embeddings")),
+  "a run of one level": (dir) =>
+    pageOf(writeRun(sweep({ seed: 44, concurrencies: [8], requestsPerLevel: 40, tokens: 8 }), dir, "one-level")),
+  "two runs beside each other": (dir) => pageOf(...versions(dir, 2)),
+  "three runs beside each other": (dir) => pageOf(...versions(dir, 3)),
 };

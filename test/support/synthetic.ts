@@ -137,8 +137,12 @@ function levelSummary(
     for (const value of values) counts[value] = (counts[value] ?? 0) + 1;
     return counts;
   };
-  const ttft = completed.map((line) => (requestNs(line, "firstOutputNs") - requestNs(line, "sentNs")) / 1e6);
-  const e2e = completed.map((line) => (requestNs(line, "lastOutputNs") - requestNs(line, "sentNs")) / 1e6);
+  // A reply without output chunks, as of embeddings, has no first token and counts to its end.
+  const ttft = completed.flatMap((line) =>
+    requestNs(line, "firstOutputNs") > 0 ? [(requestNs(line, "firstOutputNs") - requestNs(line, "sentNs")) / 1e6] : [],
+  );
+  const lastNs = (line: RequestLine) => requestNs(line, "lastOutputNs") || requestNs(line, "endNs");
+  const e2e = completed.map((line) => (lastNs(line) - requestNs(line, "sentNs")) / 1e6);
   const delay = steady.map((line) => (requestNs(line, "sentNs") - requestNs(line, "scheduledNs")) / 1e6);
   const several = completed.filter((line) => (line.outputTokens ?? 0) > 1);
   const tpot = several.map(
@@ -216,9 +220,7 @@ function levelSummary(
     spanS:
       completed.length === 0
         ? 0
-        : (Math.max(...completed.map((line) => requestNs(line, "lastOutputNs"))) -
-            Math.min(...completed.map((line) => requestNs(line, "sentNs")))) /
-          1e9,
+        : (Math.max(...completed.map(lastNs)) - Math.min(...completed.map((line) => requestNs(line, "sentNs")))) / 1e9,
     tokenSources: { usage: completed.length },
     tokenMismatches: 0,
     coalescedShare: 0.01,

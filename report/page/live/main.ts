@@ -13,6 +13,7 @@ import {
   type ChartSpec,
   colors,
   fontFamily,
+  noValue,
   type Panel,
   type PanelPlaces,
   panelOptions,
@@ -44,6 +45,12 @@ function element<K extends keyof HTMLElementTagNameMap>(tag: K, properties: Part
 /** Text as markup. */
 function escaped(text: string): string {
   return element("span", { textContent: text }).innerHTML;
+}
+
+/** Which panels are pointed at together: those that have an x axis of the same values. */
+function linkedAxes(panels: readonly Panel[]): { xAxisIndex: number[] }[] {
+  const titles = [...new Set(panels.map(({ x }) => x.title))];
+  return titles.map((title) => ({ xAxisIndex: panels.flatMap(({ x }, i) => (x.title === title ? [i] : [])) }));
 }
 
 class LiveChart {
@@ -211,7 +218,7 @@ class LiveChart {
           preventDefaultMouseMove: false,
           ...{ start: this.#from, end: this.#to },
         },
-        axisPointer: { link: [{ xAxisIndex: "all" }], snap: true, lineStyle: { color: colors.muted[look.scheme] } },
+        axisPointer: { link: linkedAxes(panels), snap: true, lineStyle: { color: colors.muted[look.scheme] } },
         tooltip: {
           trigger: item ? "item" : "axis",
           axisPointer: { type: "line", axis },
@@ -239,7 +246,8 @@ class LiveChart {
   /** The hovered values, a line each: x first. */
   #words(all: readonly Hovered[]): string[] {
     const points = all.filter(({ value }) => value?.[1] !== null && value?.[1] !== undefined);
-    const [first] = points;
+    // Where a line is broken there is a place, but no value.
+    const first = points[0] ?? all.find(({ value }) => value !== undefined);
     const owner = first && this.#drawn[first.seriesIndex];
     if (!first || !owner) return [];
     const x = `${owner.panel.x.title}: ${axisText(owner.panel.x, first.value[0])}`;
@@ -254,7 +262,7 @@ class LiveChart {
       seen.add(line);
       return [line];
     });
-    return [x, ...lines];
+    return [x, ...(lines.length > 0 ? lines : [noValue])];
   }
 
   #key(event: KeyboardEvent): void {
