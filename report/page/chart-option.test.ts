@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { draw } from "./chart";
-import { latencyAxis, type Panel, panelOptions } from "./chart-option";
+import { latencyAxis, numberAxis, type Panel, panelOptions } from "./chart-option";
 
 const rows: [what: string, values: number[], limits: number[], axis: { scale?: string; min?: number; max?: number }][] =
   [
@@ -118,3 +118,13 @@ test("the name of a point beside an axis stands on none of its numbers", () => {
   const [free] = places(svg, /^b16/);
   assert.ok(free && free.x > 88, `at ${free?.x}`);
 });
+
+for (const [count, ticks] of [
+  [1, [1]],
+  [4, [1, 2, 3, 4]],
+  [10, [1, 2, 4, 6, 8, 10]],
+  [40, [1, 10, 20, 30, 40]],
+  [2500, [1, 500, 1000, 1500, 2000, 2500]],
+] as const)
+  test(`an axis of ${count} numbered things has ticks at things that there are`, () =>
+    assert.deepEqual(numberAxis("Request", count), { title: "Request", min: 0, max: count + 1, ticks, whole: true }));

@@ -152,7 +152,7 @@ function echartsAxis(axis: Axis, gridIndex: number, side: "x" | "y" | "right", l
     ...(axis.whole ? { minInterval: 1 } : {}),
     name: axis.title,
     nameLocation: "middle",
-    nameGap: horizontal ? 28 : side === "right" ? 46 : narrow ? 46 : 62,
+    nameGap: horizontal ? 28 : side === "right" ? 46 : narrow ? 56 : 62,
     nameTextStyle: { ...text, color: colors.ink[scheme] },
     ...(axis.min === undefined ? {} : { min: axis.min }),
     ...(axis.max === undefined ? {} : { max: axis.max }),
@@ -169,6 +169,8 @@ function echartsAxis(axis: Axis, gridIndex: number, side: "x" | "y" | "right", l
     axisLabel: {
       ...text,
       hideOverlap: true,
+      // The last number of a narrow picture would end beyond it.
+      ...(horizontal && narrow && !axis.categories ? { alignMaxLabel: "right" } : {}),
       ...(axis.ticks ? { customValues: axis.ticks } : {}),
       ...(axis.categories ? {} : { formatter: (value: number) => axisText(axis, value) }),
     },
@@ -262,7 +264,7 @@ function echartsSeries(
       width: widths[kind] ?? 2,
       // More series than colours: the second round is dashed.
       type: series.dash ?? (index < seriesColors.length ? "solid" : "dashed"),
-      ...(kind === "range" ? { opacity: 0.3 } : {}),
+      ...(kind === "range" ? { opacity: 0.45 } : {}),
     },
     ...(kind === "area" ? { areaStyle: { color, opacity: 0.5 } } : {}),
     connectNulls: false,
@@ -465,6 +467,13 @@ function nice(value: number, side: "below" | "above"): number {
   return side === "below"
     ? (steps.filter((step) => step <= value).at(-1) ?? value)
     : (steps.find((step) => step >= value) ?? value);
+}
+
+/** Axis of things that are numbered from 1: ticks at the first and at round numbers, none at the room beyond the last. */
+export function numberAxis(title: string, count: number): Axis {
+  const step = Math.max(1, nice(count / 5, "above"));
+  const round = Array.from({ length: Math.floor(count / step) }, (_, i) => step * (i + 1));
+  return { title, min: 0, max: count + 1, ticks: [...new Set([1, ...round])], whole: true };
 }
 
 /** Axis of measured levels: on a log scale when they span a factor of sixteen or more, ticks at the levels themselves. */

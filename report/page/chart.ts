@@ -24,7 +24,7 @@ import {
 import { type Html, html, raw } from "./markup";
 
 export type { Axis, ChartSpec, Panel, Series } from "./chart-option";
-export { failureColor, latencyAxis, levelAxis, nines, scheduledColor } from "./chart-option";
+export { failureColor, latencyAxis, levelAxis, nines, numberAxis, scheduledColor } from "./chart-option";
 
 export interface Picture {
   name: string;

@@ -8,6 +8,7 @@ import { writeFolded } from "../../test/support/folded-run";
 import {
   batches,
   cache,
+  classes,
   ingestion,
   lasting,
   phases,
@@ -57,7 +58,11 @@ const shapes: Record<string, [spec: RunSpec, table: string, curves: string[]]> =
   "search that probed once": [{ ...sweepOfOne(2), scenario: "capacity" }, "levels", ["goodput-by-load"]],
   "point of the curve": [{ ...sweepOfOne(3), scenario: "endpoints-curve" }, "curve", ["endpoints-curve"]],
   "own script": [{ ...sweepOfOne(4), scenario: "my-chat" }, "levels", ["throughput-against-latency"]],
-  burst: [batches({ seed: 5, sizes: [8], runs: 1 }), "batches", ["throughput-by-batch-size"]],
+  "burst of one size": [
+    batches({ seed: 5, sizes: [8], runs: 3 }),
+    "batches",
+    ["throughput-by-batch-size", "throughput-against-latency"],
+  ],
   "burst of one request": [batches({ seed: 5, sizes: [1], runs: 1 }), "batches", ["throughput-by-batch-size"]],
   "burst of embeddings": [
     batches({ seed: 6, sizes: [8], runs: 1, embeddings: true }),
@@ -75,7 +80,8 @@ const shapes: Record<string, [spec: RunSpec, table: string, curves: string[]]> =
     [],
   ],
   "stage of a ramp": [ramp({ seed: 9, rates: [20], capacity: 85 }), "ramp_figures", []],
-  "two phases": [phases({ seed: 10, prompts: 4, tokens: 4 }), "prefill_decode", []],
+  "two phases": [phases({ seed: 10, prompts: 4, tokens: 4 }), "prefill_decode", ["throughput-against-latency"]],
+  "classes that ran at once": [classes({ seed: 14, lastsS: 3 }), "levels", ["throughput-against-latency"]],
   soak: [lasting({ seed: 11, lastsS: 10 }), "parts_c4", []],
   "conversation of one turn": [talks({ seed: 12, turns: 1 }), "turns", ["turns"]],
 };

@@ -99,6 +99,16 @@ const overlaidTexts = (shown: string) => `[...document.querySelectorAll(${JSON.s
   }));
 })`;
 
+/** Texts of a chart that end beyond it. Runs in the page. */
+const cutTexts = (shown: string) => `[...document.querySelectorAll(${JSON.stringify(shown)})].flatMap((svg) => {
+  const box = svg.getBoundingClientRect();
+  return [...svg.querySelectorAll("text")].flatMap((each) => {
+    const { left, right, top, bottom } = each.getBoundingClientRect();
+    const beyond = Math.max(box.left - left, right - box.right, box.top - top, bottom - box.bottom);
+    return beyond > 2 ? [svg.closest("figure").id + ": " + each.textContent + " by " + Math.round(beyond)] : [];
+  });
+})`;
+
 /** The pictures that a reader sees: the live ones, or the still ones without scripts. */
 const picturesOf = (scripts: boolean) => (scripts ? "figure .plot svg" : "figure .still svg");
 
@@ -130,6 +140,7 @@ async function assertLook(page: Page, what: string, scripts: boolean): Promise<v
   await assertFits(page, what, shown);
   assert.deepEqual(await page.evaluate(paleTexts), [], `${what}: pale texts`);
   assert.deepEqual(await page.evaluate(overlaidTexts(shown)), [], `${what}: texts on one another`);
+  assert.deepEqual(await page.evaluate(cutTexts(shown)), [], `${what}: texts cut off`);
   if ((page.viewportSize()?.width ?? 0) > 1200)
     assert.deepEqual(await page.evaluate(wideTables), [], `${what}: wide tables`);
 }

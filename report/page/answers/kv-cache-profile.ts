@@ -7,7 +7,7 @@ import { type Combination, combinations, labelNumber } from "../../read/request"
 import { Rows } from "../../read/rows";
 import { mean } from "../../statistics";
 import type { Answer } from "../answer";
-import { draw, type Picture, type Series } from "../chart";
+import { draw, numberAxis, type Picture, type Series } from "../chart";
 import { drawnWords, evenly } from "../evenly";
 import type { Table } from "../table";
 import { batchGroups, runsTable } from "./burst";
@@ -229,7 +229,7 @@ export function profilePicture(
         : []),
       {
         x,
-        y: { title: "Request number", min: 0, max: rows.length + 1 },
+        y: numberAxis("Request number", rows.length),
         height: Math.min(320, Math.max(120, rows.length * 6)),
         series: [
           { name: "waiting and prefill", kind: "spans", color: 1, points: spans("sentNs", "firstOutputNs") },

@@ -98,9 +98,14 @@ function picture({ name, slices = [] }: LevelSummary): Picture {
         y: { title: "Output tokens/s", min: 0 },
         right: { title: "Client's memory (MB)", min: 0 },
         series: [
-          { name: "Output tokens/s", points: line(({ outputThroughput }) => outputThroughput), symbols: true },
-          ...clients(slices).map(({ name, of }) => ({
-            ...{ name, points: line((slice) => of(slice) ?? null), right: true, dash: "dashed" as const },
+          {
+            name: "Output tokens/s",
+            color: 2,
+            points: line(({ outputThroughput }) => outputThroughput),
+            symbols: true,
+          },
+          ...clients(slices).map(({ name, of }, i) => ({
+            ...{ name, color: 3 + i, points: line((slice) => of(slice) ?? null), right: true, dash: "dashed" as const },
           })),
         ],
       },

@@ -240,7 +240,7 @@ class LiveChart {
 
   #margins(narrow: boolean): { left: number; right: number } {
     const right = this.spec.panels.some(({ right }) => right) ? 74 : narrow ? 14 : 28;
-    return { left: narrow ? 66 : 88, right };
+    return { left: narrow ? 74 : 88, right };
   }
 
   /** The hovered values, a line each: x first. */

@@ -4,7 +4,7 @@ import { e2eMs } from "../../read/request";
 import { Rows } from "../../read/rows";
 import { ascending, greatest } from "../../statistics";
 import type { Section } from "../answer";
-import { draw, failureColor, latencyAxis, type Panel, type Picture, type Series } from "../chart";
+import { draw, failureColor, latencyAxis, numberAxis, type Panel, type Picture, type Series } from "../chart";
 import { drawnLevels, rounded, rowsByLevel, type ShownRun, seriesName } from "./runs";
 import { spanOfRun } from "./timeline";
 
@@ -140,7 +140,7 @@ function waterfall({ run, label }: ShownRun): Picture | undefined {
   });
   const panel: Panel = {
     x: { title: "Time since the first of them was scheduled (ms)", min: 0 },
-    y: { title: "Request", min: 0, max: rows.length + 1, whole: true },
+    y: numberAxis("Request", rows.length),
     series,
     height: 420,
   };

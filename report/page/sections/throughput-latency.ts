@@ -17,7 +17,19 @@ export function knee(
   return { peak, knee: levels.find((level) => throughput(level) >= 0.9 * throughput(peak)) ?? peak };
 }
 
-const loadOf = (level: LevelSummary): number => level.concurrency ?? level.rate ?? level.batchSize ?? 0;
+const loadOf = ({ concurrency, rate, batchSize }: LevelSummary): number | undefined => concurrency ?? rate ?? batchSize;
+
+/** The levels of rising load. Phases without a load, and classes that ran at once, are no steps from a lower to a higher one. */
+function loadLevels(all: readonly LevelSummary[]): LevelSummary[] {
+  const byTime = [...all].sort((a, b) => a.windowStartS - b.windowStartS);
+  const atOnce = byTime.some(({ windowStartS }, i) => {
+    const before = byTime[i - 1];
+    return before !== undefined && windowStartS < before.windowStartS + before.durationS / 2;
+  });
+  if (atOnce) return [];
+  const known = all.filter((level) => level.completed > 0 && loadOf(level) !== undefined);
+  return known.sort((a, b) => (loadOf(a) ?? 0) - (loadOf(b) ?? 0));
+}
 
 export function throughputSection(shown: readonly ShownRun[]): Section {
   const heading = "Throughput against latency";
@@ -25,10 +37,11 @@ export function throughputSection(shown: readonly ShownRun[]): Section {
     run,
     label,
     slo: slosOf(run),
-    levels: run.levelSummaries.filter(({ completed }) => completed > 0).sort((a, b) => loadOf(a) - loadOf(b)),
+    levels: loadLevels(run.levelSummaries),
   }));
   const levels = known.flatMap((each) => each.levels);
-  if (!known.some((each) => each.levels.length > 1)) return { heading, pictures: [], tables: [] };
+  const loads = known.map((each) => new Set(each.levels.map(loadOf)).size);
+  if (!loads.some((count) => count > 1)) return { heading, pictures: [], tables: [] };
   const tokens = levels.some((level) => level.outputTokens > 0);
   const throughput = (level: LevelSummary) => (tokens ? level.outputThroughput : level.requestThroughput);
   const unit = tokens ? "output tokens/s" : "requests/s";
