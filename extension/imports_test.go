@@ -24,7 +24,7 @@ var rooms = map[string]room{
 	"cmd/k6": {[]string{"", "sse"}, true, "the binary is the root and k6/x/sse"},
 	"sse":    {[]string{"client", "clock", "stream", "vunet"}, true, "a module of its own beside the root, which does not know it"},
 
-	"module":    {[]string{"access", "auth", "client", "clock", "coordinate", "heap", "host", "parquet", "part", "process", "records", "results", "run", "scrape", "shape", "slab", "stream", "tally", "version", "vunet"}, true, "all that JavaScript sees joins the others here"},
+	"module":    {[]string{"access", "auth", "client", "clock", "coordinate", "heap", "host", "lengths", "parquet", "part", "process", "records", "results", "run", "scrape", "shape", "slab", "stream", "tally", "version", "vunet"}, true, "all that JavaScript sees joins the others here"},
 	"calibrate": {[]string{"client", "clock", "host", "process", "simulate", "stream", "tally", "version"}, true, "a command that holds the client against the simulated server"},
 	"simulate":  {[]string{"clock"}, false, "the truth shares no code with what is measured by it, but the clock"},
 
@@ -45,6 +45,7 @@ var rooms = map[string]room{
 	"host":     {nil, false, "what the machine allows and does"},
 	"heap":     {nil, false, "Go's collector"},
 	"slab":     {nil, false, "memory for texts"},
+	"lengths":  {nil, false, "rows of traces"},
 	"parquet":  {nil, false, "a file format"},
 	"schedule": {nil, false, "times and their arithmetic"},
 	"results":  {nil, false, "a folder"},

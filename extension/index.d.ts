@@ -768,22 +768,61 @@ declare module "k6/x/tokenclock" {
     readonly head: string;
     /** Its rows come from a Parquet file. */
     readonly parquet: boolean;
-    /** Calls `take` with each line that is not blank and its number from 1, until it returns false. */
-    lines(take: (line: string, number: number) => unknown): void;
-    /** Calls `take` with the text in pieces of whole lines with their ends, 64 kB or more each, until it returns false. */
-    pieces(take: (piece: string) => unknown): void;
+    /**
+     * Calls `take` with each line that is not blank and its number from 1, until it returns false. Where it returns a likeness,
+     * the lines that follow and are like it go to `alike`, many at a time, up to the first that is not.
+     */
+    lines(take: (line: string, number: number) => unknown, alike?: (rows: LengthRows) => void): void;
+    /**
+     * Calls `take` with the text in pieces of whole lines with their ends, until it returns false. A piece is 1 kB or more, later
+     * 64 kB or more. Where `take` returns a likeness, it is as with lines(), and the piece behind those rows is one line.
+     */
+    pieces(take: (piece: string) => unknown, alike?: (rows: LengthRows) => void): void;
     /** Calls `take` with the JSON of each element of the array that the file is and its number from 1, until it returns false. */
     elements(take: (element: string, number: number) => unknown): void;
     /** The whole text. */
     text(): string;
   }
 
+  /** What rows look like that hold lengths and a time; lines that differ in anything are read by the caller. */
+  export interface Likeness {
+    /**
+     * What the fields are, in their order: inputTokens and outputTokens are whole numbers from 1, time a number or a text, blockIds
+     * a list of whole numbers; any has a value without others in it, empty "" or null.
+     */
+    roles: readonly ("inputTokens" | "outputTokens" | "time" | "blockIds" | "any" | "empty")[];
+    /** Of JSON objects: the names of the fields. */
+    names?: readonly string[];
+    /** Of a table's rows, which have no quotes: what stands between cells, and at the end of a row. */
+    delimiter?: string;
+    newline?: string;
+    /** Times are dates, with an offset from UTC or not, and are wanted in ms since a time, which is in ms since 1970. */
+    dates?: boolean;
+    zoned?: boolean;
+    originMs?: number;
+  }
+
+  /** Rows that were read at once; they are valid until the callback that got them returns. */
+  export interface LengthRows {
+    readonly length: number;
+    /** Numbers as they are in the file, or of dates ms. */
+    readonly times: Float64Array;
+    /** Whether one of them is no whole number, or is a text with a point in it. */
+    readonly fraction: boolean;
+    readonly least: number;
+    readonly most: number;
+    /** Of rows with ids of blocks: their lengths, and how many ids each has. */
+    readonly inputs: Float64Array;
+    readonly ids: Float64Array;
+  }
+
   /**
    * Texts that all VUs of the process share: those that the first VU's `fill` adds. They are kept as UTF-8, once, outside of any
-   * VU's heap. Where `fill` returns numbers from 0, these rows are kept, in this order. For the init context.
+   * VU's heap. Rows of lengths are added as `{"inputTokens":1,"outputTokens":2,"blockIds":[3]}`, a text each. Where `fill` returns
+   * numbers from 0, these rows are kept, in this order. For the init context.
    */
   export class Rows {
-    constructor(name: string, fill: (add: (text: string) => void) => Uint32Array | undefined);
+    constructor(name: string, fill: (add: (text: string | LengthRows) => void) => Uint32Array | undefined);
     readonly length: number;
     at(i: number): string;
   }

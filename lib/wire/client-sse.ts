@@ -24,6 +24,7 @@ import type {
   ClientOptions,
   GivenSettings,
   HttpReply,
+  LengthRows,
   LevelSpec,
   Phase,
   RequestSpec,
@@ -440,10 +441,11 @@ export class Rows {
   readonly length: number;
   readonly #rows: string[];
 
-  constructor(name: string, fill: (add: (text: string) => void) => Uint32Array | undefined) {
+  constructor(name: string, fill: (add: (text: string | LengthRows) => void) => Uint32Array | undefined) {
     this.#rows = new SharedArray(`tokenclock rows ${name}`, () => {
       const rows: string[] = [];
-      const order = fill((text) => rows.push(text));
+      // This binary's files read no rows by themselves.
+      const order = fill((text) => rows.push(text as string));
       return order ? Array.from(order, (k) => rows[k] ?? "") : rows;
     });
     this.length = this.#rows.length;

@@ -43,7 +43,14 @@ export function readRows(
   sessions = false,
 ): ReadFile & { readonly rows: readonly string[] } {
   const kept: string[] = [];
-  const read = readFile(kind, name, fileOfText(text), { ...defaultReading, ...set }, (row) => kept.push(row), sessions);
+  const read = readFile(
+    kind,
+    name,
+    fileOfText(text),
+    { ...defaultReading, ...set },
+    (row) => kept.push(row as string),
+    sessions,
+  );
   const { order, timesMs, blockTokens } = read;
   const ordered = order ? Array.from(order, (k) => kept[k] ?? "") : kept;
   return {

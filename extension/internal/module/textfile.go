@@ -20,6 +20,9 @@ import (
 // headBytes is how much of a file decides its kind.
 const headBytes = 64 << 10
 
+// leastPiece is how much text is handed over at first.
+const leastPiece = 1 << 10
+
 // textFile is TextFile of index.d.ts: a file of the user's that is read from its beginning as often as it is asked for,
 // without being held in memory.
 type textFile struct {
@@ -105,42 +108,62 @@ func (f *textFile) read(take func(r *bufio.Reader) error) error {
 	return take(r)
 }
 
-// Lines is `file.lines(take)`.
-func (f *textFile) Lines(take func(line string, number int) (sobek.Value, error)) error {
-	if f.Parquet {
-		_, err := f.readParquet(func(line string, number int) (bool, error) { return wantsMore(take(line, number)) })
-		return err
+// Lines is `file.lines(take, alike)`.
+func (f *textFile) Lines(take func(line string, number int) (sobek.Value, error), alike sobek.Value) error {
+	taker := f.takerOf(alike)
+	each := func(line string, number int) (bool, error) {
+		if taken, err := taker.add(line); taken || err != nil {
+			return err == nil, err
+		}
+		return taker.wantsMore(take(line, number))
 	}
-	return f.eachLine(func(line string, number int) (bool, error) {
+	if f.Parquet {
+		_, err := f.readParquet(each)
+		return taker.end(err)
+	}
+	return taker.end(f.eachLine(func(line string, number int) (bool, error) {
 		line = strings.TrimRight(line, "\r\n")
 		if strings.TrimSpace(line) == "" {
 			return true, nil
 		}
-		return wantsMore(take(line, number))
-	})
+		return each(line, number)
+	}))
 }
 
-// Pieces is `file.pieces(take)`.
-func (f *textFile) Pieces(take func(piece string) (sobek.Value, error)) error {
+// Pieces is `file.pieces(take, alike)`.
+func (f *textFile) Pieces(take func(piece string) (sobek.Value, error), alike sobek.Value) error {
+	taker := f.takerOf(alike)
 	var piece strings.Builder
-	over := false
+	// The first rows soon say what others look like.
+	size := leastPiece
 	give := func() (more bool, err error) {
-		more, err = wantsMore(take(piece.String()))
+		more, err = taker.wantsMore(take(piece.String()))
 		piece.Reset()
-		over = !more
+		size = min(headBytes, 4*max(size, leastPiece/4))
+		if taker.like != nil {
+			size = 1 // the next line that is not like those is looked at by itself
+		}
 		return more, err
 	}
+	over := false
 	err := f.eachLine(func(line string, _ int) (bool, error) {
+		if piece.Len() == 0 {
+			if taken, err := taker.add(line); taken || err != nil {
+				return err == nil, err
+			}
+		}
 		piece.WriteString(line)
-		if piece.Len() < headBytes {
+		if piece.Len() < size {
 			return true, nil
 		}
-		return give()
+		more, err := give()
+		over = !more
+		return more, err
 	})
 	if err == nil && !over && piece.Len() > 0 {
 		_, err = give()
 	}
-	return err
+	return taker.end(err)
 }
 
 // eachLine hands over each line with its end, and its number from 1, until take reports that it wants no more.
@@ -236,6 +259,14 @@ func (i *instance) newRows(call sobek.ConstructorCall) *sobek.Object {
 		}
 		texts := &slab.Slab{}
 		chosen, err := fill(sobek.Undefined(), rt.ToValue(func(call sobek.FunctionCall) sobek.Value {
+			if o, ok := call.Argument(0).(*sobek.Object); ok {
+				if rows, ok := o.Export().(*lengthRows); ok {
+					for k := range rows.Length {
+						texts.Add(rows.of.Text(k))
+					}
+					return sobek.Undefined()
+				}
+			}
 			texts.Add(call.Argument(0).String())
 			return sobek.Undefined()
 		}))

@@ -1,6 +1,7 @@
 /** What a file is made of, whatever it is named: lines of text, JSON lines, a JSON array, an object or a table. */
 import { tableParser } from "../../lazy";
 import { isObject } from "./fields";
+import { isLikeness, type TimedRows } from "./like";
 import type { Json } from "./row";
 
 /** A file as the client opens it; see TextFile in the module's index.d.ts. */
@@ -8,10 +9,10 @@ export interface TextFile {
   readonly head: string;
   /** Its lines are the rows of a Parquet file as JSON. */
   readonly parquet: boolean;
-  lines(take: (line: string, number: number) => unknown): void;
+  lines(take: (line: string, number: number) => unknown, alike?: (rows: TimedRows) => void): void;
   elements(take: (element: string, number: number) => unknown): void;
   /** The text in pieces of whole lines with their ends. */
-  pieces(take: (piece: string) => unknown): void;
+  pieces(take: (piece: string) => unknown, alike?: (rows: TimedRows) => void): void;
   text(): string;
 }
 
@@ -21,8 +22,11 @@ export interface Records {
   readonly kind: string;
   /** What a record is called in messages, before its number: "line" or "row". */
   readonly place: string;
-  /** Calls `take` with each record and its number, until it returns false. */
-  each(take: (record: unknown, number: number) => unknown): void;
+  /**
+   * Calls `take` with each record and its number, until it returns false. Where it returns a likeness, the file may read the
+   * records that follow by itself as far as they are like it, and hands them to `alike`.
+   */
+  each(take: (record: unknown, number: number) => unknown, alike?: (rows: TimedRows) => void): void;
 }
 
 const endings = ["jsonl", "ndjson", "json", "har", "csv", "tsv", "txt"];
@@ -106,7 +110,7 @@ function jsonLines(file: TextFile, kind = "JSONL", place = "line"): Records {
   return {
     kind,
     place,
-    each: (take) =>
+    each: (take, alike) =>
       file.lines((line, number) => {
         let record: unknown;
         try {
@@ -115,7 +119,7 @@ function jsonLines(file: TextFile, kind = "JSONL", place = "line"): Records {
           throw new Error(`${place} ${number} is no JSON; a file of plain prompts is named .txt`);
         }
         return take(record, number);
-      }),
+      }, alike),
   };
 }
 
@@ -173,11 +177,11 @@ function tableRecords(ending: string, file: TextFile): Records {
   return {
     kind: ending.toUpperCase(),
     place: "row",
-    each(take) {
+    each(take, alike) {
       let names: readonly string[] | undefined;
       let keys: readonly string[] = [];
       let row = 0;
-      eachCells(file, delimiter, (cells) => {
+      const takeRow = (cells: readonly string[]): unknown => {
         if (!names) {
           names = cells;
           keys = names.map((name) => name.trim().toLowerCase());
@@ -192,8 +196,19 @@ function tableRecords(ending: string, file: TextFile): Records {
         }
         const record: Record<string, string> = {};
         for (let k = 0; k < keys.length; k++) record[keys[k] as string] = cells[k] ?? "";
-        return take(record, row) !== false;
-      });
+        const like = take(record, row);
+        // Two columns of one name, or one that is a number, are not the record's fields in their order.
+        return isLikeness(like) && !like.names.every((name, k) => name === keys[k] && keys.length === like.names.length)
+          ? true
+          : like;
+      };
+      const takeAlike =
+        alike &&
+        ((rows: TimedRows) => {
+          row += rows.length;
+          alike(rows);
+        });
+      eachCells(file, delimiter, takeRow, takeAlike);
     },
   };
 }
@@ -205,13 +220,21 @@ interface Parsed {
   readonly meta: { readonly cursor: number };
 }
 
-/** Calls `take` with the cells of each row that is not blank, the heading among them, until it returns false. */
-function eachCells(file: TextFile, delimiter: string, take: (cells: readonly string[]) => boolean): void {
+/**
+ * Calls `take` with the cells of each row that is not blank, the heading among them, until it returns false. What it says of a row
+ * at the end of a piece holds for the lines that follow.
+ */
+function eachCells(
+  file: TextFile,
+  delimiter: string,
+  take: (cells: readonly string[]) => unknown,
+  alike: ((rows: TimedRows) => void) | undefined,
+): void {
   const [newline = "\n"] = /\r\n|\n|\r/.exec(file.head) ?? [];
   const { Parser } = tableParser();
   let rest = "";
   let rows = 0;
-  const parse = (text: string, last: boolean): boolean => {
+  const parse = (text: string, last: boolean): unknown => {
     const { data, errors, meta } = new Parser({ delimiter, newline: newline as "\r\n" }).parse(
       text,
       0,
@@ -221,13 +244,25 @@ function eachCells(file: TextFile, delimiter: string, take: (cells: readonly str
     if (error) throw new Error(`row ${rows + (error.row ?? 0) + 1} of the table: ${error.message}`);
     rows += data.length;
     rest = text.slice(meta.cursor);
-    return data.every((cells) => cells.every((cell) => cell.trim() === "") || take(cells));
+    let said: unknown;
+    for (let i = 0; i < data.length && said !== false; i++) {
+      const cells = data[i] as string[];
+      said = cells.every((cell) => cell.trim() === "") || take(cells);
+    }
+    return said;
   };
   let more = true;
+  const takeAlike =
+    alike &&
+    ((many: TimedRows) => {
+      rows += many.length;
+      alike(many);
+    });
   file.pieces((piece) => {
-    more = parse(rest + piece, false);
-    return more;
-  });
+    const said = parse(rest + piece, false);
+    more = said !== false;
+    return !isLikeness(said) || rest !== "" ? more : { ...said, delimiter, newline };
+  }, takeAlike);
   if (more && rest !== "") parse(rest, true);
 }
 

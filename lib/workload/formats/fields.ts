@@ -1,3 +1,4 @@
+import type { Likeness } from "./like";
 import type { Json, Notes, Row } from "./row";
 import type { Shape } from "./shape";
 
@@ -169,6 +170,30 @@ export class Fields {
     if (!isObject(usage)) return undefined;
     const tokens = usage.completion_tokens ?? usage.output_tokens;
     return Number.isInteger(tokens) ? (tokens as number) : undefined;
+  }
+
+  /**
+   * What rows look like of which a length of the input, one of the answer, a time and hash_ids are all that is read, as of this one;
+   * undefined where it has one of these under two names, or something else that counts.
+   */
+  likeness(): Likeness | undefined {
+    const { names, timed } = this.shape;
+    const inputs = this.shape.among(inputLengthFields);
+    const outputs = this.shape.among(lengthFields);
+    if (inputs.length !== 1 || outputs.length !== 1 || timed.length !== 1) return undefined;
+    if (this.shape.among(ceilingFields).length > 0) return undefined;
+    const roles: Likeness["roles"][number][] = [];
+    for (let i = 0; i < names.length; i++) {
+      const name = names[i] as string;
+      if (name === inputs[0]) roles.push("inputTokens");
+      else if (name === outputs[0]) roles.push("outputTokens");
+      else if (name === timed[0]) roles.push("time");
+      else if (name === "hash_ids" && Array.isArray(this.record[name])) roles.push("blockIds");
+      else if (!this.has(name)) roles.push("empty");
+      else if (this.notes.unsent.has(name)) roles.push("any");
+      else return undefined;
+    }
+    return { names, roles };
   }
 
   /** The time under one of its names. */

@@ -5,9 +5,10 @@ import { openRecords, type Records, type TextFile } from "./container";
 import { joinMessageRows } from "./conversation";
 import { formats, unknownRecord } from "./formats";
 import { promptOf } from "./kept";
+import type { Likeness, TimedRows } from "./like";
 import { promptFormat } from "./prompt";
 import { messagesFormat } from "./request";
-import { type Format, Notes, type Row, shuffled, type TimeUnit } from "./row";
+import { type Format, type Json, Notes, type Row, shuffled, type TimeUnit } from "./row";
 import { requireSendable, type SendApi } from "./send";
 import { SessionRows } from "./sessions";
 import { inTime, numbersTo, Times, type Window } from "./times";
@@ -29,8 +30,8 @@ export interface ReadSettings {
   readonly SPEED: number;
 }
 
-/** Keeps the text of a row: KeptRow or KeptSession in JSON. */
-export type Keep = (text: string) => void;
+/** Keeps the text of a row, KeptRow or KeptSession in JSON, or rows of lengths that the file has read by itself. */
+export type Keep = (rows: string | TimedRows) => void;
 
 /** Which of the kept rows are sent, and when. */
 export interface Sending {
@@ -68,9 +69,9 @@ export function readFile(
   const records = openRecords(name, file, (value) => formats.some((format) => format.matches(value)));
   const notes = new Notes();
   let kept = 0;
-  const counted: Keep = (text) => {
-    kept++;
-    keep(text);
+  const counted: Keep = (rows) => {
+    kept += typeof rows === "string" ? 1 : rows.length;
+    keep(rows);
   };
   const take = takerOf(kind, settings, notes, counted, sessions);
   const choose = (rows: readonly Row[], format: Format) =>
@@ -94,6 +95,10 @@ function takerOf(kind: Kind, settings: ReadSettings, notes: Notes, keep: Keep, s
 export interface RowTaker {
   /** Takes the rows of one record or conversation; false: enough. */
   take(rows: readonly Row[]): boolean;
+  /** Takes rows that look like the one taken last, as `like` has said. */
+  takeAlike?(rows: TimedRows): void;
+  /** What the file may read by itself where rows are like the one taken last; undefined: nothing. */
+  like?(row: Likeness): Likeness | undefined;
   end(): Sending;
   readonly about: string;
   /** What it makes of the rows, in messages. */
@@ -118,13 +123,17 @@ function eachRow(
       if (!format) throw new Error(unknownRecord(named));
       const rows = readerOf(named, format).read(named, notes);
       if (!rows) return true;
-      if (!format.grouped) return give(rows);
+      if (!format.grouped) {
+        if (!give(rows)) return false;
+        const like = named === record && taker.like ? format.like?.(named as Json, notes) : undefined;
+        return like === undefined || taker.like?.(like);
+      }
       for (const row of rows) groups.set(row.session ?? "", [...(groups.get(row.session ?? "") ?? []), row]);
       return true;
     } catch (error) {
       throw new Error(`${records.place} ${number} ${error instanceof Error ? error.message : error}`);
     }
-  });
+  }, taker.takeAlike?.bind(taker));
   for (const [session, rows] of groups) {
     try {
       if (!give(joinMessageRows(rows))) break;
@@ -254,6 +263,17 @@ class TraceRows implements RowTaker {
   take(rows: readonly Row[]): boolean {
     for (let i = 0; i < rows.length; i++) this.add(rows[i] as Row);
     return true;
+  }
+
+  takeAlike(rows: TimedRows): void {
+    this.times.addMany(rows);
+    for (let k = 0; k < rows.ids.length; k++) this.blocks.see(rows.inputs[k] as number, rows.ids[k] as number);
+    this.keep(rows);
+  }
+
+  like(row: Likeness): Likeness | undefined {
+    const times = this.times.likeness();
+    return times && { ...row, ...times };
   }
 
   private add(row: Row): void {

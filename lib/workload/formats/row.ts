@@ -1,5 +1,6 @@
 import type { Input } from "../prompt";
 import { randomInt, seededRng } from "../rng";
+import type { Likeness } from "./like";
 import { type Shape, Shapes } from "./shape";
 
 /** A JSON object of a file. */
@@ -81,6 +82,8 @@ export interface Format {
    * @throws Error that names the field and what to do.
    */
   read(record: unknown, notes: Notes): Row[] | undefined;
+  /** What records like this one, which has been read, look like; undefined where each is to be looked at. */
+  like?(record: Json, notes: Notes): Likeness | undefined;
   /** The field that makes a record a conversation of several turns, for messages. */
   readonly turnsIn?: string;
   /** Sets of conversations of which the tools that read them send the first turn, each apart. */

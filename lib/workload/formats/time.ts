@@ -1,5 +1,6 @@
 /** Times of a trace: numbers of some unit, or dates. */
 import { shown } from "./fields";
+import type { TimedRows } from "./like";
 import type { TimeUnit } from "./row";
 
 const unitMs: Readonly<Record<TimeUnit, number>> = { s: 1000, ms: 1, us: 1e-3, ns: 1e-6 };
@@ -37,6 +38,19 @@ export class TimeScale {
     this.zoned ??= zoned;
     if (this.zoned !== zoned)
       throw new Error(`the time ${shown(time)} ${zoned ? "has" : "lacks"} an offset from UTC, unlike those before it`);
+  }
+
+  /** Sees many times of the kind of those before them. */
+  seeMany({ fraction, least, most }: TimedRows): void {
+    if (this.kind !== "number") return;
+    this.fraction ||= fraction;
+    this.least = Math.min(this.least, least);
+    this.most = Math.max(this.most, most);
+  }
+
+  /** Whether dates have an offset from UTC. */
+  get ofZones(): boolean {
+    return this.zoned === true;
   }
 
   /** Whether the times are dates. */

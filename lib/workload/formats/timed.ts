@@ -25,6 +25,12 @@ export const timedLengths: Format = {
     // A round's own time counts for more than the row's.
     return [place ? { ...row, ...place } : row];
   },
+  like(record, notes) {
+    const fields = new Fields(record, notes);
+    // Of BurstGPT the place is the unit of its times.
+    if (record["request tokens"] === undefined && fields.among(placeNames).length > 0) return undefined;
+    return fields.likeness();
+  },
 };
 
 const aboutChat = ["chat_id", "parent_chat_id", "turn", "type"];

@@ -1,4 +1,5 @@
 /** The times of many rows in typed arrays, and the order that follows from them. */
+import type { Likeness, TimedRows } from "./like";
 import type { TimeUnit } from "./row";
 import { originOf, TimeScale, timeMs } from "./time";
 
@@ -25,13 +26,30 @@ export class Times {
   /** @throws Error as TimeScale.see does. */
   add(time: number | string): void {
     this.scale.see(time);
-    if (this.count === this.values.length) {
-      const more = new Float64Array(2 * this.count);
-      more.set(this.values);
-      this.values = more;
-    }
+    this.reserve(1);
     this.values[this.count] = this.valueOf(time);
     this.count++;
+  }
+
+  /** Adds the times of rows that look like the one that was added last. */
+  addMany(rows: TimedRows): void {
+    this.scale.seeMany(rows);
+    this.reserve(rows.length);
+    this.values.set(rows.times, this.count);
+    this.count += rows.length;
+  }
+
+  /** What the times of such rows are; undefined before the first, and where numbers are longer than a double is exact. */
+  likeness(): Pick<Likeness, "dates" | "zoned" | "originMs"> | undefined {
+    if (this.count === 0 || this.first !== undefined) return undefined;
+    return this.scale.ofDates ? { dates: true, zoned: this.scale.ofZones, originMs: this.origin } : {};
+  }
+
+  private reserve(more: number): void {
+    if (this.count + more <= this.values.length) return;
+    const values = new Float64Array(Math.max(2 * this.values.length, this.count + more));
+    values.set(this.values.subarray(0, this.count));
+    this.values = values;
   }
 
   private valueOf(time: number | string): number {
