@@ -203,6 +203,12 @@ export function hasSymbols({ kind = "line", symbols, points }: Series): boolean 
   return symbols ?? (kind === "line" && points.length <= 60);
 }
 
+/** How the line of a series is drawn. More series than colours: the second round is dashed. */
+export function lineDash({ kind = "line", dash }: Series, index: number): NonNullable<Series["dash"]> {
+  if (kind === "bar" || kind === "scatter") return "solid";
+  return dash ?? (index < seriesColors.length ? "solid" : "dashed");
+}
+
 /** The points of a series as they are drawn: a log axis has no place for 0, as the gap between two tokens that came together. */
 function drawnPoints({ points, right }: Series, panel: Panel): Series["points"] {
   const axis = right && panel.right ? panel.right : panel.y;
@@ -262,8 +268,7 @@ function echartsSeries(
     lineStyle: {
       color,
       width: widths[kind] ?? 2,
-      // More series than colours: the second round is dashed.
-      type: series.dash ?? (index < seriesColors.length ? "solid" : "dashed"),
+      type: lineDash(series, index),
       ...(kind === "range" ? { opacity: 0.45 } : {}),
     },
     ...(kind === "area" ? { areaStyle: { color, opacity: 0.5 } } : {}),

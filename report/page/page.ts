@@ -45,7 +45,7 @@ figure{margin:16px 0;min-width:0}.still{overflow-x:auto}.still svg{display:block
 figcaption{display:flex;justify-content:space-between;align-items:center;gap:8px}
 .plot{position:relative;width:100%}.plot:focus-visible,button:focus-visible,.scroll:focus-visible,summary:focus-visible,a:focus-visible{outline:2px solid var(--chart-series0);outline-offset:2px}
 .tools{display:flex;gap:4px}.tools button,.legend button{font:12px/1.4 inherit;font-family:inherit;color:var(--ink);background:var(--soft);border:1px solid var(--line);border-radius:4px;padding:2px 8px;cursor:pointer;min-height:26px}
-.tools button{min-width:28px}.legend{display:flex;flex-wrap:wrap;gap:4px 6px;margin:6px 0}.legend i{display:inline-block;width:14px;height:4px;border-radius:2px;margin:0 6px 3px 0}
+.tools button{min-width:28px}.legend{display:flex;flex-wrap:wrap;gap:4px 6px;margin:6px 0}.legend i{display:inline-block;width:18px;height:0;margin:0 6px 3px 0}
 .legend button[aria-pressed=false]{opacity:.45;text-decoration:line-through}
 .selected{display:none;position:absolute;top:0;bottom:0;background:var(--chart-series0);opacity:.15;pointer-events:none}
 .announced{position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%);margin:0}figure{position:relative}

@@ -6,7 +6,15 @@ import { join } from "node:path";
 import { after, before } from "node:test";
 import { pathToFileURL } from "node:url";
 import { type Browser, type BrowserContextOptions, chromium, type Locator, type Page } from "playwright-core";
-import { type Axis, axisText, type ChartSpec, noValue, type Panel, type Series } from "../../report/page/chart-option";
+import {
+  type Axis,
+  axisText,
+  type ChartSpec,
+  lineDash,
+  noValue,
+  type Panel,
+  type Series,
+} from "../../report/page/chart-option";
 import { chromiumArgs, findChromium } from "./chromium";
 
 /** A browser and a folder for the tests of a file, which end with them. `skip` says why there is no browser. */
@@ -266,6 +274,14 @@ async function assertLive(page: Page): Promise<void> {
     );
     const point = first?.series.points.find(([, y]) => y !== null);
     assert.ok(first && point, `${id} shows something`);
+    const lines = await page.evaluate(`[...document.querySelectorAll("#picture-${id} .legend button")]
+      .map((each) => [each.textContent, getComputedStyle(each.querySelector("i")).borderTopStyle])`);
+    for (const [name, style] of lines as [string, string][]) {
+      const dashes = spec.panels.flatMap((panel) =>
+        panel.series.flatMap((each, at) => (each.name === name ? [lineDash(each, at)] : [])),
+      );
+      assert.equal(style, dashes[0], `${id}: the legend's line of ${name}`);
+    }
     await figure.locator(".plot").focus();
     await page.keyboard.press("ArrowRight");
     const told = String(await figure.locator(".announced").textContent());

@@ -13,6 +13,7 @@ import {
   type ChartSpec,
   colors,
   fontFamily,
+  lineDash,
   noValue,
   type Panel,
   type PanelPlaces,
@@ -117,14 +118,17 @@ class LiveChart {
 
   #legend(): HTMLElement {
     const legend = element("div", { className: "legend" });
-    const seen = new Map<string, number>();
+    const seen = new Map<string, string>();
     for (const { series } of this.spec.panels)
-      for (const [i, { name, color }] of series.entries()) if (!seen.has(name)) seen.set(name, color ?? i);
+      for (const [i, each] of series.entries())
+        if (!seen.has(each.name))
+          seen.set(each.name, `${lineDash(each, i)} var(--chart-series${(each.color ?? i) % 8})`);
     if (seen.size < 2) return legend;
-    for (const [name, color] of seen) {
+    for (const [name, line] of seen) {
       const button = element("button", { type: "button" });
       const mark = element("i");
-      mark.style.background = `var(--chart-series${color % 8})`;
+      // As the line in the plot: runs beside each other differ by their dashes alone.
+      mark.style.borderTop = `4px ${line}`;
       button.append(mark, name);
       button.setAttribute("aria-pressed", "true");
       button.onclick = () => {
