@@ -128,6 +128,22 @@ const samples: Sample[] = [
     }),
     waits: [],
   },
+  // Of a message the role and the text are sent, whatever else the set says of it.
+  ...["05-lmsys-chat-1m.jsonl", "06-wildchat.jsonl"].map((file) => ({
+    file,
+    turns: jsonl(file).map(({ conversation }) =>
+      recordedTurns(conversation.map(({ role, content }: Any) => ({ role, content }))),
+    ),
+    lengths: [4], // OUTPUT_TOKENS
+    waits: [0, 0],
+  })),
+  {
+    file: "08-sglang-custom.jsonl",
+    turns: jsonl("08-sglang-custom.jsonl").map(({ conversations }) =>
+      recordedTurns(conversations.map(({ content }: Any, i: number) => (i % 2 === 0 ? user : assistant)(content))),
+    ),
+    waits: [0, 0],
+  },
   {
     file: "07-specbench-question.jsonl",
     turns: jsonl("07-specbench-question.jsonl").map(({ turns }) => live(turns.map((each: string) => [user(each)]))),
@@ -224,6 +240,46 @@ test("sessions of a trace begin at their times, and have the blocks of the file"
     const begins = ended.records.flatMap((each) => (each.type === "session" ? [each.startNs ?? 0] : []));
     if (file.startsWith("51")) assert.equal(Math.abs((begins[1] ?? 0) - (begins[0] ?? 0)), 300e6);
   }
+});
+
+test("56-tracelab.jsonl: the rounds of a session are sent at their times, with their lengths", {
+  timeout: 60_000,
+}, async (t) => {
+  const server = await sessionServer(t);
+  const [speed, rows] = [5, jsonl("56-tracelab.jsonl")];
+  const ended = await run("conversations", {
+    ...{ BASE_URL: server.baseUrl, TRACE: fixture("56-tracelab.jsonl"), SPEED: speed, THRESHOLDS: "none" },
+  });
+  assertEndedWell(ended);
+  const wanted = [...new Set(rows.map(({ session_id: id }) => id))].map((id) =>
+    rows.filter(({ session_id }) => session_id === id),
+  );
+  const sent = [...server.sessions].sort(([a], [b]) => indexOf(a) - indexOf(b));
+  assert.equal(sent.length, wanted.length);
+  const byId = new Map(ended.requests.map((each) => [each.id, each]));
+  const atOf = ({ timing_events: [{ timestamp }] }: Any) => Date.parse(timestamp) / speed;
+  sent.forEach(([session, requests], k) => {
+    const rounds = wanted[k] ?? [];
+    // The server counts a word as a token; what was said is not in the file, so each round is all of its request.
+    assert.deepEqual(
+      requests.map(({ body }) => [
+        body.messages.map(({ role }: Any) => role),
+        body.messages[0].content.split(" ").length,
+      ]),
+      rounds.map((row) => [["user"], row.input_tokens_total]),
+    );
+    assert.deepEqual(
+      requests.map(({ body }) => [body.max_tokens, body.min_tokens]),
+      rounds.map((row) => [row.output_tokens, row.output_tokens]),
+    );
+    const line = ended.records.find((each): each is SessionLine => each.type === "session" && each.id === session);
+    const begin = line?.startNs ?? Number.NaN;
+    requests.forEach(({ id }, i) => {
+      const atMs = ((byId.get(String(id))?.scheduledNs ?? Number.NaN) - begin) / 1e6;
+      const dueMs = atOf(rounds[i]) - atOf(rounds[0]);
+      assert.ok(Math.abs(atMs - dueMs) < 0.001, `round ${i} of ${session}: ${atMs} ms instead of ${dueMs}`);
+    });
+  });
 });
 
 test("TRACE_WINDOW of sessions: those with the numbers or the times of the window are sent, and no other", {
