@@ -259,6 +259,40 @@ test("sessions of lengths have the file's blocks as words, each turn the whole i
   );
 });
 
+test("sessions are held in the file's order, whether their turns stand together, apart or wait for their times' unit", () => {
+  const single = (text: string, more: object = {}) => ({ messages: [user(text)], ...more });
+  const rows = [
+    single("a"),
+    single("b1", { session_id: "b" }),
+    { messages: [user("c1"), assistant("c2"), user("c3")] },
+    single("b2", { session_id: "b" }),
+    single("d", { timestamp: 7 }),
+    single("e"),
+  ];
+  const held = (set: Partial<ReadSettings> = {}, kept = rows) =>
+    readRows("DATASET", "a.jsonl", kept.map((row) => JSON.stringify(row)).join("\n"), set, true).rows.map((row) =>
+      (JSON.parse(row) as KeptSession).turns.map(({ messages }) => messages?.[0]?.content).join(),
+    );
+  assert.deepEqual(held(), ["a", "b1,b2", "c1,c3", "d", "e"]);
+  assert.deepEqual(held({ DATASET_LIMIT: 2 }), ["a", "b1,b2"]);
+  const mixed = held({ DATASET_SHUFFLE: true, SEED: 3 });
+  assert.deepEqual([...mixed].sort(), held().sort());
+  assert.notDeepEqual(mixed, held());
+  assert.deepEqual(held({ DATASET_SHUFFLE: true, SEED: 3, DATASET_LIMIT: 3 }), mixed.slice(0, 3));
+});
+
+test("a delay that is no time to wait for is refused with its place", () => {
+  const mlperf = { conversation_id: "c", turn: 1, role: "user", content: "a" };
+  const files: [row: object, says: RegExp][] = [
+    [{ session_id: "s", turns: [{ text: "a" }, { text: "b", delay: "soon" }] }, /^(line|row) 1 has a delay of NaN ms/],
+    [{ session_id: "s", turns: [{ text: "a" }, { text: "b", delay: -5 }] }, /^(line|row) 1 has a delay of -5 ms/],
+    [{ ...mlperf, delay_seconds: "soon" }, /^(line|row) 1 has a delay of NaN ms/],
+    [{ ...mlperf, delay_seconds: "1e999" }, /^(line|row) 1 has a delay of Infinity ms/],
+  ];
+  for (const [row, says] of files)
+    assert.throws(() => readRows("DATASET", "a.jsonl", `${JSON.stringify(row)}\n`, {}, true), { message: says });
+});
+
 test("a subagent's requests run beside one another, and the next request waits for them", async () => {
   const request = (t: number, more: object = {}) => ({ t, in: 64, out: 2, hash_ids: [1], think_time: 0.5, ...more });
   const trace = {

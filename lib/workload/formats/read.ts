@@ -8,7 +8,7 @@ import { promptOf } from "./kept";
 import type { Likeness, TimedRows } from "./like";
 import { promptFormat } from "./prompt";
 import { messagesFormat } from "./request";
-import { type Format, type Json, Notes, type Row, shuffled, type TimeUnit } from "./row";
+import { type Format, type Json, Notes, type Row, requireDelay, shuffled, type TimeUnit } from "./row";
 import { requireSendable, type SendApi } from "./send";
 import { SessionRows } from "./sessions";
 import { inTime, numbersTo, Times, type Window } from "./times";
@@ -114,7 +114,8 @@ function eachRow(
   taker: RowTaker,
 ): Format | undefined {
   let format: Format | undefined;
-  const groups = new Map<string, Row[]>();
+  // Rows in JSON: as objects they would take many times the memory of their text.
+  const groups = new Map<string, string[]>();
   const give = (rows: readonly Row[]) => taker.take(choose(rows, format as Format));
   records.each((record, number) => {
     try {
@@ -128,7 +129,11 @@ function eachRow(
         const like = named === record && taker.like ? format.like?.(named as Json, notes) : undefined;
         return like === undefined || taker.like?.(like);
       }
-      for (const row of rows) groups.set(row.session ?? "", [...(groups.get(row.session ?? "") ?? []), row]);
+      for (const row of rows) {
+        requireDelay(row);
+        const group = groups.get(row.session ?? "") ?? [];
+        if (group.push(JSON.stringify(row)) === 1) groups.set(row.session ?? "", group);
+      }
       return true;
     } catch (error) {
       throw new Error(`${records.place} ${number} ${error instanceof Error ? error.message : error}`);
@@ -136,7 +141,7 @@ function eachRow(
   }, taker.takeAlike?.bind(taker));
   for (const [session, rows] of groups) {
     try {
-      if (!give(joinMessageRows(rows))) break;
+      if (!give(joinMessageRows(rows.map((row) => JSON.parse(row))))) break;
     } catch (error) {
       throw new Error(`conversation ${session} ${error instanceof Error ? error.message : error}`);
     }

@@ -41,6 +41,12 @@ export interface Row {
   readonly needsAnswers?: boolean;
 }
 
+/** @throws Error for a delay that is no time to wait for. */
+export function requireDelay({ delayMs }: Row): void {
+  if (delayMs !== undefined && !(delayMs >= 0 && delayMs < Number.POSITIVE_INFINITY))
+    throw new Error(`has a delay of ${delayMs} ms; it must be 0 or more`);
+}
+
 /** Units of a trace's times. */
 export type TimeUnit = "s" | "ms" | "us" | "ns";
 

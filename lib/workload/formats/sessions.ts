@@ -5,10 +5,10 @@ import { type Message, turnRows } from "./conversation";
 import { promptOf } from "./kept";
 import type { Keep, ReadSettings, RowTaker, Sending } from "./read";
 import { sentAsHistory } from "./request";
-import { type Json, type Notes, type Row, shuffled } from "./row";
+import { type Json, type Notes, type Row, requireDelay, shuffled, type TimeUnit } from "./row";
 import { requireSendable } from "./send";
 import { originOf, TimeScale, timeMs } from "./time";
-import { inTime, numbersTo } from "./times";
+import { inTime, numbersTo, Times } from "./times";
 
 /** One turn of a session as the load keeps it, in JSON. */
 export interface KeptTurn {
@@ -41,18 +41,32 @@ export interface KeptSession {
   readonly turns: readonly KeptTurn[];
 }
 
-/** Takes the rows of a file as sessions. Rows with one session's name that stand apart belong together. */
+/** A session that is not kept yet: its rows in JSON. As objects they would take many times the memory of their text. */
+type Waiting = string[];
+
+/**
+ * Takes the rows of a file as sessions. Rows with one session's name that stand apart belong together. What is complete is kept at
+ * once: a file may have many sessions. What has times or lengths of words waits for the file's end, which tells their unit and the
+ * size of a block.
+ */
 export class SessionRows implements RowTaker {
   about = "";
   readonly item = "session";
-  private readonly sessions: Row[][] = [];
-  private readonly byName = new Map<string, Row[]>();
+  /** Of each session its number among those that were kept, or its rows. */
+  private readonly sessions: (number | Waiting)[] = [];
+  private readonly byName = new Map<string, Waiting>();
+  /** Of a TRACE: when each session begins. */
+  private readonly begins = new Times();
   private readonly settings: ReadSettings;
   private readonly notes: Notes;
   private readonly keep: Keep;
   private readonly timed: boolean;
   private readonly scale = new TimeScale();
   private readonly blocks = new BlockScale();
+  private told: Pick<Row, "unit" | "blockTokens"> = {};
+  private kept = 0;
+  /** Turns of each session that was kept. */
+  private readonly turns: number[] = [];
 
   constructor(settings: ReadSettings, notes: Notes, keep: Keep, timed: boolean) {
     this.settings = settings;
@@ -69,24 +83,50 @@ export class SessionRows implements RowTaker {
       this.notes.remark("empty rows are left out");
       return true;
     }
-    for (const row of sent) {
-      if (row.time !== undefined) this.scale.see(row.time);
-      if (row.blockTokens === undefined && row.blockIds && row.inputTokens)
-        this.blocks.see(row.inputTokens, row.blockIds.length);
-      if (row.input) requireSendable(row, this.settings.API, this.notes);
-    }
+    for (const row of sent) this.see(row);
     const apart = rows.length === 1 && first.session !== undefined;
     const known = apart ? this.byName.get(first.session ?? "") : undefined;
     if (known) {
-      known.push(...sent);
+      known.push(...sent.map((row) => JSON.stringify(row)));
       return true;
     }
-    const session = [...sent];
+    if (this.timed) this.begin(first);
+    const complete = !apart && sent.every(({ input, time }) => input && time === undefined);
+    const session = complete ? this.add(sent) : sent.map((row) => JSON.stringify(row));
     this.sessions.push(session);
-    if (apart) this.byName.set(first.session ?? "", session);
+    if (apart && typeof session !== "number") this.byName.set(first.session ?? "", session);
     const { DATASET_LIMIT: limit, DATASET_SHUFFLE: shuffle } = this.settings;
     // A session whose turns stand apart may go on at the file's end.
     return limit === undefined || shuffle || this.byName.size > 0 || this.sessions.length < limit;
+  }
+
+  /** Looks at what the whole file tells of a row. */
+  private see(row: Row): void {
+    requireDelay(row);
+    if (row.time !== undefined) this.scale.see(row.time);
+    if (row.blockTokens === undefined && row.blockIds && row.inputTokens)
+      this.blocks.see(row.inputTokens, row.blockIds.length);
+    if (row.input) requireSendable(row, this.settings.API, this.notes);
+    const { unit = row.unit, blockTokens = row.blockTokens } = this.told;
+    this.told = { ...(unit && { unit }), ...(blockTokens !== undefined && { blockTokens }) };
+  }
+
+  private begin({ time }: Row): void {
+    if (time === undefined)
+      throw new Error(
+        "has a session whose first turn has no time; sessions without times are sent by DATASET in the place of TRACE",
+      );
+    this.begins.add(time);
+  }
+
+  /** Keeps a session and returns its number. */
+  private add(rows: readonly Row[], unit?: TimeUnit, blockTokens?: number): number {
+    const begins = rows[0]?.time;
+    const originMs = begins === undefined ? 0 : originOf(begins, unit);
+    const at = (time: number | string) => timeMs(time, unit, originMs);
+    this.keep(JSON.stringify(this.session(rows, at, blockTokens)));
+    this.turns.push(rows.length);
+    return this.kept++;
   }
 
   /** A recorded request that holds its history is a conversation of as many turns. */
@@ -116,16 +156,17 @@ export class SessionRows implements RowTaker {
     const blockTokens = this.blockSize();
     const { order, timesMs } = this.timed ? this.inTime(unit) : { order: this.drawn(), timesMs: undefined };
     let turns = 0;
-    for (const k of order) {
-      const rows = this.sessions[k] ?? [];
-      const begins = rows[0]?.time;
-      const originMs = begins === undefined ? 0 : originOf(begins, unit);
-      const at = (time: number | string) => timeMs(time, unit, originMs);
-      this.keep(JSON.stringify(this.session(rows, at, blockTokens)));
-      turns += rows.length;
+    // What is left is kept in the order of sending, so that only this is.
+    for (let i = 0; i < order.length; i++) {
+      const session = this.sessions[order[i] as number] as number | Waiting;
+      const waiting = typeof session !== "number";
+      const number = waiting ? this.add(session.map(rowIn), unit, blockTokens) : session;
+      if (waiting) this.sessions[order[i] as number] = number;
+      order[i] = number;
+      turns += this.turns[number] as number;
     }
     this.about = `, ${turns} turns${blockTokens === undefined ? "" : `, blocks of ${blockTokens} tokens`}`;
-    return timesMs ? { timesMs } : {};
+    return { order, ...(timesMs && { timesMs }) };
   }
 
   /** The sessions of a DATASET that are held, in their order. */
@@ -138,12 +179,11 @@ export class SessionRows implements RowTaker {
   private timeUnit() {
     const { TRACE_UNIT: asked } = this.settings;
     const found = this.scale.unit();
-    const told = this.sessions[0]?.[0]?.unit;
-    return found === undefined ? undefined : asked === "auto" ? (told ?? found) : asked;
+    return found === undefined ? undefined : asked === "auto" ? (this.told.unit ?? found) : asked;
   }
 
   private blockSize(): number | undefined {
-    const told = this.sessions.flat().find((row) => row.blockTokens !== undefined)?.blockTokens;
+    const { blockTokens: told } = this.told;
     const size = this.settings.TRACE_BLOCK ?? told ?? this.blocks.tokens();
     if (this.blocks.used && size === undefined)
       throw new Error("has hash_ids whose number fits no block size; say how many tokens a block has by TRACE_BLOCK");
@@ -151,17 +191,9 @@ export class SessionRows implements RowTaker {
   }
 
   /** The sessions of a TRACE in the order of their begins, those of the window. */
-  private inTime(unit: ReturnType<TimeScale["unit"]>): { order: Uint32Array; timesMs: Float64Array } {
+  private inTime(unit: TimeUnit | undefined): { order: Uint32Array; timesMs: Float64Array } {
     const { TRACE_WINDOW: window, SPEED: speed } = this.settings;
-    const begins = this.sessions.map(([first]) => {
-      if (first?.time !== undefined) return first.time;
-      throw new Error(
-        "has a session whose first turn has no time; sessions without times are sent by DATASET in the place of TRACE",
-      );
-    });
-    const origin = originOf(begins[0] ?? 0, unit);
-    const atMs = Float64Array.from(begins, (time) => timeMs(time, unit, origin));
-    const { order = numbersTo(begins.length), timesMs } = inTime(atMs, window, speed, () => {});
+    const { order = numbersTo(this.begins.length), timesMs } = inTime(this.begins.ms(unit), window, speed, () => {});
     if (window && timesMs.length === 0) throw new Error("has no session in TRACE_WINDOW");
     return { order, timesMs };
   }
@@ -191,6 +223,8 @@ export class SessionRows implements RowTaker {
   }
 }
 
+const rowIn = (text: string): Row => JSON.parse(text);
+
 function waitOf(
   { delayMs, time }: Row,
   turn: number,
@@ -198,10 +232,7 @@ function waitOf(
   at: (time: number | string) => number,
   speed: number,
 ): Pick<KeptTurn, "waitMs" | "atMs"> {
-  if (delayMs !== undefined) {
-    if (!(delayMs >= 0)) throw new Error(`has a delay of ${delayMs} ms; it must be 0 or more`);
-    return { waitMs: delayMs / speed };
-  }
+  if (delayMs !== undefined) return { waitMs: delayMs / speed };
   if (time === undefined || turn === 0) return {};
   return { atMs: Math.max(0, at(time) - zero) / speed };
 }
@@ -218,7 +249,10 @@ function newIn(
   messages: readonly Message[],
   before: readonly Message[],
 ): Pick<KeptTurn, "messages" | "answer" | "whole"> {
-  const same = before.every((message, i) => JSON.stringify(message) === JSON.stringify(messages[i]));
+  // Turns of one record share their messages.
+  const same = before.every(
+    (message, i) => message === messages[i] || JSON.stringify(message) === JSON.stringify(messages[i]),
+  );
   if (!same || messages.length <= before.length) return { messages, whole: true };
   const rest = messages.slice(before.length);
   const begins = rest.findIndex(({ role }) => role !== "assistant");
