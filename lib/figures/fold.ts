@@ -39,6 +39,10 @@ interface Weighted {
 
 /** The figures of one request, by the definitions in lib/figures/metrics-table.ts. Failed requests have the queue delay only. */
 export function figuresOf(request: RequestLine): RequestFigures {
+  return figuresFrom(request, partsOf(request));
+}
+
+function figuresFrom(request: RequestLine, { choices, gaps }: Parts): RequestFigures {
   const { scheduledNs = 0, sentNs = 0, firstOutputNs = 0, firstNonReasonNs = 0, lastOutputNs = 0 } = request;
   const figures: RequestFigures = {};
   if (sentNs > 0) figures.queueDelayMs = (sentNs - scheduledNs) / nsPerMs;
@@ -54,8 +58,7 @@ export function figuresOf(request: RequestLine): RequestFigures {
     figures.e2eMs = (lastOutputNs - sentNs) / nsPerMs;
     figures.e2eScheduledMs = (lastOutputNs - scheduledNs) / nsPerMs;
   }
-  const choices = byChoice(chunksOf(request));
-  const gapsNs = gapsOf(request).map(({ gapNs }) => gapNs);
+  const gapsNs = gaps.map(({ gapNs }) => gapNs);
   if (gapsNs.length > 0) {
     figures.maxStallMs = gapsNs.reduce((a, b) => Math.max(a, b)) / nsPerMs;
     const gapsOfTokens = shownTokens(request) - choices.length;
@@ -72,19 +75,23 @@ export function figuresOf(request: RequestLine): RequestFigures {
  * Whether a request met every SLO that is set; a failed one met none. A limit on a figure that was not measured, as TTFT of
  * a reply that was not streamed, is not met. Of a single token there is no TPOT to limit.
  */
-export function isGood(request: RequestLine, figures: RequestFigures, slo: SloMs): boolean {
+export function isGood(
+  request: RequestLine,
+  figures: RequestFigures,
+  slo: SloMs,
+  { choices } = partsOf(request),
+): boolean {
   if (request.outcome === "failed") return false;
   const met = (limit: number | undefined, figure = Infinity) => limit === undefined || (figure >= 0 && figure <= limit);
-  const { length: choices } = byChoice(chunksOf(request));
-  const single = shownTokens(request) > 0 && shownTokens(request) <= Math.max(1, choices);
+  const single = shownTokens(request) > 0 && shownTokens(request) <= Math.max(1, choices.length);
   return met(slo.ttft, figures.ttftMs) && (single || met(slo.tpot, figures.tpotMs)) && met(slo.e2e, figures.e2eMs);
 }
 
 /** Whether a latency of the request that a statistic is made of, or a gap of it, is below 0: then a clock was wrong. */
-function hasClockError(request: RequestLine, figures: RequestFigures): boolean {
+function hasClockError(request: RequestLine, figures: RequestFigures, { gaps }: Parts): boolean {
   const latencies = [figures.queueDelayMs, figures.ttftMs, figures.ttfoMs, figures.e2eMs];
   if ([...latencies, figures.ttftScheduledMs, figures.e2eScheduledMs].some((ms = 0) => ms < 0)) return true;
-  return request.outcome === "completed" && gapsOf(request).some(({ gapNs }) => gapNs < 0);
+  return request.outcome === "completed" && gaps.some(({ gapNs }) => gapNs < 0);
 }
 
 /** The output tokens that arrived: those of the usage without reasoning that was not shown. */
@@ -128,8 +135,21 @@ function tokensAreEstimated(request: RequestLine): boolean {
 }
 
 /** The chunks that have one of their choice before them, each with the gap between the two. */
-function gapsOf(request: RequestLine): Chunk[] {
-  return byChoice(chunksOf(request)).flatMap((chunks) => chunks.slice(1));
+function gapsOf(choices: readonly Chunk[][]): Chunk[] {
+  return choices.flatMap((chunks) => chunks.slice(1));
+}
+
+/** The chunks of a request, made once for all that is folded from them: all, by choice, and those that end a gap. */
+interface Parts {
+  readonly chunks: readonly Chunk[];
+  readonly choices: readonly Chunk[][];
+  readonly gaps: readonly Chunk[];
+}
+
+function partsOf(request: RequestLine): Parts {
+  const chunks = chunksOf(request);
+  const choices = byChoice(chunks);
+  return { chunks, choices, gaps: gapsOf(choices) };
 }
 
 /** The chunks of each choice: of several (`n` above 1) each is a stream of its own. */
@@ -159,9 +179,13 @@ export interface ItlGap {
  * One choice comes after the other.
  */
 export function itlGaps(request: RequestLine): ItlGap[] {
-  if (sumOf(gapsOf(request).map(({ gapNs }) => gapNs)) === 0) return [];
+  return itlGapsFrom(request, partsOf(request));
+}
+
+function itlGapsFrom(request: RequestLine, { choices, gaps: ended }: Parts): ItlGap[] {
+  if (sumOf(ended.map(({ gapNs }) => gapNs)) === 0) return [];
   const least = tokensAreEstimated(request) ? 1 : 0;
-  const all = byChoice(chunksOf(request)).flatMap((chunks) => {
+  const all = choices.flatMap((chunks) => {
     const gaps: ItlGap[] = [];
     let sinceNs = chunks[0]?.atNs ?? 0;
     for (const { atNs, tokens } of chunks.slice(1)) {
@@ -296,8 +320,9 @@ export class LevelFold {
     const { scheduledNs = 0, endNs = 0, outputTokens = 0 } = request;
     const { slo } = this.#window;
     const all = this.#all;
-    const figures = figuresOf(request);
-    const good = this.#haveSlo && isGood(request, figures, slo);
+    const parts = partsOf(request);
+    const figures = figuresFrom(request, parts);
+    const good = this.#haveSlo && isGood(request, figures, slo, parts);
     all.requests++;
     all.firstNs = Math.min(all.firstNs, scheduledNs);
     all.lastNs = Math.max(all.lastNs, endNs);
@@ -311,10 +336,10 @@ export class LevelFold {
         this.#inWindow.ended++;
         if (good) this.#inWindow.good++;
       }
-      this.#inWindow.tokens += tokensInside(request, (atNs) => this.#inside(atNs));
+      this.#inWindow.tokens += tokensInside(request, parts, (atNs) => this.#inside(atNs));
     }
     this.#turnTimes.add(request);
-    if (this.#isSteady(request)) this.#addSteady(request, figures, good);
+    if (this.#isSteady(request)) this.#addSteady(request, parts, figures, good);
   }
 
   // The warm-up request whose end opened the window ended before it.
@@ -322,7 +347,7 @@ export class LevelFold {
     return atNs > this.#window.openNs && atNs <= this.#window.closeNs;
   }
 
-  #addSteady(request: RequestLine, figures: RequestFigures, good: boolean): void {
+  #addSteady(request: RequestLine, parts: Parts, figures: RequestFigures, good: boolean): void {
     const { sentNs = 0, status, stamp, outputTokens = 0 } = request;
     const [steady, sends] = [this.#steady, this.#sends];
     const { openNs, closeNs } = this.#window;
@@ -344,21 +369,21 @@ export class LevelFold {
       if (kernelStamps.has(stamp)) steady.kernel++;
     }
     if (request.tokenMismatch) steady.tokenMismatches++;
-    if (hasClockError(request, figures)) steady.clockErrors++;
+    if (hasClockError(request, figures, parts)) steady.clockErrors++;
     if (good) {
       steady.good++;
       steady.goodOutputTokens += outputTokens;
     }
     this.#turns.add(request, figures);
     if (request.outcome === "completed") {
-      this.#addCompleted(request);
+      this.#addCompleted(request, parts);
     } else {
       count(this.#failures, request.failure);
       if (request.failure === "aborted") steady.abandoned++;
     }
   }
 
-  #addCompleted(request: RequestLine): void {
+  #addCompleted(request: RequestLine, parts: Parts): void {
     const { sentNs = 0, lastOutputNs = 0, inputTokens = 0, outputTokens = 0, arrivals = [] } = request;
     const [steady, span, cached] = [this.#steady, this.#completedSpan, this.#cached];
     steady.completed++;
@@ -371,9 +396,9 @@ export class LevelFold {
     cached.cachedTokens += request.cachedTokens ?? 0;
     cached.known ||= request.cachedTokens !== undefined;
     if (request.tokenSource !== undefined) count(this.#tokenSources, request.tokenSource);
-    for (const { gapNs, tokens } of itlGaps(request)) this.#itl.add(gapNs / nsPerMs / tokens, tokens);
-    for (const { gapNs } of gapsOf(request)) if (gapNs >= 0) this.#chunkGap.add(gapNs / nsPerMs);
-    for (const { widthNs } of chunksOf(request)) this.#uncertainty.add(widthNs / nsPerMs);
+    for (const { gapNs, tokens } of itlGapsFrom(request, parts)) this.#itl.add(gapNs / nsPerMs / tokens, tokens);
+    for (const { gapNs } of parts.gaps) if (gapNs >= 0) this.#chunkGap.add(gapNs / nsPerMs);
+    for (const { widthNs } of parts.chunks) this.#uncertainty.add(widthNs / nsPerMs);
   }
 
   /** What the requests so far come to. `sessions` are those of the level. */
@@ -597,9 +622,8 @@ export function weightedStats(values: readonly Weighted[]): Stats {
 }
 
 /** Output tokens of a completed request that arrived inside a window. */
-function tokensInside(request: RequestLine, inside: (atNs: number) => boolean): number {
+function tokensInside(request: RequestLine, { chunks }: Parts, inside: (atNs: number) => boolean): number {
   if (request.outcome === "failed") return 0;
-  const chunks = chunksOf(request);
   // A reply that was not streamed arrives as one.
   if (chunks.length === 0) return inside(request.lastOutputNs ?? request.endNs ?? 0) ? shownTokens(request) : 0;
   return sumOf(chunks.map(({ atNs, tokens }) => (inside(atNs) ? tokens : 0)));

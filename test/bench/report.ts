@@ -2,7 +2,8 @@
  * What a report of a large run costs: `node build/bootstrap.cjs test/bench/report.ts [requests] [tokens]` writes the records of
  * such a run (200,000 requests of 200 tokens unless told), renders its report in a process of its own and prints how long
  * that took and how much memory it needed. Beside it stands the floor: a process that decompresses the same records, parses
- * each line and keeps nothing. No report from these records can cost less. Further arguments name other working trees of the
+ * each line and keeps nothing. No report from these records can cost less. `killed` is the report of the same records without their
+ * summary, as a run leaves them that is killed. Further arguments name other working trees of the
  * project, built and ready, whose reports of the same records are measured in the same run.
  */
 import { spawnSync } from "node:child_process";
@@ -50,10 +51,17 @@ void runProgram(async () => {
     const others = trees.map((tree) => [path.basename(tree), render(tree)] as const);
     const report = render();
     const [recordsMB, pageMB] = [records, path.join(dir, "report.html")].map((file) => statSync(file).size / 1e6);
+    rmSync(path.join(dir, "summary.json"));
+    const killed = render();
     console.log(
       `${requests} requests x ${tokens} tokens; records ${recordsMB?.toFixed(0)} MB, page ${pageMB?.toFixed(2)} MB`,
     );
-    for (const [name, { s, cpuS, rssMB }] of [...others, ["report", report] as const, ["floor", floor] as const])
+    for (const [name, { s, cpuS, rssMB }] of [
+      ...others,
+      ["report", report] as const,
+      ["killed", killed] as const,
+      ["floor", floor] as const,
+    ])
       console.log(
         `${name.padEnd(6)} ${cpuS.toFixed(1)} s of processor, ${rssMB.toFixed(0)} MB at most, ${s.toFixed(1)} s`,
       );
