@@ -41,6 +41,19 @@ const idle: [given: Environment, name: SettingName, why: RegExp][] = [
   [{ DATASET: "prompts", SHARED_PREFIX: "5" }, "SHARED_PREFIX", /with DATASET/],
   [{ DATASET: "prompts", LENGTHS: "short" }, "LENGTHS", /with DATASET/],
   [{ TRACE: "t.jsonl", RATE: "1" }, "RATE", /with TRACE/],
+  // A trace says when what is sent, and how long it and its answer are.
+  ...Object.entries({
+    ...{ MAX_OUTPUT_TOKENS: "2", DATASET: "prompts", STAGES: "1s:2", ARRIVAL: "poisson", DURATION: "1s" },
+    ...{ INPUT_TOKENS: "9", MAX_INPUT_TOKENS: "9", SHARED_PREFIX: "9", RATE_FILE: "r.csv", REQUESTS: "3" },
+  }).map(([name, value]): (typeof idle)[number] => [
+    { TRACE: "t.jsonl", [name]: value },
+    name as SettingName,
+    /with TRACE/,
+  ]),
+  // A set's rows are as long as they are.
+  [{ DATASET: "prompts", INPUT_TOKENS: "9" }, "INPUT_TOKENS", /with DATASET/],
+  [{ DATASET: "prompts", TOKEN_IDS: "true", API: "completions" }, "TOKEN_IDS", /with DATASET/],
+  [{ TRACE: "t.jsonl", TOKEN_IDS: "true", API: "completions" }, "TOKEN_IDS", /with TRACE/],
   [{ TRACE: "t.jsonl", PATTERN: "sine:1:2:1m" }, "PATTERN", /with TRACE/],
   [{ TRACE: "t.jsonl", PRESET: "chat" }, "PRESET", /with TRACE/],
   [{ DATASET: "prompts", PRESET: "chat" }, "PRESET", /with DATASET or TARGETS/],

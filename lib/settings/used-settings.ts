@@ -248,7 +248,7 @@ const idle: readonly Idle[] = [
       dataset === "" && trace === "" ? "without DATASET or TRACE: nothing is recorded" : "",
   },
   {
-    names: ["SHARED_PREFIX", "TOKEN_IDS", "LENGTHS"],
+    names: ["INPUT_TOKENS", "SHARED_PREFIX", "TOKEN_IDS", "LENGTHS"],
     why: ({ DATASET: dataset }) => (dataset === "" ? "" : "with DATASET, which has the prompts as they are"),
   },
   {

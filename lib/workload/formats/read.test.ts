@@ -376,6 +376,15 @@ test("a row without a length is not given that of the row before it", () => {
   );
 });
 
+test("MAX_INPUT_TOKENS is refused where a row has a text, which it does not cut, and taken where all are token ids", () => {
+  const texts = lines({ prompt: "a b c" });
+  const says = /has texts, which MAX_INPUT_TOKENS=2 does not cut.*leave it out/;
+  assert.throws(() => dataset("a.jsonl", texts, { MAX_INPUT_TOKENS: 2 }), says);
+  assert.throws(() => readRows("DATASET", "a.jsonl", texts, { MAX_INPUT_TOKENS: 2 }, true), says);
+  const ids = dataset("a.jsonl", lines({ token_ids: [1, 2, 3] }), { API: "completions", MAX_INPUT_TOKENS: 2 });
+  assert.equal(ids.rows.length, 1);
+});
+
 test("DATASET_LIMIT stops reading: what stands behind is not looked at", () => {
   const text = `${lines({ prompt: "a" }, { prompt: "b" })}\nbroken`;
   assert.equal(dataset("a.jsonl", text, { DATASET_LIMIT: 2 }).rows.length, 2);

@@ -24,6 +24,7 @@ export interface ReadSettings {
   readonly DATASET_LIMIT?: number;
   readonly DATASET_SHUFFLE: boolean;
   readonly SEED: number;
+  readonly MAX_INPUT_TOKENS?: number | undefined;
   readonly TRACE_UNIT: "auto" | TimeUnit;
   readonly TRACE_BLOCK?: number;
   readonly TRACE_WINDOW?: Window;
@@ -66,6 +67,7 @@ export function readFile(
   keep: Keep,
   sessions = false,
 ): ReadFile {
+  if (sessions) requireUncut(settings);
   const records = openRecords(name, file, (value) => formats.some((format) => format.matches(value)));
   const notes = new Notes();
   let kept = 0;
@@ -199,6 +201,14 @@ function chosenTurns(
   );
 }
 
+/** @throws Error for a limit that a text is not cut to: how many tokens a word has only the server knows. */
+function requireUncut({ MAX_INPUT_TOKENS: limit }: ReadSettings): void {
+  if (limit !== undefined)
+    throw new Error(
+      `has texts, which MAX_INPUT_TOKENS=${limit} does not cut: it cuts prompts of token ids; leave it out, or shorten the file's rows`,
+    );
+}
+
 /** The rows of a DATASET. */
 class PromptRows implements RowTaker {
   readonly about = "";
@@ -234,6 +244,7 @@ class PromptRows implements RowTaker {
         "times are not kept: the load says when a row is sent; set TRACE in the place of DATASET to send each at its time",
       );
     if (row.delayMs !== undefined) this.notes.remark("delays between turns are not kept");
+    if (row.input.kind !== "tokenIds") requireUncut(this.settings);
     requireSendable(row, this.settings.API, this.notes);
     this.keep(JSON.stringify(promptOf(row, this.notes)));
     this.count++;
