@@ -525,6 +525,21 @@ test("a tool is called, waited for and answered, and the task lasts until then",
     assert.deepEqual([sessions?.completed, sessions?.taskMs.count], [4, 8]);
     assert.equal(sessions?.waitMs.mean, 4 * 35);
     assert.ok((sessions?.taskMs.min ?? 0) >= 70, "the waits for the tool are part of the task");
+    // A session lasts from what the server had first of it to the last token that it sent; so does each of its tasks.
+    const truth = new Map((await server.truth()).requests.map((each) => [each.id, each]));
+    const bySession = new Map<string, RequestLine[]>();
+    for (const each of ended.requests)
+      bySession.set(each.session ?? "", [...(bySession.get(each.session ?? "") ?? []), each]);
+    const lasted = (of: RequestLine[]) => {
+      const own = of.map(({ id }) => truth.get(id ?? "") as NonNullable<ReturnType<typeof truth.get>>);
+      const ends = own.map(({ sendsNs }) => sendsNs.at(-1)?.[0] ?? Number.NaN);
+      return (Math.max(...ends) - Math.min(...own.map(({ beginNs }) => beginNs))) / 1e6;
+    };
+    const inTurn = [...bySession.values()].map((each) => each.sort((x, y) => (x.turn ?? 0) - (y.turn ?? 0)));
+    const mean = (values: number[]) => values.reduce((sum, each) => sum + each, 0) / values.length;
+    near(sessions?.durationMs.mean ?? 0, mean(inTurn.map(lasted)), "time of a session", { absolute: 10 });
+    const tasks = inTurn.flatMap((each) => [each.slice(0, 3), each.slice(3)]);
+    near(sessions?.taskMs.mean ?? 0, mean(tasks.map(lasted)), "time of a task", { absolute: 10 });
     assert.deepEqual(
       ended.requests
         .filter((each) => each.session === ended.requests[0]?.session)
