@@ -334,7 +334,7 @@ test("sessions arrive by RATE_FILE and PATTERN as requests do: at the times of t
 
 const engine = ["--step-time", "1ms", "--sequence-time", "10us", "--prefill-rate", "100000"];
 
-test("TTFT and cached input by turn are the server's truth, and the records fold to the summary", {
+test("TTFT, speed and cached input by turn are the server's truth, and the records fold to the summary", {
   timeout: 90_000,
 }, async () => {
   const server = await startServer(...engine, "--enable-prefix-caching", "--enable-prompt-tokens-details");
@@ -348,7 +348,7 @@ test("TTFT and cached input by turn are the server's truth, and the records fold
     const level = levelOf(ended.summary, "c8");
     const { turns = [], sessions } = level;
     assert.equal(turns.length, 5);
-    for (const { turn, requests, inputTokens, cachedTokens, cachedShare = 0, ttftMs } of turns) {
+    for (const { turn, requests, inputTokens, cachedTokens, cachedShare = 0, ttftMs, outputSpeed } of turns) {
       const own = ended.requests.filter((each) => each.turn === turn);
       const true_ = own.map(({ id }) => truth.get(id ?? "") as NonNullable<ReturnType<typeof truth.get>>);
       const total = (of: (each: (typeof true_)[number]) => number) => true_.reduce((sum, each) => sum + of(each), 0);
@@ -364,6 +364,11 @@ test("TTFT and cached input by turn are the server's truth, and the records fold
       assert.equal(cachedShare, cachedTokens / inputTokens);
       const ttft = total(({ beginNs, sendsNs }) => ((sendsNs[0]?.[0] ?? 0) - beginNs) / 1e6) / own.length;
       near(ttftMs.mean, ttft, `TTFT of turn ${turn}`, { absolute: 3 });
+      const speed = total(({ sendsNs, outputTokens }) => {
+        const times = sendsNs.filter(([, , tokens]) => tokens > 0).map(([from]) => from);
+        return ((outputTokens - 1) * 1e9) / ((times.at(-1) ?? 0) - (times[0] ?? 0));
+      });
+      near(outputSpeed.mean, speed / own.length, `speed of turn ${turn}`, { relative: 0.1 });
     }
     const shares = turns.map(({ cachedShare = 0 }) => cachedShare);
     assert.ok(
