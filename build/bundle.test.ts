@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { closeSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import fs, { closeSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import { after, test } from "node:test";
@@ -9,6 +9,7 @@ import { metrics } from "../lib/figures/metrics-table";
 import { settings } from "../lib/settings/settings";
 import { bundle, scenarioNames, sseScenarioNames, useSseClient } from "./bundle";
 import { root } from "./paths";
+import { Problem } from "./program";
 
 const dir = mkdtempSync(path.join(os.tmpdir(), "tokenclock-bundle-"));
 after(() => rmSync(dir, { recursive: true, force: true }));
@@ -63,6 +64,23 @@ test("a bundle takes its place whole: who reads the old one goes on with it, and
   closeSync(reader);
   assert.match(readFileSync(file, "utf8"), /"new"/);
   assert.deepEqual(readdirSync(made).sort(), ["whole.js", "whole.js.map"]);
+});
+
+test("a bundle that a full disk cuts is refused by name, and nothing of it is left", async (t) => {
+  const made = path.join(dir, "full");
+  const write = fs.writeFileSync;
+  t.mock.method(fs, "writeFileSync", (file: string, contents: Uint8Array) => {
+    write(file, contents.subarray(0, 8));
+    throw new Error("ENOSPC: no space left on device, write");
+  });
+  const file = path.join(dir, "full.ts");
+  write(file, "export default () => 1;");
+  await assert.rejects(bundle([file], made), (error) => {
+    assert.ok(error instanceof Problem);
+    assert.match(error.message, /full\.js(\.map)? cannot be written: ENOSPC: no space left on device, write$/);
+    return true;
+  });
+  assert.deepEqual(readdirSync(made), []);
 });
 
 test("a bundle above the limit is refused with its size", async () => {

@@ -1,8 +1,8 @@
-import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { builtinModules } from "node:module";
 import path from "node:path";
 import { type BuildFailure, type BuildOptions, build, type Plugin } from "esbuild";
-import { distDir, root } from "./paths";
+import { distDir, root, shown } from "./paths";
 import { Problem } from "./program";
 
 /**
@@ -152,12 +152,20 @@ export function sseScenarioNames(): string[] {
   return scenarioNames().filter((name) => !moduleOnly.has(name));
 }
 
-/** Puts a file in its place whole: a k6 that starts beside this process reads the old one or the new one. One that is the same stays. */
+/**
+ * Puts a file in its place whole: a k6 that starts beside this process reads the old one or the new one. One that is the same stays.
+ * @throws Problem where it cannot be written, as on a full disk; nothing of it is left then.
+ */
 function replaceFile(file: string, contents: Uint8Array): void {
   if (existsSync(file) && Buffer.compare(readFileSync(file), contents) === 0) return;
   const fresh = `${file}.${process.pid}`;
-  writeFileSync(fresh, contents);
-  renameSync(fresh, file);
+  try {
+    writeFileSync(fresh, contents);
+    renameSync(fresh, file);
+  } catch (error) {
+    rmSync(fresh, { force: true });
+    throw new Problem(`${shown(file)} cannot be written: ${(error as Error).message}`);
+  }
 }
 
 /**
@@ -198,6 +206,7 @@ export async function bundle(
       alias: { papaparse: "papaparse/papaparse.min.js" },
       define: { DATASETS_PATH: JSON.stringify(datasetsPath) },
       // Names stay readable in k6's stack traces; syntax and white space alone bring most of the saving.
+      minifyIdentifiers: process.env.MI === "1",
       minifySyntax: true,
       minifyWhitespace: true,
       tsconfig: path.join(root, "tsconfig.k6.json"),

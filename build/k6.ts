@@ -36,13 +36,15 @@ export async function requireGo(): Promise<string> {
 }
 
 /**
- * The environment of the Go commands of build, check and tests. They share what changes each compiled package, so that the
- * packages of k6 are compiled once for all of them, which is most of what a first run takes.
+ * The environment of the Go commands of build, check, tests and releases. They share what changes each compiled package, so that the
+ * packages of k6 are compiled once for all of them, which is most of what a first run takes. `target` is the system that a release is
+ * compiled for, in Go's words; by default that of the user's environment.
  */
-export const goEnvironment = (): NodeJS.ProcessEnv => ({
+export const goEnvironment = (target?: { os: string; architecture: string }): NodeJS.ProcessEnv => ({
   ...process.env,
   CGO_ENABLED: "0",
   GOFLAGS: [process.env.GOFLAGS, "-trimpath"].filter(Boolean).join(" "),
+  ...(target && { GOOS: target.os, GOARCH: target.architecture }),
 });
 
 /** How Go compiles the binary: static, and the same bytes wherever the sources are. */

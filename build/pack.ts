@@ -6,6 +6,7 @@ import { Command } from "commander";
 import { shippedDatasets } from "../lib/workload/shipped-datasets";
 import { bundleLibrary } from "./bundle";
 import { runCommand } from "./command";
+import { makeOutput } from "./folder";
 import { root, shown } from "./paths";
 import { Problem, runProgram } from "./program";
 import { packageOf } from "./release/cli";
@@ -47,8 +48,8 @@ async function fill(folder: string): Promise<void> {
 export async function packLibrary(output: string): Promise<string> {
   const folder = mkdtempSync(path.join(os.tmpdir(), "tokenclock-pack-"));
   try {
+    makeOutput(output);
     await fill(folder);
-    mkdirSync(output, { recursive: true });
     const npm = process.platform === "win32" ? "npm.cmd" : "npm";
     const args = ["pack", "--json", "--ignore-scripts", "--pack-destination", output];
     const { code, stdout, stderr } = await runCommand(npm, args, { cwd: folder });

@@ -1,6 +1,7 @@
 /** The folder of a run's results: a run has it to itself. */
 import { existsSync, mkdirSync, readFileSync, renameSync, rmdirSync } from "node:fs";
 import path from "node:path";
+import { makeFolders } from "../build/folder";
 import { Problem } from "../build/program";
 import { exitCodes } from "../lib/outcome/exit-codes";
 
@@ -110,22 +111,14 @@ export function newResultsFolder(scenario: string): { dir: string; made: string[
  * @throws Problem with exit code 104 where that cannot be.
  */
 export function makeFolder(dir: string): string[] {
-  const made: string[] = [];
   try {
-    // One by one: Node's recursive mkdir never ends below a folder such as /proc, where none can be made.
-    const missing: string[] = [];
-    for (let at = dir; !existsSync(at); at = path.dirname(at)) missing.push(at);
-    for (const each of missing.reverse()) {
-      mkdirSync(each);
-      made.unshift(each);
-    }
+    return makeFolders(dir);
   } catch (error) {
     throw new Problem(
       `RESULTS=${dir} cannot be made: ${error instanceof Error ? error.message : error}`,
       exitCodes.settings,
     );
   }
-  return made;
 }
 
 /** Removes those of the folders in which nothing is, the lowest first; returns whether the first of them is gone. */

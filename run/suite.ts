@@ -5,11 +5,12 @@
  * same command goes on where an interrupted one stopped.
  */
 import { spawn } from "node:child_process";
-import { createWriteStream, existsSync, mkdirSync, readFileSync, statSync } from "node:fs";
+import { createWriteStream, existsSync, readFileSync } from "node:fs";
 import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
-import { dirname, join, resolve } from "node:path";
+import { join, resolve } from "node:path";
 import { Command } from "commander";
 import { bundleScenarios } from "../build/bundle";
+import { makeFolders } from "../build/folder";
 import { ensureK6 } from "../build/k6";
 import { distDir, shown } from "../build/paths";
 import { Problem, runProgram } from "../build/program";
@@ -52,15 +53,10 @@ import {
   writeSuiteReport,
 } from "./suite-report";
 
-/**
- * Makes a folder and those above it. Not by mkdir's own recursion, which never ends below /proc.
- * @throws Problem with 104 when it cannot be made.
- */
+/** Makes a folder and those above it. @throws Problem with 104 when it cannot be made. */
 function makeFolder(folder: string): void {
-  if (existsSync(folder) && statSync(folder).isDirectory()) return;
-  if (dirname(folder) !== folder && !existsSync(dirname(folder))) makeFolder(dirname(folder));
   try {
-    mkdirSync(folder);
+    makeFolders(folder);
   } catch (error) {
     throw new Problem(`${folder} cannot be made: ${(error as Error).message}`, exitCodes.settings);
   }

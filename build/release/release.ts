@@ -18,7 +18,8 @@ import path from "node:path";
 import { Command } from "commander";
 import { bundleLibrary, bundleScenarios, sseScenarioNames } from "../bundle";
 import { runCommand } from "../command";
-import { ensureK6, goBuild, requireGo } from "../k6";
+import { makeOutput } from "../folder";
+import { ensureK6, goBuild, goEnvironment, requireGo } from "../k6";
 import { builtK6, distDir, root, shown } from "../paths";
 import { Problem, runProgram } from "../program";
 import { bundleCli, keptPackages, packageOf } from "./cli";
@@ -55,7 +56,7 @@ async function writeK6(target: Target, file: string): Promise<void> {
   } else {
     const { code, stderr } = await runCommand("go", [...goBuild, "-o", file, "./cmd/k6"], {
       cwd: path.join(root, "extension"),
-      env: { ...process.env, CGO_ENABLED: "0", GOOS: target.os, GOARCH: target.architecture },
+      env: goEnvironment(target),
       progress: { what: `compiling k6 for ${target.name}`, everyMs: 30_000 },
     });
     if (code !== 0) throw new Problem(`compiling k6 for ${target.name} failed:\n${stderr.trim()}`);
@@ -217,6 +218,7 @@ async function pack(target: Target, options: Options, epochS: number, folder: st
   const args = ["-folder", folder, "-out", path.join(options.output, archive), "-epoch", String(epochS)];
   const { code, stderr } = await runCommand("go", ["run", "./pack", ...args, "-level", options.level], {
     cwd: path.join(root, "build", "tools"),
+    env: goEnvironment(),
   });
   if (code !== 0) throw new Problem(`packing ${archive} failed: ${stderr.trim()}`);
   return [archive, `${name}.cdx.json`];
@@ -236,9 +238,9 @@ async function main(argv: readonly string[]): Promise<number> {
     throw new Problem(`--runtime ${given.runtime} is neither npm nor host`, 104);
   const options = { ...given, output: path.resolve(given.output) };
   const wanted = options.only ? options.only.map(targetOf) : targets;
+  makeOutput(options.output);
   await requireGo();
   const epochS = await epoch();
-  mkdirSync(options.output, { recursive: true });
   // What an earlier release left, and nothing else: the folder is the user's.
   for (const file of readdirSync(options.output)) {
     if (/^(tokenclock-.+\.(tar\.gz|zip|cdx\.json)|SHA256SUMS)$/.test(file)) rmSync(path.join(options.output, file));

@@ -7,6 +7,7 @@
 import { realpathSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { Command } from "commander";
+import { makeOutput } from "../../build/folder";
 import { type Column, textTable } from "../../lib/figures/table";
 import { unknownContent, workloadDigest, workloadIdentity } from "../../lib/workload/workload-identity";
 import { formatChange, formatNumber, formatShare, plural } from "../format";
@@ -322,6 +323,7 @@ export async function main(
   const flags = program.opts<Flags>();
   const options = optionsOf(flags);
   const sides = sidesOf(program.args, flags);
+  if (flags.output !== undefined) makeOutput(flags.output);
   const read = await Promise.all(sides.map((side) => Promise.all(side.map(readOrReason))));
   const { outcome, lines, page } = judged(read as [Read[], Read[]], options, flags.anyway === true);
   print(flags.json ? outcomeJson(outcome) : `${[...lines, outcome.headline].join("\n")}\n`);

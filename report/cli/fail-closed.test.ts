@@ -72,6 +72,23 @@ test("the whole run passes both, so that a refusal is the damage's", async () =>
   assert.equal(await runCompare(whole), 0);
 });
 
+test("an --output that cannot be made is refused by each command before it reads anything", async () => {
+  const file = join(dir, "a-file");
+  writeFileSync(file, "");
+  const commands: ((output: string) => Promise<number>)[] = [
+    (output) => gate(["absent", "--output", output], quiet),
+    (output) => compare(["absent", "absent", "--output", output], quiet),
+    (output) => merge(["absent", "--parts", "1", "--output", output], quiet),
+    (output) => report(["absent", "--output", output]),
+  ];
+  // Node's recursive mkdir never returns from /proc.
+  for (const output of [join(file, "x"), ...(process.platform === "linux" ? ["/proc/x"] : [])])
+    for (const command of commands)
+      await assert.rejects(command(output), {
+        message: new RegExp(`^--output ${output} cannot be used \\(E.+\\); name another folder$`),
+      });
+});
+
 const summary = JSON.parse(readFileSync(join(whole, "summary.json"), "utf8")) as Record<string, unknown>;
 const lines = gunzipSync(readFileSync(join(whole, "records.ndjson.gz")))
   .toString()

@@ -6,6 +6,7 @@
 
 import { existsSync, readFileSync } from "node:fs";
 import { Command } from "commander";
+import { makeOutput } from "../../build/folder";
 import { clientMemory } from "../../lib/figures/drift";
 import type { Second } from "../../lib/figures/level-summary";
 import { isMetricName, type MetricName, metrics } from "../../lib/figures/metrics-table";
@@ -400,6 +401,7 @@ export async function main(
   const { confidence = mlperfConfidence.confidence, tolerance = mlperfConfidence.tolerance } = options;
   const dir = program.args[0] as string;
   const by = { confidence, tolerance };
+  if (options.output !== undefined) makeOutput(options.output);
   const run = await readResults(dir, { itl: true }).catch((error: Error) => error);
   const result = run instanceof Error ? notValid(run.message) : orRefused(() => judged(run, options, by));
   const outcome = gateOutcome(run instanceof Error ? dir : run.name, result, by);

@@ -3,12 +3,13 @@
  * would have. Exit 0 passed, 99 a threshold is violated, 98 not valid (a part is missing, cut or another one's, a client is not
  * valid), 96 too few samples, 104 what is asked wrongly. The coordinator calls it at its end.
  */
-import { createWriteStream, existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { createWriteStream, existsSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { basename, dirname, join, resolve } from "node:path";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { constants, createGzip } from "node:zlib";
 import { Command } from "commander";
+import { makeOutput } from "../../build/folder";
 import { withCosts } from "../../lib/figures/computed-gauges";
 import type { PriceSettings } from "../../lib/figures/cost";
 import { serverFile } from "../../lib/figures/server-pages";
@@ -69,6 +70,7 @@ export async function main(argv: readonly string[], print: (text: string) => voi
   const output = options.output ?? dirname(resolve(dirs[0] ?? "."));
   const taken = ["summary.json", "records.ndjson.gz", "records.ndjson"].find((name) => existsSync(join(output, name)));
   if (taken) throw new Error(`${join(output, taken)} is there already; name another folder with --output`);
+  makeOutput(output);
   const parts: PartRecords[] = [];
   const refusals = options.ended === undefined ? [] : [`the run ended early: ${options.ended}`];
   for (const dir of dirs) {
@@ -171,7 +173,6 @@ async function writeMerged(merged: Merged, output: string): Promise<{ outcome: O
     const aggregate = /^[^<>=!\s]+/.exec(expression)?.[0] ?? "";
     if (value !== undefined) of.values[aggregate] = value;
   }
-  mkdirSync(output, { recursive: true });
   const recordsError = await writeRecords(merged, join(output, "records.ndjson.gz"));
   const whole = recordsError === undefined ? report : { ...report, recordsError };
   const own = loadResults(report, run.config);

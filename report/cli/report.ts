@@ -1,6 +1,7 @@
 /** `npm run report -- DIR [MORE...]`: renders a results folder, or several beside each other. */
 import { join } from "node:path";
 import { Command } from "commander";
+import { makeOutput } from "../../build/folder";
 import { renderReport } from "../page/render";
 import { parseCommandLine, runCommandLine } from "./options";
 import { progressLine } from "./progress";
@@ -22,6 +23,7 @@ export async function main(argv: readonly string[]): Promise<number> {
   parseCommandLine(program, argv);
   const [dir = "", more = []] = program.processedArgs as [string?, string[]?];
   const { output } = program.opts<{ output?: string }>();
+  if (output !== undefined) makeOutput(output);
   const { files } = await renderReport([dir, ...more], { outputDir: output, onProgress: progressLine() });
   console.log(`${join(output ?? dir, "report.html")} and ${files.length - 1} tables and pictures`);
   return 0;

@@ -1,6 +1,7 @@
 /** What a pipeline gets of a verdict: JUnit XML for its test view, Markdown for its summary page, JSON for programs. */
-import { appendFileSync, mkdirSync, writeFileSync } from "node:fs";
+import { appendFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { makeFolders } from "../../build/folder";
 import { exitCodes as table } from "../../lib/outcome/exit-codes";
 
 /** What a judgement came to. "refused": what was asked for cannot be judged, as with a setting that is not allowed. */
@@ -141,7 +142,7 @@ export function outcomeJson({ details, ...outcome }: Outcome): string {
  * @throws Error where one cannot be written.
  */
 export function publish(outcome: Outcome, dir: string, env: NodeJS.ProcessEnv = process.env): void {
-  mkdirSync(dir, { recursive: true });
+  makeFolders(dir);
   writeFileSync(join(dir, `${outcome.tool}.junit.xml`), junitXml(outcome));
   writeFileSync(join(dir, `${outcome.tool}.md`), markdown(outcome));
   writeFileSync(join(dir, `${outcome.tool}.json`), outcomeJson(outcome));

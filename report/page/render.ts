@@ -2,7 +2,7 @@
  * Folds results folders into report.html, tables/ (CSV and JSON), pictures/ (PNG) and what else a scenario writes. Every
  * picture and table of every scenario is made on this one way.
  */
-import { mkdir, writeFile } from "node:fs/promises";
+import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { type Results, readResults } from "../read/read";
 import type { Answer, Answerer } from "./answer";
@@ -110,8 +110,7 @@ export async function renderReport(
     await writeFile(join(target, name), content);
     files.push(name);
   }
-  await mkdir(join(target, "tables"), { recursive: true });
-  await mkdir(join(target, "pictures"), { recursive: true });
+  for (const name of ["tables", "pictures"]) makeFolders(join(target, name));
   await write("report.html", pageHtml(all, answer));
   for (const table of answer.sections.flatMap(({ tables }) => tables)) {
     await write(join("tables", `${table.name}.csv`), tableCsv(table));

@@ -3,6 +3,7 @@ package coordinate
 import (
 	"context"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -295,6 +296,39 @@ func TestOpen_WhatIsNoCoordinatorIsRefusedAtOnce(t *testing.T) {
 		require.ErrorContains(t, err, says, address)
 		require.Less(t, time.Since(began), openPatience/2)
 	}
+}
+
+func TestOpen_SaysOnceThatItWaits(t *testing.T) {
+	gone := httptest.NewServer(http.NotFoundHandler())
+	gone.Close()
+	mute := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body) // else the server does not see that the runner left
+		<-r.Context().Done()
+	}))
+	t.Cleanup(mute.Close)
+	for name, c := range map[string]struct{ address, why string }{
+		"where nothing listens":    {gone.URL, "connection refused"},
+		"where nothing is replied": {mute.URL, "no reply for 1s"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			var said []string
+			_, err := Open(ctx, Options{Address: c.address, Now: func() int64 { return 1 }, Waiting: func(what string) {
+				said = append(said, what)
+				cancel()
+			}})
+			require.ErrorIs(t, err, context.Canceled)
+			require.Len(t, said, 1)
+			require.Regexp(t, "^COORDINATOR="+c.address+` does not answer yet \(.*`+c.why+`\): asking again for up to 2m0s$`, said[0])
+		})
+	}
+	t.Run("and no second time", func(t *testing.T) {
+		var times atomic.Int32
+		_, err := Open(t.Context(), Options{Address: gone.URL, Now: func() int64 { return 1 }, Patience: 400 * time.Millisecond, Waiting: func(string) { times.Add(1) }})
+		require.ErrorContains(t, err, "could not be reached for 400ms")
+		require.Equal(t, int32(1), times.Load())
+	})
 }
 
 // A request that comes twice, late or torn leaves the records as they were sent.

@@ -26,6 +26,8 @@ type Options struct {
 	StartUnixNs int64
 	// Ended is called once where the run ends early for all, with the reason.
 	Ended func(reason string)
+	// Waiting is called once where Open waits for a coordinator that does not answer: with its address, why, and for how long.
+	Waiting func(what string)
 	// Patience is how long the coordinator is asked again before it is taken for lost; 0 = 20 s. Registering sets it to the
 	// coordinator's --lost-after: runners and coordinator lose each other after the same time.
 	Patience time.Duration
@@ -39,6 +41,7 @@ type Runner struct {
 	instance string
 	reply    runReply
 	part     int
+	retrying func(err error) // called before a request is repeated; nil once the run is open
 
 	mu      sync.Mutex
 	clock   Clock
@@ -74,6 +77,7 @@ func (e refused) Error() string { return e.reason }
 const (
 	defaultPatience = 20 * time.Second
 	openPatience    = 2 * time.Minute // the coordinator may start later than the runners
+	silence         = time.Second     // how long a first reply may take before the user is told
 
 	// gonePatience is how long connections may be refused: the host is there, and nothing listens on its port. A coordinator
 	// that was started again leads another run, so waiting for it is of no use.
@@ -100,11 +104,31 @@ func Open(ctx context.Context, o Options) (*Runner, error) {
 	r := &Runner{
 		o: o, base: u, http: &http.Client{Transport: transport}, instance: randomHex(8), wake: make(chan struct{}, 1),
 	}
-	if err := r.insist(ctx, pathRun, struct{}{}, &r.reply); err != nil {
+	if err := r.open(ctx); err != nil {
 		return nil, fmt.Errorf("COORDINATOR=%s: %w", u.Redacted(), err)
 	}
 	r.o.Patience = patience
 	return r, nil
+}
+
+// open asks for the run. The first failure, or a reply that takes longer than `silence`, is passed on to Waiting: the wait may
+// last for minutes, and a wrong address looks the same as a coordinator that starts late.
+func (r *Runner) open(ctx context.Context) error {
+	var once sync.Once
+	r.retrying = func(err error) {
+		if r.o.Waiting != nil {
+			once.Do(func() {
+				r.o.Waiting(fmt.Sprintf("COORDINATOR=%s does not answer yet (%v): asking again for up to %v", r.base.Redacted(), err, r.o.Patience))
+			})
+		}
+	}
+	retrying := r.retrying
+	silent := time.AfterFunc(silence, func() { retrying(fmt.Errorf("no reply for %v", silence)) })
+	defer func() {
+		silent.Stop()
+		r.retrying = nil
+	}()
+	return r.insist(ctx, pathRun, struct{}{}, &r.reply)
 }
 
 // Salt is the salt of the run's texts, Run its id, Runners how many there are.
@@ -343,6 +367,9 @@ func (r *Runner) insistRaw(ctx context.Context, path, contentType string, body [
 			return err
 		case time.Since(began) > r.o.Patience:
 			return fmt.Errorf("it could not be reached for %v: %w", r.o.Patience, err)
+		}
+		if r.retrying != nil {
+			r.retrying(err)
 		}
 		select {
 		case <-time.After(100 * time.Millisecond):

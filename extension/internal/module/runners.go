@@ -79,6 +79,11 @@ func (i *instance) joinRunners(v sobek.Value) string {
 	}
 	c, err := coordinate.Open(context.Background(), coordinate.Options{
 		Address: o.Address, Token: token, Now: clock.Now, StartUnixNs: clock.StartUnixNs(), Ended: i.root.endedForAll,
+		Waiting: func(what string) {
+			if env := i.vu.InitEnv(); env != nil {
+				env.Logger.Warn("tokenclock: " + what)
+			}
+		},
 	})
 	if err == nil && c.Runners() != o.Runners {
 		err = fmt.Errorf("RUNNERS=%d, but the coordinator waits for %d; start it with --runners %d", o.Runners, c.Runners(), o.Runners)
