@@ -205,8 +205,7 @@ export async function bundle(
       // The same library with short names, a third of the size.
       alias: { papaparse: "papaparse/papaparse.min.js" },
       define: { DATASETS_PATH: JSON.stringify(datasetsPath) },
-      // Names stay readable in k6's stack traces; syntax and white space alone bring most of the saving.
-      minifyIdentifiers: process.env.MI === "1",
+      // Names stay readable in k6's stack traces; syntax and white space alone bring most of the saving: short names, 3 % more.
       minifySyntax: true,
       minifyWhitespace: true,
       tsconfig: path.join(root, "tsconfig.k6.json"),

@@ -18,5 +18,9 @@ test("Go's environment is the same for a build and a release, which adds its tar
   const own = goEnvironment();
   assert.equal(own.CGO_ENABLED, "0");
   assert.match(own.GOFLAGS ?? "", /(^| )-trimpath$/);
-  assert.deepEqual(goEnvironment({ os: "windows", architecture: "arm64" }), { ...own, GOOS: "windows", GOARCH: "arm64" });
+  assert.deepEqual(goEnvironment({ os: "windows", architecture: "arm64" }), {
+    ...own,
+    GOOS: "windows",
+    GOARCH: "arm64",
+  });
 });

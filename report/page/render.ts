@@ -4,6 +4,7 @@
  */
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { makeFolders } from "../../build/folder";
 import { type Results, readResults } from "../read/read";
 import type { Answer, Answerer } from "./answer";
 import { arrivalRateRamp } from "./answers/arrival-rate-ramp";
