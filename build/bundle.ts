@@ -252,7 +252,7 @@ export async function bundleLibrary(outDir = distDir, datasetsDir?: string): Pro
 }
 
 /** The library has every load shape. */
-const maxLibraryBytes = 295 * 1024;
+const maxLibraryBytes = 296 * 1024;
 
 /** Bundles every scenario, for the built k6 and for a stock k6 with xk6-sse; returns the names. */
 export async function bundleScenarios(): Promise<string[]> {

@@ -23,4 +23,5 @@ export { findModel } from "./wire/model-name";
 export { metricsPages, openPolled } from "./wire/polled";
 export { findTemplateTokens, findTokensPerWord } from "./wire/tokenizer";
 export { readNamed } from "./workload/formats/named";
+export { requirePromptsOfTheirOwn } from "./workload/shared-prefix";
 export { drawRing } from "./workload/words";

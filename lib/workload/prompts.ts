@@ -44,6 +44,7 @@ function sourceOf(next: PromptSource["next"]): PromptSource {
 function openNext(config: Config, lengths: Lengths): PromptSource["next"] {
   if (config.TARGETS !== "") return targetPrompts(config);
   if (config.DATASET !== "") return datasetPrompts(config, lengths);
+  orRefuse(() => beforeLoad().requirePromptsOfTheirOwn(config, lengths));
   const prompts = syntheticPrompts(config, openWords(config), lengths);
   return (slot, tokensPerWord, words) => prompts.at(slot.index, slot.level, tokensPerWord, words);
 }
