@@ -1,5 +1,5 @@
 /** Folders that commands write to. */
-import { accessSync, constants, mkdirSync, statSync } from "node:fs";
+import { accessSync, constants, existsSync, mkdirSync, statSync } from "node:fs";
 import path from "node:path";
 import { exitCodes } from "../lib/outcome/exit-codes";
 import { Problem } from "./program";
@@ -12,7 +12,7 @@ export function makeFolders(dir: string): string[] {
   if (isFolder(dir)) return [];
   const above = path.dirname(dir);
   // One by one: Node's recursive mkdir never ends below a folder such as /proc, where none can be made.
-  const made = above === dir ? [] : makeFolders(above);
+  const made = above === dir || existsSync(above) ? [] : makeFolders(above);
   try {
     mkdirSync(dir);
     return [dir, ...made];
@@ -24,7 +24,7 @@ export function makeFolders(dir: string): string[] {
 }
 
 function isFolder(dir: string): boolean {
-  return statSync(dir, { throwIfNoEntry: false })?.isDirectory() ?? false;
+  return existsSync(dir) && statSync(dir).isDirectory();
 }
 
 /**

@@ -58,7 +58,8 @@ function makeFolder(folder: string): void {
   try {
     makeFolders(folder);
   } catch (error) {
-    throw new Problem(`${folder} cannot be made: ${(error as Error).message}`, exitCodes.settings);
+    const { message, path = folder } = error as NodeJS.ErrnoException;
+    throw new Problem(`${path} cannot be made: ${message}`, exitCodes.settings);
   }
 }
 
