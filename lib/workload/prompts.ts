@@ -44,7 +44,15 @@ function sourceOf(next: PromptSource["next"]): PromptSource {
 function openNext(config: Config, lengths: Lengths): PromptSource["next"] {
   if (config.TARGETS !== "") return targetPrompts(config);
   if (config.DATASET !== "") return datasetPrompts(config, lengths);
-  orRefuse(() => beforeLoad().requirePromptsOfTheirOwn(config, lengths));
+  if (config.SHARED_PREFIX > 0) {
+    const inputs = lengths.inputTokens ?? config.INPUT_TOKENS;
+    // Once a process: what is loaded before the load would take a megabyte in each VU.
+    orRefuse(() =>
+      shared(`prefix of ${JSON.stringify(inputs)}`, () => ({
+        of: beforeLoad().requirePromptsOfTheirOwn(config, inputs),
+      })),
+    );
+  }
   const prompts = syntheticPrompts(config, openWords(config), lengths);
   return (slot, tokensPerWord, words) => prompts.at(slot.index, slot.level, tokensPerWord, words);
 }

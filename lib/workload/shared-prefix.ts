@@ -4,10 +4,10 @@ import type { Distribution } from "./distribution";
 
 /** @throws SettingError for a SHARED_PREFIX that is all of the longest prompt: then all are the same. */
 export function requirePromptsOfTheirOwn(
-  { SHARED_PREFIX: prefix, MAX_INPUT_TOKENS: limit = Infinity, INPUT_TOKENS }: Settings,
-  lengths: { readonly inputTokens?: Distribution } = {},
+  { SHARED_PREFIX: prefix, MAX_INPUT_TOKENS: limit = Infinity }: Settings,
+  inputs: Distribution,
 ): void {
-  const most = Math.min(limit, largest(lengths.inputTokens ?? INPUT_TOKENS));
+  const most = Math.min(limit, largest(inputs));
   if (prefix === 0 || prefix < most) return;
   throw new SettingError(
     `SHARED_PREFIX=${prefix} makes all prompts the same, which have ${most} tokens at most; set less, or a larger INPUT_TOKENS`,

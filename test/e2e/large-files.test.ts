@@ -1,21 +1,12 @@
 /** Files of many rows: what a run keeps of them. */
 import assert from "node:assert/strict";
-import { readFileSync, writeFileSync } from "node:fs";
+import { writeFileSync } from "node:fs";
 import path from "node:path";
 import { test } from "node:test";
+import { noPeakMemory, peakMemory } from "../support/peak-memory";
 import { type RunSettings, readRecords, requestsIn, startRun } from "../support/run";
 import { scratchDir } from "../support/scratch";
 import { startServer } from "../support/simulated";
-
-/** Largest memory of a process so far, bytes; undefined once it is gone. */
-function peakOf(pid: number): number | undefined {
-  try {
-    const [, kB] = /^VmHWM:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, "utf8")) ?? [];
-    return kB === undefined ? undefined : Number(kB) * 1024;
-  } catch {
-    return undefined;
-  }
-}
 
 interface Load {
   readonly why: string;
@@ -48,8 +39,10 @@ const loads: readonly Load[] = [
 ];
 
 for (const { why, scenario, settings, row } of loads) {
-  const skip = process.platform === "linux" ? false : "the memory of a process is read from /proc";
-  test(`${why} of more rows takes little more memory than their bytes`, { timeout: 900_000, skip }, async (t) => {
+  test(`${why} of more rows takes little more memory than their bytes`, {
+    timeout: 900_000,
+    skip: noPeakMemory,
+  }, async (t) => {
     const server = await startServer("--ttft", "5ms", "--itl", "1ms");
     t.after(server.stop);
     const dir = scratchDir();
@@ -60,17 +53,8 @@ for (const { why, scenario, settings, row } of loads) {
       writeFileSync(file, text);
       const named = { BASE_URL: server.baseUrl, THRESHOLDS: "none", ...settings(file) };
       const { child, ...started } = startRun(scenario, named, { timeoutMs: 400_000 });
-      let peak = 0;
-      let over = false;
-      const end = () => {
-        over = true;
-      };
-      void child.ended.then(end, end);
       // The file has been read long before the run ends.
-      while (!over) {
-        peak = peakOf(child.pid) ?? peak;
-        await new Promise((resolve) => setTimeout(resolve, 20));
-      }
+      const peak = await peakMemory(child);
       const { code, stdout, stderr } = await child.ended;
       assert.ok(code === 0 || code === 98, stdout + stderr);
       const requests = requestsIn(readRecords(path.join(started.dir, "records.ndjson.gz")));
