@@ -2,9 +2,11 @@
 import path from "node:path";
 import vm from "node:vm";
 import { build, type Plugin } from "esbuild";
+import { exitCodes } from "../lib/outcome/exit-codes";
 import type { Declaration } from "../lib/settings/parse-config";
 import { libraryFromSource } from "./bundle";
-import { root } from "./paths";
+import { root, shown } from "./paths";
+import { Problem } from "./program";
 
 const configFile = path.join(root, "lib", "settings", "config");
 
@@ -30,15 +32,24 @@ const declare: Plugin = {
 
 /** Stands for k6's modules: a function, a class and an object with every property. */
 function anything(): unknown {
-  const any: unknown = new Proxy(() => undefined, {
-    get: (_, name) => (name === Symbol.toPrimitive ? () => "" : name === "__esModule" ? true : any),
+  const get = (_: object, name: string | symbol): unknown =>
+    name === Symbol.toPrimitive ? () => "" : name === "__esModule" ? true : any;
+  // Of a module with a default export a bundle makes an object that has this one's prototype.
+  const prototype = new Proxy({}, { get });
+  // No arrow function: of such a one there is no `new`.
+  const any: unknown = new Proxy(function any() {}, {
+    get,
+    getPrototypeOf: () => prototype,
     apply: () => any,
     construct: () => any as object,
   });
   return any;
 }
 
-/** The declaration of the test in a script. @throws Error where the script opens none. */
+/**
+ * The declaration of the test in a script. @throws Problem with exit code 104 where the script opens none, and what the script itself
+ * throws.
+ */
 export async function declarationOf(file: string): Promise<Declaration> {
   const { outputFiles } = await build({
     absWorkingDir: root,
@@ -66,5 +77,5 @@ export async function declarationOf(file: string): Promise<Declaration> {
     if (declaration) return declaration;
     throw error;
   }
-  throw new Error(`${file} opens no test: it exports nothing of openTest()`);
+  throw new Problem(`${shown(file)} opens no test: it exports nothing of openTest()`, exitCodes.settings);
 }

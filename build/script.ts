@@ -4,6 +4,7 @@ import type { OwnSetting } from "../lib/settings/own";
 import { bundle, libraryFromSource } from "./bundle";
 import { declarationOf } from "./declaration";
 import { distDir } from "./paths";
+import { Problem } from "./program";
 
 /** A script that can be run. */
 export interface Script {
@@ -13,9 +14,20 @@ export interface Script {
   readonly own: readonly Pick<OwnSetting, "name">[] | undefined;
 }
 
-/** Reads what a script declares, and bundles it. */
+/**
+ * Bundles a script, and reads what it declares.
+ * @throws Problem for a script that cannot be bundled or opens no test.
+ */
 export async function openScript(file: string): Promise<Script> {
-  const { own = [] } = await declarationOf(file);
   const [bundled = ""] = await bundle([file], path.join(distDir, "own"), [libraryFromSource]);
-  return { file: bundled, own };
+  return { file: bundled, own: await ownOf(file) };
+}
+
+async function ownOf(file: string): Promise<Script["own"]> {
+  try {
+    return (await declarationOf(file)).own ?? [];
+  } catch (error) {
+    if (error instanceof Problem) throw error;
+    return undefined; // the script fails, perhaps only where k6's modules are stand-ins: k6 shows its error
+  }
 }
