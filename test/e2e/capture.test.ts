@@ -16,7 +16,7 @@ import { largest, quantile } from "../support/statistics";
  * A packet that leaves is stamped once, for all who capture. One that arrives over loopback is stamped for each of them when it
  * is handed over (the kernel's skb_clear_delivery_time): first for the client, which captures on all interfaces, then for
  * this test, which captures on one. The processor may be interrupted between the two for any time. So each arrival is held
- * between the packet's leaving and its arrival in the test's capture, and all but few are to be equal to that arrival.
+ * between the packet's leaving and its arrival in the test's capture, and 999 in 1,000 times are equal to the test's.
  */
 const clockErrorMs = 0.05;
 
@@ -24,7 +24,7 @@ const paced = ["--ttft", "uniform:20ms,60ms", "--itl", "normal:10ms,2ms"];
 const load: RunSettings = {
   CONCURRENCY: 16,
   REQUESTS: 48,
-  OUTPUT_TOKENS: 60,
+  OUTPUT_TOKENS: 150,
   WARMUP: 0,
   THRESHOLDS: "none",
   STAMPS: "ring",
@@ -134,12 +134,13 @@ function judge(t: TestContext, measured: Measured | undefined): void {
   if (!measured) return;
   const errors = errorsOf(measured.run, measured.captures);
   assert.equal(measured.run.length, Number(load.REQUESTS));
-  for (const [what, ms] of Object.entries(errors)) {
+  const all = Object.entries(errors).flatMap(([what, ms]) => {
     t.diagnostic(
       `${what}: ${ms.length} times, p50 ${quantile(ms, 0.5)}, p99 ${quantile(ms, 0.99)}, largest ${largest(ms)} ms`,
     );
-    assert.ok(quantile(ms, 0.97) <= clockErrorMs, `${what}: three in a hundred are off by ${quantile(ms, 0.97)} ms`);
-  }
+    return ms;
+  });
+  assert.ok(quantile(all, 0.999) <= clockErrorMs, `one in a thousand is off by ${quantile(all, 0.999)} ms`);
 }
 
 /** Stops the client twice; when it goes on, more than a second of its streams waits for it. */
