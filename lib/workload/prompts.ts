@@ -48,9 +48,10 @@ function openNext(config: Config, lengths: Lengths): PromptSource["next"] {
     const inputs = lengths.inputTokens ?? config.INPUT_TOKENS;
     // Once a process: what is loaded before the load would take a megabyte in each VU.
     orRefuse(() =>
-      shared(`prefix of ${JSON.stringify(inputs)}`, () => ({
-        of: beforeLoad().requirePromptsOfTheirOwn(config, inputs),
-      })),
+      shared(`prefix of ${JSON.stringify(inputs)}`, () => {
+        beforeLoad().requirePromptsOfTheirOwn(config, inputs);
+        return true;
+      }),
     );
   }
   const prompts = syntheticPrompts(config, openWords(config), lengths);

@@ -8,7 +8,7 @@ export function requirePromptsOfTheirOwn(
   inputs: Distribution,
 ): void {
   const most = Math.min(limit, largest(inputs));
-  if (prefix === 0 || prefix < most) return;
+  if (prefix < most) return;
   throw new SettingError(
     `SHARED_PREFIX=${prefix} makes all prompts the same, which have ${most} tokens at most; set less, or a larger INPUT_TOKENS`,
   );

@@ -4,6 +4,7 @@
  */
 import { LevelFold, levelWindow, type Pool } from "../../lib/figures/fold";
 import type { LevelSummary, Stats } from "../../lib/figures/level-summary";
+import { statsOf } from "../../lib/figures/percentile";
 import { TimeHistogram } from "./arrivals";
 import type { LevelLine, RunLine, SessionLine } from "./records";
 import { readRecords } from "./records";
@@ -86,8 +87,7 @@ class TimePool implements Pool {
 
   stats(): Stats {
     const { total } = this.#histogram;
-    const none = { count: 0, mean: 0, std: 0, min: 0, p50: 0, p90: 0, p95: 0, p99: 0, p999: 0, max: 0 };
-    if (total === 0) return none;
+    if (total === 0) return statsOf([]);
     const [min, max] = [this.#least, this.#most];
     const percentile = (p: number) => {
       const rank = p * (total - 1);
