@@ -1,5 +1,15 @@
-/** Folders that commands write to. */
-import { accessSync, constants, existsSync, mkdirSync, statSync } from "node:fs";
+/** Folders that commands write to, and the files in them. */
+import {
+  accessSync,
+  closeSync,
+  constants,
+  existsSync,
+  mkdirSync,
+  openSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import path from "node:path";
 import { exitCodes } from "../lib/outcome/exit-codes";
 import { Problem } from "./program";
@@ -40,5 +50,44 @@ export function makeOutput(dir: string): void {
       `--output ${dir} cannot be used (${(error as Error).message}); name another folder`,
       exitCodes.settings,
     );
+  }
+}
+
+/** A file or folder of results that cannot be written. Its message names the file and the reason. */
+export class Unwritten extends Error {
+  private readonly full: boolean;
+
+  /** `namedBy`: the variable that names the file, where the option or setting of the results' folder does not. */
+  constructor(
+    file: string,
+    error: unknown,
+    private readonly namedBy?: string,
+  ) {
+    const { code, message } = error as NodeJS.ErrnoException;
+    super(`${file} cannot be written (${message})`);
+    this.full = code === "ENOSPC" || code === "EDQUOT";
+  }
+
+  /** What the user can do. `option` names the folder of the results: "--output", "RESULTS". */
+  advice(option: string): string {
+    const another = this.namedBy ? `name another file with ${this.namedBy}` : `name another folder with ${option}`;
+    return this.full ? `make room there, or ${another}` : another;
+  }
+}
+
+/**
+ * Writes a file whole.
+ * @throws Unwritten where that cannot be. Half a file is none: what was written of it is removed.
+ */
+export function writeWhole(file: string, contents: string | Uint8Array): void {
+  let opened: number | undefined;
+  try {
+    opened = openSync(file, "w");
+    writeFileSync(opened, contents);
+  } catch (error) {
+    if (opened !== undefined) rmSync(file, { force: true });
+    throw new Unwritten(file, error);
+  } finally {
+    if (opened !== undefined) closeSync(opened);
   }
 }

@@ -115,7 +115,7 @@ export function makeFolder(dir: string): string[] {
     return makeFolders(dir);
   } catch (error) {
     throw new Problem(
-      `RESULTS=${dir} cannot be made: ${error instanceof Error ? error.message : error}`,
+      `RESULTS=${dir} cannot be made: ${error instanceof Error ? error.message : error}; name another folder`,
       exitCodes.settings,
     );
   }
@@ -137,7 +137,7 @@ export function removeEmpty(dirs: readonly string[]): boolean {
 
 function refused(dir: string, error: unknown): Problem {
   return new Problem(
-    `RESULTS=${dir} cannot be used: ${error instanceof Error ? error.message : error}`,
+    `RESULTS=${dir} cannot be used: ${error instanceof Error ? error.message : error}; name another folder`,
     exitCodes.settings,
   );
 }

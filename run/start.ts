@@ -4,6 +4,7 @@ import { existsSync, readFileSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import { bundleScenarios, scenarioNames } from "../build/bundle";
+import { Unwritten } from "../build/folder";
 import { ensureK6 } from "../build/k6";
 import { noteSignal } from "../build/parent";
 import { distDir } from "../build/paths";
@@ -143,7 +144,9 @@ async function renderReport(dirs: [string, ...string[]], outputDir: string): Pro
     await render(dirs, { outputDir, onProgress: progressLine() });
     return true;
   } catch (error) {
-    console.error(`tokenclock: the report could not be rendered: ${error instanceof Error ? error.stack : error}`);
+    const why =
+      error instanceof Unwritten ? `${error.message}; ${error.advice("RESULTS")}` : ((error as Error).stack ?? error);
+    console.error(`tokenclock: the report could not be rendered: ${why}`);
     return false;
   }
 }

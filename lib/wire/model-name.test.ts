@@ -13,7 +13,7 @@ function find(of: object, replies: Record<string, [number, string]>, wire?: keyo
   const description = wire && checkWire(wire, readyWires[wire]);
   const get = (url: string) => {
     const [status, body] = replies[url] ?? [404, ""];
-    return { status, body, error: "refused" };
+    return { status, body, error: status === 0 ? body : "" };
   };
   const described = description && { description, namesModel: namesModel(description) };
   return findModel({ ...config, ...of }, described, "http://shown/v1", get, giveUp);
@@ -30,7 +30,7 @@ test("the first model that the server lists, by OpenAI's list or the wire's own"
 test("a name that is needed and not found ends the run", () => {
   assert.throws(
     () => find({}, { "http://h/v1/models": [401, ""] }),
-    /^Error: http:\/\/shown\/v1\/models lists no model \(HTTP 401\)/,
+    /^Error: http:\/\/shown\/v1\/models lists no model \(HTTP 401\): the key is missing or refused; set API_KEY in the environment$/,
   );
   assert.throws(() => find({}, { "http://h/v1/models": [200, '{"data":[]}'] }), /lists no model/);
   assert.throws(
@@ -45,8 +45,21 @@ test("a name that is needed and not found ends the run", () => {
     () => find({ API: "triton" }, {}, "triton"),
     /API=triton names the model and has no list of models; set MODEL/,
   );
-  assert.throws(
-    () => find({ MODEL: "m" }, { "http://h/v1/models": [0, ""] }),
-    /BASE_URL=http:\/\/shown\/v1 cannot be reached: refused/,
-  );
+});
+
+test("a server that cannot be reached ends the run, with what to do", () => {
+  const advice: [error: string, advice: string][] = [
+    ["dial tcp 127.0.0.1:1: connect: connection refused", "check host and port, and that the server is running"],
+    ["lookup nohost.invalid: no such host", "check host and port, and that the server is running"],
+    ["context deadline exceeded", "no answer came in time: check host and port, and http:// or https://"],
+    ["tls: first record does not look like a TLS handshake", "the server speaks http://, not https://"],
+    [
+      "tls: failed to verify certificate: x509: certificate signed by unknown authority",
+      "TLS_CA names a file with the authority of its certificate",
+    ],
+  ];
+  for (const [error, what] of advice)
+    assert.throws(() => find({ MODEL: "m" }, { "http://h/v1/models": [0, error] }), {
+      message: `BASE_URL=http://shown/v1 cannot be reached: ${error}; ${what}`,
+    });
 });

@@ -27,15 +27,25 @@ export function findModel(
 ): string {
   const models = wire?.description.request.models ?? (wire ? undefined : openAiModels);
   const reply = get(joined(config.BASE_URL, models?.path ?? "/"));
-  if (reply.status === 0) giveUp(`BASE_URL=${shown} cannot be reached: ${reply.error}`);
+  if (reply.status === 0) giveUp(`BASE_URL=${shown} cannot be reached: ${reply.error}; ${adviceOn(reply.error)}`);
   if (config.MODEL !== "" || config.API === "json" || (wire && !wire.namesModel)) return config.MODEL;
   if (!models) return giveUp(`API=${config.API} names the model and has no list of models; set MODEL`);
   const model = reply.status === 200 ? textAt(reply.body, models.at) : undefined;
   if (model !== undefined) return model;
-  const list = joined(shown, models.path);
+  const list = `${joined(shown, models.path)} lists no model (HTTP ${reply.status})`;
+  if (reply.status === 401 || reply.status === 403)
+    return giveUp(`${list}: the key is missing or refused; set API_KEY in the environment`);
   const path =
     !wire && reply.status === 404 && !/\/v\d+\/?$/.test(config.BASE_URL) ? ", which ends in /v1 as a rule," : "";
-  return giveUp(`${list} lists no model (HTTP ${reply.status}); set MODEL, or check BASE_URL${path} and API_KEY`);
+  return giveUp(`${list}; set MODEL, or check BASE_URL${path} and API_KEY`);
+}
+
+/** What to do about a connection's error. */
+function adviceOn(error: string): string {
+  if (/first record does not look like a TLS handshake/.test(error)) return "the server speaks http://, not https://";
+  if (/deadline exceeded/.test(error)) return "no answer came in time: check host and port, and http:// or https://";
+  if (/x509/.test(error)) return "TLS_CA names a file with the authority of its certificate";
+  return "check host and port, and that the server is running";
 }
 
 function textAt(body: string, pointer: string): string | undefined {

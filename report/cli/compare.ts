@@ -4,10 +4,10 @@
  * Exit 0: no regression, and a change of --limit is excluded; 99: at least one regression; 96: unclear, or nothing judged; 98: a
  * run is not valid or failed by its own thresholds; 104: the runs are not of one workload, or cannot be compared as asked.
  */
-import { realpathSync, rmSync, writeFileSync } from "node:fs";
+import { realpathSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { Command } from "commander";
-import { makeOutput } from "../../build/folder";
+import { makeOutput, Unwritten, writeWhole } from "../../build/folder";
 import { type Column, textTable } from "../../lib/figures/table";
 import { unknownContent, workloadDigest, workloadIdentity } from "../../lib/workload/workload-identity";
 import { formatChange, formatNumber, formatShare, plural } from "../format";
@@ -336,13 +336,12 @@ export async function main(
 /** Writes the page, or takes an older one away where there is none; resolves to the exit code, which is no pass where that fails. */
 async function writePage(file: string, page: (() => Promise<string>) | undefined, code: number): Promise<number> {
   try {
-    if (page) writeFileSync(file, await page());
+    if (page) writeWhole(file, await page());
     else rmSync(file, { force: true });
     return code;
   } catch (error) {
-    console.error(
-      `compare: ${file} cannot be written (${(error as Error).message}); name another folder with --output`,
-    );
+    const unwritten = error instanceof Unwritten ? error : new Unwritten(file, error);
+    console.error(`compare: ${unwritten.message}; ${unwritten.advice("--output")}`);
     return code || exitCodes.refused;
   }
 }

@@ -1,7 +1,7 @@
 /** `npm run report -- DIR [MORE...]`: renders a results folder, or several beside each other. */
 import { join } from "node:path";
 import { Command } from "commander";
-import { makeOutput } from "../../build/folder";
+import { makeOutput, Unwritten } from "../../build/folder";
 import { renderReport } from "../page/render";
 import { parseCommandLine, runCommandLine } from "./options";
 import { progressLine } from "./progress";
@@ -24,9 +24,17 @@ export async function main(argv: readonly string[]): Promise<number> {
   const [dir = "", more = []] = program.processedArgs as [string?, string[]?];
   const { output } = program.opts<{ output?: string }>();
   if (output !== undefined) makeOutput(output);
-  const { files } = await renderReport([dir, ...more], { outputDir: output, onProgress: progressLine() });
+  const { files } = await rendered([dir, ...more], output);
   console.log(`${join(output ?? dir, "report.html")} and ${files.length - 1} tables and pictures`);
   return 0;
+}
+
+async function rendered(dirs: readonly string[], outputDir: string | undefined): Promise<{ files: string[] }> {
+  try {
+    return await renderReport(dirs, { outputDir, onProgress: progressLine() });
+  } catch (error) {
+    throw error instanceof Unwritten ? new Error(`${error.message}; ${error.advice("--output")}`) : error;
+  }
 }
 
 if (process.argv[1] === __filename) runCommandLine("report", () => main(process.argv.slice(2)));

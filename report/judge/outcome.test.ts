@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import ts from "typescript";
+import { Unwritten } from "../../build/folder";
 import {
   type Check,
   exitCodes,
@@ -93,6 +94,28 @@ test("published: three files, the step summary, and no pass where they cannot be
   // Node's recursive mkdir never returns from here.
   if (process.platform === "linux") assert.equal(published(outcome, "/proc/x"), 104);
   assert.equal(published(outcome, undefined), 0);
+});
+
+test("what cannot be written is named with the option or the setting that names another place", (t) => {
+  const lines: string[] = [];
+  t.mock.method(console, "error", (line: string) => lines.push(line));
+  const file = join(dir, "a-file");
+  writeFileSync(file, "");
+  published(outcomeOf("gate", "run", "passed", "PASSED"), file);
+  published(outcomeOf("start", "run", "passed", "PASS"), file);
+  const why = `the verdict is not written whole: ${file} cannot be written \\(E.+\\)`;
+  assert.match(lines[0] ?? "", new RegExp(`^gate: ${why}; name another folder with --output$`));
+  assert.match(lines[1] ?? "", new RegExp(`^tokenclock: ${why}; name another folder with RESULTS$`));
+  assert.equal(lines.length, 2);
+
+  const page = join(file, "step.md");
+  assert.throws(
+    () => publish(outcomeOf("gate", "run", "passed", "PASSED"), join(dir, "c"), { GITHUB_STEP_SUMMARY: page }),
+    (error) =>
+      error instanceof Unwritten &&
+      error.message.startsWith(`${page} cannot be written (E`) &&
+      error.advice("--output") === "name another file with GITHUB_STEP_SUMMARY",
+  );
 });
 
 const summary = (pass: boolean, more = {}) => ({

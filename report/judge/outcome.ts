@@ -1,7 +1,7 @@
 /** What a pipeline gets of a verdict: JUnit XML for its test view, Markdown for its summary page, JSON for programs. */
-import { appendFileSync, writeFileSync } from "node:fs";
+import { appendFileSync } from "node:fs";
 import { join } from "node:path";
-import { makeFolders } from "../../build/folder";
+import { makeFolders, Unwritten, writeWhole } from "../../build/folder";
 import { exitCodes as table } from "../../lib/outcome/exit-codes";
 
 /** What a judgement came to. "refused": what was asked for cannot be judged, as with a setting that is not allowed. */
@@ -139,14 +139,24 @@ export function outcomeJson({ details, ...outcome }: Outcome): string {
 /**
  * Writes TOOL.junit.xml, TOOL.md and TOOL.json into a folder, which is made where it is missing; the Markdown is also
  * appended to the file that GITHUB_STEP_SUMMARY names.
- * @throws Error where one cannot be written.
+ * @throws Unwritten where one cannot be written.
  */
 export function publish(outcome: Outcome, dir: string, env: NodeJS.ProcessEnv = process.env): void {
-  makeFolders(dir);
-  writeFileSync(join(dir, `${outcome.tool}.junit.xml`), junitXml(outcome));
-  writeFileSync(join(dir, `${outcome.tool}.md`), markdown(outcome));
-  writeFileSync(join(dir, `${outcome.tool}.json`), outcomeJson(outcome));
-  if (env.GITHUB_STEP_SUMMARY) appendFileSync(env.GITHUB_STEP_SUMMARY, `${markdown(outcome)}\n`);
+  try {
+    makeFolders(dir);
+  } catch (error) {
+    throw new Unwritten(dir, error);
+  }
+  writeWhole(join(dir, `${outcome.tool}.junit.xml`), junitXml(outcome));
+  writeWhole(join(dir, `${outcome.tool}.md`), markdown(outcome));
+  writeWhole(join(dir, `${outcome.tool}.json`), outcomeJson(outcome));
+  const page = env.GITHUB_STEP_SUMMARY;
+  if (!page) return;
+  try {
+    appendFileSync(page, `${markdown(outcome)}\n`);
+  } catch (error) {
+    throw new Unwritten(page, error, "GITHUB_STEP_SUMMARY");
+  }
 }
 
 /**
@@ -159,9 +169,10 @@ export function published(outcome: Outcome, dir: string | undefined): number {
     publish(outcome, dir);
     return outcome.exitCode;
   } catch (error) {
-    console.error(
-      `${outcome.tool}: the verdict cannot be written to ${dir} (${(error as Error).message}); name another folder with --output`,
-    );
+    if (!(error instanceof Unwritten)) throw error;
+    // What the user typed: `npm start` has no --output.
+    const [command, option] = outcome.tool === "start" ? ["tokenclock", "RESULTS"] : [outcome.tool, "--output"];
+    console.error(`${command}: the verdict is not written whole: ${error.message}; ${error.advice(option)}`);
     return outcome.exitCode || exitCodes.refused;
   }
 }

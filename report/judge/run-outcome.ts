@@ -31,7 +31,9 @@ function endedRun(dir: string): EndedRun | undefined {
   const name = basename(resolve(dir));
   if (!existsSync(file)) {
     const records = ["records.ndjson.gz", "records.ndjson"].some((each) => existsSync(join(dir, each)));
-    return records ? { name, problem: "there is no summary.json: the run was killed before it wrote one" } : undefined;
+    return records
+      ? { name, problem: "there is no summary.json: the run was killed before it wrote one, or could not write it" }
+      : undefined;
   }
   try {
     const summary = JSON.parse(readFileSync(file, "utf8")) as Summary;

@@ -2,9 +2,8 @@
  * Folds results folders into report.html, tables/ (CSV and JSON), pictures/ (PNG) and what else a scenario writes. Every
  * picture and table of every scenario is made on this one way.
  */
-import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { makeFolders } from "../../build/folder";
+import { makeFolders, Unwritten, writeWhole } from "../../build/folder";
 import { type Results, readResults } from "../read/read";
 import type { Answer, Answerer } from "./answer";
 import { arrivalRateRamp } from "./answers/arrival-rate-ramp";
@@ -107,19 +106,25 @@ export async function renderReport(
   const answer = wholeAnswer(all, answererOf(first.scenario, all.length)([first, ...others]));
   const target = outputDir ?? first.dir;
   const files: string[] = [];
-  async function write(name: string, content: string | Buffer): Promise<void> {
-    await writeFile(join(target, name), content);
+  function write(name: string, content: string | Buffer): void {
+    writeWhole(join(target, name), content);
     files.push(name);
   }
-  for (const name of ["tables", "pictures"]) makeFolders(join(target, name));
-  await write("report.html", pageHtml(all, answer));
+  for (const folder of ["tables", "pictures"].map((name) => join(target, name))) {
+    try {
+      makeFolders(folder);
+    } catch (error) {
+      throw new Unwritten(folder, error);
+    }
+  }
+  write("report.html", pageHtml(all, answer));
   for (const table of answer.sections.flatMap(({ tables }) => tables)) {
-    await write(join("tables", `${table.name}.csv`), tableCsv(table));
-    await write(join("tables", `${table.name}.json`), tableJson(table));
+    write(join("tables", `${table.name}.csv`), tableCsv(table));
+    write(join("tables", `${table.name}.json`), tableJson(table));
   }
   for (const picture of answer.sections.flatMap(({ pictures }) => pictures)) {
-    if (!picture.pageOnly) await write(join("pictures", `${picture.name}.png`), picturePng(picture));
+    if (!picture.pageOnly) write(join("pictures", `${picture.name}.png`), picturePng(picture));
   }
-  for (const { name, content } of answer.files) await write(name, content);
+  for (const { name, content } of answer.files) write(name, content);
   return { files };
 }

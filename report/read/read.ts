@@ -251,7 +251,7 @@ export async function readResults(
     damage.push(
       existsSync(summaryPath)
         ? "the levels are folded from the records"
-        : "there is no summary.json: the run was killed before it wrote one; the levels are folded from the records",
+        : "there is no summary.json: the run was killed before it wrote one, or could not write it; the levels are folded from the records",
     );
     results.levelSummaries = await foldLevels(path, results, share(0.5, 0.5));
   }

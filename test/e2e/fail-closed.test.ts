@@ -325,6 +325,41 @@ for (const kB of [8, 16, 32]) {
   });
 }
 
+served(
+  "a disk that fills up after the load: report and verdict name the file, the reason and RESULTS",
+  60_000,
+  async (t) => {
+    const disk = tinyDisk(t, 96);
+    if (disk === undefined) return;
+    const dir = path.join(disk, "out");
+    const ended = await npmStart(["--", ...flags(named(), ...small, `RESULTS=${dir}`)]);
+    endsWith(ended, 98, /results are in/);
+    const why = (file: string) =>
+      `${path.join(dir, file)} cannot be written \\(ENOSPC: [^)]*\\); make room there, or name another`;
+    assert.match(
+      ended.stderr,
+      new RegExp(`^tokenclock: the report could not be rendered: ${why("report.html")} folder with RESULTS$`, "m"),
+    );
+    assert.doesNotMatch(ended.stderr, /--output|^ +at /m, "no option of another command, no stack");
+    assert.equal(existsSync(path.join(dir, "report.html")), false, "half a page is none");
+
+    // Its folder has what the run measured: the report is made elsewhere.
+    const report = (to: string) =>
+      runCommand(process.execPath, [
+        path.join(root, "build", "bootstrap.cjs"),
+        path.join(root, "report", "cli", "report.ts"),
+        ...[dir, "--output", to],
+      ]);
+    const again = await report(path.join(disk, "elsewhere"));
+    assert.equal(again.code, 104);
+    assert.match(
+      again.stderr,
+      /^report: \S+elsewhere\/report.html cannot be written \(ENOSPC: [^)]*\); make room there, or name another folder with --output$/m,
+    );
+    assert.equal((await report(scratchDir())).code, 0);
+  },
+);
+
 served("a report that cannot be written fails the run", 60_000, async () => {
   const dir = path.join(scratchDir(), "out");
   // A folder in its place, which is moved aside with the other results, stands there again once the run has begun.
