@@ -103,6 +103,6 @@ export function prober(): typeof import("./load/prober") {
 }
 
 /** For the VU that reads a table, in before-load.ts. */
-export function tableParser(): typeof Papa {
+export function tableParser(): Pick<typeof Papa, "Parser"> {
   return require("papaparse");
 }
