@@ -14,8 +14,6 @@ export interface Axis {
   max?: number;
   /** Values that get a tick, e.g. the levels that were measured. */
   ticks?: number[];
-  /** Counts: no ticks between whole numbers. */
-  whole?: boolean;
   /** Names instead of numbers; x values are then indices. */
   categories?: string[];
 }
@@ -139,7 +137,20 @@ interface Look {
   narrow?: boolean;
 }
 
-function echartsAxis(axis: Axis, gridIndex: number, side: "x" | "y" | "right", look: Look) {
+type AxisSide = "x" | "y" | "right";
+
+/**
+ * Whether all values along an axis are whole, as counts are (turns, clients, requests): between whole numbers it has no ticks, for
+ * there is no turn 1.5. Decided by the values, so that no axis can forget to say it.
+ */
+function isWhole({ series }: Panel, side: AxisSide): boolean {
+  const values = series
+    .filter(({ right = false }) => side === "x" || right === (side === "right"))
+    .flatMap(({ points }) => points.flatMap(([x, y]) => (side === "x" ? x : (y ?? []))));
+  return values.length > 0 && values.every(Number.isInteger);
+}
+
+function echartsAxis(panel: Panel, axis: Axis, gridIndex: number, side: AxisSide, look: Look) {
   const { scheme, narrow } = look;
   const text = { color: colors.muted[scheme], fontFamily, fontSize: 12 };
   const horizontal = side === "x";
@@ -149,7 +160,7 @@ function echartsAxis(axis: Axis, gridIndex: number, side: "x" | "y" | "right", l
     type: axis.categories ? "category" : log ? "log" : "value",
     ...(axis.categories ? { data: axis.categories } : {}),
     ...(log ? { logBase: horizontal && axis.ticks ? 2 : 10 } : {}),
-    ...(axis.whole ? { minInterval: 1 } : {}),
+    ...(isWhole(panel, side) ? { minInterval: 1 } : {}),
     name: axis.title,
     nameLocation: "middle",
     nameGap: horizontal ? 28 : side === "right" ? 46 : narrow ? 56 : 62,
@@ -328,9 +339,9 @@ export function panelOptions(panels: readonly Panel[], look: Look, { left, right
   }));
   for (const [panelIndex, panel] of panels.entries()) {
     const yIndex = yAxis.length;
-    xAxis.push(echartsAxis(panel.x, panelIndex, "x", look));
-    yAxis.push(echartsAxis(panel.y, panelIndex, "y", look));
-    if (panel.right) yAxis.push(echartsAxis(panel.right, panelIndex, "right", look));
+    xAxis.push(echartsAxis(panel, panel.x, panelIndex, "x", look));
+    yAxis.push(echartsAxis(panel, panel.y, panelIndex, "y", look));
+    if (panel.right) yAxis.push(echartsAxis(panel, panel.right, panelIndex, "right", look));
     for (const [index, each] of panel.series.entries()) {
       const axes = { x: panelIndex, y: each.right ? yIndex + 1 : yIndex };
       const named = { ...each, name: panelName(panelIndex, each.name), points: drawnPoints(each, panel) };
@@ -478,7 +489,7 @@ function nice(value: number, side: "below" | "above"): number {
 export function numberAxis(title: string, count: number): Axis {
   const step = Math.max(1, nice(count / 5, "above"));
   const round = Array.from({ length: Math.floor(count / step) }, (_, i) => step * (i + 1));
-  return { title, min: 0, max: count + 1, ticks: [...new Set([1, ...round])], whole: true };
+  return { title, min: 0, max: count + 1, ticks: [...new Set([1, ...round])] };
 }
 
 /** Axis of measured levels: on a log scale when they span a factor of sixteen or more, ticks at the levels themselves. */

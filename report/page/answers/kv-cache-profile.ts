@@ -221,7 +221,7 @@ export function profilePicture(
             {
               x,
               y: { title: "KV cache in use (%)", min: 0, max: 100 },
-              right: { title: "Requests", min: 0, whole: true },
+              right: { title: "Requests", min: 0 },
               height: 210,
               series,
             },

@@ -276,7 +276,7 @@ function queuePictures(full: Phase, prefill: Phase): Picture[] {
       panels: [
         {
           x: { title: "Time since the run began (s)" },
-          y: { title: "Requests", min: 0, whole: true },
+          y: { title: "Requests", min: 0 },
           height: 200,
           marks: phases.map((phase) => [least(phase.completed.numbers((row) => row.sentNs)) / 1e9, phase.level.name]),
           series: [
