@@ -1,6 +1,6 @@
 /** No input that is damaged, cut, empty, unknown, without a limit or unmeasured ends with 0: neither in gate nor in compare. */
 import assert from "node:assert/strict";
-import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
@@ -87,6 +87,16 @@ test("an --output that cannot be made is refused by each command before it reads
       await assert.rejects(command(output), {
         message: new RegExp(`^--output ${output} cannot be used \\(E.+\\); name another folder$`),
       });
+});
+
+test("merge makes no folder for parts that it refuses, but the one that --output names", async () => {
+  const parts = ["part-1", "part-2"].map((part) => join(dir, "misspelt", "run", part));
+  const argv = [...parts, "--parts", "2"];
+  assert.equal(await merge(argv, quiet), 98);
+  assert.ok(!existsSync(join(dir, "misspelt")));
+  const named = join(dir, "named", "merged");
+  assert.equal(await merge([...argv, "--output", named], quiet), 98);
+  assert.deepEqual(readdirSync(named).sort(), ["merge.json", "merge.junit.xml", "merge.md"]);
 });
 
 const summary = JSON.parse(readFileSync(join(whole, "summary.json"), "utf8")) as Record<string, unknown>;

@@ -70,7 +70,8 @@ export async function main(argv: readonly string[], print: (text: string) => voi
   const output = options.output ?? dirname(resolve(dirs[0] ?? "."));
   const taken = ["summary.json", "records.ndjson.gz", "records.ndjson"].find((name) => existsSync(join(output, name)));
   if (taken) throw new Error(`${join(output, taken)} is there already; name another folder with --output`);
-  makeOutput(output);
+  // Only a folder that is named is made for a refusal, which is then written there: the default one may be a part's misspelt place.
+  if (options.output !== undefined || existsSync(output)) makeOutput(output);
   const parts: PartRecords[] = [];
   const refusals = options.ended === undefined ? [] : [`the run ended early: ${options.ended}`];
   for (const dir of dirs) {
@@ -84,7 +85,8 @@ export async function main(argv: readonly string[], print: (text: string) => voi
   if (refusals.length > 0) {
     const headline = `NOT VALID: ${refusals.join("; ")}`;
     print(refusals.map((reason) => `FAIL ${reason}`).join("\n"));
-    return published(outcomeOf("merge", name, "not valid", headline, { invalid: refusals }), output);
+    const verdict = outcomeOf("merge", name, "not valid", headline, { invalid: refusals });
+    return published(verdict, existsSync(output) ? output : undefined);
   }
   const { outcome, text } = await writeMerged(merge(parts), output);
   print(text);
