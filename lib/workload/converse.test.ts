@@ -293,6 +293,103 @@ test("a delay that is no time to wait for is refused with its place", () => {
     assert.throws(() => readRows("DATASET", "a.jsonl", `${JSON.stringify(row)}\n`, {}, true), { message: says });
 });
 
+/** A conversation as the official set of MLPerf's agentic inference has it: calls of tools without words, and their results together. */
+const agentic: Any[] = [
+  { _type: "dataset_metadata", name: "agentic", rows: 6 },
+  {
+    conversation_id: "c",
+    turn: 1,
+    role: "user",
+    system: "Be brief.",
+    content: "Weather?",
+    tools: [{ type: "function" }],
+  },
+  {
+    ...{ conversation_id: "c", turn: 2, role: "assistant", reasoning_content: "Two towns." },
+    tool_calls: ["a", "b"].map((id) => ({ id, type: "function", function: { name: "weather", arguments: "{}" } })),
+  },
+  {
+    ...{ conversation_id: "c", turn: 3, role: "tool", delay_seconds: 1.5 },
+    tool_results: [
+      { tool_call_id: "a", content: "rain" },
+      { tool_call_id: "b", content: "" },
+    ],
+  },
+  { conversation_id: "c", turn: 4, role: "assistant", content: "Rain in one." },
+  { conversation_id: "c", turn: 5, role: "user", system: "Be brief.", content: "And then?" },
+];
+const agenticFile = (rows: readonly object[]) =>
+  readRows("DATASET", "agentic.jsonl", rows.map((row) => JSON.stringify(row)).join("\n"), {}, true);
+
+test("MLPerf agentic: results of tools are a message each, and calls and reasoning of the recorded answers are sent", async () => {
+  const { rows, notes } = agenticFile(agentic);
+  assert.equal(rows.length, 1);
+  assert.ok(!notes.join().includes("not sent"), notes.join());
+  const [plan] = plansOf([JSON.parse(rows[0] ?? "") as KeptSession], parseSettings({}, {}));
+  assert.ok(plan);
+  const sent = await hold(plan, parseSettings({}, {}));
+  const first = [
+    { role: "system", content: "Be brief." },
+    { role: "user", content: "Weather?" },
+  ];
+  const second = [
+    ...first,
+    { role: "assistant", content: null, tool_calls: agentic[2].tool_calls, reasoning_content: "Two towns." },
+    { role: "tool", tool_call_id: "a", content: "rain" },
+    { role: "tool", tool_call_id: "b", content: "" },
+  ];
+  assert.deepEqual(
+    sent.map(({ body }) => body.messages),
+    [
+      first,
+      second,
+      [...second, { role: "assistant", content: "Rain in one." }, { role: "user", content: "And then?" }],
+    ],
+  );
+  assert.deepEqual(
+    sent.map(({ timing }) => [timing.waitMs, timing.tool]),
+    [
+      [0, false],
+      [1500, true],
+      [0, false],
+    ],
+  );
+});
+
+test("branches of a conversation are refused where a format knows none, and so are messages that say nothing", () => {
+  const at = (turn: number, role: string, more: object = { content: "a" }) => ({
+    conversation_id: "c",
+    turn,
+    role,
+    ...more,
+  });
+  const dag = (more: object) => ({ session_id: "s", turns: [{ text: "a", ...more }] });
+  const files: [what: string, rows: object[], says: RegExp][] = [
+    [
+      "two answers to one turn",
+      [at(1, "user"), at(2, "assistant"), at(2, "assistant")],
+      /^conversation c has turn 2 \(assistant\) behind turn 2: this format knows no branches/,
+    ],
+    [
+      "a turn that goes back",
+      [at(1, "user"), at(2, "assistant"), at(3, "user"), at(1, "user")],
+      /^conversation c has turn 1 \(user\) behind turn 3/,
+    ],
+    ["no number", [at(1.5, "user")], /has turn 1.5/],
+    ["a user without words", [at(1, "user", {})], /^(line|row) 1 has no content \(role user\)/],
+    [
+      "a result without its call",
+      [at(1, "user"), at(2, "tool", { tool_results: [{ content: "a" }] })],
+      /^line 2 has no tool_call_id or no content in tool_results\[0\]/,
+    ],
+    ["AIPerf's forks", [dag({ forks: ["b"] })], /^(line|row) 1 has forks, as AIPerf's dag_jsonl has/],
+    ["AIPerf's lists of messages", [dag({ messages: [] })], /^(line|row) 1 has messages, as AIPerf's dag_jsonl has/],
+  ];
+  for (const [what, rows, says] of files) assert.throws(() => agenticFile(rows), { message: says }, what);
+  // A question and its answer may share a number.
+  assert.equal(agenticFile([at(1, "user"), at(1, "assistant"), at(2, "user")]).rows.length, 1);
+});
+
 test("a subagent's requests run beside one another, and the next request waits for them", async () => {
   const request = (t: number, more: object = {}) => ({ t, in: 64, out: 2, hash_ids: [1], think_time: 0.5, ...more });
   const trace = {

@@ -146,6 +146,7 @@ export const aiperfTurns: Format = {
     const fields = new Fields(record as Json, notes);
     const session = fields.get("session_id");
     const turns = (fields.get("turns") as readonly unknown[]).filter(isObject);
+    requireNoBranches(record as Json, turns);
     fields.close();
     const messages = turns.map((turn, k): Message => {
       const content = turn.text ?? turn.content;
@@ -168,6 +169,16 @@ export const aiperfTurns: Format = {
     });
   },
 };
+
+/** @throws Error for AIPerf's dag_jsonl, whose turns are lists of messages and begin other conversations of the file. */
+function requireNoBranches(record: Json, turns: readonly Json[]): void {
+  const names = ["forks", "spawns", "pre_session_spawns", "messages"];
+  const found = names.find((name) => [record, ...turns].some((each) => each[name] !== undefined));
+  if (found !== undefined)
+    throw new Error(
+      `has ${found}, as AIPerf's dag_jsonl has, whose branches are not read; write a conversation without branches as turns: [{text}], or its requests as inputs.json`,
+    );
+}
 
 /** AIPerf's inputs.json: `session_id, payloads: [body]`, each body with the history in it. */
 export const aiperfPayloads: Format = {
@@ -210,50 +221,101 @@ export const agenticTurns: Format = {
   },
 };
 
-/** MLPerf's agentic rows, one a message: `conversation_id, turn, role, content`. */
+/**
+ * MLPerf's agentic rows, one a message: `conversation_id, turn, role, content`; results of tools stand together in `tool_results`. The
+ * first row may describe the file (`_type`).
+ */
 export const messageRows: Format = {
   name: "MLPerf agentic",
   turnsIn: "conversation_id",
   grouped: true,
-  matches: (record) => isObject(record) && record.conversation_id !== undefined && record.role !== undefined,
+  matches: (record) =>
+    isObject(record) && (isAbout(record) || (record.conversation_id !== undefined && record.role !== undefined)),
   read(record, notes) {
+    if (isAbout(record as Json)) return [];
     const fields = new Fields(record as Json, notes);
     const session = fields.get("conversation_id");
     const role = roles[String(fields.get("role"))];
     if (session === undefined || role === undefined) throw new Error("has no conversation_id or no known role");
-    const content = fields.get("content");
-    const calls = fields.json("tool_calls");
-    const callId = fields.get("tool_call_id");
+    const own = ownMessages(fields, role);
     const system = fields.get("system");
-    const own = {
-      role,
-      content,
-      ...(calls === undefined ? {} : { tool_calls: calls }),
-      ...(callId === undefined ? {} : { tool_call_id: callId }),
-    };
+    const messages = system === undefined ? own : [{ role: "system", content: system }, ...own];
     const tools = fields.json("tools");
     const seconds = fields.get("delay_seconds");
-    fields.get("turn");
+    const turn = fields.get("turn");
     fields.close();
-    const messages: Message[] = system === undefined ? [own] : [{ role: "system", content: system }, own];
     return [
       {
         input: { kind: "messages", messages: messages as never },
         ...(tools === undefined ? {} : { body: { tools } }),
         ...(seconds === undefined ? {} : { delayMs: Number(seconds) * 1000 }),
+        ...(turn === undefined ? {} : { turn: Number(turn) }),
         session: String(session),
       },
     ];
   },
 };
 
+/** Whether a record of such a file is no message, but what the file says of itself. */
+const isAbout = ({ _type: type }: Json): boolean => type === "dataset_metadata";
+
+/** The messages of one row: one, or one for each result of a tool. @throws Error where it says nothing. */
+function ownMessages(fields: Fields, role: string): Message[] {
+  const results = fields.json("tool_results");
+  if (results !== undefined) {
+    if (!Array.isArray(results) || !results.every(isObject))
+      throw new Error("has tool_results that are no list of results");
+    return results.map(({ tool_call_id, content }, k) => {
+      if (tool_call_id === undefined || content === undefined)
+        throw new Error(`has no tool_call_id or no content in tool_results[${k}]`);
+      return { role: "tool", tool_call_id, content };
+    });
+  }
+  const calls = fields.json("tool_calls");
+  // An answer may be calls alone, and a tool may have nothing to say.
+  const content = fields.get("content") ?? (calls !== undefined ? null : role === "tool" ? "" : undefined);
+  if (content === undefined) throw new Error(`has no content (role ${role})`);
+  const named: Record<string, unknown> = { role, content };
+  if (calls !== undefined) named.tool_calls = calls;
+  for (const name of ["tool_call_id", "name", "reasoning_content"]) {
+    const value = fields.get(name);
+    if (value !== undefined) named[name] = value;
+  }
+  return [named as unknown as Message];
+}
+
+/**
+ * The format is a line of turns. @throws Error where their numbers are no such line: branches, or turns in another order, would be
+ * sent as one conversation that nobody held.
+ */
+function requireLine(rows: readonly Row[]): void {
+  let last = Number.NEGATIVE_INFINITY;
+  // A question and its answer may share a number, and so may the results of several tools.
+  let speakers: string[] = [];
+  for (const { turn, input } of rows) {
+    if (turn === undefined) continue;
+    const role = (input?.kind === "messages" && input.messages.at(-1)?.role) || "";
+    if (turn !== last) speakers = [];
+    if (!Number.isInteger(turn) || turn < last || (role !== "tool" && speakers.includes(role)))
+      throw new Error(
+        `has turn ${turn} (${role}) behind turn ${last}: this format knows no branches; number the turns of a conversation in their order, and give each branch a conversation_id of its own`,
+      );
+    speakers.push(role);
+    last = turn;
+  }
+}
+
 /** The turns of a conversation whose messages came a row each. A turn of several messages waits as long as the longest says. */
 export function joinMessageRows(rows: readonly Row[]): Row[] {
+  requireLine(rows);
   const messages: Message[] = [];
   const delays: (number | undefined)[] = [];
   for (const { input, delayMs } of rows) {
     if (input?.kind !== "messages") continue;
     for (const message of input.messages as Message[]) {
+      // Rows may name the conversation's system prompt each.
+      if (message.role === "system" && messages[0]?.role === "system" && messages[0].content === message.content)
+        continue;
       messages.push(message);
       delays.push(message.role === "system" ? undefined : delayMs);
     }
