@@ -513,9 +513,16 @@ test("the same seed holds the same sessions, whoever asks and in whatever order"
     forth[3]?.turns.map(({ prompt, abandoned }) => [prompt, abandoned]),
     "a wait that is not drawn moves nothing else",
   );
-  const turns = forth.flatMap((each) => each.turns);
-  const gone = turns.filter(({ abandoned }) => abandoned).length / turns.length;
-  assert.ok(gone > 0.15 && gone < 0.45, `${gone} of 0.3 are abandoned`);
+});
+
+test("of many turns the share is abandoned that ABANDON sets", () => {
+  for (const share of [0.05, 0.3, 0.9, 1]) {
+    const { source } = synthetic({ SESSION_TURNS: "3", ABANDON: `${share}:2s` });
+    const turns = Array.from({ length: 2000 }, (_, k) => source.at(place(k), 1).turns).flat();
+    const gone = turns.filter(({ abandoned }) => abandoned).length / turns.length;
+    const error = Math.sqrt((share * (1 - share)) / turns.length);
+    assert.ok(Math.abs(gone - share) <= 3 * error, `${gone} of ${share} are abandoned`);
+  }
 });
 
 test("waits are scaled, then capped; the first turn of a synthetic session has none", () => {
