@@ -59,6 +59,14 @@ test("k6's own modules stay outside", async () => {
   assert.match(readFileSync(file, "utf8"), /from\s*"k6\/http"/);
 });
 
+test("a module of k6's out of which nothing is used is not imported: every VU would load it", async () => {
+  const script = 'import { Gauge } from "k6/metrics"; import { sleep } from "k6"; export default () => sleep(1);';
+  const [file = ""] = await bundle([entry("unused", script)], dir);
+  const text = readFileSync(file, "utf8");
+  assert.match(text, /from ?"k6"/);
+  assert.doesNotMatch(text, /k6\/metrics/);
+});
+
 test("a bundle takes its place whole: who reads the old one goes on with it, and one that is the same stays", async () => {
   const made = path.join(dir, "whole");
   const write = (words: string) => entry("whole", `export default () => ${JSON.stringify(words)};\n`);
@@ -151,6 +159,8 @@ for (const { what, plugins, module, names, most } of variants) {
       const text = readFileSync(file, "utf8");
       const imports = [...text.matchAll(/\b(?:from|import)\s*"([^"]+)"/g)].map(([, name = ""]) => name);
       assert.ok(imports.includes(module), `${file}: ${imports}`);
+      const [, bound = ""] = new RegExp(`import ([^;]+?) ?from ?"${module}"`).exec(text) ?? [];
+      assert.match(bound, /^\w+$/, `${file}: each name that is imported costs every VU a function`);
       for (const name of imports)
         assert.ok(name === module || /^k6(\/(?!x\/)|$)/.test(name), `${file} imports ${name}`);
       assert.ok(readFileSync(`${file}.map`, "utf8").includes("lib/settings/settings.ts"));

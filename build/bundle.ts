@@ -30,6 +30,14 @@ const refuseNodeBuiltins: Plugin = {
   },
 };
 
+/** Leaves k6's modules to k6, and the imports out of which a bundle uses nothing: each costs a VU the module and a function a name. */
+const leaveToK6: Plugin = {
+  name: "leave-to-k6",
+  setup({ onResolve }) {
+    onResolve({ filter: /^k6($|\/)/ }, ({ path: name }) => ({ path: name, external: true, sideEffects: false }));
+  },
+};
+
 /**
  * Puts a file that is loaded by require(), with all that it imports, into one function, which runs where require() is
  * called. Each VU has a JavaScript engine of its own, where a function or object at the top of the bundle takes some
@@ -114,10 +122,23 @@ const apartFromBundle: Plugin = {
 /** Files of lib in whose place one that needs nothing but k6/x/sse stands: client-sse.ts for client.ts. */
 const sseCounterparts = ["wire/client", "wire/open-wire", "settings/mix"].map((name) => path.join(root, "lib", name));
 
-/** Puts lib/wire/client-sse.ts in the place of lib/wire/client.ts, and the like. */
+/** How files of lib import the module that client.ts gives them as one object. */
+const moduleImport = /^import \{ (.*, )?tokenclock \} from ("[^"]*\/client");$/m;
+
+/**
+ * Puts lib/wire/client-sse.ts in the place of lib/wire/client.ts, and the like. What stands there for the module is no object that
+ * every VU would make whole: its members are the file's exports, of which a bundle has what it uses.
+ */
 export const useSseClient: Plugin = {
   name: "use-sse-client",
-  setup({ onResolve }) {
+  setup({ onResolve, onLoad }) {
+    onLoad({ filter: /[\\/]lib[\\/].*\.ts$/ }, ({ path: file, suffix }) => {
+      const source = readFileSync(file, "utf8");
+      if (suffix !== "" || !moduleImport.test(source)) return undefined;
+      const apart = (_: string, others: string | undefined, from: string) =>
+        `import { ${others ?? ""} } from ${from}; import * as tokenclock from ${from};`;
+      return { contents: source.replace(moduleImport, apart), loader: "ts" };
+    });
     onResolve({ filter: /(^|\/)(client|open-wire|mix)$/ }, ({ path: name, resolveDir }) => {
       const file = path.join(resolveDir, name);
       return sseCounterparts.includes(file) ? { path: `${file}-sse.ts` } : undefined;
@@ -198,7 +219,7 @@ export async function bundle(
       target: "es2022",
       platform: "neutral",
       mainFields: ["module", "main"],
-      external: ["k6", "k6/*", "https://*"],
+      external: ["https://*"],
       sourcemap,
       // k6 reads the map at every start, and needs only places from it: with the sources in it that takes twice as long.
       sourcesContent: false,
@@ -209,7 +230,7 @@ export async function bundle(
       minifyIdentifiers: sourcemap !== "external",
       tsconfig: path.join(root, "tsconfig.k6.json"),
       logLevel: "silent",
-      plugins: [...plugins, bundleRequired, withoutDocs, tableParserAlone, refuseNodeBuiltins],
+      plugins: [...plugins, bundleRequired, withoutDocs, tableParserAlone, leaveToK6, refuseNodeBuiltins],
     });
     for (const { path: file, contents, text } of outputFiles) {
       replaceFile(file, sourcemap === true && file.endsWith(".map") ? Buffer.from(thinned(text)) : contents);

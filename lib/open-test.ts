@@ -11,7 +11,7 @@ import { type Config, demand, orRefuse, readConfig, readOwn, shownSettings } fro
 import type { OwnKind, OwnSetting } from "./settings/own";
 import type { ClientSettings } from "./settings/own-client";
 import type { Defaults, SettingName } from "./settings/settings";
-import { meetRunners, type Result, type Slot } from "./wire/client";
+import { type Result, type Slot, tokenclock } from "./wire/client";
 import { type LlmClient, openClient, type RequestOptions, type Server, specOf } from "./wire/llm-client";
 import { openServerMetrics } from "./wire/server-metrics";
 import { showFile } from "./workload/file-rows";
@@ -68,7 +68,8 @@ export function openTest(name: string, defaults: Defaults, shape: Shape): Test {
   const uses = [...shape.uses, ...(Object.keys(defaults) as SettingName[])];
   const own: OwnSetting[] = [];
   const thresholds: Record<string, string[]> = {};
-  const clients = new Map<string, ClientSettings>();
+  // Most tests have none, and the first Map costs a VU 8 kB.
+  let clients: Map<string, ClientSettings> | undefined;
   let opened: OpenTest | undefined;
   const open = () => {
     if (opened) return opened;
@@ -79,12 +80,14 @@ export function openTest(name: string, defaults: Defaults, shape: Shape): Test {
       config,
       load,
       client: openClient(config),
-      named: new Map(
-        [...clients].map(([of, settings]) => {
-          const own = orRefuse(() => beforeLoad().clientConfig(config, of, settings));
-          return [of, { config: own, client: openClient(own) }];
-        }),
-      ),
+      named:
+        clients &&
+        new Map(
+          [...clients].map(([of, settings]) => {
+            const own = orRefuse(() => beforeLoad().clientConfig(config, of, settings));
+            return [of, { config: own, client: openClient(own) }];
+          }),
+        ),
       serverMetrics: openServerMetrics(config, shape.classes !== undefined),
       gates() {
         const gates = load.gates?.() ?? beforeLoad().gates(config, load.levels);
@@ -103,7 +106,7 @@ export function openTest(name: string, defaults: Defaults, shape: Shape): Test {
     (of) => {
       const { config, client, named } = open();
       if (of === undefined) return { config, client, server: whole };
-      const other = named.get(of);
+      const other = named?.get(of);
       const server = whole.parts?.[`client ${of}`];
       if (other && server) return { ...other, server };
       throw new Error(`client "${of}" is not known; declare it: test.client("${of}", { BASE_URL: ... })`);
@@ -133,10 +136,10 @@ export function openTest(name: string, defaults: Defaults, shape: Shape): Test {
       serverMetrics?.start();
       // Classes have names without a blank.
       const parts = { ...load.ready?.() };
-      for (const [of, other] of named) parts[`client ${of}`] = other.client.ready();
+      for (const [of, other] of named ?? []) parts[`client ${of}`] = other.client.ready();
       const server = { ...client.ready(), ...(Object.keys(parts).length > 0 ? { parts } : {}) };
       if (load.check) orAbort(load.check);
-      meetRunners(beforeLoad().meetOptions(requestedLoad, shownSettings(config)));
+      tokenclock.meetRunners(beforeLoad().meetOptions(requestedLoad, shownSettings(config)));
       return server;
     },
     run(whole) {
@@ -170,6 +173,7 @@ export function openTest(name: string, defaults: Defaults, shape: Shape): Test {
     },
     client(of: string, settings: ClientSettings) {
       if (opened) throw new Error(`test.client("${of}") comes too late: declare clients before the test is exported`);
+      clients ??= new Map();
       if (clients.has(of)) throw new Error(`test.client("${of}") is declared already`);
       clients.set(of, settings);
     },
@@ -193,12 +197,14 @@ export function openTest(name: string, defaults: Defaults, shape: Shape): Test {
   };
 }
 
+type Named = ReadonlyMap<string, Pick<Route, "config" | "client">>;
+
 /** What a VU has of a test. */
 interface OpenTest {
   readonly config: Config;
   readonly load: Load;
   readonly client: LlmClient;
-  readonly named: ReadonlyMap<string, Pick<Route, "config" | "client">>;
+  readonly named: Named | undefined;
   readonly serverMetrics: ServerMetrics | undefined;
   gates(): Gates;
 }

@@ -4,7 +4,7 @@ import { ramp } from "../lazy";
 import { type Config, demand, orRefuse, shownSettings } from "../settings/config";
 import { formatDurationMs } from "../settings/duration";
 import { SettingError } from "../settings/setting-error";
-import { type ArrivalSpec, Arrivals, emitLevelMetrics, Windows } from "../wire/client";
+import { type ArrivalSpec, tokenclock } from "../wire/client";
 import { openFileRows } from "../workload/file-rows";
 import { planRequests } from "../workload/load-plan";
 import { openPrompts, tracePrompts } from "../workload/prompts";
@@ -56,7 +56,7 @@ export function scheduled(config: Config): Load {
   } else {
     spec.stages = stages;
   }
-  const schedule = new Arrivals(config.scenario, spec);
+  const schedule = new tokenclock.Arrivals(config.scenario, spec);
   if (!trace) planRequests(schedule.count);
   const inFlight = Math.ceil(config.MAX_IN_FLIGHT / config.RUNNERS);
   const perVU = clientsPerVU(config.CLIENTS_PER_VU, inFlight);
@@ -71,7 +71,7 @@ export function scheduled(config: Config): Load {
         trace ? [{ name: "trace", requests: trace.length }] : stages,
       ),
     each: (send) => schedule.each(perVU, (slot) => send(slot, prompts), abort),
-    report: emitLevelMetrics,
+    report: tokenclock.emitLevelMetrics,
   };
 }
 
@@ -102,7 +102,7 @@ function changingUsers(config: Config): Load {
     `MAX_DURATION=${formatDurationMs(config.MAX_DURATION)} is shorter than STAGES, ${formatDurationMs(lengthMs)}`,
   );
   const maxInFlight = Math.max(...config.STAGES.map(({ target }) => Math.round(target)));
-  const windows = new Windows(config.scenario, [{ name: "ramp", maxInFlight }]);
+  const windows = new tokenclock.Windows(config.scenario, [{ name: "ramp", maxInFlight }]);
   planRequests(undefined);
   const prompts = openPrompts(config);
   return {
@@ -126,7 +126,7 @@ function changingUsers(config: Config): Load {
     },
     report(computed) {
       windows.end("ramp");
-      emitLevelMetrics(computed);
+      tokenclock.emitLevelMetrics(computed);
     },
   };
 }

@@ -2,7 +2,7 @@ import { orAbort } from "../abort";
 import { burst as burstTables } from "../lazy";
 import type { Config } from "../settings/config";
 import type { Use } from "../settings/used-settings";
-import { emitLevelMetrics, type LevelSpec, runsHere, Windows } from "../wire/client";
+import { type LevelSpec, runsHere, tokenclock } from "../wire/client";
 import { planRequests } from "../workload/load-plan";
 import { openPrompts, type PromptSource } from "../workload/prompts";
 import { type Labels, openLevels } from "./levels";
@@ -50,7 +50,7 @@ function openRefilled(config: Config): Load {
 function openBursts(config: Config, all: readonly Burst[]): Load {
   const list = config.SMOKE ? all.map((burst) => ({ ...burst, size: 1 })) : all;
   const specs = list.map(({ name, size, labels }): LevelSpec => ({ name, batchSize: size, requests: size, labels }));
-  const windows = new Windows(config.scenario, specs);
+  const windows = new tokenclock.Windows(config.scenario, specs);
   const common = list.some(({ prompts }) => prompts === undefined) ? openPrompts(config) : undefined;
   // What the runs of a burst have in common.
   const kindOf = ({ size, labels: { run: _, ...kind } }: Burst) => JSON.stringify([size, kind]);
@@ -76,7 +76,7 @@ function openBursts(config: Config, all: readonly Burst[]): Load {
         }
       });
     },
-    report: emitLevelMetrics,
+    report: tokenclock.emitLevelMetrics,
   };
 }
 

@@ -1,6 +1,6 @@
 import { sessionPlanner } from "../lazy";
 import { type Config, demand } from "../settings/config";
-import { type RequestSpec, Session, type Slot } from "../wire/client";
+import { type RequestSpec, type Session, type Slot, tokenclock } from "../wire/client";
 import type { LlmClient, Server } from "../wire/llm-client";
 import type { Sender } from "../workload/converse";
 import { openSessionRows } from "../workload/file-rows";
@@ -43,7 +43,7 @@ export function openConversations(config: Config): Conversations {
   }
   const hold: Conversations["hold"] = async (slot, server, client) => {
     const plan = plans.at(slot, server.tokensPerWord);
-    const session = new Session(slot, plan.turns.length);
+    const session = new tokenclock.Session(slot, plan.turns.length);
     const sender = senderOf(config, session, server, client);
     await converse(config, plan, sender, scriptedTool(config, slot, server.tokensPerWord, words.text));
   };

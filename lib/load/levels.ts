@@ -4,7 +4,7 @@ import { requestBenchmark } from "../lazy";
 import type { Config } from "../settings/config";
 import type { Warmup } from "../settings/settings";
 import type { Use } from "../settings/used-settings";
-import { emitLevelMetrics, type LevelSpec, Levels, type Slot } from "../wire/client";
+import { type LevelSpec, type Slot, tokenclock } from "../wire/client";
 import type { Distribution } from "../workload/distribution";
 import { planPasses, planRequests } from "../workload/load-plan";
 import { answeredBy, openPrompts, type PromptSource, repeated } from "../workload/prompts";
@@ -96,7 +96,7 @@ export interface PlainLoad extends Omit<Load, "each"> {
 
 /** Levels of constant concurrency that follow each other in one k6 scenario. */
 export function levelsInTurn(config: Config, measured: readonly LevelSpec[], between?: Between): PlainLoad {
-  const shape = new Levels(config.scenario, [...measured], between && (() => orAbort(() => between.run())));
+  const shape = new tokenclock.Levels(config.scenario, [...measured], between && (() => orAbort(() => between.run())));
   for (const { requests, concurrency = 1, warmupRequests = concurrency, warmupMs } of measured) {
     planRequests(requests !== undefined && !warmupMs ? requests + warmupRequests : undefined);
   }
@@ -109,7 +109,7 @@ export function levelsInTurn(config: Config, measured: readonly LevelSpec[], bet
     options: (gates) => loadOptions(config, gates, Math.ceil(clients / perVU), measured),
     check: between && (() => orAbort(() => between.check())),
     each: (send) => shape.each(perVU, send, abort),
-    report: emitLevelMetrics,
+    report: tokenclock.emitLevelMetrics,
   };
 }
 
@@ -127,17 +127,19 @@ function specOf(
 /** The prompts of each level by its name. */
 function openPromptsOf(config: Config, list: readonly Level[]): (level: string) => PromptSource {
   const common = openPrompts(config);
-  const own = new Map<string, PromptSource>();
+  // Most loads have none, and the first Map costs a VU 8 kB.
+  let own: Map<string, PromptSource> | undefined;
   for (const { name, inputTokens, outputTokens, repeats, words } of list) {
     if (inputTokens === undefined && outputTokens === undefined && repeats === undefined) continue;
     const lengths = typeof inputTokens === "number" ? ({ kind: "fixed", value: inputTokens } as const) : inputTokens;
     let source = lengths === undefined ? common : openPrompts(config, { inputTokens: lengths });
     if (repeats !== undefined) source = repeated(source, repeats, words);
+    own ??= new Map();
     own.set(name, outputTokens === undefined ? source : answeredBy(source, outputTokens));
   }
   const passes = list.filter(({ repeats }) => repeats !== undefined && repeats === list[0]?.repeats).length;
   if (passes > 1) planPasses(passes);
-  return (level) => own.get(level) ?? common;
+  return (level) => own?.get(level) ?? common;
 }
 
 /** The warm-up of a level with this many slots. */

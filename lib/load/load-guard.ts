@@ -1,8 +1,8 @@
 /** Keeps a run from measuring another load than the requested one: what would lower it in silence ends the run instead. */
-import exec from "k6/execution";
 import type { Options } from "k6/options";
+import { exec } from "../abort";
 import { beforeLoad } from "../lazy";
-import { refuse } from "../wire/client";
+import { tokenclock } from "../wire/client";
 import type { LoadOptions } from "./load-options";
 
 /** The options that the script gave k6. */
@@ -19,5 +19,5 @@ export function rememberLoad(options: Options): Options {
 export function requireRequestedLoad(): void {
   if (!requestedLoad) return;
   const conflict = beforeLoad().loadConflict(requestedLoad, exec.test.options as LoadOptions);
-  if (conflict !== undefined) refuse(`tokenclock: ${conflict}`);
+  if (conflict !== undefined) tokenclock.refuse(`tokenclock: ${conflict}`);
 }

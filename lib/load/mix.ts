@@ -3,7 +3,7 @@ import { gateLabels } from "../figures/gate-labels";
 import { beforeLoad, together } from "../lazy";
 import { type Config, demand, orRefuse, readMix } from "../settings/config";
 import type { ClassSpec, MixClass } from "../settings/parse-config";
-import { Arrivals, emitLevelMetrics, Levels, type Slot } from "../wire/client";
+import { type Slot, tokenclock } from "../wire/client";
 import { awaitFreed, freedServers } from "../wire/freed";
 import { openClient } from "../wire/llm-client";
 import { planRequests } from "../workload/load-plan";
@@ -143,7 +143,7 @@ function openMix(config: Config, classes: readonly MixClass[]): MixLoad {
     vus = Math.max(vus, Math.ceil(most / perVU));
     if (concurrency !== undefined) {
       const warm = warmupMs > 0 ? warmupOf(warmup, concurrency) : { warmupRequests: 0 };
-      const levels = new Levels(`${config.scenario} ${name}`, [
+      const levels = new tokenclock.Levels(`${config.scenario} ${name}`, [
         { name, concurrency, labels, sessions, durationMs, ...warm },
       ]);
       planned.push({ name });
@@ -151,7 +151,7 @@ function openMix(config: Config, classes: readonly MixClass[]): MixLoad {
     }
     const stages = stagesOf(each).map((stage) => ({ ...stage, name, labels }));
     planned.push(...stages);
-    const arrivals = new Arrivals(`${config.scenario} ${name}`, {
+    const arrivals = new tokenclock.Arrivals(`${config.scenario} ${name}`, {
       arrival: own.ARRIVAL.kind,
       ...(own.ARRIVAL.kind === "gamma" ? { cv: own.ARRIVAL.cv } : {}),
       // Each class has a schedule of its own: what one of them has moves no other's.
@@ -168,6 +168,6 @@ function openMix(config: Config, classes: readonly MixClass[]): MixLoad {
     each: (send) => {
       for (const [part, { load, perVU }] of loads.entries()) load.each(perVU, (slot) => send(slot, part), abort);
     },
-    report: emitLevelMetrics,
+    report: tokenclock.emitLevelMetrics,
   };
 }

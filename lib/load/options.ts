@@ -4,7 +4,7 @@ import type { Gates } from "../figures/profile";
 import { beforeLoad } from "../lazy";
 import { type Config, orRefuse } from "../settings/config";
 import { formatDurationMs } from "../settings/duration";
-import { adaptOptions, shared } from "../wire/client";
+import { adaptOptions, tokenclock } from "../wire/client";
 import { rememberLoad } from "./load-guard";
 import type { PlannedLevel } from "./measurable";
 
@@ -48,7 +48,7 @@ export function k6Options(
   const { requireMeasurable, trendStats, unreachableLine } = beforeLoad();
   orRefuse(() => requireMeasurable(config, all));
   // Once: the runtime of handleSummary has number 0, too.
-  shared("gates are reachable", () => {
+  tokenclock.shared("gates are reachable", () => {
     const line = unreachableLine(config, all, profile, planned);
     if (line !== "") console.warn(`tokenclock: ${line}`);
     return true;

@@ -5,7 +5,7 @@ import { abort } from "../abort";
 import { beforeLoad, capacityLines, prober } from "../lazy";
 import { type Config, demand } from "../settings/config";
 import { formatDurationMs } from "../settings/duration";
-import { emitLevelMetrics, type Phase, type Result, type Slot, shared, Windows } from "../wire/client";
+import { type Phase, type Result, type Slot, tokenclock } from "../wire/client";
 import { planRequests } from "../workload/load-plan";
 import { openPrompts } from "../workload/prompts";
 import type { CapacityResult, ProbeOutcome, SearchPlan } from "./capacity-search";
@@ -69,7 +69,7 @@ function openSearch(config: Config): Load {
     `SEARCH_START=${plan.start} is not between SEARCH_MOST=${config.SEARCH_MOST} and ${plan.least}, the rate that makes PROBE_REQUESTS=${config.PROBE_REQUESTS} in PROBE_TIME=${formatDurationMs(config.PROBE_TIME)}`,
   );
   const capacity = new Gauge("llm_capacity");
-  const windows = new Windows(config.scenario, []);
+  const windows = new tokenclock.Windows(config.scenario, []);
   planRequests(undefined);
   const ratioOf = (result: Result): number => {
     if (result.outcome !== "completed") return Number.POSITIVE_INFINITY;
@@ -200,7 +200,7 @@ function openSearch(config: Config): Load {
       }
       const found = searching.result();
       capacity.add(found.interval.low ?? 0);
-      shared(resultName, () => JSON.stringify(found));
+      tokenclock.shared(resultName, () => JSON.stringify(found));
     } catch (error) {
       abort(error);
     }
@@ -213,7 +213,7 @@ function openSearch(config: Config): Load {
     options: (gates) => loadOptions(config, gates, 1),
     // The iteration lasts as long as timers and requests of this VU are open.
     each: (send) => void run((slot) => send(slot, prompts) as Promise<Result>),
-    report: emitLevelMetrics,
+    report: tokenclock.emitLevelMetrics,
   };
 }
 
@@ -221,7 +221,7 @@ const resultName = "capacity's result";
 
 /** What the search of this run found; undefined where it did not end. For handleSummary, which has a runtime of its own. */
 function capacityFound(): CapacityResult | undefined {
-  const text = shared(resultName, () => "");
+  const text = tokenclock.shared(resultName, () => "");
   return text === "" ? undefined : (JSON.parse(text) as CapacityResult);
 }
 

@@ -1,7 +1,7 @@
 import { sleep } from "k6";
 import { beforeLoad } from "../lazy";
 import { type Config, shownSettings } from "../settings/config";
-import { fetch } from "../wire/client";
+import { tokenclock } from "../wire/client";
 import { addressOf, requestHeaders } from "../wire/llm-client";
 import type { Between } from "./levels";
 
@@ -12,7 +12,7 @@ export function resetAndRest(config: Config): Between {
     const url = addressOf(config, config.RESET_URL);
     // A key is for the server that is measured, and for no other host.
     const headers = beforeLoad().mayHaveKey(url, config) ? requestHeaders(config) : {};
-    const reply = fetch(url, { method: "POST", headers });
+    const reply = tokenclock.fetch(url, { method: "POST", headers });
     if (reply.status >= 200 && reply.status <= 299) return;
     // Without the reset the second phase would measure what the first one left. The address may hold a secret.
     const shown = `RESET_URL=${shownSettings(config).RESET_URL}`;

@@ -2,7 +2,7 @@ import { abort } from "../abort";
 import { sessionTables } from "../lazy";
 import { type Config, demand, orRefuse } from "../settings/config";
 import { SettingError } from "../settings/setting-error";
-import { type ArrivalSpec, Arrivals, emitLevelMetrics, type LevelSpec } from "../wire/client";
+import { type ArrivalSpec, type LevelSpec, tokenclock } from "../wire/client";
 import { awaitFreed, freedServers } from "../wire/freed";
 import { planRequests } from "../workload/load-plan";
 import { openConversations } from "./conversations";
@@ -73,7 +73,7 @@ function arrivingSessions(config: Config, beginsMs: Float64Array | undefined): P
   if (config.ARRIVAL.kind === "gamma") spec.cv = config.ARRIVAL.cv;
   if (beginsMs) Object.assign(spec, { traceMs: beginsMs, traceName: "trace" });
   else spec.stages = stages;
-  const schedule = new Arrivals(config.scenario, spec);
+  const schedule = new tokenclock.Arrivals(config.scenario, spec);
   planRequests(schedule.count);
   const inFlight = Math.ceil(config.MAX_IN_FLIGHT / config.RUNNERS);
   const perVU = clientsPerVU(config.CLIENTS_PER_VU, inFlight);
@@ -87,6 +87,6 @@ function arrivingSessions(config: Config, beginsMs: Float64Array | undefined): P
         beginsMs ? [{ name: "trace", requests: beginsMs.length }] : stages,
       ),
     each: (send) => schedule.each(perVU, send, abort),
-    report: emitLevelMetrics,
+    report: tokenclock.emitLevelMetrics,
   };
 }

@@ -1,7 +1,7 @@
 /** People who talk with a model: what a script's users do, turn after turn. */
 import { sessionPlanner } from "../lazy";
 import { demand } from "../settings/config";
-import { type Result, Session, type Slot, type ToolCall } from "../wire/client";
+import { type Result, type Slot, type ToolCall, tokenclock } from "../wire/client";
 import { type RequestOptions, specOf } from "../wire/llm-client";
 import { sample } from "../workload/distribution";
 import type { Input } from "../workload/prompt";
@@ -68,7 +68,7 @@ interface Message {
 /** The user of a slot. */
 export function userOf(slot: Slot, routes: Routes): User {
   const { config } = routes();
-  const session = new Session(slot);
+  const session = new tokenclock.Session(slot);
   const rng = seededRng(config.SEED ^ hashText(`users of ${slot.level}`), slot.index + 1);
   let waitMs = 0;
   const turn = async (input: Input, tool: boolean, ceiling: boolean, options: RequestOptions): Promise<Reply> => {

@@ -3,7 +3,7 @@ import type { Gates } from "../figures/profile";
 import type { ServerMetrics } from "../figures/server-metrics";
 import { afterLoad } from "../lazy";
 import { type Config, digests, shownSettings } from "../settings/config";
-import { conclude, runReport, writeResult } from "../wire/client";
+import { runReport, tokenclock } from "../wire/client";
 import { repetition } from "../workload/load-plan";
 import type { SummaryData } from "./summary-files";
 
@@ -35,8 +35,8 @@ export function writeSummary(
       digests: digests ?? {},
       notes: repeated === undefined ? [] : [repeated],
     },
-    writeResult,
+    tokenclock.writeResult,
   );
-  conclude(exitCode);
+  tokenclock.conclude(exitCode);
   return output;
 }

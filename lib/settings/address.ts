@@ -2,8 +2,10 @@
 
 /** A path below a base address, before the base's query, which stays: Azure's holds the API's version. */
 export function joined(base: string, path: string): string {
-  const [address = "", query] = base.split(/\?(.*)/s);
-  return query === undefined ? address + path : `${address}${path}${path.includes("?") ? "&" : "?"}${query}`;
+  // Every VU does this. Its first regular expression would cost it 15 kB.
+  const at = base.indexOf("?");
+  if (at < 0) return base + path;
+  return `${base.slice(0, at)}${path}${path.includes("?") ? "&" : "?"}${base.slice(at + 1)}`;
 }
 
 /** Whether keys go into a header of Azure's: its addresses, and gateways that stand in for it, name the API's version. */

@@ -1,5 +1,5 @@
 import { beforeLoad } from "../lazy";
-import { clearOld, fileDigest, givenSettings, joinRunners, refuse, run, shared, TextFile } from "../wire/client";
+import { givenSettings, tokenclock } from "../wire/client";
 import { shippedDatasets } from "../workload/shipped-datasets";
 import type { OwnSetting } from "./own";
 import type { Config, Declaration, MixClass } from "./parse-config";
@@ -29,7 +29,7 @@ export function readConfig(declaration: Declaration, classesOf?: (config: Config
     );
     refuseLoadFlags(loadFlags);
     // Before anything can be refused: what an earlier run left must not be taken for this one's.
-    clearOld(options.RESULTS ?? options.TOKENCLOCK_RESULTS ?? environment.TOKENCLOCK_RESULTS ?? "");
+    tokenclock.clearOld(options.RESULTS ?? options.TOKENCLOCK_RESULTS ?? environment.TOKENCLOCK_RESULTS ?? "");
     demand(
       !mixed,
       "this archive holds the environment of the machine that made it, in which settings cannot be distinguished from other variables; " +
@@ -40,19 +40,20 @@ export function readConfig(declaration: Declaration, classesOf?: (config: Config
     const own = Object.fromEntries((declaration.own ?? []).map((each) => [each.name, readOwn(each)]));
     const given = gatherSettings(options, environment, names);
     const readText = (path: string) => open(userPath(path));
-    const readHead = (path: string) => new TextFile(userPath(path)).head;
+    const readHead = (path: string) => new tokenclock.TextFile(userPath(path)).head;
     const parsed = { ...parseConfig(declaration, given, readText, readHead), own };
     const { RUNNERS: runners, COORDINATOR: address, COORDINATOR_TOKEN: token, COORDINATOR_TOKEN_FILE: file } = parsed;
     // Undefined with xk6-sse.
-    const salt = joinRunners?.({ runners, address, token, tokenFile: file === "" ? "" : absolute(file) }) ?? "";
+    const salt =
+      tokenclock.joinRunners?.({ runners, address, token, tokenFile: file === "" ? "" : absolute(file) }) ?? "";
     return salt === "" || given.SALT !== undefined ? parsed : { ...parsed, SALT: salt };
   };
-  const config = orRefuse(() => shared("config", read));
+  const config = orRefuse(() => tokenclock.shared("config", read));
   // The first runtime's words count, and it has number 0.
   const first = __VU === 0;
   if (first) {
     const classes = classesOf?.(config) ?? [];
-    digests = shared("digests", () => {
+    digests = tokenclock.shared("digests", () => {
       const filesOf = (of: Config, part = "") =>
         (["DATASET", "TRACE", "TARGETS", "RATE_FILE", "WIRE", "MIX"] as const).flatMap((setting) => {
           const file = of[setting];
@@ -63,12 +64,12 @@ export function readConfig(declaration: Declaration, classesOf?: (config: Config
       return Object.fromEntries(
         named.map(({ setting, file, part }) => {
           const shipped = setting === "DATASET" ? shippedDatasets[file] : undefined;
-          return [`${part}${setting}`, fileDigest(shipped ? shippedPath(shipped) : userPath(file))];
+          return [`${part}${setting}`, tokenclock.fileDigest(shipped ? shippedPath(shipped) : userPath(file))];
         }),
       );
     });
   }
-  run({
+  tokenclock.run({
     scenario: declaration.scenario,
     config: first ? shownSettings(config) : {},
     sloMs: config.sloMs,
@@ -92,12 +93,12 @@ export function readOwn(own: OwnSetting): string | number | boolean {
   const read = () => {
     const { isSettingName, ownValue, requireOwn } = beforeLoad();
     const { options, environment } = givenSettings((each) => isSettingName(each) || each === name);
-    clearOld(options.RESULTS ?? options.TOKENCLOCK_RESULTS ?? environment.TOKENCLOCK_RESULTS ?? "");
+    tokenclock.clearOld(options.RESULTS ?? options.TOKENCLOCK_RESULTS ?? environment.TOKENCLOCK_RESULTS ?? "");
     requireOwn(own);
     const prefixed = `TOKENCLOCK_${name}`;
     return { value: ownValue(own, options[name] ?? options[prefixed] ?? environment[prefixed]) };
   };
-  return orRefuse(() => shared(`setting ${name}`, read)).value;
+  return orRefuse(() => tokenclock.shared(`setting ${name}`, read)).value;
 }
 
 /** The settings that the scenario uses, without secrets, in a form to be read and set again. For setup(), teardown() and handleSummary. */
@@ -110,20 +111,20 @@ export function orRefuse<T>(read: () => T): T {
   try {
     return read();
   } catch (error) {
-    if (isSettingError(error)) refuse(`tokenclock: ${error.message}`);
+    if (isSettingError(error)) tokenclock.refuse(`tokenclock: ${error.message}`);
     throw error;
   }
 }
 
 /** Ends the run with this line and exit code 104 unless the settings hold what it demands. Init context only. */
 export function demand(holds: boolean, line: string): void {
-  if (!holds) refuse(`tokenclock: ${line}`);
+  if (!holds) tokenclock.refuse(`tokenclock: ${line}`);
 }
 
 /** The classes of the mix that MIX names. What is wrong with it ends the run. Init context only. */
 export function readMix(config: Config): MixClass[] {
   return orRefuse(() => {
-    const { text } = shared("text of MIX", () => {
+    const { text } = tokenclock.shared("text of MIX", () => {
       if (config.MIX === "") throw new SettingError("MIX is not set: name the JSON file of the classes");
       try {
         return { text: open(userPath(config.MIX)) };
@@ -139,7 +140,7 @@ export function readMix(config: Config): MixClass[] {
 export function userPath(path: string): string {
   if (/^(\/|[A-Za-z]:[\\/]|file:)/.test(path)) return path;
   // k6 itself resolves paths from the script's folder, which for a bundle is none that users think of.
-  const folder = shared("working folder", () => givenSettings(() => false).workingDir);
+  const folder = tokenclock.shared("working folder", () => givenSettings(() => false).workingDir);
   return folder ? `${folder}/${path}` : path;
 }
 

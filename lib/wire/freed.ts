@@ -2,7 +2,7 @@ import { sleep } from "k6";
 import type { Freed } from "../figures/freed";
 import { beforeLoad } from "../lazy";
 import type { Config } from "../settings/config";
-import { fetch, shared } from "./client";
+import { tokenclock } from "./client";
 import { addressOf, requestHeaders } from "./llm-client";
 
 /** How long a server may take to notice that the clients of abandoned requests are gone, s. */
@@ -22,17 +22,17 @@ export function awaitFreed(configs: readonly Config[]): void {
     if (!page || found.has(page.url)) continue;
     const freed: Freed = { class: config.part, waitedS: 0 };
     for (; ; freed.waitedS += stepS) {
-      const { status, body } = fetch(page.url, { headers: page.headers, timeoutMs: 2000 });
+      const { status, body } = tokenclock.fetch(page.url, { headers: page.headers, timeoutMs: 2000 });
       freed.left = status === 200 ? requestsIn(body) : undefined;
       if (!freed.left || freed.waitedS >= patienceS) break;
       sleep(stepS);
     }
     found.set(page.url, freed);
   }
-  shared("freed", () => [...found.values()]);
+  tokenclock.shared("freed", () => [...found.values()]);
 }
 
 /** What awaitFreed found; nothing where there was nothing to look for. */
 export function freedServers(): readonly Freed[] {
-  return shared<Freed[]>("freed", () => []);
+  return tokenclock.shared<Freed[]>("freed", () => []);
 }

@@ -1,20 +1,11 @@
-import exec from "k6/execution";
+import { abort } from "../abort";
 import { beforeLoad } from "../lazy";
 import { joined } from "../settings/address";
 import type { BuiltInApi } from "../settings/apis";
 import { type Config, shownSettings } from "../settings/config";
 import type { Prompt } from "../workload/prompt";
 import { requestBody } from "./body";
-import {
-  type BatchResult,
-  Client,
-  fetch,
-  type HttpReply,
-  type RequestSpec,
-  type Result,
-  type Slot,
-  shared,
-} from "./client";
+import { type BatchResult, type HttpReply, type RequestSpec, type Result, type Slot, tokenclock } from "./client";
 import { openWire, type Wire } from "./open-wire";
 
 /** What a request has beside its prompt. */
@@ -74,7 +65,7 @@ export function openClient(config: Config): LlmClient {
   const path = wire ? wire.path : paths[config.API as BuiltInApi];
   const urlOf = (path: string): string =>
     config.ENDPOINT === "" ? joined(config.BASE_URL, path) : addressOf(config, config.ENDPOINT);
-  const client = new Client({
+  const client = new tokenclock.Client({
     url: urlOf(path),
     api: wire ? "custom" : (config.API as BuiltInApi),
     method: config.API === "json" ? config.METHOD : (wire?.description.request.method ?? "POST"),
@@ -84,7 +75,7 @@ export function openClient(config: Config): LlmClient {
     http2: config.HTTP2,
     inputTokensPointer: config.INPUT_TOKENS_POINTER,
     outputTokensPointer: config.OUTPUT_TOKENS_POINTER,
-    keyOrigins: shared(`key origins ${config.part ?? ""}`, () => ({
+    keyOrigins: tokenclock.shared(`key origins ${config.part ?? ""}`, () => ({
       of: beforeLoad().privateSettings(config).length > 0 ? config.KEY_ORIGINS : undefined,
     })).of,
     wire: wire && { name: wire.description.name, response: wire.response },
@@ -107,9 +98,20 @@ export function openClient(config: Config): LlmClient {
       const { findModel, findTemplateTokens, findTokensPerWord } = beforeLoad();
       const address = shownSettings(config).BASE_URL; // without a user's password
       const timeoutMs = Math.min(config.TIMEOUT, 10_000);
-      const model = findModel(config, wire, String(address), (url) => fetch(url, { headers, timeoutMs }), giveUp);
+      const model = findModel(
+        config,
+        wire,
+        String(address),
+        (url) => tokenclock.fetch(url, { headers, timeoutMs }),
+        giveUp,
+      );
       const ask = (path: string, body: object): HttpReply =>
-        fetch(addressOf(config, path), { method: "POST", headers, body: JSON.stringify(body), timeoutMs: 5000 });
+        tokenclock.fetch(addressOf(config, path), {
+          method: "POST",
+          headers,
+          body: JSON.stringify(body),
+          timeoutMs: 5000,
+        });
       return {
         model,
         tokensPerWord: findTokensPerWord(config, ask),
@@ -129,7 +131,7 @@ export function openClient(config: Config): LlmClient {
 /** Headers of every request, see headers.ts. Made once for all VUs: what makes them would take 10 kB of each. */
 export function requestHeaders(config: Config, wire?: Wire): Record<string, string> {
   const make = () => beforeLoad().requestHeaders(config, wire);
-  return { ...shared(`${wire ? "headers of the wire" : "request headers"} ${config.part ?? ""}`, make) };
+  return { ...tokenclock.shared(`${wire ? "headers of the wire" : "request headers"} ${config.part ?? ""}`, make) };
 }
 
 /** `path` below the host of BASE_URL (of a unix: address the socket); a whole address stays as it is. */
@@ -141,7 +143,7 @@ export function addressOf(config: Config, path: string): string {
 
 /** Ends the run: no request is sent, and no figure of a server that was not there is shown. */
 function giveUp(line: string): never {
-  exec.test.abort(`tokenclock: ${line}`);
+  abort(line);
   throw new Error(line);
 }
 

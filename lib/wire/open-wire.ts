@@ -1,6 +1,6 @@
 import { wireReader } from "../lazy";
 import { type Config, orRefuse, userPath } from "../settings/config";
-import { shared } from "./client";
+import { tokenclock } from "./client";
 import type { Wire } from "./wire";
 
 export type { Wire };
@@ -11,6 +11,6 @@ export type { Wire };
  */
 export function openWire(config: Config): Wire {
   return orRefuse(() => {
-    return wireReader().describedWire(config, (file) => shared(`wire ${file}`, () => open(userPath(file))));
+    return wireReader().describedWire(config, (file) => tokenclock.shared(`wire ${file}`, () => open(userPath(file))));
   });
 }

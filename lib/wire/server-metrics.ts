@@ -1,7 +1,7 @@
 import type { ServerMetrics } from "../figures/server-metrics";
 import { beforeLoad } from "../lazy";
 import { type Config, shownSettings } from "../settings/config";
-import { fetch, MetricsPoller, runReport, watchCache } from "./client";
+import { runReport, tokenclock } from "./client";
 import { addressOf, requestHeaders } from "./llm-client";
 
 /**
@@ -12,8 +12,8 @@ import { addressOf, requestHeaders } from "./llm-client";
 export function openServerMetrics(config: Config, classes: boolean): ServerMetrics | undefined {
   if (__VU !== 0) return undefined;
   return beforeLoad().openPolled(config, requestHeaders(config), addressOf(config, "/metrics"), {
-    ...{ fetch, MetricsPoller, runReport },
-    watchCache: classes ? undefined : watchCache,
+    ...{ fetch: tokenclock.fetch, MetricsPoller: tokenclock.MetricsPoller, runReport },
+    watchCache: classes ? undefined : tokenclock.watchCache,
     shown: shownSettings(config).METRICS_URL,
   });
 }

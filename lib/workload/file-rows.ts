@@ -1,6 +1,6 @@
 import { beforeLoad } from "../lazy";
 import { type Config, orRefuse, shippedPath, userPath } from "../settings/config";
-import { Rows, shared, TextFile } from "../wire/client";
+import { tokenclock } from "../wire/client";
 import type { KeptRow, ReadFile } from "./formats/read";
 import type { KeptSession } from "./formats/sessions";
 import type { Trace } from "./trace";
@@ -33,13 +33,14 @@ function open<Kept>(config: Config, setting: "DATASET" | "TRACE", sessions: bool
   let read: ReadFile | undefined;
   const rows = orRefuse(
     () =>
-      new Rows(fileOf, (add) => {
-        const file = (name: string, ships: boolean) => new TextFile(ships ? shippedPath(name) : userPath(name));
+      new tokenclock.Rows(fileOf, (add) => {
+        const file = (name: string, ships: boolean) =>
+          new tokenclock.TextFile(ships ? shippedPath(name) : userPath(name));
         read = beforeLoad().readNamed(setting, config, file, add, sessions);
         return read.order;
       }),
   );
-  const about = shared(`about ${fileOf}`, () => {
+  const about = tokenclock.shared(`about ${fileOf}`, () => {
     const { found = "", notes = [], blockTokens } = read ?? {};
     return { found, notes, blockTokens };
   });

@@ -1,7 +1,7 @@
 import { beforeLoad } from "../lazy";
 import { type Config, orRefuse, userPath } from "../settings/config";
 import { SettingError } from "../settings/setting-error";
-import { Rows, type Slot, shared, TextFile } from "../wire/client";
+import { type Slot, tokenclock } from "../wire/client";
 import { sample } from "./distribution";
 import { openFileRows } from "./file-rows";
 import { promptRows } from "./load-plan";
@@ -48,7 +48,7 @@ function openNext(config: Config, lengths: Lengths): PromptSource["next"] {
     const inputs = lengths.inputTokens ?? config.INPUT_TOKENS;
     // Once a process: what is loaded before the load would take a megabyte in each VU.
     orRefuse(() =>
-      shared(`prefix of ${JSON.stringify(inputs)}`, () => {
+      tokenclock.shared(`prefix of ${JSON.stringify(inputs)}`, () => {
         beforeLoad().requirePromptsOfTheirOwn(config, inputs);
         return true;
       }),
@@ -74,9 +74,9 @@ function targetPrompts(config: Config): PromptSource["next"] {
   const { TARGETS: name } = config;
   const urls = orRefuse(
     () =>
-      new Rows("TARGETS", (add) => {
+      new tokenclock.Rows("TARGETS", (add) => {
         try {
-          new TextFile(userPath(name)).lines((line) => add(line.trim()));
+          new tokenclock.TextFile(userPath(name)).lines((line) => add(line.trim()));
         } catch (error) {
           // Go's errors come with the name of what threw them.
           const reason = (error instanceof Error ? error.message : String(error)).replace(
@@ -89,7 +89,7 @@ function targetPrompts(config: Config): PromptSource["next"] {
       }),
   );
   orRefuse(() =>
-    shared("targets checked", () => {
+    tokenclock.shared("targets checked", () => {
       if (urls.length === 0) throw new SettingError(`TARGETS=${name} has no line in it`);
       for (let i = 0; i < urls.length; i++) {
         const url = urls.at(i);

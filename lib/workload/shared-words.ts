@@ -1,6 +1,6 @@
 import { beforeLoad } from "../lazy";
 import type { Config } from "../settings/config";
-import { shared } from "../wire/client";
+import { tokenclock } from "../wire/client";
 import { saltedRngs } from "./rng";
 import { type WordSource, wordSource } from "./words";
 
@@ -8,6 +8,6 @@ let opened: WordSource | undefined;
 
 /** The words of the run's synthetic prompts, drawn by its salt, once for all VUs. Init context only. */
 export function openWords(config: Config): WordSource {
-  opened ??= wordSource(shared("words", () => beforeLoad().drawRing(saltedRngs(config.SALT)("ring"))));
+  opened ??= wordSource(tokenclock.shared("words", () => beforeLoad().drawRing(saltedRngs(config.SALT)("ring"))));
   return opened;
 }

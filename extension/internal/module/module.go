@@ -3,6 +3,8 @@ package module
 
 import (
 	"errors"
+	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -83,33 +85,66 @@ func (r *Root) exitCode(k6Code int) int {
 	return k6Code
 }
 
-// Exports implements modules.Instance.
-func (i *instance) Exports() modules.Exports {
-	return modules.Exports{Named: map[string]any{
-		"Client":           i.newClient,
-		"Levels":           i.newLevels,
-		"Arrivals":         i.newArrivals,
-		"Windows":          i.newWindows,
-		"Session":          i.newSession,
-		"MetricsPoller":    i.newPoller,
-		"TextFile":         i.newTextFile,
-		"Rows":             i.newRows,
-		"run":              i.declareRun,
-		"report":           i.report,
-		"emitLevelMetrics": i.emitLevelMetrics,
-		"fetch":            i.fetch,
-		"watchCache":       i.watchCache,
-		"refuse":           i.refuse,
-		"shared":           i.shareValue,
-		"settings":         i.settings,
-		"clearOld":         i.clearOld,
-		"writeResult":      i.writeResult,
-		"fileDigest":       i.fileDigest,
-		"conclude":         i.conclude,
-		"joinRunners":      i.joinRunners,
-		"meetRunners":      i.meetRunners,
-	}}
+// exported is what scripts see, by name: its value for a VU.
+var exported = map[string]func(*instance) any{
+	"Client":           func(i *instance) any { return i.newClient },
+	"Levels":           func(i *instance) any { return i.newLevels },
+	"Arrivals":         func(i *instance) any { return i.newArrivals },
+	"Windows":          func(i *instance) any { return i.newWindows },
+	"Session":          func(i *instance) any { return i.newSession },
+	"MetricsPoller":    func(i *instance) any { return i.newPoller },
+	"TextFile":         func(i *instance) any { return i.newTextFile },
+	"Rows":             func(i *instance) any { return i.newRows },
+	"run":              func(i *instance) any { return i.declareRun },
+	"report":           func(i *instance) any { return i.report },
+	"emitLevelMetrics": func(i *instance) any { return i.emitLevelMetrics },
+	"fetch":            func(i *instance) any { return i.fetch },
+	"watchCache":       func(i *instance) any { return i.watchCache },
+	"refuse":           func(i *instance) any { return i.refuse },
+	"shared":           func(i *instance) any { return i.shareValue },
+	"settings":         func(i *instance) any { return i.settings },
+	"clearOld":         func(i *instance) any { return i.clearOld },
+	"writeResult":      func(i *instance) any { return i.writeResult },
+	"fileDigest":       func(i *instance) any { return i.fileDigest },
+	"conclude":         func(i *instance) any { return i.conclude },
+	"joinRunners":      func(i *instance) any { return i.joinRunners },
+	"meetRunners":      func(i *instance) any { return i.meetRunners },
 }
+
+// Exports implements modules.Instance. k6 makes a function in each VU for each name that a script imports, and calls this at each
+// use of one; of the default export it makes one function, and that asks once.
+func (i *instance) Exports() modules.Exports {
+	named := make(map[string]any, len(exported))
+	for name, of := range exported {
+		named[name] = of(i)
+	}
+	return modules.Exports{Default: i.vu.Runtime().NewDynamicObject(members{i}), Named: named}
+}
+
+// members is the default export: what has a name, made when it is read.
+type members struct{ of *instance }
+
+var _ sobek.DynamicObject = members{}
+
+// Get implements sobek.DynamicObject.
+func (m members) Get(name string) sobek.Value {
+	if of, ok := exported[name]; ok {
+		return m.of.vu.Runtime().ToValue(of(m.of))
+	}
+	return nil
+}
+
+// Has implements sobek.DynamicObject.
+func (m members) Has(name string) bool { return exported[name] != nil }
+
+// Keys implements sobek.DynamicObject.
+func (m members) Keys() []string { return slices.Sorted(maps.Keys(exported)) }
+
+// Set implements sobek.DynamicObject: scripts cannot change it.
+func (m members) Set(string, sobek.Value) bool { return false }
+
+// Delete implements sobek.DynamicObject.
+func (m members) Delete(string) bool { return false }
 
 // oncePerProcess returns the object of that kind and name, made by the first VU that asks.
 func oncePerProcess[T any](r *Root, kind, name string, make func() (T, error)) (T, error) {

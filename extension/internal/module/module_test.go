@@ -51,6 +51,25 @@ func newScriptVU(t *testing.T, init string) *scriptVU {
 	return v
 }
 
+func TestExports_TheDefaultHasAllNamesAndMakesWhatIsRead(t *testing.T) {
+	rt := modulestest.NewRuntime(t)
+	exports := New(&records.Log{}).NewModuleInstance(rt.VU).Exports()
+	js := rt.VU.Runtime()
+	require.NoError(t, js.Set("whole", exports.Default))
+	require.NoError(t, js.Set("named", exports.Named))
+	v, err := js.RunString(`[
+		Object.keys(whole).join() === Object.keys(named).sort().join(),
+		Object.keys(named).every((name) => name in whole && typeof whole[name] === typeof named[name]),
+		typeof whole.Client === "function" && typeof whole.shared === "function",
+		whole.shared("one", () => ({ a: 1 })).a,
+		new whole.Client({ url: "http://127.0.0.1:1/v1", api: "json" }) instanceof Object,
+		whole.nothing === undefined && !("nothing" in whole),
+		Reflect.set(whole, "shared", 1) || Reflect.deleteProperty(whole, "shared"),
+	].join()`)
+	require.NoError(t, err)
+	require.Equal(t, "true,true,true,1,true,true,false", v.String())
+}
+
 // recordsTo gives a module records, in a new folder.
 func recordsTo(t *testing.T, root *Root) *records.Output {
 	t.Helper()
