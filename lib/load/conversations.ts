@@ -1,5 +1,5 @@
 import { sessionPlanner } from "../lazy";
-import { type Config, demand } from "../settings/config";
+import type { Config } from "../settings/config";
 import { type RequestSpec, type Session, type Slot, tokenclock } from "../wire/client";
 import type { LlmClient, Server } from "../wire/llm-client";
 import type { Sender } from "../workload/converse";
@@ -18,7 +18,7 @@ export interface Conversations {
 
 /** The conversations that DATASET, TRACE or SESSION_TURNS and its kind describe. Init context only. */
 export function openConversations(config: Config): Conversations {
-  const { converse, recordedSessions, scriptedTool, syntheticSessions, unanswered } = sessionPlanner();
+  const { converse, recordedSessions, scriptedTool, syntheticSessions } = sessionPlanner();
   const file = config.TRACE !== "" ? "TRACE" : config.DATASET !== "" ? "DATASET" : undefined;
   const words = openWords(config);
   let plans: SessionPlans;
@@ -28,15 +28,6 @@ export function openConversations(config: Config): Conversations {
   } else {
     const rows = openSessionRows(config, file);
     promptRows(`${file}=${config[file]}`, rows.length, "session");
-    if (__VU === 0 && config.HISTORY === "recorded") {
-      for (let k = 0; k < rows.length; k++) {
-        const turn = unanswered(rows.at(k));
-        demand(
-          turn === undefined,
-          `HISTORY=recorded: session ${k + 1} of ${file}=${config[file]} has no answer before its turn ${(turn ?? 0) + 1}; set HISTORY=live`,
-        );
-      }
-    }
     // The module reads the schedule of the first VU, which has read the file.
     if (file === "TRACE") beginsMs = rows.timesMs ?? new Float64Array();
     plans = recordedSessions(config, words, rows);

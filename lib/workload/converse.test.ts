@@ -281,6 +281,22 @@ test("sessions are held in the file's order, whether their turns stand together,
   assert.deepEqual(held({ DATASET_SHUFFLE: true, SEED: 3, DATASET_LIMIT: 3 }), mixed.slice(0, 3));
 });
 
+test("HISTORY=recorded refuses the first session that is held and lacks an answer, and no other", () => {
+  const rows = [
+    { messages: [user("a1"), assistant("a2"), user("a3")] },
+    { messages: [user("b1")], session_id: "b" },
+    { messages: [user("b1"), user("b2")], session_id: "b" },
+    { messages: [user("c")] },
+  ];
+  const text = rows.map((row) => JSON.stringify(row)).join("\n");
+  const held = (set: Partial<ReadSettings>) => readRows("DATASET", "a.jsonl", text, set, true).rows.length;
+  for (const history of ["live", "auto"] as const) assert.equal(held({ HISTORY: history }), 3);
+  assert.throws(() => held({ HISTORY: "recorded" }), {
+    message: "session 2 has no answer before its turn 2, which HISTORY=recorded sends; set HISTORY=live",
+  });
+  assert.equal(held({ HISTORY: "recorded", DATASET_LIMIT: 1 }), 1, "what is not held lacks nothing");
+});
+
 test("a delay that is no time to wait for is refused with its place", () => {
   const mlperf = { conversation_id: "c", turn: 1, role: "user", content: "a" };
   const files: [row: object, says: RegExp][] = [

@@ -196,11 +196,3 @@ function scaled({ WAIT_SCALE: scale, WAIT_CAP: cap = Infinity }: Settings, ms: n
 function isAbandoned({ ABANDON: abandon }: Settings, rng: Rng): boolean {
   return rng() < (abandon?.share ?? 0);
 }
-
-/** Which of a file's sessions lacks an answer that its history needs: number from 1 and turn; undefined where none does. */
-export function unanswered(session: KeptSession): number | undefined {
-  const k = session.turns.findIndex(
-    ({ messages, answer, whole }, turn) => turn > 0 && messages !== undefined && !whole && answer === undefined,
-  );
-  return k < 0 ? undefined : k;
-}

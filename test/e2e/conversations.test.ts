@@ -573,7 +573,7 @@ const refused: [RunSettings, RegExp][] = [
   ],
   [
     { DATASET: fixture("18-aiperf-multi.jsonl"), HISTORY: "recorded" },
-    /session 1 of DATASET=.* has no answer before its turn 2; set HISTORY=live/,
+    /DATASET=.*: session 1 has no answer before its turn 2, which HISTORY=recorded sends; set HISTORY=live/,
   ],
   [{ SESSIONS: 3, REQUESTS: 4 }, /SESSIONS=3 and REQUESTS=4 both bound a level/],
   [{ RATE: 1, DURATION: "1s", CONCURRENCY: 3 }, /CONCURRENCY is set and has no effect with RATE/],

@@ -29,6 +29,7 @@ export interface ReadSettings {
   readonly TRACE_BLOCK?: number;
   readonly TRACE_WINDOW?: Window;
   readonly SPEED: number;
+  readonly HISTORY?: "auto" | "live" | "recorded";
 }
 
 /** Keeps the text of a row, KeptRow or KeptSession in JSON, or rows of lengths that the file has read by itself. */

@@ -67,6 +67,8 @@ export class SessionRows implements RowTaker {
   private kept = 0;
   /** Turns of each session that was kept. */
   private readonly turns: number[] = [];
+  /** Of sessions that lack an answer which their history needs: the first turn behind one, from 0. */
+  private readonly unanswered = new Map<number, number>();
 
   constructor(settings: ReadSettings, notes: Notes, keep: Keep, timed: boolean) {
     this.settings = settings;
@@ -124,7 +126,10 @@ export class SessionRows implements RowTaker {
     const begins = rows[0]?.time;
     const originMs = begins === undefined ? 0 : originOf(begins, unit);
     const at = (time: number | string) => timeMs(time, unit, originMs);
-    this.keep(JSON.stringify(this.session(rows, at, blockTokens)));
+    const session = this.session(rows, at, blockTokens);
+    this.keep(JSON.stringify(session));
+    const lacks = session.turns.findIndex(lacksAnswer);
+    if (lacks >= 0) this.unanswered.set(this.kept, lacks);
     this.turns.push(rows.length);
     return this.kept++;
   }
@@ -164,9 +169,19 @@ export class SessionRows implements RowTaker {
       if (waiting) this.sessions[order[i] as number] = number;
       order[i] = number;
       turns += this.turns[number] as number;
+      this.requireAnswers(number, i);
     }
     this.about = `, ${turns} turns${blockTokens === undefined ? "" : `, blocks of ${blockTokens} tokens`}`;
     return { order, ...(timesMs && { timesMs }) };
+  }
+
+  /** @throws Error where the session, number `place` of those that are held, lacks an answer that it is sent with. */
+  private requireAnswers(session: number, place: number): void {
+    const turn = this.unanswered.get(session);
+    if (turn !== undefined && this.settings.HISTORY === "recorded")
+      throw new Error(
+        `session ${place + 1} has no answer before its turn ${turn + 1}, which HISTORY=recorded sends; set HISTORY=live`,
+      );
   }
 
   /** The sessions of a DATASET that are held, in their order. */
@@ -224,6 +239,11 @@ export class SessionRows implements RowTaker {
 }
 
 const rowIn = (text: string): Row => JSON.parse(text);
+
+/** Whether the file has no answer to the turn before this one, with which its request would begin. */
+function lacksAnswer({ messages, answer, whole }: KeptTurn, turn: number): boolean {
+  return turn > 0 && messages !== undefined && !whole && answer === undefined;
+}
 
 function waitOf(
   { delayMs, time }: Row,
