@@ -107,11 +107,19 @@ test("only whole seconds of the level's own window count", () => {
   assert.deepEqual([state?.state, state?.fromS, state?.untilS], ["steady", 32.5, 52.5]);
 });
 
-test("ramps and bursts need not be steady", () => {
+test("a level whose rate changes and a burst need not be steady", () => {
   const { level, seconds } = measure({ latencyMs: (atS) => 300 * (1 + atS), forS: 20 }, 1);
-  const { concurrency: _, ...ramp } = level;
-  assert.equal(steadyStateOf(ramp, [ramp], seconds), undefined);
-  assert.equal(steadyWord(ramp), "");
+  const { concurrency: _, ...burst } = level;
+  const rising = measure({ latencyMs: (atS) => 300 * (1 + atS), rate: 15, forS: 20 }, 1);
+  assert.equal(rising.state?.state, "never", "a fixed rate");
+  const ramp = { ...rising.level, labels: { load: "changing" } };
+  for (const [each, of] of [
+    [burst, seconds],
+    [ramp, rising.seconds],
+  ] as const) {
+    assert.equal(steadyStateOf(each, [each], of), undefined);
+    assert.equal(steadyWord(each), "");
+  }
 });
 
 test("what has no completed request is unknown, not steady", () => {

@@ -36,8 +36,8 @@ interface Slice {
 }
 
 /**
- * Whether a level was steady, from the run's seconds and all of its levels. Undefined for a level that is not meant to be: a
- * ramp or a burst, which has neither a rate nor a number of clients of its own.
+ * Whether a level was steady, from the run's seconds and all of its levels. Undefined for a level that is not meant to be: one
+ * whose rate changes (a ramp, a pattern, a trace; the module labels it), and a burst, which has neither a rate nor a number of clients.
  *
  * The window is cut into 8 to 20 slices of whole seconds, each at least twice as long as a request, so that one slice tells
  * little of the next. Mean latency, output tokens (requests where there are none) and, with a fixed rate, requests in flight
@@ -48,8 +48,8 @@ export function steadyStateOf(
   levels: readonly LevelSummary[],
   seconds: readonly Second[],
 ): SteadyState | undefined {
-  const { windowStartS, durationS, rate, concurrency, completed } = level;
-  if (rate === undefined && concurrency === undefined) return undefined;
+  const { windowStartS, durationS, rate, concurrency, completed, labels } = level;
+  if (labels?.load === "changing" || (rate === undefined && concurrency === undefined)) return undefined;
   const untilS = windowStartS + durationS;
   const unknown = (why: string): SteadyState => ({ state: "unknown", fromS: windowStartS, untilS, why });
   if (completed === 0) return unknown("no request completed");

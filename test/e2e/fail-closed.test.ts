@@ -318,6 +318,7 @@ for (const kB of [8, 16, 32]) {
       for (const name of readdirSync(dir)) rmSync(path.join(dir, name), { recursive: true });
       const ended = await start();
       endsWith(ended, 98, /^FAIL results were not written whole: .*no space left on device/m);
+      assert.doesNotMatch(ended.stderr, /no space left on device\\nwrite/, "once is enough");
       const file = path.join(dir, "summary.json");
       if (existsSync(file)) assert.equal(summaryIn(dir).verdict.pass, false, "whole, and no pass");
       assert.doesNotMatch(ended.stdout, /^PASS/m);

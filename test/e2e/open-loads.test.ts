@@ -40,6 +40,31 @@ const warmUps: { why: string; settings: RunSettings; levels: Record<string, numb
     warm: 0,
   },
 ];
+test("a ramp and a trace need not be steady: their load is not", limits, async (t) => {
+  const rows = Array.from({ length: 60 }, (_, k) => ({
+    timestamp: 20 * k * k,
+    input_length: 16,
+    output_length: 4,
+    hash_ids: [],
+  }));
+  const TRACE = path.join(scratchDir(), "slowing.jsonl");
+  writeFileSync(TRACE, rows.map((row) => `${JSON.stringify(row)}\n`).join(""));
+  const server = await startServer("--ttft", "5ms", "--itl", "1ms");
+  t.after(server.stop);
+  for (const ended of [
+    await ramp(t, { STAGES: "9s:20" }),
+    await run("trace-replay", { TRACE, SPEED: 8, BASE_URL: server.baseUrl }),
+  ]) {
+    const [level] = ended.summary.levels;
+    assert.equal(level?.labels.load, "changing");
+    assert.equal(level?.steady, undefined, level?.name);
+    assert.notEqual(ended.code, 96, ended.stdout);
+  }
+  const constant = await ramp(t, { RATE: 20, DURATION: "9s" });
+  assert.deepEqual(constant.summary.levels[0]?.labels, {});
+  assert.ok(constant.summary.levels[0]?.steady);
+});
+
 for (const { why, settings, levels, rate, warm } of warmUps) {
   test(`a warm-up precedes the first level and is in none of its figures: ${why}`, limits, async (t) => {
     const ended = await ramp(t, { ...settings, THRESHOLDS: "none" });

@@ -2,6 +2,7 @@ package records
 
 import (
 	"bufio"
+	"cmp"
 	"compress/gzip"
 	"encoding/json"
 	"errors"
@@ -257,14 +258,14 @@ func (o *Output) Stop() error {
 	if o.file == nil {
 		return nil
 	}
-	err := o.err
+	err := o.err // what comes after the first error repeats it
 	if o.gz != nil {
-		err = errors.Join(err, o.gz.Close())
+		err = cmp.Or(err, o.gz.Close())
 	}
 	if info, statErr := o.file.Stat(); statErr == nil && info.Mode().IsRegular() {
-		err = errors.Join(err, o.file.Sync()) // a full disk may show here only
+		err = cmp.Or(err, o.file.Sync()) // a full disk may show here only
 	}
-	if err = errors.Join(err, o.file.Close()); err != nil {
+	if err = cmp.Or(err, o.file.Close()); err != nil {
 		o.log.fail(err)
 		return fmt.Errorf("records: %w", err)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"sync"
@@ -106,10 +107,21 @@ func (a *Arrivals) declareLevels() {
 	for _, steady := range []bool{true, false} {
 		for _, s := range a.stages {
 			if steady == (s.phase() == tally.Steady) {
-				a.run.Tally().Level(tally.Spec{Name: s.Name, Rate: s.highest(), Labels: s.Labels})
+				a.run.Tally().Level(tally.Spec{Name: s.Name, Rate: s.highest(), Labels: a.labels(s)})
 			}
 		}
 	}
+}
+
+// labels returns the stage's labels; load=changing says that its rate is not the same all the time, so that nobody expects the
+// level to be steady (lib/figures/steady.ts).
+func (a *Arrivals) labels(s Stage) map[string]any {
+	if !a.recorded && len(s.Points) == 0 && s.FromRate == s.ToRate {
+		return s.Labels
+	}
+	labels := map[string]any{"load": "changing"}
+	maps.Copy(labels, s.Labels)
+	return labels
 }
 
 // rate is the stage's rate over time.

@@ -114,6 +114,25 @@ func TestArrivals_WarmUpBearsTheNameOfItsStage(t *testing.T) {
 	require.InDelta(t, 2.0, levels[0].WindowStartS, 1e-9, "its window opens behind the warm-up")
 }
 
+func TestArrivals_LabelLevelsWhoseRateChanges(t *testing.T) {
+	for why, c := range map[string]struct {
+		spec ArrivalSpec
+		want map[string]any
+	}{
+		"a constant rate": {ArrivalSpec{Stages: []Stage{{Name: "r2", FromRate: 2, ToRate: 2, DurationMs: 1000, Labels: map[string]any{"k": 1}}}}, map[string]any{"k": 1}},
+		"a ramp": {
+			ArrivalSpec{Stages: []Stage{{Name: "s1", FromRate: 0, ToRate: 20, DurationMs: 1000, Labels: map[string]any{"k": 1}}}},
+			map[string]any{"k": 1, "load": "changing"},
+		},
+		"a pattern": {ArrivalSpec{Stages: []Stage{{Name: "sine", Points: [][]float64{{0, 2}, {500, 20}, {1000, 2}}}}}, map[string]any{"load": "changing"}},
+		"a trace":   {ArrivalSpec{TraceMs: []float64{0, 1, 500}}, map[string]any{"load": "changing"}},
+	} {
+		a, err := NewArrivals(c.spec)
+		require.NoError(t, err, why)
+		require.Equal(t, c.want, a.labels(a.stages[0]), why)
+	}
+}
+
 func TestArrivalsRefuseWhatMakesNoSchedule(t *testing.T) {
 	for sentence, spec := range map[string]ArrivalSpec{
 		"neither a stage nor a trace": {},
