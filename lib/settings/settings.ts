@@ -36,6 +36,7 @@ import {
   salt,
   secret,
   steps,
+  textOf,
   traceWindow,
   urlPath,
   wait,
@@ -78,7 +79,7 @@ export const settings = {
   API: setting(
     oneOf(...builtInApis, ...readyWireNames, "custom"),
     "chat",
-    "The API that the server speaks. custom is one that WIRE describes; json is any endpoint with JSON replies, named by ENDPOINT or TARGETS. docs/servers.md lists which server takes which.",
+    "The API that the server speaks. custom is one that WIRE describes; json is any endpoint with JSON replies, named by ENDPOINT or TARGETS. docs/wires.md describes those of other servers than OpenAI's and Anthropic's.",
   ),
   WIRE: setting(
     wireFile,
@@ -205,7 +206,7 @@ export const settings = {
     "Maximum of requests in flight at once under an open load; further requests wait.",
   ),
   TRACE: setting(
-    anyText,
+    file,
     "",
     "File of requests with their times: Mooncake and its dialects, Azure, BurstGPT, or prompts with times; see docs/datasets.md.",
   ),
@@ -222,7 +223,7 @@ export const settings = {
   TRACE_WINDOW: setting(traceWindow, undefined, "Part of TRACE that is sent."),
   SPEED: setting(number(0.001, 1e6), 1, "How many times as fast TRACE is sent as it was recorded."),
 
-  MIX: setting(anyText, "", "JSON file of the classes of load that run at once; see docs/scenarios.md."),
+  MIX: setting(file, "", "JSON file of the classes of load that run at once; see docs/scenarios.md."),
   SESSIONS: setting(
     optional(whole(1, 1e9)),
     undefined,
@@ -289,7 +290,7 @@ export const settings = {
   PROBE_SD: setting(
     number(0, 20),
     3,
-    "By how many % what the server carries differs from probe to probe (a standard deviation); the interval is widened by it.",
+    "Standard deviation, in %, of the load that the server carries from one probe to the next; it widens the interval.",
   ),
   PROBE_TIME: setting(
     positiveDuration,
@@ -327,9 +328,9 @@ export const settings = {
   DESCRIPTION: setting(anyText, "", "A text that is copied into the results."),
 
   DATASET: setting(
-    anyText,
+    textOf("prompts, chats or token-ids (shipped sets), or a file"),
     "",
-    "Prompts: the name of a shipped set, or a file in any format of docs/datasets.md. Its rows are sent one after the other, through warm-up and all levels. By default prompts are synthetic.",
+    "Prompts: a shipped set, or a file in any format of docs/datasets.md. Its rows are sent one after the other, through warm-up and all levels. By default prompts are synthetic.",
   ),
   DATASET_LIMIT: setting(optional(whole(1, 1e9)), undefined, "Maximum of DATASET's rows that are used."),
   DATASET_SHUFFLE: setting(
@@ -398,12 +399,16 @@ export const settings = {
     "cold",
     "What the server's prefix cache may have of the run's prompts. cold: nothing; a run that gets more than 1 % of its input from the cache is CACHE-BOUND and passes no gate. warm: anything; the share is reported. The default is warm with SHARED_PREFIX or with a TRACE that names blocks, else cold.",
   ),
-  LENGTHS: setting(anyText, "", "Text lengths: short, medium, long, mixed, or numbers of words such as 10,500."),
+  LENGTHS: setting(
+    textOf("short, medium, long, mixed, or numbers of words such as 10,500; separated by commas"),
+    "",
+    "Lengths of the texts of embeddings-burst.",
+  ),
 
   METHOD: setting(oneOf("GET", "POST", "PUT"), "POST", "HTTP method; API=json only."),
   ENDPOINT: setting(urlPath, "", "Path below the host of BASE_URL, or a whole address, instead of the API's own."),
   TARGETS: setting(
-    anyText,
+    file,
     "",
     "File with a path or address in each line; requests go to them one after the other. API=json only.",
   ),
@@ -455,7 +460,7 @@ export const settings = {
   CLIENT_MEMORY_LIMIT: setting(
     number(0, 1_000_000),
     256,
-    "How many MB the memory of the client, of each of several runners, may grow over a soak's DURATION.",
+    "How many MB the client's memory may grow over a soak's DURATION; with several runners, the memory of each.",
   ),
   CURVE_PROFILE: setting(
     oneOf("short", "full"),
@@ -471,9 +476,9 @@ export const settings = {
   ),
 
   THRESHOLDS: setting(
-    anyText,
+    textOf("smoke, interactive, batch, none, or a JSON file"),
     "smoke",
-    "Threshold profile: smoke, interactive, batch, none, or a JSON file, [described below](#threshold-profiles).",
+    "Threshold profile, [described below](#threshold-profiles).",
   ),
   SLO_TTFT: setting(sloMs, undefined, "Limit of the time to first token, ms: gated and counted into goodput."),
   SLO_TPOT: setting(sloMs, undefined, "Limit of the time per output token, ms: gated and counted into goodput."),

@@ -56,6 +56,9 @@ const asIs = <T>(value: T): unknown => value;
 
 export const anyText: Kind<string> = { allowed: "a text", parse: (text) => text, show: asIs };
 
+/** Any text; `allowed` says which ones make sense, where a file or the scenario decides. */
+export const textOf = (allowed: string): Kind<string> => ({ ...anyText, allowed });
+
 export const file: Kind<string> = { allowed: "a file", parse: (text) => text || undefined, show: asIs };
 
 export const word: Kind<string> = {
