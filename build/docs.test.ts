@@ -59,6 +59,18 @@ test("every default in the table of settings by scenario is a value that the set
     assert.notEqual(settings[name as SettingName].parse(value), undefined, shown);
 });
 
+for (const page of [...pages, ...generatedPages.filter((file) => file.endsWith(".md"))]) {
+  test(`${page}: every table has its header, and no row is cut off it`, () => {
+    const lines = read(page)
+      .replace(/```[\s\S]*?```/g, "")
+      .split("\n");
+    for (const [k, line] of lines.entries()) {
+      if (!line.startsWith("|") || lines[k - 1]?.startsWith("|")) continue;
+      assert.match(lines[k + 1] ?? "", /^\|[ :|-]+\|$/, `no header above: ${line}`);
+    }
+  });
+}
+
 const scripts: Record<string, string> = JSON.parse(read("package.json")).scripts;
 
 for (const page of pages) {
