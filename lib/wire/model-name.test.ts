@@ -62,4 +62,6 @@ test("a server that cannot be reached ends the run, with what to do", () => {
     assert.throws(() => find({ MODEL: "m" }, { "http://h/v1/models": [0, error] }), {
       message: `BASE_URL=http://shown/v1 cannot be reached: ${error}; ${what}`,
     });
+  const error = "no key: API_KEY_FILE=/nope cannot be read: no such file or directory";
+  assert.throws(() => find({}, { "http://h/v1/models": [0, error] }), { message: error }, "no server was asked");
 });

@@ -27,6 +27,8 @@ export function findModel(
 ): string {
   const models = wire?.description.request.models ?? (wire ? undefined : openAiModels);
   const reply = get(joined(config.BASE_URL, models?.path ?? "/"));
+  // The key is fetched first: without one nothing was sent.
+  if (reply.status === 0 && /^no key: /.test(reply.error)) giveUp(reply.error);
   if (reply.status === 0) giveUp(`BASE_URL=${shown} cannot be reached: ${reply.error}; ${adviceOn(reply.error)}`);
   if (config.MODEL !== "" || config.API === "json" || (wire && !wire.namesModel)) return config.MODEL;
   if (!models) return giveUp(`API=${config.API} names the model and has no list of models; set MODEL`);
