@@ -333,7 +333,7 @@ export class Arrivals extends LoadShape {
     for (const { name, fromRate, toRate, durationMs, phase } of stages) {
       // k6 takes whole rates only.
       const perKiloSecond = (rate: number) => Math.max(1, Math.round(rate * 1000));
-      const labels = fromRate === toRate ? {} : { load: "changing" };
+      const labels: LevelSpec["labels"] = fromRate === toRate ? {} : { load: "changing" };
       addScenario({ name: phase === "warmup" ? `${name}_warmup` : name, rate: toRate, labels }, durationMs, {
         executor: "ramping-arrival-rate",
         startRate: perKiloSecond(fromRate),
