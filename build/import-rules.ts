@@ -16,8 +16,11 @@ const testFile = /\.test\.ts$/;
 /** The two files that stand between the scenarios and a Go module; the second does it for a stock k6 with xk6-sse. */
 const boundary = /^lib\/wire\/client(-sse)?\.ts$/;
 
-/** The one pure file that names the module's types: what a level came to is described once, in extension/index.d.ts. */
-const contractReader = "lib/figures/level-summary.ts";
+/**
+ * The pure files that name the module's types: what a level came to, and what rows of a file look like, are described once, in
+ * extension/index.d.ts. All others have the types from these two.
+ */
+const contractReaders: readonly string[] = ["lib/figures/level-summary.ts", "lib/workload/formats/like.ts"];
 const contract = "k6/x/tokenclock";
 
 /** A rule of lib's rooms: beside these its files may import what is loaded late, and k6's own modules. */
@@ -148,9 +151,9 @@ export function findViolations(files: readonly string[], read: (file: string) =>
   const resolve = (name: string) => files.find((file) => file === `${name}.ts` || file === `${name}/index.ts`);
 
   // Type imports vanish when the bundle is made, but preProcessFile does not tell them apart: they count as imports too, except
-  // those of the contract in the one file that may have them, which must be of types.
+  // those of the contract in the files that may have them, which must be of types.
   const isContract = (file: string, name: string) =>
-    file === contractReader &&
+    contractReaders.includes(file) &&
     name === contract &&
     !new RegExp(`^(?:import|export) (?!type\\b)[^;]*"${contract}"`, "m").test(read(file));
   const needsK6 = new Map<string, boolean>();

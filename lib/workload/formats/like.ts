@@ -3,29 +3,15 @@
  * of rows that look alike: the readers look at one, say what it looks like, and see the others again only where they differ.
  */
 
-/** What a row's fields are, in their order; see Likeness in the module's index.d.ts. */
-export interface Likeness {
-  readonly names: readonly string[];
-  readonly roles: readonly Role[];
-  readonly dates?: boolean;
-  readonly zoned?: boolean;
-  readonly originMs?: number;
-}
+import type { LengthRows, Likeness as RowLikeness } from "k6/x/tokenclock";
 
-type Role = "inputTokens" | "outputTokens" | "time" | "blockIds" | "any" | "empty";
+/** What a row's fields are, in their order. Those of a table are named by its heading. */
+export type Likeness = RowLikeness & { readonly names: readonly string[] };
 
-/** Many rows at once; see LengthRows in the module's index.d.ts. */
-export interface TimedRows {
-  readonly length: number;
-  readonly times: Float64Array;
-  readonly fraction: boolean;
-  readonly least: number;
-  readonly most: number;
-  readonly inputs: Float64Array;
-  readonly ids: Float64Array;
-}
+/** Many rows at once. */
+export type TimedRows = LengthRows;
 
-/** Whether what is said of a record is what others look like. */
-export function isLikeness(said: unknown): said is Likeness {
-  return typeof said === "object" && said !== null;
+/** Whether a reader's answer to a record is what others look like. */
+export function isLikeness(answer: unknown): answer is Likeness {
+  return typeof answer === "object" && answer !== null;
 }
