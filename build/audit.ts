@@ -39,8 +39,8 @@ export function vulnFinding({ code, stdout, stderr }: Ended): Finding {
 export const reviewed: readonly { rule: string; files: RegExp; why: string }[] = [
   {
     rule: "G103",
-    files: /^internal\/(client|clock|reader|ring|simulate|wiretap)\//,
-    why: "Memory that is shared with the kernel (rings, io vectors, control messages) and sizes of its structures.",
+    files: /^internal\/(client|clock|reader|ring|simulate|slab|wiretap)\//,
+    why: "Memory that is shared with the kernel (rings, io vectors, control messages), sizes of its structures, texts outside of Go's heap.",
   },
   {
     rule: "G101",
@@ -82,7 +82,7 @@ export const reviewed: readonly { rule: string; files: RegExp; why: string }[] =
   {
     rule: "G115",
     files:
-      /^internal\/(client\/http2|coordinate\/command|reader\/(reader|thread)_linux|records\/lines|ring\/(filter|flow|ring_linux)|schedule\/schedule|simulate\/(embeddings|fault|openai|poller_linux|predict|prompt|ring_linux|tickets|truth)|stream\/(outcome|parser|stream|template|wire)|wiretap\/(tap_linux|wiretap))\.go$/,
+      /^internal\/(client\/http2|coordinate\/command|reader\/(reader|thread)_linux|records\/lines|ring\/(filter|flow|ring_linux)|schedule\/schedule|simulate\/(embeddings|fault|openai|poller_linux|predict|prompt|ring_linux|tickets|truth)|slab\/slab|stream\/(outcome|parser|stream|template|wire)|wiretap\/(tap_linux|wiretap))\.go$/,
     why: "Sequence numbers of TCP, which wrap; hashes; file descriptors, lengths and indices that are bounded before.",
   },
   {
