@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { findViolations, importsOf } from "./import-rules";
+import { findViolations, importsOf, unusedExports } from "./import-rules";
 
 function violations(files: Record<string, string>): string[] {
   return findViolations(Object.keys(files), (file) => files[file] ?? "");
@@ -104,5 +104,20 @@ test("what is allowed is allowed", () => {
       "scenarios/s.ts": 'import { levels } from "../lib";\nimport { sleep } from "k6";',
     }),
     [],
+  );
+});
+
+test("what a file exports and no other one names is found; types, scripts and files in another's place are left alone", () => {
+  const files: Record<string, string> = {
+    "lib/a.ts": "export const used = 1;\nexport async function unused() {}\nexport interface Type {}",
+    "lib/b.ts": 'import { used } from "./a";\nexport class Alone {}\nconst unusedHere = used;',
+    "lib/a-sse.ts": "export const standIn = 1;",
+    "scenarios/s.ts": "export const options = {};",
+    "lib/a.test.ts": "const script = `\nexport const inText = 1;\n`;",
+  };
+  const found = unusedExports(Object.keys(files), (file) => files[file] ?? "");
+  assert.deepEqual(
+    found.map((line) => line.replace(/:.*/, "")),
+    ["lib/a.ts exports unused, which no other file names", "lib/b.ts exports Alone, which no other file names"],
   );
 });

@@ -186,7 +186,28 @@ export function findViolations(files: readonly string[], read: (file: string) =>
   return lines;
 }
 
-/** The violations of the import rules in the project at `root`, a line each. */
+/** k6 calls what a script exports, a file that stands in another's place has its exports, and tests hold scripts as texts. */
+const calledElsewhere = /^scenarios\/|\/fixtures\/|-sse\.ts$|\/packed-[\w-]+\.ts$|\.test\.ts$/;
+
+/** Functions and values that a file exports and no other file names, a line each. Types may be there for who reads a signature. */
+export function unusedExports(files: readonly string[], read: (file: string) => string): string[] {
+  const names = new Map(files.map((file) => [file, new Set(read(file).match(/\w+/g))]));
+  return files
+    .filter((file) => !calledElsewhere.test(file))
+    .flatMap((file) =>
+      [...read(file).matchAll(/^export (?:async )?(?:function\*?|const|let|class) (\w+)/gm)]
+        .map(([, name = ""]) => name)
+        .filter((name) => !files.some((other) => other !== file && names.get(other)?.has(name)))
+        .map(
+          (name) =>
+            `${file} exports ${name}, which no other file names: leave export out, or the whole where it is unused`,
+        ),
+    );
+}
+
+/** The violations of the rules of imports and exports in the project at `root`, a line each. */
 export function importViolations(root: string): string[] {
-  return findViolations(sourceFiles(root), (file) => readFileSync(path.join(root, file), "utf8"));
+  const files = sourceFiles(root);
+  const read = (file: string) => readFileSync(path.join(root, file), "utf8");
+  return [...findViolations(files, read), ...unusedExports(files, read)];
 }

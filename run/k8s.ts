@@ -167,7 +167,7 @@ function coordinatorService(deployment: Deployment): Record<string, Manifest> {
 }
 
 /** A manifest in YAML. Texts are quoted as in JSON, of which YAML is a superset. */
-export function yaml(value: Manifest, indent = ""): string {
+function yaml(value: Manifest, indent = ""): string {
   const inner = `${indent}  `;
   if (typeof value !== "object") return ` ${JSON.stringify(value)}\n`;
   if (Array.isArray(value)) {

@@ -102,7 +102,7 @@ async function completed(): Promise<Completed[]> {
 }
 
 /** The version of this tokenclock. */
-export function ownVersion(): string {
+function ownVersion(): string {
   const { version } = JSON.parse(readFileSync(path.join(root, "package.json"), "utf8")) as { version: string };
   return version;
 }

@@ -5,7 +5,7 @@ import { sessionTables } from "./session-tables";
 import { shortNumber } from "./table";
 
 /** What a mix shows: all classes as one, and the tables of the classes that hold conversations. */
-export function classTables(total: LevelSummary, levels: readonly LevelSummary[]): string {
+function classTables(total: LevelSummary, levels: readonly LevelSummary[]): string {
   return [togetherLine(total), sessionTables(levels)].filter(Boolean).join("\n\n");
 }
 

@@ -134,7 +134,7 @@ function inputOf(messages: readonly Message[]): Prompt["input"] {
 }
 
 /** What a turn adds to the history: the answer to the turn before, and its own messages. */
-export function continued(
+function continued(
   { HISTORY: history, API: api }: ConverseSettings,
   { messages, answer: recorded }: Pick<PlannedTurn, "messages" | "answer">,
   live: Answer | undefined,

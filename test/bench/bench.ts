@@ -192,7 +192,7 @@ export async function runCase(
 }
 
 /** The whole benchmark; resolves to the results after they were printed. */
-export async function bench(options: BenchOptions): Promise<CaseResult[]> {
+async function bench(options: BenchOptions): Promise<CaseResult[]> {
   const k6 = await ensureK6();
   await bundleScenarios();
   const cache = path.join(root, ".cache", "bench");

@@ -263,7 +263,7 @@ export const wandering: SimulatedServer = {
 };
 
 /** The same, and a search that takes probes for equal. */
-export const unforeseen: SimulatedServer = { ...wandering, name: "the same, PROBE_SD=0", probeSd: 0 };
+const unforeseen: SimulatedServer = { ...wandering, name: "the same, PROBE_SD=0", probeSd: 0 };
 
 /** A server that loses a third of its speed every hour (5 minutes of the search tell nothing of it). */
 const fading: SimulatedServer = {
@@ -368,7 +368,7 @@ export interface Trial {
 }
 
 /** One search on one simulated server. */
-export function search(server: SimulatedServer, seed: number, plan: Partial<SearchPlan> = {}): Trial {
+function search(server: SimulatedServer, seed: number, plan: Partial<SearchPlan> = {}): Trial {
   const whole = !server.open;
   const least = whole ? 1 : server.start / 8;
   const searchPlan: SearchPlan = {
@@ -414,7 +414,7 @@ export function search(server: SimulatedServer, seed: number, plan: Partial<Sear
 }
 
 /** Whether the interval holds the capacity; of clients, whose number is whole, the last that keeps the SLOs. */
-export function holds({ interval }: CapacityResult, capacity: number): boolean {
+function holds({ interval }: CapacityResult, capacity: number): boolean {
   return (interval.low ?? Number.POSITIVE_INFINITY) <= capacity && capacity < (interval.high ?? 0);
 }
 

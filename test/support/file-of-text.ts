@@ -3,7 +3,7 @@ import type { TextFile } from "../../lib/workload/formats/container";
 import { type ReadFile, type ReadSettings, readFile } from "../../lib/workload/formats/read";
 
 /** The file that holds this text; a byte order mark is dropped, as the client does. */
-export function fileOfText(whole: string): TextFile {
+function fileOfText(whole: string): TextFile {
   const text = whole.replace(/^\uFEFF/, "");
   return {
     head: text.slice(0, 65_536),
@@ -24,7 +24,7 @@ export function fileOfText(whole: string): TextFile {
 }
 
 /** What files are read by where nothing is set. */
-export const defaultReading: ReadSettings = {
+const defaultReading: ReadSettings = {
   API: "chat",
   TURNS: "auto",
   DATASET_COLUMNS: [],

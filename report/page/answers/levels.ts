@@ -4,7 +4,7 @@ import type { LevelSummary, Stats } from "../../read/read";
 import type { Column, Table } from "../table";
 
 /** The distributions of a level, with the names that files and pages give them. Times in ms, output speed in tokens/s. */
-export const distributions = [
+const distributions = [
   { key: "ttftMs", name: "ttft", title: "TTFT", unit: "ms" },
   { key: "ttfoMs", name: "ttfo", title: "TTFO", unit: "ms" },
   { key: "tpotMs", name: "tpot", title: "TPOT", unit: "ms" },

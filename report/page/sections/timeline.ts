@@ -305,7 +305,7 @@ const shortMetric = (name: string): string =>
     .slice(0, 28);
 
 /** Every metric that has a value, with its points in time. */
-export function polled(run: Results): Map<string, [number, number][]> {
+function polled(run: Results): Map<string, [number, number][]> {
   const found = new Map<string, [number, number][]>();
   for (const { metrics, points } of run.points) {
     for (const [ns, ...values] of points) {
