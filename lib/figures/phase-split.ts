@@ -63,6 +63,6 @@ export function phaseFigures(levels: readonly LevelSummary[]): string | undefine
     `input tokens ${split.inputTokens}, generated tokens ${split.outputTokens}`,
     `e2e ${shortNumber(split.e2eLatencyS)} s = summarization ${shortNumber(split.summarizationLatencyS)} s + generation ${shortNumber(split.generationLatencyS)} s`,
     `summarization ${shortNumber(split.summarizationThroughput)} tokens/s, generation ${generationThroughput} tokens/s, e2e ${shortNumber(split.e2eThroughput)} tokens/s`,
-    `of this the client waited ${shortNumber(full.queueDelayMs.mean)} ms a request before it could send`,
+    `queue delay: the client waited ${shortNumber(full.queueDelayMs.mean)} ms on average before it sent a request`,
   ].join("\n");
 }

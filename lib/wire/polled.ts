@@ -71,7 +71,7 @@ export function openPolled(
         const { status, error } = fetch(url, { headers, timeoutMs: 5000 });
         const why = status === 0 ? `cannot be reached: ${error}` : `answered HTTP ${status}`;
         if (status !== 200)
-          console.warn(`tokenclock: METRICS_URL=${urls[i]} ${why}; the run has no figures of the server's from it`);
+          console.warn(`tokenclock: METRICS_URL=${urls[i]} ${why}; the run has no metrics of the server from it`);
       });
       poller?.start();
     },

@@ -278,18 +278,18 @@ test("exit codes: 0, 99 beyond the limit only, 98 for a client-bound run, 104 fo
     [
       [...base, "--", ...same],
       0,
-      /NO REGRESSION: a change of 5 % for the worse is excluded in \d figures, with 99 % conf/,
+      /NO REGRESSION: a change of 5 % for the worse is excluded in \d metrics, with 99 % conf/,
     ],
     [["--baseline", ...base, "--candidate", ...same], 0, /NO REGRESSION/],
-    [[...base, "--", ...slow], 99, /REGRESSION: \d+ figures worse, with 99 % confidence for all figures together/],
+    [[...base, "--", ...slow], 99, /REGRESSION: \d+ metrics worse, with 99 % confidence for all metrics together/],
     [[...base, "--", ...slow, "--limit", "60%", "--floor", "50"], 0, /NO REGRESSION: a change of 60 %/],
-    [[...base, "--", ...failed], 99, /REGRESSION: 2 figures worse, and more requests fail in 1 level, with 99 %/],
+    [[...base, "--", ...failed], 99, /REGRESSION: 2 metrics worse, and more requests fail in 1 level, with 99 %/],
     [[...base, "--", ...slow, "--metric", "failed-requests"], 0, /NO REGRESSION/],
-    [[...base, "--", ...slow, "--metric", "ttft-p90"], 99, /REGRESSION: 1 figure worse/],
+    [[...base, "--", ...slow, "--metric", "ttft-p90"], 99, /REGRESSION: 1 metric worse/],
     [
       [a, same[0]],
       96,
-      /One run a side says nothing.*\nUNCLEAR: .*cannot be excluded in \d of \d figures; about \d+ runs a side/,
+      /One run a side says nothing.*\nUNCLEAR: .*cannot be excluded in \d of \d metrics; about \d+ runs a side/,
     ],
     [[a, slow[0]], 99, /REGRESSION/],
     [[a, bound], 98, /CLIENT-BOUND/],
@@ -365,7 +365,7 @@ test("a level that was never steady shows no pass", async () => {
   assert.equal(status, 0, output);
   const restless = await compared([...side(11).slice(1), having(20, never)]);
   assert.equal(restless.status, 96, restless.output);
-  assert.match(restless.output, /c4 was never steady in run-\d+: its figures show no pass/);
+  assert.match(restless.output, /c4 was never steady in run-\d+: its metrics can show a regression and no pass/);
 });
 
 test("as a process of its own: --json prints nothing else, and the verdict is written for pipelines, with a page", async () => {

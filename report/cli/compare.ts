@@ -88,7 +88,9 @@ function unsteadyLevels(runs: readonly Results[]): { run: string; level: string 
 }
 
 const steadyNotes = (runs: readonly Results[]): string[] =>
-  unsteadyLevels(runs).map(({ run, level }) => `${level} was never steady in ${run}: its figures show no pass`);
+  unsteadyLevels(runs).map(
+    ({ run, level }) => `${level} was never steady in ${run}: its metrics can show a regression and no pass`,
+  );
 
 /** Why a run cannot be compared: it is not valid, or it failed by itself. */
 export function doubts(run: Results): string[] {
@@ -172,28 +174,28 @@ export function comparisonState(
     const failures = regressions.filter(({ metric }) => metric === failedRequests).length;
     const figures = regressions.length - failures;
     const words = [
-      figures > 0 ? `${plural(figures, "figure")} worse` : "",
+      figures > 0 ? `${plural(figures, "metric")} worse` : "",
       failures > 0 ? `more requests fail in ${plural(failures, "level")}` : "",
     ];
     const what = words.filter((each) => each !== "").join(", and ");
-    return { state: "failed", headline: `REGRESSION: ${what}, with ${sure} confidence for all figures together` };
+    return { state: "failed", headline: `REGRESSION: ${what}, with ${sure} confidence for all metrics together` };
   }
   const required = rows.filter((row) => row.required);
   const judged = required.filter(({ verdict, metric }) => verdict !== "not judged" && metric !== failedRequests);
   if (judged.length === 0 && (options.metrics?.join() !== failedRequests || required.length === 0))
-    return { state: "inconclusive", headline: "NOTHING JUDGED: too few requests for any figure that a pass takes" };
+    return { state: "inconclusive", headline: "NOTHING JUDGED: too few requests for any metric that a pass needs" };
   const unclear = required.filter(({ verdict }) => verdict === "unclear" || verdict === "not judged");
   if (unclear.length > 0) {
     const runs = Math.max(0, ...unclear.map((row) => runsNeeded(row, options) ?? 0));
     const more = runs > 0 ? `; about ${runs} runs a side would tell` : "";
     return {
       state: "inconclusive",
-      headline: `UNCLEAR: a change of ${formatShare(options.limit)} for the worse cannot be excluded in ${unclear.length} of ${plural(required.length, "figure")}${more}`,
+      headline: `UNCLEAR: a change of ${formatShare(options.limit)} for the worse cannot be excluded in ${unclear.length} of ${plural(required.length, "metric")}${more}`,
     };
   }
   return {
     state: "passed",
-    headline: `NO REGRESSION: a change of ${formatShare(options.limit)} for the worse is excluded in ${plural(required.length, "figure")}, with ${sure} confidence`,
+    headline: `NO REGRESSION: a change of ${formatShare(options.limit)} for the worse is excluded in ${plural(required.length, "metric")}, with ${sure} confidence`,
   };
 }
 

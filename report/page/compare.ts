@@ -127,11 +127,11 @@ ${all.map(({ run, label }) => html`<section><h2>How to repeat ${label}</h2>${rep
 function figuresTable(rows: readonly ComparedMetric[], { confidence }: CompareOptions): Table {
   return {
     name: "comparison",
-    title: "Every figure",
-    note: `A and B are geometric means over the runs of a side. Each bound of the change is right with ${formatShare(confidence)} confidence; p is the chance that a server that is no worse shows as much. "watched": a pass does not need the figure.`,
+    title: "Every metric",
+    note: `A and B are geometric means over the runs of a side. Each bound of the change is right with ${formatShare(confidence)} confidence; p is the chance that a server that is no worse shows as much. "watched": a pass does not need the metric.`,
     columns: [
       { key: "level", title: "Level" },
-      { key: "metric", title: "Figure" },
+      { key: "metric", title: "Metric" },
       { key: "verdict", title: "Verdict" },
       { key: "a", title: "A" },
       { key: "b", title: "B" },
@@ -172,7 +172,7 @@ function changePictures(rows: readonly ComparedMetric[], { limit }: CompareOptio
         alt: `Change of ${own.map(({ metric, change }) => `${metric} ${formatNumber(percent(change))} %`).join(", ")}`,
         panels: [
           {
-            x: { title: "Figure", categories: own.map(({ metric }) => metric) },
+            x: { title: "Metric", categories: own.map(({ metric }) => metric) },
             y: { title: "Change (%)" },
             series: [
               {

@@ -284,7 +284,7 @@ function checkLine(
       ],
     ],
     [
-      /^of this the client waited (\S+) ms a request before it could send$/,
+      /^queue delay: the client waited (\S+) ms on average before it sent a request$/,
       [[row.e2e_latency_s === undefined ? undefined : rows("queueing")[0]?.queue_delay_mean_ms]],
     ],
     [
