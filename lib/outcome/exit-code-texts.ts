@@ -14,7 +14,7 @@ const exitCodeTexts: Readonly<Record<ExitCodeName, ExitCodeText>> = {
   },
   endedForAll: {
     means:
-      "Of one of several runners: the run ended early for all, because a runner or the coordinator was lost or refused.",
+      "One of several runners: the run ended early for all of them, because a runner or the coordinator was lost or refused.",
     next: "The log names the reason. The coordinator's own exit code is the verdict (98). Start the run again.",
   },
   inconclusive: {
