@@ -1,7 +1,5 @@
-/** What is needed once a run, before its load: see lazy.ts. */
+/** What reads the settings, once a run: see lazy.ts. */
 export { capacityGates, gates } from "../thresholds/gates";
-export { requestsIn } from "./figures/gauge-names";
-export { loadConflict, meetOptions } from "./load/load-options";
 export { requireMeasurable, trendStats, unreachableLine } from "./load/measurable";
 export { privateSettings, requireKeyOrigin } from "./settings/access";
 export { mayHaveKey } from "./settings/address";
@@ -19,9 +17,6 @@ export {
   shownSettings,
 } from "./settings/parse-config";
 export { requestHeaders } from "./wire/headers";
-export { findModel } from "./wire/model-name";
-export { metricsPages, openPolled } from "./wire/polled";
-export { findTemplateTokens, findTokensPerWord } from "./wire/tokenizer";
 export { readNamed } from "./workload/formats/named";
 export { requirePromptsOfTheirOwn } from "./workload/shared-prefix";
 export { drawRing } from "./workload/words";

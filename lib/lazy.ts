@@ -5,9 +5,14 @@
  */
 import type Papa from "papaparse";
 
-/** For the first VU and setup(): settings, thresholds, files, the server's tokenizer. */
+/** For the first VU: settings, thresholds, files. */
 export function beforeLoad(): typeof import("./before-load") {
   return require("./before-load");
+}
+
+/** For setup(), teardown() and handleSummary(): the server's model, tokenizer and pages of metrics. */
+export function aroundLoad(): typeof import("./around-load") {
+  return require("./around-load");
 }
 
 /** For handleSummary of every test: the common table, the verdict and the files. */

@@ -2,7 +2,7 @@
 import { orAbort } from "./abort";
 import type { Gates } from "./figures/profile";
 import type { ServerMetrics } from "./figures/server-metrics";
-import { beforeLoad } from "./lazy";
+import { aroundLoad, beforeLoad } from "./lazy";
 import { requestedLoad, requireRequestedLoad } from "./load/load-guard";
 import type { Load, Route, Routes, RunOptions, Send, Shape } from "./load/shape";
 import type { User } from "./load/users";
@@ -90,13 +90,19 @@ export function openTest(name: string, defaults: Defaults, shape: Shape): Test {
         ),
       serverMetrics: openServerMetrics(config, shape.classes !== undefined),
       gates() {
-        const gates = load.gates?.() ?? beforeLoad().gates(config, load.levels);
-        if (Object.keys(thresholds).length === 0) return gates;
-        const all = { ...gates.thresholds };
-        for (const [metric, expressions] of Object.entries(thresholds)) {
-          all[metric] = [...new Set([...(all[metric] ?? []), ...expressions])];
-        }
-        return { ...gates, thresholds: all, script: thresholds };
+        let made: Gates | undefined;
+        // Once: what makes them is large, and handleSummary asks again.
+        const kept = tokenclock.shared("gates", () => {
+          made = load.gates?.() ?? beforeLoad().gates(config, load.levels);
+          if (Object.keys(thresholds).length === 0) return made;
+          const all = { ...made.thresholds };
+          for (const [metric, expressions] of Object.entries(thresholds)) {
+            all[metric] = [...new Set([...(all[metric] ?? []), ...expressions])];
+          }
+          made = { ...made, thresholds: all, script: thresholds };
+          return made;
+        });
+        return made ?? kept;
       },
     };
     return opened;
@@ -139,7 +145,7 @@ export function openTest(name: string, defaults: Defaults, shape: Shape): Test {
       for (const [of, other] of named ?? []) parts[`client ${of}`] = other.client.ready();
       const server = { ...client.ready(), ...(Object.keys(parts).length > 0 ? { parts } : {}) };
       if (load.check) orAbort(load.check);
-      tokenclock.meetRunners(beforeLoad().meetOptions(requestedLoad, shownSettings(config)));
+      tokenclock.meetRunners(aroundLoad().meetOptions(requestedLoad, shownSettings(config)));
       return server;
     },
     run(whole) {

@@ -4,7 +4,7 @@ import type { Gates } from "../figures/profile";
 import { beforeLoad } from "../lazy";
 import { type Config, orRefuse } from "../settings/config";
 import { formatDurationMs } from "../settings/duration";
-import { adaptOptions, tokenclock } from "../wire/client";
+import { adaptOptions } from "../wire/client";
 import { rememberLoad } from "./load-guard";
 import type { PlannedLevel } from "./measurable";
 
@@ -36,7 +36,7 @@ export function loadOptions(
   return k6Options(config, gates, scenario, planned);
 }
 
-/** Options of one k6 scenario. Only for the runtimes with number 0: k6 reads no other's, but fills in those it finds. */
+/** Options of one k6 scenario. Only for the first runtime: k6 reads no other's, but fills in those it finds. */
 export function k6Options(
   config: Config,
   gates: () => Gates,
@@ -44,23 +44,23 @@ export function k6Options(
   planned: readonly PlannedLevel[] = [],
 ): Options | undefined {
   if (__VU !== 0) return undefined;
-  const { thresholds: all, profile } = gates();
-  const { requireMeasurable, trendStats, unreachableLine } = beforeLoad();
-  orRefuse(() => requireMeasurable(config, all));
-  // Once: the runtime of handleSummary has number 0, too.
-  tokenclock.shared("gates are reachable", () => {
+  let options: Options | undefined;
+  rememberLoad(() => {
+    const { thresholds: all, profile } = gates();
+    const { requireMeasurable, trendStats, unreachableLine } = beforeLoad();
+    orRefuse(() => requireMeasurable(config, all));
     const line = unreachableLine(config, all, profile, planned);
     if (line !== "") console.warn(`tokenclock: ${line}`);
-    return true;
+    // A runner without a client in a level would fail there. What all runners measured together is judged by the merge.
+    const thresholds = config.RUNNERS > 1 || config.COORDINATOR !== "" ? {} : all;
+    options = adaptOptions({
+      thresholds,
+      summaryTrendStats: trendStats(thresholds) as Options["summaryTrendStats"],
+      scenarios: { [config.scenario.replaceAll("-", "_")]: scenario },
+      // What Grafana Cloud k6 shows of the run; K6_CLOUD_NAME and K6_CLOUD_PROJECT_ID count for more.
+      cloud: { name: config.scenario, ...(config.DESCRIPTION === "" ? {} : { note: config.DESCRIPTION }) },
+    });
+    return options;
   });
-  // A runner without a client in a level would fail there. What all runners measured together is judged by the merge.
-  const thresholds = config.RUNNERS > 1 || config.COORDINATOR !== "" ? {} : all;
-  const options = adaptOptions({
-    thresholds,
-    summaryTrendStats: trendStats(thresholds) as Options["summaryTrendStats"],
-    scenarios: { [config.scenario.replaceAll("-", "_")]: scenario },
-    // What Grafana Cloud k6 shows of the run; K6_CLOUD_NAME and K6_CLOUD_PROJECT_ID count for more.
-    cloud: { name: config.scenario, ...(config.DESCRIPTION === "" ? {} : { note: config.DESCRIPTION }) },
-  });
-  return rememberLoad(options);
+  return options;
 }

@@ -22,6 +22,8 @@ export function writeSummary(
 ): Record<string, string> {
   // Results name the model that was measured, also where the server was asked for it.
   const config = { ...settings, MODEL: settings.MODEL || data.setup_data?.model || "" };
+  const shown = shownSettings(settings);
+  if (Object.hasOwn(shown, "MODEL")) shown.MODEL = config.MODEL;
   const measured = runReport(data);
   const report = server?.added(measured) ?? measured;
   const own = report.total.requests > 0 ? shows(report, config) : {};
@@ -30,7 +32,7 @@ export function writeSummary(
   const { output, exitCode } = afterLoad().concludeRun(
     {
       ...{ config, report, own: { ...own, files }, metrics: data.metrics },
-      shown: shownSettings(config),
+      shown,
       gates,
       digests: digests ?? {},
       notes: repeated === undefined ? [] : [repeated],

@@ -48,8 +48,14 @@ export function readConfig(declaration: Declaration, classesOf?: (config: Config
       tokenclock.joinRunners?.({ runners, address, token, tokenFile: file === "" ? "" : absolute(file) }) ?? "";
     return salt === "" || given.SALT !== undefined ? parsed : { ...parsed, SALT: salt };
   };
-  const config = orRefuse(() => tokenclock.shared("config", read));
-  // The first runtime's words count, and it has number 0.
+  let reads = false;
+  const config = orRefuse(() =>
+    tokenclock.shared("config", () => {
+      reads = true;
+      return read();
+    }),
+  );
+  // The first runtime's words count, and it has number 0. So have those of setup(), teardown() and handleSummary().
   const first = __VU === 0;
   if (first) {
     const classes = classesOf?.(config) ?? [];
@@ -79,7 +85,7 @@ export function readConfig(declaration: Declaration, classesOf?: (config: Config
     live: config.LIVE,
     maxStolen: config.MAX_STOLEN,
     judged: true,
-    access: first ? beforeLoad().accessOf(config, absolute) : undefined,
+    access: reads ? beforeLoad().accessOf(config, absolute) : undefined,
     profile: first ? config.profile : undefined,
     digests: first ? digests : undefined,
     slices: config.used.includes("SLICES") ? config.SLICES : undefined,
@@ -103,7 +109,9 @@ export function readOwn(own: OwnSetting): string | number | boolean {
 
 /** The settings that the scenario uses, without secrets, in a form to be read and set again. For setup(), teardown() and handleSummary. */
 export function shownSettings(of: Config): Record<string, unknown> {
-  return { ...beforeLoad().shownSettings(of, of.used), ...of.own };
+  // Once: each runtime that asks would load the table of settings.
+  const show = () => ({ ...beforeLoad().shownSettings(of, of.used), ...of.own });
+  return { ...tokenclock.shared(`shown settings ${of.part ?? ""}`, show) };
 }
 
 /** The result of `read`; its SettingError ends the run with one line and exit code 104. Init context only. */

@@ -179,8 +179,12 @@ export function watchCache(_options: unknown): void {}
 
 export { watchCache as meetRunners };
 
+/** What shared() has made in this runtime: k6 makes none outside of the init context. */
+const sharedValues = new Map<string, unknown>();
+
 export function shared<T>(name: string, make: () => T): T {
-  return new SharedArray(`tokenclock ${name}`, () => [make()])[0] as T;
+  if (!sharedValues.has(name)) sharedValues.set(name, new SharedArray(`tokenclock ${name}`, () => [make()])[0]);
+  return sharedValues.get(name) as T;
 }
 
 export function fetch(

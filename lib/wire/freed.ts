@@ -1,6 +1,6 @@
 import { sleep } from "k6";
 import type { Freed } from "../figures/freed";
-import { beforeLoad } from "../lazy";
+import { aroundLoad } from "../lazy";
 import type { Config } from "../settings/config";
 import { tokenclock } from "./client";
 import { addressOf, requestHeaders } from "./llm-client";
@@ -17,7 +17,7 @@ export function awaitFreed(configs: readonly Config[]): void {
   const found = new Map<string, Freed>();
   for (const config of configs) {
     if (!config.ABANDON) continue;
-    const { metricsPages, requestsIn } = beforeLoad();
+    const { metricsPages, requestsIn } = aroundLoad();
     const [page] = metricsPages(config, requestHeaders(config), addressOf(config, "/metrics"));
     if (!page || found.has(page.url)) continue;
     const freed: Freed = { class: config.part, waitedS: 0 };

@@ -1,9 +1,10 @@
 import { abort } from "../abort";
-import { beforeLoad } from "../lazy";
+import { aroundLoad, beforeLoad } from "../lazy";
 import { joined } from "../settings/address";
 import type { BuiltInApi } from "../settings/apis";
 import { type Config, shownSettings } from "../settings/config";
 import type { Prompt } from "../workload/prompt";
+import { everyWord } from "../workload/words";
 import { requestBody } from "./body";
 import { type BatchResult, type HttpReply, type RequestSpec, type Result, type Slot, tokenclock } from "./client";
 import { openWire, type Wire } from "./open-wire";
@@ -95,7 +96,7 @@ export function openClient(config: Config): LlmClient {
   };
   return {
     ready() {
-      const { findModel, findTemplateTokens, findTokensPerWord } = beforeLoad();
+      const { findModel, findTemplateTokens, findTokensPerWord } = aroundLoad();
       const address = shownSettings(config).BASE_URL; // without a user's password
       const timeoutMs = Math.min(config.TIMEOUT, 10_000);
       const model = findModel(
@@ -114,7 +115,7 @@ export function openClient(config: Config): LlmClient {
         });
       return {
         model,
-        tokensPerWord: findTokensPerWord(config, ask),
+        tokensPerWord: findTokensPerWord(config, everyWord, ask),
         templateTokens: config.CACHE === "cold" ? findTemplateTokens(config, model, ask) : undefined,
       };
     },

@@ -1,5 +1,5 @@
 import type { ServerMetrics } from "../figures/server-metrics";
-import { beforeLoad } from "../lazy";
+import { aroundLoad } from "../lazy";
 import { type Config, shownSettings } from "../settings/config";
 import { runReport, tokenclock } from "./client";
 import { addressOf, requestHeaders } from "./llm-client";
@@ -11,9 +11,20 @@ import { addressOf, requestHeaders } from "./llm-client";
  */
 export function openServerMetrics(config: Config, classes: boolean): ServerMetrics | undefined {
   if (__VU !== 0) return undefined;
-  return beforeLoad().openPolled(config, requestHeaders(config), addressOf(config, "/metrics"), {
-    ...{ fetch: tokenclock.fetch, MetricsPoller: tokenclock.MetricsPoller, runReport },
-    watchCache: classes ? undefined : tokenclock.watchCache,
-    shown: shownSettings(config).METRICS_URL,
-  });
+  let opened: ServerMetrics | undefined;
+  // Where it is called for: the first runtime, which only reads the settings, does without.
+  const open = () => {
+    opened ??= aroundLoad().openPolled(config, requestHeaders(config), addressOf(config, "/metrics"), {
+      ...{ fetch: tokenclock.fetch, MetricsPoller: tokenclock.MetricsPoller, runReport },
+      watchCache: classes ? undefined : tokenclock.watchCache,
+      shown: shownSettings(config).METRICS_URL,
+    });
+    return opened;
+  };
+  return {
+    start: () => open().start(),
+    stop: () => open().stop(),
+    added: (report) => open().added(report),
+    files: () => open().files(),
+  };
 }

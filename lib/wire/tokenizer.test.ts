@@ -49,7 +49,7 @@ const servers: { name: string; ask: Ask; perWord: number; chat: number | undefin
 for (const { name, ask, perWord, chat, text } of servers) {
   test(`${name}: tokens a word, and what prompts begin with by the template`, () => {
     const settings = { API: "chat", TOKEN_IDS: false, DATASET: "", MODEL: "" } as const;
-    assert.equal(findTokensPerWord(settings, ask), perWord);
+    assert.equal(findTokensPerWord(settings, everyWord, ask), perWord);
     for (const API of ["chat", "responses", "messages"] as const)
       assert.equal(findTemplateTokens({ API }, "m", ask), chat);
     assert.equal(findTemplateTokens({ API: "completions" }, "m", ask), text);
@@ -60,9 +60,9 @@ for (const { name, ask, perWord, chat, text } of servers) {
 test("words of more than one token, and what need not be asked", () => {
   const settings = { API: "chat", TOKEN_IDS: false, DATASET: "", MODEL: "" } as const;
   const halves: Ask = () => reply({ count: (everyWord.length / 5) * 1.5 });
-  assert.equal(findTokensPerWord(settings, halves), 1.5);
-  assert.equal(findTokensPerWord({ ...settings, TOKEN_IDS: true }, halves), 1);
-  assert.equal(findTokensPerWord({ ...settings, DATASET: "prompts" }, halves), 1);
+  assert.equal(findTokensPerWord(settings, everyWord, halves), 1.5);
+  assert.equal(findTokensPerWord({ ...settings, TOKEN_IDS: true }, everyWord, halves), 1);
+  assert.equal(findTokensPerWord({ ...settings, DATASET: "prompts" }, everyWord, halves), 1);
   assert.equal(tokensOf(everyWord).length, everyWord.length / 5);
 });
 

@@ -1,16 +1,20 @@
 /** What the server's tokenizer makes of prompts: asked once, before the load. Pure: llm-client.ts hands in how to ask. */
 import { isDescribed } from "../settings/apis";
 import type { Settings } from "../settings/settings";
-import { everyWord } from "../workload/words";
 
 /** Sends a body to a path of the server's. */
 export type Ask = (path: string, body: object) => { readonly status: number; readonly body: string };
 
-/** Tokens of one of our words by /tokenize (vLLM, llama-server and the simulator have one); 1 where it cannot be asked. */
-export function findTokensPerWord(config: Pick<Settings, "API" | "TOKEN_IDS" | "DATASET" | "MODEL">, ask: Ask): number {
+/**
+ * Tokens of one of our words by /tokenize (vLLM, llama-server and the simulator have one); 1 where it cannot be asked. `text` has
+ * every word once, whatever seed and salt are: lengths must not differ by them.
+ */
+export function findTokensPerWord(
+  config: Pick<Settings, "API" | "TOKEN_IDS" | "DATASET" | "MODEL">,
+  text: string,
+  ask: Ask,
+): number {
   if (config.API === "json" || config.TOKEN_IDS || config.DATASET !== "") return 1;
-  // Every word once, whatever seed and salt are: lengths must not differ by them.
-  const text = everyWord;
   const count = text.trim().split(" ").length;
   // vLLM reads `prompt`, llama-server `content`.
   const body = { model: config.MODEL || undefined, prompt: text, content: text, add_special_tokens: false };
