@@ -8,6 +8,7 @@ import { root } from "../build/paths";
 import { Problem } from "../build/program";
 import { type SettingName, settings, shownDefault } from "../lib/settings/settings";
 import { commonSettings, requireUsed } from "../lib/settings/used-settings";
+import { noScenario } from "./help";
 import { start } from "./start";
 
 /** What a command line with --help prints, and its exit code. */
@@ -78,8 +79,11 @@ test("--help without a scenario shows the usage; one of no scenario, or of a scr
     error instanceof Problem && error.exitCode === 104 && message.test(error.message);
   await assert.rejects(
     start(["concurency-sweep", "--help"]),
-    refused(/^there is no scenario concurency-sweep; there are /),
+    refused(
+      /^there is no scenario concurency-sweep; did you mean concurrency-sweep\? There are arrival-rate-ramp, .*script of your own$/,
+    ),
   );
+  assert.equal(noScenario("ramp", ["soak", "mixed"]), "there is no scenario ramp; there are soak, mixed");
   const script = path.join(root, "test", "e2e", "fixtures", "start.js");
   await assert.rejects(start([script, "--help"]), refused(/^the settings of .*start\.js cannot be read: /));
 });

@@ -12,6 +12,7 @@ import { asEnvironment, gatherSettings } from "../lib/settings/given-settings";
 import { type Environment, parseSettings } from "../lib/settings/parse-settings";
 import { SettingError } from "../lib/settings/setting-error";
 import { type SettingName, settings, shownSettings } from "../lib/settings/settings";
+import { noScenario } from "./help";
 
 /** What the manifests are made of. */
 export interface Deployment {
@@ -278,7 +279,7 @@ export function deploymentOf(argv: readonly string[]): Deployment {
   const { runners, env, secretSetting, deadline, ...options } = program.opts<Options>();
   const scenario = program.args[0] ?? "";
   const names = scenarioNames();
-  if (!names.includes(scenario)) throw refused(`there is no scenario ${scenario}; there are ${names.join(", ")}`);
+  if (!names.includes(scenario)) throw refused(noScenario(scenario, names));
   if (scenario === "capacity") {
     throw refused(
       "capacity cannot be divided: its search decides by what one process has measured; run it as one process, with `npm start capacity`",

@@ -21,7 +21,7 @@ import { SettingError } from "../lib/settings/setting-error";
 import { settings } from "../lib/settings/settings";
 import { newSalt } from "../lib/workload/salt";
 import { type Between, readBetween, runBetween } from "./between";
-import { scenarioHelp } from "./help";
+import { noScenario, scenarioHelp } from "./help";
 import { requireOptions } from "./k6-options";
 import { takenByNpm } from "./npm-arguments";
 import { clearResults, makeFolder, newResultsFolder, removeEmpty, shownToUser, userFolder } from "./results-folder";
@@ -290,9 +290,7 @@ function scriptOf(scenario: string, names: readonly string[]): string | undefine
   const file = /\.[jt]s$/.test(scenario) ? path.resolve(userFolder(), scenario) : undefined;
   if (file !== undefined && !existsSync(file)) throw refused(`there is no file ${scenario}`);
   if (file === undefined && !names.includes(scenario)) {
-    throw refused(
-      `there is no scenario ${scenario}; there are ${names.join(", ")}, or give the path of a script of your own`,
-    );
+    throw refused(`${noScenario(scenario, names)}, or give the path of a script of your own`);
   }
   return file;
 }
