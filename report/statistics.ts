@@ -1,5 +1,5 @@
 /** Statistics of samples; all pure. Percentiles as everywhere in the project: linearly interpolated. */
-import { percentile } from "../lib/figures/percentile";
+import { percentile, sampleVariance } from "../lib/figures/percentile";
 
 /** Samples: an array, or the eight bytes each that a column of a million takes. */
 export type Numbers = ArrayLike<number> & Iterable<number>;
@@ -17,11 +17,7 @@ export function mean(values: Numbers): number {
 
 /** Standard deviation of a sample (divisor n - 1); 0 for fewer than two values. */
 export function sampleStd(values: Numbers): number {
-  if (values.length < 2) return 0;
-  const centre = mean(values);
-  let squares = 0;
-  for (let i = 0; i < values.length; i++) squares += ((values[i] as number) - centre) ** 2;
-  return Math.sqrt(squares / (values.length - 1));
+  return Math.sqrt(sampleVariance(values));
 }
 
 /** The least of values; Infinity of nothing. Not by spreading them: a call takes some hundred thousand arguments at most. */

@@ -1,5 +1,6 @@
 /** Whether a server gets worse while the same load goes on: trends over the parts of a level's window. Pure. */
 import type { JudgedLimit, LevelSummary, Slice } from "./level-summary";
+import { median } from "./percentile";
 import { besideLimit, type Column, shortNumber, textTable } from "./table";
 import { fewestSlices, trendOf } from "./trend";
 
@@ -87,12 +88,6 @@ export function driftOf(slices: readonly Slice[]): Drift[] {
     const begins = median(values.map((each, part) => each - slope * part));
     return { metric, percent: ((slope * (values.length - 1)) / begins) * 100, p, worse: direction === worse };
   });
-}
-
-function median(values: readonly number[]): number {
-  const sorted = [...values].sort((a, b) => a - b);
-  const middle = sorted.length >> 1;
-  return sorted.length % 2 === 1 ? (sorted[middle] ?? 0) : ((sorted[middle - 1] ?? 0) + (sorted[middle] ?? 0)) / 2;
 }
 
 /** What a soak allows. */

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
-import { percentile, statsOf } from "./percentile";
+import { median, percentile, sampleVariance, statsOf } from "./percentile";
 
 const rows: { values: number[]; p: number; is: number; why: string }[] = [
   { values: [], p: 0.5, is: 0, why: "nothing has percentile 0" },
@@ -32,4 +32,14 @@ test("statistics do not depend on the order, and percentiles rise from minimum t
 test("the standard deviation divides by the count", () => {
   const { mean, std } = statsOf([2, 4, 4, 4, 5, 5, 7, 9]);
   assert.deepEqual([mean, std], [5, 2]);
+});
+
+test("the median and the variance of a sample, in any order and of few", () => {
+  assert.equal(median([9, 1, 5]), 5);
+  assert.equal(median([4, 1, 2, 3]), 2.5);
+  assert.equal(median([]), 0);
+  assert.equal(sampleVariance([1, 2, 3, 4]), 5 / 3);
+  // Values far from 0 keep their digits.
+  assert.equal(sampleVariance([1e9 + 1, 1e9 + 2, 1e9 + 3]), 1);
+  for (const few of [[], [7]]) assert.equal(sampleVariance(few), 0);
 });

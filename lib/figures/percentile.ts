@@ -14,6 +14,22 @@ export function percentile(ascending: ArrayLike<number>, p: number): number {
   return low + (high - low) * (rank - below);
 }
 
+/** The median of values in any order; 0 for none. */
+export function median(values: ArrayLike<number>): number {
+  return percentile(Float64Array.from(values).sort(), 0.5);
+}
+
+/** The variance of a sample (divisor n - 1) in one pass (Welford 1962); 0 for fewer than two values. */
+export function sampleVariance(values: ArrayLike<number>): number {
+  let [mean, squares] = [0, 0];
+  for (let i = 0; i < values.length; i++) {
+    const step = (values[i] as number) - mean;
+    mean += step / (i + 1);
+    squares += step * ((values[i] as number) - mean);
+  }
+  return values.length < 2 ? 0 : squares / (values.length - 1);
+}
+
 /** Statistics of values in any order. */
 export function statsOf(values: ArrayLike<number>): Stats {
   const ascending = Float64Array.from(values).sort();

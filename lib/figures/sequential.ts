@@ -5,6 +5,7 @@
  * *Time-uniform, Nonparametric, Nonasymptotic Confidence Sequences* (2021).
  */
 import { incompleteBeta, logGamma } from "./beta";
+import { sampleVariance } from "./percentile";
 
 /** Which side of the target the true share is claimed to be on. */
 export type Side = "above" | "below";
@@ -33,26 +34,14 @@ export function logEvidence(side: Side, met: number, missed: number, target: num
  */
 export function designEffect(values: readonly number[], from = 0, fewestBlocks = 10): number {
   let blocks = values.slice(from);
-  const variance = varianceOf(blocks);
+  const variance = sampleVariance(blocks);
   if (!(variance > 0)) return 1;
   let effect = 1;
   for (let size = 1; blocks.length >= fewestBlocks; size *= 2) {
-    effect = Math.max(effect, (size * varianceOf(blocks)) / variance);
+    effect = Math.max(effect, (size * sampleVariance(blocks)) / variance);
     const pairs: number[] = [];
     for (let i = 0; i + 1 < blocks.length; i += 2) pairs.push(((blocks[i] ?? 0) + (blocks[i + 1] ?? 0)) / 2);
     blocks = pairs;
   }
   return effect;
-}
-
-function varianceOf(values: readonly number[]): number {
-  if (values.length < 2) return 0;
-  let [mean, squares, n] = [0, 0, 0];
-  for (const value of values) {
-    n++;
-    const step = value - mean;
-    mean += step / n;
-    squares += step * (value - mean);
-  }
-  return squares / (n - 1);
 }

@@ -1,5 +1,6 @@
 /** Whether a level came to rest: whether latency, throughput or queue had a trend over its window. Pure. */
 import type { LevelSummary, Second } from "./level-summary";
+import { sampleVariance } from "./percentile";
 import { percent, shortNumber } from "./table";
 import { fewestSlices, trendOf } from "./trend";
 
@@ -121,7 +122,7 @@ function trendIn(part: readonly Slice[], open: boolean, tokens: boolean, sliceS:
     const cold = Math.max(1, values.length >> 3);
     const rest = values.slice(cold);
     const apart = meanOf(values.slice(0, cold)) - meanOf(rest);
-    const error = Math.sqrt(varianceOf(rest) * (1 / cold + 1 / rest.length));
+    const error = Math.sqrt(sampleVariance(rest) * (1 / cold + 1 / rest.length));
     if (matters(apart) && Math.abs(apart) > coldErrors * error) {
       const where = apart > 0 ? "above" : "below";
       words.push(`${name} began ${percent(Math.abs(apart) / meanOf(rest))} ${where} the rest`);
@@ -162,8 +163,3 @@ export function steadyWord({ steady, windowStartS }: LevelSummary): string {
 
 const meanOf = (values: readonly number[]): number =>
   values.reduce((sum, value) => sum + value, 0) / Math.max(1, values.length);
-
-function varianceOf(values: readonly number[]): number {
-  const mean = meanOf(values);
-  return values.reduce((sum, value) => sum + (value - mean) ** 2, 0) / Math.max(1, values.length - 1);
-}

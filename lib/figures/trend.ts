@@ -1,4 +1,5 @@
 /** Whether a series of slices of time rises, falls, or shows neither. Pure. */
+import { median } from "./percentile";
 
 export interface Trend {
   readonly direction: "rising" | "falling" | "flat";
@@ -33,10 +34,7 @@ export function trendOf(values: readonly number[], alpha = 0.01): Trend {
   let variance = n * (n - 1) * (2 * n + 5);
   for (const t of ties.values()) variance -= t * (t - 1) * (2 * t + 5);
   variance /= 18;
-  slopes.sort((a, b) => a - b);
-  const middle = slopes.length >> 1;
-  const slope =
-    slopes.length % 2 === 1 ? (slopes[middle] ?? 0) : ((slopes[middle - 1] ?? 0) + (slopes[middle] ?? 0)) / 2;
+  const slope = median(slopes);
   if (!(variance > 0)) return { direction: "flat", p: 1, slope };
   const z = Math.max(0, Math.abs(score) - 1) / Math.sqrt(variance);
   const p = Math.min(1, 2 * normalTail(z));
