@@ -2,22 +2,16 @@
 import assert from "node:assert/strict";
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
-import { type TestContext, test } from "node:test";
+import { test } from "node:test";
 import { gunzipSync } from "node:zlib";
 import { type RunSettings, run } from "./support/run";
 import { scratchDir } from "./support/scratch";
-import { startServer } from "./support/simulated";
+import { serverFor } from "./support/simulated";
 
 const small: RunSettings = { CONCURRENCY: "1,2", REQUESTS: 4, OUTPUT_TOKENS: 4, INPUT_TOKENS: 16, THRESHOLDS: "none" };
 
-async function serverFor(t: TestContext): Promise<string> {
-  const server = await startServer();
-  t.after(server.stop);
-  return server.baseUrl;
-}
-
 test("a profile of the user's own gates, each limit for each level", async (t) => {
-  const BASE_URL = await serverFor(t);
+  const { baseUrl: BASE_URL } = await serverFor(t);
   const profile = path.join(scratchDir(), "profile.json");
   writeFileSync(
     profile,
@@ -37,7 +31,7 @@ test("a profile of the user's own gates, each limit for each level", async (t) =
 });
 
 test("a profile with a limit that k6 could not read is refused before any load", async (t) => {
-  const BASE_URL = await serverFor(t);
+  const { baseUrl: BASE_URL } = await serverFor(t);
   const profile = path.join(scratchDir(), "profile.json");
   writeFileSync(profile, '{"llm_ttft": "p95 < 1s"}');
   const { code, stderr, requests } = await run("concurrency-sweep", { ...small, BASE_URL, THRESHOLDS: profile });
@@ -55,7 +49,7 @@ test("a server without models asks for MODEL instead of guessing", async (t) => 
 });
 
 test("a name that is no setting is refused with the one that was meant", async (t) => {
-  const BASE_URL = await serverFor(t);
+  const { baseUrl: BASE_URL } = await serverFor(t);
   const { code, stderr, requests } = await run("concurrency-sweep", { ...small, BASE_URL, SLO_TTTF: 5 });
   assert.equal(code, 104, stderr);
   assert.match(stderr, /TOKENCLOCK_SLO_TTTF is not a setting; did you mean SLO_TTFT\?/);
@@ -63,7 +57,7 @@ test("a name that is no setting is refused with the one that was meant", async (
 });
 
 test("a key is in nothing that a run writes or prints", async (t) => {
-  const BASE_URL = await serverFor(t);
+  const { baseUrl: BASE_URL } = await serverFor(t);
   const secret = "sk-test-5f2c";
   const HEADERS = `{"X-Team": "${secret}"}`;
   const ended = await run("concurrency-sweep", { ...small, BASE_URL, API_KEY: secret, HEADERS });

@@ -4,9 +4,9 @@ import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, 
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
-import { gunzipSync, gzipSync } from "node:zlib";
+import { gunzipSync } from "node:zlib";
 import fc from "fast-check";
-import { sweep, writeRun } from "../../test/support/synthetic";
+import { changeFile, sweep, writeRun } from "../../test/support/synthetic";
 import { main as compare } from "./compare";
 import { main as gate } from "./gate";
 import { main as merge } from "./merge";
@@ -27,18 +27,11 @@ const write = (seed: number, name: string): string => {
     dir,
     name,
   );
-  edit(folder, "summary.json", (text) => JSON.stringify({ ...JSON.parse(text), profile }));
+  changeFile(folder, "summary.json", (text) => JSON.stringify({ ...JSON.parse(text), profile }));
   return folder;
 };
 
 type FileName = "summary.json" | "records.ndjson.gz";
-
-function edit(folder: string, name: FileName, change: (text: string) => string): void {
-  const path = join(folder, name);
-  const content = readFileSync(path);
-  if (name === "summary.json") writeFileSync(path, change(content.toString()));
-  else writeFileSync(path, gzipSync(change(gunzipSync(content).toString())));
-}
 
 const whole = write(1, "whole");
 const others = [2, 3, 4].map((seed) => write(seed, `other-${seed}`));
@@ -48,7 +41,7 @@ let copies = 0;
 function changed(name: FileName, change: (text: string) => string): string {
   const folder = join(dir, `changed-${copies++}`);
   cpSync(whole, folder, { recursive: true });
-  edit(folder, name, change);
+  changeFile(folder, name, change);
   return folder;
 }
 

@@ -8,7 +8,7 @@ import { gunzipSync, gzipSync } from "node:zlib";
 import { loadTypeScript } from "../../build/paths";
 import { type MetricName, metrics } from "../../lib/figures/metrics-table";
 import { gatesEveryRun } from "../../lib/figures/threshold";
-import { batches, phases, type RunSpec, requestLine, sweep, writeRun } from "../../test/support/synthetic";
+import { batches, changeFile, phases, type RunSpec, requestLine, sweep, writeRun } from "../../test/support/synthetic";
 import { judgeShare } from "../judge/early-stopping";
 import { readResults } from "../read/read";
 import { compareRuns, doubts } from "./compare";
@@ -335,13 +335,6 @@ const lastSlow = {
     requestLine({ level: "c1", index, sentMs: 1 + index * 400, ttftMs: index < 100 ? 100 : 300, gapsMs: [10] }),
   ),
 };
-/** Changes a file of a results folder in place. */
-function rewrite(folder: string, name: "records.ndjson.gz" | "summary.json", change: (text: string) => string): void {
-  const path = join(folder, name);
-  const content = readFileSync(path);
-  if (name === "summary.json") writeFileSync(path, change(content.toString()));
-  else writeFileSync(path, gzipSync(change(gunzipSync(content).toString())));
-}
 const linesOf = (text: string) => text.trimEnd().split("\n");
 
 for (const [what, name, change, words] of [
@@ -425,25 +418,29 @@ test("exit codes: 0, 99, 96, 98, 104 and what is said with them", async () => {
     validity: { state: "CLIENT-BOUND", reasons: ["scheduling lag p99 31 ms"] },
   });
   const cached = write(requestsOf(700, 0));
-  rewrite(cached, "summary.json", (text) =>
+  changeFile(cached, "summary.json", (text) =>
     text
       .replace('"validity":"VALID"', '"validity":"CACHE-BOUND"')
       .replace('"reasons":[]', '"reasons":["CACHE-BOUND: 80 %"]'),
   );
   const interrupted = write(requestsOf(700, 0));
-  rewrite(interrupted, "summary.json", (text) => text.replace('"ended":"complete"', '"ended":"interrupted"'));
+  changeFile(interrupted, "summary.json", (text) => text.replace('"ended":"complete"', '"ended":"interrupted"'));
   const cutOff = write({ ...requestsOf(700, 0), config: { THRESHOLDS: "smoke" } });
   const underWay = requestLine({ level: "c1", index: 700, sentMs: 280_000, failure: "interrupted", status: 0 });
   const unsaid = write(requestsOf(700, 0));
-  rewrite(unsaid, "summary.json", (text) => text.replace('"ended":"complete",', ""));
+  changeFile(unsaid, "summary.json", (text) => text.replace('"ended":"complete",', ""));
   const unwritten = write(requestsOf(700, 0));
-  rewrite(unwritten, "summary.json", (text) => text.replace('"schema":1', '"schema":1,"recordsError":"no space left"'));
+  changeFile(unwritten, "summary.json", (text) =>
+    text.replace('"schema":1', '"schema":1,"recordsError":"no space left"'),
+  );
   const strict = { minRequests: 1, maxFailureShare: 0, limits: { llm_ttft: ["p(50)<50"] } };
   const kept = write({ ...requestsOf(700, 0), config: { THRESHOLDS: "gone.json" } });
-  rewrite(kept, "summary.json", (text) => text.replace('"schema":1', `"schema":1,"profile":${JSON.stringify(strict)}`));
+  changeFile(kept, "summary.json", (text) =>
+    text.replace('"schema":1', `"schema":1,"profile":${JSON.stringify(strict)}`),
+  );
   const notKept = write({ ...requestsOf(700, 0), config: { THRESHOLDS: "gone.json" } });
   const cutRequests = write({ ...requestsOf(700, 0), requests: [...requestsOf(700, 0).requests, underWay] });
-  rewrite(cutOff, "records.ndjson.gz", (text) => text.replace('"ended":"complete"', '"ended":"cut"'));
+  changeFile(cutOff, "records.ndjson.gz", (text) => text.replace('"ended":"complete"', '"ended":"cut"'));
   const half = write({
     ...requestsOf(700, 0),
     levels: [...requestsOf(700, 0).levels, { name: "c2", concurrency: 2, openMs: 0, closeMs: 1 }],
@@ -593,7 +590,7 @@ test("every metric of the table is judged by each of its aggregates with every o
   const cost =
     '"cost":{"perRequest":0.002,"perMillionOutputTokens":3,"perMillionGoodOutputTokens":4,"perGoodRequest":0.004}';
   const energy = '"server":{"joulesPerOutputToken":1.5}';
-  rewrite(folder, "summary.json", (text) => text.replaceAll('"labels":', `${cached},${cost},${energy},"labels":`));
+  changeFile(folder, "summary.json", (text) => text.replaceAll('"labels":', `${cached},${cost},${energy},"labels":`));
   const run = await readResults(folder, { itl: true });
   const aggregates = ["avg", "min", "max", "med", "p(1)", "p(95)", "p(100)", "count", "rate", "value"];
   const byType = { Trend: /^(avg|min|max|med|p)/, Counter: /^count/, Gauge: /^value/, Rate: /^rate/ };

@@ -9,6 +9,7 @@ import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { gunzipSync } from "node:zlib";
 import type { LevelLine, RecordLine, RequestLine } from "../../lib/figures/records";
+import { nearTruth } from "../../test/support/near";
 import { largest, mean, quantile, sum } from "../../test/support/statistics";
 import { sweep, writeRun } from "../../test/support/synthetic";
 import { main as compare } from "../cli/compare";
@@ -87,13 +88,6 @@ interface Row {
   high?: number;
 }
 
-function near(value: unknown, truth: number, what: string, relative = 1e-5): void {
-  assert.ok(
-    typeof value === "number" && Math.abs(value - truth) <= relative * Math.abs(truth) + 1e-9,
-    `${what}: ${value} for ${truth}`,
-  );
-}
-
 const geometric = (values: number[]) => Math.exp(mean(values.map(Math.log)));
 
 for (const [what, sideA, sideB] of [
@@ -118,14 +112,14 @@ for (const [what, sideA, sideB] of [
       if (metric === "failed requests") {
         const share = (side: Figures[]) =>
           sum(side.map(({ failed = Number.NaN }) => failed)) / sum(side.map(({ requests = Number.NaN }) => requests));
-        near(row.a, 100 * share(a), `${name}, A`);
-        near(row.b, 100 * share(b), `${name}, B`);
+        nearTruth(row.a, 100 * share(a), `${name}, A`);
+        nearTruth(row.b, 100 * share(b), `${name}, B`);
         continue;
       }
       const of = (side: Figures[]) => side.map((each) => each[metric] ?? Number.NaN);
-      near(row.a, geometric(of(a)), `${name}, A`);
-      near(row.b, geometric(of(b)), `${name}, B`);
-      near(row.change, geometric(of(b)) / geometric(of(a)) - 1, `${name}, change`);
+      nearTruth(row.a, geometric(of(a)), `${name}, A`);
+      nearTruth(row.b, geometric(of(b)), `${name}, B`);
+      nearTruth(row.change, geometric(of(b)) / geometric(of(a)) - 1, `${name}, change`);
       if (row.low === undefined || row.high === undefined || sideA.length === 1) continue;
       // Between runs: one variance for both sides, 4 degrees of freedom, t(0.99, 4) = 3.74695.
       const squares = [of(a), of(b)].flatMap((side) => {
@@ -134,8 +128,8 @@ for (const [what, sideA, sideB] of [
       });
       const slack = 3.74695 * Math.sqrt((sum(squares) / 4) * (2 / 3));
       const by = Math.log(geometric(of(b)) / geometric(of(a)));
-      near(row.low, Math.exp(by - slack) - 1, `${name}, at least`, 1e-4);
-      near(row.high, Math.exp(by + slack) - 1, `${name}, at most`, 1e-4);
+      nearTruth(row.low, Math.exp(by - slack) - 1, `${name}, at least`, 1e-4);
+      nearTruth(row.high, Math.exp(by + slack) - 1, `${name}, at most`, 1e-4);
       bounded++;
     }
     const metrics = Object.keys(figuresOf(runs[0] as string, "c2")).filter((each) => !/^(failed|requests)$/.test(each));
@@ -154,7 +148,7 @@ for (const [what, sideA, sideB] of [
       const drawn = panel?.series.find(({ name }) => name === "change")?.points ?? [];
       assert.equal(drawn.length, shown.length);
       for (const [k, [, change]] of drawn.entries())
-        near(change, 100 * (shown[k]?.change ?? Number.NaN), `${level} ${shown[k]?.metric}, drawn`, 1e-4);
+        nearTruth(change, 100 * (shown[k]?.change ?? Number.NaN), `${level} ${shown[k]?.metric}, drawn`, 1e-4);
     }
   });
 
@@ -184,7 +178,7 @@ test("three runs beside each other: each has its own figures in the table and it
         ["request_throughput_per_s", "request throughput"],
       ] as const)
         if (key in row || key !== "tpot_p50_ms")
-          near(row[key], truth[metric] ?? Number.NaN, `${label} ${level} ${key}`);
+          nearTruth(row[key], truth[metric] ?? Number.NaN, `${label} ${level} ${key}`);
       for (const [panel, name] of [
         [0, "TTFT"],
         [1, "e2e latency"],
@@ -193,8 +187,8 @@ test("three runs beside each other: each has its own figures in the table and it
           const [x, y] =
             charts["throughput-against-latency"]?.panels[panel]?.series.find((each) => each.name === `${label} ${p}`)
               ?.points[k] ?? [];
-          near(x, truth["output throughput"] ?? Number.NaN, `${label} ${level}, x of ${name} ${p}`);
-          near(y, truth[`${name} ${p}`] ?? Number.NaN, `${label} ${level}, ${name} ${p}`);
+          nearTruth(x, truth["output throughput"] ?? Number.NaN, `${label} ${level}, x of ${name} ${p}`);
+          nearTruth(y, truth[`${name} ${p}`] ?? Number.NaN, `${label} ${level}, ${name} ${p}`);
         }
     }
 });
@@ -252,7 +246,7 @@ test("capacity: a point a probe, of what completed and of what met every SLO", a
     for (const [name, of] of Object.entries({ completed: ended, good })) {
       const series = charts["goodput-by-load"]?.panels[0]?.series.find((each) => each.name === name);
       assert.equal(series?.points[i]?.[0], clients);
-      near(series?.points[i]?.[1], of.length / ((closeNs - openNs) / 1e9), `${name} at ${clients}`);
+      nearTruth(series?.points[i]?.[1], of.length / ((closeNs - openNs) / 1e9), `${name} at ${clients}`);
     }
   }
 });

@@ -11,6 +11,7 @@ import { gunzipSync } from "node:zlib";
 import type { LevelLine, RecordLine, RequestLine } from "../../lib/figures/records";
 import type { PointsLine } from "../../lib/figures/server";
 import { writeFolded } from "../../test/support/folded-run";
+import { nearTruth } from "../../test/support/near";
 import { largest, mean, quantile, sum } from "../../test/support/statistics";
 import { lasting, metricsPages, type RunSpec, requestLine, sweep, writeRun } from "../../test/support/synthetic";
 import type { ChartSpec } from "./chart";
@@ -31,13 +32,6 @@ const points = (name: string, series: string, panel = 0): [number, number | null
   assert.ok(found, `${name} has a series ${series}`);
   return found.points.map(([x, y]) => [x, y]);
 };
-
-function near(value: unknown, truth: number, what: string, relative = 1e-5): void {
-  assert.ok(
-    typeof value === "number" && Math.abs(value - truth) <= relative * Math.abs(truth) + 1e-9,
-    `${what}: ${value} for ${truth}`,
-  );
-}
 
 const thresholds = [
   { metric: "llm_ttft", level: "c8", expression: "p(95)<50", value: 48.5, margin: 1.5, result: "passed" },
@@ -133,7 +127,7 @@ test("what failed is counted by class and message, in the server's words", () =>
     const own = failed.filter((line) => line.message === message);
     assert.equal(requests, own.length, String(message));
     assert.deepEqual([level, status], ["c8", 429]);
-    near(atS, Math.min(...own.map(({ endNs = 0 }) => endNs)) / 1e9, "first");
+    nearTruth(atS, Math.min(...own.map(({ endNs = 0 }) => endNs)) / 1e9, "first");
   }
   assert.ok(html.includes("no slot &lt;b&gt;"));
 });
@@ -144,7 +138,8 @@ test("a percentile curve goes through the percentiles of its level's completed r
       const values = completed(steady(level)).map(of);
       const curve = points(`${name}-percentiles`, level);
       assert.ok(curve.length > 15 && curve.at(-1)?.[0] !== undefined);
-      for (const [nines, y] of curve) near(y, quantile(values, 1 - 10 ** -nines), `${level} ${name} ${nines}`, 2e-4);
+      for (const [nines, y] of curve)
+        nearTruth(y, quantile(values, 1 - 10 ** -nines), `${level} ${name} ${nines}`, 2e-4);
     }
     const gaps = completed(steady(level)).flatMap(({ arrivals = [] }) => arrivals.slice(1).map(([ns]) => ns / 1e6));
     const sorted = [...gaps].sort((a, b) => a - b);
@@ -168,10 +163,10 @@ test("over time: rates, tokens, requests in flight and latencies of each bin", (
   const binOf = (ns: number) => Math.min(last, Math.max(0, Math.floor((ns - zero) / 1e9 / widthS + 1e-9)));
   const check = (name: string, series: string, of: (bin: number) => number | undefined, panel = 0) => {
     for (const [bin, [x, y]] of points(name, series, panel).entries()) {
-      near(x, (bin + 0.5) * widthS, `${series} ${bin}`);
+      nearTruth(x, (bin + 0.5) * widthS, `${series} ${bin}`);
       const truth = of(bin);
       if (truth === undefined) assert.equal(y, null, `${series} ${bin}`);
-      else near(y, truth, `${series} ${bin}`);
+      else nearTruth(y, truth, `${series} ${bin}`);
     }
   };
   const within = (ns: number | undefined, bin: number) => binOf(ns ?? 0) === bin;
@@ -210,7 +205,7 @@ test("over time: rates, tokens, requests in flight and latencies of each bin", (
   });
   // Tokens are kept in bins of 100 ms of the run's clock; all of them are there.
   const tokens = points("tokens-over-time", "output tokens").map(([, y]) => (y ?? 0) * widthS);
-  near(sum(tokens), sum(completed(lines).map(({ outputTokens = 0 }) => outputTokens)), "tokens", 1e-4);
+  nearTruth(sum(tokens), sum(completed(lines).map(({ outputTokens = 0 }) => outputTokens)), "tokens", 1e-4);
   const bySlice = new Map<number, number>();
   for (const line of completed(lines)) {
     let at = line.sentNs ?? 0;
@@ -220,7 +215,7 @@ test("over time: rates, tokens, requests in flight and latencies of each bin", (
     }
   }
   for (const [bin, amount] of tokens.entries())
-    near(
+    nearTruth(
       amount,
       sum([...bySlice].filter(([slice]) => binOf((slice + 0.5) * 1e8) === bin).map(([, n]) => n)),
       `tokens ${bin}`,
@@ -246,7 +241,7 @@ test("the server's metrics stand at the times of their polls", () => {
   const [running, usage] = charts["server-metrics"]?.panels ?? [];
   assert.deepEqual([running?.y.title, usage?.y.title], ["num_requests_running", "kv_cache_usage_perc"]);
   for (const [i, [x, y]] of (running?.series[0]?.points ?? []).entries()) {
-    near(x, (i * 2e8 - zero) / 1e9, "x");
+    nearTruth(x, (i * 2e8 - zero) / 1e9, "x");
     assert.equal(y, i % 9);
   }
   assert.equal(running?.series[0]?.points.length, 90);
@@ -262,10 +257,10 @@ test("throughput against latency has a point a level, and the SLOs", () => {
       ["p99", 0.99],
     ] as const)
       for (const [i, [, y]] of points("throughput-against-latency", p, panel).entries())
-        near(y, quantile(completed(steady(levels[i] as string)).map(of), q), `${p} ${levels[i]}`);
+        nearTruth(y, quantile(completed(steady(levels[i] as string)).map(of), q), `${p} ${levels[i]}`);
   const throughput = rows("levels").map(({ output_throughput_tokens_per_s: perS }) => Number(perS));
   const knee = throughput.findIndex((perS) => perS >= 0.9 * Math.max(...throughput));
-  near(byTtft?.marks?.[0]?.[0], throughput[knee] ?? 0, "knee");
+  nearTruth(byTtft?.marks?.[0]?.[0], throughput[knee] ?? 0, "knee");
   assert.equal(byTtft?.marks?.[0]?.[1], `knee ${levels[knee]}`);
 });
 
@@ -276,8 +271,8 @@ test("single requests: each point is one, and the waterfall has the slowest", ()
     const drawn = points("requests-scatter", level);
     assert.equal(drawn.length, own.length);
     for (const [i, [x, y]] of drawn.entries()) {
-      near(x, truth[i]?.[0] ?? 0, "sent");
-      near(y, truth[i]?.[1] ?? 0, "TTFT");
+      nearTruth(x, truth[i]?.[0] ?? 0, "sent");
+      nearTruth(y, truth[i]?.[1] ?? 0, "TTFT");
     }
   }
   const failed = lines.filter(({ outcome }) => outcome === "failed");
@@ -302,7 +297,7 @@ test("single requests: each point is one, and the waterfall has the slowest", ()
   );
   assert.equal(spans.length, truth.length);
   for (const [i, [x, y]] of spans.entries()) {
-    near(x, truth[i]?.[0] ?? 0, "span");
+    nearTruth(x, truth[i]?.[0] ?? 0, "span");
     assert.equal(y, truth[i]?.[1]);
   }
 });
@@ -316,18 +311,18 @@ test("the workload as it was: lengths, cached input, connections and endings", (
       ["output", "outputTokens"],
     ] as const) {
       const tokens = done.map((line) => line[key] ?? 0);
-      near(row[`${side}_tokens_min`], Math.min(...tokens), "min");
-      near(row[`${side}_tokens_max`], Math.max(...tokens), "max");
-      near(row[`${side}_tokens_mean`], mean(tokens), "mean");
-      near(row[`${side}_tokens_p50`], quantile(tokens, 0.5), "p50");
-      near(row[`${side}_tokens_p99`], quantile(tokens, 0.99), "p99");
+      nearTruth(row[`${side}_tokens_min`], Math.min(...tokens), "min");
+      nearTruth(row[`${side}_tokens_max`], Math.max(...tokens), "max");
+      nearTruth(row[`${side}_tokens_mean`], mean(tokens), "mean");
+      nearTruth(row[`${side}_tokens_p50`], quantile(tokens, 0.5), "p50");
+      nearTruth(row[`${side}_tokens_p99`], quantile(tokens, 0.99), "p99");
     }
     const cached = sum(done.map(({ cachedTokens = 0 }) => cachedTokens));
-    near(row.cached_share, cached / sum(done.map(({ inputTokens = 0 }) => inputTokens)), "cached");
+    nearTruth(row.cached_share, cached / sum(done.map(({ inputTokens = 0 }) => inputTokens)), "cached");
     const opened = own.filter(({ reused }) => !reused);
     assert.equal(row.connections, opened.length);
-    near(row.reused_share, 1 - opened.length / own.length, "reused");
-    near(
+    nearTruth(row.reused_share, 1 - opened.length / own.length, "reused");
+    nearTruth(
       row.connect_p50_ms,
       quantile(
         opened.map(({ connectNs }) => ms(connectNs)),
@@ -335,7 +330,7 @@ test("the workload as it was: lengths, cached input, connections and endings", (
       ),
       "connect p50",
     );
-    near(row.connect_max_ms, Math.max(...opened.map(({ connectNs }) => ms(connectNs))), "connect max");
+    nearTruth(row.connect_max_ms, Math.max(...opened.map(({ connectNs }) => ms(connectNs))), "connect max");
     const reason = (name: string) => done.filter(({ finishReason }) => finishReason === name).length;
     assert.equal(row.finish_reasons, `length ${reason("length")}, stop ${reason("stop")}`);
   }
@@ -345,7 +340,7 @@ test("the workload as it was: lengths, cached input, connections and endings", (
   for (const [i, words] of (bars?.x.categories ?? []).entries()) {
     const [low = 0, high = low] = words.split("–").map(Number);
     const share = all.filter(({ inputTokens = 0 }) => inputTokens >= low && inputTokens <= high).length / all.length;
-    near(bars?.series[0]?.points[i]?.[1], 100 * share, words);
+    nearTruth(bars?.series[0]?.points[i]?.[1], 100 * share, words);
   }
 });
 
@@ -464,12 +459,17 @@ test("a soak's parts: requests, latencies, throughput and memory of each tenth, 
       .filter(({ scheduledNs = 0 }) => scheduledNs >= fromNs && scheduledNs < fromNs + lengthNs);
     const done = completed(own);
     assert.ok(done.length > 20);
-    near(row.from_s, (fromNs - openNs) / 1e9, "from", 1e-3);
+    nearTruth(row.from_s, (fromNs - openNs) / 1e9, "from", 1e-3);
     assert.deepEqual([row.requests, row.failed], [own.length, own.length - done.length], `part ${part}`);
     for (const [name, of] of Object.entries({ ttft, tpot }))
-      for (const q of [0.5, 0.99]) near(row[`${name}_p${100 * q}_ms`], quantile(done.map(of), q), `${name} of ${part}`);
-    near(row.output_tokens_per_s, (1e9 * page.tokens("c4", fromNs, fromNs + lengthNs)) / lengthNs, `tokens of ${part}`);
-    near(row.client_mb, clientMB[0]?.[part] ?? 0, `memory of ${part}`);
+      for (const q of [0.5, 0.99])
+        nearTruth(row[`${name}_p${100 * q}_ms`], quantile(done.map(of), q), `${name} of ${part}`);
+    nearTruth(
+      row.output_tokens_per_s,
+      (1e9 * page.tokens("c4", fromNs, fromNs + lengthNs)) / lengthNs,
+      `tokens of ${part}`,
+    );
+    nearTruth(row.client_mb, clientMB[0]?.[part] ?? 0, `memory of ${part}`);
     medians.TTFT?.push(quantile(done.map(ttft), 0.5));
     medians.TPOT?.push(quantile(done.map(tpot), 0.5));
     for (const [panel, series, key] of [
@@ -479,8 +479,8 @@ test("a soak's parts: requests, latencies, throughput and memory of each tenth, 
       [1, "Client's memory", "client_mb"],
     ] as const) {
       const [x, y] = page.points("soak-c4", series, panel)[part] ?? [];
-      near(x, (part + 0.5) * (lengthNs / 1e9), `${series}, middle of part ${part}`);
-      near(y, Number(row[key]), `${series} of part ${part}, drawn`);
+      nearTruth(x, (part + 0.5) * (lengthNs / 1e9), `${series}, middle of part ${part}`);
+      nearTruth(y, Number(row[key]), `${series} of part ${part}, drawn`);
     }
   }
   // Theil and Sen: the median slope of all pairs, and the line through the medians.
@@ -492,7 +492,7 @@ test("a soak's parts: requests, latencies, throughput and memory of each tenth, 
       0.5,
     );
     const [, percent] = new RegExp(`The median ${name} rises by ([0-9.]+) %`).exec(answerOf(page)) ?? [];
-    near(Number(percent), (900 * slope) / begin, `drift of the ${name}`, 0.006);
+    nearTruth(Number(percent), (900 * slope) / begin, `drift of the ${name}`, 0.006);
   }
 });
 
@@ -531,7 +531,7 @@ test("the server's side and what it costs in energy: from the polls and the requ
       joules_per_output_token: joules / page.tokens(level, window.openNs, window.closeNs),
     };
     assert.deepEqual(Object.keys(row), ["level", ...Object.keys(truths)]);
-    for (const [key, truth] of Object.entries(truths)) near(row[key], truth, `${level} ${key}`);
+    for (const [key, truth] of Object.entries(truths)) nearTruth(row[key], truth, `${level} ${key}`);
 
     const done = completed(page.steady(level));
     for (const [k, [name, ours]] of (
@@ -543,16 +543,16 @@ test("the server's side and what it costs in energy: from the polls and the requ
       const told = latencies[2 * i + k] ?? {};
       const part = (suffix: string) => page.grown(`vllm:${name}_seconds_${suffix}`, window);
       const [count, meanMs] = [part("count"), (1000 * part("sum")) / part("count")];
-      near(told.server_count, count, `${level} ${name}, count`);
-      near(told.server_mean_ms, meanMs, `${level} ${name}, mean`);
-      near(told.client_mean_ms, mean(ours), `${level} ${name}, our mean`);
-      near(told.client_p50_ms, quantile(ours, 0.5), `${level} ${name}, our p50`, k === 0 ? 1e-5 : 2e-3);
+      nearTruth(told.server_count, count, `${level} ${name}, count`);
+      nearTruth(told.server_mean_ms, meanMs, `${level} ${name}, mean`);
+      nearTruth(told.client_mean_ms, mean(ours), `${level} ${name}, our mean`);
+      nearTruth(told.client_p50_ms, quantile(ours, 0.5), `${level} ${name}, our p50`, k === 0 ? 1e-5 : 2e-3);
       assert.equal(told.client_count, ours.length);
-      near(told.outside_ms, mean(ours) - meanMs, `${level} ${name}, outside`);
+      nearTruth(told.outside_ms, mean(ours) - meanMs, `${level} ${name}, outside`);
       const bounds = [0.01, 0.025, 0.05, 0.1, 0.25, 1];
       const half = bounds.findIndex((bound) => part(`bucket{le="${bound}"}`) >= count / 2);
-      near(told.server_p50_from_ms, 1000 * (bounds[half - 1] ?? 0), `${level} ${name}, p50 from`);
-      near(told.server_p50_to_ms, 1000 * (bounds[half] ?? Number.NaN), `${level} ${name}, p50 to`);
+      nearTruth(told.server_p50_from_ms, 1000 * (bounds[half - 1] ?? 0), `${level} ${name}, p50 from`);
+      nearTruth(told.server_p50_to_ms, 1000 * (bounds[half] ?? Number.NaN), `${level} ${name}, p50 to`);
     }
   }
 });
@@ -598,10 +598,14 @@ test("costs: by the prices of tokens and by the hour, of all requests and of tho
           ? dollars / tokens("outputTokens", done)
           : (0.001 * windowS) / page.tokens(level, openNs, closeNs);
       const row = rows[i] ?? {};
-      near(row.cost_per_request, perRequest, `${name} ${level}, a request`);
-      near(row.cost_per_good_request, (perRequest * done.length) / good.length, `${name} ${level}, a good request`);
-      near(row.cost_per_million_output_tokens, 1e6 * perToken, `${name} ${level}, a million tokens`);
-      near(
+      nearTruth(row.cost_per_request, perRequest, `${name} ${level}, a request`);
+      nearTruth(
+        row.cost_per_good_request,
+        (perRequest * done.length) / good.length,
+        `${name} ${level}, a good request`,
+      );
+      nearTruth(row.cost_per_million_output_tokens, 1e6 * perToken, `${name} ${level}, a million tokens`);
+      nearTruth(
         row.cost_per_million_good_output_tokens,
         (1e6 * perToken * tokens("outputTokens", done)) / tokens("outputTokens", good),
         `${name} ${level}, a million good tokens`,

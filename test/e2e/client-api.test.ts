@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { chmodSync, readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
-import { type TestContext, test } from "node:test";
+import { test } from "node:test";
 import { builtK6, distDir, root } from "../../build/paths";
 import type { RunReport } from "../../lib/figures/level-summary";
 import { asEnvironment } from "../../lib/settings/given-settings";
@@ -10,16 +10,10 @@ import { k6Environment } from "../../run/simulator";
 import { startChild } from "../support/child";
 import { levelOf, readRecords, requestsIn } from "../support/run";
 import { scratchDir } from "../support/scratch";
-import { type SimulatedServer, startServer } from "../support/simulated";
+import { type SimulatedServer, serverFor } from "../support/simulated";
 
 const limits = { timeout: 60_000 };
 const k6 = () => process.env.K6_BINARY || builtK6;
-
-async function serverFor(t: TestContext, ...flags: string[]): Promise<SimulatedServer> {
-  const server = await startServer(...flags);
-  t.after(server.stop);
-  return server;
-}
 
 /** Runs a fixture; what it logged behind `words`, its report, and its records. */
 async function runFixture(name: string, server: SimulatedServer, env: Record<string, string | number>, binary = k6()) {

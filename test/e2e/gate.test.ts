@@ -7,17 +7,11 @@ import { whenValid, withAttempts } from "../support/attempts";
 import { freePort } from "../support/free-port";
 import { type EndedRun, levelOf, type RunSettings, requestsIn, run, startRun } from "../support/run";
 import { scratchDir } from "../support/scratch";
-import { type SimulatedServer, startServer } from "../support/simulated";
+import { type SimulatedServer, serverFor } from "../support/simulated";
 
 // Gaps wide enough that a busy machine does not make the client itself the bottleneck, which would fail the gate too.
 const fast = ["--ttft", "uniform:5ms,15ms", "--itl", "10ms"];
 const tiny: RunSettings = { CONCURRENCY: 4, REQUESTS: 20, OUTPUT_TOKENS: 10 };
-
-async function serverFor(t: TestContext, ...flags: string[]): Promise<SimulatedServer> {
-  const server = await startServer(...flags);
-  t.after(server.stop);
-  return server;
-}
 
 /** Lines of k6's own and of ours that speak of failure. */
 const complaints = (stderr: string) => stderr.split("\n").filter((line) => /level=error|^tokenclock:/.test(line));

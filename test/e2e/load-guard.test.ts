@@ -5,18 +5,12 @@ import { writeFileSync } from "node:fs";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import path from "node:path";
-import { type TestContext, test } from "node:test";
+import { test } from "node:test";
 import { type RunSettings, run } from "../support/run";
 import { scratchDir } from "../support/scratch";
-import { startServer } from "../support/simulated";
+import { serverFor, startServer } from "../support/simulated";
 
 const small: RunSettings = { CONCURRENCY: 4, REQUESTS: 8, WARMUP: 0, OUTPUT_TOKENS: 4, THRESHOLDS: "none" };
-
-async function serverFor(t: TestContext): Promise<string> {
-  const server = await startServer();
-  t.after(server.stop);
-  return server.baseUrl;
-}
 
 /** Fails unless the run ended with this code and one line, without a stack, that matches. */
 function refusedWith(ended: { code: number | undefined; stderr: string }, code: number, line: RegExp): void {
@@ -27,7 +21,7 @@ function refusedWith(ended: { code: number | undefined; stderr: string }, code: 
 }
 
 test("k6's own load options, which leave a level fewer clients than its name says, are refused", async (t) => {
-  const BASE_URL = await serverFor(t);
+  const { baseUrl: BASE_URL } = await serverFor(t);
   for (const args of [
     ["--vus", "1", "--duration", "1s"],
     ["--iterations", "3"],
@@ -60,7 +54,7 @@ test("RESET_URL on another host gets no key", async (t) => {
 });
 
 test("an exception in the load ends the run: the level would go on with a client less", async (t) => {
-  const BASE_URL = await serverFor(t);
+  const { baseUrl: BASE_URL } = await serverFor(t);
   const file = path.join(scratchDir(), "one.jsonl");
   writeFileSync(file, '{"prompt": "hi"}\n');
   const ended = await run("concurrency-sweep", { ...small, BASE_URL, DATASET: file }, { args: ["--no-setup"] });
@@ -68,7 +62,7 @@ test("an exception in the load ends the run: the level would go on with a client
 });
 
 test("a reset between the phases that fails ends the run, and its address keeps its secrets", async (t) => {
-  const BASE_URL = await serverFor(t);
+  const { baseUrl: BASE_URL } = await serverFor(t);
   const RESET_URL = BASE_URL.replace(/^http:\/\/(.*)\/v1$/, "http://user:hunter2@$1/nope");
   const ended = await run("prefill-decode", { ...small, CONCURRENCY: 2, BASE_URL, RESET_URL });
   refusedWith(ended, 108, /RESET_URL=http:\S+\/nope answered HTTP 40\d/);
@@ -78,7 +72,7 @@ test("a reset between the phases that fails ends the run, and its address keeps 
 });
 
 test("a row of a dataset that holds no prompt is refused before any load, wherever it stands", async (t) => {
-  const BASE_URL = await serverFor(t);
+  const { baseUrl: BASE_URL } = await serverFor(t);
   const fileOf = (name: string, text: string) => {
     const file = path.join(scratchDir(), name);
     writeFileSync(file, text);
@@ -106,7 +100,7 @@ test("a row of a dataset that holds no prompt is refused before any load, wherev
 });
 
 test("settings that a scenario would ignore or that its levels' names would contradict are refused", async (t) => {
-  const BASE_URL = await serverFor(t);
+  const { baseUrl: BASE_URL } = await serverFor(t);
   const cases: [string, RunSettings, RegExp][] = [
     ["prefill-decode", { CONCURRENCY: "1,2" }, /CONCURRENCY=1,2: prefill-decode has one level/],
     ["prefill-decode", { CONCURRENCY: 1, API: "json", ENDPOINT: "/predict" }, /API=json decodes no tokens/],
@@ -130,7 +124,7 @@ test("settings that a scenario would ignore or that its levels' names would cont
 });
 
 test("embeddings of one's own texts are a level of their own, not one of each length", async (t) => {
-  const BASE_URL = await serverFor(t);
+  const { baseUrl: BASE_URL } = await serverFor(t);
   const ended = await run("embeddings-burst", { BASE_URL, DATASET: "prompts", BATCH_SIZES: 2, RUNS: 1 });
   assert.deepEqual(
     ended.summary.levels.map(({ name }) => name),
@@ -139,7 +133,7 @@ test("embeddings of one's own texts are a level of their own, not one of each le
 });
 
 test("a run whose thresholds k6 keeps to itself has its table and its summary, but no PASS", async (t) => {
-  const BASE_URL = await serverFor(t);
+  const { baseUrl: BASE_URL } = await serverFor(t);
   const ended = await run("concurrency-sweep", { ...small, BASE_URL }, { args: ["--new-machine-readable-summary"] });
   assert.match(ended.stdout, /FAIL k6 does not say which thresholds were crossed: run without --new-machine/);
   assert.equal(ended.summary.verdict.pass, false);
@@ -147,7 +141,7 @@ test("a run whose thresholds k6 keeps to itself has its table and its summary, b
 });
 
 test("a run that meets MAX_DURATION has failed: what is under way then is not waited for", async (t) => {
-  const BASE_URL = await serverFor(t);
+  const { baseUrl: BASE_URL } = await serverFor(t);
   const load = { CONCURRENCY: 2, DURATION: "20s", WARMUP: 0, OUTPUT_TOKENS: 1000, MAX_DURATION: "2s" };
   const ended = await run("concurrency-sweep", { BASE_URL, ...load });
   assert.equal(ended.code, 98, ended.stderr);
@@ -156,7 +150,7 @@ test("a run that meets MAX_DURATION has failed: what is under way then is not wa
 });
 
 test("a page of metrics that was named and is not there is told", async (t) => {
-  const BASE_URL = await serverFor(t);
+  const { baseUrl: BASE_URL } = await serverFor(t);
   const METRICS_URL = BASE_URL.replace("/v1", "/nope?key=hunter2");
   const { stderr } = await run("speed-generation", { ...small, CONCURRENCY: 1, BASE_URL, METRICS_URL });
   assert.match(stderr, /METRICS_URL=http:\S+\/nope\?key=\*{4} answered HTTP 404; the run has no figures/);

@@ -4,7 +4,7 @@ import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { copyFileSync, cpSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import path from "node:path";
-import { type TestContext, test } from "node:test";
+import { test } from "node:test";
 import { packLibrary } from "../../build/pack";
 import { builtK6, loadTypeScript, root } from "../../build/paths";
 import type { Summary } from "../../lib/figures/level-summary";
@@ -15,7 +15,7 @@ import { startChild } from "../support/child";
 import { type KeptRequest, keepingServer } from "../support/keeping-server";
 import { readRecords, requestsIn } from "../support/run";
 import { scratchDir } from "../support/scratch";
-import { type SimulatedServer, startServer } from "../support/simulated";
+import { serverFor } from "../support/simulated";
 
 const limits = { timeout: 90_000 };
 const examples = ["simple", "own-requests", "multi-turn", "support-chat", "classes", "mix", "two-servers"];
@@ -78,12 +78,6 @@ async function runScript(dir: string, name: string, server: { baseUrl: string },
     head: () => readRecords(records).find(({ type }) => type === "run") as RunLine | undefined,
     requests: () => requestsIn(readRecords(records)),
   };
-}
-
-async function serverFor(t: TestContext, ...flags: string[]): Promise<SimulatedServer> {
-  const server = await startServer(...flags);
-  t.after(server.stop);
-  return server;
 }
 
 function tool(script: string, ...args: string[]) {

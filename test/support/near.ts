@@ -15,6 +15,11 @@ export function near(actual: unknown, expected: number, what: string, { relative
   assert.ok(off <= allowed, `${what} is ${actual}, should be ${expected} (off by ${off}, allowed ${allowed})`);
 }
 
+/** Fails unless a value that a page shows is the true one, but for its rounding. */
+export function nearTruth(actual: unknown, truth: number, what: string, relative = 1e-5): void {
+  near(actual, truth, what, { relative, absolute: 1e-9 });
+}
+
 /** Fails unless both are the same, but for numbers that two sums of the same values may differ by: a part in 10^8. */
 export function nearlyEqual(actual: unknown, expected: unknown, what: string): void {
   if (typeof expected === "number") near(actual, expected, what, { relative: 1e-8, absolute: 1e-9 });

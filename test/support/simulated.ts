@@ -1,6 +1,7 @@
 /** The simulated server as tests use it: a process of its own, and its own account of what it sent. */
 import http from "node:http";
 import https from "node:https";
+import type { TestContext } from "node:test";
 import { builtK6 } from "../../build/paths";
 import { k6Environment } from "../../run/simulator";
 import { type Child, startChild } from "./child";
@@ -55,7 +56,14 @@ export async function startServer(...flags: string[]): Promise<SimulatedServer> 
   return await startServerWithin([], ...flags);
 }
 
-/** The same, run by a command such as `ip netns exec NAME`. */
+/** The same, for as long as a test runs. */
+export async function serverFor(t: TestContext, ...flags: string[]): Promise<SimulatedServer> {
+  const server = await startServer(...flags);
+  t.after(server.stop);
+  return server;
+}
+
+/** Starts one by a command such as `ip netns exec NAME`. */
 export async function startServerWithin(within: readonly string[], ...flags: string[]): Promise<SimulatedServer> {
   const args = ["x", "tokenclock", "simulate", "--port", "0", "--parent-pid", String(process.pid), ...flags];
   const [file = "", ...before] = [...within, process.env.K6_BINARY || builtK6];

@@ -2,10 +2,10 @@
  * Results folders made up from a seed, for the tests: requests with known times, the records and the summary that a run
  * would have written. The arithmetic here is deliberately its own, so that a test compares two independent ways.
  */
-import { mkdirSync, mkdtempSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { gzipSync } from "node:zlib";
+import { gunzipSync, gzipSync } from "node:zlib";
 import type { LevelSummary, Second, Stats, Validity } from "../../lib/figures/level-summary";
 import { randomNormal, seededRng } from "../../lib/workload/rng";
 import { hashText } from "../../lib/workload/workload";
@@ -865,4 +865,16 @@ export function metricsPages(spec: RunSpec, everyMs = 200): PointsLine[] {
       points: polls.map((ns) => [ns, ...histograms.map(([, at]) => at(ns))]),
     },
   ];
+}
+
+/** Changes a file of a results folder in place. */
+export function changeFile(
+  folder: string,
+  name: "records.ndjson.gz" | "summary.json",
+  change: (text: string) => string,
+): void {
+  const path = join(folder, name);
+  const content = readFileSync(path);
+  if (name === "summary.json") writeFileSync(path, change(content.toString()));
+  else writeFileSync(path, gzipSync(change(gunzipSync(content).toString())));
 }
