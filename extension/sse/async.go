@@ -143,7 +143,7 @@ func (c *asyncClient) connect(r *request) error {
 	return nil
 }
 
-// sleep returns false where the context ends first.
+// sleep reports whether the time passed before the context ended.
 func sleep(ctx context.Context, pause time.Duration) bool {
 	timer := time.NewTimer(pause)
 	defer timer.Stop()
@@ -237,7 +237,7 @@ func (c *asyncClient) tell() {
 	c.ring()
 }
 
-// isOpen is `client.isOpen()`: true from the head of the response to the end of the stream.
+// isOpen is `client.isOpen()`. It reports whether the head of the response has come and the stream has not ended.
 func (c *asyncClient) isOpen() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -85,7 +85,7 @@ func (s *splitter) end(atNs int64, event func(stream.Event)) {
 	})
 }
 
-// isField knows the names of the HTML standard, section 9.2.6; the empty one is a comment's, or a blank line.
+// isField reports whether a name is one of the HTML standard, section 9.2.6; the empty one is a comment's, or a blank line.
 func isField(name []byte) bool {
 	name = bytes.TrimPrefix(name, []byte("\xef\xbb\xbf"))
 	switch string(name) {

@@ -7,7 +7,6 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"io/fs"
 	"net"
 	"net/http"
 	"os"
@@ -69,7 +68,7 @@ func (a *Access) load(s TLS) error {
 	if s.Cert != "" {
 		for setting, path := range map[string]string{"TLS_CERT": s.Cert, "TLS_KEY": s.Key} {
 			if _, err := os.ReadFile(path); err != nil {
-				return fmt.Errorf("%s=%s cannot be read: %w", setting, path, reason(err))
+				return fmt.Errorf("%s=%s cannot be read: %w", setting, path, auth.Reason(err))
 			}
 		}
 		pair, err := tls.LoadX509KeyPair(s.Cert, s.Key)
@@ -83,7 +82,7 @@ func (a *Access) load(s TLS) error {
 	}
 	text, err := os.ReadFile(s.CA)
 	if err != nil {
-		return fmt.Errorf("TLS_CA=%s cannot be read: %w", s.CA, reason(err))
+		return fmt.Errorf("TLS_CA=%s cannot be read: %w", s.CA, auth.Reason(err))
 	}
 	if a.roots, err = x509.SystemCertPool(); err != nil {
 		a.roots = x509.NewCertPool()
@@ -92,15 +91,6 @@ func (a *Access) load(s TLS) error {
 		return fmt.Errorf("TLS_CA=%s holds no certificate in PEM", s.CA)
 	}
 	return nil
-}
-
-// reason is an error of a file without its path.
-func reason(err error) error {
-	var of *fs.PathError
-	if errors.As(err, &of) {
-		return of.Err
-	}
-	return err
 }
 
 // Secure returns the configuration of TLS that is base, which is k6's and may be nil, with what the settings say. Its result

@@ -18,7 +18,7 @@ type Headers struct {
 	Static []auth.Field
 	// Keyed carry the run's key: auth.Placeholder stands for it.
 	Keyed []auth.Field
-	// Authorized says that there is one of these, or that requests are to be signed.
+	// Authorized reports whether there is one of these, or requests are to be signed.
 	Authorized bool
 
 	filled []filled

@@ -37,7 +37,7 @@ func (f *file) get(context.Context) (key, error) {
 	return got, nil
 }
 
-// changed compares what a rewriting changes: the time, the size or the file itself.
+// changed reports whether the file was written anew: its time, its size or the file itself differs.
 func (f *file) changed() bool {
 	now, err := os.Stat(f.path)
 	f.mu.Lock()
@@ -54,7 +54,7 @@ func (f *file) secrets() []string { return nil }
 func readSecret(path, setting string) (string, os.FileInfo, error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return "", nil, fmt.Errorf("%s=%s cannot be read: %w", setting, path, reason(err))
+		return "", nil, fmt.Errorf("%s=%s cannot be read: %w", setting, path, Reason(err))
 	}
 	defer func() { _ = f.Close() }()
 	info, err := f.Stat()
@@ -63,7 +63,7 @@ func readSecret(path, setting string) (string, os.FileInfo, error) {
 	}
 	b, err := io.ReadAll(io.LimitReader(f, keyBytes+1))
 	if err != nil {
-		return "", nil, fmt.Errorf("%s=%s cannot be read: %w", setting, path, reason(err))
+		return "", nil, fmt.Errorf("%s=%s cannot be read: %w", setting, path, Reason(err))
 	}
 	if len(b) > keyBytes {
 		return "", nil, fmt.Errorf("%s=%s is larger than %d bytes: it is not the file of a key", setting, path, keyBytes)
@@ -71,8 +71,8 @@ func readSecret(path, setting string) (string, os.FileInfo, error) {
 	return string(b), info, nil
 }
 
-// reason is an error of a file without its path.
-func reason(err error) error {
+// Reason returns what an error of a file says beside its path.
+func Reason(err error) error {
 	var of *fs.PathError
 	if errors.As(err, &of) {
 		return of.Err

@@ -34,7 +34,7 @@ type Options struct {
 
 	Credentials auth.Credentials // nil = none but those in the headers and the address
 	Keyed       []auth.Field     // headers that carry their key, see auth.Outgoing
-	// Bound says that the headers are for the server of URL and for those of Origins: a request to another one is refused.
+	// Bound reports whether the headers are for the server of URL and for those of Origins alone: a request to another one is refused.
 	Bound   bool
 	Origins []string // addresses, of which scheme, host and port count
 
@@ -347,9 +347,6 @@ func (c *Client) keptWell() { c.lostRaces.Store(0) }
 
 // CloseIdle closes the connections that no request uses.
 func (c *Client) CloseIdle() { c.idle.close() }
-
-// HasIdle reports whether a request would find an open connection.
-func (c *Client) HasIdle() bool { return c.idle.any() }
 
 // Do sends one request and returns when it has ended. It ends early as aborted when ctx does; it never returns nil.
 func (c *Client) Do(ctx context.Context, r *Request) *Measurement {

@@ -156,6 +156,8 @@ func TestDeafServer_BatchLeavesNothing(t *testing.T) {
 			require.Contains(t, []stream.Failure{stream.Aborted, stream.Interrupted}, m.Failure, m.Message)
 			m.Release()
 		}
-		require.False(t, c.HasIdle())
+		c.idle.mu.Lock()
+		defer c.idle.mu.Unlock()
+		require.Empty(t, c.idle.list, "a connection is not reused")
 	})
 }

@@ -10,7 +10,6 @@ import (
 	"os"
 	"sync"
 	"time"
-	"unicode/utf8"
 
 	"github.com/tokenclock/tokenclock/extension/internal/auth"
 	"github.com/tokenclock/tokenclock/extension/internal/clock"
@@ -403,7 +402,7 @@ func (x *exchange) settle() {
 		r.Failure, r.Message = stream.Interrupted, "the run ended first"
 	case isAlert(x.err) && r.Failure == stream.Reset && r.Status == 0:
 		// With TLS 1.3 the handshake is over for the client before the server has seen its certificate.
-		r.Failure, r.Message = stream.TLS, oneLine((&tlsError{x.err}).Error())
+		r.Failure, r.Message = stream.TLS, stream.Message((&tlsError{x.err}).Error())
 	}
 	r.Message = x.c.withoutSecrets(r.Message, x.r.Header)
 	if r.EndNs == 0 {
@@ -429,7 +428,7 @@ func (x *exchange) notSent(ctx context.Context) {
 	if x.first != nil {
 		message += fmt.Sprintf("; the kept connection before had ended without a response: %v", x.first)
 	}
-	r.Failure, r.Message, r.EndNs = classify(x.err), oneLine(message), now
+	r.Failure, r.Message, r.EndNs = classify(x.err), stream.Message(message), now
 	if ctx.Err() != nil {
 		r.Failure, r.Message = stream.Interrupted, "the run ended first"
 	}
@@ -464,22 +463,4 @@ func isTimeout(err error) bool { return errors.Is(err, os.ErrDeadlineExceeded) }
 func isAlert(err error) bool {
 	var op *net.OpError
 	return errors.As(err, &op) && op.Op == "remote error" // crypto/tls does not export the alert's type
-}
-
-// messageBytes is the most that a message for a log line and a record holds, as stream.Result.Message promises.
-const messageBytes = 300
-
-// oneLine keeps a message fit for a log line and a record.
-func oneLine(s string) string {
-	out := make([]byte, 0, min(len(s), messageBytes))
-	for _, r := range s {
-		if r < ' ' || r == 0x7f {
-			r = ' '
-		}
-		if len(out)+utf8.RuneLen(r) > messageBytes {
-			break
-		}
-		out = utf8.AppendRune(out, r)
-	}
-	return string(out)
 }

@@ -194,7 +194,7 @@ func (l *http2Link) readFrame() (http2.Frame, error) {
 	return f, err
 }
 
-// waits is asked when a read has lasted long: it sets the time for the next question, or says that x is to be given up.
+// waits reports whether a read that has lasted long goes on: it sets the time at which it is called again, or x is given up.
 func (l *http2Link) waits() bool {
 	nowNs := clock.Now()
 	if l.x == nil || l.ctx.Err() != nil {
@@ -222,7 +222,7 @@ func (l *http2Link) feed() {
 
 func (l *http2Link) key() linkKey { return l.id }
 
-// alive answers what came since the last response, and finds out whether the server takes another request.
+// alive reports whether the server takes another request, and answers what came since the last response.
 func (l *http2Link) alive() bool {
 	for l.usable() && l.unread() {
 		_ = l.conn.SetDeadline(time.Now().Add(http2Idle))
@@ -667,7 +667,7 @@ func (l *http2Link) control(x *exchange, f http2.Frame) error {
 	case *http2.GoAwayFrame:
 		l.goneAway, l.lastID, l.awayErr = true, f.LastStreamID, nil
 		if f.ErrCode != http2.ErrCodeNo {
-			l.awayErr = fmt.Errorf("the server went away: %v %s", f.ErrCode, oneLine(string(f.DebugData())))
+			l.awayErr = fmt.Errorf("the server went away: %v %s", f.ErrCode, stream.Message(string(f.DebugData())))
 		}
 		if x != nil && f.LastStreamID < l.stream {
 			if l.awayErr != nil {

@@ -37,12 +37,6 @@ func (p *idleLinks[L]) put(l L) {
 	p.list = append(p.list, l)
 }
 
-func (p *idleLinks[L]) any() bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return len(p.list) > 0
-}
-
 func (p *idleLinks[L]) close() {
 	p.mu.Lock()
 	list := p.list

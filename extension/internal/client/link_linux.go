@@ -396,8 +396,8 @@ func (l *readerLink) wait(ctx context.Context, x *exchange) {
 	}
 }
 
-// check finds out whether x's time is over, or the answer is complete while the reader thread saw no end. Else it sets the timer,
-// nil = x's own, for the next check and returns true.
+// check ends x where its time is over, or where the answer is complete while the reader thread saw no end. It reports whether x goes
+// on; the timer, nil = x's own, is then set for the next check.
 func (l *readerLink) check(x *exchange, use uint64, timer *time.Timer) bool {
 	l.mu.Lock()
 	if l.x != x || x.use != use {

@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"strings"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -347,17 +346,6 @@ func TestHeaders_AskForAnUnencodedAnswer(t *testing.T) {
 		c.Do(t.Context(), &Request{Body: []byte("{}"), Header: []Field{{"accept-encoding", "br"}}}).Release()
 		require.Equal(t, "br", <-encodings)
 		c.CloseIdle()
-	}
-}
-
-func TestMessages_AreOneLine(t *testing.T) {
-	for _, tt := range []struct{ in, want string }{
-		{"a\r\nb\x7fc", "a  b c"},
-		{strings.Repeat("ä", 200), strings.Repeat("ä", 150)}, // 300 bytes, not 300 characters
-		{"x" + strings.Repeat("€", 100), "x" + strings.Repeat("€", 99)},
-		{"\xff", "\uFFFD"},
-	} {
-		require.Equal(t, tt.want, oneLine(tt.in))
 	}
 }
 

@@ -74,7 +74,7 @@ type row struct {
 	ids           int // -1: no list
 }
 
-// Add reads a line and adds its row. It reports false, and adds nothing, for a line that is not like those that l describes.
+// Add reads a line and adds its row. It reports whether the line is like those that l describes; else nothing is added.
 func (r *Rows) Add(l *Likeness, line string) bool {
 	read := row{ids: -1}
 	before := len(r.texts)

@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// scanner takes JSON from the beginning of a text. What it does not take it leaves where it is.
+// scanner takes JSON from the beginning of a text. Its methods report whether they took what they are called; else it stays there.
 type scanner struct{ rest string }
 
 // space drops white space and returns the rest.

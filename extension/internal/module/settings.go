@@ -19,7 +19,7 @@ type given struct {
 	Environment map[string]string `js:"environment"`
 	// WorkingDir is the folder that relative paths of the user's start from; "" where it is not known.
 	WorkingDir string `js:"workingDir"`
-	// Mixed says that the script comes from an archive that holds the environment of another machine beside its options.
+	// Mixed reports whether the script comes from an archive that holds the environment of another machine beside its options.
 	Mixed bool `js:"mixed"`
 	// LoadFlags are k6's own flags, as k6 2.3 and later have them, that would run a part of the load: --once, --scenario.
 	LoadFlags []string `js:"loadFlags"`

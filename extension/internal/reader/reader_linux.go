@@ -389,8 +389,8 @@ const (
 	FrameEnd           // an empty HTTP/2 frame that ends a stream, or a receive unlike those before
 )
 
-// Want says when ready is to be called next: when bytes unread bytes are there, and also when a receive has the mark.
-// It returns true when that is so already (look again, there may be no call).
+// Want sets when ready is to be called next: when bytes unread bytes are there, and also when a receive has the mark.
+// It reports whether that is so already (look again, there may be no call).
 func (c *Conn) Want(bytes int64, mark EndMark) bool {
 	c.misused()
 	s := c.s

@@ -433,7 +433,7 @@ func controlStamp(sh *sharedState) int64 {
 	return 0
 }
 
-// readSentStamp takes one transmit stamp off the error queue; false: there was none.
+// readSentStamp takes one transmit stamp off the error queue, and reports whether there was one.
 //
 //go:nosplit
 //go:norace

@@ -269,7 +269,7 @@ func (c *Conn) socketTime(control []byte) int64 {
 	return 0
 }
 
-// Want says when ready is to be called next: when that many bytes have come that were not handed over, and when a segment
+// Want sets when ready is to be called next: when that many bytes have come that were not handed over, and when a segment
 // looks like that end. It reports whether that is so already.
 func (c *Conn) Want(bytes int64, mark reader.EndMark) bool {
 	r := c.w.r

@@ -62,7 +62,7 @@ func (e Env) part() *Part {
 	return e.Part()
 }
 
-// LogError tells of a fault.
+// LogError logs a fault.
 func (r *Run) LogError(line string) { r.logError(line) }
 
 // Run is the state of one test run.

@@ -297,7 +297,7 @@ func newKVCache(blocks int) kvCache {
 // usage is the share of blocks that sequences hold.
 func (c *kvCache) usage() float64 { return float64(c.held) / float64(c.blocks) }
 
-// allocate reserves n blocks, evicting idle ones.
+// allocate reserves n blocks, evicting idle ones, and reports whether there were as many.
 func (c *kvCache) allocate(n int) bool {
 	if c.held+n > c.blocks {
 		return false
@@ -315,7 +315,7 @@ func (c *kvCache) evict() {
 	delete(c.shared, b.hash)
 }
 
-// grow lets q hold at least n blocks.
+// grow lets q hold at least n blocks, and reports whether it does.
 func (c *kvCache) grow(q *sequence, n int) bool {
 	if n <= q.blocks {
 		return true
@@ -339,7 +339,7 @@ func (c *kvCache) lookUp(q *sequence, blockSize int) int {
 	return hits
 }
 
-// admit gives q the shared blocks that lookUp found and n blocks in all.
+// admit gives q the shared blocks that lookUp found and n blocks in all, and reports whether there were as many.
 func (c *kvCache) admit(q *sequence, hits, n int) bool {
 	revived := 0
 	for _, hash := range q.prompt.blocks[:hits] {

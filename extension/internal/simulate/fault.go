@@ -175,7 +175,7 @@ func (s *Server) draw(number uint64, own ...Fault) Fault {
 	return f
 }
 
-// befalls draws once for each request and fault, the same at every run with the same seed and order of requests.
+// befalls reports whether a fault befalls a request. It draws once for each, the same at every run with the same seed and order.
 func (f *Fault) befalls(seed, number uint64, index int) bool {
 	if f.Share == nil || *f.Share >= 1 {
 		return true

@@ -2,7 +2,7 @@ package stream
 
 import "bytes"
 
-// scan reads one JSON object of the API into f: an event's data, or a whole reply. false = it is not valid JSON.
+// scan reads one JSON object of the API into f: an event's data, or a whole reply. It reports whether that is valid JSON.
 func (s *scanner) scan(api API, streamed bool, f *facts) bool {
 	s.streamed = streamed
 	s.passing.began()

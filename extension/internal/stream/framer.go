@@ -383,7 +383,7 @@ func isToken(name []byte) bool {
 	return true
 }
 
-// equalFold compares with an ASCII string in lower case, ignoring case.
+// equalFold reports whether a name is an ASCII string in lower case, ignoring its case.
 func equalFold(b []byte, lower string) bool {
 	if len(b) != len(lower) {
 		return false

@@ -58,7 +58,7 @@ func (s *scanner) peek() byte {
 	return 0
 }
 
-// end checks that nothing follows.
+// end reports whether nothing follows.
 func (s *scanner) end() bool {
 	if s.peek(); s.i < len(s.b) {
 		s.bad = true
@@ -66,7 +66,7 @@ func (s *scanner) end() bool {
 	return !s.bad
 }
 
-// enter steps into an object ('{') or an array ('['); any other value is skipped and false returned.
+// enter steps into an object ('{') or an array ('['), and reports whether there is one; any other value is skipped.
 func (s *scanner) enter(open byte) bool {
 	if s.bad {
 		return false

@@ -372,6 +372,9 @@ func withoutTags(line []byte) []byte {
 	return text
 }
 
+// Message returns a text as Result.Message has it: one line of at most 300 bytes.
+func Message(text string) string { return oneLine([]byte(text), maxMessageBytes) }
+
 // oneLine returns b as a line of at most limit bytes: no control characters, no invalid UTF-8, single spaces.
 func oneLine(b []byte, limit int) string {
 	const cut = "..."

@@ -225,7 +225,7 @@ func (p *Parser) FeedBodyWithin(b []byte, sinceNs, atNs int64) {
 // FeedFraming notes that in the receive that FeedBody was last given something followed the body's bytes.
 func (p *Parser) FeedFraming() { p.followed() }
 
-// End tells that the connection has ended, or after FeedHead that the response has: nil and io.EOF mean in good order,
+// End ends the stream with the connection, or after FeedHead with the response: nil and io.EOF mean in good order,
 // anything else that it broke. A response that was complete before stays so, but its connection is gone.
 func (p *Parser) End(err error, atNs int64) {
 	if p.finished {

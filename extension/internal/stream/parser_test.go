@@ -567,3 +567,16 @@ func TestParserAllocatesNothing(t *testing.T) {
 		})
 	}
 }
+
+// A message is fit for a log line and a record, whatever a server or a library says.
+func TestMessage_IsOneLineOf300Bytes(t *testing.T) {
+	for _, tt := range []struct{ in, want string }{
+		{" a\r\n\tb\x7fc ", "a bc"},
+		{strings.Repeat("ä", 148), strings.Repeat("ä", 148)},
+		{strings.Repeat("ä", 200), strings.Repeat("ä", 148) + "..."}, // bytes, not characters
+		{"x\xffy", "xy"},
+		{"", ""},
+	} {
+		require.Equal(t, tt.want, Message(tt.in))
+	}
+}

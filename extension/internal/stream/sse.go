@@ -71,7 +71,7 @@ func reuse(b []byte) []byte {
 	return b[:0]
 }
 
-// Err tells why the decoder stopped, or nil.
+// Err returns why the decoder stopped, or nil.
 func (d *Decoder) Err() error { return d.err }
 
 // Feed takes the next bytes of the stream, which arrived at atNs, and calls fn for every event that they end.
