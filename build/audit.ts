@@ -15,7 +15,7 @@ export interface Finding {
 
 const extensionDir = path.join(root, "extension");
 
-/** Of `npm audit --json`. */
+/** The finding of `npm audit --json`. */
 export function npmFinding({ stdout, stderr }: Ended): Finding {
   try {
     const { metadata } = JSON.parse(stdout) as { metadata: { vulnerabilities: Record<string, number> } };
@@ -28,7 +28,7 @@ export function npmFinding({ stdout, stderr }: Ended): Finding {
   return { state: "not checked", text: `the registry gave no report: ${firstLine(stderr || stdout)}` };
 }
 
-/** Of govulncheck, whose code for vulnerabilities that the code calls (3) is one of `go run`'s (1); all else means that it did not get to the end. */
+/** The finding of govulncheck, whose code for vulnerabilities that the code calls (3) is one of `go run`'s (1); all else means that it did not get to the end. */
 export function vulnFinding({ code, stdout, stderr }: Ended): Finding {
   if (code === 0) return { state: "ok", text: "no known vulnerability in what the code calls" };
   if (code !== 0 && /^Vulnerability #1/m.test(stdout)) return { state: "found", text: stdout.trim() };
@@ -98,7 +98,7 @@ const reviewed: readonly { rule: string; files: RegExp; why: string }[] = [
   { rule: "G112", files: /^internal\/simulate\/http2\.go$/, why: "The simulated server, on loopback." },
 ];
 
-/** Of gosec's JSON: what was not reviewed. */
+/** What gosec's JSON holds that was not reviewed. */
 export function gosecFinding({ stdout, stderr }: Ended): Finding {
   let report: { Issues: { rule_id: string; file: string; line: string; details: string }[] | null };
   try {
@@ -116,7 +116,7 @@ export function gosecFinding({ stdout, stderr }: Ended): Finding {
   return { state: "found", text: lines.join("\n") };
 }
 
-/** Of golangci-lint: 0 none, 1 some; all else means that it did not get to the end. */
+/** The finding of golangci-lint, by its code: 0 none, 1 some; all else means that it did not get to the end. */
 export function lintFinding({ code, stdout, stderr }: Ended): Finding {
   if (code === 0) return { state: "ok", text: "nothing that extension/.golangci.yml looks for" };
   if (code === 1 && /^\S+\.go:\d+:/m.test(stdout)) return { state: "found", text: stdout.trim() };

@@ -34,7 +34,7 @@ const declare: Plugin = {
 function anything(): unknown {
   const get = (_: object, name: string | symbol): unknown =>
     name === Symbol.toPrimitive ? () => "" : name === "__esModule" ? true : any;
-  // Of a module with a default export a bundle makes an object that has this one's prototype.
+  // A bundle makes of a module with a default export an object that has this one's prototype.
   const prototype = new Proxy({}, { get });
   // No arrow function: of such a one there is no `new`.
   const any: unknown = new Proxy(function any() {}, {

@@ -61,7 +61,7 @@ function share(metric: MetricName, title: string, description: string): Panel {
   return { title, description, unit: "percentunit", series };
 }
 
-const soFar = "Of the level's steady requests so far.";
+const soFar = "Over the level's steady requests so far.";
 
 const panels: readonly Panel[] = [
   percentiles("llm_ttft", "Time to first token", soFar),

@@ -34,7 +34,7 @@ declare module "k6/x/tokenclock" {
     /** The text is the whole so far, not what is new. */
     readonly cumulative?: boolean;
     readonly reasoning?: Pointers;
-    /** Of each call; index and id tell which one a piece belongs to. Arguments may be JSON or the text of it. */
+    /** The parts of each call; index and id say which call a piece belongs to. Arguments may be JSON or the text of it. */
     readonly toolCalls?: {
       readonly name?: Pointers;
       readonly arguments?: Pointers;
@@ -54,9 +54,9 @@ declare module "k6/x/tokenclock" {
     readonly usage?: {
       readonly input?: Pointers;
       readonly output?: Pointers;
-      /** Of the input, and held in it. */
+      /** A part of the input, and counted in it. */
       readonly cached?: Pointers;
-      /** Of the output; held in it unless total says otherwise. */
+      /** A part of the output, and counted in it unless total says otherwise. */
       readonly reasoning?: Pointers;
       readonly total?: Pointers;
       /** Read from and written to the cache, where input leaves them out. */
@@ -150,10 +150,10 @@ declare module "k6/x/tokenclock" {
     /** Number of this request in the run, from 0, over all levels and warm-ups in the order in which they are scheduled. A
      * burst's slot has the number of its first request. */
     readonly serial: number;
-    /** Of a burst that several instances release together: the numbers of its requests that are this instance's, from 0.
+    /** The numbers, from 0, of the requests that are this instance's in a burst that several instances release together.
      * Null: all are. */
     readonly members?: readonly number[] | null;
-    /** Of a session's turn: which, from 1. The other numbers are then the session's. 0: it is none. */
+    /** Which turn of its session it is, from 1; the other numbers are then the session's. 0: it is no turn. */
     readonly turn: number;
   }
 
@@ -249,7 +249,7 @@ declare module "k6/x/tokenclock" {
    * object, so every VU's init code gets the same one). A VU is one client that calls acquire(), or carries several with
    * each(). Client number n takes part in a level while n <= concurrency; the others wait. A level is drained before the next one begins; its warm-up is not drained before its steady part.
    * `between` is called between two levels, on one VU of all: when the last request of one has ended, and before any of the next
-   * is scheduled. It belongs to no level. Of instances that meet, one calls it.
+   * is scheduled. It belongs to no level. One of the instances that meet calls it.
    */
   export class Levels {
     constructor(name: string, specs: LevelSpec[], between?: () => void);
@@ -389,7 +389,7 @@ declare module "k6/x/tokenclock" {
     /** The steady window, in seconds from the run's start. */
     windowStartS: number;
     durationS: number;
-    /** Of a level with a rate: steady requests that were scheduled, and those that were sent in the window, a second of it. */
+    /** For a level with a rate: steady requests scheduled, and requests sent in the window, both a second of the window. */
     scheduledRate?: number;
     sentRate?: number;
     requestThroughput: number;
@@ -414,7 +414,7 @@ declare module "k6/x/tokenclock" {
     arrivalUncertaintyMs: Stats;
     /** Steady requests with a latency or gap below zero, an error of a clock. They feed no percentile. */
     clockErrors: number;
-    /** Of the receives: those that the packet ring stamped; and those that the ring or the socket did. */
+    /** Shares of the receives: those that the packet ring stamped, and those that the ring or the socket did. */
     ringStampShare: number;
     kernelStampShare: number;
     warmupRequests: number;
@@ -442,7 +442,7 @@ declare module "k6/x/tokenclock" {
     outputThroughput: number;
     /** Memory of this process, MB, when the part's first request ended; absent where it is not known. */
     clientMB?: number;
-    /** Of runners that were merged, whose largest clientMB then is: that of each, in their order. */
+    /** The clientMB of each merged runner, in their order; clientMB is then the largest of them. */
     runnersMB?: number[];
   }
 
@@ -452,8 +452,8 @@ declare module "k6/x/tokenclock" {
     completed: number; failed: number; abandoned: number; cut: number;
     /** Turns that were sent, and that were planned and were not. */
     turns: number; notSent: number;
-    /** Of completed sessions: from scheduled to the last end; each task, from a user's turn to the last end before the next; the
-     * session's waits together. */
+    /** Completed sessions: the time from scheduled to the last end; the time of each task, from a user's turn to the last end
+     * before the next; and the waits of a session together. */
     durationMs: Stats; taskMs: Stats; waitMs: Stats;
   }
 
@@ -461,7 +461,7 @@ declare module "k6/x/tokenclock" {
     /** From 1; beyond 1000 all are one. */
     turn: number;
     requests: number; completed: number;
-    /** Of completed requests; the share is absent where no usage of the level names cached tokens. */
+    /** Tokens of completed requests; the share is absent where no usage of the level names cached tokens. */
     inputTokens: number; cachedTokens: number; cachedShare?: number;
     ttftMs: Stats; outputSpeed: Stats;
   }
@@ -473,7 +473,7 @@ declare module "k6/x/tokenclock" {
    */
   export interface Second {
     t: number; scheduled: number; sent: number; succeeded: number; failed: number;
-    /** Of the requests asked for in this second: how many failed in the end. */
+    /** How many of the requests scheduled in this second failed in the end. */
     scheduledFailed: number;
     meanMs: number; p50Ms: number; p95Ms: number; inFlight: number; outputTokens: number;
   }
@@ -495,14 +495,14 @@ declare module "k6/x/tokenclock" {
   export interface Pauses {
     count: number;
     total: number;
-    /** Of those that made the process 20 ms late or more; 0: none did. */
+    /** The longest pause that made the process 20 ms late or more; 0: none did. */
     longest: number;
   }
 
   /** What the host did to the process in some time. */
   export interface HostPauses {
-    /** It neither ran nor waited for a core for 20 ms or more: a signal, a debugger, a cgroup's freezer. Of a virtual
-     * machine that is paused as a whole it looks the same. */
+    /** It neither ran nor waited for a core for 20 ms or more: a signal, a debugger, a cgroup's freezer. A virtual
+     * machine that is paused as a whole looks the same. */
     stoppedMs: Pauses;
     /** The machine was suspended; the run's clock stood still. */
     suspendedMs: Pauses;
@@ -566,9 +566,9 @@ declare module "k6/x/tokenclock" {
     /** How the run ended, for handleSummary: complete when all of the load was sent and waited for; cut by MAX_DURATION, an
      * abort or a request through k6's REST API; interrupted by a signal. Only a complete run may pass. */
     ended: "complete" | "cut" | "interrupted";
-    /** Of Arrivals: the sha256 of all times of the schedule, in hex, and how many there are. */
+    /** The schedule of Arrivals: the sha256 of all its times, in hex, and how many there are. */
     schedule?: { digest: string; requests: number };
-    /** What of the load was not sent, in words; absent where all was. */
+    /** The part of the load that was not sent, in words; absent where all was. */
     unsent?: string;
     /** What kept the records from being written whole; absent where nothing did. */
     recordsError?: string;
@@ -615,7 +615,7 @@ declare module "k6/x/tokenclock" {
     keys?: {
       file?: string;
       command?: string;
-      /** Of a key that does not tell its end, ms. */
+      /** How long a key is used that does not say when it expires, ms. */
       lifetimeMs?: number;
       oauth?: {
         tokenUrl: string; clientId: string; clientSecret?: string; secretFile?: string; scope?: string; audience?: string;
@@ -711,8 +711,8 @@ declare module "k6/x/tokenclock" {
     /** Names of the columns, as in Prometheus; of a histogram NAME_count, NAME_sum and NAME_bucket{le="..."}, without +Inf. */
     metrics: string[];
     kinds: ("gauge" | "counter" | "histogram")[];
-    /** ns from the run's start, then one value a column; null = not served. Of more than 65536 rows every second one, or every
-     * fourth, ...; the records hold all of them. */
+    /** ns from the run's start, then one value a column; null = not served. Beyond 65536 rows only every second one, or
+     * every fourth, ..., is here; the records hold all of them. */
     points: [number, ...(number | null)[]][];
   }
 
@@ -791,9 +791,9 @@ declare module "k6/x/tokenclock" {
      * a list of whole numbers; any has a value without others in it, empty "" or null.
      */
     roles: readonly ("inputTokens" | "outputTokens" | "time" | "blockIds" | "any" | "empty")[];
-    /** Of JSON objects: the names of the fields. */
+    /** The names of the fields of JSON objects. */
     names?: readonly string[];
-    /** Of a table's rows, which have no quotes: what stands between cells, and at the end of a row. */
+    /** What stands between the cells of a table, whose rows have no quotes, and at the end of a row. */
     delimiter?: string;
     newline?: string;
     /** Times are dates, with an offset from UTC or not, and are wanted in ms since a time, which is in ms since 1970. */
@@ -811,7 +811,7 @@ declare module "k6/x/tokenclock" {
     readonly fraction: boolean;
     readonly least: number;
     readonly most: number;
-    /** Of rows with ids of blocks: their lengths, and how many ids each has. */
+    /** The lengths of rows with ids of blocks, and how many ids each has. */
     readonly inputs: Float64Array;
     readonly ids: Float64Array;
   }

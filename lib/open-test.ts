@@ -46,7 +46,7 @@ export interface Test {
   client(name: string, settings: ClientSettings): void;
   /**
    * Gates a metric of k6's or of the script's own over the whole run, such as ("my_metric", "p(95)<20"). To be called before the
-   * test is exported. Of several runners (RUNNERS) nobody could judge it, so they refuse it.
+   * test is exported. Nobody could judge it for several runners (RUNNERS), so they refuse it.
    */
   threshold(metric: string, expression: string): void;
 }

@@ -5,7 +5,7 @@ import { Problem } from "../build/program";
 export interface Simulator {
   /** With /v1. */
   readonly baseUrl: string;
-  /** Of its process. */
+  /** The id of its process. */
   readonly pid: number;
   stop(): Promise<void>;
 }

@@ -195,7 +195,7 @@ const refused = (level: string, failure: string, status: number, message?: strin
 });
 const tooLong = "This model's maximum context length is 2048 tokens. However, your prompt contains 4096 input tokens.";
 
-test("lengths that the server refuses are told from failures", async () => {
+test("lengths that the server refuses are distinguished from failures", async () => {
   const step = speedStep(options, lengths, 1, 0, none);
   for (const [failure, status, message, words] of [
     ["http_4xx", 400, tooLong, tooLong],

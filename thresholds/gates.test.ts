@@ -4,7 +4,7 @@ import { capacityGates, thresholds } from "./gates";
 
 const levels = [{ name: "c1" }, { name: "c8" }];
 
-test("every level has a floor of requests and a failure gate, whatever else is asked", () => {
+test("every level has a floor of requests and a failure gate, whatever else is set", () => {
   const gates = thresholds({ profile: "smoke", SLO_PERCENTILE: 95 }, levels);
   for (const { name } of levels) {
     assert.deepEqual(gates[`llm_requests{level:${name},phase:steady}`], ["count>=1"]);
@@ -65,7 +65,7 @@ test("a batch cannot have more requests than its size", () => {
   assert.deepEqual(gates["llm_requests{level:b4,phase:steady}"], ["count>=4"]);
 });
 
-test("every limit that k6 takes for kept on nothing travels with a count of that metric's own samples", () => {
+test("every limit that k6 takes for passed on nothing travels with a count of that metric's own samples", () => {
   const limits = {
     llm_ttfo: ["p(95)<1"],
     llm_itl_p99: ["value<1"],

@@ -86,7 +86,7 @@ export function thresholds(config: GateConfig, levels: readonly Gated[]): Thresh
 
 /**
  * The thresholds of a search for capacity: its result, and no level's latency, for a search loads the server beyond what it
- * carries. Of a profile's limits only those of llm_capacity apply.
+ * carries. Only a profile's limits of llm_capacity apply.
  */
 export function capacityGates(config: GateConfig): Gates {
   const profile = profileOf(config);

@@ -20,7 +20,7 @@ const columns: Column<ProbeAt>[] = [
 
 /** What capacity.json holds. */
 export interface FoundCapacity extends CapacityResult {
-  /** Of the levels: "req/s" or "clients". */
+  /** The unit of the levels: "req/s" or "clients". */
   readonly unit: string;
 }
 

@@ -48,7 +48,7 @@ test("a server's hour costs what it gave in it", () => {
   assert.ok(typeof none === "object" && none.perGoodRequest === undefined);
 });
 
-test("what is not known is said, and not guessed", () => {
+test("what is not known is reported, and not guessed", () => {
   const prices = { input: 3, output: 15 };
   assert.match(String(costOf({ ...level, completed: 0 }, prices)), /no request completed/);
   assert.match(String(costOf({ ...level, tokenSources: { usage: 99, chunks: 1 } }, prices)), /usage is missing/);

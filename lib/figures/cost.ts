@@ -5,7 +5,7 @@ import type { LevelSummary } from "./level-summary";
 export interface Prices {
   readonly input?: number;
   readonly output?: number;
-  /** Of input tokens that came from the server's prefix cache; without it they cost as much as others. */
+  /** The price of input tokens from the server's prefix cache; without it they cost as much as others. */
   readonly cached?: number;
   readonly hour?: number;
 }

@@ -73,7 +73,7 @@ function figuresFrom(request: RequestLine, { choices, gaps }: Parts): RequestFig
 
 /**
  * Whether a request met every SLO that is set; a failed one met none. A limit on a figure that was not measured, as TTFT of
- * a reply that was not streamed, is not met. Of a single token there is no TPOT to limit.
+ * a reply that was not streamed, is not met. A single token has no TPOT to limit.
  */
 export function isGood(
   request: RequestLine,

@@ -4,7 +4,7 @@ import type { OwnResults } from "./level-summary";
 
 /** What a server's metrics page said behind the load of a run with ABANDON. */
 export interface Freed {
-  /** Of a mix: the class whose server it is. */
+  /** The class of a mix whose server it is. */
   class?: string | undefined;
   /** Requests that were still running or waiting, of all clients; absent where the page says nothing of them. */
   left?: number | undefined;

@@ -61,7 +61,7 @@ export interface RunReport extends Since<Omit<Report, "levels" | "total" | "vali
   /** Everything outside a level's steady window included. */
   total: LevelSummary;
   validity: Validity;
-  /** Of levels that ran at once: what the server says of itself through all their steady windows, which is none's own. */
+  /** What the server says of itself through the steady windows of levels that ran at once, which is no single level's own. */
   server?: ServerFigures;
   /** How the server's metrics pages were polled; absent where it has none. */
   serverPages?: PolledPage[];
@@ -75,7 +75,7 @@ export interface OwnResults {
   readonly files?: Readonly<Record<string, string>>;
   /** Limits of the test's own, which the verdict rests on beside those that k6 judges. */
   readonly limits?: readonly JudgedLimit[];
-  /** Of a run with ABANDON. */
+  /** What became of the abandoned requests of a run with ABANDON. */
   readonly freed?: readonly Freed[];
 }
 
@@ -88,7 +88,7 @@ export interface JudgedLimit {
   tags?: Record<string, string>;
   /** The script named it (test.threshold): k6's judgement is the only one that there is. */
   script?: true;
-  /** Of llm_samples: the metric whose samples are counted. */
+  /** The metric whose samples llm_samples counts. */
   of?: string;
   /** As in the profile, e.g. "p(95)<450". */
   expression: string;
@@ -105,7 +105,7 @@ export interface ScriptMetric {
   /** Absent where they are all of its samples. */
   tags?: Record<string, string>;
   type: "counter" | "gauge" | "rate" | "trend";
-  /** Of its values, where k6 knows it. */
+  /** The unit of its values, where k6 knows it. */
   unit?: "ms" | "bytes";
   /** By aggregate, as thresholds name them: count, rate, value, min, avg, p(95), ... */
   values: Record<string, number>;

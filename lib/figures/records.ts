@@ -26,12 +26,12 @@ export interface RunLine {
   profile?: unknown;
   /** sha256 in hex of the files that DATASET, TRACE and TARGETS name, by setting. */
   digests?: Record<string, string>;
-  /** Of records that were merged: the runners that they come from. */
+  /** The runners that merged records come from. */
   parts?: { part: number; build: string; offsetNs: number; uncertaintyNs: number }[];
 }
 
 /**
- * Of one runner of several: its part of the load, and how its clock stands to the coordinator's. Written before the load, and
+ * What one runner of several has: its part of the load, and how its clock stands to the coordinator's. Written before the load, and
  * again when the clock was measured anew.
  */
 export interface PartLine {
@@ -84,7 +84,7 @@ interface AnyRequestLine {
   phase: Phase;
   /** Number in its level, from 0, warm-up included; of a turn that of its session. */
   index?: number;
-  /** Of a turn of a conversation: its session's id, which turn it is (from 1), and whether it hands over results of tools. */
+  /** A turn of a conversation has its session's id, which turn it is (from 1), and whether it hands over results of tools. */
   session?: string;
   turn?: number;
   tool?: boolean;
@@ -102,7 +102,7 @@ interface AnyRequestLine {
   lastOutputNs?: number;
   endNs?: number;
   /**
-   * Of each output chunk: ns since the previous one (the first: since sentNs), its output tokens, its choice, and by how many
+   * One entry an output chunk: ns since the previous one (the first: since sentNs), its output tokens, its choice, and by how many
    * ns it may have arrived before that. A width of 0 (the arrival is exact) is left out, and so is then a choice of 0.
    */
   arrivals?: [deltaNs: number, tokens: number, choice?: number, widthNs?: number][];
@@ -112,7 +112,7 @@ interface AnyRequestLine {
   /** Input tokens that the server took from its prefix cache; absent, not 0, where its usage does not tell. */
   cachedTokens?: number;
   reasoningTokens?: number;
-  /** Of outputTokens: reasoning that the usage names and the response did not show, so that it arrived in no chunk. */
+  /** A part of outputTokens: reasoning that the usage names and the response did not show, so that it arrived in no chunk. */
   hiddenTokens?: number;
   tokenSource?: string;
   tokenMismatch?: boolean;
@@ -122,7 +122,7 @@ interface AnyRequestLine {
   retries?: number;
   /** Times it was sent again with another key, because the server had refused the first with 401. */
   keyRetries?: number;
-  /** Of its header traceparent. */
+  /** The id in its header traceparent. */
   traceId?: string;
   /** The worst source of its arrival times; "kernel" is what "socket" was called before there was a ring. */
   stamp?: "ring" | "socket" | "kernel" | "user";
@@ -172,7 +172,7 @@ export interface EndLine {
   ended?: RunReport["ended"];
   /** What of the load was not sent, in words. */
   unsent?: string;
-  /** Of an open load: the whole schedule, also where several runners divide it. */
+  /** The whole schedule of an open load, also where several runners divide it. */
   schedule?: RunReport["schedule"];
   validity: Validity;
 }

@@ -10,7 +10,7 @@ export interface RequestBenchmark {
   totalS: number;
   /** The steady window, which the rates are taken in. */
   windowS: number;
-  /** Of completed requests, ms. */
+  /** The latency of completed requests, ms. */
   e2eMs?: Stats;
   /** llm_request_throughput: requests that completed inside the window. */
   requestsPerS: number;

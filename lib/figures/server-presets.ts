@@ -62,7 +62,7 @@ const mean = true;
 /** Seconds to ms. */
 const scale = 1000;
 
-/** Of several that are served for one role, the first is taken. */
+/** The first of several metrics that are served for one role is taken. */
 export const knownMetrics: readonly KnownMetric[] = [
   // Dynamo's frontend has the latencies that are nearest to the client; requests and cache are best taken from its workers' engines.
   dynamo("dynamo_frontend_time_to_first_token_seconds", "ttft", { scale }),

@@ -129,7 +129,7 @@ test("what has no completed request is unknown, not steady", () => {
   assert.equal(steadyStateOf(level, [level], hole)?.state, "unknown");
 });
 
-test("levels that run at the same time are not told apart by the run's seconds", () => {
+test("levels that run at the same time are not distinguished by the run's seconds", () => {
   const { level, seconds } = measure({ latencyMs: () => 300, forS: 20 }, 1);
   const state = steadyStateOf(level, [level, { ...level, name: "c2", windowStartS: 10 }], seconds);
   assert.equal(state?.state, "unknown");

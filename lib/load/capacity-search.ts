@@ -160,7 +160,7 @@ export class CapacitySearch {
     const margin = marginOf(this.plan);
     const [down, up] = this.plan.whole ? [Math.floor, Math.ceil] : [rounded3, rounded3];
     const least = low === undefined ? 0 : down(low / margin);
-    // Of one client that passed nothing is left: a slower server may carry none.
+    // Nothing is left below one client that passed: a slower server may carry none.
     return { ...(least > 0 ? { low: least } : {}), ...(high === undefined ? {} : { high: up(high * margin) }) };
   }
 

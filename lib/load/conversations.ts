@@ -10,7 +10,7 @@ import { openWords } from "../workload/shared-words";
 
 /** The conversations of a run. */
 export interface Conversations {
-  /** Of a TRACE: when each session begins, ms; empty but in the first VU. */
+  /** When each session of a TRACE begins, ms; empty but in the first VU. */
   readonly beginsMs: Float64Array | undefined;
   /** Holds the session of a slot from its first turn to its last. */
   hold(slot: Slot, server: Server, client: LlmClient): Promise<void>;

@@ -25,7 +25,7 @@ const replaced: [string, LoadOptions, RegExp][] = [
   ["an archive of other settings", given({ executor: "per-vu-iterations", vus: 2, iterations: 1 }), /vus 2 .* vus 4 /],
 ];
 for (const [what, options, message] of replaced) {
-  test(`${what} is a conflict, told in one line`, () => {
+  test(`${what} is a conflict, reported in one line`, () => {
     const line = loadConflict(asked, options) ?? "";
     assert.match(line, message);
     assert.doesNotMatch(line, /\n/);

@@ -26,7 +26,7 @@ for (const [environment, metric, says] of rows) {
   });
 }
 
-test("a gate that a level has too few requests for is told, with the limit that needs the most", () => {
+test("a gate that a level has too few requests for is reported, with the limit that needs the most", () => {
   const thresholds = {
     "llm_requests{level:c1,phase:steady}": ["count>=20"],
     "llm_ttft{level:c1,phase:steady}": ["p(95)<450", "p(99)<1000"],

@@ -38,7 +38,7 @@ export interface ProbeFigures {
   readonly independent: number;
   /** Requests cut off as the server's way to its steady state. */
   readonly cut: number;
-  /** Of what was judged: whether latency rose or fell over it, and whether the queue grew. */
+  /** Whether latency rose or fell over the part that was judged, and whether the queue grew. */
   readonly trend: "rising" | "falling" | "flat";
   readonly queueGrows: boolean;
   /** Completed requests a second, and their mean latency (scheduled to end) in ms. */
@@ -46,7 +46,7 @@ export interface ProbeFigures {
   readonly meanMs: number;
 }
 
-/** Of a latency far beyond its SLO the distance is no matter: one timeout must not outweigh a thousand requests. */
+/** How far a latency lies beyond its SLO is bounded: one timeout must not outweigh a thousand requests. */
 const worstRatio = 2;
 const slices = 12;
 /** Shares of a probe that may be cut off as warm-up, the least first. */

@@ -74,7 +74,7 @@ export interface Load {
    * returns none, with `send`. Conversations, whose turns follow from one another, are sent by way of `routes`.
    */
   each(send: Send, routes: Routes): void;
-  /** Of a load of users: the one who holds this session. */
+  /** The user who holds this session, in a load of users. */
   user?(slot: Slot, routes: Routes): User;
   /** For teardown(): hands the levels' values to k6's thresholds, with those that are computed from others, by level and metric. */
   report(computed?: Record<string, Record<string, number>>): void;

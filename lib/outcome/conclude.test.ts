@@ -157,7 +157,7 @@ for (const [why, given, code, reason] of rows) {
   });
 }
 
-test("every limit is kept with its level, value, margin and what became of it", () => {
+test("every limit is reported with its level, value, margin and what became of it", () => {
   const judged = [
     { ...ttft, ok: false, value: 250 },
     { metric: "llm_output_throughput{level:c1}", expression: "value>20", ok: true, value: 50 },
@@ -174,7 +174,7 @@ test("every limit is kept with its level, value, margin and what became of it", 
   ]);
 });
 
-test("nothing but a complete run with measured requests of every level and kept limits ends with 0 under a gate", () => {
+test("nothing but a complete run with measured requests of every level and passed limits ends with 0 under a gate", () => {
   const shape = fc.record({
     state: fc.constantFrom("VALID", "CLIENT-BOUND", "NOT-MEASURED", "UNJUDGED" as const),
     ended: fc.constantFrom("complete", "cut", "interrupted" as const),

@@ -30,7 +30,7 @@ function report(state: RunReport["validity"]["state"], completed: number, reason
   } as unknown as RunReport;
 }
 
-test("a crossed threshold is told with metric, level, value, limit and unit", () => {
+test("a violated threshold is reported with metric, level, value, limit and unit", () => {
   assert.deepEqual(
     judgedThresholds(metrics)
       .filter(({ ok }) => !ok)
@@ -43,7 +43,7 @@ test("a crossed threshold is told with metric, level, value, limit and unit", ()
   );
 });
 
-test("all thresholds kept on a valid run is a pass", () => {
+test("all thresholds passed on a valid run is a pass", () => {
   const kept = judgedThresholds(metrics).filter(({ ok }) => ok);
   assert.deepEqual(judge(report("VALID", 5), kept), { pass: true, validity: "VALID", reasons: [] });
 });
@@ -74,7 +74,7 @@ const ttft = "llm_ttft{level:c8,phase:steady}";
 const counted = "llm_samples{level:c8,metric:llm_ttft}";
 const gate = (metric: string, expression: string, value: number, ok: boolean) => ({ metric, expression, value, ok });
 
-test("a limit that was kept on nothing is told by the metric that lacks samples", () => {
+test("a limit that passed on nothing is reported by the metric that lacks samples", () => {
   const judged = [gate(ttft, "p(95)<200", 0, true), gate(counted, "value>=20", 0, false)];
   const { pass, reasons } = judge(report("VALID", 5), judged);
   assert.deepEqual([pass, reasons], [false, ["llm_ttft{level:c8} samples 0, limit >= 20"]]);
@@ -92,7 +92,7 @@ const stamps = (ring: number, socket: number, user: number, why?: string): Pick<
   stamps: { source: "ring", why, ring, socket, user },
 });
 
-test("the sources of the stamps are told with their shares, and why there is no better one", () => {
+test("the sources of the stamps are reported with their shares, and why there is no better one", () => {
   assert.equal(stampsText(stamps(1, 0, 0)), "ring 100 %");
   assert.equal(stampsText(stamps(0, 1, 0, "it needs CAP_NET_RAW")), "socket 100 % (it needs CAP_NET_RAW)");
   assert.equal(stampsText(stamps(0.995, 0.004, 0.001)), "ring 99.5 %, socket 0.400 %, user 0.100 %");
@@ -100,7 +100,7 @@ test("the sources of the stamps are told with their shares, and why there is no 
   assert.equal(stampsText({}), "", "a run of an earlier version");
 });
 
-test("pauses are told by kind; what did not happen and what the host does not say is left out", () => {
+test("pauses are reported by kind; what did not happen and what the host does not say is left out", () => {
   assert.equal(pausesText({ count: 2, total: 3000, longest: 1501 }), "2 times, 3000 ms in total, 1501 ms the longest");
   assert.equal(pausesText({ count: 1, total: 40, longest: 40 }), "once, 40 ms in total");
   assert.equal(pausesText({ count: 0, total: 10, longest: 0 }), "10 ms in total");
@@ -145,7 +145,7 @@ test("a threshold that the script named on a metric of the project is empty unde
   assert.deepEqual([judged?.empty, judged?.script], [true, true]);
 });
 
-test("the script's own metrics are kept with tags, type and unit; k6's and the project's are not", () => {
+test("the script's own metrics are reported with tags, type and unit; k6's and the project's are not", () => {
   const trend = { count: 2, avg: 3, min: 2, max: 4 };
   const of = {
     answer_tokens: { type: "trend", contains: "default", values: trend },

@@ -30,7 +30,7 @@ test("keys from two places, and half a source, are refused by name", () => {
   for (const [message, given] of refused) assert.throws(() => parse(given), message);
 });
 
-test("the module is told of keys and TLS, and of nothing where there is neither", () => {
+test("the module is given keys and TLS, and nothing where there is neither", () => {
   const path = (name: string) => `/users/${name}`;
   assert.equal(accessOf(parse({ API_KEY: "k" }), path), undefined);
   const whole = parse({ ...oauth, OAUTH_SCOPE: "a b", TLS_CA: "ca.pem", TRACEPARENT: "true" });
@@ -62,7 +62,7 @@ test("no secret is among the settings that are shown", () => {
   assert.doesNotMatch(JSON.stringify(shownSettings(parse({ API_KEY_COMMAND: "print s3cret" }))), /s3cret/);
 });
 
-test("secrets on a command line are told from other settings", () => {
+test("secrets on a command line are distinguished from other settings", () => {
   const options = {
     API_KEY: "k",
     TOKENCLOCK_OAUTH_CLIENT_SECRET: "s",

@@ -8,7 +8,7 @@ import type { Settings } from "./settings";
 export interface KeySpec {
   file?: string;
   command?: string;
-  /** Of a key that does not tell its end. */
+  /** How long a key is used that does not say when it expires. */
   lifetimeMs?: number;
   oauth?: {
     tokenUrl: string;

@@ -17,7 +17,7 @@ test("a path goes before the query of its base", () => {
   );
 });
 
-test("Azure's addresses are told by the version they name, or by their host", () => {
+test("Azure's addresses are recognized by the version they name, or by their host", () => {
   for (const base of [
     azure,
     "http://gateway/openai/deployments/x?a=1&api-version=1",

@@ -5,7 +5,7 @@ import { isSettingError } from "./setting-error";
 import { type SettingName, settings } from "./settings";
 import { commonSettings, requireEffect, requireUsed, settingGroups, settingsOf, usedSettings } from "./used-settings";
 
-test("a scenario uses the settings that it declares and those that every scenario uses, and is told of others", () => {
+test("a scenario uses the settings that it declares and those that every scenario uses, and reports others", () => {
   assert.deepEqual(settingsOf(["phases", "REFILL"]), [
     "PHASE",
     "PAUSE",

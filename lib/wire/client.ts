@@ -24,7 +24,7 @@ export type {
 } from "k6/x/tokenclock";
 export { tokenclock };
 
-/** Everything measured so far. Of handleSummary's data only k6's count of dropped iterations is needed here. */
+/** Everything measured so far. Only k6's count of dropped iterations is needed of handleSummary's data. */
 export function runReport(data?: unknown): RunReport {
   const { metrics } = (data ?? {}) as { metrics?: { dropped_iterations?: { values?: { count?: number } } } };
   // What results of earlier versions lack is optional in a RunReport; the module gives all of it.

@@ -212,7 +212,7 @@ export class ResponseReader {
         const { incomplete_details: details, output } = (response ?? {}) as Json;
         const reason = isObject(details) ? details.reason : undefined;
         if (isFull(reason) && meansFailure(reason)) this.#badReason ||= reason;
-        // Of use where no delta came.
+        // Needed where no delta came.
         const parts = listOf(output).flatMap(({ content }) => listOf(content));
         return this.#chunks === 0 && parts.some(({ text }) => isFull(text)) ? "content" : "none";
       }

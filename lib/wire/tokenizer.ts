@@ -30,7 +30,7 @@ export function findTokensPerWord(
  */
 export function findTemplateTokens(config: Pick<Settings, "API">, model: string, ask: Ask): number | undefined {
   const { API: api } = config;
-  // Of a described API only the server knows which template its prompts meet.
+  // Only the server knows which template the prompts of a described API meet.
   if (api === "json" || api === "embeddings" || isDescribed(api)) return undefined;
   const tokensOf = (word: string) =>
     api === "completions" ? textTokens(word, model, ask) : chatTokens(word, model, ask);

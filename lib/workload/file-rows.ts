@@ -28,7 +28,7 @@ export function openSessionRows(config: Config, setting: "DATASET" | "TRACE"): F
 }
 
 function open<Kept>(config: Config, setting: "DATASET" | "TRACE", sessions: boolean): FileRows<Kept> {
-  // Of a mix each class has a file of its own.
+  // Each class of a mix has a file of its own.
   const fileOf = config.part === undefined ? setting : `${setting} of ${config.part}`;
   let read: ReadFile | undefined;
   const rows = orRefuse(

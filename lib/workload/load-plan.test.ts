@@ -3,7 +3,7 @@ import { test } from "node:test";
 import { planPasses, planRequests, promptRows, repetition } from "./load-plan";
 
 // The plan of a process is one: each step adds to it.
-test("a file with fewer rows than the load needs is told of before the load, and in the results", () => {
+test("a file with fewer rows than the load needs is reported before the load, and in the results", () => {
   planRequests(33);
   planRequests(7);
   assert.equal(repetition(), undefined, "synthetic prompts do not run out");

@@ -32,7 +32,7 @@ export function syntheticPrompts(config: Settings, words: WordSource, lengths: L
   const inputs = lengths.inputTokens ?? config.INPUT_TOKENS;
   const outputs = lengths.outputTokens ?? config.OUTPUT_TOKENS;
   const rngs = saltedRngs(config.SALT);
-  // Of its own: a source of numbers hashes its scope anew when it changes.
+  // A source for each: one hashes its scope anew when that changes.
   const prefixRngs = saltedRngs(config.SALT);
   return {
     at(index, level, tokensPerWord, scope = level) {

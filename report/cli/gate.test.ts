@@ -410,7 +410,7 @@ for (const [what, name, change, words] of [
   });
 }
 
-test("exit codes: 0, 99, 96, 98, 104 and what is said with them", async () => {
+test("exit codes: 0, 99, 96, 98, 104 and the lines with them", async () => {
   const enough = write(requestsOf(700, 0));
   const few = write(requestsOf(50, 0));
   const bound = write({

@@ -50,7 +50,7 @@ export interface CompareOptions {
   floor: number;
   /** The same in ms, for TPOT and ITL; for the other latencies ten times that. */
   floorMs: number;
-  /** Of each bound, and that no figure at all is a false regression; 0..1. */
+  /** The chance that each bound holds, and that no metric at all is a false regression; 0..1. */
   confidence: number;
   /** What runs of one server are taken to differ by where it cannot be seen: one run a side. */
   assumedSd: number;

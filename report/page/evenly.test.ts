@@ -8,7 +8,7 @@ test("few are all drawn", () => {
   assert.equal(drawnWords(4, 4), "");
 });
 
-test("of many as many as asked for are drawn, in equal steps, both ends among them", () => {
+test("as many as requested are drawn, in equal steps, both ends among them", () => {
   for (const [count, most] of [
     [5, 4],
     [2001, 2000],

@@ -333,7 +333,7 @@ test("a killed run is rendered from its records, and the page says what is missi
   assert.match(html, /Throughput is highest with 2 clients/);
 });
 
-test("a summary that is none is said and replaced by the records; without records it is one clear line", async () => {
+test("a summary that is none is reported and replaced by the records; without records it is one clear line", async () => {
   const run = writeRun(sweep({ seed: 1, concurrencies: [1, 2], requestsPerLevel: 50 }), dir, "hollow");
   writeFileSync(join(run, "summary.json"), "{}");
   await renderReport(run);

@@ -6,7 +6,7 @@ export interface FailureWords {
   failure: string;
   message: string;
   count: number;
-  /** Of the first of them. */
+  /** The message of the first of them. */
   level: string;
   status: number;
   atNs: number;

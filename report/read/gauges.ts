@@ -10,8 +10,8 @@ export interface GaugePoint {
 }
 
 /**
- * One gauge from all polled series, ascending in time; empty where the server does not serve it. Of several pages a point has
- * the last value of each, summed; of the KV cache their mean.
+ * One gauge from all polled series, ascending in time; empty where the server does not serve it. A point of several pages is
+ * the sum of the last value of each; for the KV cache it is their mean.
  */
 export function gauge(lines: readonly PointsLine[], name: GaugeName): GaugePoint[] {
   const pages = [...new Set(lines.map(({ page = 0 }) => page))];

@@ -18,7 +18,7 @@ interface FirstReading {
 }
 
 /**
- * Folds the levels in the order in which they began. Of tokens' times mean, deviation, least and most are exact, percentiles within
+ * Folds the levels in the order in which they began. Mean, deviation, least and most of tokens' times are exact, percentiles within
  * 0.3 % as those of a summary are. `onProgress` gets the share (0..1) of the records that was read.
  */
 export async function foldLevels(

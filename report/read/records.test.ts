@@ -40,7 +40,7 @@ test("a whole file is read line by line, gzip or plain, whatever it is called", 
   }
 });
 
-test("of a gzip cut anywhere nothing before the cut is lost, and the loss is said", async () => {
+test("a gzip cut anywhere loses nothing before the cut, and the loss is reported", async () => {
   let before = -1;
   for (const share of [0.3, 0.6, 0.9, 0.999]) {
     const { lines, damage } = await linesOf(gzipped.subarray(0, Math.floor(gzipped.length * share)));
@@ -68,7 +68,7 @@ test("a file flushed block by block gives all of its flushed lines", async () =>
   assert.ok(result.lines.length >= 300, String(result.lines.length));
 });
 
-test("a torn last line is left out and said", async () => {
+test("a torn last line is left out and reported", async () => {
   const { lines, damage } = await linesOf(text.slice(0, text.lastIndexOf('{"type":"end"') + 9));
   assert.equal(lines.length, text.trim().split("\n").length - 1);
   assert.ok(
@@ -77,7 +77,7 @@ test("a torn last line is left out and said", async () => {
   );
 });
 
-test("damage in the middle is said; what follows the line is used", async () => {
+test("damage in the middle is reported; what follows the line is used", async () => {
   const lines = text.trim().split("\n");
   lines[5] = `${lines[5]?.slice(0, 30)}`;
   const result = await linesOf(lines.join("\n"));

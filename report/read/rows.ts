@@ -318,7 +318,7 @@ class Row implements RequestRow {
     return this.#block.texts[this.#block.codes[name][this.#i] as number] as string;
   }
 
-  /** Of a whole reply the first output is the last byte. */
+  /** The first output of a whole reply is its last byte. */
   get #streamed() {
     return this.completed && this.chunks > 0;
   }

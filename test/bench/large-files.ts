@@ -1,7 +1,7 @@
 /**
  * What reading a large file costs: `node build/bootstrap.cjs test/bench/large-files.ts [ROWS] [TREE...]` writes files of so many rows
  * (a million unless told; of conversations a hundredth), runs the load that reads each by the built k6, and prints its processor time
- * and its largest memory. Of a trace 20 rows are sent, and of conversations 20 sessions, so that reading is what counts. Further
+ * and its largest memory. Only 20 rows of a trace, or 20 sessions, are sent, so that reading is what counts. Further
  * arguments name other working trees of the project, built and ready, which read the same files in the same run.
  */
 import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";

@@ -149,7 +149,7 @@ test("a run that meets MAX_DURATION has failed: what is under way then is not wa
   assert.match(ended.stdout, /^FAIL the run was cut short: level c2 was not over$/m);
 });
 
-test("a page of metrics that was named and is not there is told", async (t) => {
+test("a page of metrics that was named and is not there is reported", async (t) => {
   const { baseUrl: BASE_URL } = await serverFor(t);
   const METRICS_URL = BASE_URL.replace("/v1", "/nope?key=hunter2");
   const { stderr } = await run("speed-generation", { ...small, CONCURRENCY: 1, BASE_URL, METRICS_URL });

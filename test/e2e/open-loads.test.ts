@@ -109,7 +109,7 @@ test("RATE and DURATION are the load, whatever ramp is the scenario's own", limi
   }
 });
 
-test("a load without a warm-up refuses one that is asked for", limits, async () => {
+test("a load without a warm-up refuses one that is set", limits, async () => {
   const trace = path.join(scratchDir(), "trace.jsonl");
   writeFileSync(trace, '{"timestamp": 0, "input_length": 8, "output_length": 4}\n');
   for (const [settings, line] of [

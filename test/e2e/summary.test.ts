@@ -216,7 +216,7 @@ test("the summary is the fold of the records, and its windows and phases are as 
   );
 });
 
-test("a level by time ends in time: its window is as long as asked, streams in flight are drained", {
+test("a level by time ends in time: its window is as long as set, streams in flight are drained", {
   timeout: 60_000,
 }, async (t) => {
   const server = await startServer("--ttft", "20ms", "--itl", "10ms");

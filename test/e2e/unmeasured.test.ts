@@ -107,7 +107,7 @@ for (const { why, reply, settings, unmeasured, measured = [] } of gates) {
   });
 }
 
-test("a server that answers a stream request with whole replies is told of once", limits, async (t) => {
+test("a server that answers a stream request with whole replies is reported once", limits, async (t) => {
   const { stderr, code, summary } = await runAgainst(t, whole, {});
   const reasons = summary.verdict.reasons.filter((reason) => !reason.startsWith("CLIENT-BOUND: "));
   assert.deepEqual(reasons, [], "nothing that it gates is missing");

@@ -24,7 +24,7 @@ type StreamTransport struct {
 	grace time.Duration // closeGrace
 }
 
-// NewStreamTransport returns a transport without a connection. Of the options it uses Dial, TLS, Proxy and NoReuse.
+// NewStreamTransport returns a transport without a connection. It uses the options Dial, TLS, Proxy and NoReuse.
 func NewStreamTransport(o Options) *StreamTransport {
 	return &StreamTransport{c: &Client{o: o, raceFloorNs: int64(raceFloor)}, grace: closeGrace}
 }

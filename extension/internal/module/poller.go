@@ -158,7 +158,7 @@ func (h *pollerOf) Start() {
 	p := h.p
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	// Of several instances one asks: the page is the same to all.
+	// One of several instances asks: the page is the same to all.
 	if p.cancel != nil || !part.Of(h.i.vu.Context()).First() {
 		return
 	}

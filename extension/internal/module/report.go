@@ -95,7 +95,7 @@ func samplesOf(l tally.LevelSummary) map[string]int64 {
 		"llm_e2e_latency": l.E2EMs.Count, "llm_queue_delay": l.QueueDelayMs.Count,
 		"llm_ttft_scheduled": l.TTFTScheduledMs.Count, "llm_e2e_scheduled": l.E2EScheduledMs.Count,
 		"llm_itl_p50": l.ITLMs.Count, "llm_itl_p90": l.ITLMs.Count, "llm_itl_p99": l.ITLMs.Count,
-		// Of a stream that came in one receive all gaps are 0, which says nothing of the server. It has no TPOT either.
+		// All gaps of a stream that came in one receive are 0, which says nothing of the server. It has no TPOT either.
 		"llm_itl_max":           min(l.MaxStallMs.Count, l.TPOTMs.Count),
 		"llm_output_throughput": l.Completed, "llm_request_throughput": l.Completed,
 	}

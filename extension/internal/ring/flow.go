@@ -101,7 +101,7 @@ func (f *flow) note(m mark) {
 	f.next = m.end
 }
 
-// insert remembers a segment that came ahead of a hole. Of bytes that came twice the first time counts.
+// insert remembers a segment that came ahead of a hole. The first time of bytes that came twice counts.
 func (f *flow) insert(s span) {
 	k, _ := slices.BinarySearchFunc(f.early, s.from, func(e span, from int64) int {
 		if e.to <= from {

@@ -51,7 +51,7 @@ func NewReader(selectors []Selector) *Reader {
 // maxNames bounds the memory that pages with ever new names take.
 const maxNames = 1 << 14
 
-// Read returns the chosen metrics of a page, in the order of their names. Of a page with a line that cannot be read, what
+// Read returns the chosen metrics of a page, in the order of their names. Where a line cannot be read, what
 // stands before it counts, and the error says so.
 func (r *Reader) Read(page []byte) ([]Metric, error) {
 	families, err := parse(r.filtered(page))

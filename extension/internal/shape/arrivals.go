@@ -70,7 +70,7 @@ type ArrivalsVU struct {
 	a  *Arrivals
 	vu VU
 
-	// Of Each.
+	// The fields of Each.
 	ctx      context.Context
 	clients  int
 	inFlight int

@@ -39,7 +39,7 @@ type departures struct {
 	lost     bool // no time will come: the kernel's offsets are not known
 	closedNs int64
 
-	// Of the ring: the sequence number of the first byte, and how far the packets that left reach.
+	// What the ring needs: the sequence number of the first byte, and how far the packets that left reach.
 	based bool
 	base  uint32
 	high  int64

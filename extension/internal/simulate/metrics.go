@@ -16,7 +16,7 @@ type metrics struct {
 	ttft, itl, e2e, queue     histogram
 	promptLength, outputTotal histogram
 
-	// Of the engine at the last reset, for its counters never go back.
+	// The engine's counters at the last reset, for they never go back.
 	base counters
 }
 

@@ -8,7 +8,7 @@ import (
 )
 
 const (
-	// blockBytes is taken from the system at a time. Of a block only what holds text is memory.
+	// blockBytes is taken from the system at a time. Only the part of a block that holds text is memory.
 	blockBytes = 4 << 20
 	// pageTexts is how many places lie in one piece: a list that grows in one piece is copied each time, and kept twice.
 	pageTexts = 4096

@@ -150,7 +150,7 @@ func (s *scanner) groq(f *facts) {
 	}
 }
 
-// finishReason reads why a choice ended. Of several reasons in one event one that means failure stays.
+// finishReason reads why a choice ended. A reason that means failure stays, whatever others the event has.
 func (s *scanner) finishReason(f *facts) (given bool) {
 	reason, ok := s.text()
 	if !ok || len(reason) == 0 {

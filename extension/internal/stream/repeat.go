@@ -22,8 +22,8 @@ const (
 	headBytes = 64
 )
 
-// content compares the pieces of the first choice's content as they stand in the JSON. Of streams that send each piece once,
-// which nearly all are, it looks at the first pieces only.
+// content compares the pieces of the first choice's content as they stand in the JSON. Nearly all streams send each
+// piece once: it looks at their first pieces only.
 type content struct {
 	bytes   int    // of all pieces, where each follows the ones before
 	settled bool   // each does, and head is whole: a piece shorter than bytes needs no look

@@ -41,7 +41,7 @@ func (s SLO) own(labels map[string]any) SLO {
 func (s SLO) Set() bool { return s.TTFT > 0 || s.TPOT > 0 || s.E2E > 0 }
 
 // Met reports whether a completed request is good. A limit on a figure that was not measured, as TTFT of a reply that was not
-// streamed, is not met. Of a single token there is no TPOT to limit.
+// streamed, is not met. A single token has no TPOT to limit.
 func (s SLO) Met(f Figures) bool {
 	met := func(limit, figure int64) bool { return limit == 0 || figure >= 0 && figure <= limit }
 	return met(s.TTFT, f.TTFT) && (f.Single || met(s.TPOT, f.TPOT)) && met(s.E2E, f.E2E)
@@ -404,7 +404,7 @@ func (l *level) summary(slo SLO, nowNs int64) LevelSummary {
 		s.Labels = map[string]any{}
 	}
 	if l.spec.Rate > 0 {
-		// Of the window as it was planned: all of a load may have ended before it has.
+		// The planned window counts: all of a load may have ended before it has.
 		if l.closeNs > l.openNs {
 			windowS = float64(l.closeNs-l.openNs) / 1e9
 		}

@@ -299,7 +299,7 @@ test("a field of a row that is called like a time or a length of another format 
   assert.deepEqual(notes, ["not sent: time, in, t"]);
 });
 
-test("rows longer than the head of a file that its kind is told by", () => {
+test("rows longer than the head of a file that decides its kind", () => {
   const [a, b] = ["a".repeat(100_000), "b".repeat(100_000)];
   const texts = (name: string, text: string) =>
     dataset(name, text).rows.map((row) => JSON.parse(row).input.text?.[0] ?? JSON.parse(row).input.messages.length);

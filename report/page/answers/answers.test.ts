@@ -341,7 +341,7 @@ test("prefill and decode: what a run prints is what the report says, to the last
   }
 });
 
-test("prefill and decode: queueing in client and server is shown, and a missing phase is said", async () => {
+test("prefill and decode: queueing in client and server is shown, and a missing phase is reported", async () => {
   const answer = prefillDecode([await readResults(write(phases({ seed: 10 })))]);
   const [full] = table(answer, "queueing").rows;
   near(full?.queue_delay_mean_ms, 0.2, "queue delay", 1e-5);

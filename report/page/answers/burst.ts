@@ -210,7 +210,7 @@ const ofCompleted = (runs: readonly BatchRun[], of: (row: RequestRow) => number 
 /**
  * One batch size in that tool's terms. Ends are counted from the release; timings and the batch's throughput have one value
  * a run, tokens and the requests' throughput one a request of all runs. Failed requests are left out (there they are zeros).
- * Of embeddings, which put nothing out, the tokens of both throughputs are the input's.
+ * Embeddings put nothing out: the tokens of both throughputs are then the input's.
  */
 function batchResult(group: BatchGroup, embeddings: boolean): BatchResult {
   const runs = group.runs.filter(({ completed }) => completed.length > 0);

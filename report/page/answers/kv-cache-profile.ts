@@ -178,7 +178,7 @@ export function profileTable(run: Results, gauges: Gauges, found: readonly Combi
   };
 }
 
-/** Of more requests, which a picture has no lines for, evenly chosen ones are drawn. */
+/** A picture has no lines for more requests: evenly chosen ones are drawn. */
 const mostLifetimes = 2000;
 
 /** The gauges that the server has above, below them every request from send to first token (waiting and prefill) and from there to its end. */

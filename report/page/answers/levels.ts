@@ -86,7 +86,7 @@ export function percentilesTable(levels: LevelSummary[]): Table {
   return {
     name: "percentiles",
     title: "All percentiles",
-    note: "Of ITL and chunk gap the gaps of all requests are pooled (HDR histogram of three digits); the rest has one value a request.",
+    note: "ITL and chunk gap pool the gaps of all requests (HDR histogram of three digits); the other metrics have one value a request.",
     folded: true,
     columns: [
       { key: "level", title: "Level" },

@@ -42,7 +42,7 @@ const splitRow = (what: string, split: PhaseSplit): Record<string, Cell> => ({
 });
 
 interface Queueing {
-  /** Of every request that was sent, as the run prints it. */
+  /** The queue delay of every request that was sent, as the run prints it. */
   delay: Stats;
   waiting?: GaugeFigures;
   running?: GaugeFigures;

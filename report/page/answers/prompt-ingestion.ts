@@ -37,7 +37,7 @@ export function ingestionOf(levels: readonly LevelSummary[], rows: Iterable<Requ
   return { medians: ingestionLine(levels), points, all, cleaned: fitLine(cleanedPoints), cleanedPoints };
 }
 
-/** Of more requests, whose points hide each other, evenly chosen ones are drawn; the lines are fitted to all. */
+/** The points of more requests hide each other: evenly chosen ones are drawn; the lines are fitted to all. */
 const mostPoints = 5000;
 
 /** The points, and the line that a speed is reported from: that of the medians, unless `line` is another. */

@@ -87,7 +87,7 @@ export function distributionsSection(shown: readonly ShownRun[]): Section {
       pictures.length === 0
         ? []
         : [
-            "Of the completed requests of each steady window. A curve ends at the percentile above which no request is left. ITL is pooled over tokens and known to 0.3 % here.",
+            "Completed requests of each steady window. A curve ends at the percentile above which no request is left. ITL is pooled over tokens and known to 0.3 % here.",
           ],
     pictures,
     tables: [],

@@ -27,7 +27,7 @@ export function failuresSection(shown: readonly ShownRun[]): Section {
             {
               name: "failure_messages",
               title: "Failed requests by class and message",
-              note: "Of all phases, warm-up and drain included. The message is the server's own where it gave one, else the system's; level, status and time are those of the first such request.",
+              note: "All phases count, warm-up and drain included. The message is the server's own where it gave one, else the system's; level, status and time are those of the first such request.",
               columns: [
                 ...runColumn(shown),
                 { key: "failure", title: "Failure" },

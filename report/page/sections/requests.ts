@@ -24,7 +24,7 @@ function chosen(rows: Rows, most: number, slowness: (row: RequestRow) => number)
   const all = rows.numbers(slowness);
   const sorted = ascending(all);
   const leastMs = sorted[sorted.length - slowest] as number;
-  // Of equally slow ones the first.
+  // The first of equally slow ones.
   let ofEqual = sorted.subarray(sorted.length - slowest).filter((ms) => ms === leastMs).length;
   const step = rows.length / (most - slowest);
   let next = 0;

@@ -27,7 +27,7 @@ interface Binned {
   tokens: number[];
   /** Mean number of requests between their send and their end. */
   inFlight: number[];
-  /** Of the completed requests that were sent in the bin, ms; null where none was. */
+  /** The latency of completed requests that were sent in the bin, ms; null where none was. */
   ttft: { p50: (number | null)[]; p95: (number | null)[] };
   e2e: { p50: (number | null)[]; p95: (number | null)[] };
   zeroNs: number;
@@ -321,7 +321,7 @@ function polled(run: Results): Map<string, [number, number][]> {
   return found;
 }
 
-/** Of each slice of the points the lowest and the highest, in order. */
+/** The lowest and the highest point of each slice, in order. */
 function thinnedPoints(points: readonly [number, number][]): [number, number][] {
   if (points.length <= mostPoints) return [...points];
   const size = Math.ceil((2 * points.length) / mostPoints);
