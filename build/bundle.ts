@@ -164,9 +164,9 @@ export function scenarioNames(): string[] {
 
 /**
  * Scenarios that need the module: k6 with xk6-sse has no place for a conversation between two requests, no levels that are opened in
- * mid-run, and keeps no parts of a window.
+ * x
  */
-const moduleOnly = new Set(["conversations", "capacity", "mixed", "soak"]);
+const moduleOnly = new Set(["conversations", "capacity", "mixed", "soak", "trace-replay"]);
 
 /** The scenarios that also run on a stock k6 with xk6-sse. */
 export function sseScenarioNames(): string[] {

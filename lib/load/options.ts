@@ -45,8 +45,8 @@ export function k6Options(
 ): Options | undefined {
   if (__VU !== 0) return undefined;
   let options: Options | undefined;
+  const { thresholds: all, profile } = gates();
   rememberLoad(() => {
-    const { thresholds: all, profile } = gates();
     const { requireMeasurable, trendStats, unreachableLine } = beforeLoad();
     orRefuse(() => requireMeasurable(config, all));
     const line = unreachableLine(config, all, profile, planned);

@@ -179,11 +179,25 @@ export function watchCache(_options: unknown): void {}
 
 export { watchCache as meetRunners };
 
-/** What shared() has made in this runtime: k6 makes none outside of the init context. */
+/** What shared() has made in this runtime: outside of the init context k6 makes none. */
 const sharedValues = new Map<string, unknown>();
+let makesShared = false;
+
+/** A SharedArray. While one is made k6 holds the lock of all, and would wait for itself: what is asked for meanwhile is this runtime's own. */
+function sharedArray<T>(name: string, make: () => T[]): readonly T[] {
+  if (makesShared) return make();
+  return new SharedArray(`tokenclock ${name}`, () => {
+    makesShared = true;
+    try {
+      return make();
+    } finally {
+      makesShared = false;
+    }
+  });
+}
 
 export function shared<T>(name: string, make: () => T): T {
-  if (!sharedValues.has(name)) sharedValues.set(name, new SharedArray(`tokenclock ${name}`, () => [make()])[0]);
+  if (!sharedValues.has(name)) sharedValues.set(name, sharedArray(name, () => [make()])[0]);
   return sharedValues.get(name) as T;
 }
 
@@ -444,10 +458,10 @@ export class TextFile {
 
 export class Rows {
   readonly length: number;
-  readonly #rows: string[];
+  readonly #rows: readonly string[];
 
   constructor(name: string, fill: (add: (text: string | LengthRows) => void) => Uint32Array | undefined) {
-    this.#rows = new SharedArray(`tokenclock rows ${name}`, () => {
+    this.#rows = sharedArray(`rows ${name}`, () => {
       const rows: string[] = [];
       // This binary's files read no rows by themselves.
       const order = fill((text) => rows.push(text as string));
