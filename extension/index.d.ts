@@ -543,7 +543,7 @@ declare module "k6/x/tokenclock" {
     /** Share that the process used of the cores it may use (GOMAXPROCS), from the first request on. */
     cpuShare: number;
     droppedIterations: number;
-    /** Requests that were sent twice: the server had closed the kept connection before it saw them. */
+    /** Requests that were sent twice: the server had closed the kept-alive connection before it saw them. */
     retriedOnReuse: number;
     /** How streams are read: "detached" or "attached" by the reader thread, or "none: " and why not. */
     reader: string;

@@ -426,7 +426,7 @@ func (x *exchange) notSent(ctx context.Context) {
 	r := x.p.Result()
 	message := x.err.Error()
 	if x.first != nil {
-		message += fmt.Sprintf("; the kept connection before had ended without a response: %v", x.first)
+		message += fmt.Sprintf("; the kept-alive connection before it had ended without a response: %v", x.first)
 	}
 	r.Failure, r.Message, r.EndNs = classify(x.err), stream.Message(message), now
 	if ctx.Err() != nil {

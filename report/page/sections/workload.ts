@@ -39,7 +39,7 @@ export function workloadSection(shown: readonly ShownRun[]): Section {
       ),
       { key: "cached_share", title: "Cached input", unit: "by usage", format: "share" as const },
       { key: "connections", title: "Connections opened", format: "integer" as const },
-      { key: "reused_share", title: "Requests on a kept one", format: "share" as const },
+      { key: "reused_share", title: "Requests on a reused one", format: "share" as const },
       { key: "connect_p50_ms", title: "Connect p50", unit: "ms" },
       { key: "connect_max_ms", title: "Connect max", unit: "ms" },
       { key: "tls_p50_ms", title: "TLS p50", unit: "ms" },
