@@ -37,8 +37,8 @@ export function refusalOf(run: Results, level: LevelSummary): Pick<LeftOut, "sta
   if (rows.every(({ failure }) => failure === "short")) return { status: first.status, words: cutWords(rows) };
   if (!rows.every(({ failure }) => failure === first.failure)) return undefined;
   const ofClass = run.failures.filter(({ failure }) => failure === first.failure);
-  const said = ofClass.find((each) => each.level === level.name) ?? ofClass[0];
-  const words = said?.message ?? "";
+  const failure = ofClass.find((each) => each.level === level.name) ?? ofClass[0];
+  const words = failure?.message ?? "";
   const refused = first.failure === "http_4xx" && rows.every(({ status }) => refusing.includes(status));
   if (!refused && !aboutLength.test(words)) return undefined;
   return { status: first.status, words: words || "(no message)" };

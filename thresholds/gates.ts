@@ -115,8 +115,8 @@ function limitsOf(
   const percentile = `p(${SLO_PERCENTILE})`;
   const slo = (name: MetricName, ms: number | undefined) => {
     // The SLO of a class may say its percentile itself.
-    const said = own[name]?.some((each) => /^p\([\d.]+\)<=?(.+)$/.exec(each)?.[1] === String(ms));
-    if (ms !== undefined && !said) limit(name, [`${percentile}<${ms}`]);
+    const isOwn = own[name]?.some((each) => /^p\([\d.]+\)<=?(.+)$/.exec(each)?.[1] === String(ms));
+    if (ms !== undefined && !isOwn) limit(name, [`${percentile}<${ms}`]);
   };
   slo("llm_ttft", sloMs.ttft);
   slo("llm_tpot", sloMs.tpot);

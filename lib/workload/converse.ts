@@ -145,8 +145,8 @@ function continued(
   if (api !== "chat" || live.toolCalls.length === 0 || results.length === 0) {
     // Results of tools that the live answer did not call: the file's own answer called them.
     if (results.length > 0 && recorded) return [...recorded, ...messages];
-    const said = messages.map((each) => (each.role === "tool" ? { role: "user", content: each.content } : each));
-    return [{ role: "assistant", content: live.text }, ...said];
+    const plain = messages.map((each) => (each.role === "tool" ? { role: "user", content: each.content } : each));
+    return [{ role: "assistant", content: live.text }, ...plain];
   }
   const calls = live.toolCalls.map(({ id, name, arguments: text }, k) => ({
     id: id || `call_${k}`,

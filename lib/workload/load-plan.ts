@@ -36,6 +36,6 @@ export function repetition(requests = planned ?? 0): string | undefined {
   const needed = Math.ceil(requests / passes);
   if (!rows || needed <= rows.count) return undefined;
   const times = (needed / rows.count).toFixed(1);
-  const asked = rows.item === "row" ? "requests" : "sessions";
-  return `${rows.setting} has ${rows.count} ${rows.item}s for ${needed} ${asked}: each ${rows.item} is sent ${times} times`;
+  const items = rows.item === "row" ? "requests" : "sessions";
+  return `${rows.setting} has ${rows.count} ${rows.item}s for ${needed} ${items}: each ${rows.item} is sent ${times} times`;
 }

@@ -244,12 +244,12 @@ function eachCells(
     if (error) throw new Error(`row ${rows + (error.row ?? 0) + 1} of the table: ${error.message}`);
     rows += data.length;
     rest = text.slice(meta.cursor);
-    let said: unknown;
-    for (let i = 0; i < data.length && said !== false; i++) {
+    let answer: unknown;
+    for (let i = 0; i < data.length && answer !== false; i++) {
       const cells = data[i] as string[];
-      said = cells.every((cell) => cell.trim() === "") || take(cells);
+      answer = cells.every((cell) => cell.trim() === "") || take(cells);
     }
-    return said;
+    return answer;
   };
   let more = true;
   const takeAlike =
@@ -259,9 +259,9 @@ function eachCells(
       alike(many);
     });
   file.pieces((piece) => {
-    const said = parse(rest + piece, false);
-    more = said !== false;
-    return !isLikeness(said) || rest !== "" ? more : { ...said, delimiter, newline };
+    const answer = parse(rest + piece, false);
+    more = answer !== false;
+    return !isLikeness(answer) || rest !== "" ? more : { ...answer, delimiter, newline };
   }, takeAlike);
   if (more && rest !== "") parse(rest, true);
 }

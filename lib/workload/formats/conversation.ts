@@ -28,15 +28,15 @@ export function inputOf(messages: readonly Message[]): Input {
 export function turnRows(messages: readonly Message[], more: Partial<Row> = {}): Row[] {
   const rows: Row[] = [];
   let answered = true;
-  let asked = false;
+  let pending = false;
   messages.forEach(({ role }, i) => {
     if (role === "assistant") {
       answered = true;
       return;
     }
-    asked ||= role === "user" || role === "tool";
+    pending ||= role === "user" || role === "tool";
     const next = messages[i + 1]?.role;
-    if (!asked || (next !== undefined && next !== "assistant" && next !== "user")) return;
+    if (!pending || (next !== undefined && next !== "assistant" && next !== "user")) return;
     rows.push({
       ...more,
       input: inputOf(messages.slice(0, i + 1)),
@@ -44,7 +44,7 @@ export function turnRows(messages: readonly Message[], more: Partial<Row> = {}):
       ...(answered ? {} : { needsAnswers: true }),
     });
     answered = false;
-    asked = false;
+    pending = false;
   });
   return rows;
 }
@@ -64,13 +64,13 @@ export const conversationSet: Format = {
     if (typeof system === "string") messages.unshift({ role: "system", content: system });
     const lengths = fields.lengths();
     fields.close();
-    const said = messages.filter(({ content }) => content !== "");
-    const begin = said.findIndex(({ role }) => role === "user");
-    if (said.slice(0, Math.max(begin, 0)).some(({ role }) => role === "assistant")) {
+    const spoken = messages.filter(({ content }) => content !== "");
+    const begin = spoken.findIndex(({ role }) => role === "user");
+    if (spoken.slice(0, Math.max(begin, 0)).some(({ role }) => role === "assistant")) {
       notes.remark("answers before the first question are not sent");
     }
     return turnRows(
-      said.filter(({ role }, i) => i >= begin || role !== "assistant"),
+      spoken.filter(({ role }, i) => i >= begin || role !== "assistant"),
       lengths,
     );
   },
@@ -84,7 +84,7 @@ function setField(record: Json): string | undefined {
 }
 
 function message(value: unknown, index: number, list: string, notes: Notes): Message {
-  const { from, role, value: said, content = said } = value as Json;
+  const { from, role, value: text, content = text } = value as Json;
   const speaker = role ?? from;
   const where = `${list}[${index}]`;
   // SGLang's own sets name no roles: the user speaks first.
@@ -156,9 +156,9 @@ export const aiperfTurns: Format = {
       if (role === undefined) throw new Error(`turns[${k}] has the role ${shown(turn.role)}`);
       return { role, content };
     });
-    const asked = turns.filter((_, k) => messages[k]?.role !== "assistant");
+    const questions = turns.filter((_, k) => messages[k]?.role !== "assistant");
     return turnRows(messages).map((row, k) => {
-      const turn = new Fields(asked[k] ?? {}, notes);
+      const turn = new Fields(questions[k] ?? {}, notes);
       turn.skip(["timestamp"]);
       const delay = turn.get("delay");
       return {

@@ -32,7 +32,7 @@ export const formats: readonly Format[] = [
   promptFormat,
 ];
 
-/** What is said of a record of no known format. */
+/** The error of a record of no known format. */
 export function unknownRecord(record: unknown): string {
   const fields = isObject(record) ? `its fields are ${Object.keys(record).slice(0, 12).join(", ")}; ` : "";
   return `is of no known format: ${fields}docs/datasets.md lists the formats; a column is named by DATASET_COLUMNS=prompt=COLUMN`;

@@ -318,11 +318,11 @@ class TraceRows implements RowTaker {
   }
 
   end(): Sending {
-    const { TRACE_UNIT: asked, SPEED: speed, TRACE_BLOCK: block, TRACE_WINDOW: window } = this.settings;
+    const { TRACE_UNIT: given, SPEED: speed, TRACE_BLOCK: block, TRACE_WINDOW: window } = this.settings;
     const found = this.times.unit();
-    if (found === undefined && asked !== "auto" && this.times.length > 0)
-      throw new Error(`has dates for times, which have no unit; leave TRACE_UNIT=${asked} out`);
-    const unit = found === undefined ? undefined : asked === "auto" ? (this.unit ?? found) : asked;
+    if (found === undefined && given !== "auto" && this.times.length > 0)
+      throw new Error(`has dates for times, which have no unit; leave TRACE_UNIT=${given} out`);
+    const unit = found === undefined ? undefined : given === "auto" ? (this.unit ?? found) : given;
     const blockTokens = block ?? this.blockTokens ?? this.blocks.tokens();
     if (this.blocks.used && blockTokens === undefined) {
       throw new Error("has hash_ids whose number fits no block size; say how many tokens a block has by TRACE_BLOCK");

@@ -209,15 +209,15 @@ function requestRows(messages: Message[], row: Row, notes: Notes, whole: boolean
 }
 
 function requestRow(messages: Message[], row: Row, notes: Notes): Row | undefined {
-  const asked = [...messages];
+  const open = [...messages];
   if (row.body?.continue_final_message !== true) {
-    while (asked.at(-1)?.role === "assistant") {
-      asked.pop();
+    while (open.at(-1)?.role === "assistant") {
+      open.pop();
       notes.remark("the last message is the assistant's, the recorded answer: it is not sent");
     }
   }
-  if (!asked.some(({ role }) => role === "user" || role === "tool")) return undefined;
-  return withHistoryNote({ ...row, input: inputOf(asked) }, notes);
+  if (!open.some(({ role }) => role === "user" || role === "tool")) return undefined;
+  return withHistoryNote({ ...row, input: inputOf(open) }, notes);
 }
 
 function withHistoryNote(row: Row, notes: Notes): Row {

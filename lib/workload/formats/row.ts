@@ -50,7 +50,7 @@ export function requireDelay({ delayMs }: Row): void {
 /** Units of a trace's times. */
 export type TimeUnit = "s" | "ms" | "us" | "ns";
 
-/** What reading a file brings to light beside its rows; each is said once. */
+/** What reading a file brings to light beside its rows; each is reported once. */
 export class Notes {
   /** Fields that rows were made of. */
   readonly used = new Set<string>();
@@ -77,7 +77,7 @@ export class Notes {
   }
 }
 
-/** A format of files: how its records are told and read. */
+/** A format of files: how its records are recognized and read. */
 export interface Format {
   readonly name: string;
   /** Whether this record, the file's first, is one of the format. */

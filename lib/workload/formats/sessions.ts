@@ -63,7 +63,7 @@ export class SessionRows implements RowTaker {
   private readonly timed: boolean;
   private readonly scale = new TimeScale();
   private readonly blocks = new BlockScale();
-  private told: Pick<Row, "unit" | "blockTokens"> = {};
+  private declared: Pick<Row, "unit" | "blockTokens"> = {};
   private kept = 0;
   /** Turns of each session that was kept. */
   private readonly turns: number[] = [];
@@ -109,8 +109,8 @@ export class SessionRows implements RowTaker {
     if (row.blockTokens === undefined && row.blockIds && row.inputTokens)
       this.blocks.see(row.inputTokens, row.blockIds.length);
     if (row.input) requireSendable(row, this.settings.API, this.notes);
-    const { unit = row.unit, blockTokens = row.blockTokens } = this.told;
-    this.told = { ...(unit && { unit }), ...(blockTokens !== undefined && { blockTokens }) };
+    const { unit = row.unit, blockTokens = row.blockTokens } = this.declared;
+    this.declared = { ...(unit && { unit }), ...(blockTokens !== undefined && { blockTokens }) };
   }
 
   private begin({ time }: Row): void {
@@ -192,17 +192,17 @@ export class SessionRows implements RowTaker {
   }
 
   private timeUnit() {
-    const { TRACE_UNIT: asked } = this.settings;
+    const { TRACE_UNIT: given } = this.settings;
     const found = this.scale.unit();
-    return found === undefined ? undefined : asked === "auto" ? (this.told.unit ?? found) : asked;
+    return found === undefined ? undefined : given === "auto" ? (this.declared.unit ?? found) : given;
   }
 
   private blockSize(): number | undefined {
-    const { blockTokens: told } = this.told;
-    const size = this.settings.TRACE_BLOCK ?? told ?? this.blocks.tokens();
+    const { blockTokens: declared } = this.declared;
+    const size = this.settings.TRACE_BLOCK ?? declared ?? this.blocks.tokens();
     if (this.blocks.used && size === undefined)
       throw new Error("has hash_ids whose number fits no block size; say how many tokens a block has by TRACE_BLOCK");
-    return this.blocks.used || told !== undefined ? size : undefined;
+    return this.blocks.used || declared !== undefined ? size : undefined;
   }
 
   /** The sessions of a TRACE in the order of their begins, those of the window. */
@@ -219,9 +219,9 @@ export class SessionRows implements RowTaker {
     let before: readonly Message[] = [];
     const turns = rows.map((row, k): KeptTurn => {
       const { input: _, ...lengths } = promptOf(row, this.notes);
-      const said = messagesOf(row);
-      const news = said && k > 0 ? newIn(said, before) : said && { messages: said };
-      if (said) before = said;
+      const messages = messagesOf(row);
+      const news = messages && k > 0 ? newIn(messages, before) : messages && { messages };
+      if (messages) before = messages;
       if (news && "whole" in news) this.notes.remark("turns whose history differs from the turn before are sent whole");
       const waits = waitOf(row, k, zero, at, speed);
       return {
@@ -229,7 +229,7 @@ export class SessionRows implements RowTaker {
         ...lengths,
         ...(row.input ? {} : { blockIds: row.blockIds, blockTokens }),
         ...waits,
-        ...((row.tool ?? said?.at(-1)?.role === "tool") ? { tool: true } : {}),
+        ...((row.tool ?? messages?.at(-1)?.role === "tool") ? { tool: true } : {}),
         ...(row.after === undefined ? {} : { after: row.after }),
       };
     });
