@@ -147,7 +147,7 @@ const variants = [
     plugins: [useSseClient],
     module: "k6/x/sse",
     names: sseScenarioNames(),
-    most: 159,
+    most: 160,
   },
 ];
 for (const { what, plugins, module, names, most } of variants) {
