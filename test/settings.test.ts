@@ -4,7 +4,7 @@ import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { test } from "node:test";
 import { gunzipSync } from "node:zlib";
-import { type RunSettings, run } from "./support/run";
+import { assertGatesFailed, type RunSettings, run } from "./support/run";
 import { scratchDir } from "./support/scratch";
 import { serverFor } from "./support/simulated";
 
@@ -17,8 +17,9 @@ test("a profile of the user's own gates, each limit for each level", async (t) =
     profile,
     '{"minRequests": 5, "llm_itl_p99": "value<0.001", "llm_output_throughput": "value>1000000000"}',
   );
-  const { code, stdout } = await run("concurrency-sweep", { ...small, BASE_URL, THRESHOLDS: profile });
-  assert.equal(code, 99, stdout);
+  const ended = await run("concurrency-sweep", { ...small, BASE_URL, THRESHOLDS: profile });
+  assertGatesFailed(ended);
+  const { stdout } = ended;
   for (const level of ["c1", "c2"]) {
     for (const line of [
       `FAIL llm_requests{level:${level}} count 4 requests, limit >= 5 requests`,

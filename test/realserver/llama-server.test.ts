@@ -6,7 +6,7 @@ import type { AddressInfo } from "node:net";
 import path from "node:path";
 import { after, before, test } from "node:test";
 import { near } from "../support/near";
-import { assertEndedWell, type EndedRun, levelOf, type RunSettings, run } from "../support/run";
+import { assertEndedWell, assertGatesFailed, type EndedRun, levelOf, type RunSettings, run } from "../support/run";
 import { scratchDir } from "../support/scratch";
 import { type LlamaServer, missingLlamaServer, startLlamaServer } from "./llama-server";
 
@@ -126,10 +126,11 @@ const errors: { what: string; settings: RunSettings; failure: string; status: nu
 ];
 for (const { what, settings, failure, status, message } of errors) {
   onServer(`${what} is a failed request with the server's own words`, async (baseUrl) => {
-    const { code, requests, summary } = await run("concurrency-sweep", {
+    const ended = await run("concurrency-sweep", {
       ...{ BASE_URL: baseUrl, CONCURRENCY: 2, REQUESTS: 4, WARMUP: 0, ...settings },
     });
-    assert.equal(code, 99);
+    assertGatesFailed(ended);
+    const { requests, summary } = ended;
     assert.deepEqual(levelOf(summary, "c2").failures, { [failure]: 4 });
     for (const request of requests) {
       assert.equal(request.status, status);

@@ -120,9 +120,20 @@ export function levelOf(summary: Pick<Summary, "levels">, name: string): LevelSu
  * Fails unless the run ended with 0, or with 98 because this machine was too busy for its client to judge a server: for tests
  * of which that is no part.
  */
-export function assertEndedWell(ended: Pick<EndedRun, "code" | "stderr" | "stdout" | "summary">): void {
+export function assertEndedWell(ended: Judged): void {
+  assertEnded(ended, 0);
+}
+
+/** As assertEndedWell, of a run whose gates failed: 99. */
+export function assertGatesFailed(ended: Judged): void {
+  assertEnded(ended, 99);
+}
+
+type Judged = Pick<EndedRun, "code" | "stderr" | "stdout" | "summary">;
+
+function assertEnded(ended: Judged, code: number): void {
   if (ended.code === 98 && ended.summary.verdict.validity === "CLIENT-BOUND") return;
-  assert.equal(ended.code, 0, ended.stderr + ended.stdout);
+  assert.equal(ended.code, code, ended.stderr + ended.stdout);
 }
 
 /** The line in a text; undefined for a text that is none, such as the torn last line of a killed run. */
