@@ -42,7 +42,7 @@ test("a profile with a limit that k6 could not read is refused before any load",
 });
 
 test("a server without models asks for MODEL instead of guessing", async (t) => {
-  const BASE_URL = `${await serverFor(t)}/nothing`;
+  const BASE_URL = `${(await serverFor(t)).baseUrl}/nothing`;
   const { code, stderr, requests } = await run("concurrency-sweep", { ...small, BASE_URL });
   assert.notEqual(code, 0);
   assert.match(stderr, /lists no model \(HTTP 404\); set MODEL/);
