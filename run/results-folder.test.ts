@@ -5,7 +5,10 @@ import path from "node:path";
 import { type TestContext, test } from "node:test";
 import { root } from "../build/paths";
 import { Problem } from "../build/program";
-import { clearResults, newResultsFolder, resultNames, userFolder } from "./results-folder";
+import { capacityResults } from "../lib/figures/capacity-lines";
+import { renderReport } from "../report/page/render";
+import { batches, cache, ramp, writeRun } from "../test/support/synthetic";
+import { clearResults, isResult, newResultsFolder, resultNames, userFolder } from "./results-folder";
 
 function scratch(t: TestContext, files: Record<string, string> = {}): string {
   const dir = mkdtempSync(path.join(os.tmpdir(), "tokenclock-results-"));
@@ -69,6 +72,35 @@ test("new folders are below the user's own, each run's its own", (t) => {
   for (const each of folders) assert.ok(existsSync(each) && path.dirname(each) === path.join(dir, "results"));
   process.env.npm_lifecycle_event = "test";
   assert.equal(userFolder(), process.cwd(), "of another npm script it says nothing");
+});
+
+test("every file that a run or its report writes is moved aside by the next run in that folder", async (t) => {
+  const parent = scratch(t);
+  const found = {
+    interval: {},
+    probed: {},
+    ninety: {},
+    probeSd: 0,
+    confidence: 95,
+    precise: false,
+    probes: [],
+    notes: [],
+  };
+  const written = new Set(Object.keys(capacityResults({ state: "none", ...found }, "req/s").files ?? {}));
+  for (const spec of [
+    batches({ seed: 4 }),
+    batches({ seed: 5, embeddings: true }),
+    cache({ seed: 8, shape: "loop", parallel: [1, 2, 4, 8], cacheTokens: 900, slots: 8 }),
+    ramp({ seed: 2, capacity: 85 }),
+  ]) {
+    const dir = writeRun(spec, parent);
+    for (const name of readdirSync(dir)) written.add(name);
+    for (const file of (await renderReport(dir)).files) written.add(file.split(path.sep)[0] ?? "");
+  }
+  for (const name of ["capacity.json", "thresholds.csv", "batch-burst.json"]) assert.ok(written.has(name), name);
+  // A file for each kind of text length.
+  for (const name of [...written, "embeddings-burst-short.json"]) assert.ok(isResult(name), name);
+  for (const name of ["notes.txt", "prompts.json", "my-embeddings-burst-a.json"]) assert.ok(!isResult(name), name);
 });
 
 test("the extension moves the same files", () => {

@@ -1,5 +1,5 @@
 /** The folder of a run's results: a run has it to itself. */
-import { existsSync, mkdirSync, readFileSync, renameSync, rmdirSync } from "node:fs";
+import { mkdirSync, readdirSync, readFileSync, renameSync, rmdirSync } from "node:fs";
 import path from "node:path";
 import { makeFolders } from "../build/folder";
 import { Problem } from "../build/program";
@@ -17,7 +17,7 @@ export function shownToUser(file: string): string {
   return relative === "" || relative.startsWith("..") ? file : relative;
 }
 
-/** Files and folders of a run's results, by name; extension/internal/results/results.go has the same. */
+/** Files and folders of a run's results, by name or pattern; extension/internal/results/results.go has the same. */
 export const resultNames: readonly string[] = [
   ...[
     "summary.json",
@@ -28,6 +28,7 @@ export const resultNames: readonly string[] = [
     "seconds.csv",
     "server-metrics.json",
   ],
+  ...["capacity.json", "batch-burst*.json", "embeddings-burst*.json", "thresholds.csv"],
   ...["report.html", "tables", "pictures", "full", "prefill", "start.json", "start.md"],
   ...[
     "start.junit.xml",
@@ -41,6 +42,14 @@ export const resultNames: readonly string[] = [
   ],
 ];
 
+/** Whether a run or its report writes a file or folder of that name. */
+export function isResult(name: string): boolean {
+  return resultNames.some((pattern) => {
+    const [start = "", end] = pattern.split("*");
+    return end === undefined ? name === pattern : name.startsWith(start) && name.endsWith(end);
+  });
+}
+
 const timeName = () => new Date().toISOString().slice(0, 19).replaceAll(":", "").replace("T", "-");
 
 /**
@@ -49,7 +58,7 @@ const timeName = () => new Date().toISOString().slice(0, 19).replaceAll(":", "")
  * @throws Problem with exit code 104 where a file of a result's name is none, which is left alone, or cannot be moved.
  */
 export function clearResults(dir: string): string | undefined {
-  const old = resultNames.filter((name) => existsSync(path.join(dir, name)));
+  const old = namesIn(dir).filter(isResult);
   if (old.length === 0) return undefined;
   for (const name of ["summary.json", "config.json"]) {
     if (old.includes(name)) requireResult(dir, name);
@@ -60,6 +69,15 @@ export function clearResults(dir: string): string | undefined {
     return to;
   } catch (error) {
     throw refused(dir, error);
+  }
+}
+
+/** What is in a folder; nothing of one that is not there or cannot be read, which is reported when it is written to. */
+function namesIn(dir: string): string[] {
+  try {
+    return readdirSync(dir);
+  } catch {
+    return [];
   }
 }
 

@@ -8,12 +8,14 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 )
 
-// resultNames are the files and folders of a run's results, by name. run/ and report/ make more of them than k6 does.
+// resultNames are the files and folders of a run's results, by name or pattern. run/ and report/ make more of them than k6 does.
 var resultNames = []string{
 	"summary.json", "config.json", "records.ndjson", "records.ndjson.gz", "records-rest.ndjson", "seconds.csv", "server-metrics.json",
+	"capacity.json", "batch-burst*.json", "embeddings-burst*.json", "thresholds.csv",
 	"report.html", "tables", "pictures", "full", "prefill", "start.json", "start.md", "start.junit.xml",
 	"gate.json", "gate.md", "gate.junit.xml", "compare.json", "compare.md", "compare.junit.xml", "compare.html",
 }
@@ -25,10 +27,14 @@ var ErrNotOurs = errors.New("is not a result of tokenclock")
 // be taken for this run's, not even when this run ends before it begins. It returns that folder, "" where there was nothing
 // to move. A file that has a result's name and is none is left alone: ErrNotOurs.
 func ClearFolder(dir string, now time.Time) (string, error) {
+	entries, _ := os.ReadDir(dir) // a folder that is not there, or cannot be read, is the writer's to report
 	var old []string
-	for _, name := range resultNames {
-		if _, err := os.Lstat(filepath.Join(dir, name)); err == nil {
-			old = append(old, name)
+	for _, entry := range entries {
+		if slices.ContainsFunc(resultNames, func(pattern string) bool {
+			matches, _ := filepath.Match(pattern, entry.Name())
+			return matches
+		}) {
+			old = append(old, entry.Name())
 		}
 	}
 	if len(old) == 0 {

@@ -37,14 +37,16 @@ func namesIn(t *testing.T, dir string) (names []string) {
 func TestResults_OfAnEarlierRunAreMovedAside(t *testing.T) {
 	files := map[string]string{
 		"summary.json": ourSummary, "config.json": `{"THRESHOLDS":"smoke","RESULTS":"x"}`, "records.ndjson": "r", "records.ndjson.gz": "z",
-		"tables/levels.json": "{}", "notes.txt": "mine",
+		"tables/levels.json": "{}", "notes.txt": "mine", "capacity.json": "{}", "embeddings-burst-short.json": "{}",
 	}
 	dir := folderWith(t, files)
 	to, err := ClearFolder(dir, aTime)
 	require.NoError(t, err)
 	require.Equal(t, filepath.Join(dir, "previous-2026-02-03-040506"), to)
 	require.Equal(t, []string{"notes.txt", "previous-2026-02-03-040506"}, namesIn(t, dir))
-	require.Equal(t, []string{"config.json", "records.ndjson", "records.ndjson.gz", "summary.json", "tables"}, namesIn(t, to))
+	require.Equal(t, []string{
+		"capacity.json", "config.json", "embeddings-burst-short.json", "records.ndjson", "records.ndjson.gz", "summary.json", "tables",
+	}, namesIn(t, to))
 
 	to, err = ClearFolder(dir, aTime)
 	require.NoError(t, err)
