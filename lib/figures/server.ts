@@ -210,26 +210,47 @@ export function bucketedPercentile(
 
 const bucketForm = /^(.*)_bucket\{(?:(.*),)?le="([^"]+)"\}$/;
 
+/** The buckets of a page's histograms, by the histogram's name: those of all at once, since a page has hundreds. */
+type Buckets = ReadonlyMap<string, readonly { readonly bound: number; readonly series: Series }[]>;
+
+function bucketsOf(page: Page): Buckets {
+  const buckets = new Map<string, { bound: number; series: Series }[]>();
+  for (const [column, series] of page) {
+    const [match, base = "", labels = "", bound] = bucketForm.exec(column) ?? [];
+    if (match === undefined) continue;
+    const name = labelled(base, labels);
+    const found = buckets.get(name);
+    if (found) found.push({ bound: Number(bound), series });
+    else buckets.set(name, [{ bound: Number(bound), series }]);
+  }
+  return buckets;
+}
+
 /** A histogram of which a page has the parts. */
-function histogramFigures(page: Page, name: string, fromNs: number, toNs: number): HistogramFigures | undefined {
+function histogramFigures(
+  page: Page,
+  ofPage: Buckets,
+  name: string,
+  fromNs: number,
+  toNs: number,
+): HistogramFigures | undefined {
   const { base, labels } = splitName(name);
   const part = (suffix: string) => {
-    const series = page.get(`${base}${suffix}${labels === "" ? "" : `{${labels}}`}`);
+    const series = page.get(labelled(base + suffix, labels));
     return series && increase(series, fromNs, toNs);
   };
   const count = part("_count");
   const sum = part("_sum");
   if (count === undefined || sum === undefined || count <= 1e-6) return undefined;
-  const buckets: [bound: number, upTo: number][] = [];
-  for (const [column, series] of page) {
-    const [, of, with_ = "", bound] = bucketForm.exec(column) ?? [];
-    if (of !== base || with_ !== labels) continue;
+  // Objects, and not pairs: to take a pair apart, k6's engine makes an iterator, which is most of the work here.
+  const buckets: { readonly bound: number; readonly upTo: number }[] = [];
+  for (const { bound, series } of ofPage.get(labelled(base, labels)) ?? []) {
     const upTo = increase(series, fromNs, toNs);
-    if (upTo !== undefined) buckets.push([Number(bound), upTo]);
+    if (upTo !== undefined) buckets.push({ bound, upTo });
   }
-  buckets.sort(([a], [b]) => a - b);
-  const bounds = buckets.map(([bound]) => bound);
-  const counts = buckets.map(([, upTo]) => upTo);
+  buckets.sort((one, other) => one.bound - other.bound);
+  const bounds = buckets.map(({ bound }) => bound);
+  const counts = buckets.map(({ upTo }) => upTo);
   const at = (share: number) => bucketedPercentile(bounds, counts, count, share);
   const figures: HistogramFigures = { kind: "histogram", count, mean: sum / count };
   return buckets.length === 0 ? figures : { ...figures, p50: at(0.5), p90: at(0.9), p99: at(0.99) };
@@ -240,6 +261,11 @@ function splitName(name: string): { base: string; labels: string } {
   return { base, labels };
 }
 
+/** The inverse of splitName(). */
+function labelled(base: string, labels: string): string {
+  return labels === "" ? base : `${base}{${labels}}`;
+}
+
 /** The metrics of a page: a histogram once, under its own name. */
 function namesOf(page: Page): { name: string; kind: Series["kind"] }[] {
   const names = new Map<string, Series["kind"]>();
@@ -247,16 +273,22 @@ function namesOf(page: Page): { name: string; kind: Series["kind"] }[] {
     if (kind !== "histogram") names.set(column, kind);
     else {
       const { base, labels } = splitName(column);
-      if (base.endsWith("_count")) names.set(base.slice(0, -6) + (labels === "" ? "" : `{${labels}}`), kind);
+      if (base.endsWith("_count")) names.set(labelled(base.slice(0, -6), labels), kind);
     }
   }
   return [...names].map(([name, kind]) => ({ name, kind }));
 }
 
 /** The figures of one metric of a page. */
-function figuresOf(page: Page, name: string, fromNs: number, toNs: number): MetricFigures | undefined {
+function figuresOf(
+  page: Page,
+  buckets: Buckets,
+  name: string,
+  fromNs: number,
+  toNs: number,
+): MetricFigures | undefined {
   const series = page.get(name);
-  if (!series) return histogramFigures(page, name, fromNs, toNs);
+  if (!series) return histogramFigures(page, buckets, name, fromNs, toNs);
   if (series.kind !== "counter") return gaugeFigures(series, fromNs, toNs);
   const grown = increase(series, fromNs, toNs);
   return grown === undefined ? undefined : { kind: "counter", increase: grown, rate: (grown / (toNs - fromNs)) * 1e9 };
@@ -277,8 +309,9 @@ export function serverFigures(
   if (!(toNs > fromNs)) return undefined;
   const all = pages.map((page) => {
     const figures: Record<string, MetricFigures> = {};
+    const buckets = bucketsOf(page);
     for (const { name } of namesOf(page)) {
-      const found = figuresOf(page, name, fromNs, toNs);
+      const found = figuresOf(page, buckets, name, fromNs, toNs);
       if (found) figures[name] = found;
     }
     return figures;
