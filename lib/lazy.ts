@@ -72,6 +72,11 @@ export function together(): typeof import("./figures/together") {
   return require("./figures/together");
 }
 
+/** For the classes of a mix, in the VUs that read them. */
+export function mixReader(): typeof import("./settings/mix") {
+  return require("./settings/mix");
+}
+
 /** For loads of arrivals, whose rate may change over time. */
 export function rates(): typeof import("./load/stages") {
   return require("./load/stages");
@@ -105,6 +110,16 @@ export function prefixGroups(): typeof import("./workload/prefix-groups") {
 /** For the VU that searches for a capacity. */
 export function prober(): typeof import("./load/prober") {
   return require("./load/prober");
+}
+
+/** For the VU that reads a trace, beside before-load.ts. */
+export function traceRows(): typeof import("./workload/formats/trace-rows") {
+  return require("./workload/formats/trace-rows");
+}
+
+/** For the VU that reads a file of conversations, beside before-load.ts. */
+export function sessionRows(): typeof import("./workload/formats/sessions") {
+  return require("./workload/formats/sessions");
 }
 
 /** For the VU that reads a table, in before-load.ts. */

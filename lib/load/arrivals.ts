@@ -5,17 +5,21 @@ import { type Config, demand, orRefuse, shownSettings } from "../settings/config
 import { formatDurationMs } from "../settings/duration";
 import { SettingError } from "../settings/setting-error";
 import { type ArrivalSpec, tokenclock } from "../wire/client";
-import { openFileRows } from "../workload/file-rows";
+import { openTrace } from "../workload/file-rows";
 import { planRequests } from "../workload/load-plan";
-import { openPrompts, tracePrompts } from "../workload/prompts";
+import { openPrompts, type PromptSource, tracePrompts } from "../workload/prompts";
+import type { PlannedLevel } from "./measurable";
 import { openStages } from "./open-stages";
 import { clientsPerVU, k6Options, loadOptions } from "./options";
-import type { Load, Shape } from "./shape";
+import type { GatedLevel, Load, Shape } from "./shape";
 
 /** The load of RATE, STAGES, PATTERN, RATE_FILE or TRACE: arrivals a second, or with LOOP=closed a changing number of users. */
 export const arrivals: Shape = {
   uses: ["arrivals", "prompts", "generation"],
-  open: (config) => (config.LOOP === "closed" ? changingUsers(config) : scheduled(config)),
+  open(config) {
+    if (config.LOOP === "closed") return changingUsers(config);
+    return config.TRACE === "" ? scheduled(config) : replayed(config);
+  },
   // With xk6-sse there are no seconds, and nothing is known of when what happened.
   shows: showSeconds,
 };
@@ -25,7 +29,7 @@ export const traceReplay: Shape = {
   uses: ["trace", "generation"],
   open(config) {
     demand(config.TRACE !== "", `${config.scenario} needs TRACE, the file of requests with their times`);
-    return scheduled(config);
+    return replayed(config);
   },
   shows: showSeconds,
 };
@@ -35,41 +39,50 @@ function showSeconds({ seconds }: RunReport, { LOOP: loop }: Config): OwnResults
   return { text: ramp().rampLines(seconds, loop), files: { "seconds.csv": ramp().secondsCsv(seconds) } };
 }
 
+/** The requests of TRACE at their times. */
+function replayed(config: Config): Load {
+  const trace = openTrace(config);
+  refuseWarmup(config, "a trace");
+  // The module reads the schedule of the first VU, which has read the file.
+  const spec = { traceName: "trace", ...(trace.timesMs && { traceMs: trace.timesMs }) };
+  return onSchedule(config, spec, [{ name: "trace" }], [{ name: "trace", requests: trace.length }], () =>
+    tracePrompts(config, trace),
+  );
+}
+
+/** The arrivals of RATE, STAGES, PATTERN or RATE_FILE. */
+export function scheduled(config: Config): Load {
+  const stages = openStages(config);
+  const measured = stages.filter(({ phase }) => phase !== "warmup");
+  return onSchedule(config, { stages }, measured, stages, () => openPrompts(config));
+}
+
 /**
  * Arrivals on a schedule that all VUs share. With MAX_IN_FLIGHT requests in flight the next request is sent late, and its
  * lag is queue delay.
  */
-export function scheduled(config: Config): Load {
-  const trace = config.TRACE === "" ? undefined : openFileRows(config, "TRACE");
-  const stages = trace ? [] : openStages(config);
-  if (trace) refuseWarmup(config, "a trace");
+function onSchedule(
+  config: Config,
+  times: Pick<ArrivalSpec, "stages" | "traceMs" | "traceName">,
+  levels: readonly GatedLevel[],
+  planned: readonly PlannedLevel[],
+  open: () => PromptSource,
+): Load {
   const spec: ArrivalSpec = {
     arrival: config.ARRIVAL.kind,
     seed: config.SEED,
     maxInFlight: config.MAX_IN_FLIGHT,
+    ...times,
   };
   if (config.ARRIVAL.kind === "gamma") spec.cv = config.ARRIVAL.cv;
-  if (trace) {
-    // The module reads the schedule of the first VU, which has read the file.
-    if (trace.timesMs) spec.traceMs = trace.timesMs;
-    spec.traceName = "trace";
-  } else {
-    spec.stages = stages;
-  }
   const schedule = new tokenclock.Arrivals(config.scenario, spec);
-  if (!trace) planRequests(schedule.count);
+  if (times.stages) planRequests(schedule.count);
   const inFlight = Math.ceil(config.MAX_IN_FLIGHT / config.RUNNERS);
   const perVU = clientsPerVU(config.CLIENTS_PER_VU, inFlight);
-  const prompts = trace ? tracePrompts(config, trace) : openPrompts(config);
+  const prompts = open();
   return {
-    levels: trace ? [{ name: "trace" }] : stages.filter(({ phase }) => phase !== "warmup"),
-    options: (gates) =>
-      loadOptions(
-        config,
-        gates,
-        Math.ceil(inFlight / perVU),
-        trace ? [{ name: "trace", requests: trace.length }] : stages,
-      ),
+    levels,
+    options: (gates) => loadOptions(config, gates, Math.ceil(inFlight / perVU), planned),
     each: (send) => schedule.each(perVU, (slot) => send(slot, prompts), abort),
     report: tokenclock.emitLevelMetrics,
   };

@@ -1,6 +1,6 @@
 import { abort } from "../abort";
 import { gateLabels } from "../figures/gate-labels";
-import { beforeLoad, together } from "../lazy";
+import { mixReader, together } from "../lazy";
 import { type Config, demand, orRefuse, readMix } from "../settings/config";
 import type { ClassSpec, MixClass } from "../settings/parse-config";
 import { type Slot, tokenclock } from "../wire/client";
@@ -41,7 +41,7 @@ export function classes(of: Readonly<Record<string, TestClass>>): Shape {
     specs[name] = spec;
     if (users) lives.set(name, users);
   }
-  const parsed = (config: Config) => orRefuse(() => beforeLoad().parseClasses(specs, [...lives.keys()], config));
+  const parsed = (config: Config) => orRefuse(() => mixReader().parseClasses(specs, [...lives.keys()], config));
   return {
     uses: ["classes", "generation"],
     defaults: { DURATION: 30_000, RATE: [], WARMUP: { requests: 0 } },

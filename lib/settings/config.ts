@@ -1,4 +1,4 @@
-import { beforeLoad } from "../lazy";
+import { beforeLoad, mixReader } from "../lazy";
 import { givenSettings, tokenclock } from "../wire/client";
 import { shippedDatasets } from "../workload/shipped-datasets";
 import type { OwnSetting } from "./own";
@@ -140,7 +140,7 @@ export function readMix(config: Config): MixClass[] {
         throw new SettingError(`MIX=${config.MIX} cannot be read: ${error instanceof Error ? error.message : error}`);
       }
     });
-    return beforeLoad().parseMix(text, config);
+    return mixReader().parseMix(text, config);
   });
 }
 

@@ -1,9 +1,10 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { type ClassSpec, parseClasses, parseMix, partConfig } from "./mix";
+import { type ClassSpec, parseClasses, parseMix } from "./mix";
 import { clientConfig } from "./own-client";
 import { parseConfig } from "./parse-config";
 import type { Environment } from "./parse-settings";
+import { partConfig } from "./part-config";
 
 const configOf = (given: Environment = {}) =>
   parseConfig(

@@ -1,11 +1,9 @@
 /** A mix of classes of load in one run, read from the JSON that MIX names or from a script. Pure. */
 import type { LevelGate } from "../figures/level-gate";
-import { parseThreshold } from "../figures/threshold";
-import { type KeyOrigins, mayHaveKey, sameHost } from "./address";
+import { beforeLoad } from "../lazy";
 import type { Config } from "./parse-config";
-import { parseSettings } from "./parse-settings";
 import { SettingError } from "./setting-error";
-import { type SettingName, settings } from "./settings";
+import type { SettingName } from "./settings";
 
 /** One class: what it sends, how often, and what it must keep. */
 export interface MixClass extends LevelGate {
@@ -112,19 +110,16 @@ export function parseClasses(
       API_KEY: key,
       EXTRA_BODY: body && { ...config.EXTRA_BODY, ...body },
       // Those of the run may hold a key, which another server must not get.
-      HEADERS: headers && { ...(ofAnotherHost(server, config) ? {} : config.HEADERS), ...headers },
+      HEADERS: headers && { ...(beforeLoad().ofAnotherHost(server, config) ? {} : config.HEADERS), ...headers },
       ...settings,
     };
     const set = Object.entries(given).flatMap(([setting, value]) =>
-      value === undefined ? [] : [[setting, asSet(value)]],
+      value === undefined ? [] : [[setting, beforeLoad().asSet(value)]],
     );
     return { ...rest, name, sessions: users.includes(name), settings: Object.fromEntries(set) };
   });
   return mixOf(list, config, fail, ["API_KEY"]);
 }
-
-/** A value as -e would set it. */
-export const asSet = (value: unknown): string => (typeof value === "object" ? JSON.stringify(value) : String(value));
 
 /** A share is one of the run's RATE, which all shares together make up. */
 function mixOf(classes: unknown, config: Config, fail: Wrong, more: readonly SettingName[] = []): MixClass[] {
@@ -205,46 +200,13 @@ function classConfig(
     if (!([...ownSettings, ...more] as readonly string[]).includes(setting)) {
       wrong(`settings has ${setting}; a class may have ${ownSettings.join(", ")}`);
     }
-    given[setting] = asSet(value);
+    given[setting] = beforeLoad().asSet(value);
   }
   try {
-    return partConfig(config, name, given);
+    return beforeLoad().partConfig(config, name, given);
   } catch (error) {
     return wrong(error instanceof Error ? error.message : String(error));
   }
-}
-
-/** Settings that let a run in. */
-const keySettings = ["API_KEY", "API_KEY_FILE", "API_KEY_COMMAND", "OAUTH_TOKEN_URL", "AWS_SERVICE"] as const;
-const keyParts = [
-  ...(["API_KEY_LIFETIME", "OAUTH_CLIENT_ID", "OAUTH_CLIENT_SECRET", "OAUTH_CLIENT_SECRET_FILE"] as const),
-  ...(["OAUTH_SCOPE", "OAUTH_AUDIENCE", "AWS_REGION", "KEY_ORIGINS"] as const),
-];
-
-/**
- * The run's settings with others of a part of it: a class, or another client. What none of them names is the run's, but for the key
- * and HEADERS where the part goes to another host, or has a key of its own.
- * @throws SettingError for a value that is not allowed.
- */
-export function partConfig(config: Config, part: string, given: Readonly<Record<string, string>>): Config {
-  const elsewhere = ofAnotherHost(given.BASE_URL, config);
-  const otherServer = given.BASE_URL !== undefined && !sameHost(given.BASE_URL.trim(), config.BASE_URL);
-  const initial = (names: readonly SettingName[]) =>
-    Object.fromEntries(names.map((name) => [name, settings[name].initial]));
-  const base: Config = {
-    ...config,
-    ...(elsewhere || given.API_KEY !== undefined ? initial([...keySettings, ...keyParts]) : {}),
-    ...(elsewhere ? initial(["HEADERS"]) : {}),
-    ...(otherServer ? initial(["MODEL", "ENDPOINT"]) : {}),
-  };
-  const values = parseSettings(given, base);
-  const changed = Object.fromEntries(Object.keys(given).map((each) => [each, values[each as SettingName]]));
-  return { ...base, ...changed, TOKEN_IDS: values.TOKEN_IDS, part };
-}
-
-/** Whether an address is of a server that the run's key and HEADERS are not for. */
-function ofAnotherHost(address: string | undefined, of: KeyOrigins): boolean {
-  return address !== undefined && !mayHaveKey(address.trim(), of);
 }
 
 /** SLOs and limits of a class. An SLO that is a percentile's limit is both. */
@@ -277,7 +239,7 @@ function limitsOf(limits: unknown, wrong: Wrong): Record<string, string[]> {
     const expressions = (Array.isArray(value) ? value : [value]) as unknown[];
     for (const each of expressions) {
       try {
-        parseThreshold(metric, each);
+        beforeLoad().parseThreshold(metric, each);
       } catch (error) {
         wrong(error instanceof Error ? error.message : String(error));
       }

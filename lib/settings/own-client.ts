@@ -1,6 +1,6 @@
 /** Clients that a script has beside the test's own: other servers, or the same one asked otherwise. Pure. */
-import { asSet, partConfig } from "./mix";
 import type { Config } from "./parse-config";
+import { asSet, partConfig } from "./part-config";
 import { SettingError } from "./setting-error";
 
 const allowed = [

@@ -13,7 +13,7 @@ import { requireEffect, requireUsed, type Use, usedSettings } from "./used-setti
 
 export { accessOf, secretsLine } from "./access";
 export { gatherSettings, refuseLoadFlags } from "./given-settings";
-export { type ClassSpec, type MixClass, parseClasses, parseMix, partConfig } from "./mix";
+export type { ClassSpec, MixClass } from "./mix";
 export { isSettingName, shownSettings } from "./settings";
 
 /** The effective settings of the run, and what follows from them. */

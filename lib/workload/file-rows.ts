@@ -1,7 +1,7 @@
-import { beforeLoad } from "../lazy";
+import { beforeLoad, sessionRows, traceRows } from "../lazy";
 import { type Config, orRefuse, shippedPath, userPath } from "../settings/config";
 import { tokenclock } from "../wire/client";
-import type { KeptRow, ReadFile } from "./formats/read";
+import type { KeptRow, ReadFile, RowReader } from "./formats/read";
 import type { KeptSession } from "./formats/sessions";
 import type { Trace } from "./trace";
 
@@ -16,18 +16,21 @@ const opened: Pick<ReadFile, "found" | "notes">[] = [];
  * The rows of the file that a setting names, in the order in which they are sent. The first VU reads it. What it does not
  * understand ends the run with one line. Init context only.
  */
-export function openFileRows(config: Config, setting: "TRACE"): Trace;
-export function openFileRows(config: Config, setting: "DATASET"): FileRows;
-export function openFileRows(config: Config, setting: "DATASET" | "TRACE"): unknown {
-  return open(config, setting, false);
+export function openFileRows(config: Config, setting: "DATASET"): FileRows {
+  return open(config, setting);
+}
+
+/** The same of a TRACE, whose rows have times. */
+export function openTrace(config: Config): Trace {
+  return open(config, "TRACE", () => traceRows().traceReader) as Trace;
 }
 
 /** The conversations of the file that a setting names, in the order in which they are held. Init context only. */
 export function openSessionRows(config: Config, setting: "DATASET" | "TRACE"): FileRows<KeptSession> {
-  return open<KeptSession>(config, setting, true);
+  return open<KeptSession>(config, setting, () => sessionRows().sessionReader(setting === "TRACE"));
 }
 
-function open<Kept>(config: Config, setting: "DATASET" | "TRACE", sessions: boolean): FileRows<Kept> {
+function open<Kept>(config: Config, setting: "DATASET" | "TRACE", reader?: () => RowReader): FileRows<Kept> {
   // Each class of a mix has a file of its own.
   const fileOf = config.part === undefined ? setting : `${setting} of ${config.part}`;
   let read: ReadFile | undefined;
@@ -36,7 +39,7 @@ function open<Kept>(config: Config, setting: "DATASET" | "TRACE", sessions: bool
       new tokenclock.Rows(fileOf, (add) => {
         const file = (name: string, ships: boolean) =>
           new tokenclock.TextFile(ships ? shippedPath(name) : userPath(name));
-        read = beforeLoad().readNamed(setting, config, file, add, sessions);
+        read = beforeLoad().readNamed(setting, config, file, add, reader?.());
         return read.order;
       }),
   );

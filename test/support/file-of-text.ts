@@ -1,6 +1,8 @@
 /** A file as the readers of lib/workload/formats see it, without k6. */
 import type { TextFile } from "../../lib/workload/formats/container";
 import { type ReadFile, type ReadSettings, readFile } from "../../lib/workload/formats/read";
+import { sessionReader } from "../../lib/workload/formats/sessions";
+import { traceReader } from "../../lib/workload/formats/trace-rows";
 
 /** The file that holds this text; a byte order mark is dropped, as the client does. */
 function fileOfText(whole: string): TextFile {
@@ -49,7 +51,7 @@ export function readRows(
     fileOfText(text),
     { ...defaultReading, ...set },
     (row) => kept.push(row as string),
-    sessions,
+    sessions ? sessionReader(kind === "TRACE") : kind === "TRACE" ? traceReader : undefined,
   );
   const { order, timesMs, blockTokens } = read;
   const ordered = order ? Array.from(order, (k) => kept[k] ?? "") : kept;

@@ -2,10 +2,10 @@
 import { SettingError } from "../../settings/setting-error";
 import { shippedDatasets } from "../shipped-datasets";
 import type { TextFile } from "./container";
-import { type Keep, type ReadFile, type ReadSettings, readFile } from "./read";
+import { type Keep, type ReadFile, type ReadSettings, type RowReader, readFile } from "./read";
 
 /**
- * Hands the rows of the file that `setting` names, or its sessions, to `keep`. `open` opens a file of the user's, or one that ships.
+ * Hands the rows of the file that `setting` names, as `reader` makes them, to `keep`. `open` opens a file of the user's, or one that ships.
  * @throws SettingError that names the setting, the file and what is wrong with it.
  */
 export function readNamed(
@@ -13,7 +13,7 @@ export function readNamed(
   settings: ReadSettings & { readonly DATASET: string; readonly TRACE: string },
   open: (file: string, ships: boolean) => TextFile,
   keep: Keep,
-  sessions = false,
+  reader?: RowReader,
 ): ReadFile {
   const name = settings[setting];
   const ships = setting === "DATASET" ? shippedDatasets[name] : undefined;
@@ -25,7 +25,7 @@ export function readNamed(
     throw new SettingError(`${setting}=${name} cannot be read: ${reasonOf(error)}${sets}`);
   }
   try {
-    const read = readFile(setting, ships ?? name, file, settings, keep, sessions);
+    const read = readFile(setting, ships ?? name, file, settings, keep, reader);
     const about = (line: string) => `${setting}=${name}: ${line}`;
     return { ...read, found: about(read.found), notes: read.notes.map(about) };
   } catch (error) {

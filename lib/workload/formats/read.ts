@@ -1,5 +1,4 @@
 /** Reads a file of prompts or a trace, whatever its format is, into rows to be sent. Pure. */
-import { BlockScale } from "./blocks";
 import { type Column, renamed } from "./columns";
 import { openRecords, type Records, type TextFile } from "./container";
 import { joinMessageRows } from "./conversation";
@@ -8,10 +7,9 @@ import { promptOf } from "./kept";
 import type { Likeness, TimedRows } from "./like";
 import { promptFormat } from "./prompt";
 import { messagesFormat } from "./request";
-import { type Format, type Json, Notes, type Row, requireDelay, shuffled, type TimeUnit } from "./row";
+import { type Format, type Json, Notes, numbersTo, type Row, requireDelay, shuffled, type TimeUnit } from "./row";
 import { requireSendable, type SendApi } from "./send";
-import { SessionRows } from "./sessions";
-import { inTime, numbersTo, Times, type Window } from "./times";
+import type { Window } from "./times";
 
 export type { KeptRow } from "./kept";
 export type { Window } from "./times";
@@ -56,7 +54,8 @@ export interface ReadFile extends Sending {
 type Kind = "DATASET" | "TRACE";
 
 /**
- * Reads the file that `kind` names and hands each row to `keep`, with `sessions` as conversations that are sent turn after turn.
+ * Reads the file that `kind` names and hands each row to `keep`, as `reader` makes it: a row of a TRACE and a conversation need one of
+ * their own.
  * A file may have millions of rows: of each only what `keep` makes of it and a few numbers in typed arrays outlive its reading.
  * @throws Error that names the row, the field and what to do, for the first row that is not understood.
  */
@@ -66,7 +65,7 @@ export function readFile(
   file: TextFile,
   settings: ReadSettings,
   keep: Keep,
-  sessions = false,
+  { sessions = false, open }: RowReader = promptReader,
 ): ReadFile {
   if (sessions) requireUncut(settings);
   const records = openRecords(name, file, (value) => formats.some((format) => format.matches(value)));
@@ -76,7 +75,7 @@ export function readFile(
     kept += typeof rows === "string" ? 1 : rows.length;
     keep(rows);
   };
-  const take = takerOf(kind, settings, notes, counted, sessions);
+  const take = open(settings, notes, counted);
   const choose = (rows: readonly Row[], format: Format) =>
     sessions ? rows : chosenTurns(rows, format, settings.TURNS, kind, notes);
   const format = eachRow(records, settings, notes, choose, take);
@@ -89,10 +88,14 @@ export function readFile(
   return { ...sending, found, notes: noteLines(notes) };
 }
 
-function takerOf(kind: Kind, settings: ReadSettings, notes: Notes, keep: Keep, sessions: boolean): RowTaker {
-  if (sessions) return new SessionRows(settings, notes, keep, kind === "TRACE");
-  return kind === "TRACE" ? new TraceRows(settings, notes, keep) : new PromptRows(settings, notes, keep);
+/** How the rows of a file are kept: as prompts, as rows with times (trace-rows.ts) or as conversations (sessions.ts). */
+export interface RowReader {
+  /** They are conversations, which are sent turn after turn. */
+  readonly sessions?: boolean;
+  open(settings: ReadSettings, notes: Notes, keep: Keep): RowTaker;
 }
+
+const promptReader: RowReader = { open: (settings, notes, keep) => new PromptRows(settings, notes, keep) };
 
 /** Makes of a file's rows what the load keeps. */
 export interface RowTaker {
@@ -256,84 +259,6 @@ class PromptRows implements RowTaker {
     if (!shuffle && limit >= this.count) return {};
     const order = numbersTo(this.count);
     return { order: (shuffle ? shuffled(order, seed) : order).subarray(0, limit) };
-  }
-}
-
-/** The rows of a TRACE, which have times. */
-class TraceRows implements RowTaker {
-  about = "";
-  readonly item = "row";
-  private readonly times = new Times();
-  private readonly blocks = new BlockScale();
-  private unit: TimeUnit | undefined;
-  private blockTokens: number | undefined;
-  private readonly settings: ReadSettings;
-  private readonly notes: Notes;
-  private readonly keep: Keep;
-
-  constructor(settings: ReadSettings, notes: Notes, keep: Keep) {
-    this.settings = settings;
-    this.notes = notes;
-    this.keep = keep;
-  }
-
-  take(rows: readonly Row[]): boolean {
-    for (let i = 0; i < rows.length; i++) this.add(rows[i] as Row);
-    return true;
-  }
-
-  takeAlike(rows: TimedRows): void {
-    this.times.addMany(rows);
-    for (let k = 0; k < rows.ids.length; k++) this.blocks.see(rows.inputs[k] as number, rows.ids[k] as number);
-    this.keep(rows);
-  }
-
-  like(row: Likeness): Likeness | undefined {
-    const times = this.times.likeness();
-    return times && { ...row, ...times };
-  }
-
-  private add(row: Row): void {
-    if (row.time === undefined)
-      throw new Error("has no time (timestamp); rows without times are sent by DATASET in the place of TRACE");
-    if (row.outputTokens === 0 || row.inputTokens === 0) {
-      const lacks = row.outputTokens === 0 ? "output (requests that failed)" : "input";
-      this.notes.remark(`rows without ${lacks} are left out`);
-      return;
-    }
-    if (row.outputTokens === undefined) throw new Error("has no length of its answer (output_length)");
-    this.times.add(row.time);
-    if (row.blockTokens === undefined && row.blockIds && row.inputTokens)
-      this.blocks.see(row.inputTokens, row.blockIds.length);
-    if (row.session !== undefined && row.input)
-      this.notes.remark("requests of a session are sent at their times, without waiting for the answer before");
-    this.unit ??= row.unit;
-    this.blockTokens ??= row.blockTokens;
-    if (row.input) requireSendable(row, this.settings.API, this.notes);
-    const kept = row.input ? promptOf(row, this.notes) : row;
-    const { inputTokens, outputTokens, ceiling, input, body } = kept;
-    this.keep(
-      JSON.stringify({ inputTokens, outputTokens, ceiling, input, body, blockIds: input ? undefined : row.blockIds }),
-    );
-  }
-
-  end(): Sending {
-    const { TRACE_UNIT: given, SPEED: speed, TRACE_BLOCK: block, TRACE_WINDOW: window } = this.settings;
-    const found = this.times.unit();
-    if (found === undefined && given !== "auto" && this.times.length > 0)
-      throw new Error(`has dates for times, which have no unit; leave TRACE_UNIT=${given} out`);
-    const unit = found === undefined ? undefined : given === "auto" ? (this.unit ?? found) : given;
-    const blockTokens = block ?? this.blockTokens ?? this.blocks.tokens();
-    if (this.blocks.used && blockTokens === undefined) {
-      throw new Error("has hash_ids whose number fits no block size; say how many tokens a block has by TRACE_BLOCK");
-    }
-    const usesBlocks = this.blocks.used || this.blockTokens !== undefined;
-    this.about = `${unit ? `, times in ${unit}` : ", dates"}${usesBlocks ? `, blocks of ${blockTokens} tokens` : ""}${speed === 1 ? "" : `, ${speed} times as fast`}`;
-    const { timesMs, order } = inTime(this.times.ms(unit), window, speed, () =>
-      this.notes.remark("rows are not in the order of their times, in which they are sent"),
-    );
-    if (window && timesMs.length === 0) throw new Error("has no row in TRACE_WINDOW");
-    return { timesMs, ...(order && { order }), ...(usesBlocks && { blockTokens }) };
   }
 }
 

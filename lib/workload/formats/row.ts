@@ -98,6 +98,13 @@ export interface Format {
   readonly grouped?: boolean;
 }
 
+/** The numbers from 0 to this one, which is left out. */
+export function numbersTo(count: number): Uint32Array {
+  const numbers = new Uint32Array(count);
+  for (let k = 0; k < count; k++) numbers[k] = k;
+  return numbers;
+}
+
 /** Puts the numbers into an order drawn by the seed. */
 export function shuffled(numbers: Uint32Array, seed: number): Uint32Array {
   const rng = seededRng(seed, 0x53485546);

@@ -1,14 +1,10 @@
-/** Conversations of a file as sessions: turns in order, each with what is new in it. */
-
+/** Conversations of a file as sessions: turns in order, each with what is new in it. For the VU that reads them (lib/lazy.ts). */
+import { beforeLoad } from "../../lazy";
 import { BlockScale } from "./blocks";
-import { type Message, turnRows } from "./conversation";
-import { promptOf } from "./kept";
-import type { Keep, ReadSettings, RowTaker, Sending } from "./read";
-import { sentAsHistory } from "./request";
-import { type Json, type Notes, type Row, requireDelay, shuffled, type TimeUnit } from "./row";
-import { requireSendable } from "./send";
-import { originOf, TimeScale, timeMs } from "./time";
-import { inTime, numbersTo, Times } from "./times";
+import type { Message } from "./conversation";
+import type { Keep, ReadSettings, RowReader, RowTaker, Sending } from "./read";
+import { type Json, type Notes, numbersTo, type Row, requireDelay, type TimeUnit } from "./row";
+import { inTime, originOf, TimeScale, Times, timeMs } from "./times";
 
 /** One turn of a session as the load keeps it, in JSON. */
 export interface KeptTurn {
@@ -41,6 +37,11 @@ export interface KeptSession {
   readonly turns: readonly KeptTurn[];
 }
 
+/** Reads conversations, those of a TRACE with the times at which they begin. */
+export function sessionReader(timed: boolean): RowReader {
+  return { sessions: true, open: (settings, notes, keep) => new SessionRows(settings, notes, keep, timed) };
+}
+
 /** A session that is not kept yet: its rows in JSON. As objects they would take many times the memory of their text. */
 type Waiting = string[];
 
@@ -49,9 +50,10 @@ type Waiting = string[];
  * once: a file may have many sessions. What has times or lengths of words waits for the file's end, which tells their unit and the
  * size of a block.
  */
-export class SessionRows implements RowTaker {
+class SessionRows implements RowTaker {
   about = "";
   readonly item = "session";
+  private readonly before = beforeLoad();
   /** Of each session its number among those that were kept, or its rows. */
   private readonly sessions: (number | Waiting)[] = [];
   private readonly byName = new Map<string, Waiting>();
@@ -108,7 +110,7 @@ export class SessionRows implements RowTaker {
     if (row.time !== undefined) this.scale.see(row.time);
     if (row.blockTokens === undefined && row.blockIds && row.inputTokens)
       this.blocks.see(row.inputTokens, row.blockIds.length);
-    if (row.input) requireSendable(row, this.settings.API, this.notes);
+    if (row.input) this.before.requireSendable(row, this.settings.API, this.notes);
     const { unit = row.unit, blockTokens = row.blockTokens } = this.declared;
     this.declared = { ...(unit && { unit }), ...(blockTokens !== undefined && { blockTokens }) };
   }
@@ -140,8 +142,8 @@ export class SessionRows implements RowTaker {
     if (rows.length !== 1 || only?.session !== undefined || only?.input?.kind !== "messages") return rows;
     const messages = only.input.messages as readonly Message[];
     if (!messages.some(({ role }) => role === "assistant")) return rows;
-    this.notes.remarks.delete(sentAsHistory);
-    return turnRows(messages, { ...only, turn: undefined });
+    this.notes.remarks.delete(this.before.sentAsHistory);
+    return this.before.turnRows(messages, { ...only, turn: undefined });
   }
 
   private isSent({ input, outputTokens, inputTokens, blockIds }: Row): boolean {
@@ -188,7 +190,7 @@ export class SessionRows implements RowTaker {
   private drawn(): Uint32Array {
     const { DATASET_LIMIT: limit, DATASET_SHUFFLE: shuffle, SEED: seed } = this.settings;
     const order = numbersTo(this.sessions.length);
-    return (shuffle ? shuffled(order, seed) : order).subarray(0, limit);
+    return (shuffle ? this.before.shuffled(order, seed) : order).subarray(0, limit);
   }
 
   private timeUnit() {
@@ -218,7 +220,7 @@ export class SessionRows implements RowTaker {
     const { SPEED: speed } = this.settings;
     let before: readonly Message[] = [];
     const turns = rows.map((row, k): KeptTurn => {
-      const { input: _, ...lengths } = promptOf(row, this.notes);
+      const { input: _, ...lengths } = this.before.promptOf(row, this.notes);
       const messages = messagesOf(row);
       const news = messages && k > 0 ? newIn(messages, before) : messages && { messages };
       if (messages) before = messages;

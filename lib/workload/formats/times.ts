@@ -1,7 +1,9 @@
 /** The times of many rows in typed arrays, and the order that follows from them. */
 import type { Likeness, TimedRows } from "./like";
-import type { TimeUnit } from "./row";
+import { numbersTo, type TimeUnit } from "./row";
 import { originOf, TimeScale, timeMs } from "./time";
+
+export { originOf, TimeScale, timeMs } from "./time";
 
 /** A part of a trace: rows by number from 1, or times from its first, ms; `to` is included of rows and left out of times. */
 export interface Window {
@@ -79,13 +81,6 @@ export class Times {
     for (let k = 0; k < times.length; k++) times[k] = timeMs(times[k] ?? 0, unit, origin);
     return times;
   }
-}
-
-/** The numbers from 0 to this one, which is left out. */
-export function numbersTo(count: number): Uint32Array {
-  const numbers = new Uint32Array(count);
-  for (let k = 0; k < count; k++) numbers[k] = k;
-  return numbers;
 }
 
 /**
