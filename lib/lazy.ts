@@ -103,8 +103,8 @@ export function sessionPlanner(): typeof import("./workload/planner") {
 }
 
 /** For the VUs whose prompts share several prefixes. */
-export function prefixGroups(): typeof import("./workload/prefix-groups") {
-  return require("./workload/prefix-groups");
+export function draws(): typeof import("./workload/draws") {
+  return require("./workload/draws");
 }
 
 /** For the VU that searches for a capacity. */

@@ -4,7 +4,8 @@ import { test } from "node:test";
 import type { RunReport } from "./level-summary";
 import { statsOf } from "./percentile";
 import type { PointsLine } from "./server";
-import { joinedSeries, serverFile, shownPages, withServer } from "./server-pages";
+import { joinedSeries, serveEnergy, serverFile, shownPages, withServer } from "./server-pages";
+import { knownMetrics } from "./server-presets";
 
 const line = (
   page: number,
@@ -127,4 +128,35 @@ test("energy of levels that ran at once is over the tokens of all of them", () =
   const report = { levels, total: none } as unknown as RunReport;
   const { server } = withServer(report, { POWER_METRIC: "rack_power_watts" }, { series: [power], states });
   assert.equal(server?.joulesPerOutputToken, (40 * 20) / (6 * 20 + 8 * 10));
+});
+
+test("joules of a token are known of no page that is said to serve no energy", () => {
+  const none = { ttftMs: statsOf([]), itlMs: statsOf([]) };
+  const report = {
+    levels: [{ windowStartS: 0, durationS: 3, outputThroughput: 6, ...none }],
+    total: none,
+  } as unknown as RunReport;
+  const states = [{ polls: 4, failed: 0, skipped: 0, error: "", bytes: 9, seconds: 3, cpuShare: 0 }] as never;
+  const points: PointsLine["points"] = [0, 1, 2, 3].map((t) => [t * 1e9, 5 + t]);
+  const served: string[] = [];
+  for (const { name } of [...knownMetrics, { name: "rack_power_watts" }]) {
+    for (const POWER_METRIC of [undefined, "rack_power_watts"]) {
+      for (const kind of ["gauge", "counter"] as const) {
+        const series: PointsLine[] = [
+          { ...{ type: "points", name: "s", page: 0, what: "values", metrics: [name], kinds: [kind] }, points },
+        ];
+        const joules = withServer(report, { POWER_METRIC }, { series, states }).levels[0]?.server?.joulesPerOutputToken;
+        const serves = serveEnergy({ POWER_METRIC }, series);
+        assert.ok(joules === undefined || serves, name);
+        if (joules !== undefined) served.push(name);
+      }
+    }
+  }
+  assert.deepEqual([...new Set(served)].sort(), [
+    "DCGM_FI_DEV_POWER_USAGE",
+    "DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION",
+    "nv_energy_consumption",
+    "nv_gpu_power_usage",
+    "rack_power_watts",
+  ]);
 });

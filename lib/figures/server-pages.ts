@@ -3,7 +3,7 @@ import { atOnce } from "./at-once";
 import type { LevelSummary, PolledPage, RunReport } from "./level-summary";
 import { statsOf } from "./percentile";
 import { type Measured, type PointsLine, pagesOf, serverFigures } from "./server";
-import { parsePowerMetric } from "./server-presets";
+import { knownMetrics, parsePowerMetric } from "./server-presets";
 
 /** How a page was polled, as the module reports it. */
 export type PageState = Omit<PolledPage, "url">;
@@ -65,13 +65,25 @@ export function shownPages({ METRICS_URL: shown }: PageSettings): string[] {
 
 const wasNamed = (shown: unknown): shown is string => typeof shown === "string" && shown !== "";
 
+/**
+ * Whether a page has power or energy, from which gauges of a level follow. Most have neither: then the many figures of their pages are
+ * not worked out only for gauges.
+ */
+export function serveEnergy({ POWER_METRIC: named }: PageSettings, series: readonly PointsLine[]): boolean {
+  const power = powerOf(named);
+  const known = knownMetrics.filter(({ role }) => role === "power" || role === "energy");
+  const names = power ? [power.name] : known.map(({ name }) => name);
+  return series.some(({ metrics }) => metrics.some((each) => names.includes(each)));
+}
+
+const powerOf = (named: unknown) => (typeof named === "string" && named !== "" ? parsePowerMetric(named) : undefined);
+
 /** The report with what the server says of each level, of those that ran at once together, and how its pages were polled. */
 export function withServer(report: RunReport, settings: PageSettings, { series, states }: Polled): RunReport {
   // A server without such a page needs no word, unless one was named.
   if (states.length === 0 || (series.length === 0 && !wasNamed(settings.METRICS_URL))) return report;
-  const { POWER_METRIC: named } = settings;
   const pages = pagesOf(series);
-  const power = typeof named === "string" && named !== "" ? parsePowerMetric(named) : undefined;
+  const power = powerOf(settings.POWER_METRIC);
   const figures = (level: Measured) => serverFigures(pages, level, power);
   const shared = new Set(atOnce(report.levels));
   const levels = report.levels.map((level) => {

@@ -3,7 +3,7 @@ import { gaugesOf, withCosts } from "../figures/computed-gauges";
 import type { RunReport } from "../figures/level-summary";
 import type { PointsLine } from "../figures/server";
 import type { ServerMetrics } from "../figures/server-metrics";
-import { type PageState, serverFile, shownPages, withServer } from "../figures/server-pages";
+import { type PageState, serveEnergy, serverFile, shownPages, withServer } from "../figures/server-pages";
 import { wantedMetrics } from "../figures/server-presets";
 import { mayHaveKey } from "../settings/address";
 import type { Settings } from "../settings/settings";
@@ -77,7 +77,9 @@ export function openPolled(
     },
     stop() {
       poller?.stop();
-      const { levels } = withCosts(added(runReport()), config).report;
+      const report = runReport();
+      const whole = poller && serveEnergy(settings, poller.series()) ? added(report) : report;
+      const { levels } = withCosts(whole, config).report;
       return Object.fromEntries(levels.map((level) => [level.name, gaugesOf(level)]));
     },
     added,

@@ -1,4 +1,4 @@
-import { prefixGroups } from "../lazy";
+import { draws } from "../lazy";
 import type { Settings } from "../settings/settings";
 import { type Distribution, sample } from "./distribution";
 import type { KeptRow } from "./formats/read";
@@ -59,7 +59,7 @@ export function syntheticPrompts(config: Settings, words: WordSource, lengths: L
 }
 
 function groupOf(config: Settings, level: string, index: number): number {
-  return prefixGroups().drawGroup(config, seededRng(config.SEED ^ hashText(`${level} groups`), index + 1));
+  return draws().drawGroup(config, seededRng(config.SEED ^ hashText(`${level} groups`), index + 1));
 }
 
 /**
