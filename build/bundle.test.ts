@@ -141,7 +141,7 @@ const docTexts = [
  * as that of the settings (over 100 more) or the metrics (30), passes it: load it by require() where it is needed.
  */
 const variants = [
-  { what: "for the built k6", plugins: [], module: "k6/x/tokenclock", names: scenarioNames(), most: 107, ofMixed: 112 },
+  { what: "for the built k6", plugins: [], module: "k6/x/tokenclock", names: scenarioNames(), most: 108, ofMixed: 113 },
   {
     what: "for a stock k6 with xk6-sse",
     plugins: [useSseClient],

@@ -23,5 +23,5 @@ export { readNamed } from "./workload/formats/named";
 export { sentAsHistory } from "./workload/formats/request";
 export { shuffled } from "./workload/formats/row";
 export { requireSendable } from "./workload/formats/send";
+export { drawRing } from "./workload/ring";
 export { requirePromptsOfTheirOwn } from "./workload/shared-prefix";
-export { drawRing } from "./workload/words";

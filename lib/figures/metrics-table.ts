@@ -305,11 +305,3 @@ export function betweenTokens(name: MetricName): boolean {
 export function needsStream(name: MetricName): boolean {
   return betweenTokens(name) || /^llm_(ttft|ttfo)/.test(name);
 }
-
-/** docs/metrics.md's table, in Markdown. */
-export function metricsMarkdown(): string {
-  const rows = Object.entries(metrics).map(
-    ([name, { type, unit, definition, sameAs }]) => `| \`${name}\` | ${type} | ${unit} | ${definition} | ${sameAs} |`,
-  );
-  return ["| metric | k6 type | unit | definition | same as |", "|---|---|---|---|---|", ...rows, ""].join("\n");
-}

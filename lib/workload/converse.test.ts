@@ -10,9 +10,10 @@ import { requestBody } from "../wire/body";
 import { type Answer, converse, type Sender, type Tools, type TurnTiming } from "./converse";
 import type { ReadSettings } from "./formats/read";
 import type { KeptSession } from "./formats/sessions";
+import { drawRing } from "./ring";
 import { seededRng } from "./rng";
 import { type PlannedSession, type PlannedTurn, recordedSessions, syntheticSessions } from "./sessions";
-import { drawRing, wordSource } from "./words";
+import { everyWord, wordSource } from "./words";
 
 // biome-ignore lint/suspicious/noExplicitAny: the files have a dozen shapes
 type Any = any;
@@ -26,7 +27,7 @@ const jsonl = (file: string): Any[] =>
 const json = (file: string): Any => JSON.parse(textOf(file));
 const user = (content: unknown) => ({ role: "user", content });
 const assistant = (content: unknown) => ({ role: "assistant", content });
-const words = wordSource(drawRing(seededRng(1)));
+const words = wordSource(drawRing(seededRng(1), everyWord));
 
 /** One turn as a server would see it. */
 interface Sent {

@@ -1,3 +1,4 @@
+import { type Ring, randomTokenIds, randomWords, ringLength, wordBytes } from "./ring";
 import { type Rng, randomInt } from "./rng";
 
 /**
@@ -16,27 +17,8 @@ const words =
   " mark mass meal mean meat meet mile milk mind mine miss moon more most move much must name near neck need nest" +
   " news next nice nine none noon nose note";
 
-const wordBytes = 5;
-const wordCount = words.length / wordBytes;
-const ringLength = 2048;
-
-/** Token ids that are words, not control tokens, in every vocabulary we met. */
-const lowestTokenId = 20;
-const highestTokenId = 220;
-
 /** Every word once, with a space before each: what a tokenizer makes of it does not depend on seed or salt. */
 export const everyWord: string = words;
-
-/** Words and token ids drawn once, that prompts are cut out of: one of thousands of tokens then costs no loop. */
-export interface Ring {
-  readonly text: string;
-  readonly tokenIds: readonly number[];
-}
-
-/** Draws a ring, some 20 kB. */
-export function drawRing(rng: Rng): Ring {
-  return { text: randomWords(rng, ringLength), tokenIds: randomTokenIds(rng, ringLength) };
-}
 
 /** Makes inputs of a given length. Those of different `rng` states share no beginning to speak of. */
 export interface WordSource {
@@ -51,7 +33,7 @@ export function wordSource(ring: Ring): WordSource {
   return {
     text(count, rng) {
       const fresh = Math.min(count, freshLength);
-      let text = randomWords(rng, fresh);
+      let text = randomWords(rng, fresh, words);
       for (const [from, to] of cuts(count - fresh, rng)) text += ring.text.slice(from * wordBytes, to * wordBytes);
       return text;
     },
@@ -80,17 +62,4 @@ function cuts(count: number, rng: Rng): [from: number, to: number][] {
     left -= taken;
   }
   return pieces;
-}
-
-function randomWords(rng: Rng, count: number): string {
-  const chosen = new Array<string>(count);
-  for (let i = 0; i < count; i++) {
-    const at = randomInt(rng, 0, wordCount - 1) * wordBytes;
-    chosen[i] = words.slice(at, at + wordBytes);
-  }
-  return chosen.join("");
-}
-
-function randomTokenIds(rng: Rng, count: number): number[] {
-  return Array.from({ length: count }, () => randomInt(rng, lowestTokenId, highestTokenId));
 }

@@ -3,10 +3,11 @@ import { test } from "node:test";
 import { parseSettings } from "../settings/parse-settings";
 import type { Settings } from "../settings/settings";
 import type { Prompt } from "./prompt";
+import { drawRing } from "./ring";
 import { saltedRngs } from "./rng";
 import { newSalt, saltPattern } from "./salt";
 import { blockTokens, type TraceRow } from "./trace";
-import { drawRing, wordSource } from "./words";
+import { everyWord, wordSource } from "./words";
 import { type Prompts, recordedPrompts, syntheticPrompts } from "./workload";
 
 function settingsOf(given: Record<string, string>): Settings {
@@ -14,7 +15,7 @@ function settingsOf(given: Record<string, string>): Settings {
 }
 
 /** The words of a run, as every VU of it has them. */
-const wordsOf = ({ SALT }: Settings) => wordSource(drawRing(saltedRngs(SALT)("ring")));
+const wordsOf = ({ SALT }: Settings) => wordSource(drawRing(saltedRngs(SALT)("ring"), everyWord));
 
 function synthetic(given: Record<string, string>): Prompts {
   const settings = settingsOf(given);
