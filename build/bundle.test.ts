@@ -147,7 +147,7 @@ const variants = [
     plugins: [useSseClient],
     module: "k6/x/sse",
     names: sseScenarioNames(),
-    most: 160,
+    most: 161,
     ofMixed: 0,
   },
 ];
