@@ -19,7 +19,8 @@ export interface Script {
  * @throws Problem for a script that cannot be bundled or opens no test.
  */
 export async function openScript(file: string): Promise<Script> {
-  const [bundled = ""] = await bundle([file], path.join(distDir, "own"), [libraryFromSource]);
+  // What a script brings is its own matter.
+  const [bundled = ""] = await bundle([file], path.join(distDir, "own"), [libraryFromSource], true, () => Infinity);
   return { file: bundled, own: await ownOf(file) };
 }
 

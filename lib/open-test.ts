@@ -84,7 +84,8 @@ export function openTest(name: string, defaults: Defaults, shape: Shape): Test {
         clients &&
         new Map(
           [...clients].map(([of, settings]) => {
-            const own = orRefuse(() => beforeLoad().clientConfig(config, of, settings));
+            const read = () => beforeLoad().clientConfig(config, of, settings);
+            const own = orRefuse(() => tokenclock.shared(`client ${of}`, read));
             return [of, { config: own, client: openClient(own) }];
           }),
         ),

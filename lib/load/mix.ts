@@ -41,7 +41,8 @@ export function classes(of: Readonly<Record<string, TestClass>>): Shape {
     specs[name] = spec;
     if (users) lives.set(name, users);
   }
-  const parsed = (config: Config) => orRefuse(() => mixReader().parseClasses(specs, [...lives.keys()], config));
+  const parsed = (config: Config) =>
+    orRefuse(() => tokenclock.shared("classes", () => mixReader().parseClasses(specs, [...lives.keys()], config)));
   return {
     uses: ["classes", "generation"],
     defaults: { DURATION: 30_000, RATE: [], WARMUP: { requests: 0 } },

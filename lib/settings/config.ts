@@ -130,18 +130,18 @@ export function demand(holds: boolean, line: string): void {
 }
 
 /** The classes of the mix that MIX names. What is wrong with it ends the run. Init context only. */
-export function readMix(config: Config): MixClass[] {
-  return orRefuse(() => {
-    const { text } = tokenclock.shared("text of MIX", () => {
-      if (config.MIX === "") throw new SettingError("MIX is not set: name the JSON file of the classes");
-      try {
-        return { text: open(userPath(config.MIX)) };
-      } catch (error) {
-        throw new SettingError(`MIX=${config.MIX} cannot be read: ${error instanceof Error ? error.message : error}`);
-      }
-    });
+export function readMix(config: Config): readonly MixClass[] {
+  const read = () => {
+    if (config.MIX === "") throw new SettingError("MIX is not set: name the JSON file of the classes");
+    let text: string;
+    try {
+      text = open(userPath(config.MIX));
+    } catch (error) {
+      throw new SettingError(`MIX=${config.MIX} cannot be read: ${error instanceof Error ? error.message : error}`);
+    }
     return mixReader().parseMix(text, config);
-  });
+  };
+  return orRefuse(() => tokenclock.shared("classes", read));
 }
 
 /** A path as the user wrote it, below the folder they are in, in the form that k6's open() takes. */
