@@ -9,7 +9,7 @@ import { rememberLoad } from "./load-guard";
 import type { PlannedLevel } from "./measurable";
 
 /**
- * How many clients each VU carries. A VU costs 0.3 MB and 1 ms of CPU. Its JavaScript runs on one core and takes 0.1 ms a
+ * How many clients each VU carries. A VU costs 0.4 MB and 1.5 ms of CPU. Its JavaScript runs on one core and takes 0.1 ms a
  * request, so that four VUs send up to 40,000 requests a second; with 1 to 16 VUs a load costs the same (docs/performance.md).
  */
 export function clientsPerVU(setting: number | "auto", clients: number): number {
