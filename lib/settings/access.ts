@@ -144,7 +144,8 @@ export function accessOf(of: Settings, path: (path: string) => string): AccessSp
   return Object.keys(access).length === 0 ? undefined : access;
 }
 
-const secretName = /auth|key|token|secret|cookie|password|credential/i;
+/** What a name has in it whose value may be a secret. */
+export const secretName = /auth|key|token|secret|cookie|password|credential/i;
 
 /** The settings among those given with -e that hold a secret: a process's arguments can be read by all on its machine. */
 export function secretsAmong(options: Environment): string[] {

@@ -1,5 +1,6 @@
 /** Settings that a test has of its own: declared beside those of settings.ts, read and checked like them. Pure. */
 import { parseDistribution } from "../workload/distribution";
+import { secretName } from "./access";
 import { parseDurationMs } from "./duration";
 import { SettingError } from "./setting-error";
 import { isSettingName } from "./settings";
@@ -56,7 +57,10 @@ export function ownValue(own: OwnSetting, text: string | undefined): string | nu
   const given = text ?? String(own.value);
   if (given.trim() === "") throw new SettingError(`${own.name}= is empty; it is ${ownAllowed(own)}`);
   const value = parse(own, given.trim());
-  if (value === undefined) throw new SettingError(`${own.name}=${given} is not ${ownAllowed(own)}`);
+  if (value === undefined) {
+    const shown = secretName.test(own.name) ? "(hidden)" : given;
+    throw new SettingError(`${own.name}=${shown} is not ${ownAllowed(own)}`);
+  }
   return value;
 }
 

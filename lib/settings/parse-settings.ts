@@ -1,10 +1,8 @@
 /** Reads and checks all settings at once: which of them exclude, need or replace one another. Pure. */
 import { requireAccess } from "./access";
-import { showAddress } from "./address";
 import { boundSettings, keptDefaults, rateSettings } from "./replaced-defaults";
 import { SettingError } from "./setting-error";
 import { type Defaults, type Setting, type SettingName, type Settings, settings } from "./settings";
-import { splitUrls } from "./value-kinds";
 
 /** Settings by name as the environment holds them. */
 export type Environment = Readonly<Record<string, string | undefined>>;
@@ -27,7 +25,7 @@ export function parseSettings(environment: Environment, ofScenario: Defaults): S
     }
     if (given.trim() === "") throw new SettingError(`${name}= is empty; it is ${kind.allowed}`);
     const value = kind.parse(given.trim());
-    if (value === undefined) throw new SettingError(`${name}=${shownValue(name, given)} is not ${kind.allowed}`);
+    if (value === undefined) throw new SettingError(`${name}=${kind.conceal?.(given) ?? given} is not ${kind.allowed}`);
     values[name] = value;
   }
   requireOneOf(boundSettings, environment, "both bound a level");
@@ -123,10 +121,4 @@ function fromDefault(name: SettingName, defaults: Defaults): unknown {
   const value = defaults[name];
   const lengths = name === "INPUT_TOKENS" || name === "OUTPUT_TOKENS";
   return lengths && typeof value === "number" ? { kind: "fixed", value } : value;
-}
-
-function shownValue(name: SettingName, text: string): string {
-  if (/^(API_KEY|API_KEY_COMMAND|OAUTH_CLIENT_SECRET|HEADERS|BETWEEN)$/.test(name)) return "(hidden)";
-  if (name === "METRICS_URL") return splitUrls(text).map(showAddress).join(",");
-  return /^(BASE_URL|ENDPOINT|RESET_URL|OAUTH_TOKEN_URL)$/.test(name) ? showAddress(text) : text;
 }

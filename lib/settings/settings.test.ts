@@ -1,8 +1,19 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
+import { secretName } from "./access";
+import { ownValue } from "./own";
 import { type Environment, parseSettings } from "./parse-settings";
-import { editDistance, formatDurationMs, parseDurationMs, SettingError, settings, shownSettings } from "./settings";
+import {
+  editDistance,
+  formatDurationMs,
+  parseDurationMs,
+  type Setting,
+  SettingError,
+  type SettingName,
+  settings,
+  shownSettings,
+} from "./settings";
 
 test("built-in default, scenario's default and environment follow one another", () => {
   const defaults = { CONCURRENCY: [1, 2], OUTPUT_TOKENS: 64, REQUESTS: 10 };
@@ -34,7 +45,7 @@ const refused: [Environment, RegExp][] = [
   [{ CONCURRENCY: "" }, /^CONCURRENCY= is empty; it is a list of whole numbers/],
   [{ ENDPOINT: " " }, /^ENDPOINT= is empty; it is a path/],
   [{ BASE_URL: "127.0.0.1:8000" }, /^BASE_URL=127.0.0.1:8000 is not an address/],
-  [{ BASE_URL: "http://127.0.0.1:8000/v1?key=5#x" }, /^BASE_URL=http:\S+\?key=\*{4}#x is not an address /],
+  [{ BASE_URL: "http://127.0.0.1:8000/v1?key=5#x" }, /^BASE_URL=http:\S+\?key=\*{4}#\*\*\*\* is not an address /],
   [{ API: "custom" }, /^API=custom needs WIRE, the file that describes it$/],
   [{ WIRE: "mine.json" }, /^WIRE=mine.json describes an API, but API=chat is another one; set API=custom$/],
   [{ API: "tgi", TOKEN_IDS: "true" }, /^TOKEN_IDS=true: API=tgi takes no token ids/],
@@ -217,4 +228,53 @@ test("PATTERN: a sine or spikes, shown in a form to be set again; what is neithe
       /PATTERN=.* is not sine:LOW:HIGH:PERIOD/,
       bad,
     );
+});
+
+test("what is refused is shown without the secret that may be in it", () => {
+  // No kind of value takes this: a letter beyond ASCII, blanks, and words where numbers belong.
+  const texts = [
+    "hunter2 \u00e9",
+    "https://user:hunter2@h ost/v1",
+    "https://user:hun/ter2@h ost",
+    "user:hunter2@host \u00e9",
+    "https://h ost/v1?api-key=hunter2",
+    "https://host #hunter2",
+    '{"Authorization": hunter2}',
+  ];
+  const concealed = new Map<string, string>();
+  for (const [name, kind] of Object.entries(settings) as [SettingName, Setting<unknown>][]) {
+    for (const text of texts) {
+      if (kind.parse(text) !== undefined || !kind.conceal) continue;
+      // An address shows its path, of which a bare word may be the whole.
+      if (/URL|ORIGINS|ENDPOINT|COORDINATOR$/.test(name) && !/[@?#]/.test(text)) continue;
+      assert.throws(
+        () => parseSettings({ [name]: text }, {}),
+        (error) => {
+          assert.ok(error instanceof Error);
+          concealed.set(name, error.message);
+          assert.doesNotMatch(error.message, /hunter2|hun\/ter2/, `${name}=${text}`);
+          assert.ok(error.message.startsWith(`${name}=`), error.message);
+          return true;
+        },
+      );
+    }
+  }
+  // A setting whose name tells of a secret, or of an address, cannot be forgotten.
+  const names = Object.keys(settings).filter(
+    (name) =>
+      (secretName.test(name) || /_URL$|ORIGINS|ENDPOINT|HEADERS|COMMAND|^COORDINATOR$/.test(name)) &&
+      !/_FILE$|TOKENS|TOKEN_IDS|_HEADER$|POINTER$|^TLS_/.test(name),
+  );
+  const anything = ["API_KEY_COMMAND", "BETWEEN"];
+  const noSecrets = ["API_KEY_LIFETIME", "OAUTH_CLIENT_ID", "OAUTH_SCOPE", "OAUTH_AUDIENCE"];
+  assert.deepEqual(
+    names.filter((name) => !concealed.has(name) && ![...anything, ...noSecrets].includes(name)),
+    [],
+  );
+});
+
+test("a script's own setting whose name tells of a secret is refused without its value", () => {
+  const read = (name: string) => () => ownValue({ name, value: 1 }, "hunter2");
+  assert.throws(read("MY_TOKEN"), { message: "MY_TOKEN=(hidden) is not a number" });
+  assert.throws(read("MY_SHARE"), { message: "MY_SHARE=hunter2 is not a number" });
 });

@@ -23,6 +23,8 @@ export interface Kind<T> {
   parse(text: string): T | undefined;
   /** A form fit for results and logs; secrets are left out here. */
   show(value: T): unknown;
+  /** A text that is refused as its message shows it: without what may be a secret in it. By default the text itself. */
+  conceal?(text: string): string;
 }
 
 /** Steps of the offered load in k6's notation: within `durationMs` the rate or number of users moves to `target`. */
@@ -53,6 +55,11 @@ export type Pattern =
 export type Warmup = { readonly perSlot: 1 } | { readonly requests: number } | { readonly durationMs: number };
 
 const asIs = <T>(value: T): unknown => value;
+const hidden = (): string => "(hidden)";
+
+/** Addresses that are none. A password may have any character, a slash and a comma among them, and a key may stand behind #. */
+const concealAddresses = (text: string): string =>
+  showAddress(text.replace(/^(\w+:\/\/)?.*@/s, "$1").replace(/#.*/s, "#****"));
 
 export const anyText: Kind<string> = { allowed: "a text", parse: (text) => text, show: asIs };
 
@@ -73,6 +80,7 @@ export const secret: Kind<string> = {
   allowed: "a text",
   parse: (text) => (/^[\x20-\x7e]*$/.test(text) ? text : undefined),
   show: (value) => (value === "" ? "" : "(set)"),
+  conceal: hidden,
 };
 
 export const command: Kind<string> = {
@@ -80,6 +88,7 @@ export const command: Kind<string> = {
   parse: (text) => text,
   // A command may hold a key.
   show: (value) => (value === "" ? undefined : "(set)"),
+  conceal: hidden,
 };
 
 export const baseUrl: Kind<string> = {
@@ -90,6 +99,7 @@ export const baseUrl: Kind<string> = {
       ? text.replace(/\/+(?=$|\?)/, "")
       : undefined,
   show: showAddress,
+  conceal: concealAddresses,
 };
 
 /** Whether an http:// or https:// address has a host, and a port that there can be. */
@@ -103,6 +113,7 @@ export const anyUrl: Kind<string> = {
   allowed: "an address with http:// or https://",
   parse: (text) => (/^https?:\/\/\S+$/.test(text) && hasHost(text) ? text : undefined),
   show: showAddress,
+  conceal: concealAddresses,
 };
 
 export const origins: Kind<readonly string[]> = {
@@ -112,12 +123,14 @@ export const origins: Kind<readonly string[]> = {
     return list.every((each) => /^https?:\/\/[^\s/?#@\\]+$/.test(each) && hasHost(each)) ? list : undefined;
   },
   show: (value) => value.join(",") || undefined,
+  conceal: concealAddresses,
 };
 
 export const coordinatorUrl: Kind<string> = {
   allowed: "an address such as https://coordinator:7431, without a path",
   parse: (text) => (/^https?:\/\/[^\s/?#@]+\/?$/.test(text) && hasHost(text) ? text.replace(/\/$/, "") : undefined),
   show: asIs,
+  conceal: concealAddresses,
 };
 
 export const metricsUrls: Kind<readonly string[] | "none"> = {
@@ -130,6 +143,7 @@ export const metricsUrls: Kind<readonly string[] | "none"> = {
       : undefined;
   },
   show: (value) => (value === "none" ? value : value.map(showAddress).join(",") || undefined),
+  conceal: concealAddresses,
 };
 
 export const splitUrls = (text: string): string[] => text.split(/\s*,\s*(?=https?:)/);
@@ -153,6 +167,7 @@ export const urlPath: Kind<string> = {
   allowed: "a path that begins with / or an address with http:// or https://",
   parse: (text) => (/^\/\S*$/.test(text) || (/^https?:\/\/\S+$/.test(text) && hasHost(text)) ? text : undefined),
   show: showAddress,
+  conceal: concealAddresses,
 };
 
 /** A file of the user's, or, as a script's own default, the description itself. */
@@ -271,6 +286,7 @@ export const headers: Kind<Readonly<Record<string, string>>> = {
   },
   // Headers carry keys: their names are results, their values are not.
   show: (value) => Object.fromEntries(Object.keys(value).map((name) => [name, "(set)"])),
+  conceal: hidden,
 };
 
 export const jsonObject: Kind<Readonly<Record<string, unknown>>> = {
