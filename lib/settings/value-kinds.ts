@@ -146,7 +146,7 @@ export const metricsUrls: Kind<readonly string[] | "none"> = {
   conceal: concealAddresses,
 };
 
-export const splitUrls = (text: string): string[] => text.split(/\s*,\s*(?=https?:)/);
+const splitUrls = (text: string): string[] => text.split(/\s*,\s*(?=https?:)/);
 
 export const metricNames: Kind<string> = {
   allowed: `auto, presets (${metricPresets.join(", ")}) and names of metrics such as vllm:num_* or mean(power{gpu="0"}), separated by commas`,

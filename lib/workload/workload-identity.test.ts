@@ -19,6 +19,7 @@ const same = digest({});
 
 for (const [what, config, digests, equal] of [
   ["another address, model and salt", { BASE_URL: "http://b/v1", MODEL: "b", SALT: "b" }, {}, true],
+  ["other servers that get the key, and VUs", { KEY_ORIGINS: "https://c", CLIENTS_PER_VU: 1 }, {}, true],
   ["another order of the settings", { ARRIVAL: "constant", SEED: 1 }, {}, true],
   ["another seed with fixed lengths: only the words differ", { SEED: 2 }, {}, true],
   ["another length", { OUTPUT_TOKENS: "33" }, {}, false],

@@ -2,18 +2,21 @@
  * What makes two runs the same work: what was to be sent (lengths, order, arrivals, contents of files), and nothing of where it
  * was sent, how it was judged, or which words stood for which length. Pure.
  */
+import type { SettingName } from "../settings/settings";
 
 /** Settings that say nothing of what was to be sent: address, judgement, results, limits of time, and the client's own ways. */
-const noWork = new Set([
-  ...["BASE_URL", "MODEL", "API_KEY", "HEADERS", "SIMULATE"],
-  ...["RESULTS", "DESCRIPTION", "THRESHOLDS", "SLO_TTFT", "SLO_TPOT", "SLO_E2E", "SLO_PERCENTILE", "SPEED_THRESHOLD"],
-  ...["METRICS_URL", "METRICS", "METRICS_INTERVAL", "POWER_METRIC", "STAMPS", "LIVE", "RUNNERS"],
-  ...["COORDINATOR", "COORDINATOR_TOKEN", "COORDINATOR_TOKEN_FILE"],
-  ...["TIMEOUT", "MAX_DURATION", "MAX_STOLEN", "BETWEEN_TIMEOUT"],
+const noWork: ReadonlySet<string> = new Set<SettingName | "profile">([
+  ...(["BASE_URL", "MODEL", "API_KEY", "HEADERS", "SIMULATE"] as const),
+  ...(["RESULTS", "DESCRIPTION", "THRESHOLDS", "SPEED_THRESHOLD"] as const),
+  ...(["SLO_TTFT", "SLO_TPOT", "SLO_E2E", "SLO_PERCENTILE"] as const),
+  ...(["METRICS_URL", "METRICS", "METRICS_INTERVAL", "POWER_METRIC", "STAMPS", "LIVE", "RUNNERS"] as const),
+  ...(["KEY_ORIGINS", "CLIENTS_PER_VU"] as const),
+  ...(["COORDINATOR", "COORDINATOR_TOKEN", "COORDINATOR_TOKEN_FILE"] as const),
+  ...(["TIMEOUT", "MAX_DURATION", "MAX_STOLEN", "BETWEEN_TIMEOUT"] as const),
   // The words of synthetic texts; and the profile, which config.json holds whole.
-  ...["SALT", "profile"],
+  ...(["SALT", "profile"] as const),
   // What it stands for is in the settings that it gives.
-  ...["PRESET", "SLICES", "DRIFT_LIMIT", "CLIENT_MEMORY_LIMIT"],
+  ...(["PRESET", "SLICES", "DRIFT_LIMIT", "CLIENT_MEMORY_LIMIT"] as const),
 ]);
 
 /** Families of such settings: how the run is let in, and what tokens cost. */
