@@ -153,5 +153,5 @@ test("a page of metrics that was named and is not there is reported", async (t) 
   const { baseUrl: BASE_URL } = await serverFor(t);
   const METRICS_URL = BASE_URL.replace("/v1", "/nope?key=hunter2");
   const { stderr } = await run("speed-generation", { ...small, CONCURRENCY: 1, BASE_URL, METRICS_URL });
-  assert.match(stderr, /METRICS_URL=http:\S+\/nope\?key=\*{4} answered HTTP 404; the run has no figures/);
+  assert.match(stderr, /METRICS_URL=http:\S+\/nope\?key=\*{4} answered HTTP 404; the run has no metrics of the server/);
 });
