@@ -75,6 +75,15 @@ export class Unwritten extends Error {
   }
 }
 
+/** Makes a folder of results, with those above it. @throws Unwritten where that cannot be. */
+export function makeResultFolder(dir: string): void {
+  try {
+    makeFolders(dir);
+  } catch (error) {
+    throw new Unwritten(dir, error);
+  }
+}
+
 /**
  * Writes a file whole.
  * @throws Unwritten where that cannot be. Half a file is none: what was written of it is removed.

@@ -1,7 +1,7 @@
 /** What `npm start SCENARIO -- --help` and `tokenclock run SCENARIO --help` print: the settings of that load test. */
 import type { ScenarioSettings } from "../build/scenario-settings";
 import { ownAllowed } from "../lib/settings/own";
-import { editDistance, type SettingName, settings, shownDefault } from "../lib/settings/settings";
+import { nearestName, type SettingName, settings, shownDefault } from "../lib/settings/settings";
 import { commonSettings } from "../lib/settings/used-settings";
 
 /** A setting's name, what is allowed, the default and what it is for, in two lines. */
@@ -17,8 +17,8 @@ function settingEntry(name: SettingName, initial = shownDefault(name)): string {
 
 /** The line on a scenario that there is not: the one that may be meant, and all that there are. */
 export function noScenario(scenario: string, names: readonly string[]): string {
-  const nearest = names.find((name) => editDistance(scenario, name) <= Math.floor(name.length / 3));
-  const meant = nearest === undefined ? "; there are" : `; did you mean ${nearest}? There are`;
+  const { name, distance } = nearestName(scenario, names);
+  const meant = distance > Math.floor(name.length / 3) ? "; there are" : `; did you mean ${name}? There are`;
   return `there is no scenario ${scenario}${meant} ${names.join(", ")}`;
 }
 

@@ -5,7 +5,7 @@
 
 import { Problem } from "../build/program";
 import { exitCodes } from "../lib/outcome/exit-codes";
-import { editDistance, isSettingName } from "../lib/settings/settings";
+import { isSettingName, nearestName } from "../lib/settings/settings";
 
 /** Options that stand alone. */
 export const switches: readonly string[] = [
@@ -62,10 +62,8 @@ function unknownOption(option: string): string {
   const setting = option.replace(/^-+/, "").replaceAll("-", "_").toUpperCase();
   if (isSettingName(setting)) return `${option} is no option of k6 run; for the setting write -e ${setting}=...`;
   const named = [...switches, ...valued].filter((each) => each.startsWith("--"));
-  const [distance, nearest] = named
-    .map((each) => [editDistance(option, each), each] as const)
-    .reduce((best, each) => (each[0] < best[0] ? each : best));
-  const hint = distance <= 2 ? `; did you mean ${nearest}?` : "; bin/k6 run --help lists them";
+  const { name, distance } = nearestName(option, named);
+  const hint = distance <= 2 ? `; did you mean ${name}?` : "; bin/k6 run --help lists them";
   return `${option} is no option of k6 run${hint}`;
 }
 

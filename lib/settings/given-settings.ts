@@ -2,7 +2,7 @@
 
 import type { Environment } from "./parse-settings";
 import { SettingError } from "./setting-error";
-import { editDistance, isSettingName, type SettingName, settings } from "./settings";
+import { isSettingName, nearestName, type SettingName, settings } from "./settings";
 
 /** Variables of the environment with this before a setting's name are meant for a run. */
 export const environmentPrefix = "TOKENCLOCK_";
@@ -81,9 +81,7 @@ function emptyLine(name: string, given: string): string {
 
 /** "; did you mean X?" where a setting's name is near, else where the names are listed. */
 function meant(name: string): string {
-  const wanted = name.toUpperCase();
-  const distances = Object.keys(settings).map((each) => [editDistance(wanted, each), each] as const);
-  const [distance, nearest] = distances.reduce((best, each) => (each[0] < best[0] ? each : best));
+  const { name: nearest, distance } = nearestName(name.toUpperCase(), Object.keys(settings));
   return distance <= Math.max(1, Math.floor(nearest.length / 3))
     ? `; did you mean ${nearest}?`
     : "; docs/settings.md lists them";

@@ -575,6 +575,12 @@ export function settingsMarkdown(): string {
   return ["| setting | meaning | allowed | default |", "|---|---|---|---|", ...rows, ""].join("\n");
 }
 
+/** The one of these names that takes the fewest edits from `wanted`, and how many. */
+export function nearestName(wanted: string, names: readonly string[]): { name: string; distance: number } {
+  const all = names.map((name) => ({ name, distance: editDistance(wanted, name) }));
+  return all.reduce((best, each) => (each.distance < best.distance ? each : best));
+}
+
 /** Insertions, deletions, replacements and swaps of neighbours that lead from one text to the other. */
 export function editDistance(from: string, to: string): number {
   let beforeLast: number[] = [];

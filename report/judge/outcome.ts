@@ -1,7 +1,7 @@
 /** What a pipeline gets of a verdict: JUnit XML for its test view, Markdown for its summary page, JSON for programs. */
 import { appendFileSync } from "node:fs";
 import { join } from "node:path";
-import { makeFolders, Unwritten, writeWhole } from "../../build/folder";
+import { makeResultFolder, Unwritten, writeWhole } from "../../build/folder";
 import { exitCodes as table } from "../../lib/outcome/exit-codes";
 
 /** What a judgement came to. "refused": what was asked for cannot be judged, as with a setting that is not allowed. */
@@ -142,11 +142,7 @@ export function outcomeJson({ details, ...outcome }: Outcome): string {
  * @throws Unwritten where one cannot be written.
  */
 export function publish(outcome: Outcome, dir: string, env: NodeJS.ProcessEnv = process.env): void {
-  try {
-    makeFolders(dir);
-  } catch (error) {
-    throw new Unwritten(dir, error);
-  }
+  makeResultFolder(dir);
   writeWhole(join(dir, `${outcome.tool}.junit.xml`), junitXml(outcome));
   writeWhole(join(dir, `${outcome.tool}.md`), markdown(outcome));
   writeWhole(join(dir, `${outcome.tool}.json`), outcomeJson(outcome));

@@ -3,7 +3,7 @@
  * picture and table of every scenario is made on this one way.
  */
 import { join } from "node:path";
-import { makeFolders, Unwritten, writeWhole } from "../../build/folder";
+import { makeResultFolder, writeWhole } from "../../build/folder";
 import { type Results, readResults } from "../read/read";
 import type { Answer, Answerer } from "./answer";
 import { arrivalRateRamp } from "./answers/arrival-rate-ramp";
@@ -110,13 +110,7 @@ export async function renderReport(
     writeWhole(join(target, name), content);
     files.push(name);
   }
-  for (const folder of ["tables", "pictures"].map((name) => join(target, name))) {
-    try {
-      makeFolders(folder);
-    } catch (error) {
-      throw new Unwritten(folder, error);
-    }
-  }
+  for (const name of ["tables", "pictures"]) makeResultFolder(join(target, name));
   write("report.html", pageHtml(all, answer));
   for (const table of answer.sections.flatMap(({ tables }) => tables)) {
     write(join("tables", `${table.name}.csv`), tableCsv(table));
