@@ -218,15 +218,12 @@ class PromptRows implements RowTaker {
   readonly about = "";
   readonly item = "row";
   private count = 0;
-  private readonly settings: ReadSettings;
-  private readonly notes: Notes;
-  private readonly keep: Keep;
 
-  constructor(settings: ReadSettings, notes: Notes, keep: Keep) {
-    this.settings = settings;
-    this.notes = notes;
-    this.keep = keep;
-  }
+  constructor(
+    private readonly settings: ReadSettings,
+    private readonly notes: Notes,
+    private readonly keep: Keep,
+  ) {}
 
   take(rows: readonly Row[]): boolean {
     if (rows.length === 0) this.notes.remark("empty rows are left out");

@@ -59,10 +59,6 @@ class SessionRows implements RowTaker {
   private readonly byName = new Map<string, Waiting>();
   /** Of a TRACE: when each session begins. */
   private readonly begins = new Times();
-  private readonly settings: ReadSettings;
-  private readonly notes: Notes;
-  private readonly keep: Keep;
-  private readonly timed: boolean;
   private readonly scale = new TimeScale();
   private readonly blocks = new BlockScale();
   private declared: Pick<Row, "unit" | "blockTokens"> = {};
@@ -72,12 +68,12 @@ class SessionRows implements RowTaker {
   /** Of sessions that lack an answer which their history needs: the first turn behind one, from 0. */
   private readonly unanswered = new Map<number, number>();
 
-  constructor(settings: ReadSettings, notes: Notes, keep: Keep, timed: boolean) {
-    this.settings = settings;
-    this.notes = notes;
-    this.keep = keep;
-    this.timed = timed;
-  }
+  constructor(
+    private readonly settings: ReadSettings,
+    private readonly notes: Notes,
+    private readonly keep: Keep,
+    private readonly timed: boolean,
+  ) {}
 
   take(taken: readonly Row[]): boolean {
     const rows = this.turnsOf(taken);

@@ -17,15 +17,12 @@ class TraceRows implements RowTaker {
   private readonly blocks = new BlockScale();
   private unit: TimeUnit | undefined;
   private blockTokens: number | undefined;
-  private readonly settings: ReadSettings;
-  private readonly notes: Notes;
-  private readonly keep: Keep;
 
-  constructor(settings: ReadSettings, notes: Notes, keep: Keep) {
-    this.settings = settings;
-    this.notes = notes;
-    this.keep = keep;
-  }
+  constructor(
+    private readonly settings: ReadSettings,
+    private readonly notes: Notes,
+    private readonly keep: Keep,
+  ) {}
 
   take(rows: readonly Row[]): boolean {
     for (let i = 0; i < rows.length; i++) this.add(rows[i] as Row);
