@@ -72,7 +72,7 @@ export function together(): typeof import("./figures/together") {
   return require("./figures/together");
 }
 
-/** For the classes of a mix, in the VUs that read them. */
+/** For the VU that reads the classes of a mix. */
 export function mixReader(): typeof import("./settings/mix") {
   return require("./settings/mix");
 }

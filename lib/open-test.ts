@@ -76,6 +76,8 @@ export function openTest(name: string, defaults: Defaults, shape: Shape): Test {
     const declaration = { scenario: name, defaults: { ...shape.defaults, ...defaults }, uses, own };
     const config = readConfig(declaration, shape.classes);
     const load = shape.open(config);
+    // Opened where it is asked for: the first runtime, which only reads the settings, does without.
+    let metrics: ServerMetrics | undefined;
     opened = {
       config,
       load,
@@ -89,7 +91,10 @@ export function openTest(name: string, defaults: Defaults, shape: Shape): Test {
             return [of, { config: own, client: openClient(own) }];
           }),
         ),
-      serverMetrics: openServerMetrics(config, shape.classes !== undefined),
+      get serverMetrics() {
+        metrics ??= openServerMetrics(config, shape.classes !== undefined);
+        return metrics;
+      },
       gates() {
         let made: Gates | undefined;
         // Once: what makes them is large, and handleSummary asks again.

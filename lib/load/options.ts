@@ -45,6 +45,7 @@ export function k6Options(
 ): Options | undefined {
   if (__VU !== 0) return undefined;
   let options: Options | undefined;
+  // Here in each runtime of number 0: with xk6-sse handleSummary could not make them.
   const { thresholds: all, profile } = gates();
   rememberLoad(() => {
     const { requireMeasurable, trendStats, unreachableLine } = beforeLoad();

@@ -5,26 +5,15 @@ import { runReport, tokenclock } from "./client";
 import { addressOf, requestHeaders } from "./llm-client";
 
 /**
- * Has the server's metrics pages polled, and the counters of its prefix cache read where a level begins and ends. Init context
- * only. VUs that send requests have none of it: it is for setup(), teardown() and handleSummary(). Of `classes`, which load the
+ * Has the server's metrics pages polled, and the counters of its prefix cache read where a level begins and ends. For
+ * setup(), teardown() and handleSummary(): VUs that send requests have none of it. Of `classes`, which load the
  * server at once, nobody could tell whose those counters are: they are not read.
  */
 export function openServerMetrics(config: Config, classes: boolean): ServerMetrics | undefined {
   if (__VU !== 0) return undefined;
-  let opened: ServerMetrics | undefined;
-  // Where it is called for: the first runtime, which only reads the settings, does without.
-  const open = () => {
-    opened ??= aroundLoad().openPolled(config, requestHeaders(config), addressOf(config, "/metrics"), {
-      ...{ fetch: tokenclock.fetch, MetricsPoller: tokenclock.MetricsPoller, runReport },
-      watchCache: classes ? undefined : tokenclock.watchCache,
-      shown: shownSettings(config).METRICS_URL,
-    });
-    return opened;
-  };
-  return {
-    start: () => open().start(),
-    stop: () => open().stop(),
-    added: (report) => open().added(report),
-    files: () => open().files(),
-  };
+  return aroundLoad().openPolled(config, requestHeaders(config), addressOf(config, "/metrics"), {
+    ...{ fetch: tokenclock.fetch, MetricsPoller: tokenclock.MetricsPoller, runReport },
+    watchCache: classes ? undefined : tokenclock.watchCache,
+    shown: shownSettings(config).METRICS_URL,
+  });
 }
