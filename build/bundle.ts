@@ -22,7 +22,7 @@ const largerBundles: Readonly<Record<string, number>> = { conversations: 192_000
 const maxBytesOf = (name: string): number => largerBundles[name] ?? maxBundleBytes;
 
 /** The most bytes of one for a stock k6 with xk6-sse: what reads responses is in it. */
-export const maxSseBytesOf = (_name: string): number => 193_000;
+export const maxSseBytesOf = (): number => 193_000;
 
 const nodeBuiltins = new Set(builtinModules);
 
@@ -56,6 +56,7 @@ const bundleRequired: Plugin = {
   name: "bundle-required",
   setup({ initialOptions, onResolve, onLoad }) {
     const counterparts = (initialOptions.plugins ?? []).filter(({ name }) => name === useSseClient.name);
+    const from = requiredFrom();
     onResolve({ filter: /^(\.|\/|[A-Za-z]:)/ }, ({ kind, path: name, resolveDir }) =>
       kind === "require-call" ? { path: `${path.resolve(resolveDir, name)}.ts`, suffix: "?required" } : undefined,
     );
@@ -69,7 +70,7 @@ const bundleRequired: Plugin = {
         ...{ outdir: resolveDir, format: "cjs", sourcemap: "inline", write: false },
         // It runs once a process, before or after the load; traces have its files and lines by the source map.
         minifyIdentifiers: true,
-        plugins: [...counterparts, apartFromBundle(file), withoutDocs, refuseNodeBuiltins],
+        plugins: [...counterparts, apartFromBundle(file, from), withoutDocs, refuseNodeBuiltins],
       };
       try {
         const { outputFiles = [] } = await build({ ...initialOptions, ...apart });
@@ -117,31 +118,25 @@ const withoutDocs: Plugin = {
   },
 };
 
-/** The files that lib/lazy.ts requires, and the one that these require alone, without their endings. */
-const requiredFiles = [
-  ...[...readFileSync(path.join(root, "lib", "lazy.ts"), "utf8").matchAll(/require\("\.\/([^"]+)"\)/g)].map(
-    ([, name = ""]) => name,
-  ),
-  "figures/tables",
-].map((name) => path.join(root, "lib", name));
-
 /**
  * Where a required file finds what it imports: in the required file that it is, or in the one that exports all of it (export *). Others
- * would each have a copy.
+ * would each have a copy. Required are the files that lib/lazy.ts names, and one that these alone require.
  */
-const requiredFrom: ReadonlyMap<string, string> = new Map(
-  requiredFiles
-    .filter((file) => existsSync(`${file}.ts`))
-    .flatMap((file) => {
-      const whole = [...readFileSync(`${file}.ts`, "utf8").matchAll(/^export \* from "(\.[^"]+)";$/gm)];
-      return [file, ...whole.map(([, name = ""]) => path.join(path.dirname(file), name))].map(
-        (each) => [each, file] as const,
-      );
-    }),
-);
+function requiredFrom(): ReadonlyMap<string, string> {
+  const lib = path.join(root, "lib");
+  const lazy = readFileSync(path.join(lib, "lazy.ts"), "utf8");
+  const names = [...lazy.matchAll(/require\("\.\/([^"]+)"\)/g)].map(([, name = ""]) => name);
+  const from = new Map<string, string>();
+  for (const file of [...names, "figures/tables"].map((name) => path.join(lib, name))) {
+    from.set(file, file);
+    const whole = readFileSync(`${file}.ts`, "utf8").matchAll(/^export \* from "(\.[^"]+)";$/gm);
+    for (const [, name = ""] of whole) from.set(path.join(path.dirname(file), name), file);
+  }
+  return from;
+}
 
 /** How such a file is bundled: what it requires in turn, and what it imports of requiredFrom, stays one for all; else it gets copies. */
-function apartFromBundle(entry: string): Plugin {
+function apartFromBundle(entry: string, from: ReadonlyMap<string, string>): Plugin {
   return {
     name: "apart-from-bundle",
     setup({ onResolve }) {
@@ -151,7 +146,7 @@ function apartFromBundle(entry: string): Plugin {
           : undefined,
       );
       onResolve({ filter: /^\.{1,2}\// }, ({ path: name, resolveDir }) => {
-        const file = requiredFrom.get(path.join(resolveDir, name));
+        const file = from.get(path.join(resolveDir, name));
         return file !== undefined && `${file}.ts` !== entry ? { path: file, external: true } : undefined;
       });
       onResolve({ filter: /^k6($|\/)/ }, ({ path: name }) => {
@@ -209,7 +204,7 @@ export function scenarioNames(): string[] {
 
 /**
  * Scenarios that need the module: k6 with xk6-sse has no place for a conversation between two requests, no levels that are opened in
- * x
+ * mid-run, keeps no parts of a window, and sends nothing at a trace's times.
  */
 const moduleOnly = new Set(["conversations", "capacity", "mixed", "soak", "trace-replay"]);
 
